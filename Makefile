@@ -1,0 +1,67 @@
+# Everything that is done with this project; `make` lists it. The same targets run here and in CI (.ci/run).
+# ARGS passes arguments on: make run ARGS="--listen 127.0.0.1:8025", make test ARGS="tests/unit -x".
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+ARGS ?=
+PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help setup run test check protos faults bench bench-quick format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/dev.stamp ## Make .venv and install the project with its development tools (only when pyproject.toml changed)
+
+run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
+	@echo 'In another terminal: .venv/bin/mailroom watch abc'
+	@exec .venv/bin/mailroomd $(ARGS)
+
+test: .venv/dev.stamp ## Run every test
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/dev.stamp ## Check format, lint, types, layers, the contract and its generated code
+	@scripts/check
+
+protos: .venv/dev.stamp ## Generate the code of the contract again
+	@protos/generate.sh
+
+faults: .venv/dev.stamp ## Run the fault tests alone, 20 rounds of each
+	@MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} .venv/bin/python -m pytest -m faults tests/faults $(ARGS)
+
+bench: .venv/dev.stamp ## Measure everything (some minutes), and put the figures into benchmarks/
+	@scripts/need-debian h2load=nghttp2-client
+	@.venv/bin/python -m benchmarks $(ARGS)
+	@.venv/bin/python -m benchmarks.report --write
+
+bench-quick: .venv/dev.stamp ## Measure everything roughly (a minute); no figure to publish
+	@scripts/need-debian h2load=nghttp2-client
+	@.venv/bin/python -m benchmarks --quick $(ARGS)
+
+format: .venv/dev.stamp ## Format the code, and mend what ruff can
+	@.venv/bin/ruff check --fix --quiet . || true
+	@.venv/bin/ruff format .
+
+clean: ## Remove what builds and tools leave behind; .venv stays
+	@rm -rf dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# An environment whose Python is gone (upgraded away, say) is made anew.
+$(shell test -x .venv/bin/python || rm -f .venv/run.stamp .venv/dev.stamp)
+MAKE_VENV := test -x .venv/bin/python || scripts/make-venv
+
+# What the daemon needs; quick.
+.venv/run.stamp: pyproject.toml
+	@$(MAKE_VENV)
+	@echo 'Installing mailroomd into .venv ...'
+	@$(PIP) --editable .
+	@touch $@
+
+# That, and what tests, checks and benchmarks need.
+.venv/dev.stamp: pyproject.toml
+	@$(MAKE_VENV)
+	@echo 'Installing mailroomd with its development tools into .venv ...'
+	@$(PIP) --editable '.[dev]'
+	@touch .venv/run.stamp $@

@@ -1,0 +1,104 @@
+"""Mailroom — the Python client of the mail room: send, watch, check and acknowledge messages between agents.
+
+`Mailroom` blocks, `AsyncMailroom` is for asyncio; both find the daemon by themselves, retry what may be retried and
+raise `MailroomError`s. Names are loaded when first used (PEP 562), so that importing `mailroom.v1` costs nothing more.
+Not here: the daemon (`mailroomd`), the generated code of the contract (`mailroom.v1`).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mailroom.aio import AsyncMailroom
+    from mailroom.blocking import Mailroom
+    from mailroom.errors import (
+        AlreadyExists,
+        ClientClosed,
+        DaemonNotRunning,
+        DeadlineExceeded,
+        InvalidArgument,
+        MailroomError,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        Unauthenticated,
+        Unavailable,
+    )
+    from mailroom.events import CaughtUp, CommandResponse, Event, Receipt
+    from mailroom.messages import (
+        Acknowledgement,
+        Delivery,
+        Inbox,
+        Message,
+        MessagePage,
+        SendOutcome,
+        SentMessage,
+        TrackedMessage,
+    )
+    from mailroom.states import DeliveryState, Health, Priority
+    from mailroom.stats import MailboxStats, Status, WorkerStatus
+    from mailroom.subscriptions import AsyncSubscription, Subscription
+
+__all__ = [
+    "Acknowledgement",
+    "AlreadyExists",
+    "AsyncMailroom",
+    "AsyncSubscription",
+    "CaughtUp",
+    "ClientClosed",
+    "CommandResponse",
+    "DaemonNotRunning",
+    "DeadlineExceeded",
+    "Delivery",
+    "DeliveryState",
+    "Event",
+    "Health",
+    "Inbox",
+    "InvalidArgument",
+    "MailboxStats",
+    "Mailroom",
+    "MailroomError",
+    "Message",
+    "MessagePage",
+    "NotFound",
+    "PermissionDenied",
+    "Priority",
+    "Receipt",
+    "ResourceExhausted",
+    "SendOutcome",
+    "SentMessage",
+    "Status",
+    "Subscription",
+    "TrackedMessage",
+    "Unauthenticated",
+    "Unavailable",
+    "WorkerStatus",
+]
+
+_EXPORTS = {
+    "aio": "AsyncMailroom",
+    "blocking": "Mailroom",
+    "errors": (
+        "AlreadyExists ClientClosed DaemonNotRunning DeadlineExceeded InvalidArgument MailroomError NotFound "
+        "PermissionDenied ResourceExhausted Unauthenticated Unavailable"
+    ),
+    "events": "CaughtUp CommandResponse Event Receipt",
+    "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
+    "states": "DeliveryState Health Priority",
+    "stats": "MailboxStats Status WorkerStatus",
+    "subscriptions": "AsyncSubscription Subscription",
+}
+_MODULES = {name: f"mailroom.{module}" for module, names in _EXPORTS.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mailroom' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

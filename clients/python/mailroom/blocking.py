@@ -1,0 +1,185 @@
+"""Mailroom — the blocking client.
+
+Its twin for asyncio is `aio.AsyncMailroom`: the same methods with the same arguments. Requests are built in `calls`,
+single attempts are made by `transport`, `retry` decides on the next one; this module ties them together.
+"""
+
+__all__ = ["Mailroom"]
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+from mailroom import calls
+from mailroom.errors import MailroomError
+from mailroom.messages import Acknowledgement, Inbox, Message, MessagePage, SendOutcome, SentMessage, TrackedMessage
+from mailroom.options import ListOptions, SendOptions, Span, SubscribeOptions
+from mailroom.retry import Retries
+from mailroom.states import Health
+from mailroom.stats import MailboxStats, Status
+from mailroom.subscriptions import Subscription
+from mailroom.transport import BlockingTransport
+
+Result = TypeVar("Result")
+
+
+class Mailroom:
+    """A client of the mail room. Threads may share it.
+
+    Args:
+        address: `unix:PATH` or `HOST:PORT`; found by itself when left out.
+        sender: the name to send under; MAILROOM_AGENT when left out.
+        timeout: seconds for a call with all its retries, unless the call says otherwise.
+        grace: seconds to look for a daemon that never answered before DaemonNotRunning is raised.
+
+    Every method raises MailroomError: see `mailroom.errors` for its kinds.
+    """
+
+    def __init__(
+        self, address: str | None = None, *, sender: str | None = None, timeout: float = 30.0, grace: float = 2.0
+    ) -> None:
+        self._transport = BlockingTransport(address)
+        self._sender = sender or os.environ.get("MAILROOM_AGENT")
+        self._timeout = timeout
+        self._grace = grace
+
+    @property
+    def address(self) -> str:
+        """Where the daemon is, or should be."""
+        return self._transport.contact.address.text
+
+    def send(
+        self, to: str, content: str, *, timeout: float | None = None, **options: Unpack[SendOptions]
+    ) -> SentMessage:
+        """Sends one message; returns once it is durable. Retries never double it: they carry one key.
+
+        Args:
+            to: a session id, or agent@team.
+            content: up to 1 MiB of UTF-8.
+            timeout: seconds for all attempts.
+            options: see `SendOptions`.
+        """
+        return self._run(calls.send(to, content, self._sender, options), timeout)
+
+    def broadcast(
+        self, recipients: Sequence[str], content: str, *, timeout: float | None = None, **options: Unpack[SendOptions]
+    ) -> list[SendOutcome]:
+        """Sends a copy to each recipient; returns the outcomes in their order, failed ones included."""
+        return self._run(calls.broadcast(recipients, content, self._sender, options), timeout)
+
+    def subscribe(self, agent: str | None = None, **options: Unpack[SubscribeOptions]) -> Subscription:
+        """Returns an iterator over what reaches an agent, which reconnects and resumes by itself.
+
+        It waits for the daemon without limit once that has answered.
+
+        Args:
+            agent: whose mail, unless `all_agents`.
+            options: see `SubscribeOptions`.
+        """
+        return Subscription(self._transport, agent, options, self._grace)
+
+    def check_inbox(
+        self,
+        agent: str,
+        *,
+        limit: int | None = None,
+        wait: Span | None = None,
+        observe: bool = False,
+        unoffered_only: bool = False,
+        newest_first: bool = False,
+        timeout: float | None = None,
+    ) -> Inbox:
+        """Returns unread messages, oldest first; marks none read.
+
+        Args:
+            agent: whose mail.
+            limit: at most so many; 50 when left out.
+            wait: how long to wait for the first one. The timeout comes on top.
+            observe: look on: hands nothing over.
+            unoffered_only: leave out what was handed over before. An answer that is lost on the way counts as handed
+                over: where that matters, add `observe` and call `mark_offered` afterwards.
+            newest_first: turn the order round.
+            timeout: seconds for all attempts.
+        """
+        call = calls.check_inbox(
+            agent,
+            limit=limit,
+            wait=wait,
+            observe=observe,
+            unoffered_only=unoffered_only,
+            newest_first=newest_first,
+        )
+        return self._run(call, timeout)
+
+    def acknowledge(self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None) -> Acknowledgement:
+        """Marks messages read and takes their inbox files away. Repeating it is harmless."""
+        return Acknowledgement.joined([self._run(call, timeout) for call in calls.acknowledge(agent, ids)])
+
+    def mark_offered(self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None) -> None:
+        """Records that messages were handed to the recipient by other means."""
+        for call in calls.mark_offered(agent, ids):
+            self._run(call, timeout)
+
+    def get_message(self, message_id: str, *, timeout: float | None = None) -> TrackedMessage:
+        """Returns a message and how far it has come."""
+        return self._run(calls.get_message(message_id), timeout)
+
+    def list_messages(
+        self,
+        agent: str,
+        *,
+        page_token: str = "",
+        timeout: float | None = None,
+        **options: Unpack[ListOptions],
+    ) -> MessagePage:
+        """Returns one page of a mailbox, newest first.
+
+        Args:
+            agent: whose mail.
+            page_token: the page before's `next_page_token`; "" for the first.
+            timeout: seconds for all attempts.
+            options: see `ListOptions`.
+        """
+        return self._run(calls.list_messages(agent, page_token, options), timeout)
+
+    def iter_messages(self, agent: str, **options: Unpack[ListOptions]) -> Iterator[Message]:
+        """Yields a whole mailbox, newest first, fetching pages as it goes."""
+        token: str | None = ""
+        while token is not None:
+            page = self.list_messages(agent, page_token=token, **options)
+            yield from page
+            token = page.next_page_token or None
+
+    def stats(self, agent: str | None = None, *, timeout: float | None = None) -> list[MailboxStats]:
+        """Returns the counts of one mailbox, or of every one."""
+        return self._run(calls.stats(agent), timeout)
+
+    def status(self, *, timeout: float | None = None) -> Status:
+        """Returns the daemon's version and workers."""
+        return self._run(calls.get_status(), timeout)
+
+    def health(self, *, timeout: float | None = None) -> Health:
+        """Returns whether a send would work now."""
+        return self._run(calls.health(), timeout)
+
+    def close(self) -> None:
+        """Ends every call and subscription. Closing twice is harmless."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: calls.Call[Result], timeout: float | None) -> Result:
+        timeout_sec = (self._timeout if timeout is None else timeout) + call.extra_sec
+        retries = Retries(self._transport.contact, grace_sec=self._grace, timeout_sec=timeout_sec)
+        while True:
+            try:
+                return self._transport.invoke(call, retries.remaining_sec())
+            except MailroomError as error:
+                self._transport.pause(retries.delay_after(error))

@@ -1,0 +1,27 @@
+"""Printable text — makes what other agents wrote safe to show in a terminal.
+
+Control characters could move the cursor, recolour the screen or answer for the user, bidirectional ones could reorder
+a line: both are shown as escapes. JSON output does not pass through here.
+"""
+
+__all__ = ["printable", "printable_line"]
+
+import unicodedata
+
+_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # controls, surrogates, line and paragraph separators
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str) -> str:
+    """Returns text of several lines with every dangerous character as an escape such as \\x1b."""
+    return "".join(char if char in "\n\t" else _shown(char) for char in text)
+
+
+def printable_line(text: str) -> str:
+    """Returns text as one line: newlines and tabs are escaped too."""
+    return "".join(map(_shown, text))
+
+
+def _shown(char: str) -> str:
+    dangerous = char in _BIDI or unicodedata.category(char) in _HIDDEN
+    return char.encode("unicode_escape").decode() if dangerous else char

@@ -1,0 +1,46 @@
+"""`mailroom stats` — counts per mailbox."""
+
+__all__ = ["stats"]
+
+from datetime import UTC, datetime
+
+from mailroom.cli.connection import connect
+from mailroom.cli.durations import format_age
+from mailroom.cli.options import Address, Json, MaybeAgent
+from mailroom.cli.output import emit_json, emit_table, remark
+from mailroom.cli.printable import printable_line
+from mailroom.stats import MailboxStats
+
+_HEADERS = ("AGENT", "UNREAD", "TOTAL", "OLDEST UNREAD", "WATCHING", "LAST SEEN")
+
+
+def stats(
+    agent: MaybeAgent = None,
+    json: Json = False,
+    address: Address = None,
+) -> None:
+    """Counts messages per mailbox; answers even while the mailbox worker is busy."""
+    with connect(address) as client:
+        mailboxes = client.stats(agent)
+    if json:
+        for mailbox in mailboxes:
+            emit_json(mailbox.to_dict())
+    elif mailboxes:
+        emit_table(_HEADERS, [_row(mailbox) for mailbox in mailboxes])
+    else:
+        remark(f"no mailbox of {agent} yet" if agent else "no mailbox yet")
+
+
+def _row(mailbox: MailboxStats) -> tuple[str, ...]:
+    return (
+        printable_line(mailbox.agent_id),
+        str(mailbox.unread),
+        str(mailbox.total),
+        format_age(mailbox.oldest_unread_age_sec) if mailbox.unread else "-",
+        str(mailbox.subscribers),
+        _ago(mailbox.last_seen),
+    )
+
+
+def _ago(moment: datetime | None) -> str:
+    return f"{format_age(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago" if moment else "never"

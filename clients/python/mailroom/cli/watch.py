@@ -1,0 +1,96 @@
+"""`mailroom watch` — shows messages as they come, until it is interrupted or its reader goes away."""
+
+__all__ = ["watch"]
+
+import os
+import select
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from mailroom.cli.connection import connect
+from mailroom.cli.options import Address, Json, MaybeAgent
+from mailroom.cli.output import emit, emit_json, remark
+from mailroom.cli.rendering import render_event
+from mailroom.errors import MailroomError
+from mailroom.events import CaughtUp, CommandResponse, Event, Receipt
+from mailroom.messages import Message
+
+_KINDS: dict[type, str] = {Message: "message", Receipt: "receipt", CommandResponse: "command_response"}
+
+
+def watch(
+    agent: MaybeAgent = None,
+    all_agents: Annotated[bool, typer.Option("--all", help="Every mailbox; looks on.")] = False,
+    unread: Annotated[bool, typer.Option("--unread", help="Begin with what is unread.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Begin behind this message or event.")] = None,
+    receipts: Annotated[bool, typer.Option("--receipts", help="Also what becomes of this agent's messages.")] = False,
+    observe: Annotated[bool, typer.Option("--observe", help="Look on: nothing counts as handed over.")] = False,
+    json: Json = False,
+    address: Address = None,
+) -> None:
+    """Shows messages as they come; reconnects by itself and misses none."""
+    if (agent is None) != all_agents:
+        raise typer.BadParameter("give an agent, or --all", param_hint="AGENT")
+    if unread and after:
+        raise typer.BadParameter("--unread and --after exclude each other", param_hint="--after")
+    reconnection = _Reconnection()
+    with connect(address) as client:
+        events = client.subscribe(
+            agent,
+            all_agents=all_agents,
+            include_unread=unread,
+            after_id=after,
+            include_receipts=receipts,
+            observe=observe,
+            caught_up=True,
+            on_interrupted=reconnection.interrupted,
+        )
+        with events:
+            _when_reader_leaves(events.close)
+            for event in events:
+                if isinstance(event, CaughtUp):
+                    reconnection.caught_up()
+                else:
+                    _show(event, json=json)
+
+
+class _Reconnection:
+    """Says on stderr that the daemon went away, and that it is back."""
+
+    def __init__(self) -> None:
+        self._away = False
+
+    def interrupted(self, error: MailroomError) -> None:
+        self._away = True
+        remark(f"lost the daemon ({error.message}); watching again as soon as it is back")
+
+    def caught_up(self) -> None:
+        if self._away:
+            remark("connected again, nothing was missed")
+        self._away = False
+
+
+def _show(event: Event, *, json: bool) -> None:
+    if json:
+        emit_json({"event": _KINDS[type(event)], "event_id": event.event_id, **event.to_dict()})
+    else:
+        emit(render_event(event))
+
+
+def _when_reader_leaves(act: Callable[[], None]) -> None:
+    """Acts when the other end of a pipe on stdout is closed, not only at the next message: `watch | head -1` ends."""
+    if not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        return
+
+    def wait() -> None:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # only POLLERR, which needs no asking
+        poll.poll()
+        act()
+
+    threading.Thread(target=wait, name="reader watch", daemon=True).start()

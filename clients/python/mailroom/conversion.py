@@ -1,0 +1,197 @@
+"""Conversion — reads the daemon's answers: protobuf messages become the SDK's own values.
+
+The other direction is `calls`. These two and `transport` are the only modules that know the generated code.
+"""
+
+__all__ = [
+    "acknowledgement_from",
+    "event_from",
+    "health_from",
+    "inbox_from",
+    "outcomes_from",
+    "page_from",
+    "sent_from",
+    "stats_from",
+    "status_from",
+    "tracked_from",
+]
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.message import Message as ProtoMessage
+from grpc_health.v1 import health_pb2
+
+from mailroom.errors import code_name, error_of
+from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway, Receipt
+from mailroom.messages import (
+    Acknowledgement,
+    Delivery,
+    Inbox,
+    Message,
+    MessagePage,
+    SendOutcome,
+    SentMessage,
+    TrackedMessage,
+)
+from mailroom.metadata import metadata_from_struct
+from mailroom.states import DeliveryState, Health, Priority
+from mailroom.stats import MailboxStats, Status, WorkerStatus
+from mailroom.v1 import mailroom_pb2 as pb
+
+_STATES: dict[int, DeliveryState] = {
+    pb.DELIVERY_STATE_STORED: DeliveryState.STORED,
+    pb.DELIVERY_STATE_FILED: DeliveryState.FILED,
+    pb.DELIVERY_STATE_OFFERED: DeliveryState.OFFERED,
+    pb.DELIVERY_STATE_READ: DeliveryState.READ,
+    pb.DELIVERY_STATE_EXPIRED: DeliveryState.EXPIRED,
+}
+_PRIORITIES: dict[int, Priority] = {
+    pb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    pb.PRIORITY_LOW: Priority.LOW,
+    pb.PRIORITY_NORMAL: Priority.NORMAL,
+    pb.PRIORITY_HIGH: Priority.HIGH,
+    pb.PRIORITY_URGENT: Priority.URGENT,
+}
+
+
+def sent_from(response: pb.SendMessageResponse) -> SentMessage:
+    """Reads the answer to a send."""
+    return SentMessage(_message(response.message), _delivery(response.delivery))
+
+
+def outcomes_from(response: pb.BroadcastMessageResponse, recipients: Sequence[str]) -> list[SendOutcome]:
+    """Reads the answer to a broadcast; results come in the order of the recipients."""
+    return [_outcome(recipient, result) for recipient, result in zip(recipients, response.results, strict=True)]
+
+
+def tracked_from(response: pb.GetMessageResponse) -> TrackedMessage:
+    """Reads a message with its history."""
+    history = tuple(_receipt(receipt, "") for receipt in response.history)
+    return TrackedMessage(_message(response.message), _delivery(response.delivery), history)
+
+
+def inbox_from(response: pb.CheckInboxResponse) -> Inbox:
+    """Reads unread messages."""
+    return Inbox(tuple(map(_message, response.messages)), response.more)
+
+
+def page_from(response: pb.ListMessagesResponse) -> MessagePage:
+    """Reads one page of a mailbox."""
+    return MessagePage(tuple(map(_message, response.messages)), response.next_page_token)
+
+
+def acknowledgement_from(response: pb.AcknowledgeMessagesResponse) -> Acknowledgement:
+    """Reads the answer to an acknowledgement."""
+    return Acknowledgement(tuple(response.acknowledged_ids), tuple(response.unknown_ids))
+
+
+def stats_from(response: pb.GetMailboxStatsResponse) -> list[MailboxStats]:
+    """Reads the counts of mailboxes."""
+    return [_mailbox_stats(stats) for stats in response.mailboxes]
+
+
+def status_from(response: pb.GetStatusResponse) -> Status:
+    """Reads the supervisor's view."""
+    workers = tuple(map(_worker_status, response.workers))
+    return Status(response.version, _moment(response, "started_at"), workers)
+
+
+def health_from(response: health_pb2.HealthCheckResponse) -> Health:
+    """Reads the answer of the standard health service."""
+    match response.status:
+        case health_pb2.HealthCheckResponse.SERVING:
+            return Health.SERVING
+        case health_pb2.HealthCheckResponse.NOT_SERVING:
+            return Health.NOT_SERVING
+        case _:
+            return Health.UNKNOWN
+
+
+def event_from(response: pb.SubscribeResponse) -> Event | GoingAway | None:
+    """Reads one event of a stream; None for a kind that a newer daemon sends and this client does not know."""
+    match response.WhichOneof("event"):
+        case "message":
+            return _message(response.message)
+        case "receipt":
+            return _receipt(response.receipt, response.event_id)
+        case "command_response":
+            return _command_response(response.command_response, response.event_id)
+        case "caught_up":
+            return CaughtUp(response.caught_up.last_id)
+        case "going_away":
+            return GoingAway(response.going_away.last_id)
+        case _:
+            return None
+
+
+def _message(message: pb.Message) -> Message:
+    return Message(
+        id=message.id,
+        recipient=message.recipient,
+        sender=message.sender,
+        content=message.content,
+        type=message.type,
+        timestamp=_moment(message, "timestamp"),
+        read=message.read,
+        metadata=metadata_from_struct(message.metadata),
+        thread_id=message.thread_id or None,
+        in_reply_to=message.in_reply_to or None,
+        priority=_PRIORITIES.get(message.priority, Priority.UNKNOWN),
+        expires_at=_moment(message, "expires_at"),
+        state=_state(message.state),
+        sender_verified=message.sender_verified,
+    )
+
+
+def _delivery(delivery: pb.Delivery) -> Delivery:
+    return Delivery(
+        state=_state(delivery.state),
+        inbox_file_error=delivery.inbox_file_error or None,
+        team_inbox_error=delivery.team_inbox_error or None,
+        subscribers=delivery.subscribers,
+        recipient_known=delivery.recipient_known,
+        recipient_last_seen=_moment(delivery, "recipient_last_seen"),
+    )
+
+
+def _outcome(recipient: str, result: pb.SendResult) -> SendOutcome:
+    if result.WhichOneof("result") == "ok":
+        return SendOutcome(recipient, sent_from(result.ok), None)
+    error = result.error
+    return SendOutcome(recipient, None, error_of(code_name(error.code), error.message, reason=error.reason))
+
+
+def _receipt(receipt: pb.Receipt, event_id: str) -> Receipt:
+    return Receipt(
+        receipt.message_id, receipt.recipient, _state(receipt.state), _moment(receipt, "timestamp"), event_id
+    )
+
+
+def _command_response(response: pb.CommandResponse, event_id: str) -> CommandResponse:
+    return CommandResponse(response.session_id, metadata_from_struct(response.body), response.file_name, event_id)
+
+
+def _mailbox_stats(stats: pb.MailboxStats) -> MailboxStats:
+    return MailboxStats(
+        agent_id=stats.agent_id,
+        total=stats.total,
+        unread=stats.unread,
+        oldest_unread_age_sec=stats.oldest_unread_age_sec,
+        subscribers=stats.subscribers,
+        last_seen=_moment(stats, "last_seen"),
+    )
+
+
+def _worker_status(worker: pb.WorkerStatus) -> WorkerStatus:
+    started_at = _moment(worker, "started_at")
+    return WorkerStatus(worker.name, worker.pid, worker.state, worker.restarts, started_at, worker.last_exit)
+
+
+def _state(state: int) -> DeliveryState:
+    return _STATES.get(state, DeliveryState.UNKNOWN)
+
+
+def _moment(owner: ProtoMessage, field: str) -> datetime | None:
+    """Returns a Timestamp field as an aware UTC time, None when it is absent."""
+    return getattr(owner, field).ToDatetime(tzinfo=UTC) if owner.HasField(field) else None

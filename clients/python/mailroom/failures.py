@@ -1,0 +1,46 @@
+"""Failures — reads a gRPC error with its google.rpc details into a MailroomError.
+
+Source of the format: google/rpc/error_details.proto, carried in the trailer grpc-status-details-bin.
+"""
+
+__all__ = ["failure_of"]
+
+from collections.abc import Callable
+from typing import cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMissingTypeStubs]
+from grpc_status import rpc_status
+
+from mailroom.errors import MailroomError, error_of
+
+_from_call = cast(
+    "Callable[[grpc.RpcError], status_pb2.Status | None]",
+    rpc_status.from_call,  # pyright: ignore[reportUnknownMemberType]
+)
+
+
+def failure_of(error: grpc.RpcError) -> MailroomError:
+    """Returns the typed error; the caller raises it `from` this one."""
+    code = error.code().name
+    details = _details(error)
+    info = error_details_pb2.ErrorInfo()
+    request = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    for detail in details.details:
+        _ = detail.Unpack(info) or detail.Unpack(request) or detail.Unpack(retry)
+    return error_of(
+        code,
+        error.details() or f"the daemon answered {code}",
+        reason=info.reason,
+        field=next((violation.field for violation in request.field_violations), None),
+        retry_after_sec=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
+    )
+
+
+def _details(error: grpc.RpcError) -> status_pb2.Status:
+    try:
+        return _from_call(error) or status_pb2.Status()
+    except (ValueError, DecodeError):  # details that contradict the status are no help
+        return status_pb2.Status()

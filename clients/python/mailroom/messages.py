@@ -1,0 +1,150 @@
+"""Message — one piece of mail, and what the mail room says about it."""
+
+__all__ = [
+    "Acknowledgement",
+    "Delivery",
+    "Inbox",
+    "Message",
+    "MessagePage",
+    "SendOutcome",
+    "SentMessage",
+    "TrackedMessage",
+]
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from mailroom.errors import MailroomError
+from mailroom.records import Record
+from mailroom.states import DeliveryState, Priority
+
+if TYPE_CHECKING:
+    from mailroom.events import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Record):
+    """One message.
+
+    Attributes:
+        id: 16 lowercase hex digits; ids sort in delivery order.
+        timestamp: when the mail room took it in.
+        expires_at: None: never.
+        sender_verified: the sender proved its name with a token of its own.
+    """
+
+    id: str
+    recipient: str
+    sender: str
+    content: str
+    type: str
+    timestamp: datetime | None
+    read: bool
+    metadata: dict[str, Any] = field(hash=False)
+    thread_id: str | None
+    in_reply_to: str | None
+    priority: Priority
+    expires_at: datetime | None
+    state: DeliveryState
+    sender_verified: bool
+
+    @property
+    def event_id(self) -> str:
+        """A message's place in the order is its id."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery(Record):
+    """What the mail room did with one message.
+
+    Attributes:
+        inbox_file_error: why the inbox file is not there yet; None when it is.
+        team_inbox_error: the same for the native team inbox of an agent@team recipient.
+        subscribers: live subscribers it was announced to.
+        recipient_known: the recipient has subscribed, checked its inbox or sent before.
+    """
+
+    state: DeliveryState
+    inbox_file_error: str | None
+    team_inbox_error: str | None
+    subscribers: int
+    recipient_known: bool
+    recipient_last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage(Record):
+    """A message that is durable, and what was done with it."""
+
+    message: Message
+    delivery: Delivery
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self.message.id
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcome(Record):
+    """What became of one copy of a broadcast: either `sent` or `error`."""
+
+    recipient: str
+    sent: SentMessage | None
+    error: MailroomError | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the outcome as JSON-ready values."""
+        sent = self.sent.to_dict() if self.sent else None
+        return {"recipient": self.recipient, "sent": sent, "error": self.error.to_dict() if self.error else None}
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedMessage(Record):
+    """A message with its delivery and everything that became of it so far."""
+
+    message: Message
+    delivery: Delivery
+    history: "tuple[Receipt, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages(Record):
+    messages: tuple[Message, ...]
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox(_Messages):
+    """Unread messages; `more` says that others remain behind these."""
+
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage(_Messages):
+    """One page of a mailbox, newest first; `next_page_token` is "" on the last."""
+
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement(Record):
+    """Which messages are read now, and which ids the mailbox does not know."""
+
+    acknowledged_ids: tuple[str, ...]
+    unknown_ids: tuple[str, ...]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Acknowledgement]") -> "Acknowledgement":
+        """Returns several answers as one."""
+        acknowledged = tuple(name for part in parts for name in part.acknowledged_ids)
+        return cls(acknowledged, tuple(name for part in parts for name in part.unknown_ids))

@@ -1,0 +1,74 @@
+"""SendOptions, ListOptions, SubscribeOptions — the keyword arguments that both clients share, each declared once."""
+
+__all__ = ["ListOptions", "SendOptions", "Span", "SubscribeOptions"]
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeAlias, TypedDict
+
+from mailroom.errors import MailroomError
+from mailroom.states import Priority
+
+Span: TypeAlias = float | timedelta  # a length of time; a number means seconds
+
+
+class SendOptions(TypedDict, total=False):
+    """What may be said about a message.
+
+    Attributes:
+        sender: defaults to the client's own, then to MAILROOM_AGENT.
+        type: "text" by default.
+        metadata: a JSON object.
+        thread_id: ties messages together.
+        in_reply_to: the id of the message this one answers.
+        priority: "low", "normal", "high" or "urgent".
+        ttl: after this time an unread message expires.
+        idempotency_key: sends with the same key are one message; made up for each call when left out.
+    """
+
+    sender: str | None
+    type: str
+    metadata: Mapping[str, Any] | None
+    thread_id: str | None
+    in_reply_to: str | None
+    priority: Priority | str | None
+    ttl: Span | None
+    idempotency_key: str | None
+
+
+class ListOptions(TypedDict, total=False):
+    """Which messages of a mailbox to list.
+
+    Attributes:
+        unread_only: leave out what is read.
+        thread_id: only this thread.
+        query: full-text search in the content.
+        page_size: messages on one page.
+    """
+
+    unread_only: bool
+    thread_id: str | None
+    query: str | None
+    page_size: int | None
+
+
+class SubscribeOptions(TypedDict, total=False):
+    """What a subscription shows.
+
+    Attributes:
+        all_agents: every mailbox, with receipts and responses; implies observe.
+        after_id: start behind this event instead of now; "0" times 16 is the very beginning.
+        include_unread: start with what is unread; not together with after_id.
+        include_receipts: also what becomes of messages that this agent sent.
+        observe: look on: hands nothing over, is no presence.
+        caught_up: also yield CaughtUp, at the end of each replay.
+        on_interrupted: called with the reason each time the stream broke and will be resumed.
+    """
+
+    all_agents: bool
+    after_id: str | None
+    include_unread: bool
+    include_receipts: bool
+    observe: bool
+    caught_up: bool
+    on_interrupted: Callable[[MailroomError], None] | None

@@ -1,0 +1,37 @@
+"""Record — what every value that the SDK returns has in common: it turns into JSON-ready values.
+
+Invariant: records are frozen dataclasses with slots; times are aware and UTC.
+"""
+
+__all__ = ["Record", "iso_utc"]
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, cast
+
+
+def iso_utc(moment: datetime) -> str:
+    """Returns a moment as ISO 8601 in UTC with milliseconds, e.g. "2026-11-22T23:06:50.123Z"."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Base of all values."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON-ready values: states lower case, times ISO 8601 UTC, None where absent."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, datetime):
+        return iso_utc(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
+    return value

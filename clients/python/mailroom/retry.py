@@ -1,0 +1,119 @@
+"""Retries — decides whether a failed attempt is worth another, and when.
+
+Pure: it neither sleeps nor calls. One `Retries` lives as long as one logical call or one subscription; one `Contact`
+as long as the client.
+Rules: UNAVAILABLE is retried, and RESOURCE_EXHAUSTED where the daemon says when to come back; nothing else is. While
+nobody has ever answered this client, only a short grace is given: the daemon may be restarting, or not be there.
+"""
+
+__all__ = ["Backoff", "Contact", "Retries"]
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailroom.addresses import Address
+from mailroom.errors import Cancelled, DaemonNotRunning, MailroomError, ResourceExhausted, Unavailable
+
+FIRST_DELAY_SEC = 0.05  # a gateway is back in about 0.2 s
+LONGEST_DELAY_SEC = 2.0  # nobody should wait longer than this for a daemon that is back
+
+
+@dataclass(slots=True)
+class Contact:
+    """What a client knows of its daemon: where it looked, and whether somebody ever answered."""
+
+    address: Address
+    answered: bool = False
+
+
+class Backoff:
+    """Delays that double, each shortened by up to half at random so that clients do not return all at once."""
+
+    def __init__(self, rng: Callable[[], float] = random.random) -> None:
+        self._rng = rng
+        self._delay_sec = FIRST_DELAY_SEC
+
+    def next_sec(self) -> float:
+        """Returns the next delay."""
+        delay_sec, self._delay_sec = self._delay_sec, min(self._delay_sec * 2, LONGEST_DELAY_SEC)
+        return delay_sec * (1 - self._rng() / 2)
+
+    def reset(self) -> None:
+        """Starts over after a success."""
+        self._delay_sec = FIRST_DELAY_SEC
+
+
+class Retries:
+    """The attempts of one call.
+
+    Args:
+        contact: shared by all calls of a client.
+        grace_sec: how long to look for a daemon that never answered.
+        timeout_sec: for all attempts together; infinite for a subscription.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        contact: Contact,
+        *,
+        grace_sec: float,
+        timeout_sec: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._contact = contact
+        self._grace_sec = grace_sec
+        self._clock = clock
+        self._deadline = clock() + timeout_sec
+        self._endless = math.isinf(timeout_sec)
+        self._unreachable_since: float | None = None
+        self._backoff = Backoff()
+
+    def remaining_sec(self) -> float:
+        """Returns what is left of the timeout."""
+        return max(0.0, self._deadline - self._clock())
+
+    def progressed(self) -> None:
+        """Notes that something arrived: the next failure is a new story."""
+        self._unreachable_since = None
+        self._backoff.reset()
+
+    def delay_after(self, error: MailroomError) -> float:
+        """Returns how many seconds to wait before the next attempt.
+
+        Raises:
+            MailroomError: this error, or DaemonNotRunning in its place, when no further attempt is due.
+        """
+        if not self._is_retriable(error):
+            raise error
+        delay_sec = max(self._backoff.next_sec(), error.retry_after_sec or 0.0)
+        if self._clock() + delay_sec < self._give_up_at(error):
+            return delay_sec
+        if _is_silence(error):
+            raise self._not_running(error) from error
+        raise error
+
+    def _is_retriable(self, error: MailroomError) -> bool:
+        if isinstance(error, ResourceExhausted):
+            return error.retry_after_sec is not None
+        return isinstance(error, Unavailable) or (self._endless and isinstance(error, Cancelled))
+
+    def _give_up_at(self, error: MailroomError) -> float:
+        if self._contact.answered or not _is_silence(error):
+            return self._deadline
+        if self._unreachable_since is None:
+            self._unreachable_since = self._clock()
+        return min(self._deadline, self._unreachable_since + self._grace_sec)
+
+    def _not_running(self, error: MailroomError) -> DaemonNotRunning:
+        address = self._contact.address
+        cause = error.message.rsplit(": ", 1)[-1] if error.message.startswith("failed to connect") else ""
+        return DaemonNotRunning(address.text, cause=cause, tried=address.tried)
+
+
+def _is_silence(error: MailroomError) -> bool:
+    """Returns whether an UNAVAILABLE comes from this side's connection: the daemon itself always gives a reason."""
+    return isinstance(error, Unavailable) and not error.reason

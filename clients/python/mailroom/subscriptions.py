@@ -1,0 +1,206 @@
+"""Subscription and AsyncSubscription — iterators over events that reconnect and resume by themselves.
+
+Each owns one stream at a time, a cursor (`cursor`: no gap, no repeat) and its retries (`retry`: when to come back).
+They end when they or their client are closed, and raise only what no new attempt can mend.
+"""
+
+__all__ = ["AsyncSubscription", "Subscription"]
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from mailroom import calls
+from mailroom.cursor import Cursor
+from mailroom.errors import ClientClosed, MailroomError, Unavailable
+from mailroom.events import CaughtUp, Event, GoingAway
+from mailroom.options import SubscribeOptions
+from mailroom.retry import Contact, Retries
+from mailroom.transport import AsyncStream, AsyncTransport, BlockingStream, BlockingTransport, is_task_cancelled
+from mailroom.v1 import mailroom_pb2 as pb
+
+
+class _Progress:
+    """What both kinds of subscription know of themselves; does no input or output."""
+
+    def __init__(self, contact: Contact, agent: str | None, options: SubscribeOptions, grace_sec: float) -> None:
+        self._agent = agent
+        self._options = options
+        self._retries = Retries(contact, grace_sec=grace_sec)
+        self._live = False
+        self._cursor = Cursor(
+            after_id=options.get("after_id"),
+            include_unread=options.get("include_unread", False),
+            caught_up=options.get("caught_up", False),
+        )
+
+    def request(self) -> pb.SubscribeRequest:
+        """Returns the request that starts or resumes the stream."""
+        return calls.subscribe_request(self._agent, self._options, self._cursor)
+
+    def take(self, event: Event | GoingAway) -> Event | None:
+        """Moves the cursor; returns the event if it is to be yielded.
+
+        Raises:
+            Unavailable: the daemon says good-bye.
+        """
+        if isinstance(event, GoingAway):
+            self._cursor.go_away(event)
+            raise Unavailable("the daemon is stopping", reason="STOPPING")
+        self._live = True
+        wanted = self._cursor.admits(event)
+        if wanted or isinstance(event, CaughtUp):  # a replay that breaks at the same place each time is no progress
+            self._retries.progressed()
+        return event if wanted else None
+
+    def delay_after(self, error: MailroomError) -> float:
+        """Returns when to resume; raises what cannot be mended; tells the program if the stream had been alive."""
+        delay_sec = self._retries.delay_after(error)
+        on_interrupted = self._options.get("on_interrupted")
+        if on_interrupted and self._live:
+            on_interrupted(error)
+        self._live = False
+        return delay_sec
+
+
+def _ended() -> Unavailable:
+    return Unavailable("the daemon ended the stream", reason="STREAM_ENDED")
+
+
+class Subscription:
+    """A blocking iterator over events; close it, or use it in a `with`, when done. Another thread may close it."""
+
+    def __init__(
+        self, transport: BlockingTransport, agent: str | None, options: SubscribeOptions, grace_sec: float
+    ) -> None:
+        self._transport = transport
+        self._progress = _Progress(transport.contact, agent, options, grace_sec)
+        self._stream: BlockingStream | None = None
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it or its client was closed, so that it ends."""
+        return self._closed or self._transport.closed
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        while not self.closed:
+            try:
+                return self._advance()
+            except MailroomError as error:
+                self._recover(error)
+        raise StopIteration
+
+    def close(self) -> None:
+        """Gives the stream up; iteration ends."""
+        self._closed = True
+        self._drop_stream()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _advance(self) -> Event:
+        if self._stream is None:
+            self._stream = self._transport.subscribe(self._progress.request())
+            if self._closed:  # by another thread, which saw no stream to cancel
+                raise ClientClosed
+        for event in self._stream:
+            if taken := self._progress.take(event):
+                return taken
+        raise _ended()
+
+    def _recover(self, error: MailroomError) -> None:
+        self._drop_stream()
+        if self.closed:
+            return
+        try:
+            delay_sec = self._progress.delay_after(error)
+        except MailroomError:
+            self._closed = True
+            raise
+        self._transport.pause(delay_sec)
+
+    def _drop_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream:
+            stream.cancel()
+
+
+class AsyncSubscription:
+    """An asynchronous iterator over events; close it, or use it in an `async with`, when done.
+
+    A cancelled `anext()` (a timeout, say) loses nothing: the next one resumes.
+    """
+
+    def __init__(
+        self, transport: AsyncTransport, agent: str | None, options: SubscribeOptions, grace_sec: float
+    ) -> None:
+        self._transport = transport
+        self._progress = _Progress(transport.contact, agent, options, grace_sec)
+        self._stream: AsyncStream | None = None
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it or its client was closed, so that it ends."""
+        return self._closed or self._transport.closed
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self.closed:
+            try:
+                return await self._advance()
+            except MailroomError as error:
+                await self._recover(error)
+            except asyncio.CancelledError:
+                await self._drop_stream()
+                if not self.closed or is_task_cancelled():
+                    raise
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Gives the stream up; iteration ends."""
+        self._closed = True
+        await self._drop_stream()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _advance(self) -> Event:
+        if self._stream is None:
+            self._stream = self._transport.subscribe(self._progress.request())
+        async for event in self._stream:
+            if taken := self._progress.take(event):
+                return taken
+        raise _ended()
+
+    async def _recover(self, error: MailroomError) -> None:
+        await self._drop_stream()
+        if self.closed:
+            return
+        try:
+            delay_sec = self._progress.delay_after(error)
+        except MailroomError:
+            self._closed = True
+            raise
+        await asyncio.sleep(delay_sec)
+
+    async def _drop_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream:
+            await stream.cancel()

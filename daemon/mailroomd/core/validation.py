@@ -1,0 +1,93 @@
+"""Validation — decides whether a request may enter the mail room.
+
+Owns the checks that concern one request alone; what depends on a mailbox (full, looping) is decided by its owner.
+Invariant: nothing that was refused here has been written anywhere.
+"""
+
+__all__ = ["check_agent", "check_draft", "check_key", "parse_message_id"]
+
+from mailroomd.model.errors import MailroomError, Reason, too_large
+from mailroomd.model.ids import parse_id
+from mailroomd.model.limits import (
+    MAX_CONTENT_BYTES,
+    MAX_KEY_CHARS,
+    MAX_METADATA_BYTES,
+    MAX_TTL_MS,
+    MAX_TYPE_BYTES,
+)
+from mailroomd.model.message import Draft
+from mailroomd.model.names import NAME_RULE, is_name
+
+
+def check_draft(draft: Draft) -> None:
+    """Passes a draft that may be stored.
+
+    Raises:
+        MailroomError: with the reason and the field that is at fault.
+    """
+    _check_name(draft.recipient, Reason.RECIPIENT_INVALID, "recipient")
+    _check_name(draft.sender, Reason.SENDER_INVALID, "sender")
+    _check_bytes(draft.content, MAX_CONTENT_BYTES, Reason.CONTENT_TOO_LARGE, "content")
+    _check_bytes(draft.type, MAX_TYPE_BYTES, Reason.TYPE_TOO_LONG, "type")
+    _check_bytes(draft.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
+    if len(draft.metadata) > MAX_METADATA_BYTES:
+        raise too_large(Reason.METADATA_TOO_LARGE, "metadata", len(draft.metadata), MAX_METADATA_BYTES, "bytes as JSON")
+    if not 0 <= draft.ttl_ms <= MAX_TTL_MS:
+        raise MailroomError(
+            Reason.TTL_INVALID, "ttl is between one millisecond and ten years; leave it out for no end", field="ttl"
+        )
+
+
+def check_key(key: str) -> None:
+    """Passes an idempotency key that may be kept.
+
+    Raises:
+        MailroomError: it is longer than 128 characters or not printable ASCII.
+    """
+    if len(key) > MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
+        raise MailroomError(
+            Reason.IDEMPOTENCY_KEY_INVALID,
+            f"an idempotency key has 1 to {MAX_KEY_CHARS} printable ASCII characters: use a UUID",
+            field="idempotency_key",
+        )
+
+
+def check_agent(name: str, field: str = "agent") -> None:
+    """Passes a name that may be a mailbox.
+
+    Raises:
+        MailroomError: AGENT_INVALID.
+    """
+    _check_name(name, Reason.AGENT_INVALID, field)
+
+
+def parse_message_id(text: str, field: str, reason: Reason = Reason.MESSAGE_ID_INVALID) -> int:
+    """Returns the number behind a message id.
+
+    Raises:
+        MailroomError: the text is not an id.
+    """
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise MailroomError(
+            reason, f"{field}: {_shown(text)} is not an id, 16 lowercase hex digits", field=field
+        ) from error
+
+
+def _check_name(name: str, reason: Reason, field: str) -> None:
+    if not is_name(name):
+        said = f"{_shown(name)} is no name" if name else "a name is missing"
+        raise MailroomError(reason, f"{field}: {said}: {NAME_RULE}", field=field)
+
+
+def _check_bytes(text: str, limit: int, reason: Reason, field: str) -> None:
+    if len(text) * 4 <= limit:  # no character has more than four bytes: spares encoding most texts
+        return
+    size = len(text.encode())
+    if size > limit:
+        raise too_large(reason, field, size, limit, "bytes of UTF-8")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -1,0 +1,1 @@
+"""ipc — how the processes talk: packet queues that outlive both ends, the packets, the links, the control page."""

@@ -1,0 +1,114 @@
+"""ControlPage — what the processes know of each other without asking: heartbeats and states, in shared memory.
+
+Owns the page's layout: a heartbeat word for each worker on a cache line of its own, one cell with the daemon's status,
+one for each worker's. Each field has one writer: a worker beats its own word, the supervisor writes all cells; the
+gateway reads them for GetStatus, though the supervisor be stopped. It judges nothing (`core.liveness` does).
+"""
+
+__all__ = ["ControlPage", "DaemonStatus", "WorkerState", "WorkerStatus"]
+
+import time
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+
+from mailroomd.memory.double_cell import DoubleCell
+from mailroomd.memory.shared_memory import SharedMemory
+
+_LINE_BYTES = 64  # a cache line: two workers that beat never fight for one
+_LINE_WORDS = _LINE_BYTES // 8
+_CELL_BYTES = 512  # JSON of a status is below 300 bytes; `last_exit` is cut to fit
+_LAST_EXIT_CHARACTERS = 120
+
+
+class WorkerState(StrEnum):
+    """Where a worker is between its start and its end."""
+
+    STARTING = "starting"
+    """Started for the first time, not ready yet."""
+    RUNNING = "running"
+    """It said that it is ready."""
+    RESTARTING = "restarting"
+    """It died or was killed, and its successor is not ready yet."""
+    STOPPING = "stopping"
+    """It was asked to stop."""
+    STOPPED = "stopped"
+    """It is gone and will not come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """What the supervisor knows of one worker."""
+
+    name: str
+    pid: int
+    state: WorkerState
+    restarts: int
+    started_at_ms: int
+    last_exit: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """What the supervisor says of the whole; `pid` is its own."""
+
+    version: str
+    started_at_ms: int
+    pid: int
+
+
+class ControlPage:
+    """The page; pass it to a child as an argument of a `spawn`ed process. Workers are known by their index."""
+
+    def __init__(self, memory: SharedMemory, workers: int) -> None:
+        self._memory = memory
+        self._workers = workers
+        lines = workers * _LINE_BYTES
+        self._beats = memory.buffer[:lines].cast("Q")
+        cell = DoubleCell.size_bytes(_CELL_BYTES)
+        self._daemon, *self._statuses = (
+            DoubleCell(memory.buffer, lines + index * cell, _CELL_BYTES) for index in range(workers + 1)
+        )
+
+    @classmethod
+    def create(cls, workers: int) -> Self:
+        """Makes an empty page for so many workers."""
+        size = workers * _LINE_BYTES + (workers + 1) * DoubleCell.size_bytes(_CELL_BYTES)
+        return cls(SharedMemory.create("mailroom-control", size), workers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ControlPage, (self._memory, self._workers)
+
+    def beat(self, index: int) -> None:
+        """Writes the worker's heartbeat: one aligned 8-byte store of CLOCK_MONOTONIC, which all processes share."""
+        self._beats[index * _LINE_WORDS] = time.monotonic_ns()
+
+    def last_beat(self, index: int) -> int:
+        """Returns the worker's newest heartbeat in monotonic nanoseconds, 0 if there was none."""
+        return self._beats[index * _LINE_WORDS]
+
+    def write_status(self, index: int, status: WorkerStatus) -> None:
+        """Publishes a worker's status; for the supervisor."""
+        if len(status.last_exit) > _LAST_EXIT_CHARACTERS:
+            status = replace(status, last_exit=status.last_exit[:_LAST_EXIT_CHARACTERS])
+        self._statuses[index].write(msgspec.json.encode(status))
+
+    def write_daemon(self, status: DaemonStatus) -> None:
+        """Publishes the daemon's status; for the supervisor."""
+        self._daemon.write(msgspec.json.encode(status))
+
+    def statuses(self) -> tuple[WorkerStatus, ...]:
+        """Returns the status of every worker that has one, by index."""
+        written = filter(None, (cell.read() for cell in self._statuses))
+        return tuple(msgspec.json.decode(one, type=WorkerStatus) for one in written)
+
+    def daemon(self) -> DaemonStatus:
+        """Returns the daemon's status, which is written before any worker is started."""
+        return msgspec.json.decode(self._daemon.read(), type=DaemonStatus)
+
+    def close(self) -> None:
+        """Lets go of the page."""
+        self._beats.release()
+        self._memory.close()

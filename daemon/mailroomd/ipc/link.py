@@ -1,0 +1,93 @@
+"""Link — one process's end of a pair of queues, with the handshake that settles restarts.
+
+Owns the backlog towards the peer and the epochs. A process that starts says Hello(epoch) and hears nothing until its
+peer answers Reset(epoch); the peer answers once all that it had read before is settled, then repeats what is unanswered.
+(The architecture's Fence is this same Hello on `writes`: the command-queue answers it after committing what it had read.)
+Not here: what the items mean, and what "unanswered" is: the owner gives a function.
+Invariant: no packet of a predecessor's conversation is ever taken for one of this conversation.
+"""
+
+__all__ = ["Link"]
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from mailroomd.ipc.packets import Hello, Reset
+from mailroomd.ipc.queue import PacketQueue
+
+Received = TypeVar("Received")
+Sent = TypeVar("Sent")
+
+
+class Link(Generic[Received, Sent]):
+    """Sends and receives items; call `greet` first.
+
+    Args:
+        epoch: which start of this process it is.
+        inbound: the queue that this process reads.
+        outbound: the queue that this process writes.
+        unanswered: gives what must be said again to a peer that restarted, in order.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        inbound: PacketQueue[Any],
+        outbound: PacketQueue[Any],
+        unanswered: Callable[[], Iterable[Sent]],
+    ) -> None:
+        self._epoch = epoch
+        self._inbound = inbound
+        self._outbound = outbound
+        self._unanswered = unanswered
+        self._backlog: deque[Sent | Hello | Reset] = deque()
+        self.is_hearing = False
+        """Whether the peer has answered this process's Hello."""
+
+    @property
+    def backlog(self) -> int:
+        """How many items wait for room in the outbound queue."""
+        return len(self._backlog)
+
+    def greet(self) -> None:
+        """Says that this process is new. Needed once, before anything is received."""
+        self._backlog.append(Hello(self._epoch))
+        self.flush()
+
+    def receive(self) -> list[Received | Hello]:
+        """Returns what has come: items once the peer has answered, and each Hello of the peer, for `welcome`."""
+        heard: list[Received | Hello] = []
+        for item in self._inbound.get_many_nowait():
+            if type(item) is Reset:
+                self.is_hearing = self.is_hearing or item.epoch == self._epoch
+            elif self.is_hearing or type(item) is Hello:
+                heard.append(item)
+        return heard
+
+    def welcome(self, hello: Hello) -> None:
+        """Answers a peer that restarted. Call it when all that was received before is settled."""
+        self._backlog.clear()
+        self._backlog.append(Reset(hello.epoch))
+        if not self.is_hearing:
+            self._backlog.append(Hello(self._epoch))
+        self._backlog.extend(self._unanswered())
+        self.flush()
+
+    def send(self, item: Sent) -> None:
+        """Takes an item for the peer; `flush` sends it."""
+        self._backlog.append(item)
+
+    def flush(self) -> bool:
+        """Sends what the queue has room for; returns whether all is sent."""
+        while self._backlog:
+            waiting = list(self._backlog) if len(self._backlog) <= FLUSH_ITEMS else [self._backlog[i] for i in range(FLUSH_ITEMS)]
+            sent = self._outbound.put_many_nowait(waiting)
+            for _ in range(sent):
+                self._backlog.popleft()
+            if sent < len(waiting):
+                return False
+        return True
+
+
+FLUSH_ITEMS = 512  # items handed to the queue at once: a few full packets

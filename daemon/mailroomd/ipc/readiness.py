@@ -1,0 +1,37 @@
+"""Readiness — what a worker's loop waits for: descriptors to read, and queues with room again.
+
+Owns one poll object whose registrations change only where they differ, as most turns of a loop wait for the same.
+"""
+
+__all__ = ["Readiness"]
+
+import select
+
+
+class Readiness:
+    """Waits for descriptors."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._watched: dict[int, bool] = {}
+
+    def watch_reading(self, fileno: int, wanted: bool = True) -> None:  # noqa: FBT001, FBT002 - reads as a statement
+        """Waits, from now on, for something to read (or no longer)."""
+        self._watch(fileno, select.POLLIN, wanted)
+
+    def watch_writing(self, fileno: int, wanted: bool) -> None:  # noqa: FBT001
+        """Waits, from now on, for room to write (or no longer)."""
+        self._watch(fileno, select.POLLOUT, wanted)
+
+    def wait(self, timeout_sec: float) -> None:
+        """Returns when a watched descriptor is ready, or after the time."""
+        self._poll.poll(max(0, round(timeout_sec * 1000)))
+
+    def _watch(self, fileno: int, event: int, wanted: bool) -> None:  # noqa: FBT001
+        if self._watched.get(fileno, False) == wanted:
+            return
+        self._watched[fileno] = wanted
+        if wanted:
+            self._poll.register(fileno, event)
+        else:
+            self._poll.unregister(fileno)

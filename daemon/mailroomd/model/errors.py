@@ -1,0 +1,69 @@
+"""MailroomError — every way in which the daemon says no to a client.
+
+Owns the closed vocabulary of reasons: stable, upper snake case, part of the contract. Each error words itself from its
+arguments and says what to do. Not here: gRPC codes (`rpc.status` has the one table from reason to code).
+"""
+
+__all__ = ["MailroomError", "Reason", "too_large"]
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a call failed."""
+
+    REQUEST_MALFORMED = "REQUEST_MALFORMED"
+    RECIPIENT_INVALID = "RECIPIENT_INVALID"
+    SENDER_INVALID = "SENDER_INVALID"
+    AGENT_INVALID = "AGENT_INVALID"
+    CONTENT_TOO_LARGE = "CONTENT_TOO_LARGE"
+    TYPE_TOO_LONG = "TYPE_TOO_LONG"
+    METADATA_TOO_LARGE = "METADATA_TOO_LARGE"
+    METADATA_TOO_DEEP = "METADATA_TOO_DEEP"
+    METADATA_INVALID = "METADATA_INVALID"
+    THREAD_ID_TOO_LONG = "THREAD_ID_TOO_LONG"
+    MESSAGE_ID_INVALID = "MESSAGE_ID_INVALID"
+    PRIORITY_INVALID = "PRIORITY_INVALID"
+    TTL_INVALID = "TTL_INVALID"
+    WAIT_INVALID = "WAIT_INVALID"
+    LIMIT_INVALID = "LIMIT_INVALID"
+    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"  # noqa: S105 - a cursor, not a secret
+    AFTER_ID_INVALID = "AFTER_ID_INVALID"
+    OPTIONS_CONFLICT = "OPTIONS_CONFLICT"
+    TOO_MANY = "TOO_MANY"
+    IDEMPOTENCY_KEY_INVALID = "IDEMPOTENCY_KEY_INVALID"
+    IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
+    MAILBOX_FULL = "MAILBOX_FULL"
+    STORAGE_FULL = "STORAGE_FULL"
+    STORAGE_FAILED = "STORAGE_FAILED"
+    TOO_MANY_WAITING = "TOO_MANY_WAITING"
+    LOOP_GUARD = "LOOP_GUARD"
+    WORKER_RESTARTING = "WORKER_RESTARTING"
+    STOPPING = "STOPPING"
+    INTERNAL = "INTERNAL"
+
+
+class MailroomError(Exception):
+    """A refusal that a client can act on.
+
+    Attributes:
+        reason: stable, for programs.
+        sentence: what is wrong and what to do, for people.
+        field: the request's field that is at fault, or "".
+        retry_after_ms: when to try again, 0 if trying again as it is won't help.
+    """
+
+    def __init__(self, reason: Reason, sentence: str, *, field: str = "", retry_after_ms: int = 0) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.sentence = sentence
+        self.field = field
+        self.retry_after_ms = retry_after_ms
+
+
+def too_large(reason: Reason, field: str, size: int, limit: int, unit: str) -> MailroomError:
+    """Returns the error for a field that is over its limit."""
+    return MailroomError(
+        reason, f"{field} has {size:,} {unit}, the limit is {limit:,}: send less, or several messages", field=field
+    )

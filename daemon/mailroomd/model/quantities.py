@@ -1,0 +1,162 @@
+"""Quantities — how people write settings down, and what the daemon makes of it.
+
+Owns the parsers from text to value: durations, sizes, counts, paths, restart intensities, listen addresses. Each raises
+ValueError with the end of a sentence that starts with the setting's name. It knows no setting and reads no environment.
+"""
+
+__all__ = [
+    "Intensity",
+    "as_path",
+    "at_least",
+    "duration_sec",
+    "intensity",
+    "is_tcp",
+    "listen_address",
+    "one_of",
+    "size_bytes",
+    "unix_path",
+]
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SUN_PATH_BYTES = 107  # sockaddr_un.sun_path has 108 with its final NUL (unix(7))
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """So many restarts are allowed within the period; one more, and the supervisor gives up (as in OTP)."""
+
+    restarts: int
+    period_sec: float
+
+    def __str__(self) -> str:
+        return f"{self.restarts}/{self.period_sec:g}"
+
+
+def duration_sec(text: str) -> float:
+    """Reads `10`, `10s`, `500ms`, `5m`, `24h` or `7d`: seconds, more than 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0 or math.isinf(seconds):
+        raise ValueError(f"must be a duration like 10s, 500ms or 24h, not {text!r}")
+    return seconds
+
+
+def size_bytes(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Returns a parser of `64MiB`, `65536KiB`, `1GiB` or a plain number of bytes between the two limits."""
+
+    def parse(text: str) -> int:
+        match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB|)", text.strip())
+        if not match:
+            raise ValueError(f"must be a size like 64MiB, not {text!r}")
+        value = int(match[1]) * _BYTES[match[2]]
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be between {minimum >> 20}MiB and {maximum >> 20}MiB, not {text}")
+        return value
+
+    return parse
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Returns a parser of whole numbers from `minimum` on; `100_000` is one."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"must be a whole number, not {text!r}") from None
+        if value < minimum:
+            raise ValueError(f"must be at least {minimum}, not {value}")
+        return value
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Returns a parser that accepts these words only."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}, not {text!r}")
+        return text
+
+    return parse
+
+
+def as_path(text: str) -> Path:
+    """Reads a path; `~` is the home directory, and what is relative starts from the current one."""
+    if not text or "\0" in text:
+        raise ValueError(f"must be a path, not {text!r}")
+    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
+
+
+def intensity(text: str) -> Intensity:
+    """Reads `5/10`: five restarts in ten seconds."""
+    restarts, slash, period = text.partition("/")
+    try:
+        if not slash:
+            raise ValueError
+        return Intensity(at_least(0)(restarts), duration_sec(period))
+    except ValueError:
+        raise ValueError(f"must be RESTARTS/SECONDS like 5/10, not {text!r}") from None
+
+
+def listen_address(text: str) -> str:
+    """Reads `unix:PATH` or `HOST:PORT` (`[::1]:PORT` for IPv6) and returns it in its one canonical form.
+
+    Port 0 lets the system choose; the port that was chosen is announced.
+    """
+    if text.startswith("unix:"):
+        return _unix_address(text)
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or (":" in host and not bracketed):
+        raise ValueError(f"must be unix:PATH or HOST:PORT (with IPv6 as [::1]:PORT), not {text!r}")
+    if int(port) > 65535:
+        raise ValueError(f"has port {port} in {text!r}, ports end at 65535")
+    if not _is_loopback(host.strip("[]")):
+        raise ValueError(
+            f"may be on loopback only (127.0.0.1, [::1], localhost), not on {host}: "
+            "without tokens and TLS anybody on the network could read and send messages"
+        )
+    return f"{host}:{int(port)}"
+
+
+def unix_path(address: str) -> Path | None:
+    """Returns the path of a canonical `unix:` address, None for TCP."""
+    return Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+
+
+def is_tcp(address: str) -> bool:
+    """Returns whether a canonical address is `HOST:PORT`."""
+    return not address.startswith("unix:")
+
+
+def _unix_address(text: str) -> str:
+    path = text.removeprefix("unix:")
+    if path.startswith("//"):  # gRPC's other form, unix:///absolute/path
+        path = "/" + path.lstrip("/")
+    path = os.fspath(as_path(path))
+    length = len(os.fsencode(path))
+    if length > _SUN_PATH_BYTES:
+        raise ValueError(
+            f"has a socket path of {length} bytes, the kernel allows {_SUN_PATH_BYTES}: {path} is too long"
+        )
+    return f"unix:{path}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,168 @@
+"""Settings — what an operator can choose, each choice declared once.
+
+A field's name gives its flag, TOML key and environment name (the unit at its end is left out: `stuck_after_sec` is
+`--stuck-after`, `stuck-after`, `MAILROOM_STUCK_AFTER`); its metadata gives help, metavar, group and parser. The command
+line, the configuration file and the reference page are all made from this table. Where a value came from is
+`cli.configuration`'s to know. Standard library only.
+"""
+
+__all__ = ["Intensity", "Setting", "Settings", "default_listen", "settings_table"]
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mailroomd.model import quantities
+from mailroomd.model.quantities import Intensity
+
+_UNITS = {"_per_min": "", "_sec": "", "_bytes": "_size"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: how a field of `Settings` is called, explained and read."""
+
+    field: str
+    metavar: str
+    help: str
+    group: str
+    shown_default: str
+    parse: Callable[[str], Any]
+    repeatable: bool
+
+    @property
+    def key(self) -> str:
+        """The name in a TOML file, and of the flag behind its dashes."""
+        for unit, instead in _UNITS.items():
+            if self.field.endswith(unit):
+                return (self.field.removesuffix(unit) + instead).replace("_", "-")
+        return self.field.replace("_", "-")
+
+    @property
+    def flag(self) -> str:
+        """The name on the command line."""
+        return f"--{self.key}"
+
+    @property
+    def variable(self) -> str:
+        """The name in the environment."""
+        return f"MAILROOM_{self.key.replace('-', '_').upper()}"
+
+
+def _setting(
+    default: object,
+    metavar: str,
+    parse: Callable[[str], object],
+    group: str,
+    help: str,  # noqa: A002 - as argparse calls it
+    *,
+    shown: str = "",
+    repeatable: bool = False,
+) -> Any:
+    """Declares a field; a callable default is called for each Settings made without a value."""
+    row = {
+        "metavar": metavar,
+        "parse": parse,
+        "group": group,
+        "help": help,
+        "shown_default": shown or str(default),
+        "repeatable": repeatable,
+    }
+    return field(default_factory=default, metadata=row) if callable(default) else field(default=default, metadata=row)
+
+
+def _default_root() -> Path:
+    return Path.home() / ".claude"
+
+
+def _default_state_dir() -> Path:
+    chosen = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(chosen) if chosen.startswith("/") else Path.home() / ".local" / "state"
+    return base / "mailroom"
+
+
+def default_listen(state_dir: Path) -> str:
+    """Returns the address that is listened on when none was asked for.
+
+    A private runtime directory is the place for sockets; where there is none (no login session), the state directory.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and _is_ours(runtime):
+        return f"unix:{runtime.rstrip('/')}/mailroom/mailroom.sock"
+    return f"unix:{state_dir}/mailroom.sock"
+
+
+def _is_ours(directory: str) -> bool:
+    try:
+        owner = Path(directory).stat().st_uid
+    except OSError:
+        return False
+    return owner == os.geteuid() and os.access(directory, os.W_OK | os.X_OK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of the daemon, with its unit in its name."""
+
+    root: Path = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
+        _default_root, "DIR", quantities.as_path, "places",
+        "where agents look: holds inbox/, outbox/ and teams/", shown="~/.claude",
+    )  # fmt: skip
+    state_dir: Path = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
+        _default_state_dir, "DIR", quantities.as_path, "places",
+        "the daemon's own files: database, lock, addresses; one daemon per directory",
+        shown="$XDG_STATE_HOME/mailroom or ~/.local/state/mailroom",
+    )  # fmt: skip
+    listen: tuple[str, ...] = _setting(
+        (), "ADDR", quantities.listen_address, "places",
+        "unix:PATH or HOST:PORT (loopback only, port 0 lets the system choose); may be given several times, "
+        "separated by commas in the environment",
+        shown="unix:$XDG_RUNTIME_DIR/mailroom/mailroom.sock, or mailroom.sock in the state directory", repeatable=True,
+    )  # fmt: skip
+    gateways: int = _setting(
+        1, "N", quantities.at_least(1), "supervision",
+        "gateway processes; more than one share the TCP addresses, for more calls than one core can serve",
+    )  # fmt: skip
+    stuck_after_sec: float = _setting(
+        10.0, "TIME", quantities.duration_sec, "supervision",
+        "a worker without a heartbeat for this long is replaced; long enough for a slow disk", shown="10s",
+    )  # fmt: skip
+    max_restarts: Intensity = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
+        Intensity(5, 10.0), "N/SECONDS", quantities.intensity, "supervision",
+        "more restarts than this within the period and the daemon gives up, since restarting does not help",
+    )  # fmt: skip
+    max_unread: int = _setting(
+        100_000, "N", quantities.at_least(1), "limits",
+        "unread messages in one mailbox before its senders are refused: nobody reads it",
+    )  # fmt: skip
+    retention_sec: float = _setting(
+        86_400.0, "TIME", quantities.duration_sec, "limits",
+        "read messages go when they are older than this; unread ones never do", shown="24h",
+    )  # fmt: skip
+    loop_guard_per_min: int = _setting(
+        600, "N", quantities.at_least(1), "limits",
+        "messages a minute that may alternate within one pair, so that two agents cannot answer each other for ever",
+    )  # fmt: skip
+    table_bytes: int = _setting(
+        64 << 20, "SIZE", quantities.size_bytes(8 << 20, 64 << 30), "memory",
+        "shared memory for recent messages; what no longer fits is read from the database", shown="64MiB",
+    )  # fmt: skip
+    table_mailboxes: int = _setting(
+        131_072, "N", quantities.at_least(1), "memory",
+        "mailboxes whose counters are kept in shared memory; those beyond are read from the database",
+    )  # fmt: skip
+    log_level: str = _setting(
+        "info", "LEVEL", quantities.one_of("debug", "info", "warning", "error"), "log",
+        "the least that is logged: debug, info, warning or error",
+    )  # fmt: skip
+    log_format: str = _setting(
+        "auto", "FORMAT", quantities.one_of("auto", "console", "json"), "log",
+        "console, json, or auto: console in a terminal, else JSON lines; always to standard error",
+    )  # fmt: skip
+
+
+def settings_table() -> tuple[Setting, ...]:
+    """Returns the rows in the order of their declaration."""
+    return tuple(Setting(field=declared.name, **declared.metadata) for declared in fields(Settings))

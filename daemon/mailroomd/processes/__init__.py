@@ -1,0 +1,1 @@
+"""processes — the three kinds of worker: mailbox, command-queue, gateway. They never import each other."""

@@ -1,0 +1,298 @@
+"""CommandQueue — the worker that makes messages durable and files them.
+
+Owns the order commit → files → outcomes, the store's condition (full or not), and the timers of housekeeping.
+It is the one writer of the database and of the inbox files. Not here: SQL (`MessageStore`), files (`Filing`), the table.
+Above: the mailbox, by `writes` and `outcomes`. Invariant: an outcome is sent only after what it says is fsynced.
+"""
+
+__all__ = ["main"]
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from itertools import islice
+
+from mailroomd.core.log import log
+from mailroomd.ipc.link import Link
+from mailroomd.ipc.packets import Hello
+from mailroomd.ipc.readiness import Readiness
+from mailroomd.model.commands import (
+    Command,
+    CommandRefused,
+    MessageFiled,
+    MessageWritten,
+    Outcome,
+    StoreConditionChanged,
+    WriteMessage,
+    WriteOffered,
+    WriteRead,
+    WriteSeen,
+)
+from mailroomd.model.errors import Reason
+from mailroomd.model.message import unpack_draft
+from mailroomd.model.states import DeliveryState
+from mailroomd.processes.config import CommandQueueConfig
+from mailroomd.processes.housekeeping import Housekeeping
+from mailroomd.processes.worker import CannotStart, WorkerSeat
+from mailroomd.storage.database import DatabaseTooNew
+from mailroomd.storage.filing import Filing
+from mailroomd.storage.inbox_files import InboxFiles
+from mailroomd.storage.message_store import Committed, MessageStore, StoredMail, StoreFailed, StoreFull
+from mailroomd.storage.recovery import recover_files
+from mailroomd.storage.reserve import Reserve
+from mailroomd.storage.table_layout import TableLayout
+from mailroomd.storage.table_reader import NotInTable, TableReader
+
+BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
+BACKLOG_OUTCOMES = 5000  # beyond it `writes` is not read: the mailbox has to catch up first
+RETRY_AFTER_FULL_MS = 5000  # what senders are told when the disk is full
+FULL_SENTENCE = "the disk that holds the database is full: make room, sending works again by itself"
+
+
+def main(seat: WorkerSeat, config: CommandQueueConfig) -> None:
+    """Runs the command-queue until it is told to stop."""
+    CommandQueue(seat, config).run()
+
+
+class CommandQueue:
+    """The command-queue's loop: take what has gathered, commit, file, report."""
+
+    def __init__(self, seat: WorkerSeat, config: CommandQueueConfig) -> None:
+        self._seat = seat
+        layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
+        self._table = TableReader(config.table.buffer, layout)
+        self._reserve = Reserve(seat.settings.state_dir)
+        self._files = _open_files(seat)
+        self._reserve.release()  # opening may need its room
+        self._store = _open_store(seat, self)
+        self._filing = Filing(self._files)
+        self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
+        self._is_full = False
+        self._unasked: list[Outcome] = []
+        self._housekeeping = Housekeeping(seat.settings.state_dir, self._store, self._files)
+        self._writes, self._outcomes = config.writes, config.outcomes
+
+    def run(self) -> None:
+        """Recovers, then works until STOP."""
+        self._recover()
+        self._link.greet()
+        self._seat.ready()
+        readiness = Readiness()
+        readiness.watch_reading(self._seat.leash_fileno())
+        while not self._seat.stop_requested():
+            self._seat.beat()
+            self._link.flush()
+            if self._link.backlog < BACKLOG_OUTCOMES:
+                self._take_commands()
+            pause = self._work_off()
+            readiness.watch_reading(self._writes.reader_fileno(), self._link.backlog < BACKLOG_OUTCOMES)
+            readiness.watch_writing(self._outcomes.writer_fileno(), self._link.backlog > 0)
+            readiness.wait(pause)
+        self._stop()
+
+    # -- the way of a message -------------------------------------------------------------------------------------
+
+    def _take_commands(self) -> bool:
+        """Carries out what has gathered; returns whether there was anything."""
+        gathered: list[Command] = []
+        heard = self._link.receive()
+        for item in heard:
+            if isinstance(item, Hello):
+                self._carry_out(gathered)
+                gathered = []
+                self._link.welcome(item)
+            else:
+                gathered.append(item)
+        self._carry_out(gathered)
+        return bool(heard)
+
+    def _carry_out(self, commands: Sequence[Command]) -> None:
+        for batch in _batches(commands, BATCH_COMMANDS):
+            durable = [one for one in batch if isinstance(one, WriteMessage | WriteRead)]
+            self._housekeeping.gather(one for one in batch if isinstance(one, WriteOffered | WriteSeen))
+            if durable:
+                self._commit(durable)
+            self._seat.beat()
+
+    def _commit(self, commands: list[WriteMessage | WriteRead]) -> None:
+        refused: list[CommandRefused] = []
+        if self._is_full:
+            refused = [_full(one) for one in commands if isinstance(one, WriteMessage)]
+            commands = [one for one in commands if isinstance(one, WriteRead)]
+        try:
+            done = self._store.commit([*self._housekeeping.lazy, *commands], _now_ms())
+            self._housekeeping.lazy.clear()
+        except StoreFull:
+            self._become_full()
+            if any(isinstance(one, WriteMessage) for one in commands):
+                return self._commit(commands)  # once more, without the messages
+            done = Committed([_full(one) for one in commands])
+        except StoreFailed as error:
+            done = Committed(self._refuse_all(commands, error))
+        self._file(done)
+        self._report([*refused, *done.outcomes])
+        return None
+
+    def _file(self, done: Committed) -> None:
+        errors = self._filing.file(done.mail, time.monotonic())
+        for mailbox, message_ids in done.read:
+            self._filing.take_away(mailbox, message_ids)
+        if done.mail:
+            self._housekeeping.note_filed(done.mail[-1].id)
+        if errors:
+            self._note_unfiled(errors)
+            done.outcomes = [_with_error(one, errors) for one in done.outcomes]
+
+    def _note_unfiled(self, errors: dict[int, str]) -> None:
+        number, sentence = next(iter(errors.items()))
+        log.warning("inbox file not written", message_id=f"{number:016x}", files=len(errors), error=sentence)
+        try:
+            self._store.note_unfiled(errors)
+        except (StoreFull, StoreFailed) as error:
+            log.warning("could not note the missing files; a restart finds them", error=str(error))
+
+    def _report(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._link.send(outcome)
+        self._link.flush()
+
+    def _unanswered(self) -> list[Outcome]:
+        """What a mailbox that restarted has to hear: it reads all else from the database."""
+        return [StoreConditionChanged(not self._is_full, FULL_SENTENCE if self._is_full else "")]
+
+    def mail_at(self, command: WriteMessage) -> StoredMail:
+        """Returns the message that a command refers to, from the table.
+
+        Raises:
+            LookupError: the table has no such record.
+        """
+        try:
+            record = self._table.record_at(command.position)
+        except NotInTable as error:
+            raise LookupError(command.id) from error
+        if record.id != command.id:
+            raise LookupError(command.id)
+        return StoredMail(record.id, record.timestamp_ms, unpack_draft(record.body))
+
+    # -- when the store fails -------------------------------------------------------------------------------------
+
+    def _become_full(self) -> None:
+        self._reserve.release()
+        if not self._is_full:
+            self._is_full = True
+            log.error("disk full", sentence=FULL_SENTENCE)
+            self._link.send(StoreConditionChanged(writable=False, sentence=FULL_SENTENCE))
+
+    def _become_writable(self) -> None:
+        self._is_full = False
+        log.info("disk has room again")
+        self._report([StoreConditionChanged(writable=True)])
+
+    def _refuse_all(self, commands: Sequence[WriteMessage | WriteRead], error: StoreFailed) -> list[Outcome]:
+        log.error("commit failed", error=str(error), fatal=error.fatal)
+        if error.fatal:  # the kernel may have dropped what was written: start anew and see what is there
+            os._exit(os.EX_IOERR)
+        sentence = f"the database could not be written ({error}): nothing was stored, try again"
+        return [CommandRefused(one.id, Reason.STORAGE_FAILED, sentence, 1000) for one in commands]
+
+    # -- between commits ------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        report = recover_files(self._store, self._files, _now_ms(), self._seat.beat)
+        for mailbox, number in self._store.unfiled():
+            self._filing.keep_trying(mailbox, number, time.monotonic())
+        self._unasked = list(report.outcomes)
+        self._is_full = not self._reserve.refill()
+        if report.rewritten or report.taken or report.removed or report.errors:
+            log.info(
+                "inbox files recovered",
+                checked=report.checked,
+                rewritten=report.rewritten,
+                taken=report.taken,
+                removed=report.removed,
+                failed=len(report.errors),
+            )
+
+    def _work_off(self) -> float:
+        """Does what is due beside the commits; returns for how many seconds nothing will be."""
+        if self._unasked and self._link.is_hearing:
+            self._report(self._unasked)
+            self._unasked = []
+        now = time.monotonic()
+        try:
+            pause = self._housekeeping.run(now, _now_ms())
+            due = self._filing.next_retry_sec
+            if due is not None and due <= now:
+                self._retry_files(now)
+                due = self._filing.next_retry_sec
+        except StoreFull:
+            self._become_full()
+            pause, due = 1.0, None
+        except StoreFailed as error:
+            self._refuse_all([], error)
+            pause, due = 1.0, None
+        if self._is_full and self._housekeeping.is_time_to_look_for_room(now) and self._reserve.refill():
+            self._become_writable()
+        wait = self._seat.beat_interval_sec if due is None else min(self._seat.beat_interval_sec, max(0.0, due - now))
+        return min(wait, pause)
+
+    def _retry_files(self, now: float) -> None:
+        filed = self._filing.retry(self._store, now)
+        if filed:
+            self._store.note_filed(filed, _now_ms())
+            log.info("inbox files written at last", files=len(filed), left=self._filing.unfiled)
+            self._report([MessageFiled(number) for number in filed])
+
+    def _stop(self) -> None:
+        while self._take_commands():
+            pass
+        self._housekeeping.finish(_now_ms())
+        self._link.flush()
+        self._store.close()
+        self._files.close()
+
+
+def _open_files(seat: WorkerSeat) -> InboxFiles:
+    root = seat.settings.root
+    try:
+        files = InboxFiles(root)
+        (root / "outbox").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(
+            f"{error.filename or root} cannot be used: {error.strerror}. Give the daemon a --root that it may write to.",
+            os.EX_CANTCREAT,
+        ) from error
+    return files
+
+
+def _open_store(seat: WorkerSeat, worker: CommandQueue) -> MessageStore:
+    state_dir = seat.settings.state_dir
+    try:
+        return MessageStore(state_dir, worker.mail_at)
+    except DatabaseTooNew as error:
+        raise CannotStart(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise CannotStart(
+            f"{state_dir}/mailroom.db cannot be opened: {error}. Check the disk and the permissions of the directory.",
+            os.EX_CANTCREAT,
+        ) from error
+
+
+def _batches(commands: Sequence[Command], size: int) -> list[list[Command]]:
+    rest = iter(commands)
+    return list(iter(lambda: list(islice(rest, size)), []))
+
+
+def _with_error(outcome: Outcome, errors: dict[int, str]) -> Outcome:
+    if isinstance(outcome, MessageWritten) and outcome.id in errors:
+        return MessageWritten(outcome.id, DeliveryState.STORED, errors[outcome.id])
+    return outcome
+
+
+def _full(command: WriteMessage | WriteRead) -> CommandRefused:
+    return CommandRefused(command.id, Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,144 @@
+"""Gateway — the worker that speaks gRPC.
+
+Owns the server and its addresses, and the order of its start and stop. It holds no state that matters: what it must not
+lose is in the mailbox, the command-queue or the client. One loop, one thread for gRPC. Below: `rpc`.
+Invariant: it announces itself ready only when its addresses are bound and the mailbox has answered it.
+"""
+
+__all__ = ["main"]
+
+import asyncio
+import os
+from contextlib import suppress
+
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from mailroomd.ipc.packets import CountSubscribers, DurableMarkMoved, Event, Hello, StoreConditionAnnounced
+from mailroomd.processes.config import GatewayConfig
+from mailroomd.processes.worker import CannotStart, WorkerSeat
+from mailroomd.rpc import mailbox_service, supervisor_service
+from mailroomd.rpc.bells import Bells
+from mailroomd.rpc.calls import Calls
+from mailroomd.rpc.handlers import generic_handler
+from mailroomd.rpc.health import Health
+from mailroomd.rpc.mail_reader import MailReader
+from mailroomd.rpc.mailbox_service import MailboxService
+from mailroomd.rpc.supervisor_service import SupervisorService
+from mailroomd.storage.table_layout import TableLayout
+from mailroomd.storage.table_reader import TableReader
+
+MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
+ANSWER_GRACE_SEC = 2.0  # for calls that were accepted before the stop
+STREAM_GRACE_SEC = 0.5  # for streams that don't take their good-bye
+SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
+
+
+def main(seat: WorkerSeat, config: GatewayConfig) -> None:
+    """Runs a gateway until it is told to stop."""
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    uvloop.run(Gateway(seat, config).run())
+
+
+class Gateway:
+    """One gateway: its server, and what connects it to the mailbox."""
+
+    def __init__(self, seat: WorkerSeat, config: GatewayConfig) -> None:
+        self._seat = seat
+        self._config = config
+        self._stop_asked = asyncio.Event()
+        self._mailbox_answered = asyncio.Event()
+
+    async def run(self) -> None:
+        """Starts, serves until STOP, and stops in good order."""
+        seat, config = self._seat, self._config
+        loop = asyncio.get_running_loop()
+        loop.add_reader(seat.leash_fileno(), self._hear_leash)
+        layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
+        self._reader = MailReader(TableReader(config.table.buffer, layout), seat.settings.state_dir)
+        self._bells = Bells(lambda agent, count: self._calls.tell(CountSubscribers(agent, count)))
+        self._calls = Calls(
+            config.gateway, seat.epoch, config.requests, config.events, self._bells.subscribers, self._hear
+        )
+        self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES)
+        self._service = MailboxService(self._reader, self._calls, self._bells)
+        server = self._make_server()
+        seat.announce(self._bind(server))
+        beating = asyncio.create_task(self._beat())
+        self._calls.greet()
+        await self._until_answered()
+        await server.start()
+        watching = asyncio.create_task(self._health.watch())
+        seat.ready()
+        await self._stop_asked.wait()
+        await self._stop(server)
+        for task in (watching, beating):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def _make_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 1 if self._seat.settings.gateways > 1 else 0),
+                ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            ]
+        )
+        server.add_generic_rpc_handlers(
+            (
+                generic_handler(mailbox_service.SERVICE, self._service.handlers()),
+                generic_handler(supervisor_service.SERVICE, SupervisorService(self._seat.control).handlers()),
+            )
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
+        return server
+
+    def _bind(self, server: grpc.aio.Server) -> list[str]:
+        bound: list[str] = []
+        for address in self._config.listen:
+            try:
+                port = server.add_insecure_port(address)
+            except RuntimeError as error:
+                raise CannotStart(
+                    f"cannot listen on {address}: something else does, or the system forbids it. "
+                    "Stop it, or choose another address with --listen.",
+                    os.EX_CONFIG,
+                ) from error
+            bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
+        return bound
+
+    async def _until_answered(self) -> None:
+        """Waits for the mailbox, which a gateway that restarts together with it may find gone."""
+        while not self._calls.is_connected and not self._stop_asked.is_set():
+            await asyncio.sleep(0.005)
+        self._health.is_connected = self._calls.is_connected
+
+    async def _beat(self) -> None:
+        while True:
+            self._seat.beat()
+            await asyncio.sleep(self._seat.beat_interval_sec)
+
+    def _hear_leash(self) -> None:
+        if self._seat.stop_requested():
+            self._stop_asked.set()
+
+    def _hear(self, event: Event | Hello) -> None:
+        if isinstance(event, DurableMarkMoved):
+            self._bells.ring(event.mailboxes)
+        elif isinstance(event, StoreConditionAnnounced):
+            self._health.is_writable = event.writable
+        else:  # the mailbox restarted: announcements may have been lost with it
+            self._bells.ring_all()
+
+    async def _stop(self, server: grpc.aio.Server) -> None:
+        self._health.is_stopping = True
+        await self._health.look()
+        self._service.stop()
+        await self._calls.wait_until_answered(ANSWER_GRACE_SEC)
+        await server.stop(STREAM_GRACE_SEC)
+        self._calls.close()
+        self._reader.close()

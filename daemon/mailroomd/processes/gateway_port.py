@@ -1,0 +1,95 @@
+"""GatewayPort — the mailbox's side of one gateway.
+
+Owns the link to it, its subscribers as last reported, and what is to be announced to it: a set of mailboxes, so that a
+gateway that does not read costs no more than that. Not here: what requests mean (`mailbox`).
+"""
+
+__all__ = ["GatewayPort"]
+
+from collections.abc import Sequence
+from typing import Any
+
+from mailroomd.ipc.link import Link
+from mailroomd.ipc.packets import (
+    Answer,
+    DurableMarkMoved,
+    Event,
+    Hello,
+    Request,
+    StoreConditionAnnounced,
+)
+from mailroomd.ipc.queue import PacketQueue
+from mailroomd.ipc.readiness import Readiness
+from mailroomd.model.commands import StoreConditionChanged
+
+BACKLOG_EVENTS = 20_000  # answers that wait for a gateway; beyond it its requests are not read
+MANY_MAILBOXES = 1000  # from here on an announcement says "any mailbox": the gateway looks at all its streams
+
+
+class GatewayPort:
+    """Talks with one gateway.
+
+    Args:
+        number: the gateway's.
+        epoch: this mailbox's.
+        requests: what the gateway writes.
+        events: what it reads.
+    """
+
+    def __init__(self, number: int, epoch: int, requests: PacketQueue[Any], events: PacketQueue[Any]) -> None:
+        self.number = number
+        self.subscribers: dict[str, int] = {}
+        self._requests = requests
+        self._events = events
+        self._link: Link[Request, Event] = Link(epoch, requests, events, self._condition_again)
+        self._condition: StoreConditionAnnounced | None = None
+        self._announced: set[str] = set()
+        self._put_back: list[Request | Hello] = []
+
+    def greet(self) -> None:
+        """Says to the gateway that the mailbox is new."""
+        self._link.greet()
+
+    def welcome(self, hello: Hello) -> None:
+        """Answers a gateway that is new."""
+        self.subscribers.clear()
+        self._link.welcome(hello)
+
+    def receive(self) -> list[Request | Hello]:
+        """Returns what the gateway asks; nothing while it does not take its answers."""
+        if self._link.backlog > BACKLOG_EVENTS:
+            return []
+        waiting, self._put_back = self._put_back, []
+        return waiting or self._link.receive()
+
+    def put_back(self, items: Sequence[Request | Hello]) -> None:
+        """Keeps requests for the next turn: the table has no room for them now."""
+        self._put_back = list(items)
+
+    def announce(self, mailbox: str) -> None:
+        """Tells the gateway, with the next flush, that a mailbox has something new."""
+        self._announced.add(mailbox)
+
+    def tell_condition(self, condition: StoreConditionChanged) -> None:
+        """Tells the gateway whether sends can be accepted."""
+        self._condition = StoreConditionAnnounced(condition.writable, condition.sentence)
+        self._link.send(self._condition)
+
+    def send(self, answer: Answer) -> None:
+        """Answers a call, with the next flush."""
+        self._link.send(answer)
+
+    def flush(self) -> None:
+        """Sends what has gathered: the announcement goes with, and behind, the answers."""
+        if self._announced and self._link.backlog < BACKLOG_EVENTS:
+            self._link.send(DurableMarkMoved(sorted(self._announced) if len(self._announced) < MANY_MAILBOXES else []))
+            self._announced.clear()
+        self._link.flush()
+
+    def watch(self, readiness: Readiness, *, reading: bool) -> None:
+        """Says what the mailbox waits for on this gateway's account."""
+        readiness.watch_reading(self._requests.reader_fileno(), reading and self._link.backlog <= BACKLOG_EVENTS)
+        readiness.watch_writing(self._events.writer_fileno(), self._link.backlog > 0)
+
+    def _condition_again(self) -> list[Event]:
+        return [self._condition] if self._condition is not None else []

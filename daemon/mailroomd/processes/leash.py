@@ -1,0 +1,36 @@
+"""Leash — what the supervisor and one worker say to each other, both ends on one screen.
+
+A pair of connected `multiprocessing` connections for each start of a worker. Down it goes STOP, up go the reports
+below; its end of file tells either side that the other is gone. No message of the mail room ever travels on it.
+Each report is far below 16 KiB, which `Connection.send` writes in one piece: whole or absent, whoever is killed.
+"""
+
+__all__ = ["STOP", "CannotStartReport", "Listening", "Ready", "Report"]
+
+from dataclasses import dataclass
+
+STOP = "stop"
+"""The supervisor asks the worker to finish what was accepted, and to exit with 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker does its work from now on; the next one may be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The addresses that the worker has bound, with the ports that the system chose."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CannotStartReport:
+    """The worker cannot do its work, and starting it again would not help: the sentence is for the user."""
+
+    sentence: str
+    exit_code: int
+
+
+Report = Ready | Listening | CannotStartReport

@@ -1,0 +1,58 @@
+"""run_worker — the one opening of every worker, whatever its role.
+
+Owns what has to be true before a role's own code runs: it dies with its supervisor, is stopped only by it, creates
+private files, has a name and a log, and beats. It knows no role: the target is a text, imported last, so that a worker
+carries only what it needs. Above: `supervisor.spawning`; below: the roles.
+Invariant: a worker never outlives its supervisor, not even under SIGSTOP.
+"""
+
+__all__ = ["HELD_BACK_SIGNALS", "CannotStart", "WorkerSeat", "run_worker"]
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+from mailroomd.core.log import configure_log, log
+from mailroomd.processes.seat import CannotStart, WorkerSeat
+
+HELD_BACK_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""What a terminal or `systemctl` sends to a whole group. A worker is stopped by its supervisor, and by nothing else. It
+is spawned with these blocked, so that none of them can hit it before it ignores them."""
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def run_worker(seat: WorkerSeat, target: str, config: object) -> None:
+    """Runs `target` ("module:function") with (seat, config), and exits with 0 when it returns."""
+    _die_with_supervisor()
+    _ignore_group_signals()
+    os.umask(0o077)
+    Path("/proc/self/comm").write_text(seat.name)  # PR_SET_NAME by its other door; 15 bytes are kept
+    configure_log(seat.name, seat.settings.log_level, seat.settings.log_format)
+    seat.beat()
+    try:
+        module, _, function = target.partition(":")
+        getattr(importlib.import_module(module), function)(seat, config)
+    except CannotStart as refusal:
+        seat.report_cannot_start(refusal.sentence, refusal.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last stand; the supervisor sees the exit code
+        log.exception("worker failed", epoch=seat.epoch, error=f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from None
+
+
+def _die_with_supervisor() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None and os.getppid() != supervisor.pid:  # it died before the line above
+        os._exit(os.EX_UNAVAILABLE)
+
+
+def _ignore_group_signals() -> None:
+    for number in HELD_BACK_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK_SIGNALS)

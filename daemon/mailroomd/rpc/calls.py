@@ -1,0 +1,219 @@
+"""Calls — the gateway's requests to the mailbox, and who waits for their answers.
+
+Owns call numbers, waiting calls and their bounds (10,000 calls, 256 MiB, the client's deadline), the repetition of what
+is unanswered when the mailbox restarted, and the flushing of what has gathered. Not here: what requests mean.
+Invariant: a call is answered exactly once: by the mailbox, by its deadline, or by the gateway's end.
+"""
+
+__all__ = ["Calls"]
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar, cast
+
+import msgspec
+
+from mailroomd.core.log import log
+from mailroomd.ipc.link import Link
+from mailroomd.ipc.packets import (
+    Answer,
+    CallFailed,
+    CountSubscribers,
+    Event,
+    Hello,
+    MarkOffered,
+    NoteSeen,
+    Request,
+    StoreMessage,
+)
+from mailroomd.ipc.queue import PacketQueue
+from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.limits import MAX_WAITING_BYTES, MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
+
+Answered = TypeVar("Answered")
+
+SHORTLY_BEFORE = 0.1  # of the client's time is kept back, so that it hears the reason and not just a time-out
+MOST_KEPT_BACK_SEC = 0.5
+RETRY_AFTER_MS = 500  # what a client is told while a worker restarts
+CALL_BITS = 40  # of a call number; the gateway's epoch stands above, so numbers are never used twice
+FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter of the buffer), so time helps out
+
+
+class _Waiting(NamedTuple):
+    """One unanswered call."""
+
+    request: Request
+    answer: "asyncio.Future[Answer]"
+    weight_bytes: int
+
+
+class Calls:
+    """Asks the mailbox.
+
+    Args:
+        gateway: this gateway's number.
+        epoch: which start of it.
+        requests: what the mailbox reads.
+        events: what it writes.
+        subscribers: how many live subscribers each agent has, for a mailbox that restarted.
+        on_event: told each event that answers no call, and each Hello.
+    """
+
+    def __init__(
+        self,
+        gateway: int,
+        epoch: int,
+        requests: PacketQueue[Request],
+        events: PacketQueue[Event],
+        subscribers: Callable[[], list[tuple[str, int]]],
+        on_event: Callable[[Event | Hello], None],
+    ) -> None:
+        self._link: Link[Event, Request] = Link(epoch, events, requests, self._unanswered)
+        self._key_prefix = f"{time.time_ns() // 1_000_000:011x}-{gateway:x}-"
+        self._next_call = epoch << CALL_BITS
+        self._waiting: dict[int, _Waiting] = {}
+        self._waiting_bytes = 0
+        self._subscribers = subscribers
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._is_flush_due = False
+        self._all_answered = asyncio.Event()
+        self._loop.add_reader(events.reader_fileno(), self._hear)
+        self._filenos = events.reader_fileno()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a mailbox has answered this gateway."""
+        return self._link.is_hearing
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for an answer."""
+        return len(self._waiting)
+
+    def greet(self) -> None:
+        """Says to the mailbox that this gateway is new."""
+        self._link.greet()
+
+    def close(self) -> None:
+        """Stops hearing."""
+        self._loop.remove_reader(self._filenos)
+
+    def request_key(self, call: int) -> str:
+        """Returns the key under which a call without a client's key is recognised; keys grow with time."""
+        return f"{self._key_prefix}{call:x}"
+
+    async def ask(
+        self,
+        make: Callable[[int], Request],
+        answer_type: type[Answered],
+        time_left_sec: float | None,
+        weight_bytes: int = 0,
+    ) -> Answered:
+        """Sends a request and returns its answer.
+
+        Args:
+            make: makes the request for a call number.
+            answer_type: what answers it.
+            time_left_sec: until the client's deadline, None if it has none.
+            weight_bytes: how much memory the request holds.
+
+        Raises:
+            MailroomError: the mailbox refuses, too many calls wait, or none of them was answered in time.
+        """
+        self._check_room(weight_bytes)
+        call = self._next_call = self._next_call + 1
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        request = make(call)
+        self._waiting[call] = _Waiting(request, future, weight_bytes)
+        self._waiting_bytes += weight_bytes
+        timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, future)
+        self._send(request)
+        try:
+            answer = await future
+        finally:
+            timer.cancel()
+            del self._waiting[call]
+            self._waiting_bytes -= weight_bytes
+            if not self._waiting:
+                self._all_answered.set()
+        if isinstance(answer, CallFailed):
+            raise MailroomError(
+                Reason(answer.reason), answer.sentence, field=answer.field, retry_after_ms=answer.retry_after_ms
+            )
+        return cast("Answered", answer)
+
+    def tell(self, request: MarkOffered | NoteSeen | CountSubscribers) -> None:
+        """Sends a request that is not answered; it is lost if the mailbox dies."""
+        self._send(request)
+
+    async def wait_until_answered(self, timeout_sec: float) -> bool:
+        """Waits until no call waits; returns whether that came about in time."""
+        deadline = self._loop.time() + timeout_sec
+        while self._waiting and self._loop.time() < deadline:
+            self._all_answered.clear()
+            try:
+                await asyncio.wait_for(self._all_answered.wait(), deadline - self._loop.time())
+            except TimeoutError:
+                break
+        return not self._waiting
+
+    def _check_room(self, weight_bytes: int) -> None:
+        if len(self._waiting) >= MAX_WAITING_CALLS or self._waiting_bytes + weight_bytes > MAX_WAITING_BYTES:
+            raise MailroomError(
+                Reason.TOO_MANY_WAITING,
+                f"{len(self._waiting):,} calls wait already: send again a little later, or fewer at a time",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+
+    def _give_up(self, future: "asyncio.Future[Answer]") -> None:
+        if not future.done():
+            sentence = (
+                "the mail room's workers are restarting and did not answer in time: send again, with the same "
+                "idempotency key it is never stored twice"
+            )
+            future.set_exception(MailroomError(Reason.WORKER_RESTARTING, sentence, retry_after_ms=RETRY_AFTER_MS))
+
+    def _send(self, request: Request) -> None:
+        self._link.send(request)
+        if not self._is_flush_due:  # once for all that gathers in this turn of the loop
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = not self._link.flush()
+        if self._is_flush_due:
+            self._loop.call_later(FLUSH_AGAIN_SEC, self._flush)
+
+    def _hear(self) -> None:
+        for event in self._link.receive():
+            if isinstance(event, Hello):
+                log.debug("mailbox restarted", waiting=len(self._waiting))
+                self._link.welcome(event)
+                self._on_event(event)
+                if not self._is_flush_due:
+                    self._flush()
+                continue
+            call = getattr(event, "call", 0)
+            if not call:
+                self._on_event(event)
+            elif (waiting := self._waiting.get(call)) is not None and not waiting.answer.done():
+                waiting.answer.set_result(cast("Answer", event))
+
+    def _unanswered(self) -> list[Request]:
+        """What a mailbox that restarted has to hear again."""
+        counts: list[Request] = [CountSubscribers(agent, count) for agent, count in self._subscribers()]
+        return counts + [_again(one.request) for one in self._waiting.values() if not one.answer.done()]
+
+
+def _again(request: Request) -> Request:
+    if isinstance(request, StoreMessage):
+        return msgspec.structs.replace(request, resubmitted=True)
+    return request
+
+
+def _patience_sec(time_left_sec: float | None) -> float:
+    if time_left_sec is None:
+        return WAIT_WITHOUT_DEADLINE_SEC
+    return max(0.0, time_left_sec - min(MOST_KEPT_BACK_SEC, time_left_sec * SHORTLY_BEFORE))

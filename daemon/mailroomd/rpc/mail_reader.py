@@ -1,0 +1,187 @@
+"""MailReader — reads mail for the gateway: from the table where that is certain, else from the database.
+
+Owns the choice between the two, and the few threads in which the database is read (one page a read). Only ever returns
+what is at or below the durable mark. Not here: waiting for new mail (`Bells`), the contract's messages (`conversion`).
+Invariant: it needs neither mailbox nor command-queue to be alive.
+"""
+
+__all__ = ["MailReader"]
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from mailroomd.model.ids import MAX_ID
+from mailroomd.model.message import Message, unpack_draft
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage.message_archive import MessageArchive, StoredHistory
+from mailroomd.storage.table_layout import MailboxCounts
+from mailroomd.storage.table_reader import NotInTable, Record, TableReader
+
+Read = TypeVar("Read")
+
+THREADS = 2  # for database reads; they wait for the disk, the loop does not
+TABLE_SCAN = 1024  # unread messages that are looked through in the table for those not offered yet
+
+
+class Page(list[Message]):
+    """Messages after a cursor, and the cursor behind them: everything up to it has been seen."""
+
+    cursor: int = 0
+    position: int = 0
+
+
+class MailReader:
+    """Reads mail.
+
+    Args:
+        table: the mailbox table.
+        state_dir: where the database lies.
+    """
+
+    def __init__(self, table: TableReader, state_dir: Path) -> None:
+        self._table = table
+        self._state_dir = state_dir
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
+        self._local = threading.local()
+
+    @property
+    def mark(self) -> int:
+        """The durable mark: every id up to it may be shown."""
+        return self._table.durable_id
+
+    def close(self) -> None:
+        """Lets the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def after(self, agent: str | None, cursor: int, limit: int, position: int = 0) -> Page:
+        """Returns what came after a cursor, oldest first; of every mailbox where no agent is given.
+
+        Args:
+            position: the last page's, a hint.
+        """
+        mark = self.mark
+        page = Page()
+        try:
+            if agent is None:
+                records, page.position = self._table.after_all(cursor, limit, position)
+            else:
+                records = self._table.after(agent, cursor, limit)
+            page.extend(map(_message, records))
+        except NotInTable:
+            page.extend(await self._ask(lambda archive: archive.after(agent, cursor, mark, limit)))
+        page.cursor = page[-1].id if len(page) == limit else max(cursor, mark, page[-1].id if page else 0)
+        return page
+
+    async def unread(
+        self, agent: str, limit: int, *, after: int = 0, unoffered_only: bool = False, newest_first: bool = False
+    ) -> list[Message]:
+        """Returns unread messages, oldest first unless said otherwise."""
+        mark = self.mark
+        try:
+            counts = self._table.counts(agent)
+            if counts is None or not counts.unread:
+                return []
+            everything = unoffered_only or newest_first or after
+            found = [_message(one) for one in self._table.unread(agent, TABLE_SCAN if everything else limit)]
+            found = [one for one in found if one.id > after and not (unoffered_only and _is_offered(one))]
+            return (found[::-1] if newest_first else found)[:limit]
+        except NotInTable:
+            if unoffered_only:
+                found = await self._ask(
+                    lambda archive: archive.unoffered(agent, mark, limit, newest_first=newest_first)
+                )
+            else:
+                found = await self._ask(
+                    lambda archive: archive.unread(agent, after, mark, limit, newest_first=newest_first)
+                )
+            fresh = self._with_states(found)
+            return [one for one in fresh if one.state.is_unread and not (unoffered_only and _is_offered(one))]
+
+    async def listed(
+        self,
+        agent: str,
+        limit: int,
+        *,
+        before: int = 0,
+        unread_only: bool = False,
+        thread_id: str = "",
+        query: str = "",
+    ) -> list[Message]:
+        """Returns messages newest first, from below an id where one is given."""
+        if not (before or unread_only or thread_id or query):
+            try:
+                return [_message(one) for one in self._table.newest(agent, limit)]
+            except NotInTable:
+                pass
+        bound = min(before or MAX_ID, self.mark + 1)
+        return self._with_states(
+            await self._ask(
+                lambda archive: archive.before(
+                    agent, bound, limit, unread_only=unread_only, thread_id=thread_id, query=query
+                )
+            )
+        )
+
+    async def history(self, number: int) -> StoredHistory | None:
+        """Returns one message with the times of its steps; None if it does not exist."""
+        if number > self.mark:
+            return None
+        found = await self._ask(lambda archive: archive.history(number))
+        return found and found._replace(message=self._with_states([found.message])[0])
+
+    async def counts(self, agent: str) -> MailboxCounts:
+        """Returns how a mailbox stands; zeros if it does not exist."""
+        try:
+            return self._table.counts(agent) or MailboxCounts()
+        except NotInTable:
+            row = await self._ask(lambda archive: archive.mailbox(agent))
+            return (
+                MailboxCounts()
+                if row is None
+                else MailboxCounts(row.total, row.unread, row.oldest_unread_id, 0, row[4])
+            )
+
+    async def all_counts(self) -> list[tuple[str, MailboxCounts]]:
+        """Returns how every mailbox stands, by name."""
+        try:
+            return sorted(self._table.all_counts())
+        except NotInTable:
+            rows = await self._ask(lambda archive: archive.mailboxes())
+            return [(row.name, MailboxCounts(row.total, row.unread, row.oldest_unread_id, 0, row[4])) for row in rows]
+
+    def _with_states(self, messages: Iterable[Message]) -> list[Message]:
+        """Returns messages from the database with the table's states: OFFERED reaches the database a little later."""
+        return [self._with_state(one) for one in messages]
+
+    def _with_state(self, message: Message) -> Message:
+        try:
+            state = self._table.find(message.id).state
+        except NotInTable:
+            return message
+        return Message(message.id, message.timestamp_ms, max(message.state, state), message.draft)
+
+    async def _ask(self, read: Callable[[MessageArchive], Read]) -> Read:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_archive, read)
+
+    def _read_archive(self, read: Callable[[MessageArchive], Read]) -> Read:
+        if not hasattr(self._local, "archive"):
+            self._local.archive = MessageArchive(self._state_dir)
+        return read(self._local.archive)
+
+
+def _message(record: Record) -> Message:
+    return Message(record.id, record.timestamp_ms, record.state, unpack_draft(record.body))
+
+
+def _is_offered(message: Message) -> bool:
+    return message.state >= DeliveryState.OFFERED
+
+
+def age_sec(milliseconds: int) -> int:
+    """Returns how long ago a moment was, in whole seconds; 0 for the future."""
+    return max(0, (time.time_ns() // 1_000_000 - milliseconds) // 1000)

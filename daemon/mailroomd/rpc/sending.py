@@ -1,0 +1,133 @@
+"""Sending — one message, a broadcast, a batch: from the contract's request to the contract's answer.
+
+Owns the check of a request, its key, and the answer's words. Above: `MailboxService`; below: `Calls`.
+Invariant: a refused request has reached no worker; the answer to a repeated request is the first one's.
+"""
+
+__all__ = ["Sending"]
+
+import asyncio
+from collections.abc import Sequence
+
+from mailroom.v1 import mailroom_pb2 as pb
+
+from mailroomd.core.validation import check_draft, check_key
+from mailroomd.ipc.packets import MessageStored, StoreMessage
+from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.limits import MAX_BROADCAST_RECIPIENTS, MAX_BULK_MESSAGES
+from mailroomd.model.message import Draft, Message
+from mailroomd.model.states import DeliveryState
+from mailroomd.rpc.calls import Calls
+from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
+from mailroomd.rpc.status import code_of
+
+
+class Sending:
+    """Sends messages.
+
+    Args:
+        calls: asks the mailbox.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def send(
+        self,
+        request: pb.SendMessageRequest,
+        time_left_sec: float | None,
+        *,
+        recipient: str = "",
+        key: str = "",
+        with_body: bool = True,
+    ) -> pb.SendMessageResponse:
+        """Sends one message.
+
+        Args:
+            recipient: of this copy, for a broadcast.
+            key: of this copy, for a broadcast.
+            with_body: whether the answer carries content and metadata.
+
+        Raises:
+            MailroomError: nothing was stored.
+        """
+        draft = draft_of(request, recipient)
+        check_draft(draft)
+        check_key(request.idempotency_key)
+        client_key = key or request.idempotency_key
+
+        def make(call: int) -> StoreMessage:
+            return StoreMessage(call, client_key or self._calls.request_key(call), bool(client_key), False, draft)
+
+        weight = len(draft.content) + len(draft.metadata) + 1000
+        stored = await self._calls.ask(make, MessageStored, time_left_sec, weight)
+        return _answer(stored, draft, with_body)
+
+    async def broadcast(
+        self, request: pb.BroadcastMessageRequest, time_left_sec: float | None
+    ) -> pb.BroadcastMessageResponse:
+        """Sends an independent copy to each recipient.
+
+        Raises:
+            MailroomError: there are too many recipients, or the message names one itself.
+        """
+        if request.message.recipient:
+            raise MailroomError(
+                Reason.OPTIONS_CONFLICT,
+                "a broadcast names its recipients in `recipients` only",
+                field="message.recipient",
+            )
+        _check_number(len(request.recipients), MAX_BROADCAST_RECIPIENTS, "recipients")
+        own = request.message.idempotency_key
+        results = await self._results(
+            [
+                # a line feed can't be in a client's key, so a copy's key never meets one
+                self.send(
+                    request.message,
+                    time_left_sec,
+                    recipient=name or ".",
+                    key=f"{own}\n{name}" if own else "",
+                    with_body=False,
+                )
+                for name in request.recipients
+            ]
+        )
+        return pb.BroadcastMessageResponse(results=results)
+
+    async def send_batch(self, request: pb.SendMessagesRequest, time_left_sec: float | None) -> pb.SendMessagesResponse:
+        """Sends the messages of one batch.
+
+        Raises:
+            MailroomError: there are too many of them.
+        """
+        _check_number(len(request.messages), MAX_BULK_MESSAGES, "messages")
+        results = await self._results([self.send(one, time_left_sec, with_body=False) for one in request.messages])
+        return pb.SendMessagesResponse(results=results)
+
+    async def _results(self, sends: "Sequence[asyncio._CoroutineLike[pb.SendMessageResponse]]") -> list[pb.SendResult]:
+        return list(map(_result, await asyncio.gather(*sends, return_exceptions=True)))
+
+
+def _answer(stored: MessageStored, draft: Draft, with_body: bool) -> pb.SendMessageResponse:
+    state = DeliveryState(stored.state)
+    message = Message(stored.id, stored.timestamp_ms, state, draft)
+    return pb.SendMessageResponse(
+        message=message_to_proto(message, with_body=with_body),
+        delivery=delivery_of(state, stored.file_error, stored.subscribers, stored.recipient_seen_ms),
+    )
+
+
+def _result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult:
+    if isinstance(outcome, pb.SendMessageResponse):
+        return pb.SendResult(ok=outcome)
+    if isinstance(outcome, MailroomError):
+        code = code_of(outcome.reason).value[0]
+        return pb.SendResult(error=pb.SendError(code=code, reason=outcome.reason, message=outcome.sentence))
+    raise outcome
+
+
+def _check_number(number: int, most: int, field: str) -> None:
+    if number > most:
+        raise MailroomError(
+            Reason.TOO_MANY, f"{number:,} {field} in one request, {most:,} at most: use several", field=field
+        )

@@ -1,0 +1,84 @@
+"""Status — the one table from an error's reason to a gRPC status, and the one place where exceptions become statuses.
+
+Owns codes and details: every refusal carries google.rpc.ErrorInfo (reason, domain "mailroom"), BadRequest where a field
+is at fault, RetryInfo where trying again helps. Above: the servicers, which raise `MailroomError`.
+Source of the details' format: google/rpc/error_details.proto, in the trailer `grpc-status-details-bin`.
+"""
+
+__all__ = ["DOMAIN", "code_of", "refuse", "status_of"]
+
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from mailroomd.model.errors import MailroomError, Reason
+
+DOMAIN = "mailroom"
+_DETAILS_KEY = "grpc-status-details-bin"
+
+_CODES: dict[Reason, grpc.StatusCode] = {
+    Reason.REQUEST_MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.RECIPIENT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.SENDER_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.AGENT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.CONTENT_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.TYPE_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.METADATA_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.METADATA_TOO_DEEP: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.METADATA_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.THREAD_ID_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.MESSAGE_ID_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.PRIORITY_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.TTL_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.WAIT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.LIMIT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.PAGE_TOKEN_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.AFTER_ID_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.OPTIONS_CONFLICT: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.TOO_MANY: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.IDEMPOTENCY_KEY_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.IDEMPOTENCY_KEY_REUSED: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.MESSAGE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.MAILBOX_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.STORAGE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_WAITING: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.LOOP_GUARD: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.STORAGE_FAILED: grpc.StatusCode.UNAVAILABLE,
+    Reason.WORKER_RESTARTING: grpc.StatusCode.UNAVAILABLE,
+    Reason.STOPPING: grpc.StatusCode.UNAVAILABLE,
+    Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+}
+
+
+def code_of(reason: Reason) -> grpc.StatusCode:
+    """Returns the gRPC code of a reason."""
+    return _CODES[reason]
+
+
+def status_of(error: MailroomError) -> status_pb2.Status:
+    """Returns an error as google.rpc.Status, with its details."""
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
+    if error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.sentence, reason=error.reason
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.retry_after_ms:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(error.retry_after_ms)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=code_of(error.reason).value[0], message=error.sentence)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+async def refuse(context: "grpc.aio.ServicerContext[Any, Any]", error: MailroomError) -> NoReturn:
+    """Ends a call with the status of an error."""
+    trailer = ((_DETAILS_KEY, status_of(error).SerializeToString()),)
+    await context.abort(code_of(error.reason), error.sentence, trailer)
+    raise AssertionError("abort raises")

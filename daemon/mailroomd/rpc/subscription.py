@@ -1,0 +1,93 @@
+"""Subscription — one Subscribe stream: a cursor that reads on whenever its bell rings.
+
+Owns the replay, the change from replay to live, and saying which messages were handed over (after they were written to
+the stream, never for an observer). Not here: reading (`MailReader`), waking (`Bells`), bytes (`EventEncoder`).
+Invariant: every message above the cursor comes once, in order of id; nothing is queued for a slow reader.
+"""
+
+__all__ = ["Subscription"]
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from mailroomd.ipc.packets import MarkOffered
+from mailroomd.model.message import Message
+from mailroomd.model.states import DeliveryState
+from mailroomd.rpc.bells import Bell
+from mailroomd.rpc.calls import Calls
+from mailroomd.rpc.encoding import EventEncoder
+from mailroomd.rpc.mail_reader import MailReader
+
+PAGE = 64  # messages read at once: bounds what a stream holds, and how long it keeps the loop
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One stream.
+
+    Attributes:
+        agent: whose messages; None for every mailbox.
+        cursor: everything up to this id has been seen, or is not wanted.
+        include_unread: replay what is unread first.
+        observe: hands nothing over.
+    """
+
+    reader: MailReader
+    encoder: EventEncoder
+    calls: Calls
+    bell: Bell
+    agent: str | None
+    cursor: int
+    include_unread: bool
+    observe: bool
+    is_stopping: Callable[[], bool]
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yields serialized events: the replay, CaughtUp, then what comes; GoingAway when the daemon stops."""
+        start = self.reader.mark
+        replay = self._unread(start) if self.include_unread else self._replay(start)
+        async for event in replay:
+            yield event
+        if not self.is_stopping():
+            self.cursor = max(self.cursor, start)
+            yield self.encoder.caught_up(self.cursor)
+        position = 0
+        while not self.is_stopping():
+            page = await self.reader.after(self.agent, self.cursor, PAGE, position)
+            async for event in self._write(page):
+                yield event
+            self.cursor, position = page.cursor, page.position
+            if len(page) < PAGE:
+                await self.bell.wait_and_reset()
+        yield self.encoder.going_away(self.cursor)
+
+    async def _replay(self, until: int) -> AsyncIterator[bytes]:
+        """Yields what came after the cursor, up to an id."""
+        while self.cursor < until and not self.is_stopping():
+            page = await self.reader.after(self.agent, self.cursor, PAGE)
+            async for event in self._write(page):
+                yield event
+            self.cursor = page.cursor
+
+    async def _unread(self, until: int) -> AsyncIterator[bytes]:
+        """Yields what is unread, up to an id."""
+        assert self.agent is not None
+        while not self.is_stopping():
+            found = await self.reader.unread(self.agent, PAGE, after=self.cursor)
+            async for event in self._write([one for one in found if one.id <= until]):
+                yield event
+            if len(found) < PAGE or found[-1].id > until:
+                return
+            self.cursor = found[-1].id
+
+    async def _write(self, messages: list[Message]) -> AsyncIterator[bytes]:
+        handed_over: list[int] = []
+        try:
+            for message in messages:
+                yield self.encoder.message(message)
+                self.cursor = message.id  # the generator goes on when gRPC has taken the event
+                if message.state < DeliveryState.OFFERED:
+                    handed_over.append(message.id)
+        finally:
+            if handed_over and not self.observe and self.agent is not None:
+                self.calls.tell(MarkOffered(0, self.agent, handed_over))

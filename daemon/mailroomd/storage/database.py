@@ -1,0 +1,173 @@
+"""Database — opens `mailroom.db`, makes its schema, and tells what an SQLite error means.
+
+Owns the schema with its version, the pragmas, and the sorting of SQLite's errors into "full" and "failed".
+Not here: what is written (`MessageStore`, the one writer) and what is read (`MessageArchive`).
+Invariant: a commit on the writer's connection is fsynced when it returns, unless it was said to be lazy.
+"""
+
+__all__ = [
+    "DATABASE_NAME",
+    "SCHEMA_VERSION",
+    "DatabaseTooNew",
+    "checkpoint",
+    "is_full",
+    "is_lost_write",
+    "open_archive",
+    "open_store",
+    "set_lazy",
+    "settle_log",
+]
+
+import sqlite3
+from pathlib import Path
+
+DATABASE_NAME = "mailroom.db"
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_SEC = 5.0  # nobody else writes; a checkpoint or a backup may hold a lock for a moment
+
+_SCHEMA = """
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE messages (
+    id           INTEGER PRIMARY KEY,
+    recipient    TEXT NOT NULL,
+    sender       TEXT NOT NULL,
+    content      TEXT NOT NULL,
+    type         TEXT NOT NULL,
+    metadata     TEXT NOT NULL,
+    thread_id    TEXT NOT NULL,
+    in_reply_to  INTEGER NOT NULL,
+    priority     INTEGER NOT NULL,
+    ttl_ms       INTEGER NOT NULL,
+    timestamp_ms INTEGER NOT NULL,
+    state        INTEGER NOT NULL,
+    file_error   TEXT NOT NULL DEFAULT '',
+    filed_ms     INTEGER NOT NULL DEFAULT 0,
+    offered_ms   INTEGER NOT NULL DEFAULT 0,
+    read_ms      INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX messages_of_mailbox ON messages (recipient, id);
+CREATE INDEX unread_of_mailbox ON messages (recipient, id) WHERE state < 4;
+CREATE INDEX unfiled ON messages (id) WHERE file_error <> '';
+CREATE TABLE mailboxes (
+    name         TEXT PRIMARY KEY,
+    total        INTEGER NOT NULL DEFAULT 0,
+    unread       INTEGER NOT NULL DEFAULT 0,
+    last_seen_ms INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE idempotency_keys (
+    sender     TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    message_id INTEGER NOT NULL,
+    digest     BLOB NOT NULL,
+    PRIMARY KEY (sender, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (message_id);
+CREATE TABLE request_keys (
+    key        TEXT PRIMARY KEY,
+    message_id INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO meta VALUES ('last_id', 0), ('synced_id', 0);
+"""
+
+
+class DatabaseTooNew(Exception):
+    """The database was written by a newer version of the daemon."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(
+            f"{path} has schema version {version}, this mailroomd knows {SCHEMA_VERSION}: "
+            "install the newer mailroomd again, or restore a backup from before the upgrade"
+        )
+
+
+def open_store(state_dir: Path) -> sqlite3.Connection:
+    """Opens the database for its one writer, making it where it is new, and settles what a crash left in its log.
+
+    Raises:
+        DatabaseTooNew: a newer daemon wrote it.
+        sqlite3.Error: it can't be opened, or what a crash left can't be made durable.
+    """
+    path = state_dir / DATABASE_NAME
+    connection = _connect(f"file:{_quoted(path)}?mode=rwc")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, from a connection of its own
+    connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: the tails of the indexes stay hot
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise DatabaseTooNew(path, version)
+    if version == 0:
+        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    settle_log(connection)
+    return connection
+
+
+def settle_log(connection: sqlite3.Connection) -> None:
+    """Makes all that the write-ahead log holds durable in the database itself.
+
+    After a failed fsync this is what must succeed before anything may be believed again.
+
+    Raises:
+        sqlite3.Error: it did not succeed.
+    """
+    _, frames, settled = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if frames != settled:
+        raise sqlite3.OperationalError("the write-ahead log can't be settled: another process reads the database")
+
+
+def checkpoint(state_dir: Path) -> int:
+    """Moves what it can from the log into the database, beside the writer; returns how many pages the log has.
+
+    Raises:
+        sqlite3.Error: it could not be written.
+    """
+    connection = _connect(f"file:{_quoted(state_dir / DATABASE_NAME)}?mode=rw")
+    try:
+        return connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    finally:
+        connection.close()
+
+
+def open_archive(state_dir: Path) -> sqlite3.Connection:
+    """Opens the database for reading, for use by one thread at a time.
+
+    Raises:
+        sqlite3.Error: it can't be opened.
+    """
+    connection = _connect(f"file:{_quoted(state_dir / DATABASE_NAME)}?mode=ro")
+    connection.execute("PRAGMA query_only = 1")
+    return connection
+
+
+def set_lazy(connection: sqlite3.Connection, lazy: bool) -> None:  # noqa: FBT001 - reads as a statement
+    """Makes the next commits skip the fsync (or not): for what may be lost in a power cut."""
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if lazy else 'FULL'}")
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Returns whether the disk (or the quota) is full: nothing was written, and room may come back."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
+def is_lost_write(error: sqlite3.Error) -> bool:
+    """Returns whether an fsync failed: the kernel may have dropped what was written, so nothing may be believed."""
+    lost = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+    return getattr(error, "sqlite_errorcode", 0) in lost
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=BUSY_TIMEOUT_SEC,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
+def _quoted(path: Path) -> str:
+    return path.absolute().as_uri().removeprefix("file://")

@@ -1,0 +1,126 @@
+"""MessageArchive — reads the database: what has left the table, and what the table has no order for.
+
+Owns the queries; each reads one page in one snapshot. For one thread at a time: open one for each thread.
+Not here: the choice between table and database (`MailReader`), writing (`MessageStore`).
+Invariant: given the durable mark, nothing above it is returned, so a reader never sees what was not announced.
+"""
+
+__all__ = ["MailboxRow", "MessageArchive", "StoredHistory"]
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mailroomd.model.message import Message
+from mailroomd.storage.database import open_archive
+from mailroomd.storage.rows import MESSAGE_COLUMNS, message_of
+
+# ruff: noqa: S608 - the only thing formatted into SQL here is this module's own text
+
+
+class MailboxRow(NamedTuple):
+    """How a mailbox stands in the database."""
+
+    name: str
+    total: int
+    unread: int
+    oldest_unread_id: int
+    last_seen_ms: int
+
+
+class StoredHistory(NamedTuple):
+    """One message with the times of its steps, milliseconds since 1970, 0 for not yet."""
+
+    message: Message
+    file_error: str
+    filed_ms: int
+    offered_ms: int
+    read_ms: int
+
+
+class MessageArchive:
+    """Reads one database.
+
+    Args:
+        state_dir: where `mailroom.db` lies.
+
+    Raises:
+        sqlite3.Error: it can't be opened.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._connection = open_archive(state_dir)
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._connection.close()
+
+    def last_id(self) -> int:
+        """Returns the highest id ever issued."""
+        return self._rows("SELECT value FROM meta WHERE name = 'last_id'")[0][0]
+
+    def after(self, mailbox: str | None, cursor: int, mark: int, limit: int) -> list[Message]:
+        """Returns messages above the cursor, oldest first; of every mailbox where None is given."""
+        where, values = ("recipient = ? AND", [mailbox]) if mailbox is not None else ("", [])
+        return self._messages(f"{where} id > ? AND id <= ? ORDER BY id LIMIT ?", *values, cursor, mark, limit)
+
+    def unread(self, mailbox: str, cursor: int, mark: int, limit: int, *, newest_first: bool = False) -> list[Message]:
+        """Returns unread messages above the cursor, oldest first unless said otherwise."""
+        order = "DESC" if newest_first else "ASC"
+        return self._messages(
+            f"recipient = ? AND id > ? AND id <= ? AND state < 4 ORDER BY id {order} LIMIT ?", mailbox, cursor, mark, limit
+        )
+
+    def unoffered(self, mailbox: str, mark: int, limit: int, *, newest_first: bool = False) -> list[Message]:
+        """Returns unread messages that were not handed over yet, oldest first unless said otherwise."""
+        order = "DESC" if newest_first else "ASC"
+        return self._messages(
+            f"recipient = ? AND id <= ? AND state < 4 AND state < 3 ORDER BY id {order} LIMIT ?", mailbox, mark, limit
+        )
+
+    def before(
+        self, mailbox: str, bound: int, limit: int, *, unread_only: bool = False, thread_id: str = "", query: str = ""
+    ) -> list[Message]:
+        """Returns messages below an id, newest first; only unread ones, of one thread, or that contain a text."""
+        where, values = "recipient = ? AND id < ?", [mailbox, bound]
+        if unread_only:
+            where += " AND state < 4"
+        if thread_id:
+            where += " AND thread_id = ?"
+            values.append(thread_id)
+        if query:
+            where += " AND content LIKE ? ESCAPE '!'"
+            values.append("%" + query.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%")
+        return self._messages(f"{where} ORDER BY id DESC LIMIT ?", *values, limit)
+
+    def history(self, number: int) -> StoredHistory | None:
+        """Returns a message and the times of its steps, None if it does not exist."""
+        rows = self._rows(
+            f"SELECT {MESSAGE_COLUMNS}, file_error, filed_ms, offered_ms, read_ms FROM messages WHERE id = ?", number
+        )
+        return StoredHistory(message_of(rows[0]), *rows[0][12:]) if rows else None
+
+    def newest(self, below: int, limit: int) -> list[Message]:
+        """Returns messages of every mailbox below an id, newest first."""
+        return self._messages("id < ? ORDER BY id DESC LIMIT ?", below, limit)
+
+    def mailboxes(self) -> list[MailboxRow]:
+        """Returns how every mailbox stands."""
+        oldest: dict[str, int] = dict(
+            self._rows("SELECT recipient, min(id) FROM messages WHERE state < 4 GROUP BY recipient")
+        )
+        rows = self._rows("SELECT name, total, unread, last_seen_ms FROM mailboxes ORDER BY name")
+        return [MailboxRow(name, total, unread, oldest.get(name, 0), seen) for name, total, unread, seen in rows]
+
+    def mailbox(self, name: str) -> MailboxRow | None:
+        """Returns how a mailbox stands, None if it does not exist."""
+        rows = self._rows("SELECT name, total, unread, last_seen_ms FROM mailboxes WHERE name = ?", name)
+        if not rows:
+            return None
+        first = self.unread(name, 0, (1 << 63) - 1, 1)
+        return MailboxRow(*rows[0][:3], first[0].id if first else 0, rows[0][3])
+
+    def _messages(self, where: str, *values: Any) -> list[Message]:
+        return [message_of(row) for row in self._rows(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where}", *values)]
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, values).fetchall()

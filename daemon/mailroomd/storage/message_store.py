@@ -1,0 +1,410 @@
+"""MessageStore — the one writer of the database: commits what has gathered in one transaction.
+
+Owns transactions, idempotency keys, the counters of mailboxes, and the marks `last_id` and `synced_id`.
+Not here: inbox files (`InboxFiles`), when to commit (`processes.command_queue`). Above: the command-queue.
+Invariant: a transaction is whole or absent, its messages are in id order, and `last_id` is at least their highest id.
+"""
+
+__all__ = ["Committed", "MessageStore", "StoreFailed", "StoreFull", "StoredMail"]
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailroomd.model.commands import (
+    Command,
+    CommandRefused,
+    MailboxCounted,
+    MessageRepeated,
+    MessageWritten,
+    Outcome,
+    ReadWritten,
+    WriteMessage,
+    WriteOffered,
+    WriteRead,
+    WriteSeen,
+)
+from mailroomd.model.errors import Reason
+from mailroomd.model.ids import MS_SHIFT, milliseconds_of
+from mailroomd.model.message import Draft, Message, pack_draft
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database import is_full, is_lost_write, open_store, set_lazy, settle_log
+from mailroomd.storage.rows import INSERT_MESSAGE, MESSAGE_COLUMNS, message_of, row_of
+
+MAX_KNOWN_COUNTS = 50_000  # mailboxes whose counters are remembered; reading one again costs a look-up
+CLIENT_KEYS_KEPT_MS = 24 * 3600 * 1000
+GATEWAY_KEYS_KEPT_MS = 10 * 60 * 1000
+COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that every one touches
+ROW_LOG_BYTES = 1000  # and each message beside its content
+PRUNE_SLICE = 500  # keys forgotten in one transaction: a few milliseconds
+
+
+class StoreFull(Exception):
+    """The disk is full: the transaction is rolled back, nothing of it was written."""
+
+
+class StoreFailed(Exception):
+    """The transaction is rolled back for another reason; `fatal` where the database can't be believed any more."""
+
+    def __init__(self, cause: sqlite3.Error) -> None:
+        super().__init__(str(cause))
+        self.fatal = is_lost_write(cause)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMail:
+    """One message that a transaction made durable, and whose file is to be written."""
+
+    id: int
+    timestamp_ms: int
+    draft: Draft
+
+
+@dataclass(slots=True)
+class Committed:
+    """What one transaction did.
+
+    Attributes:
+        outcomes: one for each command with an id, in their order, then how the touched mailboxes stand.
+        mail: the messages whose files are to be written, in id order.
+        read: (mailbox, ids) whose files are to be taken away.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    mail: list[StoredMail] = field(default_factory=list[StoredMail])
+    read: list[tuple[str, list[int]]] = field(default_factory=list[tuple[str, list[int]]])
+
+
+@dataclass(slots=True)
+class _Counts:
+    total: int
+    unread: int
+    oldest_unread_id: int
+
+
+class MessageStore:
+    """Writes the database.
+
+    Args:
+        state_dir: where `mailroom.db` lies.
+        mail_at: reads the message that a command refers to; raises LookupError if it is not there.
+
+    Raises:
+        DatabaseTooNew, sqlite3.Error: as in `open_store`.
+    """
+
+    def __init__(self, state_dir: Path, mail_at: Callable[[WriteMessage], StoredMail]) -> None:
+        self._connection = open_store(state_dir)
+        self._mail_at = mail_at
+        self._counts: dict[str, _Counts] = {}
+        self._touched: set[str] = set()
+        self.unsettled_bytes = 0
+        """About how much was written to the log; the checkpointer sets it back."""
+
+    def close(self) -> None:
+        """Folds the log into the database and closes it."""
+        settle_log(self._connection)
+        self._connection.close()
+
+    def mark(self, name: str) -> int:
+        """Returns the mark `last_id` or `synced_id`."""
+        row: tuple[int] = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row[0]
+
+    # -- the group commit -----------------------------------------------------------------------------------------
+
+    def commit(self, commands: Sequence[Command], now_ms: int) -> Committed:
+        """Carries out commands, in order, in one durable transaction.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        done = Committed()
+        with self._transaction():
+            last_id = self.mark("last_id")
+            for command in commands:
+                self._carry_out(command, done, last_id, now_ms)
+            self._insert(done.mail, now_ms)
+            highest = max((command.id for command in commands if isinstance(command, WriteMessage | WriteRead)), default=0)
+            if highest > last_id:
+                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
+            done.outcomes.extend(self._settle_counts())
+        self.unsettled_bytes += COMMIT_LOG_BYTES + sum(len(one.draft.content) + ROW_LOG_BYTES for one in done.mail)
+        return done
+
+    def commit_lazily(self, commands: Sequence[WriteOffered | WriteSeen], synced_id: int, now_ms: int) -> None:
+        """Writes what may be lost in a power cut, without an fsync.
+
+        Args:
+            synced_id: every file up to it is on the disk; 0 to leave the mark as it is.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        with self._lazily():
+            for command in commands:
+                self._carry_out(command, Committed(), 0, now_ms)
+            if synced_id:
+                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'synced_id'", (synced_id,))
+
+    def _carry_out(self, command: Command, done: Committed, last_id: int, now_ms: int) -> None:
+        if isinstance(command, WriteMessage):
+            done.outcomes.append(self._write_message(command, done.mail, last_id))
+        elif isinstance(command, WriteRead):
+            outcome = self._write_read(command, now_ms)
+            done.outcomes.append(outcome)
+            done.read.append((command.agent, outcome.acknowledged))
+        elif isinstance(command, WriteOffered):
+            self._connection.executemany(
+                "UPDATE messages SET state = 3, offered_ms = ? WHERE id = ? AND state < 3",
+                [(command.offered_ms, number) for number in command.message_ids],
+            )
+        else:
+            self._connection.execute(
+                "INSERT INTO mailboxes (name, last_seen_ms) VALUES (?, ?)"
+                " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
+                (command.agent, command.seen_ms),
+            )
+
+    def _write_message(self, command: WriteMessage, mail: list[StoredMail], last_id: int) -> Outcome:
+        """Gathers one message for the transaction, unless it, or the same request, is there already."""
+        if command.id <= last_id:
+            written = self._message_written(command.id)
+            if written is not None:
+                return written
+        try:
+            one = self._mail_at(command)
+        except LookupError:
+            return CommandRefused(command.id, Reason.STORAGE_FAILED, "the message was lost on its way: send it again", 100)
+        repeated = self._repeated(command, one.draft)
+        if repeated is not None:
+            return repeated
+        if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
+            return CommandRefused(command.id, Reason.STORAGE_FAILED, "the message could not be stored: send it again", 100)
+        self._remember_key(command, one.draft)
+        mail.append(one)
+        return MessageWritten(command.id, DeliveryState.FILED)
+
+    def _message_written(self, number: int) -> MessageWritten | None:
+        row = self._connection.execute("SELECT state, file_error FROM messages WHERE id = ?", (number,)).fetchone()
+        return MessageWritten(number, row[0], row[1]) if row else None
+
+    def _repeated(self, command: WriteMessage, draft: Draft) -> Outcome | None:
+        """Returns the outcome of a request that was committed before under this key, None if there was none."""
+        if command.client_key:
+            found = self._connection.execute(
+                "SELECT message_id, digest FROM idempotency_keys WHERE sender = ? AND key = ?", (draft.sender, command.key)
+            ).fetchone()
+            if found and found[1] != _digest(draft):
+                return CommandRefused(
+                    command.id,
+                    Reason.IDEMPOTENCY_KEY_REUSED,
+                    f"the idempotency key {command.key!r} was used for a different request: use a new key for a new message",
+                    0,
+                )
+        elif command.resubmitted:
+            found = self._connection.execute(
+                "SELECT message_id FROM request_keys WHERE key = ?", (command.key,)
+            ).fetchone()
+        else:
+            return None
+        return self._message_repeated(command.id, found[0]) if found else None
+
+    def _message_repeated(self, number: int, original: int) -> Outcome:
+        row = self._connection.execute(
+            "SELECT timestamp_ms, state, file_error FROM messages WHERE id = ?", (original,)
+        ).fetchone() or (milliseconds_of(original), DeliveryState.READ, "")
+        return MessageRepeated(number, original, *row)
+
+    def _remember_key(self, command: WriteMessage, draft: Draft) -> None:
+        if command.client_key:
+            self._connection.execute(
+                "INSERT INTO idempotency_keys (sender, key, message_id, digest) VALUES (?, ?, ?, ?)",
+                (draft.sender, command.key, command.id, _digest(draft)),
+            )
+        else:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO request_keys (key, message_id) VALUES (?, ?)", (command.key, command.id)
+            )
+
+    def _insert(self, mail: list[StoredMail], now_ms: int) -> None:
+        if not mail:
+            return
+        self._connection.executemany(INSERT_MESSAGE, [row_of(one.id, one.timestamp_ms, one.draft, now_ms) for one in mail])
+        for one in mail:
+            counts = self._counts_of(one.draft.recipient)
+            counts.total += 1
+            counts.unread += 1
+            counts.oldest_unread_id = counts.oldest_unread_id or one.id
+
+    def _write_read(self, command: WriteRead, now_ms: int) -> ReadWritten:
+        acknowledged = self.mark_read(command.agent, command.message_ids, now_ms)
+        known = set(acknowledged)
+        return ReadWritten(
+            command.id, command.agent, acknowledged, [number for number in command.message_ids if number not in known]
+        )
+
+    def mark_read(self, mailbox: str, message_ids: Sequence[int], now_ms: int) -> list[int]:
+        """Marks messages read within the open transaction; returns those that are in this mailbox, read before or now."""
+        known: list[int] = []
+        newly = 0
+        for number in message_ids:
+            row = self._connection.execute(
+                "SELECT state FROM messages WHERE id = ? AND recipient = ?", (number, mailbox)
+            ).fetchone()
+            if row is None:
+                continue
+            known.append(number)
+            if row[0] < DeliveryState.READ:
+                newly += 1
+                self._connection.execute(
+                    "UPDATE messages SET state = 4, read_ms = ?, file_error = '' WHERE id = ?", (now_ms, number)
+                )
+        if newly:
+            counts = self._counts_of(mailbox)
+            counts.unread -= newly
+            counts.oldest_unread_id = self._oldest_unread(mailbox)
+        return known
+
+    # -- what the files tell --------------------------------------------------------------------------------------
+
+    def take(self, mailbox: str, message_ids: Sequence[int], now_ms: int) -> list[MailboxCounted]:
+        """Commits that an agent took the files of these messages away, which is reading them."""
+        with self._transaction():
+            self.mark_read(mailbox, message_ids, now_ms)
+            return self._settle_counts()
+
+    def note_unfiled(self, errors: dict[int, str]) -> None:
+        """Commits why files could not be written, by message id."""
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE messages SET file_error = ?, filed_ms = 0, state = CASE state WHEN 2 THEN 1 ELSE state END"
+                " WHERE id = ? AND state < 4",
+                [(error, number) for number, error in errors.items()],
+            )
+
+    def note_filed(self, message_ids: Sequence[int], now_ms: int) -> None:
+        """Commits that files are there now."""
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, 2) WHERE id = ?",
+                [(now_ms, number) for number in message_ids],
+            )
+
+    def message(self, number: int) -> Message | None:
+        """Returns one message, None if it is gone."""
+        row = self._connection.execute(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE id = ?", (number,)).fetchone()  # noqa: S608
+        return message_of(row) if row else None
+
+    def unfiled(self) -> list[tuple[str, int]]:
+        """Returns (mailbox, id) of the unread messages whose files could not be written."""
+        return self._connection.execute(
+            "SELECT recipient, id FROM messages WHERE file_error <> '' AND state < 4"
+        ).fetchall()
+
+    def filed_after(self, mailbox: str, number: int, limit: int) -> list[tuple[str, int]]:
+        """Returns (mailbox, id) of unread messages that should have a file, in that order, from behind such a pair."""
+        return self._connection.execute(
+            "SELECT recipient, id FROM messages WHERE state < 4 AND file_error = '' AND (recipient, id) > (?, ?)"
+            " ORDER BY recipient, id LIMIT ?",
+            (mailbox, number, limit),
+        ).fetchall()
+
+    def is_read(self, number: int, mailbox: str) -> bool:
+        """Returns whether a message of this mailbox is read or expired; False too where there is no such message."""
+        row = self._connection.execute(
+            "SELECT state FROM messages WHERE id = ? AND recipient = ?", (number, mailbox)
+        ).fetchone()
+        return row is not None and row[0] >= DeliveryState.READ
+
+    # -- housekeeping ---------------------------------------------------------------------------------------------
+
+    def forget_old_keys(self, now_ms: int) -> bool:
+        """Forgets a slice of the keys that are past their time; returns whether more are left."""
+        before = f"{max(0, now_ms - GATEWAY_KEYS_KEPT_MS):011x}"
+        oldest = max(0, now_ms - CLIENT_KEYS_KEPT_MS) << MS_SHIFT
+        with self._lazily():
+            gateway = self._connection.execute(
+                "DELETE FROM request_keys WHERE key IN"
+                " (SELECT key FROM request_keys WHERE key < ? ORDER BY key LIMIT ?)",
+                (before, PRUNE_SLICE),
+            ).rowcount
+            client = self._connection.execute(
+                "DELETE FROM idempotency_keys WHERE (sender, key) IN"
+                " (SELECT sender, key FROM idempotency_keys WHERE message_id < ? ORDER BY message_id LIMIT ?)",
+                (oldest, PRUNE_SLICE),
+            ).rowcount
+        return PRUNE_SLICE in (gateway, client)
+
+    def settle_rest_of_log(self) -> None:
+        """Finishes a checkpoint between two commits, so that the log starts from its beginning again."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    # -- counters -------------------------------------------------------------------------------------------------
+
+    def _counts_of(self, mailbox: str) -> _Counts:
+        """Returns a mailbox's counters, which the end of the transaction will write."""
+        self._touched.add(mailbox)
+        counts = self._counts.get(mailbox)
+        if counts is None:
+            if len(self._counts) >= MAX_KNOWN_COUNTS:
+                self._counts = {name: one for name, one in self._counts.items() if name in self._touched}
+            row = self._connection.execute("SELECT total, unread FROM mailboxes WHERE name = ?", (mailbox,)).fetchone()
+            oldest = self._oldest_unread(mailbox) if row and row[1] else 0
+            counts = self._counts[mailbox] = _Counts(*(row or (0, 0)), oldest)
+        return counts
+
+    def _oldest_unread(self, mailbox: str) -> int:
+        row = self._connection.execute(
+            "SELECT id FROM messages WHERE recipient = ? AND state < 4 ORDER BY id LIMIT 1", (mailbox,)
+        ).fetchone()
+        return row[0] if row else 0
+
+    def _settle_counts(self) -> list[MailboxCounted]:
+        """Writes the counters of the touched mailboxes; returns how they stand."""
+        touched = [(name, self._counts[name]) for name in self._touched]
+        self._touched = set()
+        self._connection.executemany(
+            "INSERT INTO mailboxes (name, total, unread) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET total = excluded.total, unread = excluded.unread",
+            [(name, counts.total, counts.unread) for name, counts in touched],
+        )
+        return [MailboxCounted(name, one.total, one.unread, one.oldest_unread_id) for name, one in touched]
+
+    # -- transactions ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._counts = {}
+            self._touched = set()
+            self._roll_back()
+            if not isinstance(error, sqlite3.Error):
+                raise
+            if is_full(error):
+                raise StoreFull(str(error)) from error
+            raise StoreFailed(error) from error
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _lazily(self) -> Iterator[None]:
+        set_lazy(self._connection, lazy=True)
+        try:
+            with self._transaction():
+                yield
+        finally:
+            set_lazy(self._connection, lazy=False)
+
+
+def _digest(draft: Draft) -> bytes:
+    return hashlib.blake2b(pack_draft(draft), digest_size=16).digest()

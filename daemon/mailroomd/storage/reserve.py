@@ -1,0 +1,46 @@
+"""Reserve — a preallocated file beside the database that is given up when the disk is full.
+
+Owns `{state_dir}/reserve`. Its room lets reading, acknowledging and retention go on while sends are refused; sends are
+taken again when it could be set aside anew with as much to spare.
+"""
+
+__all__ = ["Reserve"]
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+RESERVE_BYTES = 4 << 20  # some thousand acknowledgements; little enough for the smallest disk
+
+
+class Reserve:
+    """The room that is kept for a full disk.
+
+    Args:
+        state_dir: where the database lies.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "reserve"
+
+    def release(self) -> None:
+        """Gives the room to the filesystem."""
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def refill(self) -> bool:
+        """Sets the room aside; returns whether there was enough, with as much again to spare."""
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, RESERVE_BYTES)
+                room = os.fstatvfs(handle)
+            finally:
+                os.close(handle)
+        except OSError:
+            self.release()
+            return False
+        if room.f_bavail * room.f_frsize < RESERVE_BYTES:
+            self.release()
+            return False
+        return True

@@ -1,0 +1,39 @@
+"""Rows — a message as a row of the database, both ways on one screen."""
+
+__all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "message_of", "row_of"]
+
+from typing import Any
+
+from mailroomd.model.message import Draft, Message
+from mailroomd.model.states import DeliveryState
+
+MESSAGE_COLUMNS = (
+    "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state"
+)
+INSERT_MESSAGE = f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms) VALUES ({','.join('?' * 13)})"  # noqa: S608
+
+
+def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int) -> tuple[Any, ...]:
+    """Returns a new message's row: FILED, which only a failed file write corrects."""
+    return (
+        number,
+        draft.recipient,
+        draft.sender,
+        draft.content,
+        draft.type,
+        draft.metadata.decode(),
+        draft.thread_id,
+        draft.in_reply_to,
+        draft.priority,
+        draft.ttl_ms,
+        timestamp_ms,
+        DeliveryState.FILED.value,
+        filed_ms,
+    )
+
+
+def message_of(row: tuple[Any, ...]) -> Message:
+    """Returns the message of a row that begins with `MESSAGE_COLUMNS`."""
+    number, recipient, sender, content, kind, metadata, thread, reply_to, priority, ttl_ms, timestamp_ms, state = row[:12]
+    draft = Draft(recipient, sender, content, kind, metadata.encode(), thread, reply_to, priority, ttl_ms)
+    return Message(number, timestamp_ms, DeliveryState(state), draft)

@@ -1,0 +1,295 @@
+"""TableWriter — the one writer of the mailbox table.
+
+Owns every change of the table, and the mailboxes' entries in its process's memory. Only the mailbox worker has one.
+Not here: reading (`TableReader`), deciding what may be appended (`processes.mailbox`).
+Order of stores: a record, then its mailbox's counts, then the durable mark; the eviction bound before anything is
+overwritten. Invariant: a reader, or a successor after a crash, finds each of these whole at any instant.
+"""
+
+__all__ = ["MailboxEntry", "TableFull", "TableWriter"]
+
+import mmap
+from struct import Struct
+
+from mailroomd.memory.double_cell import DoubleCell
+from mailroomd.memory.fence import fence
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage.table_layout import (
+    BLOCK_BYTES,
+    CHECKED_FROM,
+    COUNTS,
+    RECORD,
+    RECORD_BYTES,
+    SLOT_HEAD,
+    STATE_OFFSET,
+    Header,
+    MailboxCounts,
+    RecordKind,
+    TableLayout,
+    name_hash,
+    record_checksum,
+)
+from mailroomd.storage.table_reader import NotInTable, TableReader
+
+_CRC = Struct("<I")
+SLOT_LOAD = 7 / 8  # of the hash: beyond it, probing gets long and mailboxes overflow to the database
+
+
+class TableFull(Exception):
+    """No room: what fills the ring is not durable yet. Wait for the command-queue."""
+
+
+class MailboxEntry:
+    """One mailbox as its owner sees it: the counts that readers see, and what is not durable yet.
+
+    Attributes:
+        pending: messages that were appended and are not durable yet.
+        append_position: of the newest record, durable or not.
+        seen_written_ms: when last_seen_ms was last sent to the database.
+    """
+
+    __slots__ = (
+        "append_position",
+        "cell",
+        "last_seen_ms",
+        "name",
+        "newest_position",
+        "oldest_unread_id",
+        "pending",
+        "seen_written_ms",
+        "subscribers",
+        "total",
+        "unread",
+    )
+
+    def __init__(self, name: str, cell: DoubleCell | None) -> None:
+        self.name = name
+        self.cell = cell
+        self.total = 0
+        self.unread = 0
+        self.oldest_unread_id = 0
+        self.newest_position = 0
+        self.append_position = 0
+        self.pending = 0
+        self.last_seen_ms = 0
+        self.seen_written_ms = 0
+        self.subscribers = 0
+
+    def publish(self) -> None:
+        """Shows the counts to the readers."""
+        if self.cell is not None:
+            self.cell.write(
+                COUNTS.pack(
+                    *MailboxCounts(
+                        self.total,
+                        self.unread,
+                        self.oldest_unread_id,
+                        self.newest_position,
+                        self.last_seen_ms,
+                        self.subscribers,
+                    )
+                )
+            )
+
+
+class TableWriter:
+    """Writes one table.
+
+    Args:
+        memory: the table's shared memory; pages that a rebuild empties go back to the system where it is an mmap's.
+        layout: its layout.
+    """
+
+    def __init__(self, memory: memoryview, layout: TableLayout) -> None:
+        self.reader = TableReader(memory, layout)
+        self._memory = memory
+        self._words = memory.cast("Q")
+        self._layout = layout
+        self._entries: dict[str, MailboxEntry] = {}
+
+    @property
+    def ring_bytes(self) -> int:
+        """Size of the ring of records."""
+        return self._layout.ring_bytes
+
+    # -- mailboxes ------------------------------------------------------------------------------------------------
+
+    def entry(self, name: str) -> MailboxEntry:
+        """Returns the entry of a mailbox, made where it is new."""
+        entry = self._entries.get(name)
+        if entry is None:
+            entry = self._entries[name] = MailboxEntry(name, self._claim_slot(name.encode()))
+        return entry
+
+    def entries(self) -> list[MailboxEntry]:
+        """Returns every mailbox's entry."""
+        return list(self._entries.values())
+
+    def _claim_slot(self, name: bytes) -> DoubleCell | None:
+        used = self._words[Header.SLOTS_USED]
+        if used >= self._layout.slots * SLOT_LOAD:
+            self._words[Header.OVERFLOWED] = 1
+            return None
+        slot = self._free_slot(name)
+        offset = self._layout.slot_offset(slot)
+        self._memory[offset + 8 : offset + 8 + len(name)] = name
+        fence()
+        self._words[offset >> 3] = len(name)  # from now on readers find it
+        listed = self._layout.used_slots_offset + used * 4
+        self._memory[listed : listed + 4] = slot.to_bytes(4, "little")
+        fence()
+        self._words[Header.SLOTS_USED] = used + 1
+        return DoubleCell(self._memory, offset + SLOT_HEAD.size, COUNTS.size)
+
+    def _free_slot(self, name: bytes) -> int:
+        slot = name_hash(name) % self._layout.slots
+        while self._words[self._layout.slot_offset(slot) >> 3]:
+            slot = (slot + 1) % self._layout.slots
+        return slot
+
+    # -- records --------------------------------------------------------------------------------------------------
+
+    def append(self, number: int, timestamp_ms: int, entry: MailboxEntry, body: bytes, state: DeliveryState) -> int:
+        """Appends a message's record, above the durable mark; returns its position.
+
+        Raises:
+            TableFull: the ring is full of records that are not durable yet; nothing changed.
+        """
+        name = entry.name.encode()
+        length = RECORD_BYTES + len(name) + len(body)
+        position = self._make_room(length + 7 & ~7)
+        self._write_record(
+            position, number, entry.append_position, timestamp_ms, RecordKind.MESSAGE, state, name, body
+        )
+        block = position // BLOCK_BYTES
+        at = (self._layout.blocks_offset >> 3) + block % self._layout.blocks * 2
+        if self._words[at] // BLOCK_BYTES != block or not self._words[at]:
+            self._words[at + 1] = number
+            fence()
+            self._words[at] = position
+        fence()
+        self._words[Header.HEAD] = position + (length + 7 & ~7)
+        entry.append_position = position
+        entry.pending += 1
+        return position
+
+    def set_state(self, position: int, state: DeliveryState) -> None:
+        """Moves a record's state word, one store."""
+        self._words[(self._layout.ring_offset + position % self._layout.ring_bytes + STATE_OFFSET) >> 3] = state
+
+    def advance_state(self, message_id: int, state: DeliveryState) -> bool:
+        """Moves a visible record forward to a state, if the ring still has it; returns whether it did."""
+        try:
+            record = self.reader.find(message_id)
+        except NotInTable:
+            return False
+        if record.state >= state:
+            return False
+        self.set_state(record.position, state)
+        return True
+
+    def move_mark(self, number: int) -> None:
+        """Makes every record up to this id visible."""
+        fence()
+        self._words[Header.DURABLE_ID] = max(number, self._words[Header.DURABLE_ID])
+
+    def _write_record(
+        self,
+        position: int,
+        number: int,
+        previous: int,
+        timestamp_ms: int,
+        kind: RecordKind,
+        state: DeliveryState,
+        name: bytes,
+        body: bytes,
+    ) -> None:
+        start = self._layout.ring_offset + position % self._layout.ring_bytes
+        length = RECORD_BYTES + len(name) + len(body)
+        RECORD.pack_into(
+            self._memory, start, length, 0, position, state, number, previous, timestamp_ms, kind, len(name), 0
+        )
+        self._memory[start + RECORD_BYTES : start + length] = name + body
+        checksum = record_checksum(self._memory[start + CHECKED_FROM : start + length])
+        _CRC.pack_into(self._memory, start + 4, checksum)
+
+    def _make_room(self, size: int) -> int:
+        """Evicts what is oldest until `size` bytes fit in one piece; returns where."""
+        ring = self._layout.ring_bytes
+        if size > ring // 2:
+            raise TableFull
+        head = self._words[Header.HEAD]
+        left = ring - head % ring
+        position = head if left >= size else head + left
+        self._evict(position + size - ring)
+        if position != head and left >= RECORD_BYTES:
+            body = bytes(left - RECORD_BYTES)
+            self._write_record(head, 0, 0, 0, RecordKind.FILLER, DeliveryState.STRUCK, b"", body)
+        return position
+
+    def _evict(self, until: int) -> None:
+        """Gives up the records that start before a position.
+
+        Raises:
+            TableFull: one of them is not durable; nothing changed.
+        """
+        tail = self._words[Header.TAIL]
+        if tail >= until:
+            return
+        mark, through = self._words[Header.DURABLE_ID], self._words[Header.EVICTED_THROUGH]
+        head, ring = self._words[Header.HEAD], self._layout.ring_bytes
+        while tail < min(until, head):
+            left = ring - tail % ring
+            if left < RECORD_BYTES:
+                tail += left
+                continue
+            length, _, _, _, number, *_ = RECORD.unpack_from(self._memory, self._layout.ring_offset + tail % ring)
+            if number > mark:
+                raise TableFull
+            through = max(through, number)
+            tail += length + 7 & ~7
+        self._words[Header.EVICTED_THROUGH] = through
+        fence()
+        self._words[Header.TAIL] = tail
+        fence()
+
+    # -- rebuilding -----------------------------------------------------------------------------------------------
+
+    def begin_rebuild(self, evicted_through: int) -> None:
+        """Empties the table and sends its readers to the database until `finish_rebuild`.
+
+        Args:
+            evicted_through: the highest id that will not be filled in again.
+        """
+        words = self._words
+        words[Header.REBUILDING] = 1
+        fence()
+        words[Header.GENERATION] += 1
+        ring = self._layout.ring_bytes
+        fresh = (words[Header.HEAD] // ring + 1) * ring  # a new lap: positions of before are never valid again
+        words[Header.EVICTED_THROUGH] = evicted_through
+        words[Header.TAIL] = fresh
+        words[Header.HEAD] = fresh
+        words[Header.SLOTS_USED] = 0
+        words[Header.OVERFLOWED] = 0
+        fence()
+        self._release_pages()
+        self._entries = {}
+
+    def finish_rebuild(self, durable_id: int) -> None:
+        """Shows the filled table to the readers, up to this mark."""
+        for entry in self._entries.values():
+            entry.newest_position = entry.append_position
+            entry.pending = 0
+            entry.publish()
+        self.move_mark(durable_id)
+        fence()
+        self._words[Header.REBUILDING] = 0
+
+    def _release_pages(self) -> None:
+        whole = self._memory.obj
+        start = self._layout.used_slots_offset
+        if isinstance(whole, mmap.mmap):
+            whole.madvise(mmap.MADV_REMOVE, start, self._layout.size_bytes - start)
+        else:
+            self._memory[start:] = bytes(self._layout.size_bytes - start)

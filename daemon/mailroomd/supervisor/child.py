@@ -1,0 +1,167 @@
+"""Child — one worker, seen by its supervisor: what it is (data), and its present process.
+
+Owns the process, the supervisor's end of its leash, its epoch and its status. It decides nothing: whether a child is
+stuck, may be restarted or has to stop is said by `supervisor.supervisor`.
+Invariant: a new process is started only after the one before it has been reaped.
+"""
+
+__all__ = ["Child", "ChildSpec"]
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+
+from mailroomd.ipc.control_page import ControlPage, WorkerState, WorkerStatus
+from mailroomd.model.settings import Settings
+from mailroomd.processes.inherited import Inherited
+from mailroomd.processes.leash import STOP, Report
+from mailroomd.processes.worker import WorkerSeat
+from mailroomd.supervisor.exits import describe_exit
+from mailroomd.supervisor.spawning import SpawnProcess, spawn_worker
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What the supervisor has to know of a worker.
+
+    Attributes:
+        name: the one name of the process.
+        target: "module:function", called with (seat, config).
+        configure: makes the config for a start from the addresses that have been announced so far.
+        shutdown_sec: how long it may take to stop.
+        stops_with: children next to each other with the same word here are stopped at the same time.
+    """
+
+    name: str
+    target: str
+    configure: Callable[[tuple[str, ...]], object]
+    shutdown_sec: float
+    stops_with: str
+
+
+class Child:
+    """A worker's present process, if there is one, and its history."""
+
+    def __init__(self, spec: ChildSpec, index: int, control: ControlPage) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.epoch = 0
+        self.was_ready_once = False
+        self.started_ns = 0
+        self.doom = ""
+        self._index = index
+        self._control = control
+        self._process: SpawnProcess | None = None
+        self._leash: Connection | None = None
+        self._status = WorkerStatus(spec.name, 0, WorkerState.STARTING, 0, 0, "")
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a process, alive or not yet reaped."""
+        return self._process is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the present process has said that it is ready."""
+        return self._status.state is WorkerState.RUNNING
+
+    @property
+    def pid(self) -> int:
+        """The process id of the present process, or of the one before."""
+        return self._status.pid
+
+    @property
+    def last_beat_ns(self) -> int:
+        """The newest heartbeat, which may be a predecessor's."""
+        return self._control.last_beat(self._index)
+
+    def start(self, addresses: tuple[str, ...], settings: Settings, lock: Inherited | None) -> None:
+        """Starts the next process of this worker.
+
+        Raises:
+            OSError: the system has no process, memory or descriptor for it.
+        """
+        self.epoch += 1
+        self.doom = ""
+        self._leash, theirs = multiprocessing.Pipe()
+        seat = WorkerSeat(self.name, self.epoch, self._index, theirs, self._control, lock, settings)
+        self.started_ns = time.monotonic_ns()
+        self._process = spawn_worker(seat, self.spec.target, self.spec.configure(addresses))
+        state = WorkerState.STARTING if self.epoch == 1 else WorkerState.RESTARTING
+        self._publish(pid=self._process.pid or 0, state=state, started_at_ms=time.time_ns() // 1_000_000)
+
+    @property
+    def sentinel(self) -> int:
+        """What becomes readable when the process dies."""
+        assert self._process is not None
+        return self._process.sentinel
+
+    def waitables(self) -> list[int | Connection]:
+        """Returns what becomes readable when this child dies or says something."""
+        found: list[int | Connection] = []
+        if self._process is not None:
+            found.append(self._process.sentinel)
+        if self._leash is not None:
+            found.append(self._leash)
+        return found
+
+    def hear(self) -> list[Report]:
+        """Takes what the worker has said; never waits."""
+        reports: list[Report] = []
+        while self._leash is not None:
+            try:
+                if not self._leash.poll():
+                    break
+                reports.append(self._leash.recv())
+            except (EOFError, OSError):
+                self._drop_leash()
+        return reports
+
+    def note_ready(self) -> None:
+        """Publishes that the worker does its work."""
+        self.was_ready_once = True
+        self._publish(state=WorkerState.RUNNING)
+
+    def ask_to_stop(self) -> None:
+        """Says STOP; whether it is heard shows when the process exits."""
+        if self._process is None:
+            return
+        self._publish(state=WorkerState.STOPPING)
+        with suppress(OSError):  # it is dead already
+            if self._leash is not None:
+                self._leash.send(STOP)
+
+    def kill(self, doom: str) -> None:
+        """Sends SIGKILL, for the reason given; the process is there until it has been reaped."""
+        if self._process is not None and not self.doom:
+            self.doom = doom
+            self._process.kill()
+
+    def has_died(self) -> bool:
+        """Returns whether the process is dead and can be reaped without waiting."""
+        return self._process is not None and self._process.exitcode is not None
+
+    def reap(self, then: WorkerState) -> str:
+        """Waits for the end of a process that is dying, publishes the state that follows, returns what became of it."""
+        assert self._process is not None
+        self._process.join()
+        exit_code = self._process.exitcode or 0
+        self._process.close()
+        self._process = None
+        self._drop_leash()
+        last_exit = self.doom or describe_exit(exit_code)
+        restarts = self._status.restarts + (then is WorkerState.RESTARTING)
+        self._publish(state=then, restarts=restarts, last_exit=last_exit)
+        return last_exit
+
+    def _drop_leash(self) -> None:
+        if self._leash is not None:
+            self._leash.close()
+            self._leash = None
+
+    def _publish(self, **changes: object) -> None:
+        self._status = replace(self._status, **changes)
+        self._control.write_status(self._index, self._status)

@@ -1,0 +1,35 @@
+"""spawning — the one module that creates processes.
+
+Always by the `spawn` context, named: a fork with gRPC loaded is deadly, and the default differs between Python versions
+(facts.md). Never a preexec_fn. Whoever calls this from a thread that ends kills its worker: PR_SET_PDEATHSIG is about
+the thread that spawned, so only the supervisor's main thread calls it.
+"""
+
+__all__ = ["SpawnProcess", "spawn_worker"]
+
+import multiprocessing
+import signal
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnProcess
+
+from mailroomd.processes.worker import HELD_BACK_SIGNALS, WorkerSeat, run_worker
+
+_context = multiprocessing.get_context("spawn")
+
+
+def spawn_worker(seat: WorkerSeat, target: str, config: object) -> SpawnProcess:
+    """Starts `target` ("module:function") in a process of its own, and closes this process's copy of its leash end.
+
+    Raises:
+        OSError: no process, memory or descriptor to be had.
+    """
+    process = _context.Process(target=run_worker, args=(seat, target, config), name=seat.name)
+    # multiprocessing starts its tracker process with the first child and then unblocks signals: let it do that now.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK_SIGNALS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        seat.leash.close()
+    return process

@@ -1,0 +1,483 @@
+"""FakeMailRoom — the contract of the mail room in memory, on a Unix socket, which fails when it is told to.
+
+Owns just enough of the daemon to hold clients to the contract: one order of events, idempotency keys, replay, states.
+Not the daemon: nothing is durable, nothing is checked. `play` runs a scene with either client against a fake in the
+same loop; `in_thread` serves blocking tests and subprocesses.
+"""
+
+__all__ = ["FakeMailRoom", "Refusal", "StreamEnd", "in_thread", "play"]
+
+import asyncio
+import threading
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyProto
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMissingTypeStubs]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from mailroom import AsyncMailroom, Mailroom
+from mailroom.v1 import mailroom_pb2 as pb
+from mailroom.v1 import mailroom_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Result = TypeVar("Result")
+
+BOUND_SEC = 10  # no scene waits longer
+LAST_ID_BEFORE = 0x0198_0000_0000_0000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One scripted failure of a call; `after_doing` loses the answer instead of refusing the work."""
+
+    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    reason: str = "WORKER_RESTARTING"
+    message: str = "the mailbox is restarting"
+    field: str = ""
+    retry_after_sec: float | None = None
+    after_doing: bool = False
+
+    async def abort(self, context: Context) -> None:
+        await context.abort(self.code, self.message, (("grpc-status-details-bin", self._details()),))
+
+    def _details(self) -> bytes:
+        details: list[Any] = [error_details_pb2.ErrorInfo(reason=self.reason, domain="mailroom")] if self.reason else []
+        if self.field:
+            violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.message)
+            details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+        if self.retry_after_sec is not None:
+            delay = Duration()
+            delay.FromTimedelta(timedelta(seconds=self.retry_after_sec))
+            details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        for detail in details:
+            packed = AnyProto()
+            packed.Pack(detail)
+            status.details.append(packed)
+        return status.SerializeToString()
+
+
+class StreamEnd(Enum):
+    """How a scripted stream ends."""
+
+    UNAVAILABLE = auto()
+    CANCELLED = auto()
+    GOING_AWAY = auto()
+    SILENTLY = auto()
+
+
+@dataclass
+class FakeMailRoom:
+    """The servicer of all three services.
+
+    Attributes:
+        requests: everything that was asked, by RPC.
+        refusals: what the next calls of an RPC are answered with.
+        stream_ends: (after how many events, how) each next stream ends; streams beyond the script live on.
+        inbox_file_error: put into every delivery.
+    """
+
+    socket: Path
+    requests: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    refusals: dict[str, deque[Refusal]] = field(default_factory=lambda: defaultdict(deque))
+    stream_ends: deque[tuple[int, StreamEnd]] = field(default_factory=deque[tuple[int, StreamEnd]])
+    inbox_file_error: str = ""
+    known: set[str] = field(default_factory=set[str])
+    messages: dict[str, pb.Message] = field(default_factory=dict[str, pb.Message])
+    open_streams: int = 0
+
+    def __post_init__(self) -> None:
+        self._events: list[pb.SubscribeResponse] = []
+        self._answers: dict[tuple[str, str], pb.SendMessageResponse] = {}
+        self._last_id = LAST_ID_BEFORE
+        self._changed = asyncio.Event()
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.socket}"
+
+    async def start(self) -> None:
+        server = grpc.aio.server()
+        register = cast("Any", mailroom_pb2_grpc)
+        register.add_MailboxServiceServicer_to_server(self, server)
+        register.add_SupervisorServiceServicer_to_server(self, server)
+        cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self, server)
+        server.add_insecure_port(self.address)
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        server, self._server = self._server, None
+        if server:
+            await server.stop(None)
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits for something that one of the fake's own changes brings about."""
+        while not condition():
+            await self._changed.wait()
+
+    def refuse(self, rpc: str, *refusals: Refusal) -> None:
+        self.refusals[rpc].extend(refusals)
+
+    def deliver(self, recipient: str, content: str, sender: str = "dashboard", **fields: Any) -> str:
+        """Puts a message into a mailbox and returns its id."""
+        message = pb.Message(
+            id=self._issue_id(), recipient=recipient, sender=sender, content=content, type="text", **fields
+        )
+        message.state = pb.DELIVERY_STATE_FILED
+        message.timestamp.GetCurrentTime()
+        self.messages[message.id] = message
+        self._announce(pb.SubscribeResponse(message=message, event_id=message.id))
+        return message.id
+
+    def respond(self, session_id: str, body: dict[str, Any]) -> str:
+        """Announces a command response and returns its event id."""
+        response = pb.CommandResponse(session_id=session_id, file_name="answer.json")
+        response.body.update(body)
+        event_id = self._issue_id()
+        self._announce(pb.SubscribeResponse(command_response=response, event_id=event_id))
+        return event_id
+
+    def mark_read(self, message_id: str) -> None:
+        """Does what an acknowledgement does."""
+        message = self.messages[message_id]
+        message.read, message.state = True, pb.DELIVERY_STATE_READ
+        receipt = pb.Receipt(message_id=message_id, recipient=message.recipient, state=message.state)
+        receipt.timestamp.GetCurrentTime()
+        self._announce(pb.SubscribeResponse(receipt=receipt, event_id=self._issue_id()))
+
+    # The three services.
+
+    async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802
+        refusal = await self._enter("SendMessage", request, context)
+        key = (request.sender, request.idempotency_key)
+        if key not in self._answers:
+            self._answers[key] = self._store(request)
+        if refusal:
+            await refusal.abort(context)
+        return self._answers[key]
+
+    async def BroadcastMessage(  # noqa: N802
+        self, request: pb.BroadcastMessageRequest, context: Context
+    ) -> pb.BroadcastMessageResponse:
+        await self._enter("BroadcastMessage", request, context)
+        response = pb.BroadcastMessageResponse()
+        for recipient in request.recipients:
+            if recipient.startswith("."):
+                error = pb.SendError(code=3, reason="RECIPIENT_INVALID", message=f"{recipient} is no name")
+                response.results.add(error=error)
+                continue
+            draft = pb.SendMessageRequest()
+            draft.CopyFrom(request.message)
+            draft.recipient = recipient
+            response.results.add(ok=self._store(draft))
+        return response
+
+    async def CheckInbox(self, request: pb.CheckInboxRequest, context: Context) -> pb.CheckInboxResponse:  # noqa: N802
+        await self._enter("CheckInbox", request, context)
+        self.known.add(request.agent)
+        if request.HasField("wait"):
+            wait_sec = request.wait.ToTimedelta().total_seconds()
+            try:
+                await asyncio.wait_for(self.wait_until(lambda: bool(self._unread(request))), wait_sec)
+            except TimeoutError:
+                return pb.CheckInboxResponse()
+        unread, limit = self._unread(request), request.limit or 50
+        return pb.CheckInboxResponse(messages=unread[:limit], more=len(unread) > limit)
+
+    async def MarkOffered(self, request: pb.MarkOfferedRequest, context: Context) -> pb.MarkOfferedResponse:  # noqa: N802
+        await self._enter("MarkOffered", request, context)
+        for message_id in request.message_ids:
+            self.messages[message_id].state = pb.DELIVERY_STATE_OFFERED
+        return pb.MarkOfferedResponse()
+
+    async def AcknowledgeMessages(  # noqa: N802
+        self, request: pb.AcknowledgeMessagesRequest, context: Context
+    ) -> pb.AcknowledgeMessagesResponse:
+        await self._enter("AcknowledgeMessages", request, context)
+        known = [name for name in request.message_ids if name in self.messages]
+        for message_id in known:
+            self.mark_read(message_id)
+        unknown = [name for name in request.message_ids if name not in self.messages]
+        return pb.AcknowledgeMessagesResponse(acknowledged_ids=known, unknown_ids=unknown)
+
+    async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:  # noqa: N802
+        await self._enter("GetMessage", request, context)
+        if request.id not in self.messages:
+            code = grpc.StatusCode.NOT_FOUND
+            await Refusal(code, "MESSAGE_NOT_FOUND", f"there is no message {request.id}", field="id").abort(context)
+        message = self.messages[request.id]
+        receipt = pb.Receipt(message_id=message.id, recipient=message.recipient, state=message.state)
+        return pb.GetMessageResponse(message=message, delivery=self._delivery(message), history=[receipt])
+
+    async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:  # noqa: N802
+        await self._enter("ListMessages", request, context)
+        found = [m for m in reversed(self.messages.values()) if m.recipient == request.agent]
+        rest = [m for m in found if not request.page_token or m.id < request.page_token]
+        size = request.page_size or 50
+        token = rest[size - 1].id if len(rest) > size else ""
+        return pb.ListMessagesResponse(messages=rest[:size], next_page_token=token)
+
+    async def GetMailboxStats(  # noqa: N802
+        self, request: pb.GetMailboxStatsRequest, context: Context
+    ) -> pb.GetMailboxStatsResponse:
+        await self._enter("GetMailboxStats", request, context)
+        names = sorted({message.recipient for message in self.messages.values()})
+        wanted = [name for name in names if request.agent in ("", name)]
+        return pb.GetMailboxStatsResponse(mailboxes=[self._stats(name) for name in wanted])
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
+        await self._enter("GetStatus", request, context)
+        workers = [
+            pb.WorkerStatus(name=name, pid=100 + number, state="running", restarts=number)
+            for number, name in enumerate(("mailbox", "command-queue", "gateway"))
+        ]
+        return pb.GetStatusResponse(version="9.9.9", workers=workers)
+
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> health_pb2.HealthCheckResponse:
+        await self._enter("Check", request, context)
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+
+    async def Watch(self, request: object, context: Context) -> None:  # noqa: N802
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, type(request).__name__)
+
+    List = SendMessages = ClearMailbox = GetQueueStats = Watch
+
+    async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncIterator[pb.SubscribeResponse]:  # noqa: N802
+        await self._enter("Subscribe", request, context)
+        last_id, sent = request.after_id, 0
+        after, end = self.stream_ends.popleft() if self.stream_ends else (None, StreamEnd.SILENTLY)
+        self.open_streams += 1
+        self._wake()
+        try:
+            if after == 0:
+                await self._end(end, context)
+            else:
+                async for response in self._stream(request):
+                    yield response
+                    last_id, sent = response.event_id or response.caught_up.last_id, sent + 1
+                    if sent == after:
+                        await self._end(end, context)
+                        break
+            if end is StreamEnd.GOING_AWAY:
+                yield pb.SubscribeResponse(going_away=pb.GoingAway(last_id=last_id))
+        finally:
+            self.open_streams -= 1
+            self._wake()
+
+    async def _stream(self, request: pb.SubscribeRequest) -> AsyncIterator[pb.SubscribeResponse]:
+        mark = self._events[-1].event_id if self._events else ""
+        for event in [event for event in self._events if self._is_replayed(event, request)]:
+            yield event
+        yield pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=mark))
+        position = len([event for event in self._events if event.event_id <= mark])
+        while True:
+            await self.wait_until(lambda position=position: len(self._events) > position)
+            position += 1
+            if self._is_for(self._events[position - 1], request):
+                yield self._events[position - 1]
+
+    async def _end(self, end: StreamEnd, context: Context) -> None:
+        if end is StreamEnd.UNAVAILABLE:
+            await Refusal(reason="STOPPING", message="the gateway is restarting").abort(context)
+        if end is StreamEnd.CANCELLED:
+            await context.abort(grpc.StatusCode.CANCELLED, "cancelled by the server")
+
+    def _is_replayed(self, event: pb.SubscribeResponse, request: pb.SubscribeRequest) -> bool:
+        if not self._is_for(event, request):
+            return False
+        if request.include_unread:
+            return event.WhichOneof("event") == "message" and not self.messages[event.message.id].read
+        return bool(request.after_id) and event.event_id > request.after_id
+
+    def _is_for(self, event: pb.SubscribeResponse, request: pb.SubscribeRequest) -> bool:
+        if request.all_agents:
+            return True
+        match event.WhichOneof("event"):
+            case "message":
+                return event.message.recipient == request.agent
+            case "command_response":
+                return event.command_response.session_id == request.agent
+            case _:
+                sender = self.messages[event.receipt.message_id].sender
+                return request.include_receipts and sender == request.agent
+
+    async def _enter(self, rpc: str, request: Any, context: Context) -> Refusal | None:
+        """Notes the request and refuses it if the script says so; returns a refusal that is due after the work."""
+        self.requests[rpc].append(request)
+        self._wake()
+        refusal = self.refusals[rpc].popleft() if self.refusals[rpc] else None
+        if refusal and not refusal.after_doing:
+            await refusal.abort(context)
+        return refusal
+
+    def _store(self, request: pb.SendMessageRequest) -> pb.SendMessageResponse:
+        name = self.deliver(
+            request.recipient,
+            request.content,
+            request.sender,
+            metadata=request.metadata,
+            thread_id=request.thread_id,
+            in_reply_to=request.in_reply_to,
+            priority=request.priority,
+        )
+        self.known.add(request.sender)
+        message = self.messages[name]
+        message.type = request.type
+        return pb.SendMessageResponse(message=message, delivery=self._delivery(message))
+
+    def _delivery(self, message: pb.Message) -> pb.Delivery:
+        state = pb.DELIVERY_STATE_STORED if self.inbox_file_error else message.state
+        known = message.recipient in self.known
+        return pb.Delivery(state=state, inbox_file_error=self.inbox_file_error, recipient_known=known)
+
+    def _unread(self, request: pb.CheckInboxRequest) -> list[pb.Message]:
+        unread = [m for m in self.messages.values() if m.recipient == request.agent and not m.read]
+        if request.unoffered_only:
+            unread = [m for m in unread if m.state != pb.DELIVERY_STATE_OFFERED]
+        return unread[::-1] if request.newest_first else unread
+
+    def _stats(self, name: str) -> pb.MailboxStats:
+        own = [message for message in self.messages.values() if message.recipient == name]
+        stats = pb.MailboxStats(agent_id=name, total=len(own), unread=len([m for m in own if not m.read]))
+        if name in self.known:
+            stats.last_seen.GetCurrentTime()
+        return stats
+
+    def _issue_id(self) -> str:
+        self._last_id += 1
+        return f"{self._last_id:016x}"
+
+    def _announce(self, event: pb.SubscribeResponse) -> None:
+        self._events.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        woken, self._changed = self._changed, asyncio.Event()
+        woken.set()
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncGenerator[FakeMailRoom, None]:
+    """Runs a fake in the current loop."""
+    room = FakeMailRoom(directory / "mailroom.sock")
+    await room.start()
+    try:
+        yield room
+    finally:
+        await room.stop()
+
+
+class InThread:
+    """A fake that runs in a thread of its own; `do` touches it from there."""
+
+    def __init__(self, room: FakeMailRoom, loop: asyncio.AbstractEventLoop) -> None:
+        self.address = room.address
+        self.room = room
+        self._loop = loop
+
+    def do(self, work: Callable[[FakeMailRoom], Result]) -> Result:
+        async def run() -> Result:
+            return work(self.room)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(BOUND_SEC)
+
+    def wait_until(self, condition: Callable[[FakeMailRoom], bool]) -> None:
+        waiting = self.room.wait_until(lambda: condition(self.room))
+        asyncio.run_coroutine_threadsafe(waiting, self._loop).result(BOUND_SEC)
+
+
+@contextmanager
+def in_thread(directory: Path) -> Generator[InThread, None, None]:
+    """Runs a fake in a thread, for blocking tests and subprocesses."""
+    ready: list[InThread] = []
+    started, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with running(directory) as room:
+            ready.append(InThread(room, asyncio.get_running_loop()))
+            started.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="fake mail room")
+    thread.start()
+    try:
+        assert started.wait(BOUND_SEC), "the fake mail room did not start"
+        yield ready[0]
+    finally:
+        over.set()
+        thread.join(BOUND_SEC)
+
+
+class _BlockingInThreads:
+    """Gives a blocking client the shape of the asynchronous one, so that a scene can be played with both."""
+
+    def __init__(self, **options: Any) -> None:
+        self._client = Mailroom(**options)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._client, name)
+        return lambda *args, **kwargs: asyncio.to_thread(method, *args, **kwargs)
+
+    def subscribe(self, *args: Any, **kwargs: Any) -> "_Subscription":
+        return _Subscription(self._client.subscribe(*args, **kwargs))
+
+    def iter_messages(self, *args: Any, **kwargs: Any) -> "_Subscription":
+        return _Subscription(self._client.iter_messages(*args, **kwargs))
+
+    async def __aenter__(self) -> "_BlockingInThreads":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.close()
+
+
+class _Subscription:
+    def __init__(self, subscription: Any) -> None:
+        self._subscription = subscription
+
+    def __aiter__(self) -> "_Subscription":
+        return self
+
+    async def __anext__(self) -> Any:
+        event = await asyncio.to_thread(next, self._subscription, None)
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def __aenter__(self) -> "_Subscription":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        self._subscription.close()
+
+
+Scene = Callable[[FakeMailRoom, AsyncMailroom], Awaitable[None]]
+
+
+def play(kind: str, directory: Path, scene: Scene, **options: Any) -> None:
+    """Plays a scene with a fake and one client, "asyncio" or "blocking", under one bound."""
+
+    async def stage() -> None:
+        async with running(directory) as room, asyncio.timeout(BOUND_SEC):
+            settings: dict[str, Any] = {"address": room.address, "sender": "dashboard", **options}
+            client = AsyncMailroom(**settings) if kind == "asyncio" else _BlockingInThreads(**settings)
+            async with client:
+                await scene(room, cast("AsyncMailroom", client))
+
+    asyncio.run(stage())

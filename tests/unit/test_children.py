@@ -1,0 +1,63 @@
+"""The mail room's topology: who has which queue, and where the gateways listen."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mailroomd.model.settings import Settings
+from mailroomd.processes.config import CommandQueueConfig, GatewayConfig, MailboxConfig
+from mailroomd.supervisor.children import mailroom_children
+
+LISTEN = ("unix:/run/a.sock", "127.0.0.1:0")
+
+
+Configs = Callable[..., dict[str, object]]
+
+
+@pytest.fixture
+def configs() -> Iterator[Configs]:
+    """Makes the configs by name, and closes what they hold in the end."""
+    made: list[object] = []
+
+    def make(gateways: int, announced: tuple[str, ...] = ()) -> dict[str, object]:
+        settings = Settings(root=Path("/r"), state_dir=Path("/s"), listen=LISTEN, gateways=gateways)
+        by_name = {spec.name: spec.configure(announced) for spec in mailroom_children(settings)}
+        made.extend(by_name.values())
+        return by_name
+
+    yield make
+    for config in made:
+        if isinstance(config, MailboxConfig):
+            config.table.close()
+            for queue in (*config.requests, *config.events, config.writes, config.outcomes):
+                queue.close()
+
+
+def test_children_start_from_the_database_up_to_the_gateways(configs: Configs) -> None:
+    assert list(configs(3)) == ["command-queue", "mailbox", "gateway", "gateway-1", "gateway-2"]
+
+
+def test_every_queue_has_its_two_ends_and_every_worker_the_one_table(configs: Configs) -> None:
+    by_name = configs(2)
+    command_queue, mailbox, *gateways = by_name.values()
+    assert isinstance(command_queue, CommandQueueConfig)
+    assert isinstance(mailbox, MailboxConfig)
+    assert (command_queue.writes, command_queue.outcomes) == (mailbox.writes, mailbox.outcomes)
+    assert command_queue.table is mailbox.table
+    assert len(mailbox.requests) == len(mailbox.events) == len(gateways) == 2
+    for gateway in gateways:
+        assert isinstance(gateway, GatewayConfig)
+        assert gateway.requests is mailbox.requests[gateway.gateway]
+        assert gateway.events is mailbox.events[gateway.gateway]
+        assert gateway.table is mailbox.table
+
+
+def test_a_gateway_listens_on_what_was_announced_once_something_was_and_only_the_first_on_unix_sockets(
+    configs: Configs,
+) -> None:
+    def listens(announced: tuple[str, ...]) -> list[tuple[str, ...]]:
+        return [config.listen for config in configs(2, announced).values() if isinstance(config, GatewayConfig)]
+
+    assert listens(()) == [LISTEN, ("127.0.0.1:0",)]
+    announced = ("unix:/run/a.sock", "127.0.0.1:43567")
+    assert listens(announced) == [announced, ("127.0.0.1:43567",)]

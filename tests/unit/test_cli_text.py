@@ -1,0 +1,86 @@
+"""Small parts of the command line that need no process of their own."""
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from mailroom.cli import names
+from mailroom.cli.app import app
+from mailroom.cli.durations import format_age, parse_duration
+from mailroom.cli.names import login_name, near_names
+from mailroom.cli.printable import printable, printable_line
+from typer.testing import CliRunner
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("30s", 30), ("10m", 600), ("1h30m", 5400), ("2d", 172800), ("7", 7), ("1.5s", 1.5)],
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "10 m", "-3s", "5w", "ms", "1e9", "٣s"])
+def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_duration(text)
+
+
+def test_ages_are_shown_in_their_largest_unit() -> None:
+    assert [format_age(seconds) for seconds in (0, 59, 60, 7200, 200000)] == ["0s", "59s", "1m", "2h", "2d"]
+
+
+@given(st.text())
+def test_printable_text_has_no_character_that_moves_anything(text: str) -> None:
+    shown = printable(text)
+    assert all(char.isprintable() or char in "\n\t" or char.isspace() or ord(char) > 0x9F for char in shown)
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+
+
+def test_a_line_stays_one_line() -> None:
+    assert printable_line("a\nb\tc\u2028d\x9b") == "a\\nb\\tc\\u2028d\\x9b"
+    assert printable("a\n\tb") == "a\n\tb"
+    assert printable("naïve 🧑‍🚀") == "naïve 🧑‍🚀"
+
+
+@pytest.mark.parametrize(("login", "name"), [("ana", "ana"), ("DOM\\ana b", "DOM-ana-b"), (".x", "x"), ("ü", "-")])
+def test_the_login_name_becomes_a_valid_name(login: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names.getpass, "getuser", lambda: login)
+    assert login_name() == name
+
+
+def test_a_user_without_an_account_has_a_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(names.getpass, "getuser", nobody)
+    assert login_name().startswith("uid-")
+
+
+def test_near_names_are_suggested_but_never_the_name_itself() -> None:
+    assert near_names("reviewr", ["reviewr", "reviewer", "zzz"]) == ["reviewer"]
+
+
+@pytest.mark.parametrize("name", ["send", "inbox", "watch", "ack", "stats", "status"])
+def test_help_has_examples(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"])
+    assert shown.exit_code == 0
+    assert f"mailroom {name}" in shown.output.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["watch"], "give an agent, or --all"),
+        (["watch", "abc", "--unread", "--after", "0"], "exclude each other"),
+        (["ack", "abc"], "give ids, or --all"),
+        (["send", "abc", "go", "--ttl", "soon"], "no duration"),
+        (["send", "abc", "go", "--metadata", "[]"], "JSON object"),
+        (["send", "abc", "go", "--priority", "asap"], "urgent"),
+    ],
+)
+def test_usage_errors_say_what_is_expected(arguments: list[str], hint: str) -> None:
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 2
+    assert hint in " ".join(shown.output.replace("\u2502", " ").split())

@@ -1,0 +1,150 @@
+"""One declaration gives every name, and every text is read or refused with a sentence."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+from mailroomd.model import quantities
+from mailroomd.model.settings import Intensity, Settings, default_listen, settings_table
+
+
+def test_flag_key_and_variable_come_from_the_name_of_the_field() -> None:
+    names = {setting.field: (setting.flag, setting.key, setting.variable) for setting in settings_table()}
+    assert names["stuck_after_sec"] == ("--stuck-after", "stuck-after", "MAILROOM_STUCK_AFTER")
+    assert names["loop_guard_per_min"] == ("--loop-guard", "loop-guard", "MAILROOM_LOOP_GUARD")
+    assert names["table_bytes"] == ("--table-size", "table-size", "MAILROOM_TABLE_SIZE")
+    assert names["state_dir"] == ("--state-dir", "state-dir", "MAILROOM_STATE_DIR")
+
+
+def test_the_flags_are_those_that_are_documented() -> None:
+    assert [setting.flag for setting in settings_table()] == [
+        "--root",
+        "--state-dir",
+        "--listen",
+        "--gateways",
+        "--stuck-after",
+        "--max-restarts",
+        "--max-unread",
+        "--retention",
+        "--loop-guard",
+        "--table-size",
+        "--table-mailboxes",
+        "--log-level",
+        "--log-format",
+    ]
+
+
+def test_the_default_that_is_shown_is_the_default_that_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings()
+    for setting in settings_table():
+        if setting.field not in ("state_dir", "listen"):
+            assert setting.parse(setting.shown_default) == getattr(settings, setting.field)
+
+
+def test_the_state_directory_follows_the_xdg_variable_when_it_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/tmp/state")
+    assert Settings().state_dir == Path("/var/tmp/state/mailroom")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative/ignored")
+    assert Settings().state_dir == tmp_path / ".local/state/mailroom"
+
+
+def test_settings_survive_the_way_to_a_worker() -> None:
+    settings = Settings(listen=("127.0.0.1:0",))
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_the_default_socket_is_in_the_runtime_directory_if_there_is_a_usable_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_dir = tmp_path / "state"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert default_listen(state_dir) == f"unix:{tmp_path}/mailroom/mailroom.sock"
+    for unusable in ("", "relative", str(tmp_path / "missing")):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", unusable)
+        assert default_listen(state_dir) == f"unix:{state_dir}/mailroom.sock"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert default_listen(state_dir) == f"unix:{state_dir}/mailroom.sock"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10", 10), ("10s", 10), ("0.5", 0.5), ("500ms", 0.5), ("5m", 300), ("24h", 86400), ("7d", 604800)],
+)
+def test_durations_are_read_in_every_unit(text: str, seconds: float) -> None:
+    assert quantities.duration_sec(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "ten", "10 sec", "1h30m", "nan", "inf", "9" * 400, "0ms"])
+def test_a_duration_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be a duration like 10s"):
+        quantities.duration_sec(text)
+
+
+def test_sizes_have_binary_units_and_limits() -> None:
+    parse = quantities.size_bytes(8 << 20, 64 << 30)
+    assert parse("64MiB") == 64 << 20
+    assert parse("8388608") == 8 << 20
+    assert parse("1GiB") == 1 << 30
+    with pytest.raises(ValueError, match="between 8MiB and 65536MiB"):
+        parse("7MiB")
+    with pytest.raises(ValueError, match="must be a size like 64MiB"):
+        parse("64MB")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("5/10", Intensity(5, 10.0)), ("0/1", Intensity(0, 1.0)), ("3/1m", Intensity(3, 60.0))]
+)
+def test_intensities_are_read(text: str, expected: Intensity) -> None:
+    assert quantities.intensity(text) == expected
+
+
+@pytest.mark.parametrize("text", ["5", "5/", "/10", "-1/10", "5/0", "five/ten", "5/10/2"])
+def test_an_intensity_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be RESTARTS/SECONDS like 5/10"):
+        quantities.intensity(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("127.0.0.1:50051", "127.0.0.1:50051"),
+        ("127.9.9.9:0", "127.9.9.9:0"),
+        ("localhost:080", "localhost:80"),
+        ("[::1]:1", "[::1]:1"),
+        ("unix:/run/a.sock", "unix:/run/a.sock"),
+        ("unix:///run/a.sock", "unix:/run/a.sock"),
+        ("unix:/run/../a.sock", "unix:/a.sock"),
+    ],
+)
+def test_listen_addresses_get_one_form(text: str, canonical: str) -> None:
+    assert quantities.listen_address(text) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "must be unix:PATH or HOST:PORT"),
+        ("50051", "must be unix:PATH or HOST:PORT"),
+        (":50051", "must be unix:PATH or HOST:PORT"),
+        ("::1:50051", "must be unix:PATH or HOST:PORT"),
+        ("localhost:http", "must be unix:PATH or HOST:PORT"),
+        ("localhost:65536", "ports end at 65535"),
+        ("0.0.0.0:50051", "loopback only"),
+        ("[::]:50051", "loopback only"),
+        ("example.org:50051", "loopback only"),
+        ("unix:", "must be a path"),
+        ("unix:/" + "x" * 107, "108 bytes, the kernel allows 107"),
+        ("unix:/" + "ü" * 54, "109 bytes, the kernel allows 107"),
+    ],
+)
+def test_a_listen_address_that_cannot_be_used_is_refused_with_a_reason(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        quantities.listen_address(text)
+
+
+def test_a_socket_path_may_have_all_the_bytes_that_the_kernel_allows() -> None:
+    assert quantities.listen_address("unix:/" + "x" * 106)
