@@ -55,7 +55,7 @@ def test_a_stream_that_breaks_at_every_position_is_resumed(kind: str, end: Strea
 
 
 @KINDS
-@ENDS
+@pytest.mark.parametrize("end", [StreamEnd.UNAVAILABLE, StreamEnd.GOING_AWAY])
 @pytest.mark.parametrize("position", range(6))
 def test_a_replay_of_unread_mail_that_breaks_is_taken_up_again(
     kind: str, end: StreamEnd, position: int, tmp_path: Path

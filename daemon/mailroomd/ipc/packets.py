@@ -1,7 +1,7 @@
 """Packets — what travels between gateway, mailbox and command-queue, queue by queue.
 
-Owns the vocabulary of `requests` and `events`, and the tuples of types that each queue carries. Requests are imperatives
-and carry the gateway's call number, by which the answer finds its way; 0 asks for no answer.
+Owns the vocabulary of `requests` and `events`, and the tuples of types that each queue carries. Requests are
+imperatives and carry the gateway's call number, by which the answer finds its way; 0 asks for no answer.
 Not here: commands and outcomes (`model.commands`), the packing of several into one packet (`ipc.queue`).
 """
 

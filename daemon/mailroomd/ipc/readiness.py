@@ -15,11 +15,11 @@ class Readiness:
         self._poll = select.poll()
         self._watched: dict[int, bool] = {}
 
-    def watch_reading(self, fileno: int, wanted: bool = True) -> None:  # noqa: FBT001, FBT002 - reads as a statement
+    def watch_reading(self, fileno: int, wanted: bool = True) -> None:
         """Waits, from now on, for something to read (or no longer)."""
         self._watch(fileno, select.POLLIN, wanted)
 
-    def watch_writing(self, fileno: int, wanted: bool) -> None:  # noqa: FBT001
+    def watch_writing(self, fileno: int, wanted: bool) -> None:
         """Waits, from now on, for room to write (or no longer)."""
         self._watch(fileno, select.POLLOUT, wanted)
 
@@ -27,7 +27,7 @@ class Readiness:
         """Returns when a watched descriptor is ready, or after the time."""
         self._poll.poll(max(0, round(timeout_sec * 1000)))
 
-    def _watch(self, fileno: int, event: int, wanted: bool) -> None:  # noqa: FBT001
+    def _watch(self, fileno: int, event: int, wanted: bool) -> None:
         if self._watched.get(fileno, False) == wanted:
             return
         self._watched[fileno] = wanted

@@ -1,7 +1,7 @@
 """Commands and outcomes — what the mailbox orders of the command-queue, and what became of it.
 
-Owns the vocabulary of `writes` (imperatives) and `outcomes` (past tense). A command with an id is answered, in the order
-of ids; one without is done when something else is committed anyway, and not answered.
+Owns the vocabulary of `writes` (imperatives) and `outcomes` (past tense). A command with an id is answered; one without
+is carried out when something else is committed anyway, and not answered.
 Not here: the handshake of the queues (`ipc.link`).
 """
 
@@ -115,7 +115,7 @@ class MessageFiled(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MailboxCounted(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """How a mailbox stands after a transaction that touched it: absolute figures, so that hearing it twice is harmless."""
+    """How a mailbox stands after a transaction that touched it; absolute, so that hearing it twice is harmless."""
 
     name: str
     total: int

@@ -1,7 +1,7 @@
 """CommandQueue — the worker that makes messages durable and files them.
 
 Owns the order commit → files → outcomes, the store's condition (full or not), and the timers of housekeeping.
-It is the one writer of the database and of the inbox files. Not here: SQL (`MessageStore`), files (`Filing`), the table.
+It is the one writer of the database and of the inbox files. Not here: SQL (`MessageStore`), files (`Filing`).
 Above: the mailbox, by `writes` and `outcomes`. Invariant: an outcome is sent only after what it says is fsynced.
 """
 
@@ -260,7 +260,7 @@ def _open_files(seat: WorkerSeat) -> InboxFiles:
         (root / "outbox").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise CannotStart(
-            f"{error.filename or root} cannot be used: {error.strerror}. Give the daemon a --root that it may write to.",
+            f"{error.filename or root} cannot be used: {error.strerror}. Give a --root that the daemon may write to.",
             os.EX_CANTCREAT,
         ) from error
     return files

@@ -10,6 +10,7 @@ __all__ = ["main"]
 import asyncio
 import os
 from contextlib import suppress
+from typing import Any, cast
 
 import grpc
 import uvloop
@@ -38,7 +39,6 @@ SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
 
 def main(seat: WorkerSeat, config: GatewayConfig) -> None:
     """Runs a gateway until it is told to stop."""
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     uvloop.run(Gateway(seat, config).run())
 
 
@@ -49,7 +49,6 @@ class Gateway:
         self._seat = seat
         self._config = config
         self._stop_asked = asyncio.Event()
-        self._mailbox_answered = asyncio.Event()
 
     async def run(self) -> None:
         """Starts, serves until STOP, and stops in good order."""
@@ -92,7 +91,7 @@ class Gateway:
                 generic_handler(supervisor_service.SERVICE, SupervisorService(self._seat.control).handlers()),
             )
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health.servicer, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
         return server
@@ -113,8 +112,11 @@ class Gateway:
 
     async def _until_answered(self) -> None:
         """Waits for the mailbox, which a gateway that restarts together with it may find gone."""
-        while not self._calls.is_connected and not self._stop_asked.is_set():
-            await asyncio.sleep(0.005)
+        answered = asyncio.create_task(self._calls.wait_until_connected())
+        stopped = asyncio.create_task(self._stop_asked.wait())
+        await asyncio.wait((answered, stopped), return_when=asyncio.FIRST_COMPLETED)
+        for task in (answered, stopped):
+            task.cancel()
         self._health.is_connected = self._calls.is_connected
 
     async def _beat(self) -> None:

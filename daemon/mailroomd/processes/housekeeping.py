@@ -1,7 +1,7 @@
 """Housekeeping — what the command-queue does beside the commits that somebody waits for.
 
-Owns the lazy writes (offered, last seen), the sync of the files' filesystem, the checkpoints and the forgetting of keys,
-each with its timer. Slow system calls run in one thread; only the loop's own thread touches the store.
+Owns the lazy writes (offered, last seen), the sync of the files' filesystem, the checkpoints and the forgetting of
+keys, each with its timer. Slow system calls run in one thread; only the loop's own thread touches the store.
 Not here: retries of files (`Filing`), the commits. Invariant: nothing here is awaited by a sender.
 """
 

@@ -200,8 +200,8 @@ class Mailbox:
 
     def _loop_sentence(self, draft: Draft) -> str:
         return (
-            f"{draft.sender} and {draft.recipient} answer each other more than {self._settings.loop_guard_per_min} times a "
-            "minute: it looks like a loop, stop one of them (--loop-guard sets the limit)"
+            f"{draft.sender} and {draft.recipient} answer each other more than {self._settings.loop_guard_per_min} "
+            "times a minute: it looks like a loop, stop one of them (--loop-guard sets the limit)"
         )
 
     def _order(

@@ -1,14 +1,14 @@
 """Bells — wake the streams and waiting calls of a mailbox when there is something new.
 
-Owns who waits for which mailbox in this gateway. A bell says only "look again": what there is, is read from the table by
-a cursor, so a bell that rings twice, or for nothing, is harmless, and no message ever waits in a queue.
+Owns who waits for which mailbox in this gateway. A bell says only "look again": what there is, is read from the table
+by a cursor, so a bell that rings twice, or for nothing, is harmless, and no message ever waits in a queue.
 """
 
 __all__ = ["Bell", "Bells"]
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 
@@ -34,7 +34,7 @@ class Bells:
         self._subscribers: Counter[str] = Counter()
 
     @contextmanager
-    def hung_for(self, agent: str | None) -> Iterator[Bell]:
+    def hung_for(self, agent: str | None) -> Generator[Bell]:
         """Gives a bell that rings for an agent's mailbox, or for every mailbox."""
         bell = Bell()
         self._bells.setdefault(agent, set()).add(bell)
@@ -46,7 +46,7 @@ class Bells:
                 del self._bells[agent]
 
     @contextmanager
-    def subscriber(self, agent: str) -> Iterator[None]:
+    def subscriber(self, agent: str) -> Generator[None]:
         """Counts a live subscriber while the context lasts."""
         self._count(agent, 1)
         try:

@@ -79,8 +79,9 @@ class Calls:
         self._loop = asyncio.get_running_loop()
         self._is_flush_due = False
         self._all_answered = asyncio.Event()
-        self._loop.add_reader(events.reader_fileno(), self._hear)
-        self._filenos = events.reader_fileno()
+        self._connected = asyncio.Event()
+        self._events_fileno = events.reader_fileno()
+        self._loop.add_reader(self._events_fileno, self._hear)
 
     @property
     def is_connected(self) -> bool:
@@ -92,13 +93,17 @@ class Calls:
         """How many calls wait for an answer."""
         return len(self._waiting)
 
+    async def wait_until_connected(self) -> None:
+        """Returns when a mailbox has answered this gateway."""
+        await self._connected.wait()
+
     def greet(self) -> None:
         """Says to the mailbox that this gateway is new."""
         self._link.greet()
 
     def close(self) -> None:
         """Stops hearing."""
-        self._loop.remove_reader(self._filenos)
+        self._loop.remove_reader(self._events_fileno)
 
     def request_key(self, call: int) -> str:
         """Returns the key under which a call without a client's key is recognised; keys grow with time."""
@@ -187,7 +192,10 @@ class Calls:
             self._loop.call_later(FLUSH_AGAIN_SEC, self._flush)
 
     def _hear(self) -> None:
-        for event in self._link.receive():
+        events = self._link.receive()
+        if self._link.is_hearing:
+            self._connected.set()
+        for event in events:
             if isinstance(event, Hello):
                 log.debug("mailbox restarted", waiting=len(self._waiting))
                 self._link.welcome(event)

@@ -8,8 +8,8 @@ generators only (a cancelled synchronous one keeps a thread: grpc #28999).
 __all__ = ["Context", "Handler", "bidirectional", "generic_handler", "server_stream", "unary"]
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -24,9 +24,7 @@ Handler = Any  # grpc.RpcMethodHandler, which is generic in its stubs and not wh
 Context = Any  # grpc.aio.ServicerContext, whose stubs want the types of what is bytes here
 
 
-def unary(
-    request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]
-) -> Handler:
+def unary(request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]) -> Handler:
     """Returns a handler that answers one request with one response."""
 
     async def handle(raw: bytes, context: Context) -> bytes:
@@ -38,12 +36,10 @@ def unary(
         except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
             await refuse(context, _internal(error))
 
-    return grpc.unary_unary_rpc_method_handler(handle)
+    return cast("Handler", grpc.unary_unary_rpc_method_handler(handle))
 
 
-def server_stream(
-    request_type: type[Asked], method: Callable[[Asked, Context], AsyncIterator[bytes]]
-) -> Handler:
+def server_stream(request_type: type[Asked], method: Callable[[Asked, Context], AsyncIterator[bytes]]) -> Handler:
     """Returns a handler that answers one request with a stream of serialized responses."""
 
     async def handle(raw: bytes, context: Context) -> AsyncIterator[bytes]:
@@ -60,12 +56,10 @@ def server_stream(
             if responses is not None:
                 await responses.aclose()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
-    return grpc.unary_stream_rpc_method_handler(handle)
+    return cast("Handler", grpc.unary_stream_rpc_method_handler(handle))
 
 
-def bidirectional(
-    request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]
-) -> Handler:
+def bidirectional(request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]) -> Handler:
     """Returns a handler that answers each request of a stream, in order; the next is read when one is answered."""
 
     async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
@@ -78,12 +72,10 @@ def bidirectional(
         except Exception as error:  # noqa: BLE001 - as above
             await refuse(context, _internal(error))
 
-    return grpc.stream_stream_rpc_method_handler(handle)
+    return cast("Handler", grpc.stream_stream_rpc_method_handler(handle))
 
 
-def generic_handler(
-    service: str, methods: Mapping[str, Handler]
-) -> grpc.GenericRpcHandler:
+def generic_handler(service: str, methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
     """Returns the handler of a service's methods."""
     return grpc.method_handlers_generic_handler(service, methods)
 
@@ -105,7 +97,7 @@ def decode(request_type: type[Asked], raw: bytes) -> Asked:
             ) from error
         raise MailroomError(
             Reason.REQUEST_MALFORMED,
-            f"the request is no {request_type.DESCRIPTOR.name}: text has to be UTF-8, and the contract has to be version 1",
+            f"the request is no {request_type.DESCRIPTOR.name}: text is UTF-8, and the contract is version 1",
         ) from error
 
 

@@ -8,6 +8,7 @@ __all__ = ["Health"]
 
 import asyncio
 import time
+from typing import Any, cast
 
 from grpc_health.v1 import health, health_pb2
 
@@ -27,7 +28,7 @@ class Health:
     """
 
     def __init__(self, control: ControlPage, stuck_after_sec: float, services: tuple[str, ...]) -> None:
-        self.servicer = health.aio.HealthServicer()
+        self.servicer: Any = cast("Any", health).aio.HealthServicer()
         self.is_writable = True
         self.is_connected = False
         self.is_stopping = False

@@ -5,7 +5,7 @@ what is at or below the durable mark. Not here: waiting for new mail (`Bells`), 
 Invariant: it needs neither mailbox nor command-queue to be alive.
 """
 
-__all__ = ["MailReader"]
+__all__ = ["MailReader", "age_sec"]
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from typing import TypeVar
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.message import Message, unpack_draft
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.message_archive import MessageArchive, StoredHistory
+from mailroomd.storage.message_archive import MailboxRow, MessageArchive, StoredHistory
 from mailroomd.storage.table_layout import MailboxCounts
 from mailroomd.storage.table_reader import NotInTable, Record, TableReader
 
@@ -152,7 +152,7 @@ class MailReader:
             return sorted(self._table.all_counts())
         except NotInTable:
             rows = await self._ask(lambda archive: archive.mailboxes())
-            return [(row.name, MailboxCounts(row.total, row.unread, row.oldest_unread_id, 0, row[4])) for row in rows]
+            return [(row.name, _counts(row)) for row in rows]
 
     def _with_states(self, messages: Iterable[Message]) -> list[Message]:
         """Returns messages from the database with the table's states: OFFERED reaches the database a little later."""
@@ -176,6 +176,10 @@ class MailReader:
 
 def _message(record: Record) -> Message:
     return Message(record.id, record.timestamp_ms, record.state, unpack_draft(record.body))
+
+
+def _counts(row: MailboxRow) -> MailboxCounts:
+    return MailboxCounts(row.total, row.unread, row.oldest_unread_id, last_seen_ms=row.last_seen_ms)
 
 
 def _is_offered(message: Message) -> bool:

@@ -7,11 +7,9 @@ Owns nothing that lasts. Sends and acknowledgements are asked of the mailbox (`C
 __all__ = ["SERVICE", "MailboxService"]
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
-from typing import Any
 
-import grpc
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import check_agent, parse_message_id
@@ -53,7 +51,7 @@ class MailboxService:
         self._encoder = EventEncoder()
         self._is_stopping = False
 
-    def handlers(self) -> Mapping[str, Handler]:
+    def handlers(self) -> dict[str, Handler]:
         """Returns the handler of each method, by its name."""
         return {
             "SendMessage": unary(pb.SendMessageRequest, self.send_message),

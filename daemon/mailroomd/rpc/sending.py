@@ -7,7 +7,8 @@ Invariant: a refused request has reached no worker; the answer to a repeated req
 __all__ = ["Sending"]
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -57,7 +58,8 @@ class Sending:
         client_key = key or request.idempotency_key
 
         def make(call: int) -> StoreMessage:
-            return StoreMessage(call, client_key or self._calls.request_key(call), bool(client_key), False, draft)
+            key = client_key or self._calls.request_key(call)
+            return StoreMessage(call, key, client_key=bool(client_key), resubmitted=False, draft=draft)
 
         weight = len(draft.content) + len(draft.metadata) + 1000
         stored = await self._calls.ask(make, MessageStored, time_left_sec, weight)
@@ -104,7 +106,7 @@ class Sending:
         results = await self._results([self.send(one, time_left_sec, with_body=False) for one in request.messages])
         return pb.SendMessagesResponse(results=results)
 
-    async def _results(self, sends: "Sequence[asyncio._CoroutineLike[pb.SendMessageResponse]]") -> list[pb.SendResult]:
+    async def _results(self, sends: Sequence[Coroutine[Any, Any, pb.SendMessageResponse]]) -> list[pb.SendResult]:
         return list(map(_result, await asyncio.gather(*sends, return_exceptions=True)))
 
 

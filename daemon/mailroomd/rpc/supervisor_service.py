@@ -2,10 +2,7 @@
 
 __all__ = ["SERVICE", "SupervisorService"]
 
-from collections.abc import Mapping
-from typing import Any
 
-import grpc
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.ipc.control_page import ControlPage, WorkerStatus
@@ -21,7 +18,7 @@ class SupervisorService:
     def __init__(self, control: ControlPage) -> None:
         self._control = control
 
-    def handlers(self) -> Mapping[str, Handler]:
+    def handlers(self) -> dict[str, Handler]:
         """Returns the handler of each method, by its name."""
         return {"GetStatus": unary(pb.GetStatusRequest, self.get_status)}
 

@@ -8,7 +8,8 @@ Invariant: no torn record, no record above the durable mark and no struck one is
 
 __all__ = ["NotInTable", "Record", "TableReader"]
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mailroomd.memory.double_cell import DoubleCell, TornCell
@@ -32,9 +33,10 @@ from mailroomd.storage.table_layout import (
 )
 
 MAX_STEPS = 1024  # records that one read may visit: bounds the time that it holds up the gateway's loop
+_LENGTH, _POSITION, _STATE, _ID, _PREVIOUS, _KIND = 0, 2, 3, 4, 5, 7  # in `RECORD`
 
 
-class NotInTable(Exception):
+class NotInTable(Exception):  # noqa: N818 - named for what was found
     """The table cannot answer this for certain; the database can."""
 
 
@@ -85,8 +87,8 @@ class TableReader:
 
     @property
     def is_rebuilding(self) -> bool:
-        """Whether the table is being filled."""
-        return self._words[Header.REBUILDING] == 1
+        """Whether the table is being filled, or never was."""
+        return self._words[Header.REBUILDING] == 1 or not self._words[Header.GENERATION]
 
     @property
     def fill(self) -> tuple[int, int]:
@@ -99,49 +101,46 @@ class TableReader:
         Raises:
             NotInTable: it may exist nevertheless.
         """
-        if self.is_rebuilding:
-            raise NotInTable
-        slot = self.find_slot(mailbox.encode())
-        if slot is not None:
-            return self._counts_of(slot)
-        if self._words[Header.OVERFLOWED] or self.is_rebuilding:
-            raise NotInTable
-        return None
+        generation = self._begin()
+        counts = self._counts(mailbox)
+        self._require_same(generation)
+        return counts
 
     def all_counts(self) -> Iterator[tuple[str, MailboxCounts]]:
         """Yields every mailbox and how it stands.
 
         Raises:
-            NotInTable: the table does not know all of them.
+            NotInTable: the table does not know all of them, or not any more.
         """
-        if self.is_rebuilding or self._words[Header.OVERFLOWED]:
+        generation = self._begin()
+        if self._words[Header.OVERFLOWED]:
             raise NotInTable
-        generation = self._words[Header.GENERATION]
         used = self._memory[self._layout.used_slots_offset :].cast("I")
         for index in range(self._words[Header.SLOTS_USED]):
             slot = used[index]
             length, name = SLOT_HEAD.unpack_from(self._memory, self._layout.slot_offset(slot))
-            if self._words[Header.GENERATION] != generation:
-                raise NotInTable
-            yield name[:length].decode(), self._counts_of(slot)
+            counts = self._counts_of(slot)
+            self._require_same(generation)
+            yield name[:length].decode(), counts
 
     def after(self, mailbox: str, cursor: int, limit: int) -> list[Record]:
         """Returns a mailbox's records with ids above the cursor, oldest first, `limit` at most.
 
         Raises:
-            NotInTable: some of them may have left the table.
+            NotInTable: some of them may have left the table, or they are too many to look through.
         """
-        mark = self.durable_id
-        counts = self.counts(mailbox)
-        found: list[Record] = []
+        generation, mark = self._begin(), self.durable_id
+        fence()  # what the mark covers is seen from here on
+        counts = self._counts(mailbox)
+        wanted: deque[int] = deque(maxlen=limit)  # of what is added last, which is oldest
         if counts is not None:
-            for record in self._backwards(counts.newest_position):
-                if record.id <= cursor:
+            for position, number, state in self._backwards(counts.newest_position):
+                if number <= cursor:
                     break
-                if record.id <= mark and record.state is not DeliveryState.STRUCK:
-                    found.append(record)
-        self._require_complete_above(cursor)
-        return found[: -limit - 1 : -1]
+                if number <= mark and state != DeliveryState.STRUCK:
+                    wanted.append(position)
+            self._require_complete_above(cursor)
+        return self._records(reversed(wanted), generation)
 
     def after_all(self, cursor: int, limit: int, position: int = 0) -> tuple[list[Record], int]:
         """Returns records of every mailbox with ids above the cursor, oldest first, and where to go on.
@@ -152,21 +151,22 @@ class TableReader:
         Raises:
             NotInTable: some of them may have left the table.
         """
-        mark = self.durable_id
+        generation, mark = self._begin(), self.durable_id
+        fence()
         self._require_complete_above(cursor)
-        if not position or position < self._words[Header.TAIL]:
+        if position < self._words[Header.TAIL]:
             position = self._first_position_above(cursor)
-        found: list[Record] = []
-        for record in self._forwards(position):
-            if record.id > mark:
+        wanted: list[int] = []
+        for start, behind, number, state in self._forwards(position):
+            if number > mark:
                 break
-            position = record.next_position
-            if record.id > cursor and record.kind == RecordKind.MESSAGE and record.state is not DeliveryState.STRUCK:
-                found.append(record)
-                if len(found) == limit:
+            position = behind
+            if number > cursor and state != DeliveryState.STRUCK:
+                wanted.append(start)
+                if len(wanted) == limit:
                     break
         self._require_complete_above(cursor)
-        return found, position
+        return self._records(wanted, generation), position
 
     def newest(self, mailbox: str, limit: int) -> list[Record]:
         """Returns the newest records of a mailbox, newest first, `limit` at most.
@@ -174,17 +174,19 @@ class TableReader:
         Raises:
             NotInTable: older ones that belong to them may have left the table.
         """
-        mark = self.durable_id
-        counts = self.counts(mailbox)
-        found: list[Record] = []
-        if counts is not None:
-            for record in self._backwards(counts.newest_position):
-                if record.id <= mark and record.state is not DeliveryState.STRUCK:
-                    found.append(record)
-                    if len(found) in (limit, counts.total):
-                        return found
-        self._require_complete_above(0)
-        return found
+        generation, mark = self._begin(), self.durable_id
+        fence()
+        counts = self._counts(mailbox)
+        wanted: list[int] = []
+        if counts is not None and counts.total:
+            for position, number, state in self._backwards(counts.newest_position):
+                if number <= mark and state != DeliveryState.STRUCK:
+                    wanted.append(position)
+                    if len(wanted) in (limit, counts.total):
+                        break
+            else:
+                self._require_complete_above(0)
+        return self._records(wanted, generation)
 
     def unread(self, mailbox: str, limit: int) -> list[Record]:
         """Returns the oldest unread records of a mailbox, oldest first, `limit` at most.
@@ -192,19 +194,18 @@ class TableReader:
         Raises:
             NotInTable: some of them may have left the table, or lie too far back.
         """
-        mark = self.durable_id
-        counts = self.counts(mailbox)
-        if counts is None or not counts.unread:
-            return []
-        oldest = counts.oldest_unread_id
-        found: list[Record] = []
-        for record in self._backwards(counts.newest_position):
-            if record.id < oldest:
-                break
-            if record.id <= mark and record.state.is_unread:
-                found.append(record)
-        self._require_complete_above(oldest - 1)
-        return found[: -limit - 1 : -1]
+        generation, mark = self._begin(), self.durable_id
+        fence()
+        counts = self._counts(mailbox)
+        wanted: deque[int] = deque(maxlen=limit)
+        if counts is not None and counts.unread:
+            for position, number, state in self._backwards(counts.newest_position):
+                if number < counts.oldest_unread_id:
+                    break
+                if number <= mark and DeliveryState.STORED <= state <= DeliveryState.OFFERED:
+                    wanted.append(position)
+            self._require_complete_above(counts.oldest_unread_id - 1)
+        return self._records(reversed(wanted), generation)
 
     def find(self, message_id: int) -> Record:
         """Returns the record with this id.
@@ -212,13 +213,28 @@ class TableReader:
         Raises:
             NotInTable: it is not in the table, or not visible.
         """
-        if self.is_rebuilding or message_id > self.durable_id or message_id <= self.evicted_through:
+        generation = self._begin()
+        if message_id > self.durable_id:
             raise NotInTable
-        for record in self._forwards(self._first_position_above(message_id - 1)):
-            if record.id == message_id and record.state is not DeliveryState.STRUCK:
-                return record
-            break
-        raise NotInTable
+        record = self.record_at(self.position_of(message_id))
+        self._require_same(generation)
+        if record.state is DeliveryState.STRUCK:
+            raise NotInTable
+        return record
+
+    def position_of(self, message_id: int) -> int:
+        """Returns where the record with this id lies, durable or not.
+
+        Raises:
+            NotInTable: it is not in the table.
+        """
+        if message_id <= self.evicted_through:
+            raise NotInTable
+        position = self._first_position_above(message_id - 1)
+        head = self._head_at(position) if position < self._words[Header.HEAD] else None
+        if head is None or head[_ID] != message_id:
+            raise NotInTable
+        return position
 
     def record_at(self, position: int) -> Record:
         """Returns the record at a position.
@@ -226,21 +242,18 @@ class TableReader:
         Raises:
             NotInTable: there is no whole record of this position (any more).
         """
-        ring = self._ring_bytes
-        at = position % ring
-        start = self._ring_offset + at
-        if position < self._words[Header.TAIL] or at + RECORD_BYTES > ring:
+        head = self._head_at(position)
+        if head is None:
             raise NotInTable
-        length = int.from_bytes(self._memory[start : start + 4], "little")
-        if not RECORD_BYTES <= length <= ring - at:
-            raise NotInTable
+        length, crc, _, _, number, previous, timestamp_ms, kind, name_bytes, _ = head
+        start = self._ring_offset + position % self._ring_bytes
+        checked = bytes(self._memory[start + CHECKED_FROM : start + length])
         state = self._words[(start + STATE_OFFSET) >> 3]
-        raw = bytes(self._memory[start : start + length])
         fence()
-        _, crc, own, _, number, previous, timestamp_ms, kind, name_bytes, _ = RECORD.unpack_from(raw)
-        if own != position or crc != record_checksum(memoryview(raw)[CHECKED_FROM:]):
-            raise NotInTable
-        body_at = RECORD_BYTES + name_bytes
+        if position < self._words[Header.TAIL] or crc != record_checksum(checked):
+            raise NotInTable  # what lies above the tail was not overwritten while it was copied
+        name_at = RECORD_BYTES - CHECKED_FROM
+        body_at = name_at + name_bytes
         return Record(
             number,
             position,
@@ -249,8 +262,8 @@ class TableReader:
             timestamp_ms,
             DeliveryState(state),
             kind,
-            raw[RECORD_BYTES:body_at].decode(),
-            raw[body_at:],
+            checked[name_at:body_at].decode(),
+            checked[body_at:],
         )
 
     def find_slot(self, name: bytes) -> int | None:
@@ -265,6 +278,43 @@ class TableReader:
             slot = (slot + 1) % self._layout.slots
         return None
 
+    # -- the frame of every read: a rebuild, or an eviction, in the middle of it -----------------------------------
+
+    def _begin(self) -> int:
+        """Returns the table's generation at the beginning of a read."""
+        generation = self._words[Header.GENERATION]
+        fence()
+        if self.is_rebuilding:
+            raise NotInTable
+        return generation
+
+    def _require_same(self, generation: int) -> None:
+        """Passes if no rebuild came between."""
+        fence()
+        if self._words[Header.GENERATION] != generation:
+            raise NotInTable
+
+    def _require_complete_above(self, cursor: int) -> None:
+        """Passes if every record above the cursor was in the ring until now."""
+        fence()
+        if cursor < self.evicted_through:
+            raise NotInTable
+
+    def _records(self, positions: Iterable[int], generation: int) -> list[Record]:
+        found = [self.record_at(position) for position in positions]
+        self._require_same(generation)
+        return found
+
+    # -- mailboxes and positions ----------------------------------------------------------------------------------
+
+    def _counts(self, mailbox: str) -> MailboxCounts | None:
+        slot = self.find_slot(mailbox.encode())
+        if slot is not None:
+            return self._counts_of(slot)
+        if self._words[Header.OVERFLOWED]:
+            raise NotInTable
+        return None
+
     def _counts_of(self, slot: int) -> MailboxCounts:
         offset = self._layout.slot_offset(slot) + SLOT_HEAD.size
         try:
@@ -273,29 +323,50 @@ class TableReader:
             raise NotInTable from error
         return MailboxCounts(*COUNTS.unpack(payload)) if payload else MailboxCounts()
 
-    def _backwards(self, position: int) -> Iterator[Record]:
-        """Yields a mailbox's records from a position back to the first one in the ring; the end is not checked."""
-        for _ in range(MAX_STEPS):
-            if not position or position < self._words[Header.TAIL]:
-                return
-            record = self.record_at(position)
-            yield record
-            position = record.previous
-        raise NotInTable
+    def _head_at(self, position: int) -> tuple[int, ...] | None:
+        """Returns the fields of a record's head, which a walk can believe; None if the record has left the ring.
 
-    def _forwards(self, position: int) -> Iterator[Record]:
-        """Yields the records of the ring from a position on, fillers left out."""
+        Raises:
+            NotInTable: no record starts here.
+        """
+        at = position % self._ring_bytes
+        if at + RECORD_BYTES > self._ring_bytes:
+            raise NotInTable
+        head = RECORD.unpack_from(self._memory, self._ring_offset + at)
+        fence()
+        if position < self._words[Header.TAIL]:
+            return None
+        if head[_POSITION] != position or not RECORD_BYTES <= head[_LENGTH] <= self._ring_bytes - at:
+            raise NotInTable
+        return head
+
+    def _backwards(self, position: int) -> Iterator[tuple[int, int, int]]:
+        """Yields position, id and state of a mailbox's records, back to the first one that is still in the ring."""
+        steps = 0
+        while position and (head := self._head_at(position)) is not None:
+            if steps == MAX_STEPS:
+                raise NotInTable
+            steps += 1
+            yield position, head[_ID], head[_STATE]
+            position = head[_PREVIOUS]
+
+    def _forwards(self, position: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yields position, position behind it, id and state of the ring's records, from a position on."""
         while position < self._words[Header.HEAD]:
-            if self._ring_bytes - position % self._ring_bytes < RECORD_BYTES:
-                position += self._ring_bytes - position % self._ring_bytes
+            left = self._ring_bytes - position % self._ring_bytes
+            if left < RECORD_BYTES:
+                position += left
                 continue
-            record = self.record_at(position)
-            if record.kind != RecordKind.FILLER:
-                yield record
-            position = record.next_position
+            head = self._head_at(position)
+            if head is None:
+                raise NotInTable
+            behind = position + (head[_LENGTH] + 7 & ~7)
+            if head[_KIND] != RecordKind.FILLER:
+                yield position, behind, head[_ID], head[_STATE]
+            position = behind
 
     def _first_position_above(self, cursor: int) -> int:
-        """Returns a position at or shortly before the first record with an id above the cursor, by the block index."""
+        """Returns the position of the first record with an id above the cursor, the ring's head if there is none."""
         tail, head = self._words[Header.TAIL], self._words[Header.HEAD]
         low, high = tail // BLOCK_BYTES, head // BLOCK_BYTES
         start = tail
@@ -309,9 +380,9 @@ class TableReader:
                 low = middle + 1
             else:
                 high = block - 1
-        for record in self._forwards(start):
-            if record.id > cursor:
-                return record.position
+        for position, _, number, _ in self._forwards(start):
+            if number > cursor:
+                return position
         return head
 
     def _block_at_or_before(self, block: int, lowest: int) -> tuple[int, tuple[int, int] | None]:
@@ -324,12 +395,6 @@ class TableReader:
                 return block, (position, number)
             block -= 1
         return block, None
-
-    def _require_complete_above(self, cursor: int) -> None:
-        """Passes if every record above the cursor was in the ring during the whole read."""
-        fence()
-        if cursor < self.evicted_through or self.is_rebuilding:
-            raise NotInTable
 
 
 assert SLOT_BYTES % 8 == 0  # the state words and cells stay aligned

@@ -5,14 +5,19 @@ Always by the `spawn` context, named: a fork with gRPC loaded is deadly, and the
 the thread that spawned, so only the supervisor's main thread calls it.
 """
 
-__all__ = ["SpawnProcess", "spawn_worker"]
+__all__ = ["WORKER_ENVIRONMENT", "SpawnProcess", "spawn_worker"]
 
 import multiprocessing
+import os
 import signal
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 
 from mailroomd.processes.worker import HELD_BACK_SIGNALS, WorkerSeat, run_worker
+
+# What a worker's libraries read before any of its code runs: gRPC's fork handlers are of no use here, and its own log
+# lines would mix with ours (a failed bind has a sentence of its own). Whoever sets them keeps what he set.
+WORKER_ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0", "GRPC_VERBOSITY": "NONE"}
 
 _context = multiprocessing.get_context("spawn")
 
@@ -26,6 +31,8 @@ def spawn_worker(seat: WorkerSeat, target: str, config: object) -> SpawnProcess:
     process = _context.Process(target=run_worker, args=(seat, target, config), name=seat.name)
     # multiprocessing starts its tracker process with the first child and then unblocks signals: let it do that now.
     resource_tracker.ensure_running()
+    for name, value in WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK_SIGNALS)
     try:
         process.start()
