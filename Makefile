@@ -16,7 +16,7 @@ help: ## List the targets
 setup: .venv/dev.stamp ## Make .venv and install the project with its development tools (only when pyproject.toml changed)
 
 run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
-	@echo 'In another terminal: .venv/bin/mailroom watch abc'
+	@echo 'In another terminal, here: source .venv/bin/activate && mailroom watch abc'
 	@exec .venv/bin/mailroomd $(ARGS)
 
 test: .venv/dev.stamp ## Run every test

@@ -41,7 +41,8 @@ from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
 
 BOUND_SEC = 30.0  # for anything that has to happen; a busy machine needs a tenth of it
-NOBODY = 65534  # a user without rights, for permission errors that root would not meet
+# Takes root's power to ignore permissions away. Another uid would do so, too, but may not even reach the interpreter.
+_ORDINARY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 DAEMON = Path(sys.executable).with_name("mailroomd")
 SERVICE = "/mailroom.v1.MailboxService/"
 
@@ -299,7 +300,7 @@ class Room(Client):
         state_dir: where the database is.
     """
 
-    def __init__(self, directory: Path, flags: tuple[str, ...], user: int | None) -> None:
+    def __init__(self, directory: Path, flags: tuple[str, ...], prefix: tuple[str, ...]) -> None:
         self.directory = directory
         self.root = directory / "root"
         self.state_dir = directory / "state"
@@ -307,7 +308,7 @@ class Room(Client):
         self.addresses: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self._flags = flags
-        self._user = user
+        self._prefix = prefix
         super().__init__(self.target)
 
     # -- the daemon -----------------------------------------------------------------------------------------------
@@ -318,16 +319,13 @@ class Room(Client):
         command = [DAEMON, "--root", self.root, "--state-dir", self.state_dir, "--listen", self.target]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*map(str, command), *self._flags, *flags],
+                [*self._prefix, *map(str, command), *self._flags, *flags],
                 env=environment | {"HOME": str(self.directory)},
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                user=self._user,
-                group=self._user,
-                extra_groups=None if self._user is None else [],
                 start_new_session=True,
             )
         assert self.process.stdout is not None
@@ -435,25 +433,27 @@ class Room(Client):
 
 
 @contextmanager
-def new_room(*flags: str, as_nobody: bool = False) -> Generator[Room]:
-    """Gives directories and a client for a daemon that is not started yet."""
-    user = NOBODY if as_nobody and os.geteuid() == 0 else None
+def new_room(*flags: str, minds_permissions: bool = False) -> Generator[Room]:
+    """Gives directories and a client for a daemon that is not started yet.
+
+    Args:
+        minds_permissions: it meets permission errors also when root runs the tests.
+    """
+    prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
     directory = Path(tempfile.mkdtemp(prefix="mailroom-", dir="/tmp"))
-    if user is not None:
-        os.chown(directory, user, user)
-    room = Room(directory, flags, user)
+    room = Room(directory, flags, prefix)
     try:
         yield room
     finally:
         room.close()
         if room.process is not None:
             room.kill()
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(directory)
 
 
 @contextmanager
-def running_room(*flags: str, as_nobody: bool = False) -> Generator[Room]:
+def running_room(*flags: str, minds_permissions: bool = False) -> Generator[Room]:
     """Gives a daemon that runs."""
-    with new_room(*flags, as_nobody=as_nobody) as room:
+    with new_room(*flags, minds_permissions=minds_permissions) as room:
         room.start()
         yield room

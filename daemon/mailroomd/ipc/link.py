@@ -1,8 +1,9 @@
 """Link — one process's end of a pair of queues, with the handshake that settles restarts.
 
 Owns the backlog towards the peer and the epochs. A process that starts says Hello(epoch) and hears nothing until its
-peer answers Reset(epoch); the peer answers once all that it had read before is settled, then repeats what is unanswered.
-(The architecture's Fence is this same Hello on `writes`: the command-queue answers it after committing what it had read.)
+peer answers Reset(epoch); the peer answers once all that it had read before is settled, then repeats what is
+unanswered. (The architecture's Fence is this same Hello on `writes`: the command-queue answers it after committing what
+it had read.) Where both have restarted a Hello may be needed twice; the owner hears of each start of its peer once.
 Not here: what the items mean, and what "unanswered" is: the owner gives a function.
 Invariant: no packet of a predecessor's conversation is ever taken for one of this conversation.
 """
@@ -11,6 +12,7 @@ __all__ = ["Link"]
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from mailroomd.ipc.packets import Hello, Reset
@@ -18,6 +20,8 @@ from mailroomd.ipc.queue import PacketQueue
 
 Received = TypeVar("Received")
 Sent = TypeVar("Sent")
+
+FLUSH_ITEMS = 512  # items handed to the queue at once: a few full packets
 
 
 class Link(Generic[Received, Sent]):
@@ -42,6 +46,7 @@ class Link(Generic[Received, Sent]):
         self._outbound = outbound
         self._unanswered = unanswered
         self._backlog: deque[Sent | Hello | Reset] = deque()
+        self._peer_epoch = 0
         self.is_hearing = False
         """Whether the peer has answered this process's Hello."""
 
@@ -56,12 +61,16 @@ class Link(Generic[Received, Sent]):
         self.flush()
 
     def receive(self) -> list[Received | Hello]:
-        """Returns what has come: items once the peer has answered, and each Hello of the peer, for `welcome`."""
+        """Returns what has come: items once the peer has answered, and the Hello of each start of it, for `welcome`."""
         heard: list[Received | Hello] = []
         for item in self._inbound.get_many_nowait():
             if type(item) is Reset:
                 self.is_hearing = self.is_hearing or item.epoch == self._epoch
-            elif self.is_hearing or type(item) is Hello:
+            elif type(item) is Hello:
+                if item.epoch != self._peer_epoch:  # else this process has answered it, or is about to
+                    self._peer_epoch = item.epoch
+                    heard.append(item)
+            elif self.is_hearing:
                 heard.append(item)
         return heard
 
@@ -81,13 +90,10 @@ class Link(Generic[Received, Sent]):
     def flush(self) -> bool:
         """Sends what the queue has room for; returns whether all is sent."""
         while self._backlog:
-            waiting = list(self._backlog) if len(self._backlog) <= FLUSH_ITEMS else [self._backlog[i] for i in range(FLUSH_ITEMS)]
+            waiting = list(islice(self._backlog, FLUSH_ITEMS))
             sent = self._outbound.put_many_nowait(waiting)
             for _ in range(sent):
                 self._backlog.popleft()
             if sent < len(waiting):
                 return False
         return True
-
-
-FLUSH_ITEMS = 512  # items handed to the queue at once: a few full packets

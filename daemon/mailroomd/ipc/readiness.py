@@ -5,6 +5,7 @@ Owns one poll object whose registrations change only where they differ, as most 
 
 __all__ = ["Readiness"]
 
+import math
 import select
 
 
@@ -23,9 +24,9 @@ class Readiness:
         """Waits, from now on, for room to write (or no longer)."""
         self._watch(fileno, select.POLLOUT, wanted)
 
-    def wait(self, timeout_sec: float) -> None:
-        """Returns when a watched descriptor is ready, or after the time."""
-        self._poll.poll(max(0, round(timeout_sec * 1000)))
+    def wait(self, timeout_sec: float) -> set[int]:
+        """Returns the watched descriptors that are ready, none after the time."""
+        return {fileno for fileno, _ in self._poll.poll(max(0, math.ceil(timeout_sec * 1000)))}
 
     def _watch(self, fileno: int, event: int, wanted: bool) -> None:
         if self._watched.get(fileno, False) == wanted:

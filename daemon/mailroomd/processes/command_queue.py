@@ -80,7 +80,8 @@ class CommandQueue:
         self._seat.ready()
         readiness = Readiness()
         readiness.watch_reading(self._seat.leash_fileno())
-        while not self._seat.stop_requested():
+        is_stopping = False
+        while not is_stopping:
             self._seat.beat()
             self._link.flush()
             if self._link.backlog < BACKLOG_OUTCOMES:
@@ -88,7 +89,8 @@ class CommandQueue:
             pause = self._work_off()
             readiness.watch_reading(self._writes.reader_fileno(), self._link.backlog < BACKLOG_OUTCOMES)
             readiness.watch_writing(self._outcomes.writer_fileno(), self._link.backlog > 0)
-            readiness.wait(pause)
+            if self._seat.leash_fileno() in readiness.wait(pause):
+                is_stopping = self._seat.stop_requested()
         self._stop()
 
     # -- the way of a message -------------------------------------------------------------------------------------

@@ -89,6 +89,7 @@ class Mailbox:
         self._pending: OrderedDict[int, Pending] = OrderedDict()
         self._touched: dict[str, MailboxEntry] = {}
         self._is_blocked = False
+        self._is_stopping = False
         self._config = config
         self._link: Link[Outcome, Command] = Link(
             seat.epoch, config.outcomes, config.writes, lambda: [one.command for one in self._pending.values()]
@@ -105,7 +106,7 @@ class Mailbox:
         """Waits for the predecessor's writes to be settled, fills the table, then works until STOP."""
         self._link.greet()
         while not self._link.is_hearing:
-            if self._seat.stop_requested():
+            if self._is_stopping:
                 return
             self._wait()
             self._hear_outcomes()
@@ -113,7 +114,7 @@ class Mailbox:
         for port in self._ports:
             port.greet()
         self._seat.ready()
-        while self._turn() or not self._seat.stop_requested():
+        while self._turn() or not self._is_stopping:
             self._wait()
         log.debug("mailbox stops", last_id=f"{self._ids.last:016x}")
 
@@ -138,7 +139,9 @@ class Mailbox:
         self._readiness.watch_writing(self._config.writes.writer_fileno(), self._link.backlog > 0)
         for port in self._ports:
             port.watch(self._readiness, reading=self._may_take())
-        self._readiness.wait(0 if self._seat.stop_requested() and not self._pending else self._seat.beat_interval_sec)
+        is_done = self._is_stopping and not self._pending
+        if self._seat.leash_fileno() in self._readiness.wait(0 if is_done else self._seat.beat_interval_sec):
+            self._is_stopping = self._seat.stop_requested()
 
     # -- requests -------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,17 @@ class Bell(asyncio.Event):
         await self.wait()
         self.clear()
 
+    async def rings_before(self, until: float) -> bool:
+        """Waits for the bell; returns whether it rang before a moment on the loop's clock."""
+        if asyncio.get_running_loop().time() >= until:
+            return False
+        try:
+            async with asyncio.timeout_at(until):
+                await self.wait_and_reset()
+        except TimeoutError:
+            return False
+        return True
+
 
 class Bells:
     """All bells of one gateway.

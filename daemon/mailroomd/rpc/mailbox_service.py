@@ -140,11 +140,8 @@ class MailboxService:
         if not request.observe:
             self._calls.tell(NoteSeen(request.agent))
         with self._bells.hung_for(request.agent) as bell:
-            while not (found := await self._unread(request, limit + 1)) and not self._is_stopping:
-                try:
-                    async with asyncio.timeout_at(until):
-                        await bell.wait_and_reset()
-                except TimeoutError:
+            while not (found := await self._unread(request, limit + 1)):
+                if self._is_stopping or not await bell.rings_before(until):
                     break
         kept = _fitting(found[:limit])
         handed_over = [one.id for one in kept if one.state < DeliveryState.OFFERED]

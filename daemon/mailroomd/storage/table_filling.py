@@ -32,7 +32,7 @@ def fill_table(table: TableWriter, archive: MessageArchive, beat: Callable[[], N
     Args:
         beat: called now and then, for the heartbeat.
     """
-    last_id = archive.last_id()
+    last_id = max(archive.last_id(), table.reader.durable_id)  # the mark has passed ids that were refused, too
     budget = table.ring_bytes // 2
     messages, oldest_left_out = _newest(archive, last_id, budget, beat)
     table.begin_rebuild(oldest_left_out)

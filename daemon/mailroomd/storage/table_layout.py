@@ -27,7 +27,7 @@ from zlib import crc32
 from mailroomd.memory.double_cell import DoubleCell
 
 HEADER_BYTES = 4096  # one page
-BLOCK_BYTES = 64 << 10  # of the ring per entry of the block index: bounds a search by id to some hundred records
+BLOCK_BYTES = 8 << 10  # of the ring per entry of the block index: bounds a search by id to some thirty records
 NAME_BYTES = 128
 
 RECORD = Struct("<IIQQQQqHHI")

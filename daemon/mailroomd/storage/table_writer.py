@@ -13,7 +13,7 @@ from struct import Struct
 
 from mailroomd.memory.double_cell import DoubleCell
 from mailroomd.memory.fence import fence
-from mailroomd.model.states import DeliveryState
+from mailroomd.model.states import DeliveryState, may_become
 from mailroomd.storage.table_layout import (
     BLOCK_BYTES,
     CHECKED_FROM,
@@ -35,7 +35,7 @@ _CRC = Struct("<I")
 SLOT_LOAD = 7 / 8  # of the hash: beyond it, probing gets long and mailboxes overflow to the database
 
 
-class TableFull(Exception):
+class TableFull(Exception):  # noqa: N818 - named for what was found
     """No room: what fills the ring is not durable yet. Wait for the command-queue."""
 
 
@@ -178,15 +178,22 @@ class TableWriter:
         self._words[(self._layout.ring_offset + position % self._layout.ring_bytes + STATE_OFFSET) >> 3] = state
 
     def advance_state(self, message_id: int, state: DeliveryState) -> bool:
-        """Moves a visible record forward to a state, if the ring still has it; returns whether it did."""
+        """Moves a record forward to a state, if the ring still has it; returns whether it did.
+
+        Whether the mark has passed it does not matter: several outcomes of one message may be heard before it moves.
+        """
         try:
-            record = self.reader.find(message_id)
+            position = self.reader.position_of(message_id)
         except NotInTable:
             return False
-        if record.state >= state:
+        if not may_become(self._state_at(position), state):
             return False
-        self.set_state(record.position, state)
+        self.set_state(position, state)
         return True
+
+    def _state_at(self, position: int) -> DeliveryState:
+        start = self._layout.ring_offset + position % self._layout.ring_bytes
+        return DeliveryState(self._words[(start + STATE_OFFSET) >> 3])
 
     def move_mark(self, number: int) -> None:
         """Makes every record up to this id visible."""
@@ -223,8 +230,8 @@ class TableWriter:
         position = head if left >= size else head + left
         self._evict(position + size - ring)
         if position != head and left >= RECORD_BYTES:
-            body = bytes(left - RECORD_BYTES)
-            self._write_record(head, 0, 0, 0, RecordKind.FILLER, DeliveryState.STRUCK, b"", body)
+            start = self._layout.ring_offset + head % ring  # a head is enough: nobody reads a filler's body
+            RECORD.pack_into(self._memory, start, left, 0, head, DeliveryState.STRUCK, 0, 0, 0, RecordKind.FILLER, 0, 0)
         return position
 
     def _evict(self, until: int) -> None:
