@@ -18,12 +18,15 @@ __all__ = [
     "settle_log",
 ]
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 
 DATABASE_NAME = "mailroom.db"
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SEC = 5.0  # nobody else writes; a checkpoint or a backup may hold a lock for a moment
+ROOM_BYTES = 256 << 10  # that a disk which is not full has: a transaction of many small messages
 
 _SCHEMA = """
 CREATE TABLE meta (
@@ -73,7 +76,7 @@ INSERT INTO meta VALUES ('last_id', 0), ('synced_id', 0);
 """
 
 
-class DatabaseTooNew(Exception):
+class DatabaseTooNew(Exception):  # noqa: N818 - named for what was found
     """The database was written by a newer version of the daemon."""
 
     def __init__(self, path: Path, version: int) -> None:
@@ -84,24 +87,27 @@ class DatabaseTooNew(Exception):
 
 
 def open_store(state_dir: Path) -> sqlite3.Connection:
-    """Opens the database for its one writer, making it where it is new, and settles what a crash left in its log.
+    """Opens the database for its one writer, making it where it is new. What a crash left needs `settle_log`.
 
     Raises:
-        DatabaseTooNew: a newer daemon wrote it.
-        sqlite3.Error: it can't be opened, or what a crash left can't be made durable.
+        DatabaseTooNew: a newer daemon wrote it; nothing was changed.
+        sqlite3.Error: it can't be opened.
     """
     path = state_dir / DATABASE_NAME
     connection = _connect(f"file:{_quoted(path)}?mode=rwc")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, from a connection of its own
-    connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: the tails of the indexes stay hot
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise DatabaseTooNew(path, version)
-    if version == 0:
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    settle_log(connection)
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise DatabaseTooNew(path, version)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, from a connection of its own
+        connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: the tails of the indexes stay hot
+        if version == 0:
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -142,14 +148,32 @@ def open_archive(state_dir: Path) -> sqlite3.Connection:
     return connection
 
 
-def set_lazy(connection: sqlite3.Connection, lazy: bool) -> None:  # noqa: FBT001 - reads as a statement
+def set_lazy(connection: sqlite3.Connection, lazy: bool) -> None:
     """Makes the next commits skip the fsync (or not): for what may be lost in a power cut."""
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if lazy else 'FULL'}")
 
 
-def is_full(error: sqlite3.Error) -> bool:
-    """Returns whether the disk (or the quota) is full: nothing was written, and room may come back."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+def is_full(error: sqlite3.Error, state_dir: Path) -> bool:
+    """Returns whether the disk (or the quota) is full: nothing was written, and room may come back.
+
+    SQLite says so of ENOSPC only; a quota's EDQUOT and a log index that can't grow look like broken disks to it.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):
+        return not _has_room(state_dir)
+    return code & 0xFF == sqlite3.SQLITE_FULL
+
+
+def _has_room(directory: Path) -> bool:
+    try:
+        handle = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, ROOM_BYTES)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+    return True
 
 
 def is_lost_write(error: sqlite3.Error) -> bool:

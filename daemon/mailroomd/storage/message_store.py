@@ -9,8 +9,8 @@ __all__ = ["Committed", "MessageStore", "StoreFailed", "StoreFull", "StoredMail"
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,13 +40,16 @@ GATEWAY_KEYS_KEPT_MS = 10 * 60 * 1000
 COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that every one touches
 ROW_LOG_BYTES = 1000  # and each message beside its content
 PRUNE_SLICE = 500  # keys forgotten in one transaction: a few milliseconds
+RETRY_AFTER_LOSS_MS = 100  # the sender's next try gets an id of its own, so it need not wait
+_LOST = "the message was lost on its way: send it again"
+_NOT_STORED = "the message could not be stored: send it again"
 
 
-class StoreFull(Exception):
+class StoreFull(Exception):  # noqa: N818 - named for what was found
     """The disk is full: the transaction is rolled back, nothing of it was written."""
 
 
-class StoreFailed(Exception):
+class StoreFailed(Exception):  # noqa: N818 - named for what was found
     """The transaction is rolled back for another reason; `fatal` where the database can't be believed any more."""
 
     def __init__(self, cause: sqlite3.Error) -> None:
@@ -68,7 +71,8 @@ class Committed:
     """What one transaction did.
 
     Attributes:
-        outcomes: one for each command with an id, in their order, then how the touched mailboxes stand.
+        outcomes: how the touched mailboxes stand, then one for each command with an id, in their order. The counts come
+            first so that whoever is told of a message never finds counts that don't know it.
         mail: the messages whose files are to be written, in id order.
         read: (mailbox, ids) whose files are to be taken away.
     """
@@ -97,16 +101,22 @@ class MessageStore:
     """
 
     def __init__(self, state_dir: Path, mail_at: Callable[[WriteMessage], StoredMail]) -> None:
+        self._state_dir = state_dir
         self._connection = open_store(state_dir)
         self._mail_at = mail_at
         self._counts: dict[str, _Counts] = {}
         self._touched: set[str] = set()
+        self._notes: dict[int, tuple[str, int]] = {}
+        self._is_settled = False
+        with suppress(StoreFull):  # then every transaction tries again, and mail can be read meanwhile
+            self._settle_log()
         self.unsettled_bytes = 0
         """About how much was written to the log; the checkpointer sets it back."""
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
-        settle_log(self._connection)
+        with suppress(sqlite3.Error):  # a backup reads, or there is no room: the next start does it
+            settle_log(self._connection)
         self._connection.close()
 
     def mark(self, name: str) -> int:
@@ -128,11 +138,11 @@ class MessageStore:
             for command in commands:
                 self._carry_out(command, done, last_id, now_ms)
             self._insert(done.mail, now_ms)
-            highest = max((command.id for command in commands if isinstance(command, WriteMessage | WriteRead)), default=0)
+            highest = max((one.id for one in commands if isinstance(one, WriteMessage | WriteRead)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
-            done.outcomes.extend(self._settle_counts())
-        self.unsettled_bytes += COMMIT_LOG_BYTES + sum(len(one.draft.content) + ROW_LOG_BYTES for one in done.mail)
+            done.outcomes[:0] = self._settle_counts()
+        self.unsettled_bytes += sum(len(one.draft.content) + ROW_LOG_BYTES for one in done.mail)
         return done
 
     def commit_lazily(self, commands: Sequence[WriteOffered | WriteSeen], synced_id: int, now_ms: int) -> None:
@@ -148,7 +158,10 @@ class MessageStore:
             for command in commands:
                 self._carry_out(command, Committed(), 0, now_ms)
             if synced_id:
+                self._write_notes()  # or a file that is known to be missing would count as taken by its agent
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'synced_id'", (synced_id,))
+        if synced_id:
+            self._notes.clear()
 
     def _carry_out(self, command: Command, done: Committed, last_id: int, now_ms: int) -> None:
         if isinstance(command, WriteMessage):
@@ -172,27 +185,37 @@ class MessageStore:
     def _write_message(self, command: WriteMessage, mail: list[StoredMail], last_id: int) -> Outcome:
         """Gathers one message for the transaction, unless it, or the same request, is there already."""
         if command.id <= last_id:
-            written = self._message_written(command.id)
+            written = self.written(command.id)
             if written is not None:
                 return written
         try:
             one = self._mail_at(command)
         except LookupError:
-            return CommandRefused(command.id, Reason.STORAGE_FAILED, "the message was lost on its way: send it again", 100)
-        repeated = self._repeated(command, one.draft)
+            return CommandRefused(command.id, Reason.STORAGE_FAILED, _LOST, RETRY_AFTER_LOSS_MS)
+        repeated = self._repeated(command, one.draft, mail)
         if repeated is not None:
             return repeated
         if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
-            return CommandRefused(command.id, Reason.STORAGE_FAILED, "the message could not be stored: send it again", 100)
+            return CommandRefused(command.id, Reason.STORAGE_FAILED, _NOT_STORED, RETRY_AFTER_LOSS_MS)
         self._remember_key(command, one.draft)
         mail.append(one)
         return MessageWritten(command.id, DeliveryState.FILED)
 
-    def _message_written(self, number: int) -> MessageWritten | None:
-        row = self._connection.execute("SELECT state, file_error FROM messages WHERE id = ?", (number,)).fetchone()
-        return MessageWritten(number, row[0], row[1]) if row else None
+    def written(self, number: int) -> MessageWritten | None:
+        """Returns the outcome of a message that was committed before; None if it was not.
 
-    def _repeated(self, command: WriteMessage, draft: Draft) -> Outcome | None:
+        For a command that is heard again after a restart. Its mailbox's counts go with the next commit's outcomes: those
+        of the first commit may have been lost together with its own.
+        """
+        row = self._connection.execute(
+            "SELECT state, file_error, recipient FROM messages WHERE id = ?", (number,)
+        ).fetchone()
+        if row is None:
+            return None
+        self._counts_of(row[2])
+        return MessageWritten(number, row[0], row[1])
+
+    def _repeated(self, command: WriteMessage, draft: Draft, mail: list[StoredMail]) -> Outcome | None:
         """Returns the outcome of a request that was committed before under this key, None if there was none."""
         if command.client_key:
             found = self._connection.execute(
@@ -202,7 +225,8 @@ class MessageStore:
                 return CommandRefused(
                     command.id,
                     Reason.IDEMPOTENCY_KEY_REUSED,
-                    f"the idempotency key {command.key!r} was used for a different request: use a new key for a new message",
+                    f"the idempotency key {command.key!r} was used for a different request: "
+                    "use a new key for a new message",
                     0,
                 )
         elif command.resubmitted:
@@ -211,13 +235,18 @@ class MessageStore:
             ).fetchone()
         else:
             return None
-        return self._message_repeated(command.id, found[0]) if found else None
+        return self._message_repeated(command.id, found[0], mail) if found else None
 
-    def _message_repeated(self, number: int, original: int) -> Outcome:
+    def _message_repeated(self, number: int, original: int, mail: list[StoredMail]) -> Outcome:
         row = self._connection.execute(
             "SELECT timestamp_ms, state, file_error FROM messages WHERE id = ?", (original,)
-        ).fetchone() or (milliseconds_of(original), DeliveryState.READ, "")
-        return MessageRepeated(number, original, *row)
+        ).fetchone()
+        if row is not None:
+            return MessageRepeated(number, original, row[0], row[1], row[2])
+        for one in mail:
+            if one.id == original:  # of this very transaction
+                return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "")
+        return MessageRepeated(number, original, milliseconds_of(original), DeliveryState.READ, "")  # read, and gone
 
     def _remember_key(self, command: WriteMessage, draft: Draft) -> None:
         if command.client_key:
@@ -233,7 +262,8 @@ class MessageStore:
     def _insert(self, mail: list[StoredMail], now_ms: int) -> None:
         if not mail:
             return
-        self._connection.executemany(INSERT_MESSAGE, [row_of(one.id, one.timestamp_ms, one.draft, now_ms) for one in mail])
+        rows = [row_of(one.id, one.timestamp_ms, one.draft, now_ms) for one in mail]
+        self._connection.executemany(INSERT_MESSAGE, rows)
         for one in mail:
             counts = self._counts_of(one.draft.recipient)
             counts.total += 1
@@ -248,7 +278,7 @@ class MessageStore:
         )
 
     def mark_read(self, mailbox: str, message_ids: Sequence[int], now_ms: int) -> list[int]:
-        """Marks messages read within the open transaction; returns those that are in this mailbox, read before or now."""
+        """Marks messages read within the open transaction; returns those in this mailbox, read before or now."""
         known: list[int] = []
         newly = 0
         for number in message_ids:
@@ -263,10 +293,11 @@ class MessageStore:
                 self._connection.execute(
                     "UPDATE messages SET state = 4, read_ms = ?, file_error = '' WHERE id = ?", (now_ms, number)
                 )
-        if newly:
+        if known:  # also where nothing is new: the command may be heard again because its outcomes were lost
             counts = self._counts_of(mailbox)
             counts.unread -= newly
-            counts.oldest_unread_id = self._oldest_unread(mailbox)
+            if newly:
+                counts.oldest_unread_id = self._oldest_unread(mailbox)
         return known
 
     # -- what the files tell --------------------------------------------------------------------------------------
@@ -277,22 +308,36 @@ class MessageStore:
             self.mark_read(mailbox, message_ids, now_ms)
             return self._settle_counts()
 
-    def note_unfiled(self, errors: dict[int, str]) -> None:
-        """Commits why files could not be written, by message id."""
-        with self._transaction():
-            self._connection.executemany(
-                "UPDATE messages SET file_error = ?, filed_ms = 0, state = CASE state WHEN 2 THEN 1 ELSE state END"
-                " WHERE id = ? AND state < 4",
-                [(error, number) for number, error in errors.items()],
-            )
+    def note_unfiled(self, errors: Mapping[int, str]) -> None:
+        """Commits why files could not be written, by message id.
+
+        What can't be committed now is committed with the next note, at the latest with the next `synced_id`.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        self._note({number: (error, 0) for number, error in errors.items()})
 
     def note_filed(self, message_ids: Sequence[int], now_ms: int) -> None:
-        """Commits that files are there now."""
+        """Commits that files are there now; raises, and makes up for it, as `note_unfiled` does."""
+        self._note({number: ("", now_ms) for number in message_ids})
+
+    def _note(self, notes: Mapping[int, tuple[str, int]]) -> None:
+        self._notes.update(notes)
         with self._transaction():
-            self._connection.executemany(
-                "UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, 2) WHERE id = ?",
-                [(now_ms, number) for number in message_ids],
-            )
+            self._write_notes()
+        self._notes.clear()
+
+    def _write_notes(self) -> None:
+        self._connection.executemany(
+            "UPDATE messages SET file_error = ?, filed_ms = ?, state = CASE state WHEN 2 THEN 1 ELSE state END"
+            " WHERE id = ? AND state < 4",
+            [(error, filed_ms, number) for number, (error, filed_ms) in self._notes.items() if error],
+        )
+        self._connection.executemany(
+            "UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, 2) WHERE id = ? AND state < 4",
+            [(filed_ms, number) for number, (error, filed_ms) in self._notes.items() if not error],
+        )
 
     def message(self, number: int) -> Message | None:
         """Returns one message, None if it is gone."""
@@ -353,8 +398,8 @@ class MessageStore:
             if len(self._counts) >= MAX_KNOWN_COUNTS:
                 self._counts = {name: one for name, one in self._counts.items() if name in self._touched}
             row = self._connection.execute("SELECT total, unread FROM mailboxes WHERE name = ?", (mailbox,)).fetchone()
-            oldest = self._oldest_unread(mailbox) if row and row[1] else 0
-            counts = self._counts[mailbox] = _Counts(*(row or (0, 0)), oldest)
+            total, unread = row or (0, 0)
+            counts = self._counts[mailbox] = _Counts(total, unread, self._oldest_unread(mailbox) if unread else 0)
         return counts
 
     def _oldest_unread(self, mailbox: str) -> int:
@@ -377,7 +422,8 @@ class MessageStore:
     # -- transactions ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None, None, None]:
+        self._settle_log()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
@@ -386,18 +432,33 @@ class MessageStore:
             self._counts = {}
             self._touched = set()
             self._roll_back()
-            if not isinstance(error, sqlite3.Error):
-                raise
-            if is_full(error):
-                raise StoreFull(str(error)) from error
-            raise StoreFailed(error) from error
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error) from error
+            raise
+        self.unsettled_bytes += COMMIT_LOG_BYTES
+
+    def _settle_log(self) -> None:
+        """Settles what a crash left in the log, before anything is written behind it."""
+        if self._is_settled:
+            return
+        try:
+            settle_log(self._connection)
+        except sqlite3.Error as error:
+            failure = self._failure(error)
+            if isinstance(failure, StoreFull):
+                raise failure from error
+            raise
+        self._is_settled = True
+
+    def _failure(self, error: sqlite3.Error) -> StoreFull | StoreFailed:
+        return StoreFull(str(error)) if is_full(error, self._state_dir) else StoreFailed(error)
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def _lazily(self) -> Iterator[None]:
+    def _lazily(self) -> Generator[None, None, None]:
         set_lazy(self._connection, lazy=True)
         try:
             with self._transaction():

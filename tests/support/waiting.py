@@ -1,0 +1,46 @@
+"""Waiting — the one way in which tests wait: for a condition, under one bound; and the one source of chance."""
+
+__all__ = ["BOUND_SEC", "chance", "pause", "rounds", "seed", "wait_until"]
+
+import functools
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+BOUND_SEC = 25.0  # for anything that has to happen; on an idle machine most of it takes a tenth of a second
+
+Found = TypeVar("Found")
+
+
+def wait_until(condition: Callable[[], Found], what: str, bound_sec: float = BOUND_SEC) -> Found:
+    """Returns the condition's first true value; fails with `what` when the bound is over."""
+    deadline = time.monotonic() + bound_sec
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {bound_sec:g} s in vain until {what}"
+        pause(0.01)
+    return found
+
+
+def pause(seconds: float) -> None:
+    """Lets time pass: a random moment before a fault, or a period in which nothing may happen."""
+    threading.Event().wait(seconds)
+
+
+@functools.cache
+def seed() -> int:
+    """The seed of all chance in this run: MAILROOM_TEST_SEED, or a new one."""
+    return int(os.environ.get("MAILROOM_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+
+
+def chance(name: str) -> random.Random:
+    """Returns a source of chance of its own for one test, so that its numbers do not depend on which tests run."""
+    print(f"MAILROOM_TEST_SEED={seed()} ({name})")
+    return random.Random(f"{seed()} {name}")
+
+
+def rounds() -> int:
+    """How often each fault is injected: MAILROOM_TEST_ROUNDS, 5 if not given."""
+    return int(os.environ.get("MAILROOM_TEST_ROUNDS") or 5)
