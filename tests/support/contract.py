@@ -1,10 +1,18 @@
 """The contract's stubs, typed: raw calls for tests that are about the daemon and not about the SDK."""
 
-__all__ = ["RETRYABLE", "AsyncStubs", "BlockingStubs", "async_stubs", "blocking_stubs", "error_reason"]
+__all__ = [
+    "RETRYABLE",
+    "AsyncStubs",
+    "BlockingStream",
+    "BlockingStubs",
+    "async_stubs",
+    "blocking_stubs",
+    "error_reason",
+]
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import grpc
 import grpc.aio
@@ -33,6 +41,14 @@ class AsyncStubs:
     subscribe: Callable[..., AsyncIterator[pb.SubscribeResponse]]
 
 
+class BlockingStream(Protocol):
+    """One Subscribe stream on a blocking channel."""
+
+    def __iter__(self) -> Iterator[pb.SubscribeResponse]: ...
+
+    def cancel(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class BlockingStubs:
     """Calls on a blocking channel; `start_send` returns a future."""
@@ -42,6 +58,7 @@ class BlockingStubs:
     check_inbox: Callable[..., pb.CheckInboxResponse]
     acknowledge: Callable[..., pb.AcknowledgeMessagesResponse]
     get_message: Callable[..., pb.GetMessageResponse]
+    subscribe: "Callable[..., BlockingStream]"
     stats: Callable[..., pb.GetMailboxStatsResponse]
     status: Callable[..., pb.GetStatusResponse]
 
@@ -64,6 +81,7 @@ def blocking_stubs(address: str) -> tuple[grpc.Channel, BlockingStubs]:
         mail.CheckInbox,
         mail.AcknowledgeMessages,
         mail.GetMessage,
+        mail.Subscribe,
         mail.GetMailboxStats,
         supervisor.GetStatus,
     )

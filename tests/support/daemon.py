@@ -20,7 +20,6 @@ from pathlib import Path
 
 import grpc
 from mailroom.v1 import mailroom_pb2 as pb
-
 from support.contract import BlockingStubs, blocking_stubs
 from support.waiting import BOUND_SEC, wait_until
 

@@ -27,7 +27,6 @@ import grpc
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from mailroom.v1 import mailroom_pb2 as pb
-
 from support.contract import RETRYABLE, AsyncStubs, async_stubs
 from support.waiting import BOUND_SEC, wait_until
 
@@ -64,12 +63,11 @@ class Load:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._read = 0
-        self._begun = 0.0
         self.acknowledged = 0
 
     def wait_for_progress(self, sends: int = 20) -> None:
         """Waits until so many sends that began from now on have been acknowledged."""
-        begun_after, goal = time.time(), self.acknowledged + sends
+        begun_after = time.time()
         self._take(float("inf"))
         goal = self.acknowledged + sends
         wait_until(lambda: self._take(begun_after) >= goal, f"{sends} new sends are acknowledged")
@@ -239,14 +237,17 @@ class _Mailing:
 
     async def _read_once(self, agent: str, chance: random.Random) -> None:
         request = pb.CheckInboxRequest(
-            agent=agent, limit=chance.choice((1, 20, 300)), wait=Duration(seconds=1), unoffered_only=chance.random() < 0.8
+            agent=agent,
+            limit=chance.choice((1, 20, 300)),
+            wait=Duration(seconds=1),
+            unoffered_only=chance.random() < 0.8,
         )
         found = await self._retried(lambda: self._stubs.check_inbox(request, timeout=3.0), f"reader {agent}")
         if found is None:
             return
         for message in found.messages:
             self._notes.note("handed", agent=agent, id=message.id, digest=digest_of(message.content))
-        wanted = [message.id for message in found.messages if int(message.id, 16) % 8]
+        wanted = [message.id for message in found.messages if (int(message.id, 16) >> 20) % 8]  # by the millisecond
         if not wanted:
             return
         for number in wanted:
@@ -303,9 +304,7 @@ class _Mailing:
         """Sends one message more, behind all others, and waits until the subscribers have seen it."""
         chance = random.Random(f"{self._plan.seed} last")
         self._give_up_at = time.monotonic() + self._plan.patience_sec
-        request = pb.SendMessageRequest(
-            recipient=FIRST_MAILBOX, sender="last", content="last", idempotency_key="last"
-        )
+        request = pb.SendMessageRequest(recipient=FIRST_MAILBOX, sender="last", content="last", idempotency_key="last")
         if not await self._send_until_answered(request, chance):
             self._notes.note("troubles", who="sender last", said="the last message is never acknowledged")
             return

@@ -60,6 +60,14 @@ def wait_until(condition: Callable[[], object], what: str, bound_sec: float = BO
         time.sleep(0.005)
 
 
+def is_gone(process: psutil.Process) -> bool:
+    """Returns whether a process has ended, reaped or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @dataclass(frozen=True)
 class Refusal:
     """An error as a client sees it, with its google.rpc details."""
@@ -352,7 +360,7 @@ class Room(Client):
         """Ends the daemon as a power cut would, and waits until nobody is left of it."""
         family = self.family()
         self.stop(signal.SIGKILL)
-        psutil.wait_procs(family, BOUND_SEC)
+        wait_until(lambda: all(map(is_gone, family)), "nobody is left of the daemon")
 
     def family(self) -> list[psutil.Process]:
         assert self.process is not None

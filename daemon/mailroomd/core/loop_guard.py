@@ -51,10 +51,10 @@ class LoopGuard:
         elif now_ms - exchange.window_start_ms >= WINDOW_MS:
             exchange.count = 0
             exchange.window_start_ms = now_ms
+        if exchange.count >= self._limit:  # both have to wait, also the one that was last
+            return exchange.window_start_ms + WINDOW_MS - now_ms
         if exchange.last_sender == sender:
             return 0
-        if exchange.count >= self._limit:
-            return exchange.window_start_ms + WINDOW_MS - now_ms
         exchange.count += 1
         exchange.last_sender = sender
         return 0

@@ -15,7 +15,7 @@ from mailroomd.model.limits import (
     MAX_TTL_MS,
     MAX_TYPE_BYTES,
 )
-from mailroomd.model.message import Draft
+from mailroomd.model.message import Draft, Priority
 from mailroomd.model.names import NAME_RULE, is_name
 
 
@@ -32,6 +32,8 @@ def check_draft(draft: Draft) -> None:
     _check_bytes(draft.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
     if len(draft.metadata) > MAX_METADATA_BYTES:
         raise too_large(Reason.METADATA_TOO_LARGE, "metadata", len(draft.metadata), MAX_METADATA_BYTES, "bytes as JSON")
+    if not Priority.LOW <= draft.priority <= Priority.URGENT:
+        raise MailroomError(Reason.PRIORITY_INVALID, f"priority has no value {draft.priority}", field="priority")
     if not 0 <= draft.ttl_ms <= MAX_TTL_MS:
         raise MailroomError(
             Reason.TTL_INVALID, "ttl is between one millisecond and ten years; leave it out for no end", field="ttl"

@@ -173,9 +173,10 @@ def _plain_number(number: float) -> int | float:
 def _priority(number: int) -> int:
     if not number:
         return Priority.NORMAL
-    if number not in Priority:
-        raise MailroomError(Reason.PRIORITY_INVALID, f"priority has no value {number}", field="priority")
-    return number
+    try:
+        return Priority(number)  # `in` knows plain numbers from Python 3.12 on only
+    except ValueError:
+        raise MailroomError(Reason.PRIORITY_INVALID, f"priority has no value {number}", field="priority") from None
 
 
 def _ttl_ms(ttl: duration_pb2.Duration) -> int:

@@ -87,7 +87,7 @@ class Sending:
                 self.send(
                     request.message,
                     time_left_sec,
-                    recipient=name or ".",
+                    recipient=name,
                     key=f"{own}\n{name}" if own else "",
                     with_body=False,
                 )

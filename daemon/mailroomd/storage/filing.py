@@ -8,7 +8,7 @@ Invariant: a file that is on the list is reported as STORED with the reason, unt
 
 __all__ = ["Filing", "describe"]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mailroomd.core.retry import backoff_sec
@@ -52,28 +52,25 @@ class Filing:
     def file(self, mail: Iterable[StoredMail], now_sec: float) -> dict[int, str]:
         """Writes the files of a commit; returns why some could not be written, by message id."""
         errors: dict[int, str] = {}
-        directories: dict[str, int | OSError] = {}
         inbox = self._check_inbox()
-        for one in mail:
-            name = one.draft.recipient
-            if name not in directories:
-                directories[name] = inbox or self._check_directory(name)
-            error = self._write(directories[name], one)
-            if error is not None:
-                errors[one.id] = describe(error)
-                self.keep_trying(name, one.id, now_sec)
+        for mailbox, letters in _by_mailbox(mail).items():
+            directory = inbox or self._check_directory(mailbox)  # its handle is good until the next mailbox's
+            for one in letters:
+                error = self._write(directory, one)
+                if error is not None:
+                    errors[one.id] = describe(error)
+                    self.keep_trying(mailbox, one.id, now_sec)
         return errors
 
-    def take_away(self, mailbox: str, message_ids: Iterable[int]) -> None:
+    def take_away(self, mailbox: str, message_ids: Sequence[int]) -> None:
         """Removes the files of messages that are read; one that can't be removed goes at the next start."""
-        waiting = self._waiting.get(mailbox)
-        for number in message_ids:
-            if waiting is not None:
-                waiting.numbers.discard(number)
-            try:
+        if mailbox in self._waiting:
+            self._waiting[mailbox].numbers.difference_update(message_ids)
+        try:
+            for number in message_ids:
                 self._files.remove(mailbox, number)
-            except OSError:
-                break
+        except OSError:
+            return
 
     def keep_trying(self, mailbox: str, number: int, now_sec: float) -> None:
         """Puts a file on the list of those that are tried again."""
@@ -133,6 +130,13 @@ class Filing:
         except OSError as error:
             return error
         return None
+
+
+def _by_mailbox(mail: Iterable[StoredMail]) -> dict[str, list[StoredMail]]:
+    sorted_mail: dict[str, list[StoredMail]] = {}
+    for one in mail:
+        sorted_mail.setdefault(one.draft.recipient, []).append(one)
+    return sorted_mail
 
 
 def describe(error: OSError) -> str:

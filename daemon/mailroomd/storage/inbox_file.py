@@ -7,7 +7,7 @@ Owns the format (pipeline.md, row 3; UC-0052): `type`, `from`, `content`, `messa
 __all__ = ["encode_inbox_file", "is_whole_inbox_file"]
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -41,10 +41,10 @@ def encode_inbox_file(number: int, timestamp_ms: int, draft: Draft) -> bytes:
 def is_whole_inbox_file(raw: bytes, number: int) -> bool:
     """Returns whether these bytes are a whole inbox file of this message (its agent may have added to it)."""
     try:
-        body = orjson.loads(raw)
+        body: Any = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return False
-    return isinstance(body, dict) and body.get("id") == format_id(number)  # pyright: ignore[reportUnknownMemberType]
+    return isinstance(body, dict) and cast("dict[str, Any]", body).get("id") == format_id(number)
 
 
 def _iso_8601(milliseconds: int) -> str:

@@ -11,7 +11,7 @@ __all__ = ["InboxFiles", "sync_filesystem"]
 import ctypes
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,9 @@ OPEN_DIRECTORIES = 256  # handles kept: agents that get mail at the same time; w
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+READ_BYTES = 64 << 10  # at once: most files are whole after one
 _libc = ctypes.CDLL(None, use_errno=True)
+_Identity = tuple[int, int]  # device and inode
 
 
 class InboxFiles:
@@ -38,32 +40,38 @@ class InboxFiles:
         self._path = root / "inbox"
         self._inbox = -1
         self._temporary = -1
-        self._identity = (0, 0)
-        self._directories: OrderedDict[str, tuple[int, tuple[int, int]]] = OrderedDict()
+        self._directories: OrderedDict[str, tuple[int, _Identity]] = OrderedDict()
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open_inbox()
         self._clean_temporary()
 
     @property
     def inbox_fileno(self) -> int:
-        """The handle of inbox/, for syncing its filesystem."""
+        """The handle of inbox/, for syncing its filesystem; where it was replaced, of the one before."""
         return self._inbox
 
     def check(self) -> None:
-        """Opens inbox/ again where it was replaced. Call it once for each batch.
+        """Opens inbox/ and its .tmp again where one was replaced. Call it once for each batch.
 
         Raises:
             OSError: there is no inbox/ that can be used.
         """
         try:
-            if _identity_of(os.stat(self._path, follow_symlinks=False)) == self._identity:
+            if self._is_in_place():
                 return
         except FileNotFoundError:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open_inbox()
 
+    def _is_in_place(self) -> bool:
+        inbox = self._path.stat(follow_symlinks=False)
+        temporary = os.stat(".tmp", dir_fd=self._inbox, follow_symlinks=False)
+        return self._identities == (_identity_of(inbox), _identity_of(temporary))
+
     def check_directory(self, mailbox: str) -> int:
         """Returns the handle of a mailbox's directory, made where it is absent, opened again where it was replaced.
+
+        It is good until the next call: handles that were not used lately are closed.
 
         Raises:
             OSError: something else is in its place, or it can't be made or opened.
@@ -76,7 +84,7 @@ class InboxFiles:
                     return known[0]
             self._forget(mailbox)
         with suppress(FileExistsError):
-            os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)  # noqa: PTH102 - relative to a handle
+            os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
         handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
         self._directories[mailbox] = (handle, _identity_of(os.fstat(handle)))
         if len(self._directories) > OPEN_DIRECTORIES:
@@ -157,8 +165,10 @@ class InboxFiles:
                 handle = os.open(f"{format_id(number)}.json", _READ, dir_fd=directory)
             except FileNotFoundError:
                 return None
-            with open(handle, "rb") as file:  # noqa: PTH123 - a handle
-                return file.read()
+            try:
+                return _read_whole(handle)
+            finally:
+                os.close(handle)
 
     def mailboxes(self) -> list[str]:
         """Returns the names of the directories in inbox/."""
@@ -175,7 +185,7 @@ class InboxFiles:
         self._inbox = self._temporary = -1
 
     @contextmanager
-    def _existing(self, mailbox: str) -> Iterator[int | None]:
+    def _existing(self, mailbox: str) -> Generator[int | None, None, None]:
         """Gives the handle of a directory that exists, None where it doesn't; makes none."""
         try:
             handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
@@ -188,15 +198,21 @@ class InboxFiles:
             os.close(handle)
 
     def _open_inbox(self) -> None:
+        """Opens inbox/ and its .tmp; the handles stay as they were where one can't be opened."""
+        inbox = os.open(self._path, _DIRECTORY)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(".tmp", mode=0o700, dir_fd=inbox)
+            temporary = os.open(".tmp", _DIRECTORY, dir_fd=inbox)
+        except OSError:
+            os.close(inbox)
+            raise
         self.close()
-        self._inbox = os.open(self._path, _DIRECTORY)
-        self._identity = _identity_of(os.fstat(self._inbox))
-        with suppress(FileExistsError):
-            os.mkdir(".tmp", mode=0o700, dir_fd=self._inbox)  # noqa: PTH102 - relative to a handle
-        self._temporary = os.open(".tmp", _DIRECTORY, dir_fd=self._inbox)
+        self._inbox, self._temporary = inbox, temporary
+        self._identities = (_identity_of(os.fstat(inbox)), _identity_of(os.fstat(temporary)))
 
     def _clean_temporary(self) -> None:
-        for name in os.listdir(self._temporary):
+        for name in os.listdir(self._temporary):  # noqa: PTH208 - by its handle
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._temporary)
 
@@ -222,8 +238,15 @@ def _ids_in(directory: int) -> Iterator[int]:
                 yield parse_id(name.removesuffix(".json"))
 
 
-def _identity_of(status: os.stat_result) -> tuple[int, int]:
+def _identity_of(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
+
+
+def _read_whole(handle: int) -> bytes:
+    pieces: list[bytes] = []
+    while piece := os.read(handle, READ_BYTES):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _write_whole(handle: int, body: bytes) -> None:

@@ -67,7 +67,11 @@ class MessageArchive:
         """Returns unread messages above the cursor, oldest first unless said otherwise."""
         order = "DESC" if newest_first else "ASC"
         return self._messages(
-            f"recipient = ? AND id > ? AND id <= ? AND state < 4 ORDER BY id {order} LIMIT ?", mailbox, cursor, mark, limit
+            f"recipient = ? AND id > ? AND id <= ? AND state < 4 ORDER BY id {order} LIMIT ?",
+            mailbox,
+            cursor,
+            mark,
+            limit,
         )
 
     def unoffered(self, mailbox: str, mark: int, limit: int, *, newest_first: bool = False) -> list[Message]:
@@ -97,7 +101,10 @@ class MessageArchive:
         rows = self._rows(
             f"SELECT {MESSAGE_COLUMNS}, file_error, filed_ms, offered_ms, read_ms FROM messages WHERE id = ?", number
         )
-        return StoredHistory(message_of(rows[0]), *rows[0][12:]) if rows else None
+        if not rows:
+            return None
+        file_error, filed_ms, offered_ms, read_ms = rows[0][12:]
+        return StoredHistory(message_of(rows[0]), file_error, filed_ms, offered_ms, read_ms)
 
     def newest(self, below: int, limit: int) -> list[Message]:
         """Returns messages of every mailbox below an id, newest first."""
@@ -113,14 +120,19 @@ class MessageArchive:
 
     def mailbox(self, name: str) -> MailboxRow | None:
         """Returns how a mailbox stands, None if it does not exist."""
-        rows = self._rows("SELECT name, total, unread, last_seen_ms FROM mailboxes WHERE name = ?", name)
+        rows = self._rows(
+            "SELECT total, unread, coalesce((SELECT min(id) FROM messages WHERE recipient = name AND state < 4), 0),"
+            " last_seen_ms FROM mailboxes WHERE name = ?",
+            name,
+        )
         if not rows:
             return None
-        first = self.unread(name, 0, (1 << 63) - 1, 1)
-        return MailboxRow(*rows[0][:3], first[0].id if first else 0, rows[0][3])
+        total, unread, oldest_unread_id, last_seen_ms = rows[0]
+        return MailboxRow(name, total, unread, oldest_unread_id, last_seen_ms)
 
     def _messages(self, where: str, *values: Any) -> list[Message]:
-        return [message_of(row) for row in self._rows(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where}", *values)]
+        rows = self._rows(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where}", *values)
+        return [message_of(row) for row in rows]
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

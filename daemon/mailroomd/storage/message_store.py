@@ -108,8 +108,12 @@ class MessageStore:
         self._touched: set[str] = set()
         self._notes: dict[int, tuple[str, int]] = {}
         self._is_settled = False
-        with suppress(StoreFull):  # then every transaction tries again, and mail can be read meanwhile
-            self._settle_log()
+        try:
+            with suppress(StoreFull):  # then every transaction tries again, and mail can be read meanwhile
+                self._settle_log()
+        except BaseException:
+            self._connection.close()
+            raise
         self.unsettled_bytes = 0
         """About how much was written to the log; the checkpointer sets it back."""
 
@@ -204,8 +208,8 @@ class MessageStore:
     def written(self, number: int) -> MessageWritten | None:
         """Returns the outcome of a message that was committed before; None if it was not.
 
-        For a command that is heard again after a restart. Its mailbox's counts go with the next commit's outcomes: those
-        of the first commit may have been lost together with its own.
+        For a command that is heard again after a restart. Its mailbox's counts go with the next commit's outcomes:
+        those of the first commit may have been lost together with its own.
         """
         row = self._connection.execute(
             "SELECT state, file_error, recipient FROM messages WHERE id = ?", (number,)
@@ -219,7 +223,8 @@ class MessageStore:
         """Returns the outcome of a request that was committed before under this key, None if there was none."""
         if command.client_key:
             found = self._connection.execute(
-                "SELECT message_id, digest FROM idempotency_keys WHERE sender = ? AND key = ?", (draft.sender, command.key)
+                "SELECT message_id, digest FROM idempotency_keys WHERE sender = ? AND key = ?",
+                (draft.sender, command.key),
             ).fetchone()
             if found and found[1] != _digest(draft):
                 return CommandRefused(
@@ -320,7 +325,7 @@ class MessageStore:
 
     def note_filed(self, message_ids: Sequence[int], now_ms: int) -> None:
         """Commits that files are there now; raises, and makes up for it, as `note_unfiled` does."""
-        self._note({number: ("", now_ms) for number in message_ids})
+        self._note(dict.fromkeys(message_ids, ("", now_ms)))
 
     def _note(self, notes: Mapping[int, tuple[str, int]]) -> None:
         self._notes.update(notes)

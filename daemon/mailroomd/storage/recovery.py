@@ -3,21 +3,24 @@
 Owns the rule (architecture.md, "Files and recovery"), for an unread message whose file should exist:
 missing and id <= synced_id: its agent took it away, it is read. Missing and id > synced_id: it may never have reached
 the disk, it is written again. Empty or torn: written again. The file of a read message: removed. A directory that is
-missing or unreadable is a fault and never means read. Above: the command-queue, before it takes any command.
+missing or unreadable is a fault and never means read. Where the disk is full, what can't be noted waits for the next
+start: such a message stays unread. Above: the command-queue, before it takes any command.
 """
 
 __all__ = ["RecoveryReport", "recover_files"]
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from mailroomd.model.commands import MailboxCounted, MessagesTaken
 from mailroomd.storage.filing import describe
 from mailroomd.storage.inbox_file import encode_inbox_file, is_whole_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.message_store import MessageStore
+from mailroomd.storage.message_store import MessageStore, StoreFull
 
 PAGE = 1000  # messages checked between two heartbeats: some 30 ms
 
@@ -52,51 +55,77 @@ def recover_files(store: MessageStore, files: InboxFiles, now_ms: int, beat: Cal
     report = RecoveryReport()
     synced_id = store.mark("synced_id")
     place = ("", 0)
+    directory = _Directory("", set())
     while page := store.filed_after(*place, PAGE):
         for mailbox, rows in groupby(page, itemgetter(0)):
-            _check_mailbox(store, files, mailbox, [number for _, number in rows], synced_id, now_ms, report)
+            if mailbox != directory.mailbox:
+                directory = _look_into(files, mailbox)
+            taken = _check_files(store, files, directory, [number for _, number in rows], synced_id, report)
+            _note_taken(store, mailbox, taken, now_ms, report)
         place = page[-1]
         beat()
     if report.errors:
-        store.note_unfiled(report.errors)
+        with suppress(StoreFull):  # the store keeps them in mind
+            store.note_unfiled(report.errors)
     _remove_files_of_read_messages(store, files, report, beat)
     return report
 
 
-def _check_mailbox(
+class _Directory(NamedTuple):
+    """What was found in one mailbox's directory: ids, None where it is missing, or why it can't be read."""
+
+    mailbox: str
+    found: set[int] | OSError | None
+
+
+def _look_into(files: InboxFiles, mailbox: str) -> _Directory:
+    try:
+        return _Directory(mailbox, files.listing(mailbox))
+    except OSError as error:
+        return _Directory(mailbox, error)
+
+
+def _check_files(
     store: MessageStore,
     files: InboxFiles,
-    mailbox: str,
+    directory: _Directory,
     numbers: list[int],
     synced_id: int,
-    now_ms: int,
     report: RecoveryReport,
-) -> None:
+) -> list[int]:
+    """Writes again what has to be; returns the messages whose files were taken away."""
+    mailbox, found = directory
     report.checked += len(numbers)
-    try:
-        there = files.listing(mailbox)
-    except OSError as error:
-        report.errors.update(dict.fromkeys(numbers, describe(error)))
-        return
-    taken = [] if there is None else [number for number in numbers if number not in there and number <= synced_id]
+    if isinstance(found, OSError):
+        report.errors.update(dict.fromkeys(numbers, describe(found)))
+        return []
+    taken: list[int] = []
     for number in numbers:
-        missing = there is None or number not in there
-        if missing and there is not None and number <= synced_id:
-            continue
-        if missing or not _is_whole(files, mailbox, number):
+        raw = _content(files, mailbox, number) if found is not None and number in found else None
+        if raw is None and found is not None and number <= synced_id:
+            taken.append(number)
+        elif raw is None or not is_whole_inbox_file(raw, number):
             _write_again(store, files, mailbox, number, report)
-    if taken:
-        report.taken += len(taken)
-        report.outcomes.append(MessagesTaken(mailbox, taken))
-        report.outcomes.extend(store.take(mailbox, taken, now_ms))
+    return taken
 
 
-def _is_whole(files: InboxFiles, mailbox: str, number: int) -> bool:
+def _content(files: InboxFiles, mailbox: str, number: int) -> bytes | None:
+    """Returns a file's content, nothing where something else is in its place, None if it is gone since the listing."""
     try:
-        raw = files.read(mailbox, number)
+        return files.read(mailbox, number)
     except OSError:
-        return False
-    return raw is not None and is_whole_inbox_file(raw, number)
+        return b""
+
+
+def _note_taken(store: MessageStore, mailbox: str, taken: list[int], now_ms: int, report: RecoveryReport) -> None:
+    if not taken:
+        return
+    try:
+        counted = store.take(mailbox, taken, now_ms)
+    except StoreFull:
+        return
+    report.taken += len(taken)
+    report.outcomes += [MessagesTaken(mailbox, taken), *counted]
 
 
 def _write_again(store: MessageStore, files: InboxFiles, mailbox: str, number: int, report: RecoveryReport) -> None:

@@ -34,6 +34,7 @@ def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int) -> tuple
 
 def message_of(row: tuple[Any, ...]) -> Message:
     """Returns the message of a row that begins with `MESSAGE_COLUMNS`."""
-    number, recipient, sender, content, kind, metadata, thread, reply_to, priority, ttl_ms, timestamp_ms, state = row[:12]
-    draft = Draft(recipient, sender, content, kind, metadata.encode(), thread, reply_to, priority, ttl_ms)
+    number, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, ttl_ms, *rest = row
+    timestamp_ms, state = rest[:2]
+    draft = Draft(recipient, sender, content, kind, metadata.encode(), thread_id, in_reply_to, priority, ttl_ms)
     return Message(number, timestamp_ms, DeliveryState(state), draft)

@@ -158,9 +158,7 @@ class TableWriter:
         name = entry.name.encode()
         length = RECORD_BYTES + len(name) + len(body)
         position = self._make_room(length + 7 & ~7)
-        self._write_record(
-            position, number, entry.append_position, timestamp_ms, RecordKind.MESSAGE, state, name, body
-        )
+        self._write_record(position, number, entry.append_position, timestamp_ms, RecordKind.MESSAGE, state, name, body)
         block = position // BLOCK_BYTES
         at = (self._layout.blocks_offset >> 3) + block % self._layout.blocks * 2
         if self._words[at] // BLOCK_BYTES != block or not self._words[at]:

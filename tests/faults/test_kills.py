@@ -1,0 +1,113 @@
+"""Kills and standstills of every process, at random moments, under a running load: nothing that was promised is broken.
+
+MAILROOM_TEST_ROUNDS says how often each fault is injected (5), MAILROOM_TEST_SEED repeats the moments of a run.
+"""
+
+import random
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from support.checker import broken_promises, gather
+from support.daemon import STUCK_AFTER_SEC, WORKERS, Daemon, short_directory
+from support.inbox_watcher import watch_inbox
+from support.load import Load, LoadPlan, run_load
+from support.waiting import chance, pause, rounds
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+LATEST_SEC = 0.4  # after which the fault comes: some commits, and a reader's round
+
+
+@contextmanager
+def daemon_under_load(random_numbers: random.Random) -> Iterator[tuple[Daemon, Load]]:
+    """Gives a daemon and a load on it; afterwards everything is checked, before and after a restart, and ended."""
+    with short_directory() as directory:
+        daemon = Daemon(directory)
+        try:
+            daemon.start()
+            plan = LoadPlan(
+                daemon.address, str(directory / "notes"), str(daemon.database), random_numbers.randrange(1 << 32)
+            )
+            with watch_inbox(daemon.inbox, directory / "watched.jsonl") as watched, run_load(plan) as load:
+                load.wait_for_progress()
+                yield daemon, load
+            assert not broken_promises(gather(daemon, directory / "notes", watched.violations))
+            assert daemon.stop() == 0
+            daemon.start()
+            evidence = gather(daemon, directory / "notes", watched.violations)
+            assert not broken_promises(evidence)
+            assert daemon.stop() == 0
+            daemon.assert_no_process_left()
+            print(
+                f"{len(evidence.sends)} sends acknowledged, {len(evidence.acknowledged)} messages acknowledged by readers, "
+            )
+            print(
+                f"{watched.appeared} files appeared, {watched.read} of them read at once, {watched.overflows} overflows"
+            )
+        except BaseException:
+            print(daemon.log()[-6000:])
+            raise
+        finally:
+            daemon.kill_everything()
+
+
+def wait_for_a_random_moment(random_numbers: random.Random) -> None:
+    pause(random_numbers.uniform(0, LATEST_SEC))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["mailbox"], ["command-queue"], ["gateway"], ["mailbox", "command-queue"], list(WORKERS)],
+    ids=lambda names: "+".join(names),
+)
+def test_killing_workers_breaks_no_promise(names: Sequence[str]) -> None:
+    random_numbers = chance(f"kill {names}")
+    with daemon_under_load(random_numbers) as (daemon, load):
+        for _ in range(rounds()):
+            wait_for_a_random_moment(random_numbers)
+            pids = daemon.signal_workers(random_numbers.sample(names, len(names)), signal.SIGKILL)
+            after = daemon.wait_replaced(pids)
+            assert all(after[name].last_exit == "killed by SIGKILL" for name in names)
+            load.wait_for_progress()
+        assert {one.restarts for one in after.values()} <= {0, rounds()}, "nobody else was restarted"
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_that_stands_still_is_replaced_and_breaks_no_promise(name: str) -> None:
+    random_numbers = chance(f"stop {name}")
+    with daemon_under_load(random_numbers) as (daemon, load):
+        for _ in range(rounds()):
+            wait_for_a_random_moment(random_numbers)
+            after = daemon.wait_replaced(daemon.signal_workers([name], signal.SIGSTOP))
+            assert after[name].last_exit.startswith("stuck: no heartbeat"), after[name].last_exit
+            load.wait_for_progress()
+        assert {one.restarts for one in after.values()} <= {0, rounds()}, "nobody else was restarted"
+
+
+def test_killing_the_supervisor_and_starting_the_daemon_again_breaks_no_promise() -> None:
+    random_numbers = chance("kill supervisor")
+    with daemon_under_load(random_numbers) as (daemon, load):
+        for _ in range(rounds()):
+            wait_for_a_random_moment(random_numbers)
+            daemon.kill_supervisor()
+            daemon.start()
+            load.wait_for_progress()
+
+
+def test_a_supervisor_that_stands_still_for_a_while_restarts_nobody_and_breaks_no_promise() -> None:
+    random_numbers = chance("stop supervisor")
+    with daemon_under_load(random_numbers) as (daemon, load):
+        before = {name: one.pid for name, one in daemon.workers().items()}
+        for _ in range(rounds()):
+            wait_for_a_random_moment(random_numbers)
+            daemon.signal_supervisor(signal.SIGSTOP)
+            load.wait_for_progress()
+            pause(random_numbers.uniform(0.5, 1.5) * STUCK_AFTER_SEC)
+            daemon.signal_supervisor(signal.SIGCONT)
+            load.wait_for_progress()
+        pause(STUCK_AFTER_SEC)
+        after = daemon.workers()
+        assert {name: one.pid for name, one in after.items()} == before
+        assert {one.restarts for one in after.values()} == {0}

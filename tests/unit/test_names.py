@@ -1,0 +1,42 @@
+"""A name is one path component, neither hidden nor a way out, and so is each side of its @."""
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mailroomd.model.names import is_name
+
+ALPHABET = "ABCXYZabcxyz0189._-"
+sides = st.text(ALPHABET, min_size=1, max_size=60).filter(lambda side: not side.startswith("."))
+
+
+@given(sides, st.none() | sides)
+def test_agents_and_agents_of_teams_are_names(agent: str, team: str | None) -> None:
+    assert is_name(agent if team is None else f"{agent}@{team}")
+
+
+@given(st.text(st.sampled_from(ALPHABET + "@/\\\0\n é~ "), max_size=140))
+def test_every_name_is_one_visible_path_component_on_both_sides_of_its_at(text: str) -> None:
+    if not is_name(text):
+        return
+    assert 1 <= len(text) <= 128
+    assert text.count("@") <= 1
+    for part in (text, *text.split("@")):
+        assert part
+        assert not part.startswith(".")
+        assert PurePosixPath(part).name == part
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "..", ".hidden", "a/b", "../../x", "/etc", "a\0", "a\n", "\na", "é", "a b", "@team", "a@", "a@b@c"]
+    + ["a@..", "a@.", "a@.team", "a" * 129, "ａ", "a\udcff"],
+)
+def test_hostile_names_are_no_names(text: str) -> None:
+    assert not is_name(text)
+
+
+@pytest.mark.parametrize("text", ["a", "A.b_c-9", "-", "a@b", "a..b", "a" * 128, "lead@core.team"])
+def test_usual_names_are_names(text: str) -> None:
+    assert is_name(text)
