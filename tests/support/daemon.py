@@ -189,7 +189,7 @@ def _described(process: Path) -> str:
 @contextmanager
 def short_directory() -> Iterator[Path]:
     """Gives a directory with a short path; it stays where it is if the test fails."""
-    directory = Path(tempfile.mkdtemp(prefix="mailroom-"))
+    directory = Path(tempfile.mkdtemp(prefix="mrf-"))
     try:
         yield directory
     except BaseException:

@@ -7,6 +7,7 @@ The SDK takes no part. Not here: load and faults at random moments (tests/faults
 __all__ = [
     "BOUND_SEC",
     "Refusal",
+    "Client",
     "Room",
     "Stream",
     "connect",
@@ -167,7 +168,7 @@ class Client:
     def close(self) -> None:
         self.channel.close()
 
-    def call(self, method: str, request: object, timeout: float = BOUND_SEC) -> Any:
+    def call(self, method: str, request: object, timeout: float | None = BOUND_SEC) -> Any:
         """Calls a method of MailboxService."""
         return getattr(self._mail, method)(request, timeout=timeout)
 

@@ -34,6 +34,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
         key: under which the same request is recognised.
         client_key: the key is its sender's own (kept a day), not a gateway's (kept ten minutes).
         resubmitted: the request may have been committed before, under another id.
+        refusal: the answer, unless the request was committed before: its mailbox is full now, say.
     """
 
     id: int
@@ -41,6 +42,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     key: str
     client_key: bool
     resubmitted: bool
+    refusal: "CommandRefused | None" = None
 
 
 class WriteRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -99,6 +101,7 @@ class CommandRefused(msgspec.Struct, frozen=True, array_like=True, tag=True):
     reason: str
     sentence: str
     retry_after_ms: int
+    field: str = ""
 
 
 class MessagesTaken(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mailroomd.ipc.packets import CountSubscribers, DurableMarkMoved, Event, Hello, StoreConditionAnnounced
+from mailroomd.model.limits import MAX_WAITING_CALLS
 from mailroomd.processes.config import GatewayConfig
 from mailroomd.processes.worker import CannotStart, WorkerSeat
 from mailroomd.rpc import mailbox_service, supervisor_service
@@ -33,7 +34,9 @@ from mailroomd.storage.table_reader import TableReader
 
 MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
 ANSWER_GRACE_SEC = 2.0  # for calls that were accepted before the stop
+REFUSAL_SEC = 0.1  # in which calls that are on their way hear STOPPING; gRPC itself would just cancel them
 STREAM_GRACE_SEC = 0.5  # for streams that don't take their good-bye
+MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
 SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
 
 
@@ -83,6 +86,10 @@ class Gateway:
             options=[
                 ("grpc.so_reuseport", 1 if self._seat.settings.gateways > 1 else 0),
                 ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+                # Left alone, gRPC answers some of a burst of more than 1,000 calls with a bare CANCELLED, which no
+                # client repeats. Beyond this a call has been refused by `Calls`, with a reason.
+                ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
             ]
         )
         server.add_generic_rpc_handlers(
@@ -140,6 +147,7 @@ class Gateway:
         self._health.is_stopping = True
         await self._health.look()
         self._service.stop()
+        await asyncio.sleep(REFUSAL_SEC)
         await self._calls.wait_until_answered(ANSWER_GRACE_SEC)
         await server.stop(STREAM_GRACE_SEC)
         self._calls.close()

@@ -58,6 +58,7 @@ from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_writer import MailboxEntry, TableFull, TableWriter
 
 MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no request is read
+FULL_RETRY_AFTER_MS = 60_000  # what senders are told when a mailbox is full: its reader has to come first
 SEEN_EVERY_MS = 60_000  # how exactly last_seen is kept in the database; the table has it to the millisecond
 
 
@@ -110,6 +111,7 @@ class Mailbox:
                 return
             self._wait()
             self._hear_outcomes()
+            self._link.flush()  # the Hello may have found the queue full of what the predecessor left
         self._rebuild()
         for port in self._ports:
             port.greet()
@@ -179,26 +181,25 @@ class Mailbox:
     def _store_message(self, port: GatewayPort, item: StoreMessage) -> None:
         draft, now_ms = item.draft, _now_ms()
         entry = self._table.entry(draft.recipient)
-        refusal = None if item.resubmitted else self._refusal(item, entry)
-        if refusal is not None:
-            port.send(refusal)
-            return
         number = self._ids.issue(now_ms)
+        refusal = None if item.resubmitted else self._refusal(number, draft, entry)
+        if refusal is not None and not item.client_key:
+            port.send(_failed(item.call, refusal))
+            return
         position = self._table.append(number, now_ms, entry, pack_draft(draft), DeliveryState.FILED)
-        command = WriteMessage(number, position, item.key, item.client_key, item.resubmitted)
+        command = WriteMessage(number, position, item.key, item.client_key, item.resubmitted, refusal)
         self._order(command, port, item.call, entry, now_ms)
         self._note_seen(self._table.entry(draft.sender))
 
-    def _refusal(self, item: StoreMessage, entry: MailboxEntry) -> CallFailed | None:
-        """Returns why a message may not enter its mailbox; None if it may."""
-        draft = item.draft
+    def _refusal(self, number: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
+        """Returns why a message may not enter its mailbox, unless it is there already; None if it may."""
         limit = self._settings.max_unread
         if entry.unread + entry.pending >= limit:
             sentence = f"{draft.recipient} has {limit:,} unread messages, which is the limit: it has to read some first"
-            return CallFailed(item.call, Reason.MAILBOX_FULL, sentence, "recipient", 60_000)
+            return CommandRefused(number, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
         wait_ms = self._guard.admit(draft.sender, draft.recipient, time.monotonic_ns() // 1_000_000)
         if wait_ms:
-            return CallFailed(item.call, Reason.LOOP_GUARD, self._loop_sentence(draft), "sender", wait_ms)
+            return CommandRefused(number, Reason.LOOP_GUARD, self._loop_sentence(draft), wait_ms, "sender")
         return None
 
     def _loop_sentence(self, draft: Draft) -> str:
@@ -307,8 +308,7 @@ class Mailbox:
     def _command_refused(self, outcome: CommandRefused) -> None:
         pending = self._strike(outcome.id)
         if pending is not None:
-            failed = CallFailed(pending.call, outcome.reason, outcome.sentence, "", outcome.retry_after_ms)
-            self._ports[pending.gateway].send(failed)
+            self._ports[pending.gateway].send(_failed(pending.call, outcome))
 
     def _messages_read(self, outcome: ReadWritten) -> None:
         for number in outcome.acknowledged:
@@ -370,6 +370,10 @@ def _stored(
         entry.last_seen_ms,
         isinstance(outcome, MessageRepeated),
     )
+
+
+def _failed(call: int, refusal: CommandRefused) -> CallFailed:
+    return CallFailed(call, refusal.reason, refusal.sentence, refusal.field, refusal.retry_after_ms)
 
 
 def _now_ms() -> int:

@@ -100,6 +100,7 @@ class Calls:
     def greet(self) -> None:
         """Says to the mailbox that this gateway is new."""
         self._link.greet()
+        self._flush()  # until it is sent: the queue may be full of what the predecessor left
 
     def close(self) -> None:
         """Stops hearing."""

@@ -8,7 +8,8 @@ generators only (a cancelled synchronous one keeps a thread: grpc #28999).
 __all__ = ["Context", "Handler", "bidirectional", "generic_handler", "server_stream", "unary"]
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -39,22 +40,20 @@ def unary(request_type: type[Asked], method: Callable[[Asked, Context], Awaitabl
     return cast("Handler", grpc.unary_unary_rpc_method_handler(handle))
 
 
-def server_stream(request_type: type[Asked], method: Callable[[Asked, Context], AsyncIterator[bytes]]) -> Handler:
+def server_stream(
+    request_type: type[Asked], method: Callable[[Asked, Context], AsyncGenerator[bytes, None]]
+) -> Handler:
     """Returns a handler that answers one request with a stream of serialized responses."""
 
-    async def handle(raw: bytes, context: Context) -> AsyncIterator[bytes]:
-        responses = None
+    async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes, None]:
         try:
-            responses = method(decode(request_type, raw), context)
-            async for response in responses:
-                yield response
+            async with aclosing(method(decode(request_type, raw), context)) as responses:
+                async for response in responses:
+                    yield response
         except MailroomError as error:
             await refuse(context, error)
         except Exception as error:  # noqa: BLE001 - as above
             await refuse(context, _internal(error))
-        finally:
-            if responses is not None:
-                await responses.aclose()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
     return cast("Handler", grpc.unary_stream_rpc_method_handler(handle))
 

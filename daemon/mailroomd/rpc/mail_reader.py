@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from mailroomd.storage.table_reader import NotInTable, Record, TableReader
 Read = TypeVar("Read")
 
 THREADS = 2  # for database reads; they wait for the disk, the loop does not
+MAX_OFFERED = 20_000  # handed over last: many more than the quarter of a second until it is in the database
 TABLE_SCAN = 1024  # unread messages that are looked through in the table for those not offered yet
 
 
@@ -48,11 +50,18 @@ class MailReader:
         self._state_dir = state_dir
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
         self._local = threading.local()
+        self._offered: dict[int, None] = {}
 
     @property
     def mark(self) -> int:
         """The durable mark: every id up to it may be shown."""
         return self._table.durable_id
+
+    def note_offered(self, numbers: Iterable[int]) -> None:
+        """Takes note that this gateway handed messages over: table and database show it a moment later."""
+        self._offered.update(dict.fromkeys(numbers))
+        while len(self._offered) > MAX_OFFERED:
+            del self._offered[next(iter(self._offered))]
 
     def close(self) -> None:
         """Lets the threads end."""
@@ -88,19 +97,29 @@ class MailReader:
                 return []
             everything = unoffered_only or newest_first or after
             found = [_message(one) for one in self._table.unread(agent, TABLE_SCAN if everything else limit)]
-            found = [one for one in found if one.id > after and not (unoffered_only and _is_offered(one))]
+            found = [one for one in found if one.id > after and not (unoffered_only and self._is_offered(one))]
             return (found[::-1] if newest_first else found)[:limit]
         except NotInTable:
-            if unoffered_only:
-                found = await self._ask(
-                    lambda archive: archive.unoffered(agent, mark, limit, newest_first=newest_first)
-                )
+            return await self._unread_archived(
+                agent, limit, after, mark, unoffered_only=unoffered_only, newest_first=newest_first
+            )
+
+    async def _unread_archived(
+        self, agent: str, limit: int, after: int, mark: int, *, unoffered_only: bool, newest_first: bool
+    ) -> list[Message]:
+        """Reads until it has enough: some that the database calls unread or unoffered may be further by now."""
+        found: list[Message] = []
+        while True:
+            read = partial(_unread_page, agent, after, mark, limit, unoffered_only, newest_first)
+            page = await self._ask(read)
+            fresh = [one for one in self._with_states(page) if one.state.is_unread]
+            found += [one for one in fresh if not (unoffered_only and self._is_offered(one))]
+            if len(page) < limit or len(found) >= limit:
+                return found[:limit]
+            if newest_first:
+                mark = page[-1].id - 1
             else:
-                found = await self._ask(
-                    lambda archive: archive.unread(agent, after, mark, limit, newest_first=newest_first)
-                )
-            fresh = self._with_states(found)
-            return [one for one in fresh if one.state.is_unread and not (unoffered_only and _is_offered(one))]
+                after = page[-1].id
 
     async def listed(
         self,
@@ -162,8 +181,13 @@ class MailReader:
         try:
             state = self._table.find(message.id).state
         except NotInTable:
-            return message
+            if message.id not in self._offered:
+                return message
+            state = DeliveryState.OFFERED
         return Message(message.id, message.timestamp_ms, max(message.state, state), message.draft)
+
+    def _is_offered(self, message: Message) -> bool:
+        return message.state >= DeliveryState.OFFERED or message.id in self._offered
 
     async def _ask(self, read: Callable[[MessageArchive], Read]) -> Read:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_archive, read)
@@ -182,8 +206,18 @@ def _counts(row: MailboxRow) -> MailboxCounts:
     return MailboxCounts(row.total, row.unread, row.oldest_unread_id, last_seen_ms=row.last_seen_ms)
 
 
-def _is_offered(message: Message) -> bool:
-    return message.state >= DeliveryState.OFFERED
+def _unread_page(
+    agent: str,
+    after: int,
+    mark: int,
+    limit: int,
+    unoffered_only: bool,
+    newest_first: bool,
+    archive: MessageArchive,
+) -> list[Message]:
+    if unoffered_only and not after:
+        return archive.unoffered(agent, mark, limit, newest_first=newest_first)
+    return archive.unread(agent, after, mark, limit, newest_first=newest_first)
 
 
 def age_sec(milliseconds: int) -> int:

@@ -7,8 +7,8 @@ Owns nothing that lasts. Sends and acknowledgements are asked of the mailbox (`C
 __all__ = ["SERVICE", "MailboxService"]
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, aclosing
 
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -92,7 +92,7 @@ class MailboxService:
 
     # -- receiving ------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncIterator[bytes]:
+    async def subscribe(self, request: pb.SubscribeRequest, _: Context) -> AsyncGenerator[bytes, None]:
         """Streams what reaches an agent, from now on or from a message on."""
         self._require_running()
         observe = request.observe or request.all_agents
@@ -113,8 +113,9 @@ class MailboxService:
                 observe,
                 lambda: self._is_stopping,
             )
-            async for event in stream.events():
-                yield event
+            async with aclosing(stream.events()) as events:
+                async for event in events:
+                    yield event
 
     def _first_cursor(self, request: pb.SubscribeRequest) -> int:
         if request.all_agents and (request.agent or request.include_unread):
@@ -144,10 +145,11 @@ class MailboxService:
                 if self._is_stopping or not await bell.rings_before(until):
                     break
         kept = _fitting(found[:limit])
-        handed_over = [one.id for one in kept if one.state < DeliveryState.OFFERED]
+        handed_over = [one.id for one in found[: len(kept)] if one.state < DeliveryState.OFFERED]
         if handed_over and not request.observe:
             self._calls.tell(MarkOffered(0, request.agent, handed_over))
-        return pb.CheckInboxResponse(messages=map(message_to_proto, kept), more=len(kept) < len(found))
+            self._reader.note_offered(handed_over)
+        return pb.CheckInboxResponse(messages=kept, more=len(kept) < len(found))
 
     async def _unread(self, request: pb.CheckInboxRequest, limit: int) -> list[Message]:
         return await self._reader.unread(
@@ -211,10 +213,7 @@ class MailboxService:
             query=request.query,
         )
         kept = _fitting(found[:size])
-        return pb.ListMessagesResponse(
-            messages=map(message_to_proto, kept),
-            next_page_token=format_id(kept[-1].id) if len(kept) < len(found) else "",
-        )
+        return pb.ListMessagesResponse(messages=kept, next_page_token=kept[-1].id if len(kept) < len(found) else "")
 
     async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, _: Context) -> pb.GetMailboxStatsResponse:
         """Counts, from shared memory: no worker is asked."""
@@ -263,14 +262,17 @@ def _parse_ids(texts: Sequence[str]) -> list[int]:
     return [parse_message_id(text, "message_ids") for text in texts]
 
 
-def _fitting(messages: list[Message]) -> list[Message]:
-    """Returns as many messages as one response may carry, one at least."""
+def _fitting(messages: list[Message]) -> list[pb.Message]:
+    """Returns as many messages as one response may carry, one at least, as the contract has them."""
+    fitting: list[pb.Message] = []
     room = MAX_PAGE_BYTES
-    for index, message in enumerate(messages):
-        room -= len(message.draft.content) * (1 if message.draft.content.isascii() else 4) + len(message.draft.metadata)
-        if room < 0 and index:
-            return messages[:index]
-    return messages
+    for message in messages:
+        said = message_to_proto(message)
+        room -= said.ByteSize()  # metadata takes several times what it takes as JSON
+        if room < 0 and fitting:
+            break
+        fitting.append(said)
+    return fitting
 
 
 def _history(found: StoredHistory) -> list[pb.Receipt]:

@@ -7,10 +7,12 @@ Invariant: every message above the cursor comes once, in order of id; nothing is
 
 __all__ = ["Subscription"]
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from mailroomd.ipc.packets import MarkOffered
+from mailroomd.model.ids import MAX_ID
 from mailroomd.model.message import Message
 from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.bells import Bell
@@ -42,48 +44,46 @@ class Subscription:
     observe: bool
     is_stopping: Callable[[], bool]
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes, None]:
         """Yields serialized events: the replay, CaughtUp, then what comes; GoingAway when the daemon stops."""
         start = self.reader.mark
-        replay = self._unread(start) if self.include_unread else self._replay(start)
-        async for event in replay:
-            yield event
+        async with aclosing(self._unread(start) if self.include_unread else self._since(until=start)) as replay:
+            async for page in replay:
+                async for event in self._write(page):
+                    yield event
         if not self.is_stopping():
             self.cursor = max(self.cursor, start)
             yield self.encoder.caught_up(self.cursor)
-        position = 0
-        while not self.is_stopping():
-            page = await self.reader.after(self.agent, self.cursor, PAGE, position)
-            async for event in self._write(page):
-                yield event
-            self.cursor, position = page.cursor, page.position
-            if len(page) < PAGE:
-                await self.bell.wait_and_reset()
+        async with aclosing(self._since(until=MAX_ID)) as live:
+            async for page in live:
+                async for event in self._write(page):
+                    yield event
         yield self.encoder.going_away(self.cursor)
 
-    async def _replay(self, until: int) -> AsyncIterator[bytes]:
-        """Yields what came after the cursor, up to an id."""
+    async def _since(self, until: int) -> AsyncGenerator[list[Message], None]:
+        """Yields pages of what comes after the cursor, until it has reached an id or the daemon stops."""
+        position = 0
         while self.cursor < until and not self.is_stopping():
-            page = await self.reader.after(self.agent, self.cursor, PAGE)
-            async for event in self._write(page):
-                yield event
-            self.cursor = page.cursor
+            page = await self.reader.after(self.agent, self.cursor, PAGE, position)
+            yield page
+            self.cursor, position = page.cursor, page.position
+            if len(page) < PAGE and self.cursor < until:
+                await self.bell.wait_and_reset()
 
-    async def _unread(self, until: int) -> AsyncIterator[bytes]:
-        """Yields what is unread, up to an id."""
+    async def _unread(self, until: int) -> AsyncGenerator[list[Message], None]:
+        """Yields pages of what is unread, up to an id or until the daemon stops."""
         assert self.agent is not None
         while not self.is_stopping():
             found = await self.reader.unread(self.agent, PAGE, after=self.cursor)
-            async for event in self._write([one for one in found if one.id <= until]):
-                yield event
+            yield [one for one in found if one.id <= until]
             if len(found) < PAGE or found[-1].id > until:
                 return
-            self.cursor = found[-1].id
 
-    async def _write(self, messages: list[Message]) -> AsyncIterator[bytes]:
+    async def _write(self, page: list[Message]) -> AsyncGenerator[bytes, None]:
+        """Yields a page's events, and notes which were handed over, also when the stream ends in between."""
         handed_over: list[int] = []
         try:
-            for message in messages:
+            for message in page:
                 yield self.encoder.message(message)
                 self.cursor = message.id  # the generator goes on when gRPC has taken the event
                 if message.state < DeliveryState.OFFERED:
@@ -91,3 +91,4 @@ class Subscription:
         finally:
             if handed_over and not self.observe and self.agent is not None:
                 self.calls.tell(MarkOffered(0, self.agent, handed_over))
+                self.reader.note_offered(handed_over)

@@ -199,6 +199,8 @@ class MessageStore:
         repeated = self._repeated(command, one.draft, mail)
         if repeated is not None:
             return repeated
+        if command.refusal is not None:
+            return command.refusal
         if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
             return CommandRefused(command.id, Reason.STORAGE_FAILED, _NOT_STORED, RETRY_AFTER_LOSS_MS)
         self._remember_key(command, one.draft)

@@ -1,0 +1,517 @@
+"""What an agent does with its mail, on a real daemon: check, acknowledge, mark offered, look up, list, count."""
+
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.room import Room, connect, refusal_of, running_room, send_request, wait_until
+
+NO_ID = "0" * 15 + "7"
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def room() -> Generator[Room]:
+    with running_room() as room:
+        yield room
+
+
+@pytest.fixture(scope="module")
+def small_room() -> Generator[Room]:
+    with running_room("--table-size", "8MiB") as room:
+        yield room
+
+
+def ids_of(answer: pb.CheckInboxResponse | pb.ListMessagesResponse) -> list[str]:
+    return [message.id for message in answer.messages]
+
+
+def send_some(room: Room, agent: str, number: int) -> list[str]:
+    return [room.send(agent, f"mail {count}").message.id for count in range(number)]
+
+
+# -- CheckInbox -------------------------------------------------------------------------------------------------------
+
+
+def test_an_inbox_is_checked_oldest_first_and_stays_unread(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 5)
+    for answer in (room.check(agent), room.check(agent)):
+        assert (ids_of(answer), answer.more) == (ids, False)
+        assert not any(message.read for message in answer.messages)
+        assert [message.content for message in answer.messages] == [f"mail {count}" for count in range(5)]
+    assert room.stats(agent).unread == 5
+    assert room.filed(agent) == ids
+
+
+def test_an_inbox_can_be_checked_newest_first(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 5)
+    answer = room.check(agent, newest_first=True, limit=3)
+    assert (ids_of(answer), answer.more) == (ids[:1:-1], True)
+    assert ids_of(room.check(agent, newest_first=True)) == ids[::-1]
+
+
+def test_a_limit_cuts_the_answer_and_more_says_so(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 5)
+    for limit, expected, more in [(1, ids[:1], True), (4, ids[:4], True), (5, ids, False), (6, ids, False)]:
+        answer = room.check(agent, limit=limit)
+        assert (ids_of(answer), answer.more) == (expected, more)
+
+
+def test_fifty_messages_come_without_a_limit_and_a_thousand_at_most(room: Room) -> None:
+    agent = room.new_agent()
+    ids = room.fill(agent, 1100)
+    assert (ids_of(room.check(agent)), room.check(agent).more) == (ids[:50], True)
+    for limit in (1000, 5000, (1 << 31) - 1):
+        answer = room.check(agent, limit=limit)
+        assert (ids_of(answer), answer.more) == (ids[:1000], True)
+    answer = room.check(agent, limit=1000, newest_first=True)
+    assert (ids_of(answer), answer.more) == (ids[:-1001:-1], True)
+
+
+def test_everything_is_handed_over_in_turns_when_only_the_unoffered_is_asked_for(room: Room) -> None:
+    agent = room.new_agent()
+    ids = room.fill(agent, 1300)
+    seen = ids_of(room.check(agent, limit=40, newest_first=True, unoffered_only=True))
+    assert seen == ids[:-41:-1]
+    turns: list[str] = []
+    while answer := ids_of(room.check(agent, limit=300, unoffered_only=True)):
+        turns += answer
+    assert turns == ids[:-40]
+    assert room.stats(agent).unread == 1300
+
+
+def test_everything_is_handed_over_in_turns_also_what_has_left_the_table(small_room: Room) -> None:
+    room, agent = small_room, small_room.new_agent()
+    ids = room.fill(agent, 60, "x" * 200_000)
+    turns: list[str] = []
+    while answer := ids_of(room.check(agent, limit=8, unoffered_only=True)):
+        turns += answer
+    assert turns == ids
+    assert room.check(agent, unoffered_only=True).messages == []
+
+
+def test_the_newest_that_is_unoffered_comes_also_when_its_mailbox_has_left_the_table(small_room: Room) -> None:
+    room, agent = small_room, small_room.new_agent()
+    ids = room.fill(agent, 60, "x" * 200_000)
+    turns = [ids_of(room.check(agent, limit=5, unoffered_only=True, newest_first=True)) for _ in range(12)]
+    assert [one for turn in turns for one in turn] == ids[::-1]
+
+
+def test_a_message_that_is_handed_over_is_offered_and_observers_leave_it_alone(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 2)
+    room.check(agent, observe=True)
+    room.mark_offered(agent, [])
+    assert not room.stats(agent).HasField("last_seen")
+    assert ids_of(room.check(agent, unoffered_only=True, observe=True)) == ids
+    assert ids_of(room.check(agent, limit=1)) == ids[:1]
+    assert ids_of(room.check(agent, unoffered_only=True)) == ids[1:]
+    assert ids_of(room.check(agent, unoffered_only=True)) == []
+    assert [message.state for message in room.check(agent).messages] == [pb.DELIVERY_STATE_OFFERED] * 2
+    assert room.stats(agent).HasField("last_seen")
+
+
+def test_checking_without_waiting_answers_at_once(room: Room) -> None:
+    started = time.monotonic()
+    answer = room.check(room.new_agent())
+    assert (ids_of(answer), answer.more) == ([], False)
+    assert room.check(room.new_agent(), wait_sec=0).messages == []
+    assert time.monotonic() - started < 2
+
+
+def test_a_waiting_check_answers_when_mail_arrives(room: Room) -> None:
+    agent = room.new_agent()
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(room.check, agent, wait_sec=25) for _ in range(4)]
+        wait_until(lambda: agent in room.all_stats(), "somebody waits")
+        started = time.monotonic()
+        sent = room.send(agent, "here").message.id
+        assert [ids_of(one.result()) for one in waiting] == [[sent]] * 4
+        assert time.monotonic() - started < 5
+
+
+def test_a_waiting_check_answers_at_once_when_there_is_mail(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 1)
+    started = time.monotonic()
+    assert ids_of(room.check(agent, wait_sec=25)) == ids
+    assert time.monotonic() - started < 5
+
+
+def test_a_check_that_waits_for_the_unoffered_is_not_woken_for_good_by_what_is_known(room: Room) -> None:
+    agent = room.new_agent()
+    known = send_some(room, agent, 1)
+    room.mark_offered(agent, known)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(room.check, agent, wait_sec=25, unoffered_only=True)
+        wait_until(lambda: room.stats(agent).HasField("last_seen"), "somebody waits")
+        fresh = room.send(agent, "fresh").message.id
+        assert ids_of(waiting.result()) == [fresh]
+
+
+def test_a_check_that_waited_in_vain_answers_with_nothing_when_its_time_is_up(room: Room) -> None:
+    started = time.monotonic()
+    answer = room.check(room.new_agent(), wait_sec=0.3)
+    assert (ids_of(answer), answer.more) == ([], False)
+    assert 0.3 <= time.monotonic() - started < 3
+
+
+def test_a_deadline_shorter_than_the_wait_still_gets_an_answer(room: Room) -> None:
+    request = pb.CheckInboxRequest(agent=room.new_agent())
+    request.wait.FromSeconds(3600)
+    started = time.monotonic()
+    answer = room.call("CheckInbox", request, timeout=1.0)
+    assert list(answer.messages) == []
+    assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize("seconds", [10**8, 315_576_000_000, 2**62])
+def test_a_wait_without_end_is_taken_and_ends_with_the_first_message(room: Room, seconds: int) -> None:
+    agent = room.new_agent()
+    request = pb.CheckInboxRequest(agent=agent)
+    request.wait.seconds = seconds
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(room.call, "CheckInbox", request)
+        wait_until(lambda: agent in room.all_stats(), "somebody waits")
+        sent = room.send(agent, "x").message.id
+        assert ids_of(waiting.result()) == [sent]
+
+
+def test_a_wait_without_deadline_and_end_is_taken(room: Room) -> None:
+    agent = room.new_agent()
+    request = pb.CheckInboxRequest(agent=agent)
+    request.wait.seconds = 2**62
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(room.call, "CheckInbox", request, None)
+        wait_until(lambda: agent in room.all_stats(), "somebody waits")
+        sent = room.send(agent, "x").message.id
+        assert ids_of(waiting.result()) == [sent]
+
+
+def test_answers_stop_at_three_mebibytes_with_one_message_at_least(room: Room) -> None:
+    agent = room.new_agent()
+    ids = [room.send(agent, "x" * 900_000).message.id for _ in range(5)]
+    answer = room.check(agent)
+    assert (ids_of(answer), answer.more) == (ids[:3], True)
+    assert answer.ByteSize() <= 3 * MIB
+    listed = room.page(agent)
+    assert ids_of(listed) == ids[:1:-1]
+    assert ids_of(room.page(agent, page_token=listed.next_page_token)) == ids[1::-1]
+
+
+def test_answers_with_text_of_several_bytes_stay_below_four_mebibytes_too(room: Room) -> None:
+    agent = room.new_agent()
+    ids = [room.send(agent, "\U0001f4ec" * (MIB // 4)).message.id for _ in range(4)]
+    seen: list[str] = []
+    while len(seen) < 4:
+        answer = room.check(agent)
+        assert answer.messages
+        assert answer.ByteSize() < 4 * MIB
+        seen += ids_of(answer)
+        room.acknowledge(agent, ids_of(answer))
+    assert seen == ids
+
+
+def test_answers_with_much_metadata_stay_below_four_mebibytes_too(room: Room) -> None:
+    agent = room.new_agent()
+    request = send_request(agent, metadata={"n": list(range(12_000))})
+    ids = [result.ok.message.id for result in room.send_many([request] * 60)]
+    answer = room.check(agent, limit=1000)
+    assert answer.more
+    assert ids_of(answer) == ids[: len(answer.messages)]
+    assert answer.ByteSize() < 4 * MIB
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "field"),
+    [
+        ({"agent": ""}, "AGENT_INVALID", "agent"),
+        ({"agent": "../x"}, "AGENT_INVALID", "agent"),
+        ({"agent": "a", "limit": -1}, "LIMIT_INVALID", "limit"),
+        ({"agent": "a", "wait_sec": -1}, "WAIT_INVALID", "wait"),
+    ],
+)
+def test_a_bad_check_is_refused(room: Room, fields: dict[str, Any], reason: str, field: str) -> None:
+    refusal = refusal_of(lambda: room.check(**fields))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    assert (refusal.field, refusal.domain) == (field, "mailroom")
+
+
+# -- AcknowledgeMessages ----------------------------------------------------------------------------------------------
+
+
+def test_acknowledging_marks_read_everywhere_and_takes_the_files_away(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 4)
+    answer = room.acknowledge(agent, [ids[2], ids[0]])
+    assert (list(answer.acknowledged_ids), list(answer.unknown_ids)) == ([ids[2], ids[0]], [])
+    wait_until(lambda: room.filed(agent) == [ids[1], ids[3]], "the files are gone")
+    assert ids_of(room.check(agent)) == [ids[1], ids[3]]
+    assert [message.read for message in room.listed(agent)] == [False, True, False, True]
+    assert (room.stats(agent).total, room.stats(agent).unread) == (4, 2)
+    rows = room.query("SELECT state = 4 FROM messages WHERE recipient = ? ORDER BY id", agent)
+    assert rows == [(1,), (0,), (1,), (0,)]
+
+
+def test_acknowledging_twice_is_harmless(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 2)
+    first = room.acknowledge(agent, ids[:1])
+    read_at = room.get(ids[0]).history[-1].timestamp
+    again = room.acknowledge(agent, ids[:1])
+    assert first == again
+    assert room.get(ids[0]).history[-1].timestamp == read_at
+    assert (room.stats(agent).total, room.stats(agent).unread) == (2, 1)
+    twice = room.acknowledge(agent, [ids[1], ids[1]])
+    assert set(twice.acknowledged_ids) == {ids[1]}
+    assert room.stats(agent).unread == 0
+
+
+def test_ids_that_are_unknown_or_of_another_mailbox_are_named_and_change_nothing(room: Room) -> None:
+    agent, other = room.new_agent(), room.new_agent()
+    (mine,), (theirs,) = send_some(room, agent, 1), send_some(room, other, 1)
+    answer = room.acknowledge(agent, [NO_ID, theirs, mine, "7" + "f" * 15])
+    assert list(answer.acknowledged_ids) == [mine]
+    assert list(answer.unknown_ids) == [NO_ID, theirs, "7" + "f" * 15]
+    assert room.state(theirs) == pb.DELIVERY_STATE_FILED
+    assert room.stats(other).unread == 1
+    assert room.filed(other) == [theirs]
+
+
+def test_acknowledging_nothing_or_in_an_unknown_mailbox_answers(room: Room) -> None:
+    agent = room.new_agent()
+    assert room.acknowledge(agent, []) == pb.AcknowledgeMessagesResponse()
+    assert list(room.acknowledge(agent, [NO_ID]).unknown_ids) == [NO_ID]
+    assert not room.inbox(agent).exists()
+
+
+def test_a_thousand_ids_are_acknowledged_at_once_and_more_are_refused(room: Room) -> None:
+    agent = room.new_agent()
+    ids = room.fill(agent, 1001)
+    for call in (room.acknowledge, room.mark_offered):
+        refusal = refusal_of(lambda call=call: call(agent, ids))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TOO_MANY")
+        assert refusal.field == "message_ids"
+    assert list(room.acknowledge(agent, ids[:1000]).acknowledged_ids) == ids[:1000]
+    assert room.stats(agent).unread == 1
+    wait_until(lambda: room.filed(agent) == ids[1000:], "the files are gone")
+
+
+@pytest.mark.parametrize("bad", ["", "x", "1A205A4C1E800000", "f" * 16, "../../../etc/pas"])
+def test_a_text_that_is_no_id_is_refused_and_nothing_is_acknowledged(room: Room, bad: str) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 1)
+    for call in (room.acknowledge, room.mark_offered):
+        refusal = refusal_of(lambda call=call: call(agent, [*ids, bad]))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_ID_INVALID")
+        assert refusal.field == "message_ids"
+    assert room.state(ids[0]) == pb.DELIVERY_STATE_FILED
+    assert refusal_of(lambda: room.acknowledge("../x", ids)).reason == "AGENT_INVALID"
+
+
+def test_what_has_left_the_table_is_acknowledged_too(small_room: Room) -> None:
+    room, agent = small_room, small_room.new_agent()
+    ids = room.fill(agent, 50, "x" * 300_000)
+    assert list(room.acknowledge(agent, ids[:10]).acknowledged_ids) == ids[:10]
+    assert ids_of(room.check(agent, limit=1)) == [ids[10]]
+    assert room.get(ids[0]).message.read
+    assert room.stats(agent).unread == 40
+
+
+# -- MarkOffered and GetMessage ---------------------------------------------------------------------------------------
+
+
+def test_marking_offered_shows_at_once_and_changes_nothing_else(room: Room) -> None:
+    agent, other = room.new_agent(), room.new_agent()
+    ids = send_some(room, agent, 2)
+    theirs = send_some(room, other, 1)
+    room.mark_offered(agent, [ids[0], NO_ID])
+    assert room.state(ids[0]) == pb.DELIVERY_STATE_OFFERED
+    assert ids_of(room.check(agent, unoffered_only=True, observe=True)) == ids[1:]
+    assert room.filed(agent) == ids
+    assert room.stats(agent).unread == 2
+    room.mark_offered(agent, theirs)
+    assert room.state(theirs[0]) == pb.DELIVERY_STATE_FILED
+
+
+def test_marking_a_read_message_offered_leaves_it_read(room: Room) -> None:
+    agent = room.new_agent()
+    ids = send_some(room, agent, 1)
+    room.acknowledge(agent, ids)
+    room.mark_offered(agent, ids)
+    assert room.get(ids[0]).message.read
+    assert room.state(ids[0]) == pb.DELIVERY_STATE_READ
+
+
+def test_a_message_tells_its_history_in_order(room: Room) -> None:
+    agent = room.new_agent()
+    sent = room.send(agent, "x").message
+    assert [step.state for step in room.get(sent.id).history] == [pb.DELIVERY_STATE_STORED, pb.DELIVERY_STATE_FILED]
+    room.check(agent)
+    offered = room.get(sent.id)
+    assert offered.message.state == pb.DELIVERY_STATE_OFFERED
+    assert [step.state for step in offered.history][-1] == pb.DELIVERY_STATE_OFFERED
+    room.acknowledge(agent, [sent.id])
+    got = room.get(sent.id)
+    assert (got.message.read, got.message.state) == (True, pb.DELIVERY_STATE_READ)
+    assert got.delivery.state == pb.DELIVERY_STATE_READ
+    assert [step.state for step in got.history] == [
+        pb.DELIVERY_STATE_STORED,
+        pb.DELIVERY_STATE_FILED,
+        pb.DELIVERY_STATE_OFFERED,
+        pb.DELIVERY_STATE_READ,
+    ]
+    times = [step.timestamp.ToMilliseconds() for step in got.history]
+    assert times == sorted(times)
+    assert times[0] == sent.timestamp.ToMilliseconds()
+    assert {(step.message_id, step.recipient) for step in got.history} == {(sent.id, agent)}
+    assert (got.delivery.recipient_known, got.delivery.inbox_file_error) == (True, "")
+
+
+def test_a_message_that_does_not_exist_is_not_found(room: Room) -> None:
+    for missing in (NO_ID, "7" + "f" * 15):
+        refusal = refusal_of(lambda missing=missing: room.get(missing))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.NOT_FOUND, "MESSAGE_NOT_FOUND")
+        assert missing in refusal.sentence
+    for bad in ("", "x", "f" * 16):
+        refusal = refusal_of(lambda bad=bad: room.get(bad))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_ID_INVALID")
+        assert refusal.field == "id"
+
+
+# -- ListMessages -----------------------------------------------------------------------------------------------------
+
+
+def all_pages(room: Room, agent: str, *, between: bool = False, **fields: Any) -> list[list[str]]:
+    pages: list[list[str]] = []
+    token = ""
+    while token or not pages:
+        page = room.page(agent, page_token=token, **fields)
+        pages.append(ids_of(page))
+        token = page.next_page_token
+        if between:
+            room.send(agent, "arrives between two pages")
+    return pages
+
+
+def test_pages_come_newest_first_and_are_stable_while_mail_arrives(room: Room) -> None:
+    agent = room.new_agent()
+    ids = room.fill(agent, 25)
+    pages = all_pages(room, agent, between=True, page_size=10)
+    assert pages == [ids[:14:-1], ids[14:4:-1], ids[4::-1]]
+    assert room.stats(agent).total == 28
+
+
+def test_a_page_that_ends_with_the_mailbox_has_no_token(room: Room) -> None:
+    agent = room.new_agent()
+    ids = room.fill(agent, 20)
+    assert all_pages(room, agent, page_size=10) == [ids[:9:-1], ids[9::-1]]
+    assert all_pages(room, room.new_agent()) == [[]]
+
+
+def test_a_page_has_fifty_messages_unless_asked_otherwise_and_a_thousand_at_most(room: Room) -> None:
+    agent = room.new_agent()
+    room.fill(agent, 1010)
+    assert [len(page) for page in all_pages(room, agent)][:2] == [50, 50]
+    assert [len(page) for page in all_pages(room, agent, page_size=1_000_000)] == [1000, 10]
+
+
+def test_read_messages_are_listed_unless_only_the_unread_are_asked_for(room: Room) -> None:
+    agent = room.new_agent()
+    ids = room.fill(agent, 10)
+    room.acknowledge(agent, ids[::2])
+    assert [message.read for message in room.listed(agent)] == [False, True] * 5
+    assert all_pages(room, agent, unread_only=True, page_size=2) == [ids[9:5:-2], ids[5:1:-2], ids[1:2]]
+
+
+def test_a_thread_can_be_listed_by_itself(room: Room) -> None:
+    agent = room.new_agent()
+    ids = [room.send(agent, "x", thread_id=f"t{number % 3}").message.id for number in range(9)]
+    assert all_pages(room, agent, thread_id="t1", page_size=2) == [[ids[7], ids[4]], [ids[1]]]
+    room.acknowledge(agent, [ids[4]])
+    assert all_pages(room, agent, thread_id="t1", unread_only=True) == [[ids[7], ids[1]]]
+    assert all_pages(room, agent, thread_id="none") == [[]]
+
+
+def test_what_has_left_the_table_is_listed_too(small_room: Room) -> None:
+    room, agent = small_room, small_room.new_agent()
+    ids = room.fill(agent, 45, "x" * 300_000)
+    pages = all_pages(room, agent)
+    assert [one for page in pages for one in page] == ids[::-1]
+    assert all(len(page) <= 10 for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "field"),
+    [
+        ({"agent": ""}, "AGENT_INVALID", "agent"),
+        ({"agent": "a", "page_size": -1}, "LIMIT_INVALID", "page_size"),
+        ({"agent": "a", "page_token": "next"}, "PAGE_TOKEN_INVALID", "page_token"),
+    ],
+)
+def test_a_bad_list_is_refused(room: Room, fields: dict[str, Any], reason: str, field: str) -> None:
+    refusal = refusal_of(lambda: room.page(**fields))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    assert (refusal.field, refusal.domain) == (field, "mailroom")
+
+
+# -- GetMailboxStats --------------------------------------------------------------------------------------------------
+
+
+def test_the_figures_of_one_mailbox_and_of_all_agree(room: Room) -> None:
+    agent = room.new_agent()
+    ids = room.fill(agent, 7)
+    room.acknowledge(agent, ids[:3])
+    one = room.stats(agent)
+    assert (one.agent_id, one.total, one.unread, one.subscribers) == (agent, 7, 4, 0)
+    everyone = room.all_stats()
+    assert (everyone[agent].total, everyone[agent].unread) == (7, 4)
+    names = [row.agent_id for row in room.call("GetMailboxStats", pb.GetMailboxStatsRequest()).mailboxes]
+    assert names == sorted(set(names))
+
+
+def test_an_unknown_mailbox_has_zeros_and_is_not_made_by_asking(room: Room) -> None:
+    agent = room.new_agent()
+    one = room.stats(agent)
+    assert (one.agent_id, one.total, one.unread, one.oldest_unread_age_sec) == (agent, 0, 0, 0)
+    assert not one.HasField("last_seen")
+    assert agent not in room.all_stats()
+    assert refusal_of(lambda: room.stats("../x")).reason == "AGENT_INVALID"
+
+
+def test_the_age_of_the_oldest_unread_message_counts_and_falls_to_zero(room: Room) -> None:
+    agent = room.new_agent()
+    first = send_some(room, agent, 1)
+    assert room.stats(agent).oldest_unread_age_sec == 0
+    wait_until(lambda: room.stats(agent).oldest_unread_age_sec == 1, "a second has passed", 3)
+    second = send_some(room, agent, 1)
+    assert room.stats(agent).oldest_unread_age_sec >= 1
+    room.acknowledge(agent, first)
+    assert room.stats(agent).oldest_unread_age_sec == 0
+    room.acknowledge(agent, second)
+    assert room.stats(agent).unread == 0
+    assert room.stats(agent).oldest_unread_age_sec == 0
+
+
+def test_the_figures_are_right_after_many_sent_and_read_at_the_same_time(room: Room) -> None:
+    agent = room.new_agent()
+
+    def work(number: int) -> int:
+        with connect(room.target) as client:
+            ids = [client.send(agent, "x", sender=f"s{number}").message.id for _ in range(40)]
+            return len(client.acknowledge(agent, ids[:: number + 1]).acknowledged_ids)
+
+    with ThreadPoolExecutor(4) as threads:
+        read = sum(threads.map(work, range(4)))
+    one = room.stats(agent)
+    assert (one.total, one.unread) == (160, 160 - read)
+    unread = ids_of(room.check(agent, limit=1000))
+    assert len(unread) == one.unread
+    wait_until(lambda: room.filed(agent) == unread, "the files agree")
