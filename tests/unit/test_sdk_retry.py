@@ -1,5 +1,7 @@
 """When another attempt is due: decided without sleeping."""
 
+import math
+
 import pytest
 from mailroom.addresses import Address
 from mailroom.errors import Cancelled, DaemonNotRunning, MailroomError, NotFound, ResourceExhausted, Unavailable
@@ -26,15 +28,16 @@ def test_jitter_takes_at_most_half() -> None:
     assert Backoff(rng=lambda: 1.0).next_sec() == 0.025
 
 
-@pytest.mark.parametrize("error", [NotFound("x"), ResourceExhausted("x"), MailroomError("x"), Cancelled("x")])
+@pytest.mark.parametrize("error", [NotFound("x"), ResourceExhausted("x"), MailroomError("x")])
 def test_other_errors_are_never_retried(error: MailroomError) -> None:
     retries = Retries(Contact(Address("x:1"), answered=True), grace_sec=2, timeout_sec=30)
     with pytest.raises(type(error)):
         retries.delay_after(error)
 
 
-def test_a_subscription_outlives_a_cancelling_server() -> None:
-    retries = Retries(Contact(Address("x:1"), answered=True), grace_sec=2)
+@pytest.mark.parametrize("timeout_sec", [30.0, math.inf])
+def test_a_call_outlives_a_cancelling_server(timeout_sec: float) -> None:
+    retries = Retries(Contact(Address("x:1"), answered=True), grace_sec=2, timeout_sec=timeout_sec)
     assert retries.delay_after(Cancelled("x")) > 0
 
 

@@ -2,8 +2,9 @@
 
 Pure: it neither sleeps nor calls. One `Retries` lives as long as one logical call or one subscription; one `Contact`
 as long as the client.
-Rules: UNAVAILABLE is retried, and RESOURCE_EXHAUSTED where the daemon says when to come back; nothing else is. While
-nobody has ever answered this client, only a short grace is given: the daemon may be restarting, or not be there.
+Rules: UNAVAILABLE is retried, a CANCELLED that is not ours (a server that stops says so at times), and
+RESOURCE_EXHAUSTED where the daemon says when to come back; nothing else is. While nobody has ever answered this
+client, only a short grace is given: the daemon may be restarting, or not be there.
 """
 
 __all__ = ["Backoff", "Contact", "Retries"]
@@ -68,7 +69,6 @@ class Retries:
         self._grace_sec = grace_sec
         self._clock = clock
         self._deadline = clock() + timeout_sec
-        self._endless = math.isinf(timeout_sec)
         self._unreachable_since: float | None = None
         self._backoff = Backoff()
 
@@ -99,7 +99,7 @@ class Retries:
     def _is_retriable(self, error: MailroomError) -> bool:
         if isinstance(error, ResourceExhausted):
             return error.retry_after_sec is not None
-        return isinstance(error, Unavailable) or (self._endless and isinstance(error, Cancelled))
+        return isinstance(error, Unavailable | Cancelled)
 
     def _give_up_at(self, error: MailroomError) -> float:
         if self._contact.answered or not _is_silence(error):
