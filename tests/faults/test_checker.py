@@ -290,7 +290,7 @@ def steal_something(daemon: Daemon) -> None:
 def test_the_watcher_accepts_renamed_files_and_names_those_that_are_written_in_place(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     (inbox / "early").mkdir(parents=True)
-    whole = {
+    whole: dict[str, object] = {
         "type": "message", "id": "1" * 16, "from": "s", "session_id": "early", "timestamp": "", "message_type": "text",
         "content": "", "metadata": {},
     }  # fmt: skip

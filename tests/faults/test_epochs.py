@@ -1,7 +1,7 @@
 """Epochs: workers die with work in the queues between them, at moments that are set up rather than waited for.
 
-Each test has a flood of sends under way, with keys or without, and a subscriber of every mailbox. Afterwards the checker
-judges: no id passed by a cursor shows up later, none is given twice, no key gets two ids.
+Each test has a flood of sends under way, with keys or without, and a subscriber of every mailbox. Afterwards the
+checker judges: no id passed by a cursor shows up later, none is given twice, no key gets two ids.
 """
 
 import os
@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -92,13 +92,15 @@ class Scene:
     sent: list[Sent] = field(default_factory=list[Sent])
     number: int = 0
 
-    def flood(self, count: int, *, keys: bool = True, timeout_sec: float = BOUND_SEC) -> Flood:
-        """Begins so many sends at once."""
+    def flood(
+        self, count: int, *, keys: bool = True, timeout_sec: float = BOUND_SEC, mailboxes: int = MAILBOXES
+    ) -> Flood:
+        """Begins so many sends at once, to mailboxes by turns."""
         flood = Flood()
         for _ in range(count):
             self.number += 1
             request = pb.SendMessageRequest(
-                recipient=f"r{self.number % MAILBOXES}",
+                recipient=f"r{self.number % mailboxes}",
                 sender="s",
                 content=f"content {self.number}",
                 idempotency_key=f"key {self.number}" if keys else "",
@@ -149,7 +151,7 @@ def answer_of(future: "grpc.Future[pb.SendMessageResponse]") -> pb.SendMessageRe
 
 
 @contextmanager
-def scene(*flags: str) -> Iterator[Scene]:
+def scene(*flags: str) -> Generator[Scene]:
     """Gives a scene; afterwards the checker judges, also after a restart, and no process is left."""
     with short_directory() as directory, ExitStack() as ends:
         daemon = Daemon(directory, flags)
@@ -183,7 +185,7 @@ def test_the_command_queue_dies_with_a_part_of_a_run_committed() -> None:
     random_numbers = chance("part of a run")
     split = 0
     with scene() as this:
-        for _ in range(2 * rounds()):
+        for _ in range(rounds()):
             before = this.stored()
             pids = interrupt(this, "command-queue", signal.SIGSTOP)
             flood = this.flood(LONG_RUN if random_numbers.random() < 0.3 else RUN, keys=random_numbers.random() < 0.5)
@@ -197,7 +199,27 @@ def test_the_command_queue_dies_with_a_part_of_a_run_committed() -> None:
             this.require_answers(flood)
             assert this.stored() - before == len(flood.requests), "each is stored once"
             this.check()
-    print(f"{split} of {2 * rounds()} runs were split by the kill")
+    print(f"{split} of {rounds()} runs were split by the kill")
+
+
+def test_the_command_queue_dies_between_its_commit_and_its_report() -> None:
+    silent = 0
+    with scene() as this:
+        for _ in range(rounds()):
+            before = this.stored()
+            pids = interrupt(this, "command-queue", signal.SIGSTOP)
+            # the directories of many mailboxes take their time, between the commit and the report
+            flood = this.flood(60, mailboxes=10**6)
+            pause(0.3)
+            os.kill(pids["command-queue"], signal.SIGCONT)
+            wait_until(lambda before=before: this.stored() > before, "something is committed", step_sec=0.0)
+            os.kill(pids["command-queue"], signal.SIGKILL)
+            silent += not all(one.done() for one in flood.futures)
+            this.daemon.wait_replaced(pids)
+            this.require_answers(flood)
+            assert this.stored() - before == len(flood.requests), "each is stored once"
+            this.check()
+    print(f"{silent} of {rounds()} kills came before the last report")
 
 
 def test_the_mailbox_dies_with_writes_under_way() -> None:
@@ -242,7 +264,7 @@ def test_the_gateway_dies_with_calls_waiting() -> None:
 def test_mailbox_and_command_queue_die_in_any_order_while_one_of_them_stands_still() -> None:
     random_numbers = chance("any order")
     with scene(*PATIENT) as this:
-        for _ in range(2 * rounds()):
+        for _ in range(rounds()):
             before = this.stored()
             names = random_numbers.sample(("command-queue", "mailbox"), 2)
             pids = interrupt(this, names[0], signal.SIGSTOP)
@@ -295,6 +317,7 @@ def test_a_send_hears_why_shortly_before_its_deadline_and_its_repetition_is_no_s
             assert this.stored() - before == 20
 
 
+@pytest.mark.xfail(strict=True, reason="the command-queue cannot settle the log while somebody reads, and gives up")
 def test_a_reader_that_holds_the_database_for_long_is_no_reason_to_give_up() -> None:
     with scene() as this:
         this.require_answers(this.flood(20))

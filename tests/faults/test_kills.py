@@ -5,7 +5,7 @@ MAILROOM_TEST_ROUNDS says how often each fault is injected (5), MAILROOM_TEST_SE
 
 import random
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -21,7 +21,7 @@ LATEST_SEC = 0.4  # after which the fault comes: some commits, and a reader's ro
 
 
 @contextmanager
-def daemon_under_load(random_numbers: random.Random) -> Iterator[tuple[Daemon, Load]]:
+def daemon_under_load(random_numbers: random.Random) -> Generator[tuple[Daemon, Load]]:
     """Gives a daemon and a load on it; afterwards everything is checked, before and after a restart, and ended."""
     with short_directory() as directory:
         daemon = Daemon(directory)
@@ -40,12 +40,8 @@ def daemon_under_load(random_numbers: random.Random) -> Iterator[tuple[Daemon, L
             assert not broken_promises(evidence)
             assert daemon.stop() == 0
             daemon.assert_no_process_left()
-            print(
-                f"{len(evidence.sends)} sends acknowledged, {len(evidence.acknowledged)} messages acknowledged by readers, "
-            )
-            print(
-                f"{watched.appeared} files appeared, {watched.read} of them read at once, {watched.overflows} overflows"
-            )
+            print(f"{len(evidence.sends)} sends and {len(evidence.acknowledged)} readings were acknowledged")
+            print(f"{watched.appeared} files appeared, {watched.read} readings of them, {watched.overflows} overflows")
         except BaseException:
             print(daemon.log()[-6000:])
             raise
@@ -65,6 +61,7 @@ def wait_for_a_random_moment(random_numbers: random.Random) -> None:
 def test_killing_workers_breaks_no_promise(names: Sequence[str]) -> None:
     random_numbers = chance(f"kill {names}")
     with daemon_under_load(random_numbers) as (daemon, load):
+        after = daemon.workers()
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)
             pids = daemon.signal_workers(random_numbers.sample(names, len(names)), signal.SIGKILL)
@@ -78,6 +75,7 @@ def test_killing_workers_breaks_no_promise(names: Sequence[str]) -> None:
 def test_a_worker_that_stands_still_is_replaced_and_breaks_no_promise(name: str) -> None:
     random_numbers = chance(f"stop {name}")
     with daemon_under_load(random_numbers) as (daemon, load):
+        after = daemon.workers()
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)
             after = daemon.wait_replaced(daemon.signal_workers([name], signal.SIGSTOP))

@@ -77,14 +77,14 @@ def test_fifty_messages_come_without_a_limit_and_a_thousand_at_most(room: Room) 
 
 def test_everything_is_handed_over_in_turns_when_only_the_unoffered_is_asked_for(room: Room) -> None:
     agent = room.new_agent()
-    ids = room.fill(agent, 1300)
+    ids = room.fill(agent, 1100)
     seen = ids_of(room.check(agent, limit=40, newest_first=True, unoffered_only=True))
     assert seen == ids[:-41:-1]
     turns: list[str] = []
     while answer := ids_of(room.check(agent, limit=300, unoffered_only=True)):
         turns += answer
     assert turns == ids[:-40]
-    assert room.stats(agent).unread == 1300
+    assert room.stats(agent).unread == 1100
 
 
 def test_everything_is_handed_over_in_turns_also_what_has_left_the_table(small_room: Room) -> None:

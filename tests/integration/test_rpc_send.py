@@ -616,10 +616,10 @@ def test_a_bulk_send_answers_each_request_in_place(room: Room) -> None:
 
 def test_a_bulk_stream_takes_a_thousand_messages_per_batch_and_many_batches(room: Room) -> None:
     agent = room.new_agent()
-    ids = room.fill(agent, 2001)
-    assert len(set(ids)) == 2001
+    ids = room.fill(agent, 1501)
+    assert len(set(ids)) == 1501
     assert ids == sorted(ids)
-    assert room.stats(agent).unread == 2001
+    assert room.stats(agent).unread == 1501
     assert room.filed(agent) == ids
 
 
@@ -707,26 +707,18 @@ def test_one_way_traffic_is_no_loop(strict_room: Room) -> None:
 # -- the daemon restarts ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_key_holds_across_a_restart_of_the_daemon(room: Room, how: str) -> None:
+def test_keys_hold_across_the_death_of_the_daemon_also_those_of_broadcasts(room: Room) -> None:
     agent = room.new_agent()
     first = room.send(agent, "once", sender=agent, idempotency_key="k")
-    bulk = [send_request("", "all", sender=agent, idempotency_key="b")] * 2
-    copies = [room.broadcast([agent, "other"], one) for one in bulk]
-    if how == "stop":
-        assert room.stop() == 0
-    else:
-        room.kill()
+    message = send_request("", "all", sender=agent, idempotency_key="b")
+    copies = [one.ok.message.id for one in room.broadcast([agent, "other"], message)]
+    room.kill()
     room.start()
-    wait_until(lambda: room.is_serving(), "a send works")
     again = room.send(agent, "once", sender=agent, idempotency_key="k")
     assert (again.message.id, again.delivery.state) == (first.message.id, pb.DELIVERY_STATE_FILED)
-    assert [one.ok.message.id for one in room.broadcast([agent, "other"], bulk[0])] == [
-        one.ok.message.id for one in copies[0]
-    ]
-    assert refusal_of(lambda: room.send(agent, "other", sender=agent, idempotency_key="k")).reason == (
-        "IDEMPOTENCY_KEY_REUSED"
-    )
+    assert [one.ok.message.id for one in room.broadcast([agent, "other"], message)] == copies
+    refusal = refusal_of(lambda: room.send(agent, "other", sender=agent, idempotency_key="k"))
+    assert refusal.reason == "IDEMPOTENCY_KEY_REUSED"
     assert room.stats(agent).total == 2
     assert len(room.filed(agent)) == 2
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +120,7 @@ class Daemon:
     # -- its workers ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def calls(self) -> Iterator[BlockingStubs]:
+    def calls(self) -> Generator[BlockingStubs]:
         """Gives calls on a channel of its own."""
         channel, stubs = blocking_stubs(self.address)
         with channel:
@@ -130,6 +130,8 @@ class Daemon:
         """What GetStatus says of each worker, by name; waits until somebody answers."""
 
         def ask() -> list[pb.WorkerStatus]:
+            assert self.process is not None
+            assert self.process.poll() is None, f"the daemon ended with {self.process.poll()}:\n{self.log()[-3000:]}"
             with suppress(grpc.RpcError), self.calls() as calls:
                 return list(calls.status(pb.GetStatusRequest(), timeout=1.0, wait_for_ready=True).workers)
             return []
@@ -163,7 +165,7 @@ class Daemon:
         with suppress(OSError):
             if self._mark.encode() in (process / "environ").read_bytes():
                 return True
-            return any(os.readlink(one) == lock for one in (process / "fd").iterdir())
+            return any(str(one.readlink()) == lock for one in (process / "fd").iterdir())
         return False
 
     def assert_no_process_left(self) -> None:
@@ -178,6 +180,7 @@ class Daemon:
         for described in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(int(described.split()[0]), signal.SIGKILL)
+        self.assert_no_process_left()
 
 
 def _described(process: Path) -> str:
@@ -187,7 +190,7 @@ def _described(process: Path) -> str:
 
 
 @contextmanager
-def short_directory() -> Iterator[Path]:
+def short_directory() -> Generator[Path]:
     """Gives a directory with a short path; it stays where it is if the test fails."""
     directory = Path(tempfile.mkdtemp(prefix="mrf-"))
     try:

@@ -14,7 +14,7 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,7 @@ class Watched:
 
 
 @contextmanager
-def watch_inbox(inbox: Path, log: Path) -> Iterator[Watched]:
+def watch_inbox(inbox: Path, log: Path) -> Generator[Watched]:
     """Watches while the context lasts; the result is complete when it is left."""
     inbox.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = Watched()

@@ -17,7 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,9 +51,9 @@ class LoadPlan:
     directory: str
     database: str
     seed: int
-    senders: int = 12
+    senders: int = 24
     mailboxes: int = 8
-    sends_per_sec: float = 350.0
+    sends_per_sec: float = 400.0
     patience_sec: float = 15.0
 
 
@@ -83,7 +83,7 @@ class Load:
 
 
 @contextmanager
-def run_load(plan: LoadPlan) -> Iterator[Load]:
+def run_load(plan: LoadPlan) -> Generator[Load]:
     """Runs a load while the context lasts, and waits for its good end."""
     directory = Path(plan.directory)
     directory.mkdir()
@@ -310,7 +310,7 @@ class _Mailing:
             return
         answer = await self._retried(lambda: self._stubs.send(request, timeout=5.0), "sender last")
         deadline = time.monotonic() + BOUND_SEC
-        while answer and min(self._cursors.values()) < answer.message.id and time.monotonic() < deadline:
+        while answer and min(self._cursors.values()) < answer.message.id and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     # -- the database's order -------------------------------------------------------------------------------------

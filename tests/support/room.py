@@ -6,8 +6,8 @@ The SDK takes no part. Not here: load and faults at random moments (tests/faults
 
 __all__ = [
     "BOUND_SEC",
-    "Refusal",
     "Client",
+    "Refusal",
     "Room",
     "Stream",
     "connect",
@@ -38,10 +38,13 @@ import psutil
 from google.protobuf import duration_pb2, struct_pb2
 from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMissingTypeStubs]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
 
 BOUND_SEC = 30.0  # for anything that has to happen; a busy machine needs a tenth of it
+# A file system of its own for the state directory, which others see below /proc/PID/root only.
+_SMALL_DISK = 'mkdir -p "$0" && mount -t tmpfs -o size=24m tmpfs "$0" && exec "$@"'
 # Takes root's power to ignore permissions away. Another uid would do so, too, but may not even reach the interpreter.
 _ORDINARY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 DAEMON = Path(sys.executable).with_name("mailroomd")
@@ -50,6 +53,7 @@ SERVICE = "/mailroom.v1.MailboxService/"
 _mailbox_stub = cast("Callable[[grpc.Channel], Any]", mailroom_pb2_grpc.MailboxServiceStub)
 _supervisor_stub = cast("Callable[[grpc.Channel], Any]", mailroom_pb2_grpc.SupervisorServiceStub)
 _health_stub = cast("Callable[[grpc.Channel], Any]", health_pb2_grpc.HealthStub)
+_reflection_stub = cast("Callable[[grpc.Channel], Any]", reflection_pb2_grpc.ServerReflectionStub)
 _agents = itertools.count(1)
 
 
@@ -264,6 +268,18 @@ class Client:
         answer = self._health.Check(request, timeout=BOUND_SEC)
         return answer.status == health_pb2.HealthCheckResponse.SERVING
 
+    def watch_serving(self, service: str = "") -> Generator[bool]:
+        """Yields whether a service is serving, each time that changes, to the end of the stream."""
+        request = health_pb2.HealthCheckRequest(service=service)
+        for answer in self._health.Watch(request, timeout=BOUND_SEC):
+            yield answer.status == health_pb2.HealthCheckResponse.SERVING
+
+    def services(self) -> list[str]:
+        """Returns the services that reflection lists."""
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        (answer,) = _reflection_stub(self.channel).ServerReflectionInfo(iter([request]), timeout=BOUND_SEC)
+        return sorted(one.name for one in answer.list_services_response.service)
+
 
 def send_request(
     recipient: str,
@@ -397,6 +413,11 @@ class Room(Client):
 
         wait_until(is_replaced, f"{worker} is restarted")
 
+    def ballast(self) -> Path:
+        """Returns a file on the daemon's small disk, to fill it with."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root{self.state_dir}/ballast")
+
     def log(self) -> str:
         return (self.directory / "log").read_text()
 
@@ -442,27 +463,37 @@ class Room(Client):
 
 
 @contextmanager
-def new_room(*flags: str, minds_permissions: bool = False) -> Generator[Room]:
+def new_room(*flags: str, minds_permissions: bool = False, small_disk: bool = False) -> Generator[Room]:
     """Gives directories and a client for a daemon that is not started yet.
 
     Args:
         minds_permissions: it meets permission errors also when root runs the tests.
+        small_disk: its state directory lies on a file system of 24 MiB, of its own.
     """
-    prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
     directory = Path(tempfile.mkdtemp(prefix="mailroom-", dir="/tmp"))
+    prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
+    if small_disk:
+        namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
+        prefix = ("unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(directory / "state"))
     room = Room(directory, flags, prefix)
     try:
         yield room
     finally:
         room.close()
+        ended, log = None, ""
         if room.process is not None:
-            room.kill()
+            ended, log = room.process.poll(), room.log()
+            if ended is None:
+                room.kill()
+            else:
+                room.wait_for_end()
         shutil.rmtree(directory)
+        assert ended is None, f"the daemon ended by itself, with {ended}:\n{log}"
 
 
 @contextmanager
-def running_room(*flags: str, minds_permissions: bool = False) -> Generator[Room]:
+def running_room(*flags: str, minds_permissions: bool = False, small_disk: bool = False) -> Generator[Room]:
     """Gives a daemon that runs."""
-    with new_room(*flags, minds_permissions=minds_permissions) as room:
+    with new_room(*flags, minds_permissions=minds_permissions, small_disk=small_disk) as room:
         room.start()
         yield room

@@ -15,12 +15,14 @@ BOUND_SEC = 25.0  # for anything that has to happen; on an idle machine most of 
 Found = TypeVar("Found")
 
 
-def wait_until(condition: Callable[[], Found], what: str, bound_sec: float = BOUND_SEC) -> Found:
-    """Returns the condition's first true value; fails with `what` when the bound is over."""
+def wait_until(
+    condition: Callable[[], Found], what: str, bound_sec: float = BOUND_SEC, *, step_sec: float = 0.01
+) -> Found:
+    """Returns the condition's first true value, sought every `step_sec`; fails with `what` when the bound is over."""
     deadline = time.monotonic() + bound_sec
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {bound_sec:g} s in vain until {what}"
-        pause(0.01)
+        pause(step_sec)
     return found
 
 

@@ -54,8 +54,9 @@ class WriteRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class WriteOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Note, with the next transaction, that messages were handed to their recipients."""
+    """Note, with the next transaction, that messages of one mailbox were handed over."""
 
+    agent: str
     message_ids: list[int]
     offered_ms: int
 

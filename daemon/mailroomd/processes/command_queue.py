@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 
+import msgspec
+
 from mailroomd.core.log import log
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import Hello
@@ -21,6 +23,7 @@ from mailroomd.model.commands import (
     Command,
     CommandRefused,
     MessageFiled,
+    MessageRepeated,
     MessageWritten,
     Outcome,
     StoreConditionChanged,
@@ -35,7 +38,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.processes.config import CommandQueueConfig
 from mailroomd.processes.housekeeping import Housekeeping
 from mailroomd.processes.worker import CannotStart, WorkerSeat
-from mailroomd.storage.database import DatabaseTooNew
+from mailroomd.storage.database import DatabaseTooNew, is_busy
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_store import Committed, MessageStore, StoredMail, StoreFailed, StoreFull
@@ -46,6 +49,7 @@ from mailroomd.storage.table_reader import NotInTable, TableReader
 
 BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
 BACKLOG_OUTCOMES = 5000  # beyond it `writes` is not read: the mailbox has to catch up first
+UNHEARD_MS = 60_000  # how far back a restarted command-queue repeats what nobody had ordered
 RETRY_AFTER_FULL_MS = 5000  # what senders are told when the disk is full
 FULL_SENTENCE = "the disk that holds the database is full: make room, sending works again by itself"
 
@@ -70,6 +74,7 @@ class CommandQueue:
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
         self._is_full = False
         self._unasked: list[Outcome] = []
+        self._filed_late: list[int] = []  # files that are there at last, while the database has no room to say so
         self._housekeeping = Housekeeping(seat.settings.state_dir, self._store, self._files)
         self._writes, self._outcomes = config.writes, config.outcomes
 
@@ -118,18 +123,19 @@ class CommandQueue:
             self._seat.beat()
 
     def _commit(self, commands: list[WriteMessage | WriteRead]) -> None:
-        refused: list[CommandRefused] = []
+        refused: list[Outcome] = []
         if self._is_full:
-            refused = [_full(one) for one in commands if isinstance(one, WriteMessage)]
+            refused = [self._full(one) for one in commands if isinstance(one, WriteMessage)]
             commands = [one for one in commands if isinstance(one, WriteRead)]
         try:
             done = self._store.commit([*self._housekeeping.lazy, *commands], _now_ms())
             self._housekeeping.lazy.clear()
         except StoreFull:
+            is_news = not self._is_full
             self._become_full()
-            if any(isinstance(one, WriteMessage) for one in commands):
-                return self._commit(commands)  # once more, without the messages
-            done = Committed([_full(one) for one in commands])
+            if is_news:
+                return self._commit(commands)  # once more, without the messages, in the room that the reserve gave
+            done = Committed([self._full(one) for one in commands])
         except StoreFailed as error:
             done = Committed(self._refuse_all(commands, error))
         self._file(done)
@@ -140,19 +146,23 @@ class CommandQueue:
         errors = self._filing.file(done.mail, time.monotonic())
         for mailbox, message_ids in done.read:
             self._filing.take_away(mailbox, message_ids)
-        if done.mail:
-            self._housekeeping.note_filed(done.mail[-1].id)
         if errors:
+            number, sentence = next(iter(errors.items()))
+            log.warning("inbox file not written", message_id=f"{number:016x}", files=len(errors), error=sentence)
             self._note_unfiled(errors)
             done.outcomes = [_with_error(one, errors) for one in done.outcomes]
+        if done.mail:
+            self._housekeeping.note_filed(done.mail[-1].id)
 
     def _note_unfiled(self, errors: dict[int, str]) -> None:
-        number, sentence = next(iter(errors.items()))
-        log.warning("inbox file not written", message_id=f"{number:016x}", files=len(errors), error=sentence)
         try:
-            self._store.note_unfiled(errors)
-        except (StoreFull, StoreFailed) as error:
-            log.warning("could not note the missing files; a restart finds them", error=str(error))
+            self._store.note_unfiled(
+                errors
+            )  # what can't be noted now, the store notes before anything counts as synced
+        except StoreFull:
+            self._become_full()
+        except StoreFailed as error:
+            self._refuse_all([], error)
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -191,21 +201,37 @@ class CommandQueue:
         log.info("disk has room again")
         self._report([StoreConditionChanged(writable=True)])
 
+    def _full(self, command: WriteMessage | WriteRead) -> Outcome:
+        """Refuses a command, unless it is heard again and was committed before."""
+        refusal = CommandRefused(command.id, Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
+        return self._store.written(command.id) or refusal
+
     def _refuse_all(self, commands: Sequence[WriteMessage | WriteRead], error: StoreFailed) -> list[Outcome]:
         log.error("commit failed", error=str(error), fatal=error.fatal)
         if error.fatal:  # the kernel may have dropped what was written: start anew and see what is there
             os._exit(os.EX_IOERR)
         sentence = f"the database could not be written ({error}): nothing was stored, try again"
-        return [CommandRefused(one.id, Reason.STORAGE_FAILED, sentence, 1000) for one in commands]
+        return [
+            self._store.written(one.id) or CommandRefused(one.id, Reason.STORAGE_FAILED, sentence, 1000)
+            for one in commands
+        ]
 
     # -- between commits ------------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
         report = recover_files(self._store, self._files, _now_ms(), self._seat.beat)
+        now = time.monotonic()
         for mailbox, number in self._store.unfiled():
-            self._filing.keep_trying(mailbox, number, time.monotonic())
-        self._unasked = list(report.outcomes)
+            self._filing.keep_trying(mailbox, number, now)
+        for number in report.errors:  # of which the database may not know yet
+            message = self._store.message(number)
+            if message is not None:
+                self._filing.keep_trying(message.draft.recipient, number, now)
         self._is_full = not self._reserve.refill()
+        # A mailbox that outlived this worker's predecessor still believes what that one said of the disk, and may not
+        # have heard of its last transactions that nobody had ordered.
+        late = self._store.changed_since(_now_ms() - UNHEARD_MS) if self._seat.epoch > 1 else []
+        self._unasked = [*report.outcomes, *late, *self._unanswered()]
         if report.rewritten or report.taken or report.removed or report.errors:
             log.info(
                 "inbox files recovered",
@@ -225,7 +251,7 @@ class CommandQueue:
         try:
             pause = self._housekeeping.run(now, _now_ms())
             due = self._filing.next_retry_sec
-            if due is not None and due <= now:
+            if self._filed_late or (due is not None and due <= now):
                 self._retry_files(now)
                 due = self._filing.next_retry_sec
         except StoreFull:
@@ -240,16 +266,20 @@ class CommandQueue:
         return min(wait, pause)
 
     def _retry_files(self, now: float) -> None:
-        filed = self._filing.retry(self._store, now)
-        if filed:
-            self._store.note_filed(filed, _now_ms())
+        self._filed_late += self._filing.retry(self._store, now)
+        if self._filed_late:
+            self._store.note_filed(self._filed_late, _now_ms())
+            filed, self._filed_late = self._filed_late, []
             log.info("inbox files written at last", files=len(filed), left=self._filing.unfiled)
             self._report([MessageFiled(number) for number in filed])
 
     def _stop(self) -> None:
         while self._take_commands():
             pass
-        self._housekeeping.finish(_now_ms())
+        try:
+            self._housekeeping.finish(_now_ms())
+        except (StoreFull, StoreFailed) as error:  # the next start checks the files instead
+            log.warning("stopped with a full disk", error=str(error))
         self._link.flush()
         self._store.close()
         self._files.close()
@@ -275,6 +305,8 @@ def _open_store(seat: WorkerSeat, worker: CommandQueue) -> MessageStore:
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
+        if is_busy(error):  # a backup reads: the supervisor starts this worker again
+            raise
         raise CannotStart(
             f"{state_dir}/mailroom.db cannot be opened: {error}. Check the disk and the permissions of the directory.",
             os.EX_CANTCREAT,
@@ -289,11 +321,10 @@ def _batches(commands: Sequence[Command], size: int) -> list[list[Command]]:
 def _with_error(outcome: Outcome, errors: dict[int, str]) -> Outcome:
     if isinstance(outcome, MessageWritten) and outcome.id in errors:
         return MessageWritten(outcome.id, DeliveryState.STORED, errors[outcome.id])
+    if isinstance(outcome, MessageRepeated) and outcome.original_id in errors:  # the first one is of the same batch
+        error = errors[outcome.original_id]
+        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=error)
     return outcome
-
-
-def _full(command: WriteMessage | WriteRead) -> CommandRefused:
-    return CommandRefused(command.id, Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
 
 
 def _now_ms() -> int:

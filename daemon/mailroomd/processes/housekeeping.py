@@ -12,13 +12,13 @@ import sqlite3
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from mailroomd.core.log import log
 from mailroomd.model.commands import WriteOffered, WriteSeen
-from mailroomd.storage.database import checkpoint
+from mailroomd.storage.database import checkpoint, is_full, is_lost_write
 from mailroomd.storage.inbox_files import InboxFiles, sync_filesystem
-from mailroomd.storage.message_store import MessageStore
+from mailroomd.storage.message_store import MessageStore, StoreFailed, StoreFull
 
 Result = TypeVar("Result")
 
@@ -127,9 +127,9 @@ class Housekeeping:
                 self._store.unsettled_bytes = 0
                 self._checkpoint = self._thread.submit(checkpoint, self._state_dir)
         elif self._checkpoint.done():
-            if _result_or_exit(self._checkpoint) > RESTART_LOG_PAGES:
+            done, self._checkpoint = self._checkpoint, None
+            if _result_or_exit(done) > RESTART_LOG_PAGES:
                 self._store.settle_rest_of_log()
-            self._checkpoint = None
 
 
 def _sync(handle: int, number: int) -> int:
@@ -141,9 +141,21 @@ def _sync(handle: int, number: int) -> int:
 
 
 def _result_or_exit(future: Future[Result]) -> Result:
-    """Returns a thread's result; a failed fsync is the one error that nothing can be believed after."""
+    """Returns a thread's result; a failed fsync is the one error that nothing can be believed after.
+
+    Raises:
+        StoreFull, StoreFailed: a checkpoint found no room, or something in its way; the log still has everything.
+    """
     try:
         return future.result()
-    except (OSError, sqlite3.Error) as error:
-        log.error("fsync failed", error=str(error))
-        os._exit(os.EX_IOERR)
+    except sqlite3.Error as error:
+        if not is_lost_write(error):
+            raise (StoreFull(str(error)) if is_full(error) else StoreFailed(error)) from error
+        _exit_after_lost_write(error)
+    except OSError as error:  # of syncfs
+        _exit_after_lost_write(error)
+
+
+def _exit_after_lost_write(error: Exception) -> NoReturn:
+    log.error("fsync failed", error=str(error))
+    os._exit(os.EX_IOERR)

@@ -89,6 +89,7 @@ class Mailbox:
         self._guard = LoopGuard(seat.settings.loop_guard_per_min)
         self._pending: OrderedDict[int, Pending] = OrderedDict()
         self._touched: dict[str, MailboxEntry] = {}
+        self._is_filled = False
         self._is_blocked = False
         self._is_stopping = False
         self._config = config
@@ -215,11 +216,15 @@ class Mailbox:
         self._link.send(command)
 
     def _mark_offered(self, port: GatewayPort, item: MarkOffered) -> None:
-        offered = [number for number in item.message_ids if self._table.advance_state(number, DeliveryState.OFFERED)]
-        # what has left the table may be offered for the first time, too; the database knows
-        unknown = [number for number in item.message_ids if number <= self._table.reader.evicted_through]
-        if offered or unknown:
-            self._link.send(WriteOffered([*offered, *unknown], _now_ms()))
+        evicted_through = self._table.reader.evicted_through
+        offered = [
+            number
+            for number in item.message_ids
+            # what has left the table may be offered for the first time, too; the database knows
+            if number <= evicted_through or self._table.offer(number, item.agent)
+        ]
+        if offered:
+            self._link.send(WriteOffered(item.agent, offered, _now_ms()))
         if item.call:
             port.send(MessagesOffered(item.call))
 
@@ -259,9 +264,9 @@ class Mailbox:
         for item in heard:
             if isinstance(item, Hello):
                 self._link.welcome(item)
-            else:
+            elif self._is_filled or isinstance(item, StoreConditionChanged):  # filling reads all else
                 self._apply(item)
-        if heard and self._link.is_hearing:
+        if heard and self._is_filled:
             self._publish_touched()
             self._move_mark()
 
@@ -348,6 +353,7 @@ class Mailbox:
         finally:
             archive.close()
         self._ids = IdSequence(filled.last_id)
+        self._is_filled = True
         log.debug(
             "table filled",
             mailboxes=filled.mailboxes,

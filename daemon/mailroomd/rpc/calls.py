@@ -70,7 +70,7 @@ class Calls:
         on_event: Callable[[Event | Hello], None],
     ) -> None:
         self._link: Link[Event, Request] = Link(epoch, events, requests, self._unanswered)
-        self._key_prefix = f"{time.time_ns() // 1_000_000:011x}-{gateway:x}-"
+        self._gateway = gateway
         self._next_call = epoch << CALL_BITS
         self._waiting: dict[int, _Waiting] = {}
         self._waiting_bytes = 0
@@ -107,8 +107,8 @@ class Calls:
         self._loop.remove_reader(self._events_fileno)
 
     def request_key(self, call: int) -> str:
-        """Returns the key under which a call without a client's key is recognised; keys grow with time."""
-        return f"{self._key_prefix}{call:x}"
+        """Returns the key under which a call without a client's key is recognised; it says when it may be forgotten."""
+        return f"{time.time_ns() // 1_000_000:011x}-{self._gateway:x}-{call:x}"
 
     async def ask(
         self,

@@ -31,7 +31,11 @@ TABLE_SCAN = 1024  # unread messages that are looked through in the table for th
 
 
 class Page(list[Message]):
-    """Messages after a cursor, and the cursor behind them: everything up to it has been seen."""
+    """Messages after a cursor, and the cursor behind them: everything up to it has been seen.
+
+    Attributes:
+        position: a hint for reading on.
+    """
 
     cursor: int = 0
     position: int = 0
@@ -168,7 +172,8 @@ class MailReader:
     async def all_counts(self) -> list[tuple[str, MailboxCounts]]:
         """Returns how every mailbox stands, by name."""
         try:
-            return sorted(self._table.all_counts())
+            # one that nobody was in and nothing came to is left of a send that was refused
+            return sorted(row for row in self._table.all_counts() if any(row[1]))
         except NotInTable:
             rows = await self._ask(lambda archive: archive.mailboxes())
             return [(row.name, _counts(row)) for row in rows]

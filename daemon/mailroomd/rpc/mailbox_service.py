@@ -129,7 +129,8 @@ class MailboxService:
         if not request.all_agents:
             check_agent(request.agent)
         if request.after_id:
-            return parse_message_id(request.after_id, "after_id", Reason.AFTER_ID_INVALID)
+            after = parse_message_id(request.after_id, "after_id", Reason.AFTER_ID_INVALID)
+            return min(after, self._reader.mark)  # behind an id that was never given it would be deaf for ever
         return 0 if request.include_unread else self._reader.mark
 
     async def check_inbox(self, request: pb.CheckInboxRequest, context: Context) -> pb.CheckInboxResponse:

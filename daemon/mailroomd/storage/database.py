@@ -10,6 +10,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "DatabaseTooNew",
     "checkpoint",
+    "is_busy",
     "is_full",
     "is_lost_write",
     "open_archive",
@@ -37,9 +38,7 @@ CREATE TABLE messages (
     id           INTEGER PRIMARY KEY,
     recipient    TEXT NOT NULL,
     sender       TEXT NOT NULL,
-    content      TEXT NOT NULL,
     type         TEXT NOT NULL,
-    metadata     TEXT NOT NULL,
     thread_id    TEXT NOT NULL,
     in_reply_to  INTEGER NOT NULL,
     priority     INTEGER NOT NULL,
@@ -49,7 +48,9 @@ CREATE TABLE messages (
     file_error   TEXT NOT NULL DEFAULT '',
     filed_ms     INTEGER NOT NULL DEFAULT 0,
     offered_ms   INTEGER NOT NULL DEFAULT 0,
-    read_ms      INTEGER NOT NULL DEFAULT 0
+    read_ms      INTEGER NOT NULL DEFAULT 0,
+    metadata     TEXT NOT NULL,
+    content      TEXT NOT NULL -- last: a look at the columns before it never walks through its pages
 );
 CREATE INDEX messages_of_mailbox ON messages (recipient, id);
 CREATE INDEX unread_of_mailbox ON messages (recipient, id) WHERE state < 4;
@@ -153,15 +154,21 @@ def set_lazy(connection: sqlite3.Connection, lazy: bool) -> None:
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if lazy else 'FULL'}")
 
 
-def is_full(error: sqlite3.Error, state_dir: Path) -> bool:
+def is_full(error: sqlite3.Error, state_dir: Path | None = None) -> bool:
     """Returns whether the disk (or the quota) is full: nothing was written, and room may come back.
 
-    SQLite says so of ENOSPC only; a quota's EDQUOT and a log index that can't grow look like broken disks to it.
+    SQLite says so of ENOSPC only; a quota's EDQUOT and a log index that can't grow look like broken disks to it. Where
+    the directory is given, such an error is checked against the room that there is.
     """
     code = getattr(error, "sqlite_errorcode", 0)
     if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):
-        return not _has_room(state_dir)
+        return state_dir is not None and not _has_room(state_dir)
     return code & 0xFF == sqlite3.SQLITE_FULL
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Returns whether another process, a backup say, was in the way: the same succeeds a little later."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _has_room(directory: Path) -> bool:

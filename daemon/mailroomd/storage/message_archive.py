@@ -17,6 +17,12 @@ from mailroomd.storage.rows import MESSAGE_COLUMNS, message_of
 # ruff: noqa: S608 - the only thing formatted into SQL here is this module's own text
 
 
+_MAILBOX_COLUMNS = (
+    "name, total, unread,"
+    " coalesce((SELECT min(id) FROM messages WHERE recipient = name AND state < 4), 0), last_seen_ms"
+)
+
+
 class MailboxRow(NamedTuple):
     """How a mailbox stands in the database."""
 
@@ -112,23 +118,12 @@ class MessageArchive:
 
     def mailboxes(self) -> list[MailboxRow]:
         """Returns how every mailbox stands."""
-        oldest: dict[str, int] = dict(
-            self._rows("SELECT recipient, min(id) FROM messages WHERE state < 4 GROUP BY recipient")
-        )
-        rows = self._rows("SELECT name, total, unread, last_seen_ms FROM mailboxes ORDER BY name")
-        return [MailboxRow(name, total, unread, oldest.get(name, 0), seen) for name, total, unread, seen in rows]
+        return [_mailbox_of(row) for row in self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes ORDER BY name")]
 
     def mailbox(self, name: str) -> MailboxRow | None:
         """Returns how a mailbox stands, None if it does not exist."""
-        rows = self._rows(
-            "SELECT total, unread, coalesce((SELECT min(id) FROM messages WHERE recipient = name AND state < 4), 0),"
-            " last_seen_ms FROM mailboxes WHERE name = ?",
-            name,
-        )
-        if not rows:
-            return None
-        total, unread, oldest_unread_id, last_seen_ms = rows[0]
-        return MailboxRow(name, total, unread, oldest_unread_id, last_seen_ms)
+        rows = self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes WHERE name = ?", name)
+        return _mailbox_of(rows[0]) if rows else None
 
     def _messages(self, where: str, *values: Any) -> list[Message]:
         rows = self._rows(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where}", *values)
@@ -136,3 +131,8 @@ class MessageArchive:
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _mailbox_of(row: tuple[Any, ...]) -> MailboxRow:
+    name, total, unread, oldest_unread_id, last_seen_ms = row
+    return MailboxRow(name, total, unread, oldest_unread_id, last_seen_ms)

@@ -12,13 +12,17 @@ import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from mailroomd.model.commands import (
     Command,
     CommandRefused,
     MailboxCounted,
+    MessageFiled,
     MessageRepeated,
+    MessagesTaken,
     MessageWritten,
     Outcome,
     ReadWritten,
@@ -176,8 +180,8 @@ class MessageStore:
             done.read.append((command.agent, outcome.acknowledged))
         elif isinstance(command, WriteOffered):
             self._connection.executemany(
-                "UPDATE messages SET state = 3, offered_ms = ? WHERE id = ? AND state < 3",
-                [(command.offered_ms, number) for number in command.message_ids],
+                "UPDATE messages SET state = 3, offered_ms = ? WHERE id = ? AND recipient = ? AND state < 3",
+                [(command.offered_ms, number, command.agent) for number in command.message_ids],
             )
         else:
             self._connection.execute(
@@ -356,6 +360,27 @@ class MessageStore:
         return self._connection.execute(
             "SELECT recipient, id FROM messages WHERE file_error <> '' AND state < 4"
         ).fetchall()
+
+    def changed_since(self, since_ms: int) -> list[MessagesTaken | MessageFiled | MailboxCounted]:
+        """Returns the outcomes of what was read or filed since a moment, and how those mailboxes stand.
+
+        It looks at every row: for a worker that restarts, not for a send.
+        """
+        rows: list[tuple[int, str, int]] = self._connection.execute(
+            "SELECT id, recipient, state FROM messages WHERE read_ms >= ?1 OR (filed_ms >= ?1 AND state IN (2, 3))"
+            " ORDER BY recipient, id",
+            (since_ms,),
+        ).fetchall()
+        outcomes: list[MessagesTaken | MessageFiled | MailboxCounted] = []
+        for mailbox, changed in groupby(rows, itemgetter(1)):
+            states = {number: state for number, _, state in changed}
+            read = [number for number, state in states.items() if state == DeliveryState.READ]
+            outcomes += [MessageFiled(number) for number, state in states.items() if state < DeliveryState.READ]
+            outcomes += [MessagesTaken(mailbox, read)] if read else []
+            counts = self._counts_of(mailbox)
+            outcomes.append(MailboxCounted(mailbox, counts.total, counts.unread, counts.oldest_unread_id))
+        self._touched.clear()
+        return outcomes
 
     def filed_after(self, mailbox: str, number: int, limit: int) -> list[tuple[str, int]]:
         """Returns (mailbox, id) of unread messages that should have a file, in that order, from behind such a pair."""

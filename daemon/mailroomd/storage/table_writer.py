@@ -32,6 +32,7 @@ from mailroomd.storage.table_layout import (
 from mailroomd.storage.table_reader import NotInTable, TableReader
 
 _CRC = Struct("<I")
+RECENT_IDS = 16_384  # whose positions are at hand, twice over: most messages move on soon, a search costs 40 µs
 SLOT_LOAD = 7 / 8  # of the hash: beyond it, probing gets long and mailboxes overflow to the database
 
 
@@ -106,6 +107,8 @@ class TableWriter:
         self._words = memory.cast("Q")
         self._layout = layout
         self._entries: dict[str, MailboxEntry] = {}
+        self._young: dict[int, int] = {}
+        self._old: dict[int, int] = {}
 
     @property
     def ring_bytes(self) -> int:
@@ -167,6 +170,7 @@ class TableWriter:
             self._words[at] = position
         fence()
         self._words[Header.HEAD] = position + (length + 7 & ~7)
+        self._remember(number, position)
         entry.append_position = position
         entry.pending += 1
         return position
@@ -181,13 +185,30 @@ class TableWriter:
         Whether the mark has passed it does not matter: several outcomes of one message may be heard before it moves.
         """
         try:
-            position = self.reader.position_of(message_id)
+            position = self._position_of(message_id)
         except NotInTable:
             return False
         if not may_become(self._state_at(position), state):
             return False
         self.set_state(position, state)
         return True
+
+    def offer(self, message_id: int, mailbox: str) -> bool:
+        """Moves a record of this mailbox to OFFERED; returns whether it did."""
+        try:
+            record = self.reader.record_at(self._position_of(message_id))
+        except NotInTable:
+            return False
+        return record.mailbox == mailbox and self.advance_state(message_id, DeliveryState.OFFERED)
+
+    def _position_of(self, message_id: int) -> int:
+        position = self._young.get(message_id) or self._old.get(message_id, 0)
+        return position if position >= self._words[Header.TAIL] else self.reader.position_of(message_id)
+
+    def _remember(self, number: int, position: int) -> None:
+        if len(self._young) >= RECENT_IDS:
+            self._old, self._young = self._young, {}
+        self._young[number] = position
 
     def _state_at(self, position: int) -> DeliveryState:
         start = self._layout.ring_offset + position % self._layout.ring_bytes
@@ -279,7 +300,7 @@ class TableWriter:
         words[Header.OVERFLOWED] = 0
         fence()
         self._release_pages()
-        self._entries = {}
+        self._entries, self._young, self._old = {}, {}, {}
 
     def finish_rebuild(self, durable_id: int) -> None:
         """Shows the filled table to the readers, up to this mark."""

@@ -1,0 +1,349 @@
+"""What clients see while workers of a real daemon stand still, die or run out of disk, and how they get on."""
+
+import os
+import signal
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.room import Client, Room, connect, refusal_of, running_room, wait_until
+
+SERVICES = ("mailroom.v1.MailboxService", "mailroom.v1.SupervisorService")
+WORKERS = ("command-queue", "mailbox", "gateway")
+MANY_RESTARTS = ("--max-restarts", "1000/1s")
+
+
+@pytest.fixture(scope="module")
+def patient_room() -> Generator[Room]:
+    """A daemon that does not take a worker that stands still for stuck."""
+    with running_room("--stuck-after", "60", *MANY_RESTARTS, "--listen", "127.0.0.1:0") as room:
+        yield room
+
+
+@pytest.fixture(scope="module")
+def quick_room() -> Generator[Room]:
+    with running_room("--stuck-after", "1", *MANY_RESTARTS) as room:
+        yield room
+
+
+def supervisor_pid(room: Room) -> int:
+    assert room.process is not None
+    return room.process.pid
+
+
+def send_when_possible(client: Client, agent: str, content: str) -> pb.SendMessageResponse:
+    """Sends as the SDK would: again and again with the same key while nobody answers."""
+    found: list[pb.SendMessageResponse] = []
+
+    def sent() -> bool:
+        with suppress(grpc.RpcError):
+            found.append(client.send(agent, content, idempotency_key=f"{agent} {content}"))
+        return bool(found)
+
+    wait_until(sent, "the send works")
+    return found[0]
+
+
+# -- a worker stands still --------------------------------------------------------------------------------------------
+
+
+def test_everything_that_only_reads_still_answers_while_the_mailbox_stands_still(patient_room: Room) -> None:
+    room, agent = patient_room, patient_room.new_agent()
+    ids = room.fill(agent, 5)
+    room.acknowledge(agent, ids[:1])
+    with room.stopped(room.pid_of("mailbox")):
+        assert (room.stats(agent).total, room.stats(agent).unread) == (5, 4)
+        assert room.all_stats()[agent].unread == 4
+        assert [message.id for message in room.check(agent).messages] == ids[1:]
+        assert room.check(room.new_agent(), wait_sec=0.1).messages == []
+        assert [message.id for message in room.listed(agent)] == ids[::-1]
+        assert [message.id for message in room.listed(agent, unread_only=True)] == ids[:0:-1]
+        assert room.get(ids[0]).message.read
+        for options in ({"after_id": ids[0]}, {"include_unread": True}):
+            stream = room.subscribe(agent, **options)
+            assert [message.id for message in stream.until_caught_up()[0]] == ids[1:]
+            stream.cancel()
+        dashboard = room.subscribe(all_agents=True, after_id=ids[2])
+        assert [message.id for message in dashboard.until_caught_up()[0]] == ids[3:]
+        dashboard.cancel()
+        assert [worker.name for worker in room.status().workers] == list(WORKERS)
+        assert room.worker("mailbox").restarts == 0
+
+
+@pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
+def test_what_needs_a_worker_that_stands_still_waits_and_succeeds_when_it_goes_on(
+    patient_room: Room, worker: str
+) -> None:
+    room, agent = patient_room, patient_room.new_agent()
+    (first,) = room.fill(agent, 1)
+    stream = room.live(agent)
+    with ThreadPoolExecutor(5) as threads, room.stopped(room.pid_of(worker)):
+        sending = [threads.submit(room.send, agent, f"waits {number}") for number in range(3)]
+        acknowledging = threads.submit(room.acknowledge, agent, [first])
+        checking = threads.submit(room.check, agent, wait_sec=20, unoffered_only=True)
+        assert room.stats(agent).unread == 1
+        room.check(agent, wait_sec=0.3)
+        assert not any(one.done() for one in sending)
+        assert not acknowledging.done()
+    ids = sorted(one.result().message.id for one in sending)
+    assert list(acknowledging.result().acknowledged_ids) == [first]
+    assert checking.result().messages
+    assert [message.id for message in stream.messages(3)] == ids
+    assert room.filed(agent) == ids
+    assert room.stats(agent).unread == 3
+    stream.cancel()
+
+
+@pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
+def test_a_send_that_waits_hears_why_shortly_before_its_deadline_and_its_repetition_is_not_doubled(
+    patient_room: Room, worker: str
+) -> None:
+    room, agent = patient_room, patient_room.new_agent()
+    with room.stopped(room.pid_of(worker)):
+        started = time.monotonic()
+        refusal = refusal_of(lambda: room.send(agent, "x", idempotency_key=agent, timeout=2))
+        waited_sec = time.monotonic() - started
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING")
+        assert refusal.domain == "mailroom"
+        assert refusal.retry_after_sec > 0
+        assert 1.5 < waited_sec < 2
+    sent = room.send(agent, "x", idempotency_key=agent).message
+    assert room.filed(agent) == [sent.id]
+    assert room.stats(agent).total == 1
+
+
+def test_a_mailbox_that_stands_still_for_too_long_is_replaced_and_nothing_is_lost_or_doubled(quick_room: Room) -> None:
+    room, agent = quick_room, quick_room.new_agent()
+    before = room.worker("mailbox")
+    stream = room.live(agent)
+    os.kill(before.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(room.check, agent, wait_sec=20)
+        sent = room.send(agent, "waits for the successor").message
+        assert stream.messages(1)[0].id == sent.id
+        assert [message.id for message in waiting.result().messages] == [sent.id]
+    after = room.worker("mailbox")
+    assert after.restarts == before.restarts + 1
+    assert "stuck" in after.last_exit
+    assert room.filed(agent) == [sent.id]
+    assert room.stats(agent).subscribers == 1
+    stream.cancel()
+
+
+# -- a worker dies ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_the_status_tells_of_a_worker_that_was_killed(quick_room: Room, worker: str) -> None:
+    room = quick_room
+    before = room.worker(worker)
+    room.kill_worker(worker)
+    after = room.worker(worker)
+    assert (after.name, after.state, after.restarts) == (worker, "running", before.restarts + 1)
+    assert after.last_exit == "killed by SIGKILL"
+    assert after.pid != before.pid
+    assert psutil.pid_exists(after.pid)
+    assert after.started_at.ToNanoseconds() > before.started_at.ToNanoseconds()
+    status = room.status()
+    assert [one.name for one in status.workers] == list(WORKERS)
+    assert status.version
+    assert status.started_at.ToMilliseconds() <= before.started_at.ToMilliseconds()
+
+
+@pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
+def test_streams_and_waiting_calls_survive_the_death_of_a_worker(quick_room: Room, worker: str) -> None:
+    room, agent = quick_room, quick_room.new_agent()
+    streams = [room.live(agent), room.live(agent, observe=True)]
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(room.check, agent, wait_sec=25)
+        for number in range(2):
+            room.kill_worker(worker)
+            sent = room.send(agent, f"after death {number}").message.id
+            assert [stream.messages(1)[0].id for stream in streams] == [sent, sent]
+        assert waiting.result().messages
+    wait_until(lambda: room.stats(agent).subscribers == 1, "the subscriber is counted")
+    assert (room.stats(agent).total, room.stats(agent).unread) == (2, 2)
+    for stream in streams:
+        stream.cancel()
+    wait_until(lambda: room.stats(agent).subscribers == 0, "nobody is left")
+
+
+def test_sends_under_way_when_a_worker_dies_are_all_answered_and_stored_once(quick_room: Room) -> None:
+    room, agent = quick_room, quick_room.new_agent()
+    stream = room.live(agent)
+
+    def send(number: int) -> list[str]:
+        with connect(room.target) as client:
+            return [client.send(agent, f"{number} {count}").message.id for count in range(60)]
+
+    with ThreadPoolExecutor(4) as threads:
+        sending = [threads.submit(send, number) for number in range(4)]
+        for worker in ("mailbox", "command-queue"):
+            stream.messages(20)
+            room.kill_worker(worker)
+        sent = sorted(one for ids in sending for one in ids.result())
+    stream.messages(200)
+    stream.cancel()
+    assert [f"{row[0]:016x}" for row in room.query("SELECT id FROM messages WHERE recipient = ?", agent)] == sent
+    assert room.filed(agent) == sent
+
+
+def test_clients_come_back_to_a_gateway_that_died(patient_room: Room) -> None:
+    room, agent = patient_room, patient_room.new_agent()
+    tcp = next(address for address in room.addresses if not address.startswith("unix:"))
+    before = room.send(agent, "before").message.id
+    with connect(tcp) as other:
+        streams = [room.subscribe(agent, after_id="0" * 16), other.subscribe(agent, after_id="0" * 16)]
+        last_ids = [stream.until_caught_up()[1] for stream in streams]
+        room.kill_worker("gateway")
+        for stream in streams:
+            assert refusal_of(stream.next).code is grpc.StatusCode.UNAVAILABLE
+        wait_until(lambda: room.stats(agent).subscribers == 0, "the dead gateway's subscribers are forgotten")
+        missed = send_when_possible(room, agent, "missed by the streams").message.id
+        over_tcp = send_when_possible(other, agent, "over the same port").message.id
+        for client, last_id in zip((room, other), last_ids, strict=True):
+            stream = client.subscribe(agent, after_id=last_id)
+            assert [message.id for message in stream.until_caught_up()[0]] == [missed, over_tcp]
+            stream.cancel()
+    assert room.filed(agent) == [before, missed, over_tcp]
+
+
+def test_a_gateway_that_died_has_the_same_port_again_and_again(patient_room: Room) -> None:
+    room = patient_room
+    tcp = next(address for address in room.addresses if not address.startswith("unix:"))
+    for _ in range(2):
+        room.kill_worker("gateway")
+        with connect(tcp) as client:
+            assert send_when_possible(client, room.new_agent(), "x").message.id
+            assert client.status().version == room.status().version
+
+
+# -- several gateways -------------------------------------------------------------------------------------------------
+
+
+def test_two_gateways_share_a_port_and_every_client_sees_everything() -> None:
+    flags = ("--gateways", "2", "--listen", "127.0.0.1:0", *MANY_RESTARTS, "--stuck-after", "60")
+    with running_room(*flags) as room, ExitStack() as opened:
+        tcp = next(address for address in room.addresses if not address.startswith("unix:"))
+        port = int(tcp.rpartition(":")[2])
+        agent = room.new_agent()
+        clients = [opened.enter_context(connect(tcp)) for _ in range(20)]
+        streams = [client.live(agent) for client in clients]
+        gateways = [one for one in room.status().workers if one.name.startswith("gateway")]
+        assert len(gateways) == 2
+        assert all(_clients_of(one.pid, port) > 0 for one in gateways)
+        wait_until(lambda: room.stats(agent).subscribers == 20, "all are counted")
+        assert {client.stats(agent).subscribers for client in clients} == {20}
+        ids = [client.send(agent, "x", idempotency_key=f"{agent} {n}").message.id for n, client in enumerate(clients)]
+        again = [clients[-1 - n].send(agent, "x", idempotency_key=f"{agent} {n}").message.id for n in range(20)]
+        assert again == ids
+        for stream in streams:
+            assert [message.id for message in stream.messages(20)] == sorted(ids)
+        assert clients[0].acknowledge(agent, ids[:5]).acknowledged_ids == ids[:5]
+        assert {client.stats(agent).unread for client in clients} == {15}
+
+        served = _clients_of(gateways[1].pid, port)
+        os.kill(gateways[1].pid, signal.SIGKILL)
+        wait_until(lambda: room.stats(agent).subscribers == 20 - served, "the dead gateway's subscribers are forgotten")
+        late = send_when_possible(room, agent, "late").message.id
+        alive = [stream for stream in streams if stream.call.is_active()]
+        assert len(alive) == 20 - served
+        assert {stream.messages(1)[0].id for stream in alive} == {late}
+        for client in clients:
+            assert send_when_possible(client, agent, "to whoever is there").message.id
+        for stream in streams:
+            stream.cancel()
+
+
+def _clients_of(pid: int, port: int) -> int:
+    connections = psutil.Process(pid).net_connections("tcp")
+    return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr[1] == port for one in connections)
+
+
+# -- health and reflection --------------------------------------------------------------------------------------------
+
+
+def test_reflection_lists_the_services(patient_room: Room) -> None:
+    assert patient_room.services() == sorted(
+        [*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
+    )
+
+
+def test_every_service_is_healthy_and_an_unknown_one_is_not_found(patient_room: Room) -> None:
+    for service in ("", *SERVICES):
+        assert patient_room.is_serving(service)
+    assert refusal_of(lambda: patient_room.is_serving("nobody")).code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_health_says_serving_exactly_while_a_send_works(quick_room: Room, worker: str, how: signal.Signals) -> None:
+    room, agent = quick_room, quick_room.new_agent()
+
+    def health() -> set[bool]:
+        return {room.is_serving(service) for service in ("", *SERVICES)}
+
+    wait_until(lambda: health() == {True}, "all is well")
+    pid = room.pid_of(worker)
+    with room.stopped(supervisor_pid(room)):  # so that nobody mends it while we look
+        os.kill(pid, how)
+        wait_until(lambda: health() == {False}, "health notices", 5)
+        refusal = refusal_of(lambda: room.send(agent, "x", idempotency_key=agent, timeout=0.4))
+        assert refusal.reason == "WORKER_RESTARTING"
+        assert health() == {False}
+        if how is signal.SIGSTOP:
+            os.kill(pid, signal.SIGCONT)
+            wait_until(lambda: health() == {True}, "health notices", 5)
+            assert room.send(agent, "x", idempotency_key=agent).message.id
+    wait_until(lambda: health() == {True}, "health notices", 5)
+    assert room.send(agent, "x", idempotency_key=agent).message.id
+    assert room.stats(agent).total == 1
+
+
+def test_health_says_not_serving_when_the_daemon_stops_and_ends_its_watchers() -> None:
+    with running_room() as room:
+        watched = room.watch_serving()
+        assert next(watched)
+        os.kill(supervisor_pid(room), signal.SIGTERM)
+        assert next(watched) is False
+        with suppress(grpc.RpcError):
+            assert list(watched) == []
+        assert room.wait_for_end() == 0
+
+
+def test_a_full_disk_refuses_sends_says_so_and_mends_itself_when_there_is_room() -> None:
+    with running_room("--stuck-after", "5", small_disk=True) as room:
+        agent = room.new_agent()
+        ids = room.fill(agent, 3)
+        _fill_up(room.ballast())
+        refusal = refusal_of(lambda: [room.send(agent, "x" * 500_000) for _ in range(100)])
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL")
+        assert refusal.domain == "mailroom"
+        assert refusal.retry_after_sec > 0
+        wait_until(lambda: not room.is_serving(), "health says so")
+        stored = [message.id for message in room.check(agent, limit=1000, observe=True).messages]
+        assert room.filed(agent)[: len(stored)] == stored
+        assert list(room.acknowledge(agent, ids[:2]).acknowledged_ids) == ids[:2]
+        assert refusal_of(lambda: room.send(agent, "small")).reason == "STORAGE_FULL"
+        total = room.stats(agent).total
+        room.ballast().unlink()
+        wait_until(room.is_serving, "there is room again")
+        last = room.send(agent, "works again").message.id
+        assert room.stats(agent).total == total + 1
+        assert room.filed(agent)[-1] == last
+        assert [worker.restarts for worker in room.status().workers] == [0, 0, 0]
+        assert room.stop() == 0
+
+
+def _fill_up(ballast: Path) -> None:
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 16)):
+            pass
+    room = os.statvfs(ballast)
+    assert room.f_bavail == 0

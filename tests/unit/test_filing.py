@@ -1,0 +1,175 @@
+"""Filing writes what was committed, and keeps trying what it could not write until it is there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mailroomd.core.retry import backoff_sec
+from mailroomd.model.commands import WriteRead
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage import inbox_files
+from mailroomd.storage.filing import RETRY_SLICE, Filing
+from mailroomd.storage.inbox_files import InboxFiles
+from support.storing import NOW_MS, Desk, draft
+
+
+class Office:
+    """A store, its files, and a clock that only moves when told."""
+
+    def __init__(self, place: Path) -> None:
+        self.root = place / "root"
+        (place / "state").mkdir()
+        self.desk = Desk(place / "state")
+        self.files = InboxFiles(self.root)
+        self.filing = Filing(self.files)
+        self.now_sec = 100.0
+
+    def send(self, *names: str) -> tuple[list[int], dict[int, str]]:
+        mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
+        errors = self.filing.file(mail, self.now_sec)
+        if errors:
+            self.desk.store.note_unfiled(errors)
+        return [one.id for one in mail], errors
+
+    def retry(self) -> list[int]:
+        filed = self.filing.retry(self.desk.store, self.now_sec)
+        self.desk.store.note_filed(filed, NOW_MS)
+        return filed
+
+    def place(self, name: str) -> Path:
+        return self.root / "inbox" / name
+
+    def there(self, name: str) -> list[int]:
+        return sorted(self.files.listing(name) or ())
+
+    def state(self, number: int) -> DeliveryState:
+        message = self.desk.store.message(number)
+        assert message is not None
+        return message.state
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    made = Office(tmp_path)
+    yield made
+    made.files.close()
+    made.desk.store.close()
+
+
+def test_every_file_of_a_batch_lands_in_its_own_mailbox_however_many_there_are(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handles are closed and their numbers used again within one batch."""
+    monkeypatch.setattr(inbox_files, "OPEN_DIRECTORIES", 4)
+    names = [f"m{number}" for number in range(20)]
+    numbers, errors = office.send(*names, *names)
+    assert errors == {}
+    for index, name in enumerate(names):
+        assert office.there(name) == [numbers[index], numbers[index + 20]]
+        for number in office.there(name):
+            assert f'"session_id":"{name}"'.encode() in (office.files.read(name, number) or b"")
+
+
+def test_a_broken_directory_costs_its_own_mailbox_and_the_reason_is_told(office: Office) -> None:
+    office.place("broken").touch()
+    (bad, good, worse), errors = office.send("broken", "good", "broken")
+    assert errors.keys() == {bad, worse}
+    assert "Not a directory" in errors[bad]
+    assert "broken" in errors[bad]
+    assert "tried again" in errors[bad]
+    assert office.there("good") == [good]
+    assert [office.state(number) for number in (bad, good)] == [DeliveryState.STORED, DeliveryState.FILED]
+    assert office.filing.unfiled == 2
+
+
+def test_an_inbox_that_is_gone_bad_is_noticed_and_everything_is_filed_when_it_is_mended(office: Office) -> None:
+    inbox = office.root / "inbox"
+    inbox.rename(office.root / "aside")
+    inbox.touch()
+    numbers, errors = office.send("a", "b")
+    assert errors.keys() == set(numbers)
+    inbox.unlink()
+    office.now_sec += 60
+    assert sorted(office.retry()) == numbers
+    assert office.there("a") + office.there("b") == numbers
+    assert office.filing.unfiled == 0
+    assert office.filing.next_retry_sec is None
+
+
+def test_retries_back_off_and_files_become_filed_at_last(office: Office) -> None:
+    office.place("a").touch()
+    (number,), _ = office.send("a")
+    waited: list[float] = []
+    for _ in range(9):
+        due = office.filing.next_retry_sec
+        assert due is not None
+        waited.append(due - office.now_sec)
+        office.now_sec = due - 0.01
+        assert office.retry() == []
+        assert office.filing.next_retry_sec == due, "not before its time"
+        office.now_sec = due
+        assert office.retry() == []
+    assert waited == pytest.approx([0.5, 1, 2, 4, 8, 16, 30, 30, 30])
+    assert office.state(number) is DeliveryState.STORED
+    office.place("a").unlink()
+    office.now_sec += 30
+    assert office.retry() == [number]
+    assert office.state(number) is DeliveryState.FILED
+    assert office.desk.store.unfiled() == []
+    assert office.there("a") == [number]
+
+
+def test_new_mail_is_filed_while_older_mail_still_waits(office: Office) -> None:
+    office.place("a").touch()
+    (old,), _ = office.send("a")
+    office.place("a").unlink()
+    (new,), errors = office.send("a")
+    assert errors == {}
+    assert office.there("a") == [new]
+    office.now_sec += 1
+    assert office.retry() == [old]
+    assert office.there("a") == [old, new]
+
+
+def test_a_message_that_was_read_meanwhile_gets_no_file(office: Office) -> None:
+    office.place("a").touch()
+    numbers, _ = office.send("a", "a", "a")
+    office.place("a").unlink()
+    office.desk.commit(WriteRead(office.desk.last_id + 1, "a", numbers[:2]))
+    office.filing.take_away("a", numbers[:1])
+    assert office.filing.unfiled == 2
+    office.now_sec += 60
+    assert office.retry() == numbers[1:]
+    assert office.there("a") == numbers[2:]
+    assert [office.state(number) for number in numbers] == [DeliveryState.READ] * 2 + [DeliveryState.FILED]
+
+
+def test_acknowledged_mail_stops_waiting_also_where_its_directory_is_broken(office: Office) -> None:
+    office.place("a").touch()
+    numbers, _ = office.send("a", "a")
+    office.filing.take_away("a", numbers)
+    assert office.filing.unfiled == 0
+    office.now_sec += 60
+    assert office.retry() == []
+    assert office.filing.next_retry_sec is None
+
+
+def test_a_long_list_is_worked_off_in_slices(office: Office) -> None:
+    office.place("a").touch()
+    numbers, _ = office.send(*["a"] * (RETRY_SLICE + 5))
+    office.place("a").unlink()
+    office.now_sec += 60
+    assert office.retry() == numbers[:RETRY_SLICE]
+    assert office.filing.next_retry_sec == office.now_sec, "the rest is due at once"
+    assert office.retry() == numbers[RETRY_SLICE:]
+
+
+def test_taking_away_removes_the_files_of_read_messages(office: Office) -> None:
+    numbers, _ = office.send("a", "a", "a")
+    office.filing.take_away("a", numbers[:2])
+    assert office.there("a") == numbers[2:]
+    office.filing.take_away("nobody", [1, 2])
+
+
+def test_backoff_doubles_from_half_a_second_to_half_a_minute() -> None:
+    assert [backoff_sec(attempt) for attempt in (1, 2, 3, 6, 7, 8, 10_000)] == [0.5, 1, 2, 16, 30, 30, 30]

@@ -1,0 +1,255 @@
+"""After a stop of any kind the inbox files agree with the database again, case by case."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mailroomd.model.commands import MailboxCounted, MessagesTaken, WriteRead
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage import recovery
+from mailroomd.storage.filing import Filing
+from mailroomd.storage.inbox_file import is_whole_inbox_file
+from mailroomd.storage.inbox_files import InboxFiles
+from mailroomd.storage.message_store import StoreFull
+from mailroomd.storage.recovery import RecoveryReport, recover_files
+from support.storing import NOW_MS, Desk, draft
+
+FILED, READ, STORED = DeliveryState.FILED, DeliveryState.READ, DeliveryState.STORED
+
+
+class Office:
+    """Mail that was stored and filed before the daemon stopped."""
+
+    def __init__(self, place: Path) -> None:
+        self.root = place / "root"
+        (place / "state").mkdir()
+        self.desk = Desk(place / "state")
+        self.files = InboxFiles(self.root)
+
+    def send(self, *names: str) -> list[int]:
+        mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
+        assert Filing(self.files).file(mail, 0.0) == {}
+        return [one.id for one in mail]
+
+    def synced(self, number: int) -> None:
+        self.desk.store.commit_lazily((), number, NOW_MS)
+
+    def recover(self) -> RecoveryReport:
+        """Stops and starts, with a crash's leftovers, and recovers."""
+        self.files.close()
+        self.desk.reopen()
+        self.files = InboxFiles(self.root)
+        return recover_files(self.desk.store, self.files, NOW_MS, lambda: None)
+
+    def path(self, name: str, number: int) -> Path:
+        return self.root / "inbox" / name / f"{number:016x}.json"
+
+    def is_whole(self, name: str, number: int) -> bool:
+        return is_whole_inbox_file(self.path(name, number).read_bytes(), number)
+
+    def states(self, *numbers: int) -> list[DeliveryState]:
+        found = [self.desk.store.message(number) for number in numbers]
+        return [one.state for one in found if one is not None]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    made = Office(tmp_path)
+    yield made
+    made.files.close()
+    made.desk.store.close()
+
+
+def test_where_all_is_well_nothing_is_touched(office: Office) -> None:
+    first, last = office.send("a", "b")
+    before = [office.path(name, number).stat().st_mtime_ns for name, number in (("a", first), ("b", last))]
+    assert office.recover() == RecoveryReport(checked=2)
+    assert before == [office.path(name, number).stat().st_mtime_ns for name, number in (("a", first), ("b", last))]
+
+
+def test_a_missing_file_that_had_reached_the_disk_was_taken_by_its_agent(office: Office) -> None:
+    taken, kept = office.send("a", "a")
+    office.synced(kept)
+    office.path("a", taken).unlink()
+    report = office.recover()
+    assert (report.taken, report.rewritten) == (1, 0)
+    assert report.outcomes == [MessagesTaken("a", [taken]), MailboxCounted("a", 2, 1, kept)]
+    assert office.states(taken, kept) == [READ, FILED]
+    assert office.recover() == RecoveryReport(checked=1)
+
+
+def test_a_missing_file_that_may_never_have_reached_the_disk_is_written_again(office: Office) -> None:
+    synced, fresh = office.send("a", "a")
+    office.synced(synced)
+    office.path("a", fresh).unlink()
+    report = office.recover()
+    assert (report.taken, report.rewritten) == (0, 1)
+    assert office.is_whole("a", fresh)
+    assert office.states(synced, fresh) == [FILED, FILED]
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(bytes(len(path.read_bytes())))
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.with_suffix(".aside"))
+    path.symlink_to(path.with_suffix(".aside"))
+
+
+def another_message(path: Path) -> None:
+    path.write_text('{"id": "0000000000000001"}')
+
+
+@pytest.mark.parametrize("spoil", [emptied, torn, zeroed, a_link, another_message])
+@pytest.mark.parametrize("is_synced", [True, False])
+def test_a_file_that_is_not_whole_is_written_again(
+    office: Office, spoil: Callable[[Path], None], is_synced: bool
+) -> None:
+    (number,) = office.send("a")
+    if is_synced:
+        office.synced(number)
+    spoil(office.path("a", number))
+    assert office.recover().rewritten == 1
+    assert office.is_whole("a", number)
+    assert not office.path("a", number).is_symlink()
+    assert office.states(number) == [FILED]
+
+
+def test_a_file_to_which_its_agent_added_is_left_as_it_is(office: Office) -> None:
+    (number,) = office.send("a")
+    edited = office.path("a", number).read_bytes()[:-2] + b',"seen":true}\n'
+    office.path("a", number).write_bytes(edited)
+    assert office.recover().rewritten == 0
+    assert office.path("a", number).read_bytes() == edited
+
+
+def test_the_file_of_a_message_that_is_read_is_removed_and_what_is_not_ours_stays(office: Office) -> None:
+    read, unread = office.send("a", "a")
+    office.desk.commit(WriteRead(office.desk.last_id + 1, "a", [read]))
+    strangers = [office.path("a", 77), office.path("a", unread).with_name("note.txt")]
+    for one in strangers:
+        one.write_text("mine")
+    (office.root / "inbox" / "b").mkdir()
+    in_another_mailbox = office.path("b", read)
+    in_another_mailbox.write_text("a copy")
+    assert office.recover().removed == 1
+    assert not office.path("a", read).exists()
+    assert all(one.exists() for one in [*strangers, in_another_mailbox, office.path("a", unread)])
+
+
+@pytest.mark.parametrize("what", ["inbox", "inbox/a"])
+def test_a_missing_directory_never_means_read(office: Office, what: str) -> None:
+    numbers = office.send("a", "a")
+    office.synced(numbers[-1])
+    shutil.rmtree(office.root / what)
+    report = office.recover()
+    assert (report.taken, report.rewritten) == (0, 2)
+    assert all(office.is_whole("a", number) for number in numbers)
+
+
+def test_something_else_in_a_directorys_place_is_a_fault_and_nothing_is_marked_read(office: Office) -> None:
+    *numbers, other = office.send("a", "a", "b")
+    office.synced(other)
+    directory = office.root / "inbox" / "a"
+    directory.rename(office.root / "aside")
+    directory.touch()
+    report = office.recover()
+    assert (report.taken, report.rewritten) == (0, 0)
+    assert report.errors.keys() == set(numbers)
+    assert office.states(*numbers, other) == [STORED, STORED, FILED]
+    assert office.desk.store.unfiled() == [("a", number) for number in numbers]
+    directory.unlink()
+    filing = Filing(office.files)
+    for mailbox, number in office.desk.store.unfiled():
+        filing.keep_trying(mailbox, number, 0.0)
+    assert filing.retry(office.desk.store, 10.0) == numbers
+    assert all(office.is_whole("a", number) for number in numbers)
+
+
+def test_a_message_whose_file_is_still_to_come_is_not_taken_for_read(office: Office) -> None:
+    (number,) = office.send("a")
+    office.path("a", number).unlink()
+    office.desk.store.note_unfiled({number: "why"})
+    office.synced(number + 5)
+    assert office.recover() == RecoveryReport()
+    assert office.states(number) == [STORED]
+
+
+def test_a_file_that_goes_between_the_listing_and_the_look_was_taken(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (number,) = office.send("a")
+    office.synced(number)
+    real = InboxFiles.read
+
+    def read(files: InboxFiles, mailbox: str, wanted: int) -> bytes | None:
+        office.path(mailbox, wanted).unlink()
+        return real(files, mailbox, wanted)
+
+    monkeypatch.setattr(InboxFiles, "read", read)
+    report = office.recover()
+    assert (report.taken, report.rewritten) == (1, 0)
+
+
+def test_a_long_mailbox_is_checked_in_pages_with_a_beat_for_each_and_listed_once(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "PAGE", 10)
+    numbers = office.send(*["a"] * 45, *["b"] * 3)
+    office.synced(numbers[-1])
+    for number in numbers[:45:3]:
+        office.path("a", number).unlink()
+    listed: list[str] = []
+    beats: list[int] = []
+    real = InboxFiles.listing
+
+    def listing(files: InboxFiles, mailbox: str) -> set[int] | None:
+        listed.append(mailbox)
+        return real(files, mailbox)
+
+    monkeypatch.setattr(InboxFiles, "listing", listing)
+    report = recover_files(office.desk.store, office.files, NOW_MS, lambda: beats.append(1))
+    assert (report.checked, report.taken, report.rewritten) == (48, 15, 0)
+    assert len(beats) >= 5
+    assert listed == ["a", "b", *office.files.mailboxes()]
+    assert office.desk.rows("SELECT total, unread FROM mailboxes WHERE name = 'a'") == [(45, 30)]
+
+
+def test_a_full_disk_does_not_stop_the_start_and_nothing_is_lost_by_it(office: Office) -> None:
+    taken, kept = office.send("a", "b")
+    office.synced(kept)
+    office.path("a", taken).unlink()
+    shutil.rmtree(office.root / "inbox" / "b")
+    (office.root / "inbox" / "b").touch()
+    real = office.desk.store
+
+    def full(*_: object) -> None:
+        raise StoreFull("no room")
+
+    for name in ("take", "_write_notes"):
+        setattr(real, name, full)
+    report = recover_files(real, office.files, NOW_MS, lambda: None)
+    assert (report.taken, report.outcomes, report.errors.keys()) == (0, [], {kept})
+    for name in ("take", "_write_notes"):
+        delattr(real, name)
+    office.synced(kept + 1)
+    assert office.states(taken, kept) == [FILED, STORED]
+    assert office.recover().taken == 1
+
+
+def test_recovery_leaves_no_descriptor_open(office: Office) -> None:
+    office.send(*[f"m{number}" for number in range(30)])
+    office.recover()
+    before = len([*Path("/proc/self/fd").iterdir()])
+    recover_files(office.desk.store, office.files, NOW_MS, lambda: None)
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
