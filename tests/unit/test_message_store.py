@@ -480,30 +480,36 @@ def test_pages_of_the_archive_end_at_the_mark(desk: Desk) -> None:
     archive.close()
 
 
+def test_a_page_ends_at_its_bounds_and_says_so(desk: Desk) -> None:
+    sent = [desk.letter(draft("a", "x" * 100)) for _ in range(6)]
+    desk.commit(*sent)
+    archive = MessageArchive(desk.state_dir)
+
+    def page(limit: int, budget_bytes: int) -> tuple[int, bool]:
+        found = archive.after("a", 0, sent[-1].id, limit, budget_bytes)
+        return len(found), found.is_cut
+
+    assert [page(10, 10_000), page(6, 10_000), page(5, 10_000)] == [(6, False), (6, True), (5, True)]
+    assert [page(10, 250), page(10, 1), page(10, 0), page(10, 600)] == [(3, True), (1, True), (1, True), (6, False)]
+    archive.close()
+
+
 def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None:
     desk.commit(*[desk.letter(draft("ab"[n % 2])) for n in range(50)])
-    asked: list[tuple[str, tuple[Any, ...]]] = []
+    asked: list[str] = []
     archive = MessageArchive(desk.state_dir)
-    real: Any = archive._rows  # pyright: ignore[reportPrivateUsage]
-
-    def spy(sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        asked.append((sql, values))
-        return real(sql, *values)
-
-    archive._rows = spy  # pyright: ignore[reportPrivateUsage]
+    archive._connection.set_trace_callback(asked.append)  # pyright: ignore[reportPrivateUsage]
     mark = desk.last_id
 
     def plan(ask: Any) -> str:
         asked.clear()
         ask()
-        return "; ".join(
-            str(row[3]) for sql, values in asked for row in desk.rows(f"EXPLAIN QUERY PLAN {sql}", *values)
-        )
+        return "; ".join(str(row[3]) for sql in asked for row in desk.rows(f"EXPLAIN QUERY PLAN {sql}"))
 
     unread = "USING INDEX unread_of_mailbox (recipient=?"
     assert unread in plan(lambda: archive.unread("a", 5, mark, 10))
     assert unread in plan(lambda: archive.unread("a", 5, mark, 10, newest_first=True))
-    assert unread in plan(lambda: archive.unoffered("a", mark, 10))
+    assert unread in plan(lambda: archive.unread("a", 5, mark, 10, unoffered_only=True))
     assert unread in plan(lambda: archive.before("a", mark, 10, unread_only=True))
     assert "USING INDEX messages_of_mailbox (recipient=? AND id>? AND id<?)" in plan(
         lambda: archive.after("a", 5, mark, 10)

@@ -104,6 +104,9 @@ class CommandQueue:
         """Carries out what has gathered; returns whether there was anything."""
         gathered: list[Command] = []
         heard = self._link.receive()
+        if self._unasked and self._link.is_hearing:  # before any commit: its counts are newer than these
+            self._report(self._unasked)
+            self._unasked = []
         for item in heard:
             if isinstance(item, Hello):
                 self._carry_out(gathered)
@@ -244,9 +247,6 @@ class CommandQueue:
 
     def _work_off(self) -> float:
         """Does what is due beside the commits; returns for how many seconds nothing will be."""
-        if self._unasked and self._link.is_hearing:
-            self._report(self._unasked)
-            self._unasked = []
         now = time.monotonic()
         try:
             pause = self._housekeeping.run(now, _now_ms())

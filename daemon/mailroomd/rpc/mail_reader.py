@@ -19,6 +19,7 @@ from typing import TypeVar
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.message import Message, unpack_draft
 from mailroomd.model.states import DeliveryState
+from mailroomd.storage.batch import READ_BYTES, Batch
 from mailroomd.storage.message_archive import MailboxRow, MessageArchive, StoredHistory
 from mailroomd.storage.table_layout import MailboxCounts
 from mailroomd.storage.table_reader import NotInTable, Record, TableReader
@@ -27,10 +28,9 @@ Read = TypeVar("Read")
 
 THREADS = 2  # for database reads; they wait for the disk, the loop does not
 MAX_OFFERED = 20_000  # handed over last: many more than the quarter of a second until it is in the database
-TABLE_SCAN = 1024  # unread messages that are looked through in the table for those not offered yet
 
 
-class Page(list[Message]):
+class Page(Batch[Message]):
     """Messages after a cursor, and the cursor behind them: everything up to it has been seen.
 
     Attributes:
@@ -79,76 +79,78 @@ class MailReader:
         """
         mark = self.mark
         page = Page()
+        found: Batch[Record] | Batch[Message]
         try:
             if agent is None:
-                records, page.position = self._table.after_all(cursor, limit, position)
+                found, page.position = self._table.after_all(cursor, limit, position)
             else:
-                records = self._table.after(agent, cursor, limit)
-            page.extend(map(_message, records))
+                found = self._table.after(agent, cursor, limit)
+            page.extend(map(_message, found))
         except NotInTable:
-            page.extend(await self._ask(lambda archive: archive.after(agent, cursor, mark, limit)))
-        page.cursor = page[-1].id if len(page) == limit else max(cursor, mark, page[-1].id if page else 0)
+            found = await self._ask(lambda archive: archive.after(agent, cursor, mark, limit))
+            page.extend(found)
+        page.is_cut = found.is_cut
+        page.cursor = page[-1].id if found.is_cut else max(cursor, mark, page[-1].id if page else 0)
         return page
 
     async def unread(
-        self, agent: str, limit: int, *, after: int = 0, unoffered_only: bool = False, newest_first: bool = False
-    ) -> list[Message]:
+        self,
+        agent: str,
+        limit: int,
+        *,
+        budget_bytes: int = READ_BYTES,
+        after: int = 0,
+        unoffered_only: bool = False,
+        newest_first: bool = False,
+    ) -> Batch[Message]:
         """Returns unread messages, oldest first unless said otherwise."""
+
+        def is_wanted(number: int, state: DeliveryState) -> bool:
+            return number > after and not (unoffered_only and self._is_offered(number, state))
+
         mark = self.mark
         try:
-            counts = self._table.counts(agent)
-            if counts is None or not counts.unread:
-                return []
-            everything = unoffered_only or newest_first or after
-            found = [_message(one) for one in self._table.unread(agent, TABLE_SCAN if everything else limit)]
-            found = [one for one in found if one.id > after and not (unoffered_only and self._is_offered(one))]
-            return (found[::-1] if newest_first else found)[:limit]
+            found = self._table.unread(agent, limit, budget_bytes, newest_first=newest_first, is_wanted=is_wanted)
+            return _batch(map(_message, found), is_cut=found.is_cut)
         except NotInTable:
-            return await self._unread_archived(
-                agent, limit, after, mark, unoffered_only=unoffered_only, newest_first=newest_first
-            )
-
-    async def _unread_archived(
-        self, agent: str, limit: int, after: int, mark: int, *, unoffered_only: bool, newest_first: bool
-    ) -> list[Message]:
-        """Reads until it has enough: some that the database calls unread or unoffered may be further by now."""
-        found: list[Message] = []
-        while True:
-            read = partial(_unread_page, agent, after, mark, limit, unoffered_only, newest_first)
+            pass
+        found = Batch[Message]()
+        while True:  # some that the database calls unread or unoffered are further by now: read until there is enough
+            room = budget_bytes - sum(len(one.draft.content) for one in found)
+            read = partial(_unread_page, agent, after, mark, limit, room, unoffered_only, newest_first)
             page = await self._ask(read)
-            fresh = [one for one in self._with_states(page) if one.state.is_unread]
-            found += [one for one in fresh if not (unoffered_only and self._is_offered(one))]
-            if len(page) < limit or len(found) >= limit:
-                return found[:limit]
-            if newest_first:
-                mark = page[-1].id - 1
-            else:
-                after = page[-1].id
+            found += [one for one in self._with_states(page) if one.state.is_unread and is_wanted(one.id, one.state)]
+            if not page.is_cut:
+                return _batch(found[:limit], is_cut=len(found) > limit)
+            if len(found) >= limit or (found and room <= 0):
+                return _batch(found[:limit], is_cut=True)
+            mark, after = (page[-1].id - 1, after) if newest_first else (mark, page[-1].id)
 
     async def listed(
         self,
         agent: str,
         limit: int,
         *,
+        budget_bytes: int = READ_BYTES,
         before: int = 0,
         unread_only: bool = False,
         thread_id: str = "",
         query: str = "",
-    ) -> list[Message]:
+    ) -> Batch[Message]:
         """Returns messages newest first, from below an id where one is given."""
         if not (before or unread_only or thread_id or query):
             try:
-                return [_message(one) for one in self._table.newest(agent, limit)]
+                newest = self._table.newest(agent, limit, budget_bytes)
+                return _batch(map(_message, newest), is_cut=newest.is_cut)
             except NotInTable:
                 pass
         bound = min(before or MAX_ID, self.mark + 1)
-        return self._with_states(
-            await self._ask(
-                lambda archive: archive.before(
-                    agent, bound, limit, unread_only=unread_only, thread_id=thread_id, query=query
-                )
+        found = await self._ask(
+            lambda archive: archive.before(
+                agent, bound, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
             )
         )
+        return _batch(self._with_states(found), is_cut=found.is_cut)
 
     async def history(self, number: int) -> StoredHistory | None:
         """Returns one message with the times of its steps; None if it does not exist."""
@@ -191,8 +193,8 @@ class MailReader:
             state = DeliveryState.OFFERED
         return Message(message.id, message.timestamp_ms, max(message.state, state), message.draft)
 
-    def _is_offered(self, message: Message) -> bool:
-        return message.state >= DeliveryState.OFFERED or message.id in self._offered
+    def _is_offered(self, number: int, state: DeliveryState) -> bool:
+        return state >= DeliveryState.OFFERED or number in self._offered
 
     async def _ask(self, read: Callable[[MessageArchive], Read]) -> Read:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_archive, read)
@@ -216,13 +218,20 @@ def _unread_page(
     after: int,
     mark: int,
     limit: int,
+    budget_bytes: int,
     unoffered_only: bool,
     newest_first: bool,
     archive: MessageArchive,
-) -> list[Message]:
-    if unoffered_only and not after:
-        return archive.unoffered(agent, mark, limit, newest_first=newest_first)
-    return archive.unread(agent, after, mark, limit, newest_first=newest_first)
+) -> Batch[Message]:
+    return archive.unread(
+        agent, after, mark, limit, budget_bytes, newest_first=newest_first, unoffered_only=unoffered_only
+    )
+
+
+def _batch(messages: Iterable[Message], *, is_cut: bool) -> Batch[Message]:
+    batch = Batch(messages)
+    batch.is_cut = is_cut
+    return batch
 
 
 def age_sec(milliseconds: int) -> int:

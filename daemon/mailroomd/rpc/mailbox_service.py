@@ -34,6 +34,7 @@ from mailroomd.rpc.handlers import Context, Handler, bidirectional, server_strea
 from mailroomd.rpc.mail_reader import MailReader, age_sec
 from mailroomd.rpc.sending import Sending
 from mailroomd.rpc.subscription import Subscription
+from mailroomd.storage.batch import Batch
 from mailroomd.storage.message_archive import StoredHistory
 from mailroomd.storage.table_layout import MailboxCounts
 
@@ -150,11 +151,15 @@ class MailboxService:
         if handed_over and not request.observe:
             self._calls.tell(MarkOffered(0, request.agent, handed_over))
             self._reader.note_offered(handed_over)
-        return pb.CheckInboxResponse(messages=kept, more=len(kept) < len(found))
+        return pb.CheckInboxResponse(messages=kept, more=_has_more(kept, found, limit))
 
-    async def _unread(self, request: pb.CheckInboxRequest, limit: int) -> list[Message]:
+    async def _unread(self, request: pb.CheckInboxRequest, limit: int) -> Batch[Message]:
         return await self._reader.unread(
-            request.agent, limit, unoffered_only=request.unoffered_only, newest_first=request.newest_first
+            request.agent,
+            limit,
+            budget_bytes=MAX_PAGE_BYTES,
+            unoffered_only=request.unoffered_only,
+            newest_first=request.newest_first,
         )
 
     async def mark_offered(self, request: pb.MarkOfferedRequest, context: Context) -> pb.MarkOfferedResponse:
@@ -212,9 +217,11 @@ class MailboxService:
             unread_only=request.unread_only,
             thread_id=request.thread_id,
             query=request.query,
+            budget_bytes=MAX_PAGE_BYTES,
         )
         kept = _fitting(found[:size])
-        return pb.ListMessagesResponse(messages=kept, next_page_token=kept[-1].id if len(kept) < len(found) else "")
+        more = _has_more(kept, found, size)
+        return pb.ListMessagesResponse(messages=kept, next_page_token=kept[-1].id if more else "")
 
     async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, _: Context) -> pb.GetMailboxStatsResponse:
         """Counts, from shared memory: no worker is asked."""
@@ -274,6 +281,11 @@ def _fitting(messages: list[Message]) -> list[pb.Message]:
             break
         fitting.append(said)
     return fitting
+
+
+def _has_more(kept: list[pb.Message], found: Batch[Message], limit: int) -> bool:
+    """Returns whether a response leaves something out, of a read that asked for one more than its limit."""
+    return len(kept) < len(found) or (found.is_cut and len(found) <= limit)
 
 
 def _history(found: StoredHistory) -> list[pb.Receipt]:

@@ -67,7 +67,7 @@ class Subscription:
             page = await self.reader.after(self.agent, self.cursor, PAGE, position)
             yield page
             self.cursor, position = page.cursor, page.position
-            if len(page) < PAGE and self.cursor < until:
+            if not page.is_cut and self.cursor < until:
                 await self.bell.wait_and_reset()
 
     async def _unread(self, until: int) -> AsyncGenerator[list[Message], None]:
@@ -76,7 +76,7 @@ class Subscription:
         while not self.is_stopping():
             found = await self.reader.unread(self.agent, PAGE, after=self.cursor)
             yield [one for one in found if one.id <= until]
-            if len(found) < PAGE or found[-1].id > until:
+            if not found.is_cut or found[-1].id > until:
                 return
 
     async def _write(self, page: list[Message]) -> AsyncGenerator[bytes, None]:

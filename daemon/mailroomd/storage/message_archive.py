@@ -7,10 +7,13 @@ Invariant: given the durable mark, nothing above it is returned, so a reader nev
 
 __all__ = ["MailboxRow", "MessageArchive", "StoredHistory"]
 
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailroomd.model.message import Message
+from mailroomd.storage.batch import READ_BYTES, Batch
 from mailroomd.storage.database import open_archive
 from mailroomd.storage.rows import MESSAGE_COLUMNS, message_of
 
@@ -64,32 +67,41 @@ class MessageArchive:
         """Returns the highest id ever issued."""
         return self._rows("SELECT value FROM meta WHERE name = 'last_id'")[0][0]
 
-    def after(self, mailbox: str | None, cursor: int, mark: int, limit: int) -> list[Message]:
+    def after(
+        self, mailbox: str | None, cursor: int, mark: int, limit: int, budget_bytes: int = READ_BYTES
+    ) -> Batch[Message]:
         """Returns messages above the cursor, oldest first; of every mailbox where None is given."""
         where, values = ("recipient = ? AND", [mailbox]) if mailbox is not None else ("", [])
-        return self._messages(f"{where} id > ? AND id <= ? ORDER BY id LIMIT ?", *values, cursor, mark, limit)
+        return self._messages(f"{where} id > ? AND id <= ? ORDER BY id", [*values, cursor, mark], limit, budget_bytes)
 
-    def unread(self, mailbox: str, cursor: int, mark: int, limit: int, *, newest_first: bool = False) -> list[Message]:
-        """Returns unread messages above the cursor, oldest first unless said otherwise."""
+    def unread(
+        self,
+        mailbox: str,
+        cursor: int,
+        mark: int,
+        limit: int,
+        budget_bytes: int = READ_BYTES,
+        *,
+        newest_first: bool = False,
+        unoffered_only: bool = False,
+    ) -> Batch[Message]:
+        """Returns unread messages above the cursor, or those not offered yet, oldest first unless said otherwise."""
         order = "DESC" if newest_first else "ASC"
-        return self._messages(
-            f"recipient = ? AND id > ? AND id <= ? AND state < 4 ORDER BY id {order} LIMIT ?",
-            mailbox,
-            cursor,
-            mark,
-            limit,
-        )
-
-    def unoffered(self, mailbox: str, mark: int, limit: int, *, newest_first: bool = False) -> list[Message]:
-        """Returns unread messages that were not handed over yet, oldest first unless said otherwise."""
-        order = "DESC" if newest_first else "ASC"
-        return self._messages(
-            f"recipient = ? AND id <= ? AND state < 4 AND state < 3 ORDER BY id {order} LIMIT ?", mailbox, mark, limit
-        )
+        extent = "state < 4 AND state < 3" if unoffered_only else "state < 4"  # the first term names the index
+        where = f"recipient = ? AND id > ? AND id <= ? AND {extent} ORDER BY id {order}"
+        return self._messages(where, [mailbox, cursor, mark], limit, budget_bytes)
 
     def before(
-        self, mailbox: str, bound: int, limit: int, *, unread_only: bool = False, thread_id: str = "", query: str = ""
-    ) -> list[Message]:
+        self,
+        mailbox: str,
+        bound: int,
+        limit: int,
+        budget_bytes: int = READ_BYTES,
+        *,
+        unread_only: bool = False,
+        thread_id: str = "",
+        query: str = "",
+    ) -> Batch[Message]:
         """Returns messages below an id, newest first; only unread ones, of one thread, or that contain a text."""
         where, values = "recipient = ? AND id < ?", [mailbox, bound]
         if unread_only:
@@ -100,7 +112,7 @@ class MessageArchive:
         if query:
             where += " AND content LIKE ? ESCAPE '!'"
             values.append("%" + query.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%")
-        return self._messages(f"{where} ORDER BY id DESC LIMIT ?", *values, limit)
+        return self._messages(f"{where} ORDER BY id DESC", values, limit, budget_bytes)
 
     def history(self, number: int) -> StoredHistory | None:
         """Returns a message and the times of its steps, None if it does not exist."""
@@ -112,9 +124,9 @@ class MessageArchive:
         file_error, filed_ms, offered_ms, read_ms = rows[0][12:]
         return StoredHistory(message_of(rows[0]), file_error, filed_ms, offered_ms, read_ms)
 
-    def newest(self, below: int, limit: int) -> list[Message]:
+    def newest(self, below: int, limit: int, budget_bytes: int = READ_BYTES) -> Batch[Message]:
         """Returns messages of every mailbox below an id, newest first."""
-        return self._messages("id < ? ORDER BY id DESC LIMIT ?", below, limit)
+        return self._messages("id < ? ORDER BY id DESC", [below], limit, budget_bytes)
 
     def mailboxes(self) -> list[MailboxRow]:
         """Returns how every mailbox stands."""
@@ -125,9 +137,16 @@ class MessageArchive:
         rows = self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes WHERE name = ?", name)
         return _mailbox_of(rows[0]) if rows else None
 
-    def _messages(self, where: str, *values: Any) -> list[Message]:
-        rows = self._rows(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where}", *values)
-        return [message_of(row) for row in rows]
+    def _messages(self, where: str, values: Sequence[Any], limit: int, budget_bytes: int) -> Batch[Message]:
+        found: Batch[Message] = Batch()
+        sql = f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where} LIMIT ?"
+        with closing(self._connection.execute(sql, (*values, limit))) as rows:
+            for row in rows:
+                if found and budget_bytes <= 0:
+                    return found.cut()
+                found.append(message_of(row))
+                budget_bytes -= len(found[-1].draft.content) + len(found[-1].draft.metadata)
+        return found.cut() if len(found) == limit else found
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

@@ -9,12 +9,14 @@ Invariant: no torn record, no record above the durable mark and no struck one is
 __all__ = ["NotInTable", "Record", "TableReader"]
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from mailroomd.memory.double_cell import DoubleCell, TornCell
 from mailroomd.memory.fence import fence
 from mailroomd.model.states import DeliveryState
+from mailroomd.storage.batch import READ_BYTES, Batch
 from mailroomd.storage.table_layout import (
     BLOCK_BYTES,
     CHECKED_FROM,
@@ -58,6 +60,10 @@ class Record(NamedTuple):
     kind: int
     mailbox: str
     body: bytes
+
+
+def _is_any(_: int, __: DeliveryState) -> bool:
+    return True
 
 
 class TableReader:
@@ -123,8 +129,8 @@ class TableReader:
             self._require_same(generation)
             yield name[:length].decode(), counts
 
-    def after(self, mailbox: str, cursor: int, limit: int) -> list[Record]:
-        """Returns a mailbox's records with ids above the cursor, oldest first, `limit` at most.
+    def after(self, mailbox: str, cursor: int, limit: int, budget_bytes: int = READ_BYTES) -> Batch[Record]:
+        """Returns a mailbox's records with ids above the cursor, oldest first, within both bounds.
 
         Raises:
             NotInTable: some of them may have left the table, or they are too many to look through.
@@ -140,9 +146,11 @@ class TableReader:
                 if number <= mark and state != DeliveryState.STRUCK:
                     wanted.append(position)
             self._require_complete_above(cursor)
-        return self._records(reversed(wanted), generation)
+        return self._records(reversed(wanted), generation, limit, budget_bytes)
 
-    def after_all(self, cursor: int, limit: int, position: int = 0) -> tuple[list[Record], int]:
+    def after_all(
+        self, cursor: int, limit: int, position: int = 0, budget_bytes: int = READ_BYTES
+    ) -> tuple[Batch[Record], int]:
         """Returns records of every mailbox with ids above the cursor, oldest first, and where to go on.
 
         Args:
@@ -166,10 +174,11 @@ class TableReader:
                 if len(wanted) == limit:
                     break
         self._require_complete_above(cursor)
-        return self._records(wanted, generation), position
+        found = self._records(wanted, generation, limit, budget_bytes)
+        return found, found[-1].next_position if found.is_cut else position
 
-    def newest(self, mailbox: str, limit: int) -> list[Record]:
-        """Returns the newest records of a mailbox, newest first, `limit` at most.
+    def newest(self, mailbox: str, limit: int, budget_bytes: int = READ_BYTES) -> Batch[Record]:
+        """Returns the newest records of a mailbox, newest first, within both bounds.
 
         Raises:
             NotInTable: older ones that belong to them may have left the table.
@@ -186,10 +195,24 @@ class TableReader:
                         break
             else:
                 self._require_complete_above(0)
-        return self._records(wanted, generation)
+        return self._records(wanted, generation, limit, budget_bytes)
 
-    def unread(self, mailbox: str, limit: int) -> list[Record]:
-        """Returns the oldest unread records of a mailbox, oldest first, `limit` at most.
+    def unread(
+        self,
+        mailbox: str,
+        limit: int,
+        budget_bytes: int = READ_BYTES,
+        *,
+        newest_first: bool = False,
+        is_wanted: Callable[[int, DeliveryState], bool] = _is_any,
+    ) -> Batch[Record]:
+        """Returns the oldest unread records of a mailbox, oldest first, or the newest ones, newest first.
+
+        Args:
+            limit: of records.
+            budget_bytes: of their bodies, beyond the first.
+            newest_first: whether to begin with the newest.
+            is_wanted: looks at id and state, before anything is copied.
 
         Raises:
             NotInTable: some of them may have left the table, or lie too far back.
@@ -197,15 +220,20 @@ class TableReader:
         generation, mark = self._begin(), self.durable_id
         fence()
         counts = self._counts(mailbox)
-        wanted: deque[int] = deque(maxlen=limit)
+        wanted: deque[int] = deque(maxlen=None if newest_first else limit)
         if counts is not None and counts.unread:
             for position, number, state in self._backwards(counts.newest_position):
                 if number < counts.oldest_unread_id:
                     break
-                if number <= mark and DeliveryState.STORED <= state <= DeliveryState.OFFERED:
+                if (
+                    number <= mark
+                    and DeliveryState.STORED <= state <= DeliveryState.OFFERED
+                    and is_wanted(number, DeliveryState(state))
+                ):
                     wanted.append(position)
             self._require_complete_above(counts.oldest_unread_id - 1)
-        return self._records(reversed(wanted), generation)
+        first = islice(wanted, limit) if newest_first else reversed(wanted)
+        return self._records(first, generation, limit, budget_bytes)
 
     def find(self, message_id: int) -> Record:
         """Returns the record with this id.
@@ -300,10 +328,16 @@ class TableReader:
         if cursor < self.evicted_through:
             raise NotInTable
 
-    def _records(self, positions: Iterable[int], generation: int) -> list[Record]:
-        found = [self.record_at(position) for position in positions]
+    def _records(self, positions: Iterable[int], generation: int, limit: int, budget_bytes: int) -> Batch[Record]:
+        found: Batch[Record] = Batch()
+        for position in positions:
+            if found and budget_bytes <= 0:
+                found.cut()
+                break
+            found.append(self.record_at(position))
+            budget_bytes -= len(found[-1].body)
         self._require_same(generation)
-        return found
+        return found.cut() if len(found) == limit else found
 
     # -- mailboxes and positions ----------------------------------------------------------------------------------
 
