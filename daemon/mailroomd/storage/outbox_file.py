@@ -1,0 +1,175 @@
+"""Outbox file — one response that an agent left as `{root}/outbox/{session}/{name}.json`.
+
+Owns what such a file may be: a regular file, its name UTF-8 without control characters, up to 10 MiB, one JSON object
+of at most 32 levels (a Struct that is nested deeper is one that no client could parse). Everything works relative to
+a directory's handle, follows no link and opens nothing but regular files, so a fifo or a device does no harm.
+Not here: when a file is looked at (`Outbox`). Invariant: bytes that are returned were read from the file of the
+identity that is returned with them, which had not changed by the end of reading.
+"""
+
+__all__ = [
+    "MAX_RESPONSE_BYTES",
+    "FileIdentity",
+    "NotAResponse",
+    "OutboxFile",
+    "identity_of",
+    "is_candidate",
+    "look_at",
+    "read_response",
+    "remove_if_same",
+    "shown",
+]
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from mailroomd.model.limits import MAX_METADATA_DEPTH
+
+MAX_RESPONSE_BYTES = 10 << 20
+MAX_RESPONSE_DEPTH = MAX_METADATA_DEPTH  # the same, as it travels as the same thing
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and what was no UTF-8
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+
+
+class NotAResponse(Exception):  # noqa: N818 - named for what was found
+    """The file, as it is now, is none that can be announced; the text says why."""
+
+
+class FileIdentity(NamedTuple):
+    """Which file it is, in which condition: a file that is written again or replaced has another one."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxFile:
+    """One response.
+
+    Attributes:
+        session: whose outbox it lies in.
+        name: the file's name, with its .json.
+        identity: what `delete` goes by. Keep it with the response: it tells a repeated file from a new one.
+        body: the JSON object, encoded anew: compact UTF-8, no name twice in one object.
+    """
+
+    session: str
+    name: str
+    identity: FileIdentity
+    body: bytes
+
+
+def is_candidate(name: str) -> bool:
+    """Returns whether a file of this name is looked at."""
+    return name.endswith(".json") and not name.startswith(".")
+
+
+def shown(name: str) -> str:
+    """Returns a name for the log, in which hostile characters are escaped."""
+    return ascii(name) if _HOSTILE.search(name) else name
+
+
+def identity_of(status: os.stat_result) -> FileIdentity:
+    """Returns the identity of what was looked at; of anything but a regular file only which one it is."""
+    if not stat.S_ISREG(status.st_mode):
+        return FileIdentity(status.st_dev, status.st_ino, 0, 0)
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def look_at(directory: int, name: str) -> os.stat_result | None:
+    """Returns what lies there under this name; None if nothing does.
+
+    Raises:
+        OSError: it can't be seen.
+    """
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def read_response(directory: int, name: str, status: os.stat_result) -> bytes | None:
+    """Returns a file's JSON object; None if the file has changed since it was looked at, or while it was read.
+
+    Args:
+        status: from `look_at`.
+
+    Raises:
+        NotAResponse: it is none, so far.
+    """
+    if _HOSTILE.search(name):
+        raise NotAResponse("its name is not UTF-8, or has control characters")
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAResponse("it is not a regular file")
+    if status.st_size > MAX_RESPONSE_BYTES:
+        raise NotAResponse(f"it has {status.st_size:,} bytes; at most {MAX_RESPONSE_BYTES:,} are taken")
+    try:
+        raw = _read_unchanged(directory, name, identity_of(status))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise NotAResponse(f"it cannot be read: {error.strerror}") from error
+    return None if raw is None else _decode(raw)
+
+
+def remove_if_same(directory: int, name: str, identity: FileIdentity) -> bool:
+    """Removes a file if it is still this one; returns False if another is there now.
+
+    Raises:
+        OSError: it is there and can't be removed.
+    """
+    try:
+        if identity_of(os.stat(name, dir_fd=directory, follow_symlinks=False)) != identity:
+            return False
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    return True
+
+
+def _read_unchanged(directory: int, name: str, identity: FileIdentity) -> bytes | None:
+    handle = os.open(name, _READ, dir_fd=directory)
+    try:
+        if identity_of(os.fstat(handle)) != identity:  # the same inode: so it is a regular file
+            return None
+        pieces: list[bytes] = []
+        rest = identity.size_bytes + 1
+        while rest and (piece := os.read(handle, rest)):
+            pieces.append(piece)
+            rest -= len(piece)
+        return b"".join(pieces) if identity_of(os.fstat(handle)) == identity else None
+    finally:
+        os.close(handle)
+
+
+def _decode(raw: bytes) -> bytes:
+    try:
+        body: Any = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise NotAResponse(f"it is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise NotAResponse("it is JSON, but not an object")
+    encoded = orjson.dumps(body)
+    if _is_deeper(encoded, MAX_RESPONSE_DEPTH):
+        raise NotAResponse(f"it is nested deeper than {MAX_RESPONSE_DEPTH} levels")
+    return encoded
+
+
+def _is_deeper(encoded: bytes, levels: int) -> bool:
+    """Returns whether JSON has more levels; on its text, as looking at each of five million values takes a second."""
+    if encoded.count(b"[") + encoded.count(b"{") <= levels:
+        return False
+    brackets = _STRING.sub(b"", encoded).translate(_AS_SQUARE, _NO_BRACKETS)
+    for _ in range(levels):
+        brackets = brackets.replace(b"[]", b"")  # the innermost of each branch
+    return bool(brackets)

@@ -1,0 +1,243 @@
+"""What a restart finds and mends: the table from the database, and each inbox file that should be there or not.
+
+One daemon is stopped, another killed, each with mailboxes in every condition; then somebody meddles with their files.
+The tests look at what the restart made of it, one mailbox each.
+"""
+
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.room import Room, refusal_of, running_room, send_request, wait_until
+
+MIXED = ("mixed", "agent@team", "third")
+
+
+@dataclass
+class Before:
+    """A daemon after its restart, and what was so before."""
+
+    room: Room
+    killed: bool
+    ids: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    lists: dict[str, list[pb.Message]] = field(default_factory=dict[str, list[pb.Message]])
+    stats: dict[str, pb.MailboxStats] = field(default_factory=dict[str, pb.MailboxStats])
+    bytes_of: dict[Path, bytes] = field(default_factory=dict[Path, bytes])
+
+    def fill(self, agent: str, number: int) -> None:
+        self.ids[agent] = self.room.fill(agent, number)
+
+    def files(self, agent: str) -> list[Path]:
+        return [self.room.file_of(agent, one) for one in self.ids[agent]]
+
+
+@pytest.fixture(scope="module", params=["stopped", "killed"])
+def before(request: pytest.FixtureRequest) -> Generator[Before]:
+    with running_room() as room:
+        before = Before(room, request.param == "killed")
+        _prepare(before)
+        if before.killed:
+            newest = max(one for ids in before.ids.values() for one in ids)
+            wait_until(lambda: _synced_id(room) >= int(newest, 16), "the files are synced", 12)
+            before.fill("fresh", 5)
+        before.files("takes")[0].unlink()
+        before.files("takes")[3].rename(room.directory / "taken")
+        if before.killed:
+            room.kill()
+            assert _synced_id(room) < int(before.ids["fresh"][0], 16)
+        else:
+            assert room.stop() == 0
+            assert _synced_id(room) >= int(before.ids["takes"][-1], 16)
+        _meddle(before)
+        room.start()
+        yield before
+
+
+def _prepare(before: Before) -> None:
+    """Brings mailboxes into every condition."""
+    room = before.room
+    _fill_mixed(before)
+    for agent in ("takes", "torn", "reads", "loses-its-directory"):
+        before.fill(agent, 5)
+    before.ids["keys"] = [
+        room.send("keys", text, sender="keys", idempotency_key=text).message.id for text in ("once", "read")
+    ]
+    room.acknowledge("keys", before.ids["keys"][1:])
+    before.bytes_of = {path: path.read_bytes() for path in before.files("torn") + before.files("reads")}
+    room.acknowledge("reads", before.ids["reads"][:2])
+    wait_until(lambda: room.filed("reads") == before.ids["reads"][2:], "the files are taken away")
+
+
+def _fill_mixed(before: Before) -> None:
+    room = before.room
+    requests = [
+        send_request(MIXED[number % 3], f"mail {number}", sender=f"s{number % 2}", metadata={"n": number})
+        for number in range(30)
+    ]
+    requests[3].thread_id, requests[4].type, requests[5].priority = "thread", "context_push", pb.PRIORITY_HIGH
+    requests[6].ttl.FromSeconds(86_400)
+    sent = [result.ok.message for result in room.send_many(requests)]
+    for agent in MIXED:
+        before.ids[agent] = [message.id for message in sent if message.recipient == agent]
+    room.acknowledge("mixed", [before.ids["mixed"][0], before.ids["mixed"][2]])
+    room.acknowledge("third", before.ids["third"])
+    room.check("agent@team", limit=2)
+    before.lists = {agent: room.listed(agent) for agent in MIXED}
+    before.stats = {agent: room.stats(agent) for agent in MIXED}
+
+
+def _meddle(before: Before) -> None:
+    """Does to the files what crashes and agents do while the daemon is down."""
+    room = before.room
+    torn = before.files("torn")
+    torn[0].write_bytes(b"")
+    torn[1].write_bytes(before.bytes_of[torn[1]][:-9])
+    torn[2].write_bytes(bytes(len(before.bytes_of[torn[2]])))
+    torn[3].write_bytes(before.bytes_of[torn[4]])
+    for path in before.files("reads"):
+        path.write_bytes(before.bytes_of[path])
+    room.inbox("reads").joinpath("notes.txt").write_text("the agent's own")
+    room.inbox("reads").joinpath("0000000000000001.json").write_text("{}")
+    shutil.rmtree(room.inbox("loses-its-directory"))
+    (room.root / "inbox" / ".tmp" / "00000000000000ff").write_text('{"half":')
+    if before.killed:
+        for path in (before.files("fresh")[1], before.files("fresh")[4]):
+            path.unlink()
+    else:
+        before.files("takes")[4].unlink()
+
+
+def _synced_id(room: Room) -> int:
+    """Up to this message the files are certainly on the disk."""
+    return room.query("SELECT value FROM meta WHERE name = 'synced_id'")[0][0]
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agent", MIXED)
+def test_order_read_flags_fields_and_figures_come_back(before: Before, agent: str) -> None:
+    room = before.room
+    after = room.listed(agent)
+    assert [message.id for message in after] == before.ids[agent][::-1]
+    for was, now in zip(before.lists[agent], after, strict=True):
+        if not now.read:  # OFFERED is no promise across a crash
+            was.state = now.state = pb.DELIVERY_STATE_UNSPECIFIED
+        assert now == was
+    assert room.filed(agent) == [message.id for message in after[::-1] if not message.read]
+    now = room.stats(agent)
+    assert (now.total, now.unread) == (before.stats[agent].total, before.stats[agent].unread)
+
+
+def test_a_dashboard_goes_on_where_it_was(before: Before) -> None:
+    everything = sorted(one for ids in before.ids.values() for one in ids)
+    stream = before.room.subscribe(all_agents=True, after_id=everything[0])
+    assert [message.id for message in stream.until_caught_up()[0]][: len(everything) - 1] == everything[1:]
+    stream.cancel()
+
+
+def test_ids_go_on_growing(before: Before) -> None:
+    everything = {one for ids in before.ids.values() for one in ids}
+    assert before.room.send("newcomer", "x").message.id > max(everything)
+
+
+def test_idempotency_keys_survive(before: Before) -> None:
+    room, (once, read) = before.room, before.ids["keys"]
+    assert room.send("keys", "once", sender="keys", idempotency_key="once").message.id == once
+    again = room.send("keys", "read", sender="keys", idempotency_key="read")
+    assert (again.message.id, again.delivery.state) == (read, pb.DELIVERY_STATE_READ)
+    refusal = refusal_of(lambda: room.send("keys", "else", sender="keys", idempotency_key="once"))
+    assert refusal.reason == "IDEMPOTENCY_KEY_REUSED"
+    assert (room.stats("keys").total, room.stats("keys").unread) == (2, 1)
+    assert room.filed("keys") == [once]
+
+
+def test_who_was_there_and_what_was_offered_long_before_survives(before: Before) -> None:
+    room, agent = before.room, "agent@team"
+    assert room.stats(agent).HasField("last_seen")
+    assert room.send(agent, "x").delivery.recipient_known
+    unoffered = [message.id for message in room.check(agent, unoffered_only=True, observe=True).messages]
+    assert unoffered[: len(before.ids[agent]) - 2] == before.ids[agent][2:]
+
+
+def test_more_messages_than_the_table_holds_come_back() -> None:
+    with running_room("--table-size", "8MiB") as room:
+        ids = room.fill("abc", 40, "x" * 300_000)
+        few = room.fill("few", 3)
+        room.kill()
+        room.start()
+        assert (room.stats("abc").total, room.stats("abc").unread) == (40, 40)
+        stream = room.subscribe("abc", include_unread=True)
+        assert [message.id for message in stream.until_caught_up()[0]] == ids
+        stream.cancel()
+        assert [message.id for message in room.listed("few")] == few[::-1]
+        assert room.filed("abc") == ids
+
+
+# -- the files --------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_was_not_synced_yet_is_written_again_when_it_is_missing(before: Before) -> None:
+    room, agent = before.room, "fresh" if before.killed else "loses-its-directory"
+    assert room.filed(agent) == before.ids[agent]
+    assert [room.file(agent, one)["content"] for one in before.ids[agent]] == [f"mail {n}" for n in range(5)]
+    assert room.stats(agent).unread == 5
+    assert {message.state for message in room.listed(agent)} == {pb.DELIVERY_STATE_FILED}
+
+
+def test_a_file_that_its_agent_took_after_it_was_synced_stays_away_and_its_message_is_read(before: Before) -> None:
+    room, ids = before.room, before.ids["takes"]
+    kept = [ids[1], ids[2], ids[4]] if before.killed else [ids[1], ids[2]]
+    wait_until(lambda: room.stats("takes").unread == len(kept), "the agent's reading is noticed")
+    assert room.filed("takes") == kept
+    assert [message.id for message in room.listed("takes") if message.read] == [
+        one for one in reversed(ids) if one not in kept
+    ]
+    assert room.state(ids[0]) == pb.DELIVERY_STATE_READ
+    assert [message.id for message in room.check("takes").messages] == kept
+
+
+def test_empty_and_torn_files_are_written_again(before: Before) -> None:
+    room = before.room
+    assert all(path.read_bytes() == before.bytes_of[path] for path in before.files("torn"))
+    assert room.filed("torn") == before.ids["torn"]
+    assert room.stats("torn").unread == 5
+
+
+def test_files_that_messages_left_when_they_were_read_are_removed_and_nothing_else(before: Before) -> None:
+    room = before.room
+    assert room.filed("reads") == ["0000000000000001", *before.ids["reads"][2:], "notes"]
+    assert room.stats("reads").unread == 3
+
+
+def test_a_directory_that_is_gone_is_no_reading(before: Before) -> None:
+    room, agent = before.room, "loses-its-directory"
+    assert room.filed(agent) == before.ids[agent]
+    assert room.stats(agent).unread == 5
+
+
+def test_temporary_files_of_a_crash_are_cleared_away(before: Before) -> None:
+    assert list((before.room.root / "inbox" / ".tmp").iterdir()) == []
+
+
+def test_an_inbox_that_is_gone_is_no_reading_and_a_first_start_touches_nothing_that_is_there() -> None:
+    with running_room() as room:
+        ids, others = room.fill("abc", 3), room.fill("other", 2)
+        assert room.stop() == 0
+        shutil.rmtree(room.root / "inbox")
+        room.start()
+        assert (room.filed("abc"), room.filed("other")) == (ids, others)
+        assert (room.stats("abc").unread, room.stats("other").unread) == (3, 2)
+
+        assert room.stop() == 0
+        shutil.rmtree(room.state_dir)
+        left = room.root / "outbox" / "abc" / "notes.txt"
+        left.parent.mkdir(parents=True)
+        left.write_text("mine")
+        room.start()
+        assert room.filed("abc") == ids
+        assert left.read_text() == "mine"
+        assert room.send("abc", "x").message.id > ids[-1]

@@ -1,0 +1,629 @@
+"""The outbox on real directories, with a clock that the test moves: no test waits."""
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mailroomd.core.log import log
+from mailroomd.storage.outbox import Outbox
+from mailroomd.storage.outbox_file import MAX_RESPONSE_BYTES, OutboxFile
+
+QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+PROMISED_SEC = 2.0
+
+
+class Desk:
+    """An outbox, its directory, and the time."""
+
+    def __init__(self, root: Path, watches_most: int = 100) -> None:
+        self.path = root / "outbox"
+        self.now_sec = 1000.0
+        self.outbox = Outbox(root, watches_most)
+
+    def put(self, place: str, body: object) -> Path:
+        """Leaves a file as a careful agent does: whole, by rename."""
+        path = self.path / place
+        path.parent.mkdir(exist_ok=True)
+        aside = path.with_name("." + path.name)
+        aside.write_bytes(body if isinstance(body, bytes) else json.dumps(body).encode())
+        return aside.rename(path)
+
+    def collect(self) -> list[OutboxFile]:
+        """What a worker finds in this moment."""
+        found = self.outbox.collect(self.now_sec)
+        while self.outbox.due(self.now_sec) == 0:
+            found += self.outbox.collect(self.now_sec)
+        return found
+
+    def wait(self, seconds: float) -> list[OutboxFile]:
+        """What a worker finds in so much time, if it sleeps as long as it may."""
+        end_sec = self.now_sec + seconds
+        found = self.collect()
+        while self.now_sec + self.outbox.due(self.now_sec) <= end_sec:
+            self.now_sec += self.outbox.due(self.now_sec)
+            found += self.collect()
+        self.now_sec = end_sec
+        return found
+
+    def names(self, found: list[OutboxFile]) -> list[str]:
+        return [f"{one.session}/{one.name}" for one in found]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    (tmp_path / "outbox/s").mkdir()
+    made.wait(5)
+    yield made
+    made.outbox.close()
+
+
+@pytest.fixture
+def blind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> Iterator[Desk]:
+    """An outbox for which the kernel had no inotify instance left: the rescan alone."""
+
+    def refuse() -> None:
+        raise OSError(24, "no inotify instance left")
+
+    monkeypatch.setattr("mailroomd.storage.outbox.Inotify", refuse)
+    made = Desk(tmp_path)
+    assert made.outbox.fileno() is None
+    assert lines.pop().startswith("warning: the outbox is not watched")
+    (tmp_path / "outbox/s").mkdir()
+    made.wait(5)
+    yield made
+    made.outbox.close()
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged."""
+    gathered: list[str] = []
+
+    def write(_: object, level: str, event: str, fields: dict[str, object]) -> None:
+        gathered.append(f"{level}: {event} {fields}")
+
+    monkeypatch.setattr(type(log), "_write", write)
+    return gathered
+
+
+def be_silent(*_: object) -> None:
+    """Logs nothing."""
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_renamed_into_place_is_found_at_once(desk: Desk) -> None:
+    desk.put("s/a.json", {"ok": [1, "ü"]})
+    (found,) = desk.outbox.collect(desk.now_sec)
+    assert (found.session, found.name, json.loads(found.body)) == ("s", "a.json", {"ok": [1, "ü"]})
+    assert found.identity.inode == (desk.path / "s/a.json").stat().st_ino
+
+
+def test_a_file_is_found_at_once_when_its_writer_closes_it(desk: Desk) -> None:
+    with (desk.path / "s/a.json").open("w") as file:
+        file.write('{"a":')
+        file.flush()
+        assert desk.wait(0.9) == []
+        file.write("1}")
+    assert desk.names(desk.outbox.collect(desk.now_sec)) == ["s/a.json"]
+
+
+def test_the_first_file_of_a_new_session_does_not_wait_for_the_rescan(desk: Desk) -> None:
+    desk.put("new/a.json", {})
+    assert desk.names(desk.wait(0.11)) == ["new/a.json"]
+    desk.put("new/b.json", {})
+    assert [one.name for one in desk.collect() if one.name == "b.json"] == ["b.json"]
+
+
+def test_a_directory_that_is_moved_in_with_its_files_is_found(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "aside").mkdir()
+    (tmp_path / "aside/a.json").write_text("{}")
+    (tmp_path / "aside").rename(desk.path / "moved")
+    assert desk.names(desk.wait(0.11)) == ["moved/a.json"]
+
+
+def test_files_from_before_the_start_are_found_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
+    for number, name in enumerate(["c", "a", "b"]):
+        path = tmp_path / f"outbox/{name}/{name}.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        os.utime(path, (number, number))
+    desk = Desk(tmp_path)
+    assert desk.names(desk.wait(0.2)) == ["c/c.json", "a/a.json", "b/b.json"]
+    desk.outbox.close()
+
+
+def test_the_rescan_alone_finds_files_within_the_promised_time(blind: Desk) -> None:
+    for number in range(40):
+        blind.put(f"{'s' if number % 2 else 'another'}/{number}.json", {})
+        assert len(blind.wait(PROMISED_SEC)) == 1
+        blind.now_sec += number * 0.11
+
+
+def test_two_changes_within_one_tick_of_the_directory_are_both_found(blind: Desk) -> None:
+    path = blind.path / "s"
+    blind.put("s/a.json", {})
+    before = path.stat().st_mtime_ns
+    assert blind.names(blind.wait(PROMISED_SEC)) == ["s/a.json"]
+    blind.put("s/b.json", {})
+    os.utime(path, ns=(before, before))
+    assert blind.names(blind.wait(PROMISED_SEC)) == ["s/b.json"]
+
+
+def test_with_fewer_watches_than_sessions_all_are_found(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, watches_most=2)
+    for number in range(5):
+        desk.put(f"s{number}/a.json", {})
+    assert len(desk.wait(PROMISED_SEC)) == 5
+    desk.wait(10)
+    for number in range(5):
+        desk.put(f"s{number}/b.json", {})
+    assert len(desk.wait(PROMISED_SEC)) == 5
+    desk.outbox.close()
+
+
+def test_when_the_kernel_has_no_watch_left_it_is_said_once_and_files_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(28, "no inotify watch left: raise fs.inotify.max_user_watches")
+
+    monkeypatch.setattr("mailroomd.storage.inotify.Inotify.add", refuse)
+    desk = Desk(tmp_path)
+    for number in range(5):
+        desk.put(f"s{number}/a.json", {})
+    assert len(desk.wait(PROMISED_SEC)) == 5
+    desk.outbox.close()
+    assert len(lines) == 1
+    assert "max_user_watches" in lines[0]
+
+
+def test_after_an_overflow_everything_is_looked_at_again(desk: Desk, lines: list[str]) -> None:
+    for number in range(QUEUE + 2):
+        os.close(os.open(desk.path / f"s/flood-{number % 2}", os.O_WRONLY | os.O_CREAT))
+    desk.put("s/a.json", {})  # its event is lost
+    (desk.path / "new").mkdir()
+    desk.put("new/b.json", {})
+    assert sorted(desk.names(desk.wait(0.2))) == ["new/b.json", "s/a.json"]
+    assert len(lines) == 1
+
+
+def test_much_at_once_comes_in_portions(desk: Desk) -> None:
+    for number in range(500):
+        desk.put(f"s/{number:03}.json", {"number": number})
+    assert len(desk.outbox.collect(desk.now_sec, limit=7)) == 7
+    assert desk.outbox.due(desk.now_sec) == 0
+    assert len(desk.outbox.collect(desk.now_sec)) == 200
+    assert len(desk.collect()) == 293
+    assert desk.outbox.due(desk.now_sec) > 0
+
+
+def test_many_sessions_are_looked_through_in_slices(tmp_path: Path) -> None:
+    for number in range(400):
+        (tmp_path / f"outbox/s{number}").mkdir(parents=True)
+        (tmp_path / f"outbox/s{number}/a.json").write_text("{}")
+    desk = Desk(tmp_path)
+    assert desk.outbox.collect(desk.now_sec) == []
+    assert desk.outbox.due(desk.now_sec) == 0  # there is more to look at
+    assert len(desk.wait(PROMISED_SEC)) == 400
+    desk.outbox.close()
+
+
+def test_an_outbox_that_is_replaced_or_deleted_is_taken_up_again(desk: Desk) -> None:
+    desk.path.rename(desk.path.with_name("old"))
+    desk.wait(PROMISED_SEC)
+    assert desk.path.is_dir()
+    desk.put("s/a.json", {})
+    assert desk.names(desk.wait(0.2)) == ["s/a.json"]
+    shutil.rmtree(desk.path)
+    (desk.path / "s").mkdir(parents=True)
+    desk.put("s/b.json", {})
+    assert desk.names(desk.wait(PROMISED_SEC)) == ["s/b.json"]
+    desk.put("s/c.json", {})
+    assert desk.names(desk.collect()) == ["s/c.json"]
+
+
+# -- what is still being written --------------------------------------------------------------------------------------
+
+
+def test_a_slow_writer_is_waited_for_and_nothing_is_logged(blind: Desk, lines: list[str]) -> None:
+    text = json.dumps({"list": list(range(20))})
+    with (blind.path / "s/a.json").open("w") as file:
+        for letter in text:
+            assert blind.wait(0.5) == []
+            file.write(letter)
+            file.flush()
+        (found,) = blind.wait(PROMISED_SEC)
+    assert json.loads(found.body) == {"list": list(range(20))}
+    assert lines == []
+
+
+@pytest.mark.parametrize("seconds", [1.5, 5.0, 100.0])
+def test_a_writer_that_pauses_is_logged_and_found_when_it_is_done(
+    blind: Desk, lines: list[str], seconds: float
+) -> None:
+    path = blind.path / "s/a.json"
+    path.write_text('{"a":')
+    assert blind.wait(PROMISED_SEC + seconds) == []
+    assert len(lines) == 1
+    with path.open("a") as file:
+        file.write("1}")
+    assert [one.body for one in blind.wait(31)] == [b'{"a":1}']
+
+
+def test_a_placeholder_that_is_filled_at_once_is_not_announced(blind: Desk) -> None:
+    path = blind.path / "s/a.json"
+    path.write_text("{}")
+    blind.now_sec += 1.5
+    assert blind.collect() == []  # seen, but not still for 100 ms yet
+    path.write_text('{"a":1}')
+    assert [one.body for one in blind.wait(PROMISED_SEC)] == [b'{"a":1}']
+
+
+@given(
+    cuts=st.lists(st.tuples(st.integers(0, 60), st.floats(0, 3), st.booleans()), max_size=8),
+    body=st.dictionaries(st.text(max_size=3), st.one_of(st.integers(0, 99), st.text(max_size=5)), max_size=4),
+)
+@settings(max_examples=25, deadline=None)
+def test_however_a_file_is_written_only_the_whole_is_handed_over(
+    cuts: list[tuple[int, float, bool]], body: dict[str, object]
+) -> None:
+    """Each cut: up to which byte it is written, how long the writer pauses then, and whether it closes the file."""
+    raw = json.dumps(body).encode()
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(log), "_write", be_silent)
+        desk = Desk(Path(directory))
+        path = desk.path / "s/a.json"
+        path.parent.mkdir()
+        handle, done = -1, 0
+        for cut, pause_sec, is_closed in sorted(cuts):
+            end = min(cut, len(raw) - 1)
+            handle = handle if handle >= 0 else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.write(handle, raw[done:end])
+            done = max(done, end)
+            if is_closed:
+                os.close(handle)
+                handle = -1
+            assert desk.wait(pause_sec) == []
+        handle = handle if handle >= 0 else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(handle, raw[done:])
+        os.close(handle)
+        assert [json.loads(one.body) for one in desk.wait(0.2)] == [body]
+        desk.outbox.close()
+
+
+# -- what is no response ----------------------------------------------------------------------------------------------
+
+NESTED = [b'{"a":' * levels + b"1" + b"}" * levels for levels in (32, 33)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff{}", "not JSON"),
+        (b"\xef\xbb\xbf{}", "not JSON"),
+        (b'{"a":NaN}', "not JSON"),
+        (b'{"a":"\\ud800"}', "not JSON"),
+        (b'{"a":"\xff"}', "not JSON"),
+        (b"{}{}", "not JSON"),
+        (b"\0" * 100, "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[1]", "not an object"),
+        (b"null", "not an object"),
+        (b'"text"', "not an object"),
+        (NESTED[1], "deeper than 32"),
+        (b'{"a":' + b"[" * 32 + b"]" * 32 + b"}", "deeper than 32"),
+    ],
+    ids=range(15),
+)
+def test_what_is_no_response_is_logged_once_and_left(desk: Desk, lines: list[str], raw: bytes, reason: str) -> None:
+    path = desk.put("s/a.json", raw)
+    assert desk.wait(0.99) == []
+    assert lines == []
+    assert desk.wait(0.02) == []
+    assert len(lines) == 1
+    assert lines[0].startswith("error: response left where it is")
+    assert reason in lines[0]
+    for _ in range(50):
+        desk.put("s/other.json", {})  # the directory changes
+        desk.wait(3)
+    assert len(lines) == 1
+    assert path.read_bytes() == raw
+    os.utime(path, (5, 5))  # its owner tries again
+    desk.wait(40)
+    assert len(lines) == 2
+
+
+def test_a_broken_file_that_is_mended_is_found(desk: Desk, lines: list[str]) -> None:
+    desk.put("s/a.json", b"oops")
+    desk.wait(100)
+    desk.put("s/a.json", {"a": 1})
+    assert [one.body for one in desk.collect()] == [b'{"a":1}']
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        NESTED[0],
+        b'{"a":"' + b"[" * 50 + b'","b":"\\"{{{{\\\\"}',
+        b'{"a":[' + b"[]," * 99 + b"{}]}",
+        b' {"a" : 1.5e300}\r\n',
+    ],
+    ids=range(4),
+)
+def test_what_is_valid_is_handed_over_in_compact_form(desk: Desk, raw: bytes) -> None:
+    desk.put("s/a.json", raw)
+    (found,) = desk.collect()
+    assert json.loads(found.body) == json.loads(raw)
+    assert len(found.body) <= len(raw)
+
+
+def test_a_file_of_10_mib_is_taken(desk: Desk) -> None:
+    raw = b'{"a":"' + b"x" * (MAX_RESPONSE_BYTES - 8) + b'"}'
+    assert len(raw) == 10 << 20
+    desk.put("s/a.json", raw)
+    assert [one.body for one in desk.collect()] == [raw]
+
+
+def test_a_larger_file_is_logged_once_and_left(desk: Desk, lines: list[str]) -> None:
+    path = desk.path / "s/a.json"
+    with path.open("w") as file:
+        file.truncate(MAX_RESPONSE_BYTES + 1)
+    (desk.path / "s/huge.json").touch()
+    os.truncate(desk.path / "s/huge.json", 1 << 40)
+    assert desk.wait(100) == []
+    assert len(lines) == 2
+    assert "at most 10,485,760" in lines[0]
+    assert path.exists()
+
+
+def test_several_large_files_do_not_come_in_one_portion(desk: Desk) -> None:
+    raw = b'{"a":"' + b"x" * (6 << 20) + b'"}'
+    for number in range(4):
+        desk.put(f"s/{number}.json", raw)
+    assert [len(desk.outbox.collect(desk.now_sec)) for _ in range(3)] == [2, 2, 0]
+
+
+def test_links_directories_fifos_sockets_and_devices_do_no_harm(desk: Desk, lines: list[str], tmp_path: Path) -> None:
+    directory = desk.path / "s"
+    (tmp_path / "secret.json").write_text('{"secret":1}')
+    (directory / "link.json").symlink_to(tmp_path / "secret.json")
+    (directory / "passwd.json").symlink_to("/etc/passwd")
+    (directory / "loop.json").symlink_to("loop.json")
+    (directory / "up.json").symlink_to("..")
+    (directory / "directory.json").mkdir()
+    (directory / "directory.json/inner.json").write_text("{}")
+    os.mkfifo(directory / "fifo.json")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(directory / "socket.json"))
+    listener.close()
+    kinds = 7
+    if os.geteuid() == 0:
+        os.mknod(directory / "device.json", 0o600 | 0o020000, os.makedev(5, 0))
+        kinds += 1
+    desk.put("s/good.json", {})
+    assert desk.names(desk.wait(60)) == ["s/good.json"]
+    assert len(lines) == kinds
+    assert all("not a regular file" in line for line in lines)
+    assert desk.outbox.pending() == {"s": (1, (directory / "good.json").stat().st_mtime_ns)}
+    assert (tmp_path / "secret.json").exists()
+    assert len(list(directory.iterdir())) == kinds + 1
+
+
+def test_other_names_are_no_candidates(desk: Desk, lines: list[str]) -> None:
+    for name in (".json", "..json", ".a.json", "a.JSON", "a.json~", "a.json.tmp", "a", "json"):
+        (desk.path / "s" / name).write_text("{}")
+    (desk.path / "loose.json").write_text("{}")
+    assert desk.wait(60) == []
+    assert lines == []
+
+
+@pytest.mark.parametrize("raw", [b"\xff.json", b"a\nb.json", b"\x1b[2J.json", b"\x7f.json", "\x85.json".encode()])
+def test_names_that_are_no_text_are_logged_escaped_and_left(desk: Desk, lines: list[str], raw: bytes) -> None:
+    path = os.fsencode(desk.path) + b"/s/" + raw
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+    assert desk.wait(60) == []
+    assert len(lines) == 1
+    assert lines[0].isascii()
+    assert lines[0].isprintable()
+    assert [os.fsencode(one) for one in (desk.path / "s").iterdir()] == [path]
+
+
+@pytest.mark.parametrize("name", ["ü ñ 日本.json", "x" * 250 + ".json", "a b'\"$(rm).json", "-rf.json", "~.json"])
+def test_odd_names_are_only_names(desk: Desk, name: str) -> None:
+    desk.put(f"s/{name[-200:]}", {})
+    (found,) = desk.collect()
+    assert found.name == name[-200:]
+    assert desk.outbox.delete(found)
+
+
+def test_directories_that_are_not_named_like_sessions_are_logged_once(desk: Desk, lines: list[str]) -> None:
+    for name in ("a b", "x" * 129, "a@b@c", "ü"):
+        (desk.path / name).mkdir()
+        (desk.path / name / "a.json").write_text("{}")
+    (desk.path / ".hidden").mkdir()
+    assert desk.wait(5) == []
+    for number in range(20):
+        (desk.path / f"s{number}").mkdir()
+        desk.wait(2)
+    assert len(lines) == 4
+    assert all("not named like a session" in line for line in lines)
+
+
+def test_a_session_that_is_a_link_is_ignored(desk: Desk, lines: list[str], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a.json").write_text("{}")
+    (desk.path / "link").symlink_to(tmp_path / "elsewhere")
+    assert desk.wait(20) == []
+    shutil.rmtree(desk.path / "s")
+    (desk.path / "s").symlink_to(tmp_path / "elsewhere")  # a session that was there before
+    assert desk.wait(20) == []
+    assert len(lines) == 3
+    assert (tmp_path / "elsewhere/a.json").exists()
+
+
+# -- handing over and deleting ----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_handed_over_once_and_gone_when_deleted(desk: Desk) -> None:
+    path = desk.put("s/a.json", {})
+    (found,) = desk.collect()
+    (desk.path / "s/noise").touch()
+    os.close(os.open(path, os.O_WRONLY))  # closed after writing, but nothing was
+    assert desk.wait(60) == []
+    assert desk.outbox.delete(found)
+    assert not path.exists()
+    assert desk.outbox.delete(found)
+    assert desk.wait(60) == []
+    assert desk.outbox.pending() == {}
+
+
+def test_what_could_not_be_stored_is_handed_over_again(desk: Desk) -> None:
+    desk.put("s/a.json", {})
+    for _ in range(3):
+        (found,) = desk.wait(1.1)
+        assert desk.collect() == []
+        desk.outbox.put_back(found)
+
+
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_a_file_that_was_replaced_since_is_kept_and_found(desk: Desk, is_noticed: bool) -> None:
+    path = desk.put("s/a.json", {"a": 1})
+    (first,) = desk.collect()
+    desk.put("s/a.json", {"a": 2})
+    found = desk.collect() if is_noticed else []
+    assert not desk.outbox.delete(first)
+    found += desk.wait(5)
+    assert [one.body for one in found] == [b'{"a":2}']
+    assert desk.outbox.delete(found[0])
+    assert not path.exists()
+
+
+def test_a_file_that_was_written_again_since_is_kept_and_found(blind: Desk) -> None:
+    path = blind.path / "s/a.json"
+    path.write_text('{"a":1}')
+    (first,) = blind.wait(PROMISED_SEC)
+    path.write_text('{"a":2222}')
+    assert not blind.outbox.delete(first)
+    (second,) = blind.wait(PROMISED_SEC)
+    assert second.body == b'{"a":2222}'
+    assert blind.outbox.delete(second)
+
+
+def test_a_file_that_vanishes_is_no_error(desk: Desk, lines: list[str]) -> None:
+    desk.put("s/a.json", {}).unlink()
+    assert desk.collect() == []
+    path = desk.put("s/b.json", {})
+    (found,) = desk.collect()
+    path.unlink()
+    assert desk.outbox.delete(found)
+    desk.put("s/c.json", {})
+    (found,) = desk.collect()
+    shutil.rmtree(desk.path / "s")
+    assert desk.outbox.delete(found)
+    assert desk.wait(60) == []
+    assert lines == []
+
+
+def test_nothing_outside_is_deleted_through_a_directory_that_became_a_link(desk: Desk, tmp_path: Path) -> None:
+    path = desk.put("s/a.json", {})
+    (found,) = desk.collect()
+    (tmp_path / "elsewhere").mkdir()
+    os.link(path, tmp_path / "elsewhere/a.json")  # the very same file
+    shutil.rmtree(desk.path / "s")
+    (desk.path / "s").symlink_to(tmp_path / "elsewhere")
+    assert not desk.outbox.delete(found)
+    desk.wait(5)
+    assert (tmp_path / "elsewhere/a.json").exists()
+
+
+def test_what_cannot_be_deleted_is_not_handed_over_again_and_deleted_later(
+    desk: Desk, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = desk.put("s/a.json", {})
+    (found,) = desk.collect()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        assert not desk.outbox.delete(found)
+        assert desk.wait(100) == []
+        assert len(lines) == 1
+        assert desk.outbox.pending() == {}
+    assert desk.wait(31) == []
+    assert not path.exists()
+
+
+def test_pending_files_are_counted_with_the_age_of_the_oldest(desk: Desk) -> None:
+    for number in range(3):
+        os.utime(desk.put(f"s/{number}.json", {}), ns=(number, 1000 - number))
+    desk.put("t/broken.json", b"oops")
+    os.utime(desk.path / "t/broken.json", ns=(7, 7))
+    (desk.path / "empty").mkdir()
+    found = desk.wait(3)
+    assert desk.outbox.pending() == {"s": (3, 998), "t": (1, 7)}
+    for one in found:
+        desk.outbox.delete(one)
+    assert desk.outbox.pending() == {"t": (1, 7)}
+    (desk.path / "t/broken.json").unlink()
+    desk.wait(PROMISED_SEC)
+    assert desk.outbox.pending() == {}
+
+
+steps = st.one_of(
+    st.tuples(st.sampled_from(["rename", "write", "half", "remove"]), st.sampled_from("abc")),
+    st.tuples(st.just("wait"), st.floats(0, 3)),
+    st.tuples(st.just("delete"), st.just(0)),
+)
+
+
+@given(steps=st.lists(steps, max_size=25), watches_most=st.integers(0, 1))
+@settings(max_examples=25, deadline=None)
+def test_no_response_is_ever_deleted_unseen(steps: list[tuple[str, str | float]], watches_most: int) -> None:
+    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(log), "_write", be_silent)
+        desk = Desk(Path(root), watches_most)
+        (desk.path / "s").mkdir()
+        last: dict[str, bytes] = {}  # the response that lies there, or lay there when it was handed over
+        seen: list[bytes] = []
+        in_hand: list[OutboxFile] = []
+        for number, (step, what) in enumerate([*steps, ("wait", 40.0), ("delete", 0), ("wait", 40.0), ("delete", 0)]):
+            path = desk.path / f"s/{what}.json"
+            body = b'{"number":"' + b"x" * number + b'"}'  # no two of the same size
+            if step == "rename":
+                desk.put(f"s/{what}.json", body)
+                last[str(what)] = body
+            elif step == "write":
+                path.write_bytes(body)
+                last[str(what)] = body
+            elif step == "half":
+                path.write_bytes(body[:-1])
+                last.pop(str(what), None)
+            elif step == "remove":
+                path.unlink(missing_ok=True)
+                last.pop(str(what), None)
+            elif step == "wait":
+                in_hand += desk.wait(float(what))
+            else:
+                seen += [one.body for one in in_hand]
+                for one in in_hand:
+                    desk.outbox.delete(one)
+                in_hand = []
+        desk.outbox.close()
+        assert len(seen) == len(set(seen))
+        assert set(last.values()) <= set(seen)
+        left = {path.read_bytes() for path in (desk.path / "s").iterdir()}
+        assert not left & set(seen)

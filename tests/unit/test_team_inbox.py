@@ -1,0 +1,387 @@
+"""Team inboxes and their filing: what others wrote stays as it is, ours is there once, and nothing leaves teams/."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mailroomd.model.message import Draft
+from mailroomd.storage import team_filing, team_inbox
+from mailroomd.storage.directory_lock import LockBusy, LockLost
+from mailroomd.storage.message_store import StoredMail
+from mailroomd.storage.team_filing import TeamFiling
+from mailroomd.storage.team_inbox import NoSuchInbox, TeamInboxes
+from mailroomd.storage.team_inbox_file import NotAnInbox, extend_team_inbox
+from support.waiting import BOUND_SEC, wait_until
+
+NOON_MS = 1_767_268_800_005
+
+
+def mail(number: int, content: str = "hello", recipient: str = "bob@alpha", metadata: bytes = b"{}") -> StoredMail:
+    return StoredMail(number, NOON_MS, Draft(recipient, "alice", content, metadata=metadata))
+
+
+def extended(raw: str | bytes, *numbers: int) -> bytes:
+    return extend_team_inbox(raw.encode() if isinstance(raw, str) else raw, [mail(number) for number in numbers])
+
+
+@pytest.fixture
+def inboxes(tmp_path: Path) -> TeamInboxes:
+    return TeamInboxes(tmp_path, patience_sec=0)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    """Where bob@alpha's inbox is; its directory is there."""
+    directory = tmp_path / "teams" / "alpha" / "inboxes"
+    directory.mkdir(parents=True)
+    return directory / "bob.json"
+
+
+@pytest.fixture
+def filing(inboxes: TeamInboxes) -> Iterator[TeamFiling]:
+    made = TeamFiling(inboxes)
+    yield made
+    made.close(BOUND_SEC)
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def ids(inbox: Path) -> list[int]:
+    return [int(entry["mailroom_id"], 16) for entry in json.loads(inbox.read_bytes())]
+
+
+# -- the format -------------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_claude_code_s_with_our_id() -> None:
+    assert json.loads(extended("", 7)) == [
+        {
+            "from": "alice",
+            "text": "hello",
+            "timestamp": "2026-01-01T12:00:00.005Z",
+            "read": False,
+            "mailroom_id": "0000000000000007",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "summary"), [(b'{"summary":"in short"}', "in short"), (b'{"summary":[1]}', None), (b"{}", None)]
+)
+def test_a_summary_comes_from_the_metadata_where_it_is_text(metadata: bytes, summary: str | None) -> None:
+    assert json.loads(extend_team_inbox(b"[]", [mail(7, metadata=metadata)]))[0].get("summary") == summary
+
+
+OTHERS = (
+    '{"from":"x","text":"\\u00e9\\/","read":true,"color":"red","n":123456789012345678901234567890,"f":1.10,"e":1E400}'
+)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        f"[{OTHERS}]",
+        f"\n[\n  {OTHERS},\n  {OTHERS}\n]\n",
+        '[{"a":1,"a":2}, 5, null, "text", [], {"mailroom_id":["x"]}]',
+        '["\\ud800"]',  # a lone surrogate: JSON.stringify writes it so
+        b'["\xff"]',
+        "[" + "1" * 5000 + "]",
+    ],
+)
+def test_what_others_wrote_stays_byte_for_byte(raw: str | bytes) -> None:
+    raw = raw.encode() if isinstance(raw, str) else raw
+    result = extended(raw, 7)
+    kept = raw.rstrip()[:-1].rstrip()
+    assert result.startswith(kept + b",")
+    assert result.endswith(b"\n]" + raw[len(raw.rstrip()) :])
+    assert json.loads(result[len(kept) + 1 : result.rindex(b"]")])["mailroom_id"] == f"{7:016x}"
+    assert extended(result, 7) == result
+    assert json.loads(extended(result, 7, 8)[len(result.rstrip()) - 1 :].lstrip(b",\n ")[:-1].rstrip(b"\n]"))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(json_values, max_size=5), st.sampled_from([None, 0, 2]), st.booleans())
+def test_any_array_keeps_its_entries_in_order(entries: list[object], indent: int | None, is_ascii: bool) -> None:
+    text = json.dumps(entries, indent=indent, ensure_ascii=is_ascii)
+    raw = text.encode("utf-8", "surrogatepass")
+    result = json.loads(extended(raw, 7, 8).decode("utf-8", "surrogatepass"))
+    assert result[:-2] == entries
+    assert [entry["mailroom_id"] for entry in result[-2:]] == [f"{7:016x}", f"{8:016x}"]
+
+
+@pytest.mark.parametrize("raw", ["", " \n", "[]", " [ \n ] "])
+def test_an_empty_inbox_becomes_an_array_of_ours(raw: str) -> None:
+    assert len(json.loads(extended(raw, 7, 8, 8))) == 2
+
+
+@pytest.mark.parametrize("raw", ['{"a":1}', "[1", "[1,]", "[NaN]", "[-Infinity]", "[]]", "\ufeff[]", '"[]"', "5", "\0"])
+def test_what_is_no_array_is_refused(raw: str) -> None:
+    with pytest.raises(NotAnInbox):
+        extended(raw, 7)
+
+
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_appended_in_private_directories(tmp_path: Path, inboxes: TeamInboxes) -> None:
+    assert inboxes.append("bob", "alpha", mail(7)) == ""
+    assert ids(tmp_path / "teams/alpha/inboxes/bob.json") == [7]
+    for path in ("teams", "teams/alpha", "teams/alpha/inboxes"):
+        assert stat.S_IMODE((tmp_path / path).stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "teams/alpha/inboxes/bob.json").stat().st_mode) == 0o600
+    assert names_in(tmp_path / "teams/alpha/inboxes") == ["bob.json"]
+
+
+def test_a_repeated_message_is_there_once_and_the_file_untouched(inboxes: TeamInboxes, inbox: Path) -> None:
+    inboxes.append("bob", "alpha", mail(7), mail(8))
+    before = inbox.stat()
+    inboxes.append("bob", "alpha", mail(8), mail(7))
+    assert inbox.stat().st_ino == before.st_ino
+    inboxes.append("bob", "alpha", mail(7), mail(9))
+    assert ids(inbox) == [7, 8, 9]
+
+
+def test_the_new_file_has_the_mode_of_the_old_one(inboxes: TeamInboxes, inbox: Path) -> None:
+    inbox.write_text("[]")
+    inbox.chmod(0o640)
+    inboxes.append("bob", "alpha", mail(7))
+    assert stat.S_IMODE(inbox.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_the_new_file_has_the_owner_of_the_old_one(inboxes: TeamInboxes, inbox: Path) -> None:
+    inbox.write_text("[]")
+    os.chown(inbox, 12_345, 23_456)
+    inboxes.append("bob", "alpha", mail(7))
+    assert (inbox.stat().st_uid, inbox.stat().st_gid) == (12_345, 23_456)
+
+
+@pytest.mark.parametrize("raw", [b'[{"from":"x"', b'{"entries":[]}', b"\0\0\0"])
+def test_a_file_that_is_no_array_is_set_aside_and_work_goes_on(
+    inboxes: TeamInboxes, inbox: Path, raw: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inbox.write_bytes(raw)
+    set_aside = inboxes.append("bob", "alpha", mail(7))
+    assert set_aside.startswith("bob.json.corrupt-")
+    assert inbox.with_name(set_aside).read_bytes() == raw
+    assert ids(inbox) == [7]
+    assert set_aside in capfd.readouterr().err
+    assert inboxes.append("bob", "alpha", mail(8)) == ""
+
+
+def test_an_inbox_that_is_nested_too_deeply_or_too_large_is_left_alone(
+    inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(OSError, match="nested too deeply"):
+        inboxes.append("bob", "alpha", mail(7))
+    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 1 << 10)
+    with pytest.raises(OSError, match="larger than"):
+        inboxes.append("bob", "alpha", mail(7))
+    assert inbox.stat().st_size == 200_000
+    assert names_in(inbox.parent) == ["bob.json"]
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "/etc/x", ".", "a/b", "b\0c", "x.json", "ünï", "a b"])
+def test_no_name_leaves_teams(tmp_path: Path, inboxes: TeamInboxes, name: str) -> None:
+    inboxes.append(name, name, mail(7))
+    as_it_is_written = "".join(one if one.isascii() and one.isalnum() else "-" for one in name)
+    files = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if not path.is_dir()]
+    assert files == [Path("teams", as_it_is_written, "inboxes", f"{as_it_is_written}.json")]
+
+
+@pytest.mark.parametrize(("agent", "team"), [("", "alpha"), ("bob", ""), ("b" * 129, "alpha"), ("bob", "a" * 129)])
+def test_an_empty_or_endless_name_is_refused(tmp_path: Path, inboxes: TeamInboxes, agent: str, team: str) -> None:
+    with pytest.raises(NoSuchInbox):
+        inboxes.append(agent, team, mail(7))
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("link", ["teams", "teams/alpha", "teams/alpha/inboxes", "teams/alpha/inboxes/bob.json"])
+def test_no_link_is_followed(tmp_path: Path, inboxes: TeamInboxes, link: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = outside
+    if link.endswith(".json"):
+        target = outside / "theirs.json"
+        target.write_text("[]")
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
+        inboxes.append("bob", "alpha", mail(7))
+    assert not (outside / "alpha").exists()
+    assert not target.is_file() or target.read_text() == "[]"
+
+
+def test_a_fifo_or_directory_in_the_file_s_place_is_an_error_at_once(inboxes: TeamInboxes, inbox: Path) -> None:
+    os.mkfifo(inbox)
+    with pytest.raises(OSError, match="not a regular file"):
+        inboxes.append("bob", "alpha", mail(7))
+    inbox.unlink()
+    inbox.mkdir()
+    with pytest.raises(OSError, match="not a regular file"):
+        inboxes.append("bob", "alpha", mail(7))
+    assert names_in(inbox.parent) == ["bob.json"]
+
+
+def test_a_lock_that_is_held_leaves_the_inbox_as_it_is(inboxes: TeamInboxes, inbox: Path) -> None:
+    inbox.with_name("bob.json.lock").mkdir()
+    with pytest.raises(LockBusy):
+        inboxes.append("bob", "alpha", mail(7))
+    assert names_in(inbox.parent) == ["bob.json.lock"]
+
+
+def test_what_another_appends_while_we_prepare_is_kept(
+    inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = team_inbox._prepare_early  # pyright: ignore[reportPrivateUsage]
+
+    def prepare_then_be_late(*args: object) -> object:
+        prepared = prepare(*args)  # pyright: ignore[reportArgumentType]
+        inbox.write_text('[{"from":"carol"}]')
+        return prepared
+
+    monkeypatch.setattr(team_inbox, "_prepare_early", prepare_then_be_late)
+    inboxes.append("bob", "alpha", mail(7))
+    entries = json.loads(inbox.read_bytes())
+    assert [entry["from"] for entry in entries] == ["carol", "alice"]
+    assert names_in(inbox.parent) == ["bob.json"]
+
+
+def test_nothing_is_written_under_a_lock_that_was_lost(
+    inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.write_text("[]")
+    read = team_inbox._read  # pyright: ignore[reportPrivateUsage]
+
+    def lose_lock_then_read(directory: int, file: str) -> object:
+        if inbox.with_name("bob.json.lock").exists():
+            inbox.with_name("bob.json.lock").rmdir()
+        return read(directory, file)
+
+    monkeypatch.setattr(team_inbox, "_read", lose_lock_then_read)
+    with pytest.raises(LockLost):
+        inboxes.append("bob", "alpha", mail(7))
+    assert inbox.read_text() == "[]"
+    assert names_in(inbox.parent) == ["bob.json"]
+
+
+def test_a_write_that_fails_leaves_the_inbox_whole(
+    inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.write_text("[1]")
+
+    def fail(_handle: int, _body: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(team_inbox, "_write_whole", fail)
+    with pytest.raises(OSError, match="No space"):
+        inboxes.append("bob", "alpha", mail(7))
+    assert inbox.read_text() == "[1]"
+    assert names_in(inbox.parent) == ["bob.json"]
+
+
+def test_temporary_files_of_a_crash_are_removed_and_those_at_work_are_not(inboxes: TeamInboxes, inbox: Path) -> None:
+    old, new = inbox.with_name(".bob.json.1.mailroom"), inbox.with_name(".bob.json.2.mailroom")
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    inboxes.append("bob", "alpha", mail(7))
+    assert not old.exists()
+    assert new.exists()
+
+
+# -- the thread -------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_was_filed_is_said_to_be(filing: TeamFiling, inbox: Path) -> None:
+    done = [filing.submit(mail(number)) for number in range(1, 50)]
+    assert {one.result(BOUND_SEC) for one in done} == {""}
+    assert ids(inbox) == list(range(1, 50))
+    assert filing.unfinished() == 0
+    assert filing.reason("bob@alpha") == ""
+
+
+def test_an_inbox_whose_lock_is_held_is_tried_until_it_is_free_and_others_do_not_wait(
+    filing: TeamFiling, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_filing, "backoff_sec", lambda _attempts: 0.01)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    lock = inbox.with_name("bob.json.lock")
+    lock.mkdir()
+    first = filing.submit(mail(1))
+    wait_until(lambda: filing.reason("bob@alpha"), "the first attempt has failed")
+    assert filing.reason("bob@alpha").endswith("; it is tried again")
+    second, other = filing.submit(mail(2)), filing.submit(mail(3, recipient="carol@alpha"))
+    assert other.result(BOUND_SEC) == ""
+    assert not first.done()
+    assert filing.unfinished() == 2
+    lock.rmdir()
+    assert (first.result(BOUND_SEC), second.result(BOUND_SEC)) == ("", "")
+    assert ids(inbox) == [1, 2]
+    assert ids(tmp_path / "teams/alpha/inboxes/carol.json") == [3]
+
+
+@pytest.mark.parametrize("recipient", ["bob", "@alpha", "bob@"])
+def test_a_recipient_without_a_team_or_name_is_answered_for_good(filing: TeamFiling, recipient: str) -> None:
+    assert "name a team inbox" in filing.submit(mail(1, recipient=recipient)).result(BOUND_SEC)
+    assert filing.unfinished() == 0
+
+
+def test_the_backlog_is_bounded_by_inbox_and_in_all(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_filing, "INBOX_MESSAGES", 2)
+    monkeypatch.setattr(team_filing, "BACKLOG_CHARS", 20)
+    for name in ("bob", "carol"):
+        inbox.with_name(f"{name}.json.lock").mkdir()
+    kept = [filing.submit(mail(number)) for number in (1, 2)]
+    assert "wait for this team inbox" in filing.submit(mail(3)).result(0)
+    kept.append(filing.submit(mail(4, recipient="carol@alpha")))
+    assert "wait for team inboxes" in filing.submit(mail(5, "x" * 6, "carol@alpha")).result(0)
+    assert filing.unfinished() == 3
+    assert not any(one.done() for one in kept)
+    assert filing.close(BOUND_SEC) == 3
+    assert all("stopped" in one.result(0) for one in kept)
+
+
+def test_closing_tries_once_more_and_takes_no_further_mail(filing: TeamFiling, inbox: Path) -> None:
+    lock = inbox.with_name("bob.json.lock")
+    lock.mkdir()
+    done = filing.submit(mail(1))
+    wait_until(lambda: filing.reason("bob@alpha"), "the first attempt has failed")
+    lock.rmdir()
+    assert filing.close(BOUND_SEC) == 0
+    assert done.result(0) == ""
+    assert ids(inbox) == [1]
+    assert "stopped" in filing.submit(mail(2)).result(0)
+
+
+def test_a_fault_in_one_inbox_does_not_end_the_thread(
+    filing: TeamFiling, inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = inboxes.append
+
+    def append_or_fail(agent: str, team: str, *letters: StoredMail) -> str:
+        if agent == "carol":
+            raise KeyError("a fault")
+        return append(agent, team, *letters)
+
+    monkeypatch.setattr(inboxes, "append", append_or_fail)
+    filing.submit(mail(1, recipient="carol@alpha"))
+    wait_until(lambda: filing.reason("carol@alpha"), "the fault has happened")
+    assert "KeyError" in filing.reason("carol@alpha")
+    assert filing.submit(mail(2)).result(BOUND_SEC) == ""
+    assert ids(inbox) == [2]
