@@ -317,7 +317,6 @@ def test_a_send_hears_why_shortly_before_its_deadline_and_its_repetition_is_no_s
             assert this.stored() - before == 20
 
 
-@pytest.mark.xfail(strict=True, reason="the command-queue cannot settle the log while somebody reads, and gives up")
 def test_a_reader_that_holds_the_database_for_long_is_no_reason_to_give_up() -> None:
     with scene() as this:
         this.require_answers(this.flood(20))

@@ -27,7 +27,15 @@ from mailroomd.model.commands import (
 )
 from mailroomd.model.errors import Reason
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.database import SCHEMA_VERSION, DatabaseTooNew, is_full, is_lost_write, open_archive
+from mailroomd.storage.database import (
+    SCHEMA_VERSION,
+    DatabaseTooNew,
+    is_full,
+    is_lost_write,
+    lost_write_was_noted,
+    note_lost_write,
+    open_archive,
+)
 from mailroomd.storage.message_archive import MessageArchive
 from mailroomd.storage.message_store import (
     CLIENT_KEYS_KEPT_MS,
@@ -625,3 +633,22 @@ def test_what_was_read_or_filed_lately_is_told_again_with_the_counts(desk: Desk)
     assert desk.store.changed_since(NOW_MS + 6) == []
     told = desk.store.changed_since(NOW_MS)
     assert told == [MessageFiled(other.id), MessagesTaken("abc", [one.id]), MailboxCounted("abc", 3, 2, other.id)]
+
+
+def test_a_reader_is_waited_for_only_after_a_failed_fsync(desk: Desk) -> None:
+    desk.commit(desk.letter(draft()))
+    reader = MessageArchive(desk.state_dir)
+    reader._connection.execute("BEGIN")  # pyright: ignore[reportPrivateUsage]
+    assert reader.last_id() == desk.last_id
+    desk.commit(desk.letter(draft()))
+    desk.reopen()
+    desk.commit(desk.letter(draft()))
+    note_lost_write(desk.state_dir)
+    desk.reopen()
+    with pytest.raises(StoreFailed, match="another process reads"):
+        desk.commit(desk.letter(draft()))
+    assert len(desk.rows("SELECT * FROM messages")) == 3  # what is there can be read meanwhile
+    reader.close()
+    desk.commit(desk.letter(draft()))
+    assert len(desk.rows("SELECT * FROM messages")) == 4
+    assert not lost_write_was_noted(desk.state_dir)

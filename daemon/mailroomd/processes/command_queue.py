@@ -38,7 +38,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.processes.config import CommandQueueConfig
 from mailroomd.processes.housekeeping import Housekeeping
 from mailroomd.processes.worker import CannotStart, WorkerSeat
-from mailroomd.storage.database import DatabaseTooNew, is_busy
+from mailroomd.storage.database import DatabaseTooNew, note_lost_write
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_store import Committed, MessageStore, StoredMail, StoreFailed, StoreFull
@@ -212,6 +212,7 @@ class CommandQueue:
     def _refuse_all(self, commands: Sequence[WriteMessage | WriteRead], error: StoreFailed) -> list[Outcome]:
         log.error("commit failed", error=str(error), fatal=error.fatal)
         if error.fatal:  # the kernel may have dropped what was written: start anew and see what is there
+            note_lost_write(self._seat.settings.state_dir)
             os._exit(os.EX_IOERR)
         sentence = f"the database could not be written ({error}): nothing was stored, try again"
         return [
@@ -305,8 +306,6 @@ def _open_store(seat: WorkerSeat, worker: CommandQueue) -> MessageStore:
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
-        if is_busy(error):  # a backup reads: the supervisor starts this worker again
-            raise
         raise CannotStart(
             f"{state_dir}/mailroom.db cannot be opened: {error}. Check the disk and the permissions of the directory.",
             os.EX_CANTCREAT,

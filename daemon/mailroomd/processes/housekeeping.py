@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 
 from mailroomd.core.log import log
 from mailroomd.model.commands import WriteOffered, WriteSeen
-from mailroomd.storage.database import checkpoint, is_full, is_lost_write
+from mailroomd.storage.database import checkpoint, is_full, is_lost_write, note_lost_write
 from mailroomd.storage.inbox_files import InboxFiles, sync_filesystem
 from mailroomd.storage.message_store import MessageStore, StoreFailed, StoreFull
 
@@ -107,7 +107,7 @@ class Housekeeping:
 
     def _sync_files(self, now: float) -> float:
         if self._sync is not None and self._sync.done():
-            self._synced_id = _result_or_exit(self._sync)
+            self._synced_id = self._result_or_exit(self._sync)
             self._store.commit_lazily((), self._synced_id, 0)
             self._sync = None
         if self._sync is not None:
@@ -128,8 +128,29 @@ class Housekeeping:
                 self._checkpoint = self._thread.submit(checkpoint, self._state_dir)
         elif self._checkpoint.done():
             done, self._checkpoint = self._checkpoint, None
-            if _result_or_exit(done) > RESTART_LOG_PAGES:
+            if self._result_or_exit(done) > RESTART_LOG_PAGES:
                 self._store.settle_rest_of_log()
+
+    def _result_or_exit(self, future: Future[Result]) -> Result:
+        """Returns a thread's result; a failed fsync is the one error that nothing can be believed after.
+
+        Raises:
+            StoreFull, StoreFailed: a checkpoint found no room, or something in its way; the log still has everything.
+        """
+        try:
+            return future.result()
+        except sqlite3.Error as error:
+            if not is_lost_write(error):
+                is_no_room = is_full(error, self._state_dir)
+                raise (StoreFull(str(error)) if is_no_room else StoreFailed(error)) from error
+            self._exit_after_lost_write(error)
+        except OSError as error:  # of syncfs
+            self._exit_after_lost_write(error)
+
+    def _exit_after_lost_write(self, error: Exception) -> NoReturn:
+        log.error("fsync failed", error=str(error))
+        note_lost_write(self._state_dir)
+        os._exit(os.EX_IOERR)
 
 
 def _sync(handle: int, number: int) -> int:
@@ -138,24 +159,3 @@ def _sync(handle: int, number: int) -> int:
     finally:
         os.close(handle)
     return number
-
-
-def _result_or_exit(future: Future[Result]) -> Result:
-    """Returns a thread's result; a failed fsync is the one error that nothing can be believed after.
-
-    Raises:
-        StoreFull, StoreFailed: a checkpoint found no room, or something in its way; the log still has everything.
-    """
-    try:
-        return future.result()
-    except sqlite3.Error as error:
-        if not is_lost_write(error):
-            raise (StoreFull(str(error)) if is_full(error) else StoreFailed(error)) from error
-        _exit_after_lost_write(error)
-    except OSError as error:  # of syncfs
-        _exit_after_lost_write(error)
-
-
-def _exit_after_lost_write(error: Exception) -> NoReturn:
-    log.error("fsync failed", error=str(error))
-    os._exit(os.EX_IOERR)

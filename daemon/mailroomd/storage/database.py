@@ -9,10 +9,13 @@ __all__ = [
     "DATABASE_NAME",
     "SCHEMA_VERSION",
     "DatabaseTooNew",
+    "LogInUse",
     "checkpoint",
-    "is_busy",
+    "forget_lost_write",
     "is_full",
     "is_lost_write",
+    "lost_write_was_noted",
+    "note_lost_write",
     "open_archive",
     "open_store",
     "set_lazy",
@@ -22,10 +25,13 @@ __all__ = [
 import errno
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 DATABASE_NAME = "mailroom.db"
 SCHEMA_VERSION = 1
+LOST_WRITE_MARK = "fsync-failed"  # a file beside the database: nothing may be believed before its log is settled
+SETTLE_TIMEOUT_MS = 500  # that a start waits for readers; a backup may read for long, and mail should not wait for it
 BUSY_TIMEOUT_SEC = 5.0  # nobody else writes; a checkpoint or a backup may hold a lock for a moment
 ROOM_BYTES = 256 << 10  # that a disk which is not full has: a transaction of many small messages
 
@@ -87,6 +93,10 @@ class DatabaseTooNew(Exception):  # noqa: N818 - named for what was found
         )
 
 
+class LogInUse(sqlite3.OperationalError):
+    """The log can't be settled now: another process, a backup say, reads the database."""
+
+
 def open_store(state_dir: Path) -> sqlite3.Connection:
     """Opens the database for its one writer, making it where it is new. What a crash left needs `settle_log`.
 
@@ -118,11 +128,33 @@ def settle_log(connection: sqlite3.Connection) -> None:
     After a failed fsync this is what must succeed before anything may be believed again.
 
     Raises:
+        LogInUse: another process reads the database.
         sqlite3.Error: it did not succeed.
     """
-    _, frames, settled = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if frames != settled:
-        raise sqlite3.OperationalError("the write-ahead log can't be settled: another process reads the database")
+    connection.execute(f"PRAGMA busy_timeout = {SETTLE_TIMEOUT_MS}")
+    try:
+        is_busy, frames, settled = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SEC * 1000:.0f}")
+    if is_busy and (frames < 0 or frames != settled):
+        raise LogInUse("the write-ahead log can't be settled: another process reads the database")
+
+
+def note_lost_write(state_dir: Path) -> None:
+    """Leaves a mark that an fsync failed, for the next start: best effort, the daemon is about to exit."""
+    with suppress(OSError):
+        (state_dir / LOST_WRITE_MARK).touch(mode=0o600)
+
+
+def lost_write_was_noted(state_dir: Path) -> bool:
+    """Returns whether an fsync failed and nothing has been settled since."""
+    return (state_dir / LOST_WRITE_MARK).exists()
+
+
+def forget_lost_write(state_dir: Path) -> None:
+    """Takes the mark away: everything is settled."""
+    with suppress(OSError):
+        (state_dir / LOST_WRITE_MARK).unlink(missing_ok=True)
 
 
 def checkpoint(state_dir: Path) -> int:
@@ -164,11 +196,6 @@ def is_full(error: sqlite3.Error, state_dir: Path | None = None) -> bool:
     if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):
         return state_dir is not None and not _has_room(state_dir)
     return code & 0xFF == sqlite3.SQLITE_FULL
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Returns whether another process, a backup say, was in the way: the same succeeds a little later."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _has_room(directory: Path) -> bool:

@@ -35,7 +35,16 @@ from mailroomd.model.errors import Reason
 from mailroomd.model.ids import MS_SHIFT, milliseconds_of
 from mailroomd.model.message import Draft, Message, pack_draft
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.database import is_full, is_lost_write, open_store, set_lazy, settle_log
+from mailroomd.storage.database import (
+    LogInUse,
+    forget_lost_write,
+    is_full,
+    is_lost_write,
+    lost_write_was_noted,
+    open_store,
+    set_lazy,
+    settle_log,
+)
 from mailroomd.storage.rows import INSERT_MESSAGE, MESSAGE_COLUMNS, message_of, row_of
 
 MAX_KNOWN_COUNTS = 50_000  # mailboxes whose counters are remembered; reading one again costs a look-up
@@ -113,11 +122,12 @@ class MessageStore:
         self._notes: dict[int, tuple[str, int]] = {}
         self._is_settled = False
         try:
-            with suppress(StoreFull):  # then every transaction tries again, and mail can be read meanwhile
-                self._settle_log()
-        except BaseException:
-            self._connection.close()
-            raise
+            self._settle_log()
+        except (StoreFull, StoreFailed) as failure:
+            if isinstance(failure, StoreFailed) and failure.fatal:
+                self._connection.close()
+                raise
+            # else every transaction tries again, and mail can be read meanwhile
         self.unsettled_bytes = 0
         """About how much was written to the log; the checkpointer sets it back."""
 
@@ -470,16 +480,24 @@ class MessageStore:
         self.unsettled_bytes += COMMIT_LOG_BYTES
 
     def _settle_log(self) -> None:
-        """Settles what a crash left in the log, before anything is written behind it."""
+        """Settles what a crash left in the log, before anything is written behind it.
+
+        A reader may be in the way: that is waited for after a failed fsync only, when the log itself is in doubt.
+
+        Raises:
+            StoreFull, StoreFailed: it is not settled.
+        """
         if self._is_settled:
             return
         try:
             settle_log(self._connection)
+        except LogInUse as error:
+            if lost_write_was_noted(self._state_dir):
+                raise StoreFailed(error) from error
         except sqlite3.Error as error:
-            failure = self._failure(error)
-            if isinstance(failure, StoreFull):
-                raise failure from error
-            raise
+            raise self._failure(error) from error
+        else:
+            forget_lost_write(self._state_dir)
         self._is_settled = True
 
     def _failure(self, error: sqlite3.Error) -> StoreFull | StoreFailed:
