@@ -463,15 +463,20 @@ class Room(Client):
 
 
 @contextmanager
-def new_room(*flags: str, minds_permissions: bool = False, small_disk: bool = False) -> Generator[Room]:
+def new_room(
+    *flags: str, minds_permissions: bool = False, small_disk: bool = False, descriptors: int = 0
+) -> Generator[Room]:
     """Gives directories and a client for a daemon that is not started yet.
 
     Args:
         minds_permissions: it meets permission errors also when root runs the tests.
         small_disk: its state directory lies on a file system of 24 MiB, of its own.
+        descriptors: that each of its processes may have; 0 for what is usual.
     """
     directory = Path(tempfile.mkdtemp(prefix="mailroom-", dir="/tmp"))
     prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
+    if descriptors:
+        prefix = ("prlimit", f"--nofile={descriptors}:{descriptors}")
     if small_disk:
         namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
         prefix = ("unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(directory / "state"))
@@ -492,8 +497,10 @@ def new_room(*flags: str, minds_permissions: bool = False, small_disk: bool = Fa
 
 
 @contextmanager
-def running_room(*flags: str, minds_permissions: bool = False, small_disk: bool = False) -> Generator[Room]:
+def running_room(
+    *flags: str, minds_permissions: bool = False, small_disk: bool = False, descriptors: int = 0
+) -> Generator[Room]:
     """Gives a daemon that runs."""
-    with new_room(*flags, minds_permissions=minds_permissions, small_disk=small_disk) as room:
+    with new_room(*flags, minds_permissions=minds_permissions, small_disk=small_disk, descriptors=descriptors) as room:
         room.start()
         yield room

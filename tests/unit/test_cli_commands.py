@@ -114,6 +114,58 @@ def test_send_reads_stdin_exactly(fake: InThread, arguments: Sequence[str]) -> N
     assert "stored  recipient unknown  inbox file not written yet: disk \\x1b full" in done.stdout.decode()
 
 
+def test_without_content_an_empty_stdin_is_a_usage_error_and_an_empty_text_is_a_message(fake: InThread) -> None:
+    refused = cli(fake.address, "send", "abc")
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert "nothing to send" in refused.stderr.decode()
+    closed = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m mailroom send abc <&-"],
+        env=environment(fake.address),
+        capture_output=True,
+        timeout=BOUND_SEC,
+        check=False,
+    )
+    assert (closed.returncode, "nothing to send" in closed.stderr.decode()) == (2, True)
+    assert not fake.do(lambda room: room.requests["SendMessage"])
+    assert [cli(fake.address, "send", "abc", text).returncode for text in ("", "-")] == [0, 0]
+    assert fake.do(lambda room: [message.content for message in room.messages.values()]) == ["", ""]
+
+
+def test_an_empty_sender_is_passed_on_as_it_was_given(fake: InThread) -> None:
+    refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "SENDER_INVALID", "sender is empty")
+    fake.do(lambda room: room.refuse("SendMessage", refusal))
+    done = cli(fake.address, "send", "abc", "hi", "--from", "", extra={"MAILROOM_AGENT": "bot"})
+    assert (done.returncode, done.stderr) == (1, b"mailroom: sender is empty\n")
+    assert fake.do(lambda room: [request.sender for request in room.requests["SendMessage"]]) == [""]
+
+
+@pytest.mark.parametrize("arguments", [("--address", "bogus", "stats"), ("stats", "--address", "bogus")])
+def test_a_wrong_address_is_not_blamed_on_the_environment(arguments: Sequence[str]) -> None:
+    done = cli("unix:/nowhere.sock", *arguments)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"'bogus' is no address" in done.stderr
+    assert b"MAILROOM_ADDRESS" not in done.stderr
+    assert b"MAILROOM_ADDRESS: 'wrong' is no address" in cli("wrong", "stats").stderr
+
+
+def test_stats_of_nobody_say_so(fake: InThread) -> None:
+    done = cli(fake.address, "stats", "nobody")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"mailroom: no mailbox of nobody yet\n")
+    [row] = lines_of(cli(fake.address, "stats", "nobody", "--json").stdout)
+    assert (row["agent_id"], row["total"], row["last_seen"]) == ("nobody", 0, None)
+    fake.do(lambda room: room.known.add("reader"))
+    assert b"reader" in cli(fake.address, "stats", "reader").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--all", "--unread"), ("abc", "--all"), ("abc", "--unread", "--after", ""), ("abc", "--receipts")]
+)
+def test_what_watch_cannot_do_is_a_usage_error_before_any_call(fake: InThread, arguments: Sequence[str]) -> None:
+    done = cli(fake.address, "watch", *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert not fake.do(lambda room: room.requests)
+
+
 def test_a_refusal_is_one_sentence_and_exit_code_1(fake: InThread) -> None:
     refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "RECIPIENT_INVALID", "recipient: '../x' is no name\x1b")
     fake.do(lambda room: room.refuse("SendMessage", refusal))

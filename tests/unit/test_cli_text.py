@@ -73,7 +73,11 @@ def test_help_has_examples(name: str) -> None:
     ("arguments", "hint"),
     [
         (["watch"], "give an agent, or --all"),
-        (["watch", "abc", "--unread", "--after", "0"], "exclude each other"),
+        (["watch", "abc", "--unread", "--after", "0"], "--unread and --after exclude each other"),
+        (["watch", "--all", "--unread"], "--all and --unread exclude each other"),
+        (["watch", "abc", "--all"], "--all shows every mailbox"),
+        (["watch", "abc", "--receipts"], "No such option"),
+        (["send", "abc"], "nothing to send"),
         (["ack", "abc"], "give ids, or --all"),
         (["send", "abc", "go", "--ttl", "soon"], "no duration"),
         (["send", "abc", "go", "--metadata", "[]"], "JSON object"),
@@ -84,3 +88,10 @@ def test_usage_errors_say_what_is_expected(arguments: list[str], hint: str) -> N
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 2
     assert hint in " ".join(shown.output.replace("\u2502", " ").split())
+
+
+def test_help_of_ttl_promises_no_removal() -> None:
+    shown = CliRunner().invoke(app, ["send", "--help"])
+    text = " ".join(shown.output.replace("\u2502", " ").split())
+    assert "Recorded with the message" in text
+    assert "comes with retention in a later version" in text

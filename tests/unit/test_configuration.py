@@ -36,14 +36,14 @@ def test_without_anything_the_defaults_are_used(clean_home: Path) -> None:
 def test_a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default(
     clean_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_usual_file(clean_home, 'gateways = 1\nstuck-after = "1s"\nmax-unread = 1\nretention = "1h"\n')
+    write_usual_file(clean_home, 'gateways = 1\nstuck-after = "1s"\nmax-unread = 1\nlog-level = "debug"\n')
     monkeypatch.setenv("MAILROOM_STUCK_AFTER", "2s")
     monkeypatch.setenv("MAILROOM_MAX_UNREAD", "2")
     configuration = resolve({"max-unread": ["3"]})
     settings, origins = configuration.settings, configuration.origins
     assert (settings.max_unread, origins["max_unread"]) == (3, Origin.FLAG)
     assert (settings.stuck_after_sec, origins["stuck_after_sec"]) == (2.0, Origin.ENVIRONMENT)
-    assert (settings.retention_sec, origins["retention_sec"]) == (3600.0, Origin.FILE)
+    assert (settings.log_level, origins["log_level"]) == ("debug", Origin.FILE)
     assert (settings.loop_guard_per_min, origins["loop_guard_per_min"]) == (600, Origin.DEFAULT)
 
 

@@ -1,10 +1,14 @@
 """Where the daemon is looked for, in which order."""
 
+import errno
 import json
+import socket
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from mailroom.addresses import Address, find_daemon
+from mailroom.addresses import Address, find_daemon, state_directory
 from mailroom.errors import InvalidArgument
 
 
@@ -18,24 +22,124 @@ def touched(file: Path) -> Path:
     return file
 
 
+Bind = Callable[..., Path]
+
+
+@pytest.fixture
+def bind() -> Generator[Bind, None, None]:
+    """Makes a socket on which somebody listens, or one that a killed daemon left behind."""
+    with ExitStack() as listeners:
+
+        def make(path: Path, *, stale: bool = False) -> Path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            listener = listeners.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(path))
+            listener.listen(1)
+            if stale:
+                listener.close()
+            return path
+
+        yield make
+
+
 def test_an_explicit_address_wins_over_the_environment() -> None:
     assert find_daemon("127.0.0.1:7", {"MAILROOM_ADDRESS": "unix:/x"}).text == "127.0.0.1:7"
     assert find_daemon(None, {"MAILROOM_ADDRESS": "unix:/x"}).text == "unix:/x"
     assert find_daemon("/x/y.sock", {}).text == "unix:/x/y.sock"
 
 
-def test_the_socket_in_the_runtime_directory_comes_first(tmp_path: Path) -> None:
-    socket = touched(tmp_path / "run" / "mailroom" / "mailroom.sock")
-    touched(tmp_path / "state" / "mailroom" / "mailroom.sock")
-    assert find_daemon(None, environment(tmp_path)).text == f"unix:{socket}"
+def test_the_socket_in_the_runtime_directory_comes_first(bind: Bind, tmp_path: Path) -> None:
+    live = bind(tmp_path / "run" / "mailroom" / "mailroom.sock")
+    bind(tmp_path / "state" / "mailroom" / "mailroom.sock")
+    assert find_daemon(None, environment(tmp_path)).text == f"unix:{live}"
 
 
-def test_the_daemons_own_list_comes_next_and_a_live_socket_in_it_is_preferred(tmp_path: Path) -> None:
-    socket = touched(tmp_path / "elsewhere.sock")
+def test_a_state_directory_of_ones_own_wins_over_the_runtime_directory(bind: Bind, tmp_path: Path) -> None:
+    other = bind(tmp_path / "run" / "mailroom" / "mailroom.sock")
+    environ = {**environment(tmp_path), "MAILROOM_STATE_DIR": str(tmp_path / "mine")}
+    found = find_daemon(None, environ)
+    assert found.text == f"unix:{tmp_path}/mine/mailroom.sock"
+    assert str(other) not in " ".join(found.tried)
+    live = bind(tmp_path / "mine" / "mailroom.sock")
+    assert find_daemon(None, environ).text == f"unix:{live}"
+    touched(tmp_path / "mine" / "addresses").write_text(json.dumps([f"unix:{other}"]))
+    assert find_daemon(None, environ).text == f"unix:{other}"
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(
+    bind: Bind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    live = bind(tmp_path / "mine" / "mailroom.sock")
+    assert state_directory({"MAILROOM_STATE_DIR": "~/x/../mine"}) == tmp_path / "mine"
+    assert find_daemon(None, {"MAILROOM_STATE_DIR": "~/mine"}).text == f"unix:{live}"
+    assert find_daemon(None, {"MAILROOM_ADDRESS": "unix:~/x/../a.sock"}).text == f"unix:{tmp_path}/a.sock"
+    assert find_daemon("~/a.sock", {}).text == f"unix:{tmp_path}/a.sock"
+    with pytest.raises(InvalidArgument, match="MAILROOM_STATE_DIR"):
+        find_daemon(None, {"MAILROOM_STATE_DIR": "~nobody-of-this-name/x"})
+    with pytest.raises(InvalidArgument, match="MAILROOM_ADDRESS"):
+        find_daemon(None, {"MAILROOM_ADDRESS": "unix:~nobody-of-this-name/x"})
+
+
+def test_relative_xdg_directories_are_passed_over_as_the_daemon_does(tmp_path: Path) -> None:
+    relative = {"XDG_RUNTIME_DIR": "run", "XDG_STATE_HOME": "state"}
+    assert find_daemon(None, relative).text == f"unix:{Path.home()}/.local/state/mailroom/mailroom.sock"
+    assert len(find_daemon(None, relative).tried) == 2
+
+
+@pytest.mark.parametrize("listens_at", ["elsewhere.sock", "state/mailroom/mailroom.sock"])
+def test_a_socket_that_was_left_behind_hides_no_daemon(listens_at: str, bind: Bind, tmp_path: Path) -> None:
+    stale = bind(tmp_path / "run" / "mailroom" / "mailroom.sock", stale=True)
+    live = bind(tmp_path / listens_at)
     listed = touched(tmp_path / "state" / "mailroom" / "addresses")
-    listed.write_text(json.dumps(["127.0.0.1:50051", "unix:/gone.sock", f"unix:{socket}"]))
-    assert find_daemon(None, environment(tmp_path)).text == f"unix:{socket}"
-    socket.unlink()
+    listed.write_text(json.dumps([f"unix:{stale}", *([f"unix:{live}"] if listens_at == "elsewhere.sock" else [])]))
+    found = find_daemon(None, environment(tmp_path))
+    assert found.text == f"unix:{live}"
+    assert found.tried[0] == f"{stale} (connection refused)"
+    assert found.tried[1].startswith(f"{listed} (unix:{stale}: connection refused")
+
+
+def test_where_nobody_listens_at_all_the_socket_that_was_left_behind_is_named(bind: Bind, tmp_path: Path) -> None:
+    stale = bind(tmp_path / "run" / "mailroom" / "mailroom.sock", stale=True)
+    found = find_daemon(None, environment(tmp_path))
+    assert found.text == f"unix:{stale}"
+    assert [place.partition(" ")[2] for place in found.tried] == [
+        "(connection refused)",
+        "(no such file or directory)",
+        "(no such file or directory)",
+    ]
+
+
+def test_a_daemon_that_is_too_busy_to_take_a_caller_is_there(bind: Bind, tmp_path: Path) -> None:
+    live = bind(tmp_path / "run" / "mailroom" / "mailroom.sock")
+    with ExitStack() as callers:
+        results: list[int] = []
+        for _ in range(10):  # more than its queue holds
+            caller = callers.enter_context(socket.socket(socket.AF_UNIX))
+            caller.settimeout(0)
+            results.append(caller.connect_ex(str(live)))
+        assert results[-1] == errno.EAGAIN
+        assert find_daemon(None, environment(tmp_path)).text == f"unix:{live}"
+
+
+def test_a_path_that_no_socket_can_have_is_passed_over(tmp_path: Path) -> None:
+    found = find_daemon(None, {**environment(tmp_path), "XDG_RUNTIME_DIR": "/" + "x" * 120})
+    assert "too long" in found.tried[0]
+    assert found.text == f"unix:{tmp_path}/state/mailroom/mailroom.sock"
+
+
+def test_the_daemons_own_list_comes_next_and_a_live_socket_in_it_is_preferred(bind: Bind, tmp_path: Path) -> None:
+    live = bind(tmp_path / "elsewhere.sock")
+    stale = bind(tmp_path / "stale.sock", stale=True)
+    listed = touched(tmp_path / "state" / "mailroom" / "addresses")
+    listed.write_text(json.dumps(["127.0.0.1:50051", "unix:/gone.sock", f"unix:{stale}", f"unix:{live}"]))
+    found = find_daemon(None, environment(tmp_path))
+    assert found.text == f"unix:{live}"
+    assert found.tried[-1] == (
+        f"{listed} (127.0.0.1:50051, unix:/gone.sock: no such file or directory, "
+        f"unix:{stale}: connection refused, unix:{live})"
+    )
+    live.unlink()
     assert find_daemon(None, environment(tmp_path)).text == "127.0.0.1:50051"
 
 
@@ -48,16 +152,16 @@ def test_a_broken_list_is_passed_over(text: str, tmp_path: Path) -> None:
 
 
 def test_everything_that_was_tried_is_told(tmp_path: Path) -> None:
-    found = find_daemon(None, {**environment(tmp_path), "MAILROOM_STATE_DIR": str(tmp_path / "mine")})
-    assert found.text == f"unix:{tmp_path}/mine/mailroom.sock"
+    found = find_daemon(None, environment(tmp_path))
+    assert found.text == f"unix:{tmp_path}/state/mailroom/mailroom.sock"
     assert [place.split(" ")[0] for place in found.tried] == [
         str(tmp_path / "run" / "mailroom" / "mailroom.sock"),
-        str(tmp_path / "mine" / "addresses"),
-        str(tmp_path / "mine" / "mailroom.sock"),
+        str(tmp_path / "state" / "mailroom" / "addresses"),
+        str(tmp_path / "state" / "mailroom" / "mailroom.sock"),
     ]
 
 
-@pytest.mark.parametrize("text", ["nonsense", "unix:", "host:", "http://host:1", ":7", "host:port"])
+@pytest.mark.parametrize("text", ["nonsense", "unix:", "unix:/a\0b", "host:", "http://host:1", ":7", "host:port"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         find_daemon(text, {})

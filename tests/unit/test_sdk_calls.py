@@ -272,6 +272,8 @@ def test_figures_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
     ("arguments", "reason"),
     [
         ({"content": "\udcff"}, "REQUEST_MALFORMED"),
+        ({"content": "ü" * (1 << 19) + "x"}, "CONTENT_TOO_LARGE"),
+        ({"content": "x" * (17 << 20)}, "CONTENT_TOO_LARGE"),
         ({"metadata": {"id": 1 << 60}}, "METADATA_INVALID"),
         ({"metadata": {"when": float("nan")}}, "METADATA_INVALID"),
         ({"priority": "asap"}, "PRIORITY_INVALID"),
@@ -287,9 +289,36 @@ def test_what_could_not_arrive_as_it_is_is_refused_before_it_is_sent(
             await client.send("abc", **everything)
         assert caught.value.reason == reason
         assert caught.value.field in arguments
-        assert not room.requests["SendMessage"]
+        with pytest.raises(InvalidArgument):
+            await client.broadcast(["abc"], **everything)
+        assert not room.requests
 
     play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_content_may_be_as_large_as_its_limit(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        assert (await client.send("abc", "ü" * (1 << 19))).id in room.messages
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_an_empty_sender_is_the_daemons_to_refuse_and_never_replaced(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "SENDER_INVALID", "sender is empty", field="sender")
+        room.refuse("SendMessage", refusal, refusal)
+        for sender in ("", None):  # the call's own, then the client's
+            with pytest.raises(InvalidArgument) as caught:
+                await client.send("abc", "go", sender=sender)
+            assert caught.value.reason == "SENDER_INVALID"
+        assert [request.sender for request in room.requests["SendMessage"]] == ["", ""]
+
+    monkeypatch.setenv("MAILROOM_AGENT", "from-env")
+    play(kind, tmp_path, scene, sender="")
 
 
 @KINDS

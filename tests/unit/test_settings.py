@@ -25,7 +25,6 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--stuck-after",
         "--max-restarts",
         "--max-unread",
-        "--retention",
         "--loop-guard",
         "--table-size",
         "--table-mailboxes",

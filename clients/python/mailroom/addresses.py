@@ -1,14 +1,18 @@
 """Address — where the daemon is, and where it was looked for.
 
 Order: what the program says, MAILROOM_ADDRESS, the socket in XDG_RUNTIME_DIR, the daemon's `addresses` file, the
-socket in the state directory. Looks at the file system only; whether somebody answers there is for the transport.
+socket in the state directory. A MAILROOM_STATE_DIR names one daemon: then only its directory is looked at.
+A socket counts when somebody listens on it, since one that was left behind must not hide the daemon; whether it is the
+daemon who answers there is for the transport. Paths are read as the daemon reads them.
 """
 
 __all__ = ["Address", "find_daemon", "state_directory"]
 
+import errno
 import json
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +24,7 @@ from mailroom.errors import InvalidArgument
 SOCKET_NAME = "mailroom.sock"
 ADDRESSES_NAME = "addresses"  # JSON list of "unix:PATH" and "HOST:PORT", written by the daemon
 
+_NOBODY_LISTENS = os.strerror(errno.ECONNREFUSED).lower()
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
 
@@ -55,7 +60,7 @@ def find_daemon(explicit: str | None = None, environ: Mapping[str, str] = os.env
         environ: for tests.
 
     Raises:
-        InvalidArgument: an address that was given is none.
+        InvalidArgument: an address or a path that was given is none.
     """
     if explicit:
         return Address(_normalised(explicit, "the address"))
@@ -65,58 +70,101 @@ def find_daemon(explicit: str | None = None, environ: Mapping[str, str] = os.env
 
 
 def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Returns the directory where the daemon keeps its state."""
+    """Returns the directory where the daemon keeps its state.
+
+    Raises:
+        InvalidArgument: MAILROOM_STATE_DIR is no path.
+    """
     if given := environ.get("MAILROOM_STATE_DIR"):
-        return Path(given)
-    base = environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "mailroom"
+        try:
+            return _as_path(given)
+        except ValueError as error:
+            raise InvalidArgument(
+                f"MAILROOM_STATE_DIR: {given!r} is no path ({error})", reason="ADDRESS_INVALID"
+            ) from error
+    base = environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "mailroom"
 
 
 def _search(environ: Mapping[str, str]) -> Address:
-    tried: list[str] = []
-    if runtime := environ.get("XDG_RUNTIME_DIR"):
-        socket = Path(runtime) / "mailroom" / SOCKET_NAME
-        if _exists(socket):
-            return Address(f"unix:{socket}", (str(socket),))
-        tried.append(f"{socket} (no such file)")
     state_dir = state_directory(environ)
-    announced, finding = _announced(state_dir / ADDRESSES_NAME)
-    tried.append(finding)
-    if announced:
-        return Address(announced, tuple(tried))
-    socket = state_dir / SOCKET_NAME
-    tried.append(str(socket) if _exists(socket) else f"{socket} (no such file)")
-    return Address(f"unix:{socket}", tuple(tried))
+    tried: list[str] = []
+    left_behind: list[str] = []  # where a daemon was, and is most likely to come back
+
+    def try_socket(path: Path) -> str | None:
+        fault = _fault(path)
+        tried.append(f"{path} ({fault})" if fault else str(path))
+        if fault == _NOBODY_LISTENS:
+            left_behind.append(f"unix:{path}")
+        return None if fault else f"unix:{path}"
+
+    def try_announced() -> str | None:
+        faults, finding = _announced(state_dir / ADDRESSES_NAME)
+        tried.append(finding)
+        left_behind.extend(faults)
+        sound = [text for text, fault in faults.items() if not fault]
+        return next(iter([text for text in sound if text.startswith("unix:")] or sound), None)
+
+    own = state_dir / SOCKET_NAME
+    runtime = "" if environ.get("MAILROOM_STATE_DIR") else environ.get("XDG_RUNTIME_DIR", "")
+    found = try_socket(Path(runtime) / "mailroom" / SOCKET_NAME) if runtime.startswith("/") else None
+    found = found or try_announced() or try_socket(own)
+    return Address(found or next(iter(left_behind), f"unix:{own}"), tuple(tried))
 
 
-def _announced(file: Path) -> tuple[str | None, str]:
-    """Returns the best address in the daemon's own file: a socket that exists, else the first; and what was found."""
+def _announced(file: Path) -> tuple[dict[str, str], str]:
+    """Returns the addresses in the daemon's own file, each with its fault or "", and what was found."""
     try:
         listed = json.loads(file.read_bytes())
         addresses = [_normalised(item, str(file)) for item in cast("list[object]", listed) if isinstance(item, str)]
     except OSError as error:
-        return None, f"{file} ({(error.strerror or 'unreadable').lower()})"
+        return {}, f"{file} ({_said(error)})"
     except (ValueError, TypeError, InvalidArgument):
-        return None, f"{file} (not a JSON list of addresses)"
-    sockets = [text for text in addresses if (path := Address(text).socket_path) and _exists(path)]
-    best = next(iter(sockets or addresses), None)
-    return best, f"{file} ({best})" if best else f"{file} (empty)"
+        return {}, f"{file} (not a JSON list of addresses)"
+    faults = {text: _fault(path) if (path := Address(text).socket_path) else "" for text in addresses}
+    findings = [f"{text}: {fault}" if fault else text for text, fault in faults.items()]
+    return faults, f"{file} ({', '.join(findings) or 'empty'})"
+
+
+def _fault(path: Path) -> str:
+    """Returns why nobody can be reached on a Unix socket, "" when somebody listens. Never waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:  # somebody listens and has more callers than fit into the queue
+            return ""
+        except OSError as error:
+            return _said(error)
+    return ""
+
+
+def _said(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()  # Python's own, for a path that is too long, has no strerror
 
 
 def _normalised(text: str, source: str) -> str:
-    if text.startswith("/"):
-        return f"unix:{text}"
-    if text.startswith("unix:") and (path := text.removeprefix("unix:")):
-        return f"unix:{Path('/' + path.lstrip('/')) if path.startswith('//') else Path(path).expanduser().absolute()}"
-    if _HOST_AND_PORT.fullmatch(text):
-        return text
+    path = text if text.startswith(("/", "~")) else text.removeprefix("unix:") if text.startswith("unix:") else ""
+    try:
+        if path:
+            return f"unix:{_as_path('/' + path.lstrip('/') if path.startswith('//') else path)}"
+        if _HOST_AND_PORT.fullmatch(text):
+            return text
+        fault = ""
+    except ValueError as error:
+        fault = f" ({error})"
     raise InvalidArgument(
-        f"{source}: {text!r} is no address: give unix:PATH or HOST:PORT", reason="ADDRESS_INVALID", field="address"
+        f"{source}: {text!r} is no address{fault}: give unix:PATH or HOST:PORT",
+        reason="ADDRESS_INVALID",
+        field="address",
     )
 
 
-def _exists(path: Path) -> bool:
+def _as_path(text: str) -> Path:
+    """Reads a path as the daemon does: `~` is the home directory, what is relative starts from the current one."""
+    if "\0" in text:
+        raise ValueError("a path has no NUL")
     try:
-        return path.exists()
-    except OSError:  # a directory on the way that may not be entered
-        return False
+        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
+    except RuntimeError as error:  # of a user who is not there
+        raise ValueError("there is no such home directory") from error

@@ -43,7 +43,7 @@ class AsyncMailroom:
         self, address: str | None = None, *, sender: str | None = None, timeout: float = 30.0, grace: float = 2.0
     ) -> None:
         self._transport = AsyncTransport(address)
-        self._sender = sender or os.environ.get("MAILROOM_AGENT")
+        self._sender = sender if sender is not None else os.environ.get("MAILROOM_AGENT") or None
         self._timeout = timeout
         self._grace = grace
 

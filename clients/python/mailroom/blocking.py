@@ -40,7 +40,7 @@ class Mailroom:
         self, address: str | None = None, *, sender: str | None = None, timeout: float = 30.0, grace: float = 2.0
     ) -> None:
         self._transport = BlockingTransport(address)
-        self._sender = sender or os.environ.get("MAILROOM_AGENT")
+        self._sender = sender if sender is not None else os.environ.get("MAILROOM_AGENT") or None
         self._timeout = timeout
         self._grace = grace
 

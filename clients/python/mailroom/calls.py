@@ -43,6 +43,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 Result = TypeVar("Result")
 
+MAX_CONTENT_BYTES = 1 << 20  # of UTF-8; the daemon takes no more
 MAX_IDS_PER_CALL = 1000  # the daemon takes no more at once
 
 _PRIORITIES = {
@@ -171,9 +172,10 @@ def subscribe_request(agent: str | None, options: SubscribeOptions, cursor: Curs
 
 def _draft(content: str, default_sender: str | None, options: SendOptions) -> pb.SendMessageRequest:
     metadata = options.get("metadata")
+    sender = options.get("sender")
     return pb.SendMessageRequest(
-        sender=_sender(options.get("sender") or default_sender),
-        content=_text("content", content),
+        sender=_sender(default_sender if sender is None else sender),
+        content=_content(content),
         type=_text("type", options.get("type", "text")),
         metadata=struct_from_metadata(metadata) if metadata else None,
         thread_id=_text("thread_id", options.get("thread_id") or ""),
@@ -184,8 +186,20 @@ def _draft(content: str, default_sender: str | None, options: SendOptions) -> pb
     )
 
 
+def _content(text: str) -> str:
+    """Refuses here what is too large: beyond 16 MiB the daemon's transport would, without saying why."""
+    size = len(_text("content", text).encode())
+    if size > MAX_CONTENT_BYTES:
+        raise InvalidArgument(
+            f"content has {size:,} bytes, the limit is {MAX_CONTENT_BYTES:,}: send less, or several messages",
+            reason="CONTENT_TOO_LARGE",
+            field="content",
+        )
+    return text
+
+
 def _sender(name: str | None) -> str:
-    if name:
+    if name is not None:  # an empty one is the daemon's to refuse
         return _text("sender", name)
     raise InvalidArgument(
         "a sender is missing: pass sender=…, give the client one, or set MAILROOM_AGENT",

@@ -22,7 +22,8 @@ class SendOptions(TypedDict, total=False):
         thread_id: ties messages together.
         in_reply_to: the id of the message this one answers.
         priority: "low", "normal", "high" or "urgent".
-        ttl: after this time an unread message expires.
+        ttl: after this time an unread message is out of date. It is recorded with the message; this version of the
+            daemon removes none for it yet.
         idempotency_key: sends with the same key are one message; made up for each call when left out.
     """
 
@@ -56,10 +57,11 @@ class SubscribeOptions(TypedDict, total=False):
     """What a subscription shows.
 
     Attributes:
-        all_agents: every mailbox, with receipts and responses; implies observe.
+        all_agents: every mailbox; implies observe.
         after_id: start behind this event instead of now; "0" times 16 is the very beginning.
         include_unread: start with what is unread; not together with after_id.
-        include_receipts: also what becomes of messages that this agent sent.
+        include_receipts: also what becomes of messages that this agent sent; this version of the daemon sends no
+            receipts yet.
         observe: look on: hands nothing over, is no presence.
         caught_up: also yield CaughtUp, at the end of each replay.
         on_interrupted: called with the reason each time the stream broke and will be resumed.

@@ -87,11 +87,22 @@ class Link(Generic[Received, Sent]):
         """Takes an item for the peer; `flush` sends it."""
         self._backlog.append(item)
 
+    def drop(self, is_gone: Callable[[Sent], bool]) -> None:
+        """Takes items back that nobody waits for any more and that were not sent yet."""
+        kept = [item for item in self._backlog if isinstance(item, Hello | Reset) or not is_gone(item)]
+        self._backlog = deque(kept)
+
     def flush(self) -> bool:
-        """Sends what the queue has room for; returns whether all is sent."""
+        """Sends what the queue has room for; returns whether all is sent.
+
+        No descriptor or memory for a large item is like no room: the next call tries again.
+        """
         while self._backlog:
             waiting = list(islice(self._backlog, FLUSH_ITEMS))
-            sent = self._outbound.put_many_nowait(waiting)
+            try:
+                sent = self._outbound.put_many_nowait(waiting)
+            except OSError:
+                return False
             for _ in range(sent):
                 self._backlog.popleft()
             if sent < len(waiting):

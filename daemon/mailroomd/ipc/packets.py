@@ -24,7 +24,7 @@ __all__ = [
     "NoteSeen",
     "Request",
     "Reset",
-    "StoreConditionAnnounced",
+    "StoreConditionChanged",
     "StoreMessage",
 ]
 
@@ -141,16 +141,9 @@ class DurableMarkMoved(msgspec.Struct, frozen=True, array_like=True, tag=True):
     mailboxes: list[str]
 
 
-class StoreConditionAnnounced(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Sends can be accepted, or can't: the sentence says why."""
-
-    writable: bool
-    sentence: str
-
-
 Request = StoreMessage | MarkRead | MarkOffered | CountSubscribers | NoteSeen
 Answer = MessageStored | MessagesRead | MessagesOffered | CallFailed
-Event = Answer | DurableMarkMoved | StoreConditionAnnounced
+Event = Answer | DurableMarkMoved | StoreConditionChanged
 
 REQUESTS = (Hello, Reset, StoreMessage, MarkRead, MarkOffered, CountSubscribers, NoteSeen)
 EVENTS = (
@@ -161,7 +154,7 @@ EVENTS = (
     MessagesOffered,
     CallFailed,
     DurableMarkMoved,
-    StoreConditionAnnounced,
+    StoreConditionChanged,
 )
 WRITES = (Hello, Reset, WriteMessage, WriteRead, WriteOffered, WriteSeen)
 OUTCOMES = (

@@ -35,6 +35,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
         client_key: the key is its sender's own (kept a day), not a gateway's (kept ten minutes).
         resubmitted: the request may have been committed before, under another id.
         refusal: the answer, unless the request was committed before: its mailbox is full now, say.
+        size_bytes: of the record's body.
     """
 
     id: int
@@ -43,6 +44,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     client_key: bool
     resubmitted: bool
     refusal: "CommandRefused | None" = None
+    size_bytes: int = 0
 
 
 class WriteRead(msgspec.Struct, frozen=True, array_like=True, tag=True):

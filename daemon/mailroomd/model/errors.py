@@ -4,7 +4,7 @@ Owns the closed vocabulary of reasons: stable, upper snake case, part of the con
 arguments and says what to do. Not here: gRPC codes (`rpc.status` has the one table from reason to code).
 """
 
-__all__ = ["MailroomError", "Reason", "too_large"]
+__all__ = ["MailroomError", "Reason", "stopping", "too_large"]
 
 from enum import StrEnum
 
@@ -28,6 +28,7 @@ class Reason(StrEnum):
     WAIT_INVALID = "WAIT_INVALID"
     LIMIT_INVALID = "LIMIT_INVALID"
     PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"  # noqa: S105 - a cursor, not a secret
+    QUERY_TOO_LONG = "QUERY_TOO_LONG"
     AFTER_ID_INVALID = "AFTER_ID_INVALID"
     OPTIONS_CONFLICT = "OPTIONS_CONFLICT"
     TOO_MANY = "TOO_MANY"
@@ -60,6 +61,12 @@ class MailroomError(Exception):
         self.sentence = sentence
         self.field = field
         self.retry_after_ms = retry_after_ms
+
+
+def stopping() -> MailroomError:
+    """Returns the error for what comes, or still waits, while the daemon stops."""
+    sentence = "the mail room is stopping: try again when it is back"
+    return MailroomError(Reason.STOPPING, sentence, retry_after_ms=1000)
 
 
 def too_large(reason: Reason, field: str, size: int, limit: int, unit: str) -> MailroomError:

@@ -11,6 +11,7 @@ __all__ = [
     "MAX_METADATA_BYTES",
     "MAX_METADATA_DEPTH",
     "MAX_PAGE_BYTES",
+    "MAX_QUERY_CHARS",
     "MAX_TTL_MS",
     "MAX_TYPE_BYTES",
     "MAX_WAITING_BYTES",
@@ -34,6 +35,7 @@ CHECK_DEFAULT_LIMIT = 50  # messages in one CheckInbox answer
 CHECK_MAX_LIMIT = 1000
 PAGE_DEFAULT_SIZE = 50  # messages on one page of ListMessages
 PAGE_MAX_SIZE = 1000
+MAX_QUERY_CHARS = 1000  # of a text to look for; SQLite compares every message with it
 MAX_PAGE_BYTES = 3 << 20  # of content and metadata in one answer; gRPC clients take 4 MiB unless told otherwise
 
 MAX_WAITING_CALLS = 10_000  # sends that wait in one gateway for a worker to come back

@@ -137,10 +137,6 @@ class Settings:
         100_000, "N", quantities.at_least(1), "limits",
         "unread messages in one mailbox before its senders are refused: nobody reads it",
     )  # fmt: skip
-    retention_sec: float = _setting(
-        86_400.0, "TIME", quantities.duration_sec, "limits",
-        "read messages go when they are older than this; unread ones never do", shown="24h",
-    )  # fmt: skip
     loop_guard_per_min: int = _setting(
         600, "N", quantities.at_least(1), "limits",
         "messages a minute that may alternate within one pair, so that two agents cannot answer each other for ever",

@@ -10,8 +10,7 @@ __all__ = ["main"]
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -48,10 +47,13 @@ from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import NotInTable, TableReader
 
 BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
+BATCH_BYTES = 4 << 20  # likewise: a slow disk writes them, twice, within one
 BACKLOG_OUTCOMES = 5000  # beyond it `writes` is not read: the mailbox has to catch up first
 UNHEARD_MS = 60_000  # how far back a restarted command-queue repeats what nobody had ordered
 RETRY_AFTER_FULL_MS = 5000  # what senders are told when the disk is full
+RETRY_AFTER_FAILURE_MS = 1000
 FULL_SENTENCE = "the disk that holds the database is full: make room, sending works again by itself"
+FULL = (Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
 
 
 def main(seat: WorkerSeat, config: CommandQueueConfig) -> None:
@@ -69,8 +71,8 @@ class CommandQueue:
         self._reserve = Reserve(seat.settings.state_dir)
         self._files = _open_files(seat)
         self._reserve.release()  # opening may need its room
-        self._store = _open_store(seat, self)
-        self._filing = Filing(self._files)
+        self._store = _open_store(seat, self._mail_at)
+        self._filing = Filing(self._files, seat.beat)
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
         self._is_full = False
         self._unasked: list[Outcome] = []
@@ -118,7 +120,7 @@ class CommandQueue:
         return bool(heard)
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
-        for batch in _batches(commands, BATCH_COMMANDS):
+        for batch in _batches(commands):
             durable = [one for one in batch if isinstance(one, WriteMessage | WriteRead)]
             self._housekeeping.gather(one for one in batch if isinstance(one, WriteOffered | WriteSeen))
             if durable:
@@ -128,19 +130,21 @@ class CommandQueue:
     def _commit(self, commands: list[WriteMessage | WriteRead]) -> None:
         refused: list[Outcome] = []
         if self._is_full:
-            refused = [self._full(one) for one in commands if isinstance(one, WriteMessage)]
+            refused = self._refuse([one for one in commands if isinstance(one, WriteMessage)], *FULL)
             commands = [one for one in commands if isinstance(one, WriteRead)]
         try:
             done = self._store.commit([*self._housekeeping.lazy, *commands], _now_ms())
             self._housekeeping.lazy.clear()
         except StoreFull:
-            is_news = not self._is_full
-            self._become_full()
-            if is_news:
+            if not self._is_full:
+                self._become_full()
                 return self._commit(commands)  # once more, without the messages, in the room that the reserve gave
-            done = Committed([self._full(one) for one in commands])
+            done = Committed(self._refuse(commands, *FULL))
         except StoreFailed as error:
-            done = Committed(self._refuse_all(commands, error))
+            self._exit_if_lost(error)
+            sentence = f"the database could not be written ({error}): nothing was stored, try again"
+            done = Committed(self._refuse(commands, Reason.STORAGE_FAILED, sentence, RETRY_AFTER_FAILURE_MS))
+        self._seat.beat()
         self._file(done)
         self._report([*refused, *done.outcomes])
         return None
@@ -158,14 +162,13 @@ class CommandQueue:
             self._housekeeping.note_filed(done.mail[-1].id)
 
     def _note_unfiled(self, errors: dict[int, str]) -> None:
+        """Notes why files are missing; what can't be noted now, the store notes before anything counts as synced."""
         try:
-            self._store.note_unfiled(
-                errors
-            )  # what can't be noted now, the store notes before anything counts as synced
+            self._store.note_unfiled(errors)
         except StoreFull:
             self._become_full()
         except StoreFailed as error:
-            self._refuse_all([], error)
+            self._exit_if_lost(error)
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -176,7 +179,7 @@ class CommandQueue:
         """What a mailbox that restarted has to hear: it reads all else from the database."""
         return [StoreConditionChanged(not self._is_full, FULL_SENTENCE if self._is_full else "")]
 
-    def mail_at(self, command: WriteMessage) -> StoredMail:
+    def _mail_at(self, command: WriteMessage) -> StoredMail:
         """Returns the message that a command refers to, from the table.
 
         Raises:
@@ -204,25 +207,25 @@ class CommandQueue:
         log.info("disk has room again")
         self._report([StoreConditionChanged(writable=True)])
 
-    def _full(self, command: WriteMessage | WriteRead) -> Outcome:
-        """Refuses a command, unless it is heard again and was committed before."""
-        refusal = CommandRefused(command.id, Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
-        return self._store.written(command.id) or refusal
+    def _refuse(
+        self, commands: Sequence[WriteMessage | WriteRead], reason: Reason, sentence: str, retry_after_ms: int
+    ) -> list[Outcome]:
+        """Refuses commands, except those that turn out to have been committed before."""
+        return [
+            self._store.recognised(one) or CommandRefused(one.id, reason, sentence, retry_after_ms) for one in commands
+        ]
 
-    def _refuse_all(self, commands: Sequence[WriteMessage | WriteRead], error: StoreFailed) -> list[Outcome]:
-        log.error("commit failed", error=str(error), fatal=error.fatal)
-        if error.fatal:  # the kernel may have dropped what was written: start anew and see what is there
+    def _exit_if_lost(self, error: StoreFailed) -> None:
+        """Ends the process if an fsync failed: the kernel may have dropped what was written, so see what is there."""
+        log.error("database not written", error=str(error), fatal=error.fatal)
+        if error.fatal:
             note_lost_write(self._seat.settings.state_dir)
             os._exit(os.EX_IOERR)
-        sentence = f"the database could not be written ({error}): nothing was stored, try again"
-        return [
-            self._store.written(one.id) or CommandRefused(one.id, Reason.STORAGE_FAILED, sentence, 1000)
-            for one in commands
-        ]
 
     # -- between commits ------------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
+        self._adopt_root()
         report = recover_files(self._store, self._files, _now_ms(), self._seat.beat)
         now = time.monotonic()
         for mailbox, number in self._store.unfiled():
@@ -232,6 +235,8 @@ class CommandQueue:
             if message is not None:
                 self._filing.keep_trying(message.draft.recipient, number, now)
         self._is_full = not self._reserve.refill()
+        if self._is_full:
+            log.error("disk full", sentence=FULL_SENTENCE)
         # A mailbox that outlived this worker's predecessor still believes what that one said of the disk, and may not
         # have heard of its last transactions that nobody had ordered.
         late = self._store.changed_since(_now_ms() - UNHEARD_MS) if self._seat.epoch > 1 else []
@@ -246,6 +251,14 @@ class CommandQueue:
                 failed=len(report.errors),
             )
 
+    def _adopt_root(self) -> None:
+        root = self._seat.settings.root
+        try:
+            if self._store.adopt_root(root):
+                log.warning("another root than last time: every inbox file is written again", root=str(root))
+        except StoreFull as error:
+            raise CannotStart(f"{FULL_SENTENCE} (the first start needs some)", os.EX_CANTCREAT) from error
+
     def _work_off(self) -> float:
         """Does what is due beside the commits; returns for how many seconds nothing will be."""
         now = time.monotonic()
@@ -259,7 +272,7 @@ class CommandQueue:
             self._become_full()
             pause, due = 1.0, None
         except StoreFailed as error:
-            self._refuse_all([], error)
+            self._exit_if_lost(error)
             pause, due = 1.0, None
         if self._is_full and self._housekeeping.is_time_to_look_for_room(now) and self._reserve.refill():
             self._become_writable()
@@ -293,16 +306,17 @@ def _open_files(seat: WorkerSeat) -> InboxFiles:
         (root / "outbox").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise CannotStart(
-            f"{error.filename or root} cannot be used: {error.strerror}. Give a --root that the daemon may write to.",
+            f"{error.filename or root} cannot be used: {error.strerror} (links are not followed). "
+            "Give a --root that the daemon may write to.",
             os.EX_CANTCREAT,
         ) from error
     return files
 
 
-def _open_store(seat: WorkerSeat, worker: CommandQueue) -> MessageStore:
+def _open_store(seat: WorkerSeat, mail_at: Callable[[WriteMessage], StoredMail]) -> MessageStore:
     state_dir = seat.settings.state_dir
     try:
-        return MessageStore(state_dir, worker.mail_at)
+        return MessageStore(state_dir, mail_at)
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
@@ -312,9 +326,18 @@ def _open_store(seat: WorkerSeat, worker: CommandQueue) -> MessageStore:
         ) from error
 
 
-def _batches(commands: Sequence[Command], size: int) -> list[list[Command]]:
-    rest = iter(commands)
-    return list(iter(lambda: list(islice(rest, size)), []))
+def _batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
+    """Yields what is committed together."""
+    batch: list[Command] = []
+    size = 0
+    for one in commands:
+        batch.append(one)
+        size += one.size_bytes if isinstance(one, WriteMessage) else 0
+        if len(batch) == BATCH_COMMANDS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _with_error(outcome: Outcome, errors: dict[int, str]) -> Outcome:

@@ -9,15 +9,19 @@ __all__ = ["main"]
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
+from urllib.parse import quote
 
 import grpc
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from mailroomd.ipc.packets import CountSubscribers, DurableMarkMoved, Event, Hello, StoreConditionAnnounced
+from mailroomd.core.log import log
+from mailroomd.ipc.packets import CountSubscribers, DurableMarkMoved, Event, Hello
+from mailroomd.model.commands import StoreConditionChanged
 from mailroomd.model.limits import MAX_WAITING_CALLS
 from mailroomd.processes.config import GatewayConfig
 from mailroomd.processes.worker import CannotStart, WorkerSeat
@@ -57,6 +61,7 @@ class Gateway:
         """Starts, serves until STOP, and stops in good order."""
         seat, config = self._seat, self._config
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_exit_on_own_error)
         loop.add_reader(seat.leash_fileno(), self._hear_leash)
         layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
         self._reader = MailReader(TableReader(config.table.buffer, layout), seat.settings.state_dir)
@@ -68,11 +73,11 @@ class Gateway:
         self._service = MailboxService(self._reader, self._calls, self._bells)
         server = self._make_server()
         seat.announce(self._bind(server))
-        beating = asyncio.create_task(self._beat())
+        beating = _guarded(self._beat())
         self._calls.greet()
         await self._until_answered()
         await server.start()
-        watching = asyncio.create_task(self._health.watch())
+        watching = _guarded(self._health.watch())
         seat.ready()
         await self._stop_asked.wait()
         await self._stop(server)
@@ -107,12 +112,14 @@ class Gateway:
         bound: list[str] = []
         for address in self._config.listen:
             try:
-                port = server.add_insecure_port(address)
+                port = server.add_insecure_port(_as_grpc_wants(address))
             except RuntimeError as error:
+                if self._seat.epoch > 1:  # it was bound before: whoever took it may give it back
+                    raise
                 raise CannotStart(
                     f"cannot listen on {address}: something else does, or the system forbids it. "
                     "Stop it, or choose another address with --listen.",
-                    os.EX_CONFIG,
+                    os.EX_CANTCREAT,
                 ) from error
             bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
         return bound
@@ -138,7 +145,7 @@ class Gateway:
     def _hear(self, event: Event | Hello) -> None:
         if isinstance(event, DurableMarkMoved):
             self._bells.ring(event.mailboxes)
-        elif isinstance(event, StoreConditionAnnounced):
+        elif isinstance(event, StoreConditionChanged):
             self._health.is_writable = event.writable
         else:  # the mailbox restarted: announcements may have been lost with it
             self._bells.ring_all()
@@ -148,7 +155,35 @@ class Gateway:
         await self._health.look()
         self._service.stop()
         await asyncio.sleep(REFUSAL_SEC)
-        await self._calls.wait_until_answered(ANSWER_GRACE_SEC)
+        if not await self._calls.wait_until_answered(ANSWER_GRACE_SEC):
+            self._calls.refuse_all()
+            await asyncio.sleep(REFUSAL_SEC)
         await server.stop(STREAM_GRACE_SEC)
         self._calls.close()
         self._reader.close()
+
+
+def _as_grpc_wants(address: str) -> str:
+    """Returns an address as gRPC reads it: the path of a Unix socket is part of a URI there."""
+    scheme, _, path = address.partition(":")
+    return f"unix:{quote(path)}" if scheme == "unix" else address
+
+
+def _guarded(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """Starts work without which the gateway is of no use."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_exit_unless_cancelled)
+    return task
+
+
+def _exit_unless_cancelled(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _exit_on_own_error(asyncio.get_running_loop(), {"exception": error, "handle": task})
+
+
+def _exit_on_own_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Logs what nobody caught; where it was in a callback of ours, leaves it to the supervisor to start anew."""
+    error = context.get("exception")
+    log.error("nobody caught an error", what=context.get("message", ""), error=repr(error), exc_info=error)
+    if "handle" in context:
+        os._exit(os.EX_SOFTWARE)

@@ -16,7 +16,6 @@ from mailroomd.ipc.packets import (
     Event,
     Hello,
     Request,
-    StoreConditionAnnounced,
 )
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.ipc.readiness import Readiness
@@ -42,7 +41,7 @@ class GatewayPort:
         self._requests = requests
         self._events = events
         self._link: Link[Request, Event] = Link(epoch, requests, events, self._condition_again)
-        self._condition: StoreConditionAnnounced | None = None
+        self._condition: StoreConditionChanged | None = None
         self._announced: set[str] = set()
         self._put_back: list[Request | Hello] = []
 
@@ -72,7 +71,7 @@ class GatewayPort:
 
     def tell_condition(self, condition: StoreConditionChanged) -> None:
         """Tells the gateway whether sends can be accepted."""
-        self._condition = StoreConditionAnnounced(condition.writable, condition.sentence)
+        self._condition = condition
         self._link.send(self._condition)
 
     def send(self, answer: Answer) -> None:

@@ -141,7 +141,7 @@ class Mailbox:
         self._seat.beat()
         self._readiness.watch_writing(self._config.writes.writer_fileno(), self._link.backlog > 0)
         for port in self._ports:
-            port.watch(self._readiness, reading=self._may_take())
+            port.watch(self._readiness, reading=self._is_filled and self._may_take())
         is_done = self._is_stopping and not self._pending
         if self._seat.leash_fileno() in self._readiness.wait(0 if is_done else self._seat.beat_interval_sec):
             self._is_stopping = self._seat.stop_requested()
@@ -187,8 +187,9 @@ class Mailbox:
         if refusal is not None and not item.client_key:
             port.send(_failed(item.call, refusal))
             return
-        position = self._table.append(number, now_ms, entry, pack_draft(draft), DeliveryState.FILED)
-        command = WriteMessage(number, position, item.key, item.client_key, item.resubmitted, refusal)
+        body = pack_draft(draft)
+        position = self._table.append(number, now_ms, entry, body, DeliveryState.FILED)
+        command = WriteMessage(number, position, item.key, item.client_key, item.resubmitted, refusal, len(body))
         self._order(command, port, item.call, entry, now_ms)
         self._note_seen(self._table.entry(draft.sender))
 

@@ -12,6 +12,7 @@ import ctypes
 import importlib
 import multiprocessing
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def run_worker(seat: WorkerSeat, target: str, config: object) -> None:
     _die_with_supervisor()
     _ignore_group_signals()
     os.umask(0o077)
+    _raise_descriptor_limit()
     Path("/proc/self/comm").write_text(seat.name)  # PR_SET_NAME by its other door; 15 bytes are kept
     configure_log(seat.name, seat.settings.log_level, seat.settings.log_format)
     seat.beat()
@@ -50,6 +52,12 @@ def _die_with_supervisor() -> None:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and os.getppid() != supervisor.pid:  # it died before the line above
         os._exit(os.EX_UNAVAILABLE)
+
+
+def _raise_descriptor_limit() -> None:
+    """Takes as many descriptors as the system lets it have: each connection and each large packet needs one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _ignore_group_signals() -> None:

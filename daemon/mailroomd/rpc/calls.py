@@ -28,13 +28,14 @@ from mailroomd.ipc.packets import (
     StoreMessage,
 )
 from mailroomd.ipc.queue import PacketQueue
-from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.errors import MailroomError, Reason, stopping
 from mailroomd.model.limits import MAX_WAITING_BYTES, MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
 
 Answered = TypeVar("Answered")
 
 SHORTLY_BEFORE = 0.1  # of the client's time is kept back, so that it hears the reason and not just a time-out
 MOST_KEPT_BACK_SEC = 0.5
+MOST_PATIENCE_SEC = 300.0  # half of what a gateway's own keys are kept: a repeated call is always recognised
 RETRY_AFTER_MS = 500  # what a client is told while a worker restarts
 CALL_BITS = 40  # of a call number; the gateway's epoch stands above, so numbers are never used twice
 FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter of the buffer), so time helps out
@@ -78,6 +79,7 @@ class Calls:
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._is_flush_due = False
+        self._gone = 0
         self._all_answered = asyncio.Event()
         self._connected = asyncio.Event()
         self._events_fileno = events.reader_fileno()
@@ -89,9 +91,9 @@ class Calls:
         return self._link.is_hearing
 
     @property
-    def waiting(self) -> int:
-        """How many calls wait for an answer."""
-        return len(self._waiting)
+    def backlog(self) -> int:
+        """How many requests wait for room in the queue."""
+        return self._link.backlog
 
     async def wait_until_connected(self) -> None:
         """Returns when a mailbox has answered this gateway."""
@@ -140,6 +142,8 @@ class Calls:
             answer = await future
         finally:
             timer.cancel()
+            if future.cancelled() or isinstance(future.result(), CallFailed):
+                self._drop_gone_calls()
             del self._waiting[call]
             self._waiting_bytes -= weight_bytes
             if not self._waiting:
@@ -151,8 +155,9 @@ class Calls:
         return cast("Answered", answer)
 
     def tell(self, request: MarkOffered | NoteSeen | CountSubscribers) -> None:
-        """Sends a request that is not answered; it is lost if the mailbox dies."""
-        self._send(request)
+        """Sends a request that is not answered; it is lost if the mailbox dies, or falls far behind."""
+        if self._link.backlog < MAX_WAITING_CALLS or isinstance(request, CountSubscribers):
+            self._send(request)
 
     async def wait_until_answered(self, timeout_sec: float) -> bool:
         """Waits until no call waits; returns whether that came about in time."""
@@ -164,6 +169,26 @@ class Calls:
             except TimeoutError:
                 break
         return not self._waiting
+
+    def refuse_all(self) -> None:
+        """Answers every call that waits: the daemon stops."""
+        for one in self._waiting.values():
+            if not one.answer.done():
+                error = stopping()
+                one.answer.set_result(CallFailed(0, error.reason, error.sentence, error.field, error.retry_after_ms))
+
+    def _drop_gone_calls(self) -> None:
+        """Frees what calls left in the backlog that gave up, once it is a good part of it."""
+        self._gone += 1
+        if self._gone * 2 > self._link.backlog > 0:
+            self._gone = 0
+            self._link.drop(self._is_gone)
+
+    def _is_gone(self, request: Request) -> bool:
+        """Returns whether a request wants an answer that nobody waits for any more."""
+        call: int = getattr(request, "call", 0)
+        waiting = self._waiting.get(call)
+        return call != 0 and (waiting is None or waiting.answer.done())
 
     def _check_room(self, weight_bytes: int) -> None:
         if len(self._waiting) >= MAX_WAITING_CALLS or self._waiting_bytes + weight_bytes > MAX_WAITING_BYTES:
@@ -179,7 +204,7 @@ class Calls:
                 "the mail room's workers are restarting and did not answer in time: send again, with the same "
                 "idempotency key it is never stored twice"
             )
-            future.set_exception(MailroomError(Reason.WORKER_RESTARTING, sentence, retry_after_ms=RETRY_AFTER_MS))
+            future.set_result(CallFailed(0, Reason.WORKER_RESTARTING, sentence, "", RETRY_AFTER_MS))
 
     def _send(self, request: Request) -> None:
         self._link.send(request)
@@ -225,4 +250,5 @@ def _again(request: Request) -> Request:
 def _patience_sec(time_left_sec: float | None) -> float:
     if time_left_sec is None:
         return WAIT_WITHOUT_DEADLINE_SEC
+    time_left_sec = min(time_left_sec, MOST_PATIENCE_SEC)
     return max(0.0, time_left_sec - min(MOST_KEPT_BACK_SEC, time_left_sec * SHORTLY_BEFORE))

@@ -8,6 +8,7 @@ generators only (a cancelled synchronous one keeps a thread: grpc #28999).
 __all__ = ["Context", "Handler", "bidirectional", "generic_handler", "server_stream", "unary"]
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
@@ -103,5 +104,9 @@ def decode(request_type: type[Asked], raw: bytes) -> Asked:
 def _internal(error: Exception) -> MailroomError:
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return MailroomError(Reason.WORKER_RESTARTING, "the mail room did not answer in time: try again")
+    if isinstance(error, sqlite3.OperationalError):
+        log.warning("database not read", error=str(error))
+        sentence = f"the database could not be read ({error}): try again"
+        return MailroomError(Reason.STORAGE_FAILED, sentence, retry_after_ms=1000)
     log.exception("call failed")
     return MailroomError(Reason.INTERNAL, f"the mail room failed inside ({type(error).__name__}): see the daemon's log")

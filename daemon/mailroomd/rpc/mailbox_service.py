@@ -14,13 +14,15 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import check_agent, parse_message_id
 from mailroomd.ipc.packets import MarkOffered, MarkRead, MessagesOffered, MessagesRead, NoteSeen
-from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.errors import MailroomError, Reason, stopping, too_large
 from mailroomd.model.ids import format_id, milliseconds_of
 from mailroomd.model.limits import (
     CHECK_DEFAULT_LIMIT,
     CHECK_MAX_LIMIT,
     MAX_IDS_PER_CALL,
     MAX_PAGE_BYTES,
+    MAX_QUERY_CHARS,
+    MAX_TYPE_BYTES,
     PAGE_DEFAULT_SIZE,
     PAGE_MAX_SIZE,
 )
@@ -208,6 +210,8 @@ class MailboxService:
         """Lists a mailbox newest first, a page."""
         check_agent(request.agent)
         size = _bounded(request.page_size, PAGE_DEFAULT_SIZE, PAGE_MAX_SIZE, "page_size")
+        _check_length(request.query, MAX_QUERY_CHARS, Reason.QUERY_TOO_LONG, "query")
+        _check_length(request.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
         token = request.page_token
         before = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
         found = await self._reader.listed(
@@ -234,9 +238,7 @@ class MailboxService:
 
     def _require_running(self) -> None:
         if self._is_stopping:
-            raise MailroomError(
-                Reason.STOPPING, "the mail room is stopping: try again when it is back", retry_after_ms=1000
-            )
+            raise stopping()
 
 
 def _time_left(context: Context) -> float | None:
@@ -258,6 +260,11 @@ def _bounded(asked: int, default: int, most: int, field: str) -> int:
             Reason.LIMIT_INVALID, f"{field} is a number from 1 to {most}; 0 means {default}", field=field
         )
     return min(asked or default, most)
+
+
+def _check_length(text: str, most: int, reason: Reason, field: str) -> None:
+    if len(text) > most:
+        raise too_large(reason, field, len(text), most, "characters")
 
 
 def _parse_ids(texts: Sequence[str]) -> list[int]:

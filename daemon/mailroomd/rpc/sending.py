@@ -7,6 +7,7 @@ Invariant: a refused request has reached no worker; the answer to a repeated req
 __all__ = ["Sending"]
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
 from mailroomd.rpc.status import code_of
+
+BROADCAST_BYTES = 32 << 20  # of copies under way at once: a fraction of what may wait in a gateway
 
 
 class Sending:
@@ -81,20 +84,20 @@ class Sending:
             )
         _check_number(len(request.recipients), MAX_BROADCAST_RECIPIENTS, "recipients")
         own = request.message.idempotency_key
-        results = await self._results(
-            [
-                # a line feed can't be in a client's key, so a copy's key never meets one
-                self.send(
-                    request.message,
-                    time_left_sec,
-                    recipient=name,
-                    key=f"{own}\n{name}" if own else "",
-                    with_body=False,
-                )
-                for name in request.recipients
-            ]
-        )
-        return pb.BroadcastMessageResponse(results=results)
+        turns = Counter[str]()
+        at_once = asyncio.Semaphore(max(1, BROADCAST_BYTES // (request.message.ByteSize() + 1)))
+
+        async def send_copy(name: str, turn: int) -> pb.SendMessageResponse:
+            # a line feed can't be in a client's key, so a copy's key never meets one
+            key = f"{own}\n{name}\n{turn}" if own else ""
+            async with at_once:
+                return await self.send(request.message, time_left_sec, recipient=name, key=key, with_body=False)
+
+        copies: list[Coroutine[Any, Any, pb.SendMessageResponse]] = []
+        for name in request.recipients:
+            turns[name] += 1
+            copies.append(send_copy(name, turns[name]))
+        return pb.BroadcastMessageResponse(results=await _results(copies))
 
     async def send_batch(self, request: pb.SendMessagesRequest, time_left_sec: float | None) -> pb.SendMessagesResponse:
         """Sends the messages of one batch.
@@ -103,11 +106,8 @@ class Sending:
             MailroomError: there are too many of them.
         """
         _check_number(len(request.messages), MAX_BULK_MESSAGES, "messages")
-        results = await self._results([self.send(one, time_left_sec, with_body=False) for one in request.messages])
+        results = await _results([self.send(one, time_left_sec, with_body=False) for one in request.messages])
         return pb.SendMessagesResponse(results=results)
-
-    async def _results(self, sends: Sequence[Coroutine[Any, Any, pb.SendMessageResponse]]) -> list[pb.SendResult]:
-        return list(map(_result, await asyncio.gather(*sends, return_exceptions=True)))
 
 
 def _answer(stored: MessageStored, draft: Draft, with_body: bool) -> pb.SendMessageResponse:
@@ -117,6 +117,10 @@ def _answer(stored: MessageStored, draft: Draft, with_body: bool) -> pb.SendMess
         message=message_to_proto(message, with_body=with_body),
         delivery=delivery_of(state, stored.file_error, stored.subscribers, stored.recipient_seen_ms),
     )
+
+
+async def _results(sends: Sequence[Coroutine[Any, Any, pb.SendMessageResponse]]) -> list[pb.SendResult]:
+    return list(map(_result, await asyncio.gather(*sends, return_exceptions=True)))
 
 
 def _result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult:

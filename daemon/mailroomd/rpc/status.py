@@ -35,6 +35,7 @@ _CODES: dict[Reason, grpc.StatusCode] = {
     Reason.WAIT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.LIMIT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.PAGE_TOKEN_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.QUERY_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.AFTER_ID_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.OPTIONS_CONFLICT: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.TOO_MANY: grpc.StatusCode.INVALID_ARGUMENT,

@@ -8,7 +8,7 @@ Invariant: a file that is on the list is reported as STORED with the reason, unt
 
 __all__ = ["Filing", "describe"]
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mailroomd.core.retry import backoff_sec
@@ -33,10 +33,12 @@ class Filing:
 
     Args:
         files: the inbox directories.
+        beat: called for each file, for the heartbeat.
     """
 
-    def __init__(self, files: InboxFiles) -> None:
+    def __init__(self, files: InboxFiles, beat: Callable[[], None] = lambda: None) -> None:
         self._files = files
+        self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
 
     @property
@@ -56,6 +58,7 @@ class Filing:
         for mailbox, letters in _by_mailbox(mail).items():
             directory = inbox or self._check_directory(mailbox)  # its handle is good until the next mailbox's
             for one in letters:
+                self._beat()
                 error = self._write(directory, one)
                 if error is not None:
                     errors[one.id] = describe(error)

@@ -21,6 +21,7 @@ OPEN_DIRECTORIES = 256  # handles kept: agents that get mail at the same time; w
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+LARGEST_FILE_BYTES = 16 << 20  # twice what a message can become as JSON; what an agent made larger is not read
 READ_BYTES = 64 << 10  # at once: most files are whole after one
 _libc = ctypes.CDLL(None, use_errno=True)
 _Identity = tuple[int, int]  # device and inode
@@ -244,7 +245,7 @@ def _identity_of(status: os.stat_result) -> _Identity:
 
 def _read_whole(handle: int) -> bytes:
     pieces: list[bytes] = []
-    while piece := os.read(handle, READ_BYTES):
+    while len(pieces) * READ_BYTES < LARGEST_FILE_BYTES and (piece := os.read(handle, READ_BYTES)):
         pieces.append(piece)
     return b"".join(pieces)
 

@@ -8,6 +8,7 @@ Invariant: a transaction is whole or absent, its messages are in id order, and `
 __all__ = ["Committed", "MessageStore", "StoreFailed", "StoreFull", "StoredMail"]
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -142,6 +143,21 @@ class MessageStore:
         row: tuple[int] = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return row[0]
 
+    def adopt_root(self, root: Path) -> bool:
+        """Takes note of whose inbox files these are; returns whether the last ones were another root's.
+
+        Then nothing counts as synced: a file that is missing here was never here.
+        """
+        identity = int.from_bytes(hashlib.blake2b(os.fsencode(root.resolve()), digest_size=7).digest())
+        known = self._connection.execute("SELECT value FROM meta WHERE name = 'root'").fetchone()
+        if known == (identity,):
+            return False
+        with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('root', ?)", (identity,))
+            if known is not None:
+                self._connection.execute("UPDATE meta SET value = 0 WHERE name = 'synced_id'")
+        return known is not None
+
     # -- the group commit -----------------------------------------------------------------------------------------
 
     def commit(self, commands: Sequence[Command], now_ms: int) -> Committed:
@@ -235,6 +251,16 @@ class MessageStore:
         self._counts_of(row[2])
         return MessageWritten(number, row[0], row[1])
 
+    def recognised(self, command: WriteMessage | WriteRead) -> Outcome | None:
+        """Returns the outcome of a command that was committed before, by its id or its key; None if it was not."""
+        written = self.written(command.id)
+        if written is not None or isinstance(command, WriteRead):
+            return written
+        try:
+            return self._repeated(command, self._mail_at(command).draft, [])
+        except LookupError:
+            return None
+
     def _repeated(self, command: WriteMessage, draft: Draft, mail: list[StoredMail]) -> Outcome | None:
         """Returns the outcome of a request that was committed before under this key, None if there was none."""
         if command.client_key:
@@ -249,6 +275,7 @@ class MessageStore:
                     f"the idempotency key {command.key!r} was used for a different request: "
                     "use a new key for a new message",
                     0,
+                    "idempotency_key",
                 )
         elif command.resubmitted:
             found = self._connection.execute(

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from mailroomd.model.commands import MailboxCounted, MessagesTaken
 from mailroomd.storage.filing import describe
 from mailroomd.storage.inbox_file import encode_inbox_file, is_whole_inbox_file
-from mailroomd.storage.inbox_files import InboxFiles
+from mailroomd.storage.inbox_files import InboxFiles, sync_filesystem
 from mailroomd.storage.message_store import MessageStore, StoreFull
 
 PAGE = 1000  # messages checked between two heartbeats: some 30 ms
@@ -68,6 +68,8 @@ def recover_files(store: MessageStore, files: InboxFiles, now_ms: int, beat: Cal
         with suppress(StoreFull):  # the store keeps them in mind
             store.note_unfiled(report.errors)
     _remove_files_of_read_messages(store, files, report, beat)
+    if report.rewritten:  # they lie below `synced_id`: a power cut must not make them look taken
+        sync_filesystem(files.inbox_fileno)
     return report
 
 

@@ -6,6 +6,7 @@ taken again when it could be set aside anew with as much to spare.
 
 __all__ = ["Reserve"]
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -25,11 +26,14 @@ class Reserve:
 
     def release(self) -> None:
         """Gives the room to the filesystem."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # what can't be removed gives no room, and there may be enough without it
             self._path.unlink()
 
     def refill(self) -> bool:
-        """Sets the room aside; returns whether there was enough, with as much again to spare."""
+        """Sets the room aside; returns whether there was enough, with as much again to spare.
+
+        A filesystem that can't set room aside is no full one: then there is no reserve.
+        """
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
@@ -37,9 +41,9 @@ class Reserve:
                 room = os.fstatvfs(handle)
             finally:
                 os.close(handle)
-        except OSError:
+        except OSError as error:
             self.release()
-            return False
+            return error.errno not in (errno.ENOSPC, errno.EDQUOT)
         if room.f_bavail * room.f_frsize < RESERVE_BYTES:
             self.release()
             return False

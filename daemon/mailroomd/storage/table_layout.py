@@ -31,7 +31,7 @@ BLOCK_BYTES = 8 << 10  # of the ring per entry of the block index: bounds a sear
 NAME_BYTES = 128
 
 RECORD = Struct("<IIQQQQqHHI")
-"""length, crc, position, state, id, previous position in this mailbox, timestamp_ms, kind, name length, slot."""
+"""length, crc, position, state, id, previous position in this mailbox, timestamp_ms, kind, name length, padding."""
 RECORD_BYTES = RECORD.size
 STATE_OFFSET = 16  # of the state word within a record; an aligned word of its own, outside the checksum
 CHECKED_FROM = 24  # the checksum covers the record from here

@@ -96,11 +96,6 @@ class TableReader:
         """Whether the table is being filled, or never was."""
         return self._words[Header.REBUILDING] == 1 or not self._words[Header.GENERATION]
 
-    @property
-    def fill(self) -> tuple[int, int]:
-        """Bytes of the ring that are in use, and mailboxes."""
-        return self._words[Header.HEAD] - self._words[Header.TAIL], self._words[Header.SLOTS_USED]
-
     def counts(self, mailbox: str) -> MailboxCounts | None:
         """Returns how a mailbox stands; None if there is no such mailbox.
 

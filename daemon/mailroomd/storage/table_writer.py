@@ -124,10 +124,6 @@ class TableWriter:
             entry = self._entries[name] = MailboxEntry(name, self._claim_slot(name.encode()))
         return entry
 
-    def entries(self) -> list[MailboxEntry]:
-        """Returns every mailbox's entry."""
-        return list(self._entries.values())
-
     def _claim_slot(self, name: bytes) -> DoubleCell | None:
         used = self._words[Header.SLOTS_USED]
         if used >= self._layout.slots * SLOT_LOAD:

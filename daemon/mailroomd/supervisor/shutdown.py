@@ -16,7 +16,8 @@ from mailroomd.core.log import log
 from mailroomd.ipc.control_page import WorkerState
 from mailroomd.supervisor.child import Child
 
-BUDGET_SEC = 5.0  # for all together: what SIGTERM promises; systemd's TimeoutStopSec has to be more
+# For all together: SIGTERM promises 5 s, of which the supervisor needs some; systemd's TimeoutStopSec has to be more.
+BUDGET_SEC = 4.5
 
 
 def stop_in_reverse(children: Sequence[Child], budget_sec: float = BUDGET_SEC) -> None:

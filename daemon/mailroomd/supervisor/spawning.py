@@ -16,8 +16,13 @@ from multiprocessing.context import SpawnProcess
 from mailroomd.processes.worker import HELD_BACK_SIGNALS, WorkerSeat, run_worker
 
 # What a worker's libraries read before any of its code runs: gRPC's fork handlers are of no use here, and its own log
-# lines would mix with ours (a failed bind has a sentence of its own). Whoever sets them keeps what he set.
-WORKER_ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0", "GRPC_VERBOSITY": "NONE"}
+# lines would mix with ours (a failed bind has a sentence of its own). glibc would raise its bound for blocks that go
+# back to the system with the first large message, and keep a flood's memory. Whoever sets them keeps what he set.
+WORKER_ENVIRONMENT = {
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
+    "GRPC_VERBOSITY": "NONE",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+}
 
 _context = multiprocessing.get_context("spawn")
 

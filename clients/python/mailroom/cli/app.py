@@ -72,8 +72,7 @@ def options(
     ] = False,
 ) -> None:
     """Mail between software agents: send, watch, check, acknowledge."""
-    if address:
-        use_address(address)
+    use_address(address)
 
 
 def run() -> int:

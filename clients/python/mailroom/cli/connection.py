@@ -3,6 +3,7 @@
 __all__ = ["complete_agent", "connect", "use_address"]
 
 import os
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from mailroom.cli.names import login_name
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
 COMPLETION_TIMEOUT_SEC = 0.5  # a shell that hangs after Tab is worse than no suggestion
 
 
-def use_address(address: str) -> None:
-    """Makes an address the default of this run."""
-    os.environ["MAILROOM_ADDRESS"] = address
+_address_of_run: ContextVar[str | None] = ContextVar("address of this run", default=None)
+
+
+def use_address(address: str | None) -> None:
+    """Makes an address the default of this run; None leaves it to be found."""
+    _address_of_run.set(address)
 
 
 def connect(address: str | None = None, *, timeout: float = 30.0, grace: float = 2.0) -> "Mailroom":
@@ -24,7 +28,7 @@ def connect(address: str | None = None, *, timeout: float = 30.0, grace: float =
     from mailroom.blocking import Mailroom
 
     sender = os.environ.get("MAILROOM_AGENT") or login_name()
-    return Mailroom(address, sender=sender, timeout=timeout, grace=grace)
+    return Mailroom(address or _address_of_run.get(), sender=sender, timeout=timeout, grace=grace)
 
 
 def complete_agent(incomplete: str) -> list[str]:

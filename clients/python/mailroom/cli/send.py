@@ -55,7 +55,12 @@ def send(
     priority: Annotated[Literal["low", "normal", "high", "urgent"] | None, typer.Option(help="How urgent.")] = None,
     ttl: Annotated[
         float | None,
-        typer.Option(parser=parse_duration, metavar="DURATION", help="Expires unread after this time, e.g. 10m."),
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Out of date after this time, e.g. 10m. Recorded with the message; "
+            "removal after it ran out comes with retention in a later version.",
+        ),
     ] = None,
     metadata: Annotated[
         dict[str, Any] | None, typer.Option(parser=parse_metadata, metavar="JSON", help="A JSON object beside it.")
@@ -89,12 +94,21 @@ def send(
 def _content(content: str | None) -> str:
     if content is not None and content != "-":
         return content
-    if content is None and sys.stdin.isatty():
-        raise typer.BadParameter("there is no text: give it as an argument, or pipe it in", param_hint="CONTENT")
+    if sys.stdin is None or (content is None and sys.stdin.isatty()):  # None: it was closed
+        raise _nothing_to_send()
     try:
-        return sys.stdin.buffer.read().decode()
+        text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise typer.BadParameter("stdin is not UTF-8 text", param_hint="CONTENT") from error
+    if not text and content is None:  # somebody's /dev/null rather than a message
+        raise _nothing_to_send()
+    return text
+
+
+def _nothing_to_send() -> typer.BadParameter:
+    return typer.BadParameter(
+        "nothing to send: give the text as an argument, or pipe it in; '' sends an empty message", param_hint="CONTENT"
+    )
 
 
 def _line(sent: SentMessage) -> str:

@@ -25,10 +25,15 @@ def stats(
     if json:
         for mailbox in mailboxes:
             emit_json(mailbox.to_dict())
-    elif mailboxes:
+    elif any(map(_exists, mailboxes)):
         emit_table(_HEADERS, [_row(mailbox) for mailbox in mailboxes])
     else:
         remark(f"no mailbox of {agent} yet" if agent else "no mailbox yet")
+
+
+def _exists(mailbox: MailboxStats) -> bool:
+    """Returns whether anything ever happened here: the daemon answers for any name, with zeros for one it never met."""
+    return bool(mailbox.total or mailbox.unread or mailbox.subscribers or mailbox.last_seen)
 
 
 def _row(mailbox: MailboxStats) -> tuple[str, ...]:

@@ -28,15 +28,18 @@ def watch(
     all_agents: Annotated[bool, typer.Option("--all", help="Every mailbox; looks on.")] = False,
     unread: Annotated[bool, typer.Option("--unread", help="Begin with what is unread.")] = False,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Begin behind this message or event.")] = None,
-    receipts: Annotated[bool, typer.Option("--receipts", help="Also what becomes of this agent's messages.")] = False,
     observe: Annotated[bool, typer.Option("--observe", help="Look on: nothing counts as handed over.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Shows messages as they come; reconnects by itself and misses none."""
-    if (agent is None) != all_agents:
+    if agent is None and not all_agents:
         raise typer.BadParameter("give an agent, or --all", param_hint="AGENT")
-    if unread and after:
+    if agent is not None and all_agents:
+        raise typer.BadParameter("--all shows every mailbox: leave the agent out, or --all", param_hint="AGENT")
+    if all_agents and unread:
+        raise typer.BadParameter("--all and --unread exclude each other: name one agent", param_hint="--unread")
+    if unread and after is not None:
         raise typer.BadParameter("--unread and --after exclude each other", param_hint="--after")
     reconnection = _Reconnection()
     with connect(address) as client:
@@ -45,7 +48,6 @@ def watch(
             all_agents=all_agents,
             include_unread=unread,
             after_id=after,
-            include_receipts=receipts,
             observe=observe,
             caught_up=True,
             on_interrupted=reconnection.interrupted,

@@ -1,0 +1,123 @@
+"""A real daemon at its bounds: descriptors, memory, large batches, a stop with work under way, roots that change."""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import psutil
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.room import connect, duration, new_room, refusal_of, running_room, send_request, wait_until
+
+LARGE = "x" * 1_000_000
+
+
+def test_a_gateway_without_a_free_descriptor_goes_on_when_there_is_one_again() -> None:
+    with running_room(descriptors=64) as room:
+        agent = room.new_agent()
+        clients = [connect(room.target) for _ in range(80)]
+        opened = [one.__enter__() for one in clients]
+        with ThreadPoolExecutor(len(opened)) as threads:
+            wait = pb.CheckInboxRequest(agent=agent, wait=duration(1.0))
+            asked = [threads.submit(one.call, "CheckInbox", wait, timeout=2.0) for one in opened]
+            sent = threads.submit(lambda: refusal_of(lambda: room.send(agent, "y" * 200_000, timeout=1.0)))
+            sent.exception()
+            for one in asked:
+                one.exception()
+        for one in clients:
+            one.__exit__(None, None, None)
+        with connect(room.target) as client:  # one that was turned away waits longer and longer before it tries again
+            assert client.send(agent, "z" * 200_000).delivery.state == pb.DELIVERY_STATE_FILED
+
+
+def test_a_flood_of_large_messages_is_no_stuck_worker() -> None:
+    with running_room("--stuck-after", "1", "--max-restarts", "3/60") as room:
+        agents = [room.new_agent() for _ in range(4)]
+        with room.stopped(room.pid_of("command-queue")), ThreadPoolExecutor(64) as threads:
+            flood = [
+                threads.submit(room.send, agents[n % 4], LARGE, idempotency_key=str(n), timeout=60.0)
+                for n in range(150)
+            ]
+            wait_until(lambda: room.worker("command-queue").restarts, "it is replaced")
+            assert all(one.result().message.id for one in flood)
+        assert room.worker("command-queue").restarts <= 1
+        assert sum(len(room.filed(agent)) for agent in agents) == 150
+
+
+def test_sends_that_still_wait_at_a_stop_hear_that_the_mail_room_is_stopping() -> None:
+    with running_room("--stuck-after", "60") as room:
+        agent = room.new_agent()
+        room.send(agent)
+        stopped = room.pid_of("command-queue")
+        with ThreadPoolExecutor(5) as threads, room.stopped(stopped):
+            waiting = [threads.submit(refusal_of, lambda: room.send(agent, timeout=20.0)) for _ in range(5)]
+            wait_until(lambda: not any(one.done() for one in waiting), "the sends wait")
+            room.stats(agent)
+            began = time.monotonic()
+            assert room.stop(signal.SIGTERM) == 0
+            assert time.monotonic() - began < 5
+            assert {(one.result().code, one.result().reason) for one in waiting} == {
+                (grpc.StatusCode.UNAVAILABLE, "STOPPING")
+            }
+
+
+def test_a_mailbox_that_waits_for_the_command_queue_does_not_spin() -> None:
+    with running_room("--stuck-after", "60") as room:
+        agent = room.new_agent()
+        with room.stopped(room.pid_of("command-queue")), ThreadPoolExecutor(1) as threads:
+            before = room.worker("mailbox")
+            psutil.Process(before.pid).kill()
+            wait_until(lambda: room.worker("mailbox").pid != before.pid, "it is restarted")
+            sending = threads.submit(room.send, agent, timeout=20.0)
+            mailbox = psutil.Process(room.pid_of("mailbox"))
+            wait_until(lambda: sum(mailbox.cpu_times()[:2]) > 0.03, "it has started")
+            turns = mailbox.num_ctx_switches()
+            began = time.monotonic()
+            used = sum(mailbox.cpu_times()[:2])
+            wait_until(lambda: time.monotonic() - began > 1.0, "a second passes")
+            assert sum(mailbox.cpu_times()[:2]) - used < 0.5
+            assert mailbox.num_ctx_switches() != turns
+            psutil.Process(room.pid_of("command-queue")).resume()
+            assert sending.result().message.id
+
+
+def test_a_name_that_is_repeated_in_a_broadcast_gets_a_copy_each_time_and_once_for_each_key() -> None:
+    with running_room() as room:
+        message = send_request("", "hello", idempotency_key="k")
+        first, again = ([one.ok.message.id for one in room.broadcast(["a", "b", "a"], message)] for _ in range(2))
+        assert first == again
+        assert len(set(first)) == 3
+        assert room.stats("a").total == 2
+
+
+def test_another_root_and_back_is_no_reading() -> None:
+    with new_room() as room:
+        room.start()
+        first = room.send("abc", "in the first root").message.id
+        room.stop()
+        usual, room.root = room.root, room.directory / "other"
+        room.start()
+        second = room.send("abc", "in the other root").message.id
+        assert room.filed("abc") == [first, second]
+        room.stop()
+        room.root = usual
+        room.start()
+        assert [one.id for one in room.check("abc").messages] == [first, second]
+        assert room.filed("abc") == [first, second]
+
+
+def test_a_socket_path_with_signs_that_mean_something_in_a_uri_is_taken_as_it_is() -> None:
+    with new_room() as room:
+        path = room.directory / "a b%41?#.sock"
+        room.target = f"unix:{path}"
+        room.start()
+        assert room.addresses
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize(("field", "reason"), [("query", "QUERY_TOO_LONG"), ("thread_id", "THREAD_ID_TOO_LONG")])
+def test_a_list_is_asked_for_in_bounds(field: str, reason: str) -> None:
+    with running_room() as room:
+        refusal = refusal_of(lambda: room.page("abc", **{field: "x" * 60_000}))
+        assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, reason, field)
