@@ -8,7 +8,7 @@ import grpc
 import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.room import connect, duration, new_room, refusal_of, running_room, send_request, wait_until
+from support.room import connect, duration, new_room, refusal_of, running_room, wait_until
 
 LARGE = "x" * 1_000_000
 
@@ -80,15 +80,6 @@ def test_a_mailbox_that_waits_for_the_command_queue_does_not_spin() -> None:
             assert mailbox.num_ctx_switches() != turns
             psutil.Process(room.pid_of("command-queue")).resume()
             assert sending.result().message.id
-
-
-def test_a_name_that_is_repeated_in_a_broadcast_gets_a_copy_each_time_and_once_for_each_key() -> None:
-    with running_room() as room:
-        message = send_request("", "hello", idempotency_key="k")
-        first, again = ([one.ok.message.id for one in room.broadcast(["a", "b", "a"], message)] for _ in range(2))
-        assert first == again
-        assert len(set(first)) == 3
-        assert room.stats("a").total == 2
 
 
 def test_another_root_and_back_is_no_reading() -> None:

@@ -37,14 +37,8 @@ from mailroomd.storage.database import (
     open_archive,
 )
 from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.message_store import (
-    CLIENT_KEYS_KEPT_MS,
-    GATEWAY_KEYS_KEPT_MS,
-    PRUNE_SLICE,
-    MessageStore,
-    StoreFailed,
-    StoreFull,
-)
+from mailroomd.storage.message_store import MessageStore, StoreFailed, StoreFull
+from mailroomd.storage.request_keys import CLIENT_KEYS_KEPT_MS, GATEWAY_KEYS_KEPT_MS, PRUNE_SLICE
 from support.storing import NOW_MS, Desk, draft
 
 FILED, READ, STORED = DeliveryState.FILED, DeliveryState.READ, DeliveryState.STORED
@@ -321,6 +315,12 @@ class Failing:
             raise error(sqlite3.SQLITE_IOERR_FSYNC if sql == "COMMIT" else sqlite3.SQLITE_IOERR_READ)
 
 
+def connect(store: MessageStore, connection: Any) -> None:
+    """Gives a store, and its keys and counters, another connection."""
+    for part in (store, store._keys, store._counters):  # pyright: ignore[reportPrivateUsage]
+        part._connection = connection  # pyright: ignore[reportPrivateUsage]
+
+
 def test_a_statement_that_fails_anywhere_leaves_nothing_behind_in_file_or_memory(desk: Desk) -> None:
     kept = desk.letter(draft("a"))
     desk.commit(kept)
@@ -334,16 +334,16 @@ def test_a_statement_that_fails_anywhere_leaves_nothing_behind_in_file_or_memory
         desk.last_id += 1
         real = desk.connection
         failing: Any = Failing(real, statement)
-        desk.store._connection = failing  # pyright: ignore[reportPrivateUsage]
+        connect(desk.store, failing)
         try:
             outcomes = desk.commit(*batch)
         except StoreFailed:
             failures += 1
-            desk.store._connection = real  # pyright: ignore[reportPrivateUsage]
+            connect(desk.store, real)
             assert not real.in_transaction
             assert recounted(desk) == {"a": (1, 1, kept.id)}
             continue
-        desk.store._connection = real  # pyright: ignore[reportPrivateUsage]
+        connect(desk.store, real)
         assert counted(outcomes) == recounted(desk)
         break
     assert failures > 10

@@ -1,7 +1,8 @@
 """MessageStore — the one writer of the database: commits what has gathered in one transaction.
 
-Owns transactions, idempotency keys, the counters of mailboxes, and the marks `last_id` and `synced_id`.
-Not here: inbox files (`InboxFiles`), when to commit (`processes.command_queue`). Above: the command-queue.
+Owns transactions, the outcome of each command, and the marks `last_id` and `synced_id`.
+Not here: keys (`RequestKeys`), counters (`MailboxCounters`), inbox files (`InboxFiles`), when to commit. Above: the
+command-queue.
 Invariant: a transaction is whole or absent, its messages are in id order, and `last_id` is at least their highest id.
 """
 
@@ -33,8 +34,8 @@ from mailroomd.model.commands import (
     WriteSeen,
 )
 from mailroomd.model.errors import Reason
-from mailroomd.model.ids import MS_SHIFT, milliseconds_of
-from mailroomd.model.message import Draft, Message, pack_draft
+from mailroomd.model.ids import milliseconds_of
+from mailroomd.model.message import Draft, Message
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database import (
     LogInUse,
@@ -46,14 +47,12 @@ from mailroomd.storage.database import (
     set_lazy,
     settle_log,
 )
+from mailroomd.storage.mailbox_counters import MailboxCounters
+from mailroomd.storage.request_keys import KeyReused, RequestKeys
 from mailroomd.storage.rows import INSERT_MESSAGE, MESSAGE_COLUMNS, message_of, row_of
 
-MAX_KNOWN_COUNTS = 50_000  # mailboxes whose counters are remembered; reading one again costs a look-up
-CLIENT_KEYS_KEPT_MS = 24 * 3600 * 1000
-GATEWAY_KEYS_KEPT_MS = 10 * 60 * 1000
 COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that every one touches
 ROW_LOG_BYTES = 1000  # and each message beside its content
-PRUNE_SLICE = 500  # keys forgotten in one transaction: a few milliseconds
 RETRY_AFTER_LOSS_MS = 100  # the sender's next try gets an id of its own, so it need not wait
 _LOST = "the message was lost on its way: send it again"
 _NOT_STORED = "the message could not be stored: send it again"
@@ -96,13 +95,6 @@ class Committed:
     read: list[tuple[str, list[int]]] = field(default_factory=list[tuple[str, list[int]]])
 
 
-@dataclass(slots=True)
-class _Counts:
-    total: int
-    unread: int
-    oldest_unread_id: int
-
-
 class MessageStore:
     """Writes the database.
 
@@ -118,8 +110,8 @@ class MessageStore:
         self._state_dir = state_dir
         self._connection = open_store(state_dir)
         self._mail_at = mail_at
-        self._counts: dict[str, _Counts] = {}
-        self._touched: set[str] = set()
+        self._keys = RequestKeys(self._connection)
+        self._counters = MailboxCounters(self._connection)
         self._notes: dict[int, tuple[str, int]] = {}
         self._is_settled = False
         try:
@@ -175,7 +167,7 @@ class MessageStore:
             highest = max((one.id for one in commands if isinstance(one, WriteMessage | WriteRead)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
-            done.outcomes[:0] = self._settle_counts()
+            done.outcomes[:0] = self._counters.settle()
         self.unsettled_bytes += sum(len(one.draft.content) + ROW_LOG_BYTES for one in done.mail)
         return done
 
@@ -233,7 +225,7 @@ class MessageStore:
             return command.refusal
         if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
             return CommandRefused(command.id, Reason.STORAGE_FAILED, _NOT_STORED, RETRY_AFTER_LOSS_MS)
-        self._remember_key(command, one.draft)
+        self._keys.remember(command, one.draft)
         mail.append(one)
         return MessageWritten(command.id, DeliveryState.FILED)
 
@@ -248,7 +240,7 @@ class MessageStore:
         ).fetchone()
         if row is None:
             return None
-        self._counts_of(row[2])
+        self._counters.tell(row[2])
         return MessageWritten(number, row[0], row[1])
 
     def recognised(self, command: WriteMessage | WriteRead) -> Outcome | None:
@@ -263,27 +255,11 @@ class MessageStore:
 
     def _repeated(self, command: WriteMessage, draft: Draft, mail: list[StoredMail]) -> Outcome | None:
         """Returns the outcome of a request that was committed before under this key, None if there was none."""
-        if command.client_key:
-            found = self._connection.execute(
-                "SELECT message_id, digest FROM idempotency_keys WHERE sender = ? AND key = ?",
-                (draft.sender, command.key),
-            ).fetchone()
-            if found and found[1] != _digest(draft):
-                return CommandRefused(
-                    command.id,
-                    Reason.IDEMPOTENCY_KEY_REUSED,
-                    f"the idempotency key {command.key!r} was used for a different request: "
-                    "use a new key for a new message",
-                    0,
-                    "idempotency_key",
-                )
-        elif command.resubmitted:
-            found = self._connection.execute(
-                "SELECT message_id FROM request_keys WHERE key = ?", (command.key,)
-            ).fetchone()
-        else:
-            return None
-        return self._message_repeated(command.id, found[0], mail) if found else None
+        try:
+            first = self._keys.first_id(command, draft)
+        except KeyReused as error:
+            return CommandRefused(command.id, Reason.IDEMPOTENCY_KEY_REUSED, str(error), 0, "idempotency_key")
+        return self._message_repeated(command.id, first, mail) if first else None
 
     def _message_repeated(self, number: int, original: int, mail: list[StoredMail]) -> Outcome:
         row = self._connection.execute(
@@ -296,27 +272,13 @@ class MessageStore:
                 return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "")
         return MessageRepeated(number, original, milliseconds_of(original), DeliveryState.READ, "")  # read, and gone
 
-    def _remember_key(self, command: WriteMessage, draft: Draft) -> None:
-        if command.client_key:
-            self._connection.execute(
-                "INSERT INTO idempotency_keys (sender, key, message_id, digest) VALUES (?, ?, ?, ?)",
-                (draft.sender, command.key, command.id, _digest(draft)),
-            )
-        else:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO request_keys (key, message_id) VALUES (?, ?)", (command.key, command.id)
-            )
-
     def _insert(self, mail: list[StoredMail], now_ms: int) -> None:
         if not mail:
             return
         rows = [row_of(one.id, one.timestamp_ms, one.draft, now_ms) for one in mail]
         self._connection.executemany(INSERT_MESSAGE, rows)
         for one in mail:
-            counts = self._counts_of(one.draft.recipient)
-            counts.total += 1
-            counts.unread += 1
-            counts.oldest_unread_id = counts.oldest_unread_id or one.id
+            self._counters.add(one.draft.recipient, one.id)
 
     def _write_read(self, command: WriteRead, now_ms: int) -> ReadWritten:
         acknowledged = self.mark_read(command.agent, command.message_ids, now_ms)
@@ -342,10 +304,7 @@ class MessageStore:
                     "UPDATE messages SET state = 4, read_ms = ?, file_error = '' WHERE id = ?", (now_ms, number)
                 )
         if known:  # also where nothing is new: the command may be heard again because its outcomes were lost
-            counts = self._counts_of(mailbox)
-            counts.unread -= newly
-            if newly:
-                counts.oldest_unread_id = self._oldest_unread(mailbox)
+            self._counters.take_off_unread(mailbox, newly)
         return known
 
     # -- what the files tell --------------------------------------------------------------------------------------
@@ -354,7 +313,7 @@ class MessageStore:
         """Commits that an agent took the files of these messages away, which is reading them."""
         with self._transaction():
             self.mark_read(mailbox, message_ids, now_ms)
-            return self._settle_counts()
+            return self._counters.settle()
 
     def note_unfiled(self, errors: Mapping[int, str]) -> None:
         """Commits why files could not be written, by message id.
@@ -414,9 +373,7 @@ class MessageStore:
             read = [number for number, state in states.items() if state == DeliveryState.READ]
             outcomes += [MessageFiled(number) for number, state in states.items() if state < DeliveryState.READ]
             outcomes += [MessagesTaken(mailbox, read)] if read else []
-            counts = self._counts_of(mailbox)
-            outcomes.append(MailboxCounted(mailbox, counts.total, counts.unread, counts.oldest_unread_id))
-        self._touched.clear()
+            outcomes.append(self._counters.tell(mailbox))
         return outcomes
 
     def filed_after(self, mailbox: str, number: int, limit: int) -> list[tuple[str, int]]:
@@ -438,55 +395,12 @@ class MessageStore:
 
     def forget_old_keys(self, now_ms: int) -> bool:
         """Forgets a slice of the keys that are past their time; returns whether more are left."""
-        before = f"{max(0, now_ms - GATEWAY_KEYS_KEPT_MS):011x}"
-        oldest = max(0, now_ms - CLIENT_KEYS_KEPT_MS) << MS_SHIFT
         with self._lazily():
-            gateway = self._connection.execute(
-                "DELETE FROM request_keys WHERE key IN"
-                " (SELECT key FROM request_keys WHERE key < ? ORDER BY key LIMIT ?)",
-                (before, PRUNE_SLICE),
-            ).rowcount
-            client = self._connection.execute(
-                "DELETE FROM idempotency_keys WHERE (sender, key) IN"
-                " (SELECT sender, key FROM idempotency_keys WHERE message_id < ? ORDER BY message_id LIMIT ?)",
-                (oldest, PRUNE_SLICE),
-            ).rowcount
-        return PRUNE_SLICE in (gateway, client)
+            return self._keys.forget_old(now_ms)
 
     def settle_rest_of_log(self) -> None:
         """Finishes a checkpoint between two commits, so that the log starts from its beginning again."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
-    # -- counters -------------------------------------------------------------------------------------------------
-
-    def _counts_of(self, mailbox: str) -> _Counts:
-        """Returns a mailbox's counters, which the end of the transaction will write."""
-        self._touched.add(mailbox)
-        counts = self._counts.get(mailbox)
-        if counts is None:
-            if len(self._counts) >= MAX_KNOWN_COUNTS:
-                self._counts = {name: one for name, one in self._counts.items() if name in self._touched}
-            row = self._connection.execute("SELECT total, unread FROM mailboxes WHERE name = ?", (mailbox,)).fetchone()
-            total, unread = row or (0, 0)
-            counts = self._counts[mailbox] = _Counts(total, unread, self._oldest_unread(mailbox) if unread else 0)
-        return counts
-
-    def _oldest_unread(self, mailbox: str) -> int:
-        row = self._connection.execute(
-            "SELECT id FROM messages WHERE recipient = ? AND state < 4 ORDER BY id LIMIT 1", (mailbox,)
-        ).fetchone()
-        return row[0] if row else 0
-
-    def _settle_counts(self) -> list[MailboxCounted]:
-        """Writes the counters of the touched mailboxes; returns how they stand."""
-        touched = [(name, self._counts[name]) for name in self._touched]
-        self._touched = set()
-        self._connection.executemany(
-            "INSERT INTO mailboxes (name, total, unread) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET total = excluded.total, unread = excluded.unread",
-            [(name, counts.total, counts.unread) for name, counts in touched],
-        )
-        return [MailboxCounted(name, one.total, one.unread, one.oldest_unread_id) for name, one in touched]
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
@@ -498,8 +412,7 @@ class MessageStore:
             yield
             self._connection.execute("COMMIT")
         except BaseException as error:
-            self._counts = {}
-            self._touched = set()
+            self._counters.forget()
             self._roll_back()
             if isinstance(error, sqlite3.Error):
                 raise self._failure(error) from error
@@ -542,7 +455,3 @@ class MessageStore:
                 yield
         finally:
             set_lazy(self._connection, lazy=False)
-
-
-def _digest(draft: Draft) -> bytes:
-    return hashlib.blake2b(pack_draft(draft), digest_size=16).digest()
