@@ -4,10 +4,16 @@ import argparse
 import os
 import sys
 
-from benchmarks import idle, memory, sends, startup
+from benchmarks import commit, idle, memory, sends, startup
 from benchmarks.results import RESULTS, Options, Result, save
 
-BENCHMARKS = {"sends": sends.measure, "startup": startup.measure, "memory": memory.measure, "idle": idle.measure}
+BENCHMARKS = {
+    "sends": sends.measure,
+    "commit": commit.measure,
+    "startup": startup.measure,
+    "memory": memory.measure,
+    "idle": idle.measure,
+}
 BUSY_LOAD_PER_CORE = 0.25
 
 
