@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.waiting import wait_until
+
 DISK_BYTES = 32 << 20  # room for the daemon's reserve twice over, and soon filled
 COMMAND_SEC = 20.0
 
@@ -70,8 +72,18 @@ def small_disk(path: Path) -> Generator[SmallDisk]:
     try:
         yield SmallDisk(path)
     finally:
-        _run("umount", str(path))
+        wait_until(lambda: _unmounted(path), f"{path} can be unmounted")  # the last process may be going just now
         image.unlink()
+
+
+def _unmounted(path: Path) -> bool:
+    try:
+        _run("umount", str(path))
+    except Unmountable as error:
+        if "busy" in str(error):
+            return False
+        raise
+    return True
 
 
 def _run(*command: str) -> None:
