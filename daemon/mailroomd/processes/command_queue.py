@@ -70,7 +70,7 @@ class CommandQueue:
         self._table = TableReader(config.table.buffer, layout)
         self._reserve = Reserve(seat.settings.state_dir)
         self._files = _open_files(seat)
-        self._reserve.release()  # opening may need its room
+        self._reserve.release_if_tight()
         self._store = _open_store(seat, self._mail_at)
         self._filing = Filing(self._files, seat.beat)
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)

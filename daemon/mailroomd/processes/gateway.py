@@ -147,6 +147,7 @@ class Gateway:
             self._bells.ring(event.mailboxes)
         elif isinstance(event, StoreConditionChanged):
             self._health.is_writable = event.writable
+            self._looking = _guarded(self._health.look())  # kept, or the task could be collected before it ran
         else:  # the mailbox restarted: announcements may have been lost with it
             self._bells.ring_all()
 

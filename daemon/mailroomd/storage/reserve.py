@@ -29,6 +29,13 @@ class Reserve:
         with suppress(OSError):  # what can't be removed gives no room, and there may be enough without it
             self._path.unlink()
 
+    def release_if_tight(self) -> None:
+        """Gives the room to the filesystem if there is little else: what a start has to write may need it."""
+        with suppress(OSError):
+            room = os.statvfs(self._path.parent)
+            if room.f_bavail * room.f_frsize < RESERVE_BYTES:
+                self.release()
+
     def refill(self) -> bool:
         """Sets the room aside; returns whether there was enough, with as much again to spare.
 
