@@ -185,6 +185,10 @@ def _exit_unless_cancelled(task: "asyncio.Task[None]") -> None:
 def _exit_on_own_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Logs what nobody caught; where it was in a callback of ours, leaves it to the supervisor to start anew."""
     error = context.get("exception")
+    if isinstance(
+        error, BlockingIOError
+    ):  # gRPC's own poller, woken for nothing: it reads again when there is something
+        return
     log.error("nobody caught an error", what=context.get("message", ""), error=repr(error), exc_info=error)
     if "handle" in context:
         os._exit(os.EX_SOFTWARE)
