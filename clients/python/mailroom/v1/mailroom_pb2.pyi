@@ -209,14 +209,18 @@ class Receipt(_message.Message):
     def __init__(self, message_id: _Optional[str] = ..., recipient: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CommandResponse(_message.Message):
-    __slots__ = ("session_id", "body", "file_name")
+    __slots__ = ("session_id", "body", "file_name", "body_json", "timestamp")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    BODY_JSON_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     body: _struct_pb2.Struct
     file_name: str
-    def __init__(self, session_id: _Optional[str] = ..., body: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., file_name: _Optional[str] = ...) -> None: ...
+    body_json: str
+    timestamp: _timestamp_pb2.Timestamp
+    def __init__(self, session_id: _Optional[str] = ..., body: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., file_name: _Optional[str] = ..., body_json: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CaughtUp(_message.Message):
     __slots__ = ("last_id",)
@@ -335,16 +339,22 @@ class ClearMailboxResponse(_message.Message):
     def __init__(self, deleted: _Optional[int] = ...) -> None: ...
 
 class GetMailboxStatsRequest(_message.Message):
-    __slots__ = ("agent",)
+    __slots__ = ("agent", "page_size", "page_token")
     AGENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     agent: str
-    def __init__(self, agent: _Optional[str] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, agent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class GetMailboxStatsResponse(_message.Message):
-    __slots__ = ("mailboxes",)
+    __slots__ = ("mailboxes", "next_page_token")
     MAILBOXES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     mailboxes: _containers.RepeatedCompositeFieldContainer[MailboxStats]
-    def __init__(self, mailboxes: _Optional[_Iterable[_Union[MailboxStats, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, mailboxes: _Optional[_Iterable[_Union[MailboxStats, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class MailboxStats(_message.Message):
     __slots__ = ("agent_id", "total", "unread", "oldest_unread_age_sec", "subscribers", "last_seen")
@@ -383,6 +393,56 @@ class QueueStats(_message.Message):
     pending_count: int
     oldest_age_sec: int
     def __init__(self, session_id: _Optional[str] = ..., pending_count: _Optional[int] = ..., oldest_age_sec: _Optional[int] = ...) -> None: ...
+
+class SetAliasRequest(_message.Message):
+    __slots__ = ("agent", "session", "ttl")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    agent: str
+    session: str
+    ttl: _duration_pb2.Duration
+    def __init__(self, agent: _Optional[str] = ..., session: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class SetAliasResponse(_message.Message):
+    __slots__ = ("expires_at",)
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListAgentsRequest(_message.Message):
+    __slots__ = ("alive_only", "page_size", "page_token")
+    ALIVE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    alive_only: bool
+    page_size: int
+    page_token: str
+    def __init__(self, alive_only: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAgentsResponse(_message.Message):
+    __slots__ = ("agents", "next_page_token")
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    agents: _containers.RepeatedCompositeFieldContainer[AgentInfo]
+    next_page_token: str
+    def __init__(self, agents: _Optional[_Iterable[_Union[AgentInfo, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class AgentInfo(_message.Message):
+    __slots__ = ("name", "alive", "last_seen", "subscribers", "unread", "sessions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIVE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBERS_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alive: bool
+    last_seen: _timestamp_pb2.Timestamp
+    subscribers: int
+    unread: int
+    sessions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., alive: _Optional[bool] = ..., last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subscribers: _Optional[int] = ..., unread: _Optional[int] = ..., sessions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()

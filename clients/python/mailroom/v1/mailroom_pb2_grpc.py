@@ -95,6 +95,16 @@ class MailboxServiceStub:
                 request_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetQueueStatsRequest.SerializeToString,
                 response_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetQueueStatsResponse.FromString,
                 _registered_method=True)
+        self.SetAlias = channel.unary_unary(
+                '/mailroom.v1.MailboxService/SetAlias',
+                request_serializer=mailroom_dot_v1_dot_mailroom__pb2.SetAliasRequest.SerializeToString,
+                response_deserializer=mailroom_dot_v1_dot_mailroom__pb2.SetAliasResponse.FromString,
+                _registered_method=True)
+        self.ListAgents = channel.unary_unary(
+                '/mailroom.v1.MailboxService/ListAgents',
+                request_serializer=mailroom_dot_v1_dot_mailroom__pb2.ListAgentsRequest.SerializeToString,
+                response_deserializer=mailroom_dot_v1_dot_mailroom__pb2.ListAgentsResponse.FromString,
+                _registered_method=True)
 
 
 class MailboxServiceServicer:
@@ -165,7 +175,7 @@ class MailboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClearMailbox(self, request, context):
-        """Deletes every message of a mailbox, and its inbox files.
+        """Deletes every message of a mailbox, and its inbox files. It works in slices: where it ends early, repeat it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +190,22 @@ class MailboxServiceServicer:
 
     def GetQueueStats(self, request, context):
         """Counts of pending inbox files per session; sessions with none are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAlias(self, request, context):
+        """Says which agent is behind a session: a session id changes with every start, an agent's name does not. While the alias
+        lasts, mail for the session goes to the agent's mailbox; and each of the two names, wherever a mailbox is read, stands for
+        both mailboxes, so that nothing that came before is out of sight.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAgents(self, request, context):
+        """Lists who has been here: who is alive, and under which sessions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +273,16 @@ def add_MailboxServiceServicer_to_server(servicer, server):
                     servicer.GetQueueStats,
                     request_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetQueueStatsRequest.FromString,
                     response_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetQueueStatsResponse.SerializeToString,
+            ),
+            'SetAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAlias,
+                    request_deserializer=mailroom_dot_v1_dot_mailroom__pb2.SetAliasRequest.FromString,
+                    response_serializer=mailroom_dot_v1_dot_mailroom__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'ListAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAgents,
+                    request_deserializer=mailroom_dot_v1_dot_mailroom__pb2.ListAgentsRequest.FromString,
+                    response_serializer=mailroom_dot_v1_dot_mailroom__pb2.ListAgentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -574,6 +610,60 @@ class MailboxService:
             '/mailroom.v1.MailboxService/GetQueueStats',
             mailroom_dot_v1_dot_mailroom__pb2.GetQueueStatsRequest.SerializeToString,
             mailroom_dot_v1_dot_mailroom__pb2.GetQueueStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mailroom.v1.MailboxService/SetAlias',
+            mailroom_dot_v1_dot_mailroom__pb2.SetAliasRequest.SerializeToString,
+            mailroom_dot_v1_dot_mailroom__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mailroom.v1.MailboxService/ListAgents',
+            mailroom_dot_v1_dot_mailroom__pb2.ListAgentsRequest.SerializeToString,
+            mailroom_dot_v1_dot_mailroom__pb2.ListAgentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
