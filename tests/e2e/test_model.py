@@ -7,7 +7,7 @@ MAILROOM_TEST_ROUNDS says how many examples are tried.
 
 import sqlite3
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -153,7 +153,7 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
 def test_whatever_is_done_table_database_files_and_answers_agree_with_a_plain_model() -> None:
     with running_room("--max-restarts", "1000/10") as room:
         run_state_machine_as_test(
-            lambda: MailRoomBesideItsModel(room),
+            cast("Any", lambda: MailRoomBesideItsModel(room)),
             settings=settings(
                 max_examples=rounds(),
                 stateful_step_count=STEPS,
