@@ -27,9 +27,8 @@ def daemon_under_load(random_numbers: random.Random) -> Generator[tuple[Daemon, 
         daemon = Daemon(directory)
         try:
             daemon.start()
-            plan = LoadPlan(
-                daemon.address, str(directory / "notes"), str(daemon.database), random_numbers.randrange(1 << 32)
-            )
+            seed = random_numbers.randrange(1 << 32)
+            plan = LoadPlan(daemon.address, str(directory / "notes"), str(daemon.database), seed, str(daemon.root))
             with watch_inbox(daemon.inbox, directory / "watched.jsonl") as watched, run_load(plan) as load:
                 load.wait_for_progress()
                 yield daemon, load

@@ -39,6 +39,9 @@ class AsyncStubs:
     check_inbox: Callable[..., Awaitable[pb.CheckInboxResponse]]
     acknowledge: Callable[..., Awaitable[pb.AcknowledgeMessagesResponse]]
     subscribe: Callable[..., AsyncIterator[pb.SubscribeResponse]]
+    broadcast: Callable[..., Awaitable[pb.BroadcastMessageResponse]]
+    clear: Callable[..., Awaitable[pb.ClearMailboxResponse]]
+    set_alias: Callable[..., Awaitable[pb.SetAliasResponse]]
 
 
 class BlockingStream(Protocol):
@@ -67,7 +70,15 @@ def async_stubs(address: str) -> tuple[grpc.aio.Channel, AsyncStubs]:
     """Returns a channel, to be closed, and the calls on it."""
     channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
     stub = cast("Any", mailroom_pb2_grpc).MailboxServiceStub(channel)
-    return channel, AsyncStubs(stub.SendMessage, stub.CheckInbox, stub.AcknowledgeMessages, stub.Subscribe)
+    return channel, AsyncStubs(
+        stub.SendMessage,
+        stub.CheckInbox,
+        stub.AcknowledgeMessages,
+        stub.Subscribe,
+        stub.BroadcastMessage,
+        stub.ClearMailbox,
+        stub.SetAlias,
+    )
 
 
 def blocking_stubs(address: str) -> tuple[grpc.Channel, BlockingStubs]:
