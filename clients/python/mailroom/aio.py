@@ -54,6 +54,11 @@ class AsyncMailroom:
         self._grace = grace
 
     @property
+    def sender(self) -> str | None:
+        """The name that is sent under unless a call says otherwise."""
+        return self._sender
+
+    @property
     def address(self) -> str:
         """Where the daemon is, or should be."""
         return self._transport.contact.address.text

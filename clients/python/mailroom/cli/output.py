@@ -43,11 +43,11 @@ def remark(sentence: str) -> None:
     typer.echo(f"mailroom: {printable(sentence)}", err=True)
 
 
-def styled(text: str, *, bold: bool = False, dim: bool = False) -> str:
+def styled(text: str, *, bold: bool = False, dim: bool = False, colour: str | None = None) -> str:
     """Returns the text with its style, in a terminal that wants colours."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
-    return typer.style(text, bold=bold or None, dim=dim or None)
+    return typer.style(text, fg=colour, bold=bold or None, dim=dim or None)
 
 
 def _draw_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
