@@ -235,7 +235,9 @@ class FakeMailRoom:
             code = grpc.StatusCode.NOT_FOUND
             await Refusal(code, "MESSAGE_NOT_FOUND", f"there is no message {request.id}", field="id").abort(context)
         message = self.messages[request.id]
-        receipt = pb.Receipt(message_id=message.id, recipient=message.recipient, state=message.state)
+        receipt = pb.Receipt(
+            message_id=message.id, recipient=message.recipient, state=message.state, timestamp=message.timestamp
+        )
         return pb.GetMessageResponse(message=message, delivery=self._delivery(message), history=[receipt])
 
     async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:  # noqa: N802
@@ -400,6 +402,8 @@ class FakeMailRoom:
         self.known.add(request.sender)
         message = self.messages[name]
         message.type = request.type
+        if request.HasField("ttl"):
+            message.expires_at.FromDatetime(datetime.now(UTC) + request.ttl.ToTimedelta())
         return pb.SendMessageResponse(message=message, delivery=self._delivery(message))
 
     def _delivery(self, message: pb.Message) -> pb.Delivery:
