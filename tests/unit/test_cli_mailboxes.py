@@ -92,7 +92,7 @@ def test_list_is_newest_first_in_pages_that_go_on(fake: InThread, run: Run) -> N
     first = run("list", "bob", "--limit", "2")
     assert [row[0] for row in first.rows] == ids[:2]
     assert first.rows[0][-1] == "number 4…"
-    [token] = re.findall(r"--page (\w+)`", first.err)
+    [token] = re.findall(r"--page (\w+),", first.err)
     rest = run("list", "bob", "--page", token, "--json")
     assert [line["id"] for line in rest.json] == ids[2:]
     assert rest.err == ""

@@ -88,7 +88,8 @@ class AsyncMailroom:
         """Sends drafts in bulk; yields their outcomes in order, failed ones included, without content and metadata.
 
         Nothing is sent before the first outcome is asked for, and only about 1,000 drafts are taken ahead of the
-        outcomes: who stops asking stops the sending. A stream that breaks is resumed, and nothing is doubled.
+        outcomes: who stops asking stops the sending. A stream that breaks is resumed, and nothing is doubled. Drafts
+        travel 250 together: for those of a slow source, `send` is quicker.
 
         Args:
             drafts: any number, from a generator of either kind as well.

@@ -10,7 +10,7 @@ from mailroom.agents import AgentInfo
 from mailroom.cli.connection import connect
 from mailroom.cli.durations import format_ago
 from mailroom.cli.options import Address, Json
-from mailroom.cli.output import emit_json, emit_table, remark
+from mailroom.cli.output import emit_records
 from mailroom.cli.printable import printable_line
 
 _HEADERS = ("AGENT", "ALIVE", "LAST SEEN", "WATCHING", "UNREAD", "SESSIONS")
@@ -24,13 +24,8 @@ def agents(
     """Lists who has been here. Alive is who watches now, or was here within the last five minutes."""
     with connect(address) as client:
         found = client.agents(alive_only=alive)
-    if json:
-        for agent in found:
-            emit_json(agent.to_dict())
-    elif found:
-        emit_table(_HEADERS, [_row(agent) for agent in found])
-    else:
-        remark("nobody is alive" if alive else "nobody has been here yet")
+    nothing = "nobody is alive" if alive else "nobody has been here yet"
+    emit_records(found, _HEADERS, _row, json=json, nothing=nothing)
 
 
 def _row(agent: AgentInfo) -> tuple[str, ...]:

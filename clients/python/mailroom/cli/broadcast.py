@@ -10,7 +10,7 @@ from mailroom.cli.completion import complete_agent
 from mailroom.cli.connection import connect
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.options import Address, Json
-from mailroom.cli.output import emit_json, emit_table, remark
+from mailroom.cli.output import emit_records
 from mailroom.cli.printable import printable_line
 from mailroom.cli.sending import (
     Key,
@@ -64,7 +64,7 @@ def broadcast(
             metadata=metadata,
             idempotency_key=key,
         )
-    _show(outcomes, json=json)
+    emit_records(outcomes, _HEADERS, _row, json=json, nothing="nobody is alive: nothing was sent")
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(ExitCode.REFUSED)
 
@@ -72,16 +72,6 @@ def broadcast(
 def _alive(client: "Mailroom", sender: str | None) -> list[str]:
     own = sender or client.sender
     return [agent.name for agent in client.agents(alive_only=True) if agent.name != own]
-
-
-def _show(outcomes: list[SendOutcome], *, json: bool) -> None:
-    if json:
-        for outcome in outcomes:
-            emit_json(outcome.to_dict())
-    elif outcomes:
-        emit_table(_HEADERS, [_row(outcome) for outcome in outcomes])
-    else:
-        remark("nobody is alive: nothing was sent")
 
 
 def _row(outcome: SendOutcome) -> tuple[str, ...]:

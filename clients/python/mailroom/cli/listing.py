@@ -9,7 +9,7 @@ import typer
 from mailroom.cli.completion import complete_agent
 from mailroom.cli.connection import connect
 from mailroom.cli.options import Address, Agent, Json
-from mailroom.cli.output import emit_json, emit_table, remark
+from mailroom.cli.output import emit_records, remark
 from mailroom.cli.printable import printable_line
 from mailroom.cli.rendering import first_line, moment_text
 from mailroom.messages import Message
@@ -40,9 +40,7 @@ def list_messages(
     options = ListOptions(unread_only=unread, thread_id=thread)
     with connect(address) as client:
         found, token = _fetch(client, agent, options, limit, page)
-    _show(found, json=json, nothing=f"nothing {'unread ' if unread else ''}for {agent}")
-    if token:
-        remark(f"there is more: `mailroom list {agent} --page {token}`, or raise --limit")
+    _show(found, token, json=json, nothing=f"nothing {'unread ' if unread else ''}for {agent}")
 
 
 def search(
@@ -66,9 +64,7 @@ def search(
     options = ListOptions(unread_only=unread, thread_id=thread, query=text)
     with connect(address) as client:
         found, token = _fetch(client, agent, options, limit, page)
-    _show(found, json=json, nothing="nothing found")
-    if token:
-        remark(f"there is more: repeat it with --page {token}, or raise --limit")
+    _show(found, token, json=json, nothing="nothing found")
 
 
 def _fetch(
@@ -86,14 +82,10 @@ def _fetch(
     return found, token
 
 
-def _show(messages: list[Message], *, json: bool, nothing: str) -> None:
-    if json:
-        for message in messages:
-            emit_json(message.to_dict())
-    elif messages:
-        emit_table(_HEADERS, [_row(message) for message in messages])
-    else:
-        remark(nothing)
+def _show(found: list[Message], token: str, *, json: bool, nothing: str) -> None:
+    emit_records(found, _HEADERS, _row, json=json, nothing=nothing)
+    if token:
+        remark(f"there is more: repeat it with --page {token}, or raise --limit")
 
 
 def _row(message: Message) -> tuple[str, ...]:

@@ -4,18 +4,21 @@ Colours and drawn tables appear in a terminal only; a pipe gets plain aligned te
 a reader that went away ends the program quietly. Callers make foreign text printable before it comes here.
 """
 
-__all__ = ["emit", "emit_json", "emit_table", "remark", "styled"]
+__all__ = ["emit", "emit_json", "emit_records", "emit_table", "remark", "styled"]
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 import typer
 
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.printable import printable
+from mailroom.records import Record
+
+Item = TypeVar("Item", bound=Record)
 
 
 def emit(text: str) -> None:
@@ -36,6 +39,24 @@ def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
     for row in (headers, *rows):
         emit("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def emit_records(
+    records: Sequence[Item],
+    headers: Sequence[str],
+    row: Callable[[Item], Sequence[str]],
+    *,
+    json: bool,
+    nothing: str,
+) -> None:
+    """Prints records as a table, or as JSON; where there are none, a table's place is taken by a remark."""
+    if json:
+        for record in records:
+            emit_json(record.to_dict())
+    elif records:
+        emit_table(headers, [row(record) for record in records])
+    else:
+        remark(nothing)
 
 
 def remark(sentence: str) -> None:
