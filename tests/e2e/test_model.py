@@ -115,8 +115,10 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
         for mailbox in self.names.values():
             mine = {number: one for number, one in self.letters.items() if one.recipient == mailbox}
             unread = self.unread_of(mailbox)
-            stats = self.room.stats(mailbox)
-            assert (stats.total, stats.unread) == (len(mine), len(unread))
+            expected = (len(mine), len(unread))
+            wait_until(  # what nobody asked for is durable a moment before it is in the table
+                lambda mailbox=mailbox, expected=expected: self.counts(mailbox) == expected, "the counts agree"
+            )
             listed = self.room.listed(mailbox, page_size=1000)
             assert [(one.id, one.content) for one in listed] == [
                 (number, one.content) for number, one in reversed(mine.items())
@@ -127,6 +129,10 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
             self.rows_agree(mailbox, mine)
             for one in listed:
                 self.state_agrees(one)
+
+    def counts(self, mailbox: str) -> tuple[int, int]:
+        stats = self.room.stats(mailbox)
+        return stats.total, stats.unread
 
     def state_agrees(self, one: pb.Message) -> None:
         """The states are equal, but that OFFERED may be FILED again after a crash."""
