@@ -131,7 +131,6 @@ class Finds:
 
     def _look_at_outbox(self, now_sec: float) -> None:
         for file in self._outbox.collect(now_sec):
-            identity = ":".join(map(str, file.identity))
-            left = ResponseLeft(file.session, file.name, identity, file.body)
+            left = ResponseLeft(file.session, file.name, file.identity.lasting, file.body)
             self._in_hand[left] = file
             self._discoveries.add(left)
