@@ -45,7 +45,7 @@ class LoadStreams:
     async def see(self, message_id: str) -> None:
         """Waits until those who get it have seen a message."""
         deadline = time.monotonic() + BOUND_SEC
-        while (late := [name for name in SEE_THE_LAST if self._cursors[name] < message_id]) and (
+        while (late := [name for name in SEE_THE_LAST if self._cursors[name] < message_id]) and (  # noqa: ASYNC110
             time.monotonic() < deadline
         ):
             await asyncio.sleep(0.01)
