@@ -80,8 +80,10 @@ def _keys_never_get_two_ids(evidence: Evidence) -> Iterator[str]:
     for sent in evidence.sends:
         if sent.key and known.setdefault((sent.sender, sent.key), sent.id) != sent.id:
             yield f"doubled: key {sent.key} was acknowledged with two ids, {sent.id:016x} is one"
+    shown = {number: mailbox for stream in evidence.streams for number, mailbox, _ in stream.messages}
+    recipients = shown | {sent.id: sent.recipient for sent in evidence.sends}
     for key, number in evidence.keys.items():
-        if number not in evidence.messages and not evidence.may_be_gone(number, "", key[0]):
+        if number not in evidence.messages and not evidence.may_be_gone(number, recipients.get(number, ""), key[0]):
             yield f"half: key {key} belongs to {number:016x}, which does not exist"
 
 

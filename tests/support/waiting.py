@@ -1,6 +1,6 @@
 """Waiting — the one way in which tests wait: for a condition, under one bound; and the one source of chance."""
 
-__all__ = ["BOUND_SEC", "chance", "pause", "rounds", "seed", "wait_until"]
+__all__ = ["BOUND_SEC", "chance", "is_campaign", "pause", "rounds", "seed", "wait_until"]
 
 import functools
 import os
@@ -46,3 +46,8 @@ def chance(name: str) -> random.Random:
 def rounds() -> int:
     """How often each fault is injected: MAILROOM_TEST_ROUNDS, 5 if not given."""
     return int(os.environ.get("MAILROOM_TEST_ROUNDS") or 5)
+
+
+def is_campaign() -> bool:
+    """Whether the long campaign is run: MAILROOM_TEST_CAMPAIGN is set, as `make faults` does."""
+    return bool(os.environ.get("MAILROOM_TEST_CAMPAIGN"))

@@ -1,0 +1,67 @@
+"""under_load — a daemon and a load on it, whatever a test does to them: afterwards everything is checked twice.
+
+Owns the frame of every fault test: start, load, watcher, the fault (the test's), the end of the load, the checker, a
+restart, the checker again, and the result. Invariant: nothing of the daemon is left, however the test ends.
+"""
+
+__all__ = ["Trial", "daemon_under_load"]
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from support.checker import broken_promises, gather
+from support.daemon import Daemon
+from support.evidence import Evidence
+from support.fault_results import note_result
+from support.inbox_watcher import watch_inbox
+from support.load import Load, LoadPlan, run_load
+
+
+@dataclass
+class Trial:
+    """A daemon under load, and how many faults the test has injected."""
+
+    daemon: Daemon
+    load: Load
+    faults: int = 0
+
+
+@contextmanager
+def daemon_under_load(
+    daemon: Daemon, kind: str, seed: int, *, retention: bool = False, sends_per_sec: float = LoadPlan.sends_per_sec
+) -> Generator[Trial]:
+    """Gives a trial; afterwards everything is checked, before and after a restart, and the result is noted.
+
+    Args:
+        kind: of the faults, for the result.
+        retention: whether the daemon's flags make it delete what was read.
+    """
+    notes = daemon.directory / "notes"
+    plan = LoadPlan(daemon.address, str(notes), str(daemon.database), seed, str(daemon.root))
+    plan = replace(plan, retention=retention, sends_per_sec=sends_per_sec)
+    try:
+        daemon.start()
+        with watch_inbox(daemon.inbox, daemon.directory / "watched.jsonl") as watched, run_load(plan) as load:
+            load.wait_for_progress()
+            trial = Trial(daemon, load)
+            yield trial
+        _judge(gather(daemon, notes, watched.violations), "after the load")
+        assert daemon.stop() == 0
+        daemon.start()
+        evidence = gather(daemon, notes, watched.violations)
+        _judge(evidence, "after a restart")
+        assert daemon.stop() == 0
+        daemon.assert_no_process_left()
+        print(f"{watched.appeared} files appeared, {watched.read} readings of them, {watched.overflows} overflows")
+        note_result(kind, trial.faults, evidence)
+    except BaseException:
+        print(daemon.log()[-6000:])
+        raise
+    finally:
+        daemon.kill_everything()
+
+
+def _judge(evidence: Evidence, when: str) -> None:
+    broken = broken_promises(evidence)
+    assert not broken, f"broken {when}:\n" + "\n".join(broken)
