@@ -4,42 +4,23 @@
 point, so one load passes many. MAILROOM_TEST_SEED repeats a run's choice.
 """
 
-import json
 import signal
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from support.crash_points import AFTER, BEFORE, MOMENTS, POINTS, CrashPoint, Shot, points_of
-from support.crashing_worker import JOURNAL, PLAN
-from support.daemon import WORKERS, Daemon, short_directory
+from support.daemon import WORKERS, short_directory
+from support.fuses import burnt, daemon_with_fuses, without_fuses
 from support.under_load import daemon_under_load
 from support.waiting import chance, is_campaign, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
-TESTS_DIRECTORY = Path(__file__).parents[1]
-RETENTION = ("--keep-read", "2s", "--sweep-every", "0.2s", "--max-restarts", "1000/10")
+RETENTION = ("--keep-read", "2s", "--sweep-every", "0.2s")
 SENDS_PER_SEC = 150.0  # enough for every point; the inboxes, which each restart looks through, stay short
 PASSED_SEC = 90.0  # until a point is passed: the slowest waits for a sync or a checkpoint
 AT_ONCE = 12  # crashes under one load
 MOST_PASSINGS = 6
 CHOSEN = {"command-queue": 6, "mailbox": 4, "gateway": 2}  # by chance, in `make test`
-
-
-def crashing_daemon(directory: Path, plan: dict[str, Sequence[Shot]]) -> Daemon:
-    return Daemon(
-        directory,
-        flags=RETENTION,
-        program=(sys.executable, "-m", "support.crashing_daemon"),
-        environment={
-            "PYTHONPATH": str(TESTS_DIRECTORY),
-            PLAN: json.dumps(plan),
-            JOURNAL: str(directory / "journal"),
-        },
-    )
 
 
 def all_shots(process: str) -> list[tuple[CrashPoint, str]]:
@@ -56,25 +37,19 @@ def walks() -> list[tuple[str, list[tuple[CrashPoint, str]]]]:
     ]
 
 
-def burnt(directory: Path) -> list[str]:
-    with suppress(FileNotFoundError):
-        return (directory / "journal").read_text().splitlines()
-    return []
-
-
 def walk(plan: dict[str, list[Shot]], kind: str, seed: int) -> None:
     """Runs a load until every shot of the plan was fired, and judges what is left."""
     wanted = [f"{process}: {shot.moment} {shot.name}" for process, shots in plan.items() for shot in shots]
     with short_directory() as directory:
-        daemon = crashing_daemon(directory, dict(plan))
+        daemon = daemon_with_fuses(directory, plan, RETENTION)
         with daemon_under_load(daemon, kind, seed, retention=True, sends_per_sec=SENDS_PER_SEC) as trial:
             for count in range(1, len(wanted) + 1):
                 wait_until(
-                    lambda: len(burnt(directory)) >= count,  # noqa: B023
-                    f"the next of these is passed: {sorted(set(wanted).difference(burnt(directory)))}",
+                    lambda: len(burnt(daemon)) >= count,  # noqa: B023
+                    f"the next of these is passed: {sorted(set(wanted).difference(burnt(daemon)))}",
                     PASSED_SEC,
                 )
-            assert sorted(burnt(directory)) == sorted(wanted)
+            assert sorted(burnt(daemon)) == sorted(wanted)
             trial.load.wait_for_progress()
             trial.faults = len(wanted)
 
@@ -112,14 +87,14 @@ def test_a_supervisor_that_dies_while_it_replaces_a_worker_breaks_no_promise(poi
     random_numbers = chance(f"supervisor {moment} {point.name}")
     passing = 1 if point.name == "reap a worker" else len(WORKERS) + 1  # behind those of the daemon's own start
     with short_directory() as directory:
-        daemon = crashing_daemon(directory, {"supervisor": [Shot(point.name, moment, passing)]})
+        daemon = daemon_with_fuses(directory, {"supervisor": [Shot(point.name, moment, passing)]}, RETENTION)
         seed = random_numbers.randrange(1 << 32)
         with daemon_under_load(daemon, "crash points", seed, retention=True, sends_per_sec=SENDS_PER_SEC) as trial:
             daemon.signal_workers([random_numbers.choice(WORKERS)], signal.SIGKILL)
             assert daemon.process is not None
             daemon.process.wait(PASSED_SEC)
-            assert burnt(directory) == [f"supervisor: {moment} {point.name}"]
-            daemon.environment.pop(PLAN)
+            assert burnt(daemon) == [f"supervisor: {moment} {point.name}"]
+            without_fuses(daemon)
             daemon.start()
             trial.load.wait_for_progress()
             trial.faults = 1

@@ -1,7 +1,7 @@
 """crashing_worker — a worker of the daemon with a fuse in it: what `crashing_daemon` starts in each worker's place.
 
-The plan is read once, at the start: the n-th start of a worker takes the n-th shot of its list; behind the list's end
-it is the worker as it is.
+The plan is read once, at the start: a worker takes the first shot of its list that has not burnt yet by the journal;
+behind the list's end it is the worker as it is.
 """
 
 __all__ = ["JOURNAL", "PLAN", "main"]
@@ -9,6 +9,8 @@ __all__ = ["JOURNAL", "PLAN", "main"]
 import importlib
 import json
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mailroomd.processes.seat import WorkerSeat
@@ -24,6 +26,13 @@ def main(seat: WorkerSeat, config: Any) -> None:
     """Runs the worker until it is told to stop, or dies of its fuse."""
     shots: list[list[Any]] = json.loads(os.environ.get(PLAN, "{}")).get(seat.name, [])
     module = importlib.import_module(f"mailroomd.processes.{_TARGETS[seat.name]}")
-    if seat.epoch <= len(shots):
-        arm(seat.name, Shot(*shots[seat.epoch - 1]), os.environ[JOURNAL])
+    taken = _burnt(os.environ.get(JOURNAL, ""), seat.name)
+    if taken < len(shots):
+        arm(seat.name, Shot(*shots[taken]), os.environ[JOURNAL])
     module.main(seat, config)
+
+
+def _burnt(journal: str, name: str) -> int:
+    with suppress(FileNotFoundError):
+        return sum(line.startswith(f"{name}: ") for line in Path(journal).read_text().splitlines())
+    return 0

@@ -7,14 +7,14 @@ restart, the checker again, and the result. Invariant: nothing of the daemon is 
 __all__ = ["Trial", "daemon_under_load"]
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from support.checker import broken_promises, gather
 from support.daemon import Daemon
 from support.evidence import Evidence
 from support.fault_results import note_result
-from support.inbox_watcher import watch_inbox
+from support.inbox_watcher import Watched, watch_inbox
 from support.load import Load, LoadPlan, run_load
 
 
@@ -29,20 +29,33 @@ class Trial:
 
 @contextmanager
 def daemon_under_load(
-    daemon: Daemon, kind: str, seed: int, *, retention: bool = False, sends_per_sec: float = LoadPlan.sends_per_sec
+    daemon: Daemon,
+    kind: str,
+    seed: int,
+    *,
+    retention: bool = False,
+    power_cuts: bool = False,
+    is_watched: bool = True,
+    sends_per_sec: float = LoadPlan.sends_per_sec,
 ) -> Generator[Trial]:
     """Gives a trial; afterwards everything is checked, before and after a restart, and the result is noted.
 
     Args:
         kind: of the faults, for the result.
         retention: whether the daemon's flags make it delete what was read.
+        power_cuts: whether the disk is cut off; it is not watched then, as no watch outlives a mount.
+        is_watched: whether every inbox file is looked at the moment it appears.
     """
     notes = daemon.directory / "notes"
     plan = LoadPlan(daemon.address, str(notes), str(daemon.database), seed, str(daemon.root))
-    plan = replace(plan, retention=retention, sends_per_sec=sends_per_sec)
+    plan = replace(plan, retention=retention, power_cuts=power_cuts, sends_per_sec=sends_per_sec)
     try:
         daemon.start()
-        with watch_inbox(daemon.inbox, daemon.directory / "watched.jsonl") as watched, run_load(plan) as load:
+        with ExitStack() as ends:
+            watched = Watched()
+            if is_watched and not power_cuts:
+                watched = ends.enter_context(watch_inbox(daemon.inbox, daemon.directory / "watched.jsonl"))
+            load = ends.enter_context(run_load(plan))
             load.wait_for_progress()
             trial = Trial(daemon, load)
             yield trial
