@@ -14,6 +14,7 @@ from mailroom.cli.ack import ack
 from mailroom.cli.connection import use_address
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.inbox import inbox
+from mailroom.cli.mcp import mcp
 from mailroom.cli.options import examples
 from mailroom.cli.output import emit, remark
 from mailroom.cli.send import send
@@ -49,6 +50,11 @@ app.command(
 app.command(epilog=examples("mailroom ack abc 0198c0ffee000001 0198c0ffee000002", "mailroom ack abc --all"))(ack)
 app.command(epilog=examples("mailroom stats", "mailroom stats abc --json"))(stats)
 app.command(epilog=examples("mailroom status", "mailroom status --json | jq -r .health"))(status)
+app.command(
+    epilog=examples(
+        "mailroom mcp --agent reviewer", "mailroom mcp --http 127.0.0.1:8030", "MAILROOM_CHANNEL=1 mailroom mcp"
+    )
+)(mcp)
 
 
 def _show_version(wanted: bool) -> None:
