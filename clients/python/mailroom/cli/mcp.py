@@ -4,7 +4,7 @@ __all__ = ["mcp"]
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from mailroom.cli.connection import chosen_address
 from mailroom.cli.options import Address
 from mailroom.cli.output import remark
 from mailroom.errors import MailroomError
+
+if TYPE_CHECKING:
+    from mailroom.mcp.server import McpConfig
 
 TOKEN_VARIABLE = "MAILROOM_MCP_TOKEN"  # noqa: S105 - a name, no secret
 TOKEN_FILE = "mcp-token"  # noqa: S105
@@ -56,9 +59,7 @@ def mcp(
         raise typer.BadParameter("a channel works over stdio only: leave one of the two out", param_hint="--channel")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        from mailroom.mcp.bearer_token import given_or_kept
         from mailroom.mcp.inbox_directory import check_name, default_root
-        from mailroom.mcp.over_http import HttpConfig, parse_endpoint, serve_http
         from mailroom.mcp.over_stdio import serve_stdio
         from mailroom.mcp.server import McpConfig
     except ModuleNotFoundError as error:
@@ -71,12 +72,18 @@ def mcp(
     )
     if http is None:
         serve_stdio(config)
-        return
-    host, port = parse_endpoint(http)
+    else:
+        _serve_http(config, http, token_file or state_directory(os.environ) / TOKEN_FILE)
+
+
+def _serve_http(config: "McpConfig", endpoint: str, token_file: Path) -> None:
+    from mailroom.mcp.bearer_token import given_or_kept
+    from mailroom.mcp.over_http import HttpConfig, parse_endpoint, serve_http
+
+    host, port = parse_endpoint(endpoint)
     given = os.environ.get(TOKEN_VARIABLE)
-    file = token_file or state_directory(os.environ) / TOKEN_FILE
-    token = given_or_kept(given, file)
-    remark(f"clients send `Authorization: Bearer TOKEN` with the token in {TOKEN_VARIABLE if given else file}")
+    token = given_or_kept(given, token_file)
+    remark(f"clients send `Authorization: Bearer TOKEN` with the token in {TOKEN_VARIABLE if given else token_file}")
     serve_http(config, HttpConfig(host, port, token))
 
 
