@@ -116,7 +116,7 @@ def over_stdio(daemon: Daemon, *arguments: str, **variables: str) -> Transport:
 async def over_http(url: str, token: str) -> AsyncGenerator[TransportStreams]:
     """Gives the transport to a server that runs already."""
     async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client,
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=BOUND_SEC) as client,
         streamable_http_client(url, http_client=client) as streams,
     ):
         yield streams
