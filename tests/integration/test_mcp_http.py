@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import httpx2
 import pytest
-from support.daemon import Daemon
 from support.mcp_client import (
     VERSIONS,
     HttpServer,
     over_http,
     play,
     read_answer_acknowledge,
-    running_daemon,
     running_http_server,
     session,
 )
@@ -21,14 +19,8 @@ TOKEN_CHARS = 43  # 32 bytes in base64
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    with running_daemon() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def server(daemon: Daemon) -> Iterator[HttpServer]:
-    with running_http_server(daemon) as running:
+def server() -> Iterator[HttpServer]:
+    with running_http_server() as running:
         yield running
 
 
@@ -39,14 +31,12 @@ def post(server: HttpServer, headers: Mapping[str, str]) -> httpx2.Response:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_agent_reads_answers_and_acknowledges_in_each_revision(
-    daemon: Daemon, server: HttpServer, version: str
-) -> None:
+def test_an_agent_reads_answers_and_acknowledges_in_each_revision(server: HttpServer, version: str) -> None:
     me = f"agent-{version}"
 
     async def scene() -> None:
         async with session(over_http(server.url, server.token), version) as agent:
-            await read_answer_acknowledge(agent, daemon, me, session_id=me)
+            await read_answer_acknowledge(agent, server.daemon, me, session_id=me)
 
     play(scene)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.daemon import Daemon
-from support.mcp_client import HttpServer, mailroom_command, running_daemon, running_http_server, send
+from support.mcp_client import HttpServer, mailroom_command, running_http_server, send
 from support.waiting import BOUND_SEC
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -17,14 +16,8 @@ TOOL_FAILED = 5  # the Inspector's exit code for a result that is an error
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    with running_daemon() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def server(daemon: Daemon) -> Iterator[HttpServer]:
-    with running_http_server(daemon) as running:
+def server() -> Iterator[HttpServer]:
+    with running_http_server() as running:
         yield running
 
 
@@ -52,8 +45,8 @@ def tool_call(tool: str, **arguments: object) -> list[str]:
     return ["--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments)]
 
 
-def test_the_schemas_are_portable_and_the_own_name_is_in_none_of_them(inspector: list[str], daemon: Daemon) -> None:
-    variables = ["-e", f"MAILROOM_ADDRESS={daemon.address}", "-e", "MAILROOM_AGENT=me"]
+def test_the_schemas_are_portable_and_the_own_name_is_in_none_of_them(inspector: list[str], server: HttpServer) -> None:
+    variables = ["-e", f"MAILROOM_ADDRESS={server.daemon.address}", "-e", "MAILROOM_AGENT=me"]
     wanted = ["--method", "tools/list", "--strict"]  # fails for schemas that other models' hosts don't take
     listed = inspect([*inspector, mailroom_command(), "mcp", *variables, *wanted])
     names = [tool["name"] for tool in listed["tools"]]
@@ -64,9 +57,9 @@ def test_the_schemas_are_portable_and_the_own_name_is_in_none_of_them(inspector:
 
 
 @ERAS
-def test_a_message_is_sent_and_found(inspector: list[str], daemon: Daemon, server: HttpServer, era: str) -> None:
+def test_a_message_is_sent_and_found(inspector: list[str], server: HttpServer, era: str) -> None:
     command = over_http(inspector, server, era)
-    message_id = send(daemon, f"inspected-{era}", "hello")
+    message_id = send(server.daemon, f"inspected-{era}", "hello")
     found = inspect([*command, *tool_call("check_inbox", session_id=f"inspected-{era}")])
     assert [message["id"] for message in found["structuredContent"]["messages"]] == [message_id]
     read = inspect([*command, "--method", "resources/read", "--uri", f"mailroom://message/{message_id}"])

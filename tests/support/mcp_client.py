@@ -65,8 +65,9 @@ def running_daemon() -> Generator[Daemon]:
 
 @dataclass(frozen=True)
 class HttpServer:
-    """A `mailroom mcp --http` that runs."""
+    """A `mailroom mcp --http` that runs, and its daemon."""
 
+    daemon: Daemon
     url: str
     token_file: Path
 
@@ -77,18 +78,19 @@ class HttpServer:
 
 
 @contextmanager
-def running_http_server(daemon: Daemon) -> Generator[HttpServer]:
-    """Gives a server on a port of the system's choice, with a token file that it makes itself."""
-    said, token_file = daemon.directory / "mcp-said", daemon.directory / "new" / "mcp-token"
-    command = [mailroom_command(), "mcp", "--http", "127.0.0.1:0", "--token-file", str(token_file)]
-    with said.open("wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, env=environment(daemon))
-    try:
-        urls = wait_until(lambda: re.findall(r"is ready: (http://\S+)", said.read_text()), "it says that it is ready")
-        yield HttpServer(urls[0], token_file)
-    finally:
-        process.terminate()
-        process.wait(BOUND_SEC)
+def running_http_server() -> Generator[HttpServer]:
+    """Gives a server on a port of the system's choice, with a token file that it makes itself, and a daemon for it."""
+    with running_daemon() as daemon:
+        said, token_file = daemon.directory / "mcp-said", daemon.directory / "new" / "mcp-token"
+        command = [mailroom_command(), "mcp", "--http", "127.0.0.1:0", "--token-file", str(token_file)]
+        with said.open("wb") as out:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, env=environment(daemon))
+        try:
+            ready = wait_until(lambda: re.findall(r"is ready: (http://\S+)", said.read_text()), "it says it is ready")
+            yield HttpServer(daemon, ready[0], token_file)
+        finally:
+            process.terminate()
+            process.wait(BOUND_SEC)
 
 
 def mailroom_command() -> str:

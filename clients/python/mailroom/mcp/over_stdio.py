@@ -5,8 +5,10 @@ __all__ = ["serve_stdio"]
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 
 import mcp_types as types
+from anyio import BrokenResourceError, ClosedResourceError
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
@@ -29,7 +31,8 @@ async def _serve(config: McpConfig) -> None:
     async with opened(config) as server, stdio_server() as (incoming, outgoing):
 
         async def send(notification: types.JSONRPCNotification) -> None:
-            await outgoing.send(SessionMessage(notification))
+            with suppress(ClosedResourceError, BrokenResourceError):  # the client is gone, and so are we in a moment
+                await outgoing.send(SessionMessage(notification))
 
         ringing = asyncio.create_task(server.channel.ring(send)) if server.channel else None
         try:

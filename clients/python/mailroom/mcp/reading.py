@@ -120,11 +120,11 @@ class Reading:
             unread = await asyncio.to_thread(self._directory.read, agent)
         except OSError as fault:
             path = self._directory.path_of(agent)
-            sentence = f"{error.message} Its files in {path} can't be read either: {fault}"
+            sentence = f"{error.message.rstrip('.')}. Its files in {path} can't be read either: {fault}"
             raise error_of(error.code, sentence, reason=error.reason) from error
         messages = [message for message in unread if not (new_only and self._shown.has(message))]
         note = (
-            f"read from the files in {self._directory.path_of(agent)}, because {error.message} "
+            f"read from the files in {self._directory.path_of(agent)}, because {error.message.rstrip('.')}. "
             "Nothing can be sent or acknowledged until then."
         )
         more = len(messages) > limit
