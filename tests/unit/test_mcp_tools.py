@@ -176,7 +176,6 @@ def test_acknowledging_what_is_not_there_is_an_error_unless_something_is(tmp_pat
 def test_a_sender_is_told_of_a_name_that_nobody_has_and_of_one_that_is_near(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         room.known.add("reviewer")
-        room.deliver("reviewer", "x")
         body = await ask(agent, "send_message", to_session_id="reviewr", content="hi")
         assert body["recipient_known"] is False
         assert body["note"].startswith("Nobody called reviewr has been here yet")
@@ -225,6 +224,17 @@ def test_a_broadcast_tells_of_each_copy(tmp_path: Path) -> None:
         good, bad = body["results"]
         assert (good["recipient"], good["id"]) == ("ann", next(iter(room.messages)))
         assert bad == {"recipient": ".bad", "error": ".bad is no name (RECIPIENT_INVALID)"}
+
+    play(tmp_path, scene)
+
+
+def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+        room.known |= {"ann", "bob"}
+        room.asleep.add("bob")
+        everybody = (await ask(agent, "list_agents"))["agents"]
+        assert [(one["name"], one["alive"]) for one in everybody] == [("ann", True), ("bob", False)]
+        assert [one["name"] for one in (await ask(agent, "list_agents", alive_only=True))["agents"]] == ["ann"]
 
     play(tmp_path, scene)
 

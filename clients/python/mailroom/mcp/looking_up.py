@@ -2,14 +2,11 @@
 
 __all__ = ["LookingUp"]
 
-from datetime import UTC, datetime, timedelta
-
+from mailroom.agents import AgentInfo
 from mailroom.aio import AsyncMailroom
 from mailroom.mcp.views import AgentsView, AgentView, StatusView, status_view
 from mailroom.records import iso_utc
-from mailroom.stats import MailboxStats
 
-ALIVE_FOR = timedelta(minutes=5)  # after it was last here
 CALL_TIMEOUT_SEC = 10.0
 
 
@@ -29,18 +26,19 @@ class LookingUp:
         Args:
             alive_only: leave out who neither listens nor was here within the last five minutes.
         """
-        mailboxes = await self._client.stats(timeout=CALL_TIMEOUT_SEC)
-        agents = [_agent(mailbox) for mailbox in mailboxes if mailbox.last_seen]
-        return AgentsView(agents=[agent for agent in agents if agent.alive or not alive_only])
+        agents = await self._client.agents(alive_only=alive_only, timeout=CALL_TIMEOUT_SEC)
+        return AgentsView(agents=list(map(_view, agents)))
 
     async def message_status(self, message_id: str) -> StatusView:
         """Returns how far a message has come."""
         return status_view(await self._client.get_message(message_id, timeout=CALL_TIMEOUT_SEC))
 
 
-def _agent(mailbox: MailboxStats) -> AgentView:
-    seen = mailbox.last_seen
-    alive = mailbox.subscribers > 0 or (seen is not None and datetime.now(UTC) - seen < ALIVE_FOR)
+def _view(agent: AgentInfo) -> AgentView:
     return AgentView(
-        name=mailbox.agent_id, alive=alive, last_seen=iso_utc(seen) if seen else None, unread=mailbox.unread
+        name=agent.name,
+        alive=agent.alive,
+        last_seen=iso_utc(agent.last_seen) if agent.last_seen else None,
+        unread=agent.unread,
+        sessions=list(agent.sessions) or None,
     )

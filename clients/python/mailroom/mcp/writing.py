@@ -139,10 +139,10 @@ class Writing:
 
     async def _warning(self, recipient: str) -> str:
         try:
-            mailboxes = await self._client.stats(timeout=LOOK_UP_TIMEOUT_SEC)
+            known = [agent.name for agent in await self._client.agents(timeout=LOOK_UP_TIMEOUT_SEC)]
         except MailroomError:  # the message is sent: a missing suggestion is no failure
-            mailboxes = []
-        near = near_names(recipient, [mailbox.agent_id for mailbox in mailboxes if mailbox.last_seen])
+            known = []
+        near = near_names(recipient, known)
         meant = f" Did you mean {' or '.join(near)}?" if near else ""
         return f"Nobody called {recipient} has been here yet; the message waits for them.{meant}"
 
