@@ -41,6 +41,7 @@ from mcp.client.extension import NotificationBinding
 from mcp.client.session import ClientSession, MessageHandlerFnT
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
 from mcp_types.version import KNOWN_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from support.daemon import Daemon, short_directory
 from support.waiting import BOUND_SEC, wait_until
@@ -174,12 +175,22 @@ async def session(
         ) as opened,
     ):
         if version in MODERN_PROTOCOL_VERSIONS:
-            await opened.discover()
+            await _discover(opened)
         else:
             opened.adopt(await _shake_hands(opened, version))
             await opened.send_notification(types.InitializedNotification())
         assert opened.protocol_version == version
         yield opened
+
+
+async def _discover(opened: ClientSession) -> None:
+    """Asks as long as it takes: the SDK waits ten seconds, a server's start on a busy machine may take longer."""
+    while opened.discover_result is None:
+        try:
+            await opened.discover()
+        except MCPError as error:
+            if error.code != types.REQUEST_TIMEOUT:
+                raise
 
 
 async def _shake_hands(opened: ClientSession, version: str) -> types.InitializeResult:
