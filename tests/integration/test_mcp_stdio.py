@@ -56,6 +56,17 @@ def test_an_agent_reads_answers_and_acknowledges(daemon: Daemon, version: str) -
     play(scene)
 
 
+def test_what_a_client_was_shown_right_before_it_left_counts_as_shown(daemon: Daemon) -> None:
+    message_id = send(daemon, "brief", "go")
+
+    async def scene() -> None:
+        async with session(over_stdio(daemon, "--agent", "brief")) as agent:
+            assert [message["id"] for message in await check(agent)] == [message_id]
+        assert state_of(daemon, message_id) == pb.DELIVERY_STATE_OFFERED
+
+    play(scene)
+
+
 @pytest.mark.parametrize("version", [LAST_OF_OLD, MODERN])
 def test_whoever_subscribed_to_an_inbox_is_told_of_each_arrival(daemon: Daemon, version: str) -> None:
     me, uri = f"watcher-{version}", f"mailroom://inbox/watcher-{version}"

@@ -65,7 +65,7 @@ class McpServer:
     """
 
     def __init__(self, config: McpConfig, client: AsyncMailroom, watching: Watching) -> None:
-        shown = Shown(client)
+        shown = self._shown = Shown(client)
         reading = Reading(client, shown, InboxDirectory(config.root))
         self._toolbox = Toolbox(reading, Writing(client), LookingUp(client), config.agent)
         self._resources = Resources(client, shown, config.agent)
@@ -90,6 +90,10 @@ class McpServer:
     def options(self) -> InitializationOptions:
         """Returns what the server says of itself in the older revisions' handshake."""
         return self.sdk.create_initialization_options(experimental_capabilities=self._experimental())
+
+    async def settle(self) -> None:
+        """Waits, not for long, until the daemon knows what was shown last."""
+        await self._shown.settle()
 
     def _experimental(self) -> dict[str, dict[str, Any]] | None:
         return CAPABILITIES if self.channel else None
@@ -124,4 +128,6 @@ class McpServer:
 async def opened(config: McpConfig) -> AsyncGenerator[McpServer]:
     """Gives a server, and closes what belongs to it."""
     async with AsyncMailroom(config.address, sender=config.agent) as client, Watching(client) as watching:
-        yield McpServer(config, client, watching)
+        server = McpServer(config, client, watching)
+        yield server
+        await server.settle()
