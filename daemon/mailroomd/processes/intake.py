@@ -156,7 +156,8 @@ class Intake:
         offered = [number for number in item.message_ids if self._table.offer(number, item.agent)]
         if offered:
             self._offers.add(item.agent, offered, time.monotonic())
-        if item.call:
+        if item.call:  # its agent says so itself
+            self._note_seen(self._table.entry(self._books.agent_of(item.agent)))
             port.send(MessagesOffered(item.call))
 
     def _set_alias(self, port: GatewayPort, item: SetAlias) -> None:
