@@ -145,6 +145,8 @@ class Mailbox:
         is_done = self._is_stopping and not self._pending
         if self._seat.leash_fileno() in self._readiness.wait(0 if is_done else self._seat.beat_interval_sec):
             self._is_stopping = self._seat.stop_requested()
+            self._settings = self._seat.settings  # it may have heard of new ones
+            self._guard.limit_per_min = self._settings.loop_guard_per_min
 
     # -- requests -------------------------------------------------------------------------------------------------
 
