@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from mailroom.cli.ack import ack
+from mailroom.cli.config import config
 from mailroom.cli.connection import use_address
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.inbox import inbox
 from mailroom.cli.options import examples
 from mailroom.cli.output import emit, remark
 from mailroom.cli.send import send
+from mailroom.cli.service import service
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
 from mailroom.cli.watch import watch
@@ -49,6 +51,8 @@ app.command(
 app.command(epilog=examples("mailroom ack abc 0198c0ffee000001 0198c0ffee000002", "mailroom ack abc --all"))(ack)
 app.command(epilog=examples("mailroom stats", "mailroom stats abc --json"))(stats)
 app.command(epilog=examples("mailroom status", "mailroom status --json | jq -r .health"))(status)
+app.add_typer(service)
+app.add_typer(config)
 
 
 def _show_version(wanted: bool) -> None:
