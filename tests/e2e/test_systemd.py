@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,7 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.xdist_group("systemd")  # one manager: its tests share a process, beside the others
 
 UNIT = "mailroomd.service"
+REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 # Quick for the tests: a restart after a tenth of a second, a watchdog of two.
 QUICK = ("RestartSec=100ms", "WatchdogSec=2")
@@ -38,11 +40,12 @@ class Service:
 
     systemd: Systemd
     disk: SmallDisk
+    listens_on: str = ""
     sent: list[str] = field(default_factory=list[str])
 
     @property
     def address(self) -> str:
-        return f"unix:{self.systemd.home}/s/m.sock"
+        return self.listens_on or f"unix:{self.systemd.home}/s/m.sock"
 
     @property
     def config(self) -> Path:
@@ -232,3 +235,42 @@ def test_an_uninstalled_service_is_gone_and_its_mail_is_not(service: Service) ->
     assert service.cli("service", "uninstall").stderr == "mailroom: the service is not installed\n"
     service.cli("service", "install")
     service.assert_all_mail_is_there()
+
+
+def test_the_daemon_works_within_all_that_the_machines_unit_forbids(installed: Service) -> None:
+    systemd, unit = installed.systemd, "machine.service"
+    directory = systemd.home / "machine"
+    directory.mkdir()
+    address = f"unix:{directory}/run/m.sock"
+    packages = sysconfig.get_path("purelib")
+    text = (REPOSITORY / "systemd" / "mailroomd.service").read_text()
+    (systemd.unit_dir / unit).write_text(text)
+    # A user's manager has other places (its own are below /run/user, which cannot be hidden from it), and another
+    # user might not read this checkout: so user and directories are the test's, every other prohibition the unit's.
+    systemd.drop_in(
+        unit,
+        [
+            "User=",
+            "Group=",
+            *("StateDirectory=", "RuntimeDirectory=", "ConfigurationDirectory="),
+            *("PrivateTmp=no", "ProtectHome=read-only"),
+            f"ReadWritePaths={directory}",
+            f"BindReadOnlyPaths={sys.base_prefix}:/run/t/base {packages}:/run/t/site",
+            f"BindReadOnlyPaths={REPOSITORY}/daemon:/run/t/daemon {REPOSITORY}/clients/python:/run/t/clients",
+            "Environment=PYTHONPATH=/run/t/daemon:/run/t/clients:/run/t/site PYTHONDONTWRITEBYTECODE=1",
+            f"Environment=MAILROOM_ROOT={directory}/root MAILROOM_STATE_DIR={directory}/state",
+            f"Environment=MAILROOM_LISTEN={address}",
+            "ExecStart=",
+            f"ExecStart=/run/t/base/bin/python{sys.version_info[0]}.{sys.version_info[1]} -m mailroomd",
+        ],
+    )
+    started = systemd.systemctl("start", unit, check=False)
+    assert started.returncode == 0, [entry["MESSAGE"] for entry in systemd.journal(unit)]
+    machine = Service(systemd, installed.disk, listens_on=address)
+    machine.send()
+    machine.assert_all_mail_is_there()
+    assert [path.stat().st_mode & 0o777 for path in (directory / "root").glob("inbox/abc/*.json")] == [0o600]
+    status = systemd.run("cat", f"/proc/{systemd.show(unit, 'MainPID')['MainPID']}/status").stdout
+    held = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
+    assert (held["CapBnd"], held["CapEff"], held["NoNewPrivs"], held["Seccomp"]) == ("0" * 16, "0" * 16, "1", "2")
+    systemd.systemctl("stop", unit)

@@ -106,16 +106,16 @@ def systemd_user(directory: Path) -> Generator[Systemd]:
 def _started(process: "subprocess.Popen[bytes]", home: Path, environment: Mapping[str, str], log: Path) -> Systemd:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
-    def look() -> Systemd | None:
+    def look() -> list[Systemd]:
         assert process.poll() is None, f"systemd ended with {process.returncode}: {log.read_text()}"
         for child in children.read_text().split():
             found = Systemd(home, int(child), environment)
             with suppress(OSError):
                 if found.systemctl("is-system-running", check=False).stdout.strip() == "running":
-                    return found
-        return None
+                    return [found]
+        return []
 
-    return wait_until(look, "systemd runs")
+    return wait_until(look, "systemd runs")[0]
 
 
 def _removed(group: Path) -> bool:

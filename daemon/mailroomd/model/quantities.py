@@ -134,8 +134,9 @@ def listen_address(text: str) -> str:
 
 def written(value: object, field: str) -> str:
     """Returns a value as its parser reads it; the unit is at the end of the field's name."""
-    if field.endswith("_sec"):
-        return f"{value:g}s"
+    if field.endswith("_sec") and isinstance(value, (int, float)):
+        unit = next((unit for unit in ("d", "h", "m") if value % _SECONDS[unit] == 0), "s")
+        return f"{value / _SECONDS[unit]:g}{unit}"
     if field.endswith("_bytes") and isinstance(value, int):
         unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if value % _BYTES[unit] == 0)
         return f"{value // _BYTES[unit]}{unit}"
