@@ -13,7 +13,7 @@ from mailroom.errors import MailroomError
 from mailroom.service.installation import installing, uninstalling
 from mailroom.service.manager import ServiceManager
 from mailroom.service.steps import RunCommand, WriteFile
-from mailroom.service.units import machine_unit, person_unit
+from mailroom.service.units import machine_unit, machine_user, person_unit
 from mailroomd.supervisor.exits import ExitCode
 from mailroomd.supervisor.shutdown import BUDGET_SEC
 
@@ -114,3 +114,12 @@ def test_a_program_in_a_home_is_no_program_for_the_machine() -> None:
 def test_a_command_that_fails_says_what_it_said() -> None:
     with pytest.raises(MailroomError, match=r"^sh -c 'echo no >&2; exit 3' failed: no \(look there\)$"):
         RunCommand(("sh", "-c", "echo no >&2; exit 3"), "look there").carry_out()
+
+
+def test_the_machines_user_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "mailroom.conf"
+    file.write_text(machine_user())
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(file)], check=True, capture_output=True)
+    (user,) = (tmp_path / "etc" / "passwd").read_text().splitlines()
+    assert re.fullmatch(r"mailroom:[^:]*:\d+:\d+:Mailroom daemon:/var/lib/mailroom:.*nologin", user)
