@@ -1,6 +1,6 @@
 """The person's unit under a real systemd: readiness, death, watchdog, reload, stop, upgrade; mail is there after each.
 
-One service manager for all tests. Each begins with the service running, whatever the one before did.
+The tests share a service manager. Each begins with the service running, whatever the one before did.
 """
 
 import os
@@ -23,8 +23,6 @@ from support.contract import blocking_stubs
 from support.small_disk import SmallDisk, small_disk
 from support.systemd import Systemd, systemd_user
 from support.waiting import wait_until
-
-pytestmark = pytest.mark.xdist_group("systemd")  # one manager: its tests share a process, beside the others
 
 UNIT = "mailroomd.service"
 REPOSITORY = Path(__file__).parents[2]
