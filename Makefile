@@ -21,7 +21,7 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 
 test: .venv/dev.stamp ## Run every test
 	@scripts/need-debian node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux \
-		systemctl=systemd systemd-analyze=systemd unshare=util-linux
+		systemd-analyze=systemd unshare=util-linux
 	@.venv/bin/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-all: .venv/dev.stamp ## Run the parts' tests and the wheel's on each supported Python that is here

@@ -8,7 +8,6 @@ __all__ = ["run_daemon"]
 
 import faulthandler
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +27,8 @@ from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.signals import SignalInbox
 from mailroomd.supervisor.state_lock import acquire_state_lock
 from mailroomd.supervisor.supervisor import Supervisor
+
+_STDOUT = 1
 
 
 def run_daemon(settings: Settings, origins: Mapping[str, str], read_settings: Callable[[], Settings]) -> None:
@@ -90,6 +91,6 @@ def _tell_ready(settings: Settings, addresses: tuple[str, ...]) -> None:
     except OSError as error:  # a full disk; clients still find the daemon by its default address
         log.error("cannot write the addresses file", error=error.strerror)
     with suppress(OSError):  # nobody reads standard output; the journal has the line below
-        if not is_journal(sys.stdout.fileno()):
+        if not is_journal(_STDOUT):
             print(f"mailroomd {__version__} is ready: {' '.join(addresses)}", flush=True)
     log.info("ready", version=__version__, addresses=list(addresses), pid=os.getpid())
