@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from support.waiting import BOUND_SEC, wait_until
 
+pytestmark = pytest.mark.timeout(400)  # seconds: with empty caches, most of it is the network's
+
 REPOSITORY = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 SLOW_SEC = 100  # an empty cache takes the network's time
