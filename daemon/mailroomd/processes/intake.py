@@ -69,6 +69,11 @@ class Intake:
         self._guard = LoopGuard(settings.loop_guard_per_min)
         self._offers = Offers()
 
+    def take_settings(self, settings: Settings) -> None:
+        """Uses these bounds from now on."""
+        self._settings = settings
+        self._guard.limit_per_min = settings.loop_guard_per_min
+
     def take(self, port: GatewayPort, item: Request | Hello) -> None:
         """Carries out one request of a gateway.
 
