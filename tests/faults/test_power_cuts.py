@@ -5,6 +5,7 @@ then every process is killed, the disk is mounted anew, and the daemon is starte
 """
 
 import json
+import os
 
 import pytest
 from support.crash_points import BEFORE, Shot
@@ -60,7 +61,10 @@ def test_a_response_whose_file_outlived_a_power_cut_is_announced_once() -> None:
             daemon.start()
             outbox = daemon.root / "outbox" / "o0"
             outbox.mkdir()
-            (outbox / "one.json").write_text(json.dumps(RESPONSE))
+            with (outbox / "one.json").open("w") as file:
+                file.write(json.dumps(RESPONSE))
+                file.flush()
+                os.fsync(file.fileno())
             wait_until(lambda: burnt(daemon), "the command-queue dies before it deletes the file")
             cut_power(disk, daemon, journal_flushed=True)
             without_fuses(daemon)
