@@ -64,6 +64,7 @@ class BlockingStubs:
     subscribe: "Callable[..., BlockingStream]"
     stats: Callable[..., pb.GetMailboxStatsResponse]
     status: Callable[..., pb.GetStatusResponse]
+    clear: Callable[..., pb.ClearMailboxResponse]
 
 
 def async_stubs(address: str) -> tuple[grpc.aio.Channel, AsyncStubs]:
@@ -95,6 +96,7 @@ def blocking_stubs(address: str) -> tuple[grpc.Channel, BlockingStubs]:
         mail.Subscribe,
         mail.GetMailboxStats,
         supervisor.GetStatus,
+        mail.ClearMailbox,
     )
 
 

@@ -22,6 +22,7 @@ from mailroomd.model.commands import (
     AliasWritten,
     Command,
     CommandRefused,
+    MailboxCounted,
     MessageFiled,
     MessageRepeated,
     MessagesExpired,
@@ -349,6 +350,10 @@ class MessageStore:
             outcomes.append(MessagesExpired([one for one, state in states.items() if state == 5]))
             outcomes.append(self._counters.tell(mailbox))
         return outcomes + [ResponseWritten(*row) for row in self._responses.newest_since(since_ms)]
+
+    def counted(self, mailbox: str) -> MailboxCounted:
+        """Returns how a mailbox stands."""
+        return self._counters.tell(mailbox)
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
