@@ -30,6 +30,7 @@ DATABASE, LOG = "mailroom.db", "mailroom.db-wal"
 def trial_of(daemon: Daemon, kind: str) -> Generator[Trial]:
     seed = chance(kind).randrange(1 << 32)
     with daemon_under_load(daemon, kind, seed, is_watched=False, sends_per_sec=SENDS_PER_SEC) as trial:
+        trial.load.wait_for_progress()
         yield trial
         trial.faults = FAULTS
 

@@ -25,6 +25,7 @@ def killing(random_numbers: random.Random, kind: str) -> Generator[tuple[Daemon,
     with short_directory() as directory:
         daemon = Daemon(directory)
         with daemon_under_load(daemon, kind, random_numbers.randrange(1 << 32)) as trial:
+            trial.load.wait_for_progress()
             yield daemon, trial.load
             trial.faults = rounds()
 

@@ -38,7 +38,7 @@ def daemon_under_load(
     is_watched: bool = True,
     sends_per_sec: float = LoadPlan.sends_per_sec,
 ) -> Generator[Trial]:
-    """Gives a trial; afterwards everything is checked, before and after a restart, and the result is noted.
+    """Gives a trial, whose load has just begun; afterwards everything is checked twice, and the result is noted.
 
     Args:
         kind: of the faults, for the result.
@@ -56,7 +56,6 @@ def daemon_under_load(
             if is_watched and not power_cuts:
                 watched = ends.enter_context(watch_inbox(daemon.inbox, daemon.directory / "watched.jsonl"))
             load = ends.enter_context(run_load(plan))
-            load.wait_for_progress()
             trial = Trial(daemon, load)
             yield trial
         _judge(gather(daemon, notes, watched.violations), "after the load")
