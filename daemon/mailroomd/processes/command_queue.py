@@ -90,7 +90,7 @@ class CommandQueue:
         self._store = _open_store(seat, self._mail_at)
         outbox = _open_in_root(settings.root, lambda: Outbox(settings.root))
         self._filing = Filing(settings.root, self._files, self._store.files, seat.beat)
-        self._finds = Finds(self._store, self._filing, outbox)
+        self._finds = Finds(self._store, self._filing, outbox, seat.epoch)
         self._team = TeamDesk(TeamFiling(TeamInboxes(settings.root)))
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
         self._is_full = False
