@@ -36,6 +36,7 @@ def daemon_under_load(
     retention: bool = False,
     power_cuts: bool = False,
     is_watched: bool = True,
+    on_files: bool = True,
     sends_per_sec: float = LoadPlan.sends_per_sec,
 ) -> Generator[Trial]:
     """Gives a trial, whose load has just begun; afterwards everything is checked twice, and the result is noted.
@@ -44,10 +45,11 @@ def daemon_under_load(
         kind: of the faults, for the result.
         retention: whether the daemon's flags make it delete what was read.
         power_cuts: whether the disk is cut off; it is not watched then, as no watch outlives a mount.
+        on_files: whether there are agents that work on their files, too.
         is_watched: whether every inbox file is looked at the moment it appears.
     """
     notes = daemon.directory / "notes"
-    plan = LoadPlan(daemon.address, str(notes), str(daemon.database), seed, str(daemon.root))
+    plan = LoadPlan(daemon.address, str(notes), str(daemon.database), seed, str(daemon.root) if on_files else "")
     plan = replace(plan, retention=retention, power_cuts=power_cuts, sends_per_sec=sends_per_sec)
     try:
         daemon.start()

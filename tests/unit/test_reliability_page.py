@@ -1,4 +1,4 @@
-"""docs/reliability.md names tests that exist, and has the figures of the campaign whose result file lies beside them."""
+"""docs/reliability.md names tests that exist, and has the figures of the last campaign's result file."""
 
 import re
 
