@@ -29,6 +29,8 @@ _BEHIND = (
     " AND timestamp_ms + ttl_ms < 1000 * CAST(strftime('%s') AS INTEGER)",
 )
 
+_ENDED = "SELECT count(*) FROM messages WHERE state >= 4"
+
 
 def gather(
     daemon: Daemon, notes: Path | None, watched: Iterable[str] = (), *, settle_sec: float = BOUND_SEC
@@ -67,6 +69,8 @@ def _is_quiet(daemon: Daemon, evidence: Evidence) -> bool:
     with closing(sqlite3.connect(f"file:{daemon.database}?mode=ro", uri=True)) as connection:
         if any(connection.execute(sql).fetchone()[0] for sql in _BEHIND):
             return False
+        if evidence.is_swept and connection.execute(_ENDED).fetchone()[0]:
+            return False  # else the sweep comes between two looks
         taken = [
             one
             for one in evidence.took
