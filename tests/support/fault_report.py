@@ -62,8 +62,9 @@ def figures() -> str:
             *rows,
             _row("**all**", everything),
             "",
-            f"Taken {head['taken_at']} UTC at commit {head['commit']}, on {head['cores']} cores, Linux "
-            f"{head['kernel']}, Python {head['python']}, by `make faults`. A load that breaks a promise fails, and is not counted here.",
+            f"Taken {head['taken_at']} UTC at commit {head['commit']}, on {head['cores']} cores, "
+            f"Linux {head['kernel']}, Python {head['python']}, by `make faults`. "
+            "A load that breaks a promise fails, and is not counted here.",
         ]
     )
 
