@@ -11,7 +11,7 @@ from support.crash_points import AFTER, BEFORE, MOMENTS, POINTS, CrashPoint, Sho
 from support.daemon import WORKERS, short_directory
 from support.fuses import burnt, daemon_with_fuses, without_fuses
 from support.under_load import daemon_under_load
-from support.waiting import chance, is_campaign, wait_until
+from support.waiting import chance, chosen, is_campaign, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -71,18 +71,24 @@ def test_a_crash_at_points_chosen_by_chance_breaks_no_promise() -> None:
     walk(plan, "crash points", random_numbers.randrange(1 << 32))
 
 
-@pytest.mark.skipif(not is_campaign(), reason="a walk over all points takes long: `make faults` makes it")
+if is_campaign():  # it takes long, and is no test that could be skipped: what is chosen by chance stands for it
+
+    @pytest.mark.parametrize(
+        ("process", "shots"), walks(), ids=lambda one: one if isinstance(one, str) else f"from {one[0][0].name}"
+    )
+    def test_a_crash_at_each_point_of_a_worker_breaks_no_promise(
+        process: str, shots: list[tuple[CrashPoint, str]]
+    ) -> None:
+        random_numbers = chance(f"walk {process} {shots[0]}")
+        plan = {process: [shot_at(point, moment, random_numbers.randint(1, MOST_PASSINGS)) for point, moment in shots]}
+        walk(plan, "crash points", random_numbers.randrange(1 << 32))
+
+
 @pytest.mark.parametrize(
-    ("process", "shots"), walks(), ids=lambda one: one if isinstance(one, str) else f"from {one[0][0].name}"
+    ("point", "moment"),
+    chosen(all_shots("supervisor"), all_shots("supervisor")[0], all_shots("supervisor")[-1]),
+    ids=lambda one: one if isinstance(one, str) else one.name,
 )
-def test_a_crash_at_each_point_of_a_worker_breaks_no_promise(process: str, shots: list[tuple[CrashPoint, str]]) -> None:
-    random_numbers = chance(f"walk {process} {shots[0]}")
-    plan = {process: [shot_at(point, moment, random_numbers.randint(1, MOST_PASSINGS)) for point, moment in shots]}
-    walk(plan, "crash points", random_numbers.randrange(1 << 32))
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("point", points_of("supervisor"), ids=lambda point: point.name)
 def test_a_supervisor_that_dies_while_it_replaces_a_worker_breaks_no_promise(point: CrashPoint, moment: str) -> None:
     random_numbers = chance(f"supervisor {moment} {point.name}")
     passing = 1 if point.name == "reap a worker" else len(WORKERS) + 1  # behind those of the daemon's own start

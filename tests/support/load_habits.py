@@ -13,7 +13,7 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ _RETRYABLE_CODES = frozenset(one.value[0] for one in RETRYABLE)
 LEFT_LYING_SEC = 30.0  # how long a response may lie in the outbox: the daemon may be away for a while
 
 
-def everybody(desk: LoadDesk) -> list[Coroutine[Any, Any, None]]:
+def everybody(desk: LoadDesk) -> Sequence[Coroutine[Any, Any, None]]:
     """Returns every habit of a load, to be run until it ends."""
     plan = desk.plan
     habits = [_send_on(desk, f"s{number}") for number in range(plan.senders)]
