@@ -104,6 +104,9 @@ def decode(request_type: type[Asked], raw: bytes) -> Asked:
 def _internal(error: Exception) -> MailroomError:
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return MailroomError(Reason.WORKER_RESTARTING, "the mail room did not answer in time: try again")
+    if isinstance(error, MemoryError):
+        log.error("no memory left", error=str(error))
+        return MailroomError(Reason.WORKER_RESTARTING, "the mail room has no memory left for this: try again")
     if isinstance(error, sqlite3.OperationalError):
         log.warning("database not read", error=str(error))
         sentence = f"the database could not be read ({error}): try again"
