@@ -1,7 +1,7 @@
 """Power cuts under load: what was acknowledged is there when the disk is mounted again, whole, and in order.
 
-Everything of the daemon lies on an ext4. At random moments every process is killed and the disk shut down, with its journal
-flushed and with it lost; then it is mounted anew, and the daemon is started. `make faults` cuts 30 times each.
+Everything of the daemon lies on an ext4. At random moments every process is killed and the disk shut down, with its
+journal flushed and with it lost; then it is mounted anew, and the daemon is started. `make faults` cuts 30 times each.
 """
 
 import json
