@@ -1,16 +1,30 @@
-"""client — the few calls that the benchmarks make themselves, over a blocking channel.
+"""control — the few calls that the benchmarks make themselves, over a blocking channel.
 
-Not for load: that comes from load.py's processes. Every call has a deadline.
+Not for load: that comes from processes of its own. Every call has a deadline.
 """
+
+__all__ = [
+    "CHECK_INBOX",
+    "HEALTH_CHECK",
+    "SEND_MESSAGE",
+    "SEND_MESSAGES",
+    "SERVING",
+    "SUBSCRIBE",
+    "count_messages",
+    "wait_until_serving",
+    "worker_names",
+]
 
 import time
 
 import grpc
 from mailroom.v1 import mailroom_pb2 as pb
 
-__all__ = ["HEALTH_CHECK", "SEND_MESSAGE", "SERVING", "count_messages", "wait_until_serving", "worker_names"]
-
-SEND_MESSAGE = "/mailroom.v1.MailboxService/SendMessage"
+MAILBOX_SERVICE = "/mailroom.v1.MailboxService"
+SEND_MESSAGE = f"{MAILBOX_SERVICE}/SendMessage"
+SEND_MESSAGES = f"{MAILBOX_SERVICE}/SendMessages"
+SUBSCRIBE = f"{MAILBOX_SERVICE}/Subscribe"
+CHECK_INBOX = f"{MAILBOX_SERVICE}/CheckInbox"
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 SERVING = b"\x08\x01"
 """A HealthCheckResponse as bytes: field 1, status, is SERVING (1). Saves the echo server the health package."""
@@ -42,7 +56,7 @@ def count_messages(address: str, agent: str) -> int:
     """Returns how many messages the daemon at an address counts in an agent's mailbox."""
     with grpc.insecure_channel(address) as channel:
         get_stats = channel.unary_unary(
-            "/mailroom.v1.MailboxService/GetMailboxStats",
+            f"{MAILBOX_SERVICE}/GetMailboxStats",
             request_serializer=pb.GetMailboxStatsRequest.SerializeToString,
             response_deserializer=pb.GetMailboxStatsResponse.FromString,
         )
@@ -51,15 +65,12 @@ def count_messages(address: str, agent: str) -> int:
 
 
 def worker_names(address: str) -> dict[int, str]:
-    """Returns the names of the daemon's workers by process id; none where GetStatus is unknown (the echo server)."""
+    """Returns the names of the daemon's workers by process id."""
     with grpc.insecure_channel(address) as channel:
         get_status = channel.unary_unary(
             "/mailroom.v1.SupervisorService/GetStatus",
             request_serializer=pb.GetStatusRequest.SerializeToString,
             response_deserializer=pb.GetStatusResponse.FromString,
         )
-        try:
-            response = get_status(pb.GetStatusRequest(), timeout=CALL_TIMEOUT_SEC)
-        except grpc.RpcError:
-            return {}
+        response = get_status(pb.GetStatusRequest(), timeout=CALL_TIMEOUT_SEC)
     return {worker.pid: worker.name for worker in response.workers}
