@@ -34,17 +34,17 @@ TOOL_GRACE_SEC = 60.0
 
 
 def _many(server: Server, agent: str) -> int:
-    return h2load.send(server.address, agent, 30_000, 8, 32).requests
+    return h2load.send(server.address, agent, 10_000, 8, 32).requests
 
 
 def _single(server: Server, agent: str) -> int:
-    job = CallsJob(server.address, agent, 4_000)
+    job = CallsJob(server.address, agent, 2_000)
     measure_calls(job)
     return job.calls + job.warm_up
 
 
 def _bulk(server: Server, agent: str) -> int:
-    job = BulkJob(server.address, agent, 60_000)
+    job = BulkJob(server.address, agent, 30_000)
     send_bulk(job)
     return job.messages + BATCH
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from mailroomd.model.commands import WriteMessage, WriteRead
 from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import Draft
-from mailroomd.storage.database import DATABASE_NAME, SCHEMA_VERSION
-from mailroomd.storage.filing import Filing
+from mailroomd.storage.database import DATABASE_NAME
+from mailroomd.storage.inbox_file import encode_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_store import MessageStore, StoredMail
+from mailroomd.storage.schema import SCHEMA_VERSION
 
 from benchmarks.clients.messages import CONTENT, SENDER
+from benchmarks.servers.bare_loop import IDS_PER_MESSAGE
 from benchmarks.servers.process import DATA_PARENT, data_directory
 
 CACHE = DATA_PARENT / "mailroom-bench-cache"
@@ -85,7 +87,7 @@ class _Writer:
     def __init__(self, state_dir: Path, root: Path | None) -> None:
         self._mail: dict[int, StoredMail] = {}
         self._store = MessageStore(state_dir, lambda command: self._mail[command.id])
-        self._filing = Filing(InboxFiles(root)) if root else None
+        self._files = InboxFiles(root) if root else None
         self._ids = IdSequence(self._store.mark("last_id"))
         if root:
             self._store.adopt_root(root)
@@ -93,25 +95,35 @@ class _Writer:
     def write(self, recipients: Sequence[str]) -> list[int]:
         """Commits and files one message for each recipient; returns their ids."""
         now_ms = time.time_ns() // 1_000_000
-        numbers = [self._ids.issue(now_ms) for _ in recipients]
+        numbers = [self._ids.issue(now_ms, IDS_PER_MESSAGE) for _ in recipients]
         self._mail = {
             number: StoredMail(number, now_ms, Draft(recipient, SENDER, CONTENT))
             for number, recipient in zip(numbers, recipients, strict=True)
         }
         commands = [WriteMessage(number, 0, f"{now_ms:011x}-{number}", False, False) for number in numbers]  # noqa: FBT003
-        done = self._store.commit(commands, now_ms)
-        if self._filing:
-            self._filing.file(done.mail, 0.0)
-        while self._store.forget_old_keys(now_ms + PAST_KEYS_MS):
-            pass
+        done = self._store.commit(commands, now_ms, lazily=True)
+        if self._files:
+            for one in done.mail:
+                directory = self._files.check_directory(one.draft.recipient)
+                self._files.write(directory, one.id, encode_inbox_file(one.id, one.timestamp_ms, one.draft))
+        self._tidy(now_ms)
         return numbers
 
     def acknowledge(self, agent: str, numbers: list[int]) -> None:
         """Marks messages read."""
         now_ms = time.time_ns() // 1_000_000
-        self._store.commit([WriteRead(self._ids.issue(now_ms), agent, numbers)], now_ms)
+        places = self._ids.issue(now_ms, len(numbers))
+        self._store.commit([WriteRead(places, agent, numbers)], now_ms, lazily=True)
 
     def close(self) -> None:
         """Says that every file is synced, as a clean stop does."""
-        self._store.commit_lazily((), self._ids.last, 0)
+        self._store.note_synced(self._ids.last)
         self._store.close()
+
+    def _tidy(self, now_ms: int) -> None:
+        """Does what the daemon would do behind, so that none of it is left for the daemon that is measured."""
+        while self._store.forget_old(now_ms + PAST_KEYS_MS):
+            pass
+        while self._store.index_more():
+            pass
+        self._store.transactions.settle_rest_of_log()

@@ -56,5 +56,5 @@ def measure(options: Options) -> Result:
 
 
 def _running(depth: int, unread: int) -> AbstractContextManager[Server]:
-    data = prepare(Mail(AGENT, read=depth - unread, unread=unread)) if depth > FEW else None
+    data = prepare(Mail(AGENT, read=depth, unread=unread)) if depth > FEW else None
     return running("daemon", "--max-unread", "10000000", data=data)

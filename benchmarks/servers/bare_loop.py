@@ -2,10 +2,10 @@
 
 Half of the floor: no queue, no checks, no RPC. In this process (`BareLoop`) it says what commits and files cost by
 themselves; as a process beside the echo server (`main`) it takes what that has answered from an eventfd and writes it.
-Not a second implementation: `MessageStore` and `Filing` are the daemon's.
+Not a second implementation: `MessageStore` and `InboxFiles` are the daemon's.
 """
 
-__all__ = ["BareLoop", "Took", "start_beside", "wait_until_written"]
+__all__ = ["IDS_PER_MESSAGE", "BareLoop", "Took", "start_beside", "wait_until_written"]
 
 import os
 import select
@@ -19,7 +19,7 @@ from pathlib import Path
 from mailroomd.model.commands import WriteMessage
 from mailroomd.model.message import Draft
 from mailroomd.storage.database import checkpoint
-from mailroomd.storage.filing import Filing
+from mailroomd.storage.inbox_file import encode_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_store import MessageStore, StoredMail
 
@@ -29,6 +29,7 @@ CHECKPOINT_BYTES = 4 << 20  # as often as the daemon
 REST_AFTER_MS = 5  # a batch that isn't full is written when nothing has come for so long
 WRITTEN = "written"  # a file below its directory: how many messages are
 MAILBOX = "floor"
+IDS_PER_MESSAGE = 2  # its own, and the place of its first receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +49,32 @@ class BareLoop:
 
     def __init__(self, data: Path) -> None:
         self.written = 0
+        self._next = 1
         self._state_dir = data
         self._mail: dict[int, StoredMail] = {}
         self._store = MessageStore(data, lambda command: self._mail[command.id])
-        self._filing = Filing(InboxFiles(data))
+        self._files = InboxFiles(data)
+        self._directory = self._files.check_directory(MAILBOX)
         self._draft = Draft(MAILBOX, SENDER, CONTENT)
         self._checkpoints = ThreadPoolExecutor(1)
 
     def write(self, messages: int) -> Took:
         """Commits so many messages in one transaction, then writes their files."""
         now_ms = time.time_ns() // 1_000_000
-        numbers = range(self.written + 1, self.written + messages + 1)
+        first = self._next
+        self._next += IDS_PER_MESSAGE * messages
+        numbers = range(first, self._next, IDS_PER_MESSAGE)
         self._mail = {number: StoredMail(number, now_ms, self._draft) for number in numbers}
         commands = [WriteMessage(number, 0, f"{number:011x}-0-0", False, False) for number in numbers]  # noqa: FBT003
         started = time.perf_counter()
         done = self._store.commit(commands, now_ms)
         committed = time.perf_counter()
-        self._filing.file(done.mail, 0.0)
+        for one in done.mail:
+            self._files.write(self._directory, one.id, encode_inbox_file(one.id, one.timestamp_ms, one.draft))
         filed = time.perf_counter()
         self.written += messages
-        if self._store.unsettled_bytes > CHECKPOINT_BYTES:
-            self._store.unsettled_bytes = 0
+        if self._store.transactions.unsettled_bytes > CHECKPOINT_BYTES:
+            self._store.transactions.unsettled_bytes = 0
             self._checkpoints.submit(checkpoint, self._state_dir)
         return Took((committed - started) * 1000, (filed - committed) * 1000)
 
