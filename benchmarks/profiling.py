@@ -62,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profiling", description=__doc__)
     parser.add_argument("load", nargs="?", choices=LOADS, default="many")
     load = LOADS[parser.parse_args().load]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background, and tools inherit that
     with running("daemon", "--max-unread", "10000000") as server:
         workers = {name: pid for pid, name in name_processes(server).items() if name in PROFILED}
         load(server, "warm-up")

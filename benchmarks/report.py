@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.catalogue import BENCHMARKS
+from benchmarks.machine import Machine
 from benchmarks.plot import draw
-from benchmarks.results import RESULTS, Figure, Machine, Result, load_results
+from benchmarks.results import RESULTS, Figure, Result, load_results
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "benchmarks" / "README.md"
@@ -66,11 +67,11 @@ def _cell(text: str) -> str:
 
 
 def _where(machine: Machine, taken_at: str) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    versions = ", ".join(f"{name} {version}" for name, version in (machine.packages | machine.programs).items())
     system = f"{machine.system}, Linux {machine.kernel}, {machine.filesystem}"
     return (
         f"Taken {taken_at} at commit {machine.commit}: {machine.cpu}, {machine.cores} cores, "
-        f"{machine.memory_gib:.0f} GiB, {system}, Python {machine.python}, {packages}, {machine.h2load}."
+        f"{machine.memory_gib:.0f} GiB, {system}, Python {machine.python}, {versions}."
     )
 
 

@@ -7,7 +7,6 @@ __all__ = [
     "RESULTS",
     "Aim",
     "Figure",
-    "Machine",
     "Options",
     "Result",
     "Samples",
@@ -18,22 +17,16 @@ __all__ = [
     "save",
 ]
 
-import os
-import platform
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.servers.process import DATA_PARENT
+from benchmarks.machine import Machine, this_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 Samples = dict[str, list[float]]
-PACKAGES = ("mailroomd", "grpcio", "protobuf", "uvloop", "orjson", "msgspec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +93,6 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """Where it was measured. `commit` ends in + where the tree held more than was committed."""
-
-    cpu: str
-    cores: int
-    memory_gib: float
-    kernel: str
-    system: str
-    filesystem: str  # of the directory that the daemon's data was in
-    python: str
-    packages: dict[str, str]
-    h2load: str
-    commit: str
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """One run of one benchmark. `samples` holds every single measurement behind the figures, by name, in order."""
 
@@ -137,7 +114,7 @@ def new_result(
     """Returns the result of a run that has just ended on this machine."""
     command = f".venv/bin/python -m benchmarks {name}" + (" --quick" if options.quick else "")
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Result(name, question, method, command, options, taken_at, 0.0, _machine(), figures, samples)
+    return Result(name, question, method, command, options, taken_at, 0.0, this_machine(), figures, samples)
 
 
 def save(result: Result) -> Path:
@@ -151,41 +128,3 @@ def load_results(*, quick: bool = False) -> list[Result]:
     """Returns the results of the last full (or quick) run of each benchmark, by name."""
     results = [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(RESULTS.glob("*.json"))]
     return [result for result in results if result.options.quick == quick]
-
-
-def _machine() -> Machine:
-    return Machine(
-        cpu=_field(Path("/proc/cpuinfo"), "model name"),
-        cores=len(os.sched_getaffinity(0)),
-        memory_gib=round(int(_field(Path("/proc/meminfo"), "MemTotal").split()[0]) / 2**20, 1),
-        kernel=platform.release(),
-        system=platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
-        filesystem=_output("findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(DATA_PARENT)),
-        python=sys.version.split()[0],
-        packages={package: metadata.version(package) for package in PACKAGES},
-        h2load=_output("h2load", "--version"),
-        commit=_commit(),
-    )
-
-
-def _field(path: Path, name: str) -> str:
-    """Returns the first value of a `name : value` line of a file in /proc."""
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return "unknown"
-
-
-def _output(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def _commit() -> str:
-    root = str(RESULTS.parent.parent)
-    made = [":!benchmarks/results", ":!benchmarks/README.md", ":!docs/performance.md"]
-    commit = _output("git", "-C", root, "rev-parse", "--short", "HEAD")
-    return commit + ("+" if _output("git", "-C", root, "status", "--porcelain", "--", *made) else "")

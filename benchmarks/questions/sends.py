@@ -65,7 +65,6 @@ def _contender(name: str, server: Server, requests: int) -> Callable[[int], dict
     def send(number: int) -> dict[str, float]:
         nonlocal written
         recipient = f"{name.replace(' ', '-').replace(',', '')}-{number}"
-        started = time.monotonic()
         done = h2load.send(server.address, recipient, requests, CLIENTS, STREAMS)
         took = requests / done.rate_per_sec
         if server.target == "floor":
@@ -73,7 +72,6 @@ def _contender(name: str, server: Server, requests: int) -> Callable[[int], dict
             written += requests
             wait_until_written(server.data, written)
             took += time.monotonic() - answered
-        assert took <= time.monotonic() - started
         _verify(server, recipient, done)
         return {name: requests / took}
 
