@@ -1,8 +1,8 @@
 """profiling — says where each process of the daemon spends its time under a load, as text.
 
 `python -m benchmarks.profiling [LOAD]` runs the load once for each tool and process, since tools slow what they look
-at: without one (CPU time and switches for each message), py-spy (Python's functions and C's below them), perf (C and
-the kernel), strace -c (system calls). Instead of a tool that is not there it prints why. Not a benchmark: the rates
+at: without one (CPU time and switches for each message), py-spy (Python's functions), perf (C and the kernel),
+strace -c (system calls). Instead of a tool that is not there it prints why. Not a benchmark: the rates
 under a tool are wrong, its shares are not.
 """
 
@@ -91,7 +91,7 @@ def _py_spy(pid: int, load: Callable[[], int]) -> str:
     with tempfile.NamedTemporaryFile(prefix="mailroom-bench-", suffix=".txt") as stacks:
         program = str(Path(sys.executable).with_name("py-spy"))
         output = ["--format", "raw", "--output", stacks.name]
-        command = [program, "record", "--native", "--rate", "500", "--duration", "600", *output, "--pid", str(pid)]
+        command = [program, "record", "--function", "--rate", "500", "--duration", "600", *output, "--pid", str(pid)]
         error = _while_loaded(command, load)
         return _hottest(Path(stacks.name).read_text()) or error
 
