@@ -9,6 +9,7 @@ from dataclasses import replace
 from benchmarks.catalogue import BENCHMARKS
 from benchmarks.report import summary
 from benchmarks.results import RESULTS, Options, Result, save
+from benchmarks.servers.process import end_in_order
 
 BUSY_LOAD_PER_CORE = 0.25
 
@@ -16,6 +17,7 @@ BUSY_LOAD_PER_CORE = 0.25
 def main() -> None:
     """Runs what the command line asks for, one benchmark after another; one that fails does not stop the others."""
     arguments = _parse()
+    end_in_order()
     _warn_when_busy()
     results: list[Result] = []
     failed: list[str] = []

@@ -26,6 +26,7 @@ from benchmarks.clients.calls import CallsJob, measure_calls
 from benchmarks.clients.streams import FanOutJob, measure_fan_out
 from benchmarks.process_names import name_processes
 from benchmarks.servers.daemon import Server, running
+from benchmarks.servers.process import end_in_order
 
 Load = Callable[[Server, str], int]
 LINES = 25  # shown of each list
@@ -62,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profiling", description=__doc__)
     parser.add_argument("load", nargs="?", choices=LOADS, default="many")
     load = LOADS[parser.parse_args().load]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background, and tools inherit that
+    end_in_order()
     with running("daemon", "--max-unread", "10000000") as server:
         workers = {name: pid for pid, name in name_processes(server).items() if name in PROFILED}
         load(server, "warm-up")

@@ -3,7 +3,17 @@
 Not here: what is started (its neighbours). Invariant: only processes that were started here are ever signalled, by id.
 """
 
-__all__ = ["DATA_PARENT", "ROOT", "OutputReader", "data_directory", "free_port", "launch", "stop", "wait_for_port"]
+__all__ = [
+    "DATA_PARENT",
+    "ROOT",
+    "OutputReader",
+    "data_directory",
+    "end_in_order",
+    "free_port",
+    "launch",
+    "stop",
+    "wait_for_port",
+]
 
 import atexit
 import os
@@ -66,6 +76,16 @@ class OutputReader:
                 if self.found is not None:
                     self._settled.set()
         self._settled.set()
+
+
+def end_in_order() -> None:
+    """Makes SIGTERM end this process as Ctrl-C does: what it has started is stopped, its directories go."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    signal.signal(signal.SIGTERM, _exit_in_order)
+
+
+def _exit_in_order(signum: int, _: object) -> None:
+    sys.exit(128 + signum)
 
 
 def launch(command: Sequence[str], data: Path, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
