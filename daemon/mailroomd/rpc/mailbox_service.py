@@ -14,7 +14,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import check_agent, parse_message_id
 from mailroomd.ipc.packets import MarkOffered, MarkRead, MessagesOffered, MessagesRead, NoteSeen
-from mailroomd.model.errors import MailroomError, Reason, stopping, too_large
+from mailroomd.model.errors import MailroomError, Reason, message_not_found, stopping, too_large
 from mailroomd.model.ids import format_id, milliseconds_of
 from mailroomd.model.limits import (
     CHECK_DEFAULT_LIMIT,
@@ -195,9 +195,7 @@ class MailboxService:
         """Returns one message with what became of it."""
         found = await self._reader.history(parse_message_id(request.id, "id"))
         if found is None:
-            raise MailroomError(
-                Reason.MESSAGE_NOT_FOUND, f"there is no message {request.id}: it never was, or is past its retention"
-            )
+            raise message_not_found(request.id)
         message = found.message
         counts = await self._reader.counts(message.draft.recipient)
         return pb.GetMessageResponse(

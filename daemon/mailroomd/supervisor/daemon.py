@@ -19,6 +19,7 @@ from mailroomd.model.settings import Settings
 from mailroomd.supervisor.child import ChildSpec
 from mailroomd.supervisor.children import mailroom_children
 from mailroomd.supervisor.exits import ExitCode, Refusal
+from mailroomd.supervisor.exposure import check_exposure
 from mailroomd.supervisor.premises import clear_sockets, make_state_dir, publish_addresses, withdraw_addresses
 from mailroomd.supervisor.signals import SignalInbox
 from mailroomd.supervisor.state_lock import acquire_state_lock
@@ -39,6 +40,7 @@ def run_daemon(settings: Settings, origins: Mapping[str, str]) -> None:
     configure_log("supervisor", settings.log_level, settings.log_format)
     with SignalInbox() as signals:
         make_state_dir(settings.state_dir)
+        check_exposure(settings)
         lock = acquire_state_lock(settings.state_dir, signals.wait_for_stop)
         if lock is None:
             return
