@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         NotFound,
         PermissionDenied,
         ResourceExhausted,
+        TlsFailed,
         Unauthenticated,
         Unavailable,
     )
@@ -68,6 +69,7 @@ __all__ = [
     "SentMessage",
     "Status",
     "Subscription",
+    "TlsFailed",
     "TrackedMessage",
     "Unauthenticated",
     "Unavailable",
@@ -79,7 +81,7 @@ _EXPORTS = {
     "blocking": "Mailroom",
     "errors": (
         "AlreadyExists ClientClosed DaemonNotRunning DeadlineExceeded InvalidArgument MailroomError NotFound "
-        "PermissionDenied ResourceExhausted Unauthenticated Unavailable"
+        "PermissionDenied ResourceExhausted TlsFailed Unauthenticated Unavailable"
     ),
     "events": "CaughtUp CommandResponse Event Receipt",
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",

@@ -16,8 +16,9 @@ import grpc
 import grpc.aio
 
 from mailroom.calls import Call, Service
-from mailroom.channels import CHANNEL_OPTIONS, Channels
+from mailroom.channels import Channels
 from mailroom.conversion import event_from
+from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed
 from mailroom.events import Event, GoingAway
 from mailroom.retry import Contact
@@ -29,8 +30,8 @@ Result = TypeVar("Result")
 class BlockingTransport:
     """The transport of `Mailroom`. Threads may share it."""
 
-    def __init__(self, address: str | None) -> None:
-        self._channels = Channels(address, lambda target: grpc.insecure_channel(target, CHANNEL_OPTIONS))
+    def __init__(self, address: str | None, credentials: Credentials) -> None:
+        self._channels = Channels(address, credentials, grpc.insecure_channel, grpc.secure_channel)
         self._closing = threading.Event()
 
     @property
@@ -51,7 +52,7 @@ class BlockingTransport:
         """
         method = self._channels.method(call.service, call.rpc)
         try:
-            response = method(call.request, timeout=timeout_sec)
+            response = method(call.request, timeout=timeout_sec, metadata=self._channels.metadata)
         except grpc.RpcError as error:
             raise self._channels.failure(error) from error
         except ValueError as error:  # how gRPC says that another thread closed the channel
@@ -63,7 +64,7 @@ class BlockingTransport:
         """Opens one stream; a failure shows when it is read."""
         method = self._channels.method(Service.MAILBOX, "Subscribe")
         try:
-            return BlockingStream(method(request), self._channels)
+            return BlockingStream(method(request, metadata=self._channels.metadata), self._channels)
         except ValueError as error:
             raise ClientClosed from error
 
@@ -81,8 +82,8 @@ class BlockingTransport:
 class AsyncTransport:
     """The transport of `AsyncMailroom`, for one event loop."""
 
-    def __init__(self, address: str | None) -> None:
-        self._channels = Channels(address, lambda target: grpc.aio.insecure_channel(target, CHANNEL_OPTIONS))
+    def __init__(self, address: str | None, credentials: Credentials) -> None:
+        self._channels = Channels(address, credentials, grpc.aio.insecure_channel, grpc.aio.secure_channel)
 
     @property
     def contact(self) -> Contact:
@@ -102,7 +103,7 @@ class AsyncTransport:
         """
         method = self._channels.method(call.service, call.rpc)
         try:
-            response = await method(call.request, timeout=timeout_sec)
+            response = await method(call.request, timeout=timeout_sec, metadata=self._channels.metadata)
         except grpc.RpcError as error:
             raise self._channels.failure(error) from error
         except asyncio.CancelledError as cancellation:  # also what pending calls get when the channel is closed
@@ -114,7 +115,8 @@ class AsyncTransport:
 
     def subscribe(self, request: pb.SubscribeRequest) -> "AsyncStream":
         """Opens one stream; a failure shows when it is read."""
-        return AsyncStream(self._channels.method(Service.MAILBOX, "Subscribe")(request), self._channels)
+        method = self._channels.method(Service.MAILBOX, "Subscribe")
+        return AsyncStream(method(request, metadata=self._channels.metadata), self._channels)
 
     async def close(self) -> None:
         """Ends every call and closes the channels."""

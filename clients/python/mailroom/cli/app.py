@@ -6,12 +6,13 @@ a traceback.
 
 __all__ = ["run"]
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mailroom.cli.ack import ack
-from mailroom.cli.connection import use_address
+from mailroom.cli.connection import use_access, use_address
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.inbox import inbox
 from mailroom.cli.options import examples
@@ -19,6 +20,7 @@ from mailroom.cli.output import emit, remark
 from mailroom.cli.send import send
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
+from mailroom.cli.token import token
 from mailroom.cli.watch import watch
 from mailroom.errors import DaemonNotRunning, MailroomError
 
@@ -50,6 +52,8 @@ app.command(epilog=examples("mailroom ack abc 0198c0ffee000001 0198c0ffee000002"
 app.command(epilog=examples("mailroom stats", "mailroom stats abc --json"))(stats)
 app.command(epilog=examples("mailroom status", "mailroom status --json | jq -r .health"))(status)
 
+app.add_typer(token, name="token")
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -67,12 +71,19 @@ def options(
     address: Annotated[
         str | None, typer.Option(help="Where the daemon is: unix:PATH or HOST:PORT. Found by itself when left out.")
     ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token to show; the token itself comes from MAILROOM_TOKEN.")
+    ] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="Authority (PEM) that vouches for the daemon, for TLS.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Own certificate (PEM), for mutual TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Mail between software agents: send, watch, check, acknowledge."""
     use_address(address)
+    use_access({"token_file": token_file, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key})
 
 
 def run() -> int:
