@@ -67,7 +67,7 @@ def test_file_and_directory_are_private_whatever_the_umask(tmp_path: Path) -> No
         os.umask(before)
     assert file.path.stat().st_mode & 0o777 == 0o600
     assert file.path.parent.stat().st_mode & 0o777 == 0o700
-    assert os.listdir(file.path.parent) == ["tokens.json"]
+    assert [one.name for one in file.path.parent.iterdir()] == ["tokens.json"]
 
 
 def test_tokens_are_listed_in_order_and_revoked_by_id(tmp_path: Path) -> None:
