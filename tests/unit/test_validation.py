@@ -73,7 +73,7 @@ def test_other_keys_are_refused(key: str) -> None:
 def test_an_agent_that_is_no_name_is_refused_in_the_field_that_named_it() -> None:
     check_agent("abc")
     with pytest.raises(MailroomError) as refused:
-        check_agent("a/b", "session")
+        check_session("a/b")
     assert (refused.value.reason, refused.value.field) == (Reason.AGENT_INVALID, "session")
 
 

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from mailroomd.core.log import log
-from mailroomd.ipc.packets import CountSubscribers, DurableMarkMoved, Event, Hello
+from mailroomd.ipc.packets import AliasChanged, CountSubscribers, DurableMarkMoved, Event, Hello
 from mailroomd.model.commands import StoreConditionChanged
 from mailroomd.model.limits import MAX_WAITING_CALLS
 from mailroomd.processes.config import GatewayConfig
@@ -35,8 +35,10 @@ from mailroomd.rpc.handlers import generic_handler
 from mailroomd.rpc.health import Health
 from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.mailbox_service import MailboxService
+from mailroomd.rpc.names import Names
 from mailroomd.rpc.reflection import Reflection
 from mailroomd.rpc.supervisor_service import SupervisorService
+from mailroomd.storage.inbox_census import InboxCensus
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import TableReader
 from mailroomd.storage.token_file import KnownTokens, TokenFile
@@ -70,13 +72,15 @@ class Gateway:
         loop.add_reader(seat.leash_fileno(), self._hear_leash)
         layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
         self._reader = MailReader(TableReader(config.table.buffer, layout), seat.settings.state_dir)
+        self._names = Names()
         self._bells = Bells(lambda agent, count: self._calls.tell(CountSubscribers(agent, count)))
         self._calls = Calls(
             config.gateway, seat.epoch, config.requests, config.events, self._bells.subscribers, self._hear
         )
         self._gate = self._make_gate()
         self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES, self._gate)
-        self._service = MailboxService(self._reader, self._calls, self._bells)
+        census = InboxCensus(seat.settings.root)
+        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census)
         server = self._make_server()
         seat.announce(bind(server, config.listen, seat.settings, is_first_start=seat.epoch == 1))
         beating = _guarded(self._beat())
@@ -127,7 +131,8 @@ class Gateway:
             in_flight_bytes=settings.client_in_flight_bytes,
         )
         tokens = KnownTokens(TokenFile(settings.state_dir))
-        return Gate(Authentication(tokens, is_required=settings.auth == "required"), ClientLimits(limits))
+        authentication = Authentication(tokens, is_required=settings.auth == "required")
+        return Gate(authentication, ClientLimits(limits), self._names.agent_of)
 
     async def _until_answered(self) -> None:
         """Waits for the mailbox, which a gateway that restarts together with it may find gone."""
@@ -149,7 +154,10 @@ class Gateway:
 
     def _hear(self, event: Event | Hello) -> None:
         if isinstance(event, DurableMarkMoved):
-            self._bells.ring(event.mailboxes)
+            self._bells.ring(event.mailboxes, event.senders)
+        elif isinstance(event, AliasChanged):
+            self._names.hear(event)
+            self._bells.ring_all()  # a stream may have another mailbox to read now
         elif isinstance(event, StoreConditionChanged):
             self._health.is_writable = event.writable
             self._looking = _guarded(self._health.look())  # kept, or the task could be collected before it ran

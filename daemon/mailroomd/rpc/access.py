@@ -1,7 +1,8 @@
 """Access — the one table of who may do what: RPC × role.
 
 Owns a row for every RPC of every service, by the RPC's name. An owner and an administrator may do everything; an agent
-only what concerns itself. What a row calls `own` are the names in a request that have to be the agent's.
+only what concerns itself. What a row calls `own` are the names in a request that have to be the agent's: its own name,
+or a session that is an alias of it.
 Not here: who the caller is (`rpc.authentication`), how much it may do (`rpc.client_limits`).
 Invariant: an RPC without a row is refused to everybody but the owner.
 """
@@ -45,6 +46,9 @@ class Rule:
     is_public: bool = False
 
 
+_NO_ROW = Rule(Grant.NEVER)
+
+
 def _agent(request: Any) -> Names:
     return [("agent", request.agent)]
 
@@ -65,7 +69,7 @@ RULES: dict[str, Rule] = {
     "ClearMailbox": Rule(Grant.OWN, _agent),
     "GetMailboxStats": Rule(Grant.OWN, _agent),
     "GetQueueStats": Rule(Grant.OWN, lambda request: [("session_id", request.session_id)]),
-    # An alias takes the mail of another name: whose session it is, is for the owner to say.
+    # An alias takes the mail of another name, and who wrote to a session knows its name: whose it is, the owner says.
     "SetAlias": Rule(Grant.NEVER),
     "ListAgents": Rule(Grant.ALWAYS),  # the address book
     "GetStatus": Rule(Grant.NEVER),  # pids, exits: for operators
@@ -75,23 +79,21 @@ RULES: dict[str, Rule] = {
 }
 
 
-def check_access(
-    rpc: str, caller: Caller, request: object, is_own: Callable[[str, str], bool] = lambda agent, name: agent == name
-) -> None:
+def check_access(rpc: str, caller: Caller, request: object, agent_of: Callable[[str], str]) -> None:
     """Passes a request that its caller may make.
 
     Args:
         rpc: the RPC's name.
         caller: who makes the request.
         request: the request; None before it was read.
-        is_own: whether a name stands for an agent (first argument): its own, or an alias of it.
+        agent_of: returns whose mailbox is behind a name.
 
     Raises:
         MailroomError: TOKEN_MISSING, NOT_YOURS or ADMIN_ONLY.
     """
     if caller.role is Role.OWNER or caller.role is Role.ADMIN:
         return
-    rule = RULES.get(rpc, Rule(Grant.NEVER))
+    rule = RULES.get(rpc, _NO_ROW)
     if rule.is_public:
         return
     if caller.role is Role.NOBODY:
@@ -101,17 +103,11 @@ def check_access(
         raise MailroomError(Reason.ADMIN_ONLY, sentence)
     if request is not None:
         for field, name in rule.own(request):
-            if not is_own(caller.agent, name):
-                raise _not_yours(field, name, caller.agent)
+            if agent_of(name) != caller.agent:
+                raise _not_yours(field, name, caller.agent, agent_of(name))
 
 
-def check_answer(
-    rpc: str,
-    caller: Caller,
-    request: Any,
-    answer: object,
-    is_own: Callable[[str, str], bool] = lambda agent, name: agent == name,
-) -> None:
+def check_answer(rpc: str, caller: Caller, request: Any, answer: object, agent_of: Callable[[str], str]) -> None:
     """Passes an answer that its caller may see.
 
     Raises:
@@ -119,13 +115,13 @@ def check_answer(
     """
     if caller.role is not Role.AGENT or (parties := RULES[rpc].parties) is None:
         return
-    if not any(is_own(caller.agent, name) for name in parties(answer)):
+    if not any(agent_of(name) == caller.agent for name in parties(answer)):
         raise message_not_found(request.id)
 
 
-def _not_yours(field: str, name: str, agent: str) -> MailroomError:
+def _not_yours(field: str, name: str, agent: str, behind: str) -> MailroomError:
+    asked = "every mailbox" if not name else name if name == behind else f"{name}, which is a session of {behind}"
     sentence = (
-        f"{field}: this token is for {agent} and not for {name or 'every mailbox'}: "
-        "use that agent's own token, or one made with --admin"
+        f"{field}: this token is for {agent} and not for {asked}: use that agent's own token, or one made with --admin"
     )
     return MailroomError(Reason.NOT_YOURS, sentence, field=field)

@@ -38,14 +38,20 @@ class Gate:
     Args:
         authentication: who calls.
         limits: how much a client may ask.
+        agent_of: returns whose mailbox is behind a name.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, authentication: Authentication, limits: ClientLimits, clock: Callable[[], float] = time.monotonic
+        self,
+        authentication: Authentication,
+        limits: ClientLimits,
+        agent_of: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._authentication = authentication
         self._limits = limits
+        self._agent_of = agent_of
         self._clock = clock
         self._unlogged = 0
         self._log_again_at = 0.0
@@ -58,7 +64,7 @@ class Gate:
         """
         try:
             caller = self._authentication.caller(context)
-            check_access(rpc, caller, None)
+            check_access(rpc, caller, None, self._agent_of)
         except MailroomError as error:
             self._log_refusal(rpc, context, error)
             raise
@@ -82,7 +88,7 @@ class Gate:
         waits = rpc in _WAITS and _WAITS[rpc](request)
         if caller.role is Role.OWNER:
             return self._limits.stream(caller) if waits else _NOTHING_HELD
-        check_access(rpc, caller, request)
+        check_access(rpc, caller, request, self._agent_of)
         if rpc in _MESSAGES:
             self._limits.take_messages(caller, _MESSAGES[rpc](request))
         return self._held(caller, size_bytes, waits=waits)
@@ -101,7 +107,7 @@ class Gate:
         Raises:
             MailroomError: it may not.
         """
-        check_answer(rpc, caller, request, answer)
+        check_answer(rpc, caller, request, answer, self._agent_of)
 
     def _log_refusal(self, rpc: str, context: Context, error: MailroomError) -> None:
         """Logs a refusal, so that an operator sees who tries doors; not each one, so that nobody can flood the log."""
