@@ -259,6 +259,40 @@ def test_what_is_no_bearer_token_is_refused(guarded: Guarded, header: str) -> No
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
 
 
+# -- verified senders -------------------------------------------------------------------------------------------------
+
+
+def test_a_sender_that_showed_its_own_token_is_verified_wherever_its_message_is_seen(guarded: Guarded) -> None:
+    room, agent = guarded.room, guarded.room.new_agent()
+    with connect(room.target, guarded.texts["bob"]) as bob, connect(guarded.tcp, guarded.texts[""]) as admin:
+        stream = room.live(agent)
+        proved = bob.send(agent, "by bob", sender="bob").message
+        bulk = bob.send_many([send_request(agent, "by bob, too", sender="bob")])[0].ok.message
+        copy = bob.broadcast([agent], pb.SendMessageRequest(sender="bob", content="a copy"))[0].ok.message
+        owners = room.send(agent, "by the owner", sender="bob").message
+        admins = admin.send(agent, "by an administrator", sender="bob").message
+    sent = {one.id: one in (proved, bulk, copy) for one in (proved, bulk, copy, owners, admins)}
+    assert {one.id: one.sender_verified for one in (proved, bulk, copy, owners, admins)} == sent
+    assert {one.id: one.sender_verified for one in stream.messages(5)} == sent
+    assert {one.id: one.sender_verified for one in room.check(agent).messages} == sent
+    assert {one.id: one.sender_verified for one in room.listed(agent)} == sent
+    assert {number: room.get(number).message.sender_verified for number in sent} == sent
+    assert {number: room.file(agent, number).get("sender_verified", False) for number in sent} == sent
+    room.kill_worker("mailbox")  # the table is filled from the database
+    room.kill_worker("gateway")
+    wait_until(lambda: room.status().workers, "somebody answers again")
+    assert {one.id: one.sender_verified for one in room.listed(agent)} == sent
+    assert {number: room.get(number).message.sender_verified for number in sent} == sent
+    stream.cancel()
+
+
+def test_a_key_recognises_a_request_whether_its_sender_was_verified_or_not(guarded: Guarded, bob: Client) -> None:
+    agent = guarded.room.new_agent()
+    first = bob.send(agent, "once", sender="bob", idempotency_key="one key").message.id
+    assert guarded.room.send(agent, "once", sender="bob", idempotency_key="one key").message.id == first
+    assert guarded.room.get(first).message.sender_verified
+
+
 # -- tokens while the daemon runs -------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,11 @@ class Caller:
     agent: str = ""
     token: str = ""
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether it has proved the name under which it sends: `rpc.access` lets it use no other."""
+        return self.role is Role.AGENT
+
     def __repr__(self) -> str:
         return f"Caller({self.role.value}, {self.client}{self.agent and ', ' + self.agent})"
 
