@@ -147,7 +147,7 @@ class Housekeeping:
             self._untold += outcomes
             gone_ms = now_ms - int(self._settings.forget_agents_sec * 1000)
             is_left = self._store.forget_old(now_ms) or self._store.forget_agents(gone_ms, SWEEP_SLICE)
-            is_left = is_left or len(deleted) == SWEEP_SLICE
+            is_left = is_left or bool(deleted)
             self._next_sweep = now + (SWEEP_PAUSE_SEC if is_left else self._settings.sweep_every_sec)
         return self._next_sweep - now
 

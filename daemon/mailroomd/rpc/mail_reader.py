@@ -134,11 +134,10 @@ class MailReader:
             until: nothing behind it is returned.
             limit: of each kind.
         """
-        unread = Batch[Announcement](await self.unread(mailboxes, limit, after=cursor))
-        responses = Batch[Announcement]()
+        parts: list[Batch[Any]] = [await self.unread(mailboxes, limit, after=cursor)]
         if self._may_have_responses(mailboxes, 0):
-            responses = await self._ask(lambda archive: archive.waiting_responses(mailboxes, cursor, until, limit))
-        return _merged([unread, responses], until)
+            parts.append(await self._ask(lambda archive: archive.waiting_responses(mailboxes, cursor, until, limit)))
+        return _merged(parts, until)
 
     async def unread(
         self,

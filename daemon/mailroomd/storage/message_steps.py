@@ -52,7 +52,7 @@ class MessageSteps:
         self, place: int, mailbox: str, message_ids: Sequence[int], now_ms: int
     ) -> tuple[list[int], dict[str, None]]:
         """Marks messages read; returns those of this mailbox, read before or now, and whose senders hear it."""
-        rows = [(number, row) for number in message_ids if (row := self._row(number)) and row.recipient == mailbox]
+        rows = [(number, row) for number, row in self._rows(message_ids) if row.recipient == mailbox]
         newly = [(number, row) for number, row in rows if row.state < DeliveryState.READ]
         self._connection.executemany(
             "UPDATE messages SET state = 4, read_ms = ?, file_error = '', team_error = '' WHERE id = ?",
@@ -65,7 +65,7 @@ class MessageSteps:
     def offer(self, place: int, mailbox: str, numbers: Sequence[int], offered_ms: int) -> dict[str, None]:
         """Notes that messages or responses of a mailbox were handed over; returns whose senders hear it."""
         newly: list[tuple[int, _Row]] = []
-        for number in numbers:
+        for number in dict.fromkeys(numbers):
             row = self._row(number)
             if row is None:
                 self._responses.offer(number, mailbox)
@@ -80,8 +80,7 @@ class MessageSteps:
         self, place: int, message_ids: Sequence[int], now_ms: int
     ) -> tuple[dict[str, list[int]], dict[str, None]]:
         """Ends messages whose time ran out unread; returns their ids by mailbox, and whose senders hear it."""
-        rows = [(number, row) for number in message_ids if (row := self._row(number))]
-        newly = [(number, row) for number, row in rows if row.state < DeliveryState.READ]
+        newly = [(number, row) for number, row in self._rows(message_ids) if row.state < DeliveryState.READ]
         self._connection.executemany(
             "UPDATE messages SET state = 5, read_ms = ?, file_error = '', team_error = '' WHERE id = ?",
             [(now_ms, number) for number, _ in newly],
@@ -95,8 +94,7 @@ class MessageSteps:
 
     def file(self, place: int, message_ids: Sequence[int], now_ms: int) -> dict[str, None]:
         """Notes that files are there at last; returns whose senders hear of a step from STORED to FILED."""
-        rows = [(number, row) for number in message_ids if (row := self._row(number))]
-        late = [(number, row) for number, row in rows if row.state < DeliveryState.READ]
+        late = [(number, row) for number, row in self._rows(message_ids) if row.state < DeliveryState.READ]
         self._connection.executemany(
             "UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, 2) WHERE id = ?",
             [(now_ms, number) for number, _ in late],
@@ -123,3 +121,7 @@ class MessageSteps:
             "SELECT recipient, sender, state FROM messages WHERE id = ?", (number,)
         ).fetchone()
         return _Row(*row) if row else None
+
+    def _rows(self, message_ids: Iterable[int]) -> list[tuple[int, _Row]]:
+        """Returns the messages that exist, each once."""
+        return [(number, row) for number in dict.fromkeys(message_ids) if (row := self._row(number))]

@@ -11,12 +11,22 @@ __all__ = ["Retention"]
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
 
 from mailroomd.model.commands import MailboxCleared, WriteClear
 from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.mailbox_counters import MailboxCounters
 from mailroomd.storage.search_index import SearchIndex
+
+SLICE_CHARS = 256 << 10  # of content in one slice, beyond its last message: some 20 ms
+
+
+class _Row(NamedTuple):
+    mailbox: str
+    id: int
+    state: int
 
 
 class Retention:
@@ -35,30 +45,25 @@ class Retention:
 
     def remove_ended(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
         """Deletes a slice of the read and expired messages from before a moment; returns (mailbox, id) of them."""
-        rows: list[tuple[str, int]] = self._connection.execute(
-            "SELECT recipient, id FROM messages WHERE state >= 4 AND id < ? ORDER BY id LIMIT ?",
-            (max(0, before_ms) << MS_SHIFT, limit),
-        ).fetchall()
-        self._delete([number for _, number in rows])
-        for mailbox, count in Counter(mailbox for mailbox, _ in rows).items():
+        rows = self._slice("state >= 4 AND id < ?", (max(0, before_ms) << MS_SHIFT,), limit)
+        self._delete([one.id for one in rows])
+        for mailbox, count in Counter(one.mailbox for one in rows).items():
             self._counters.remove(mailbox, count, 0)
-        return rows
+        return [(one.mailbox, one.id) for one in rows]
 
     def clear(self, command: WriteClear) -> MailboxCleared:
         """Deletes a slice of a mailbox, whatever its state."""
-        rows: list[tuple[int, int]] = self._connection.execute(
-            "SELECT id, state FROM messages WHERE recipient = ? AND id <= ? ORDER BY id LIMIT ?",
-            (command.agent, command.through_id, command.limit),
-        ).fetchall()
-        numbers = [number for number, _ in rows]
-        unread = [number for number, state in rows if state < DeliveryState.READ]
+        rows = self._slice("recipient = ? AND id <= ?", (command.agent, command.through_id), command.limit)
+        numbers = [one.id for one in rows]
+        unread = [one.id for one in rows if one.state < DeliveryState.READ]
         self._delete(numbers)
         self._connection.executemany(
             "INSERT OR REPLACE INTO cleared_files (id, mailbox) VALUES (?, ?)",
             [(number, command.agent) for number in unread],
         )
-        self._counters.remove(command.agent, len(numbers), len(unread))
-        return MailboxCleared(command.id, numbers, len(rows) == command.limit)
+        if rows:
+            self._counters.remove(command.agent, len(numbers), len(unread))
+        return MailboxCleared(command.id, numbers, more=bool(rows))
 
     def forget_agents(self, before_ms: int, limit: int) -> int:
         """Forgets a slice of the empty mailboxes whose agents were last here before a moment; returns how many."""
@@ -84,6 +89,19 @@ class Retention:
             " ORDER BY timestamp_ms + ttl_ms LIMIT 1"
         ).fetchone()
         return row[0] if row else None
+
+    def _slice(self, where: str, values: Sequence[Any], limit: int) -> list[_Row]:
+        """Returns messages, at most so many, and fewer where they are large: taking them out of the index costs."""
+        found: list[_Row] = []
+        room = SLICE_CHARS
+        sql = f"SELECT recipient, id, state, length(content) FROM messages WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
+        with closing(self._connection.execute(sql, (*values, limit))) as rows:
+            for mailbox, number, state, chars in rows:
+                found.append(_Row(mailbox, number, state))
+                room -= chars
+                if room <= 0:
+                    break
+        return found
 
     def _delete(self, message_ids: Sequence[int]) -> None:
         self._search.remove(message_ids)

@@ -11,8 +11,10 @@ __all__ = ["SearchIndex", "match_expression", "matching_ids"]
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 
 FILL_SLICE = 300  # messages in one transaction: some 3 ms
+FILL_CHARS = 256 << 10  # of content in it, beyond the last message: some 20 ms
 MAX_REST = 20_000  # messages behind the mark that one search looks through; more wait for the index
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _TOKENS = "tokenize = 'unicode61 remove_diacritics 2'"
@@ -36,12 +38,18 @@ class SearchIndex:
 
     def fill(self) -> int:
         """Indexes a slice within the open transaction; returns the mark that holds once it is committed."""
-        rows = self._connection.execute(
-            "SELECT id FROM messages WHERE id > ? ORDER BY id LIMIT ?", (self._indexed_id, FILL_SLICE)
-        ).fetchall()
-        if not rows:
-            return self._indexed_id
-        through = rows[-1][0]
+        through, room = self._indexed_id, FILL_CHARS
+        with closing(
+            self._connection.execute(
+                "SELECT id, length(content) FROM messages WHERE id > ? ORDER BY id LIMIT ?", (through, FILL_SLICE)
+            )
+        ) as rows:
+            for number, chars in rows:
+                through, room = number, room - chars
+                if room <= 0:
+                    break
+        if through == self._indexed_id:
+            return through
         self._connection.execute(
             "INSERT INTO search (rowid, mailbox, content)"
             " SELECT id, mailbox, content FROM searchable WHERE id > ? AND id <= ?",
