@@ -8,8 +8,10 @@ Not here: the daemon (`mailroomd`), the generated code of the contract (`mailroo
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mailroom.agents import AgentInfo
     from mailroom.aio import AsyncMailroom
     from mailroom.blocking import Mailroom
+    from mailroom.drafts import Draft
     from mailroom.errors import (
         AlreadyExists,
         ClientClosed,
@@ -36,11 +38,12 @@ if TYPE_CHECKING:
         TrackedMessage,
     )
     from mailroom.states import DeliveryState, Health, Priority
-    from mailroom.stats import MailboxStats, Status, WorkerStatus
+    from mailroom.stats import MailboxStats, QueueStats, Status, WorkerStatus
     from mailroom.subscriptions import AsyncSubscription, Subscription
 
 __all__ = [
     "Acknowledgement",
+    "AgentInfo",
     "AlreadyExists",
     "AsyncMailroom",
     "AsyncSubscription",
@@ -51,6 +54,7 @@ __all__ = [
     "DeadlineExceeded",
     "Delivery",
     "DeliveryState",
+    "Draft",
     "Event",
     "Health",
     "Inbox",
@@ -63,6 +67,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "Priority",
+    "QueueStats",
     "Receipt",
     "ResourceExhausted",
     "SendOutcome",
@@ -77,8 +82,10 @@ __all__ = [
 ]
 
 _EXPORTS = {
+    "agents": "AgentInfo",
     "aio": "AsyncMailroom",
     "blocking": "Mailroom",
+    "drafts": "Draft",
     "errors": (
         "AlreadyExists ClientClosed DaemonNotRunning DeadlineExceeded InvalidArgument MailroomError NotFound "
         "PermissionDenied ResourceExhausted TlsFailed Unauthenticated Unavailable"
@@ -86,7 +93,7 @@ _EXPORTS = {
     "events": "CaughtUp CommandResponse Event Receipt",
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
     "states": "DeliveryState Health Priority",
-    "stats": "MailboxStats Status WorkerStatus",
+    "stats": "MailboxStats QueueStats Status WorkerStatus",
     "subscriptions": "AsyncSubscription Subscription",
 }
 _MODULES = {name: f"mailroom.{module}" for module, names in _EXPORTS.items() for name in names.split()}

@@ -9,6 +9,7 @@ __all__ = ["CHANNEL_OPTIONS", "Channels"]
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
@@ -61,7 +62,6 @@ class Channels(Generic[ChannelT]):
         self._credentials = credentials
         self._open_plain = open_plain
         self._open_tls = open_tls
-        self.metadata = credentials.metadata
         self._lock = threading.Lock()
         self._opened: dict[str, ChannelT] = {}
         self._stubs: dict[tuple[str, Service], object] = {}
@@ -69,7 +69,7 @@ class Channels(Generic[ChannelT]):
         self.closed = False
 
     def method(self, service: Service, rpc: str) -> Callable[..., Any]:
-        """Returns a stub's method.
+        """Returns a stub's method, which shows the token.
 
         Raises:
             ClientClosed: the program closed the client.
@@ -78,7 +78,9 @@ class Channels(Generic[ChannelT]):
         with self._lock:
             if self.closed:
                 raise ClientClosed
-            return getattr(self._stub(self.contact.address, service), rpc)
+            method = getattr(self._stub(self.contact.address, service), rpc)
+        metadata = self._credentials.metadata
+        return partial(method, metadata=metadata) if metadata else method
 
     def failure(self, error: grpc.RpcError) -> MailroomError:
         """Returns the typed error, and notes what it tells about the daemon."""

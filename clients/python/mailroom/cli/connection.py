@@ -1,6 +1,6 @@
 """Connection — how commands get their client; gRPC is imported only when one is opened."""
 
-__all__ = ["complete_agent", "connect", "use_access", "use_address"]
+__all__ = ["chosen_address", "connect", "quiet_grpc", "use_access", "use_address"]
 
 import os
 from contextvars import ContextVar
@@ -11,9 +11,6 @@ from mailroom.cli.names import login_name
 if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
     from mailroom.options import AccessOptions
-
-COMPLETION_TIMEOUT_SEC = 0.5  # a shell that hangs after Tab is worse than no suggestion
-
 
 _address_of_run: ContextVar[str | None] = ContextVar("address of this run", default=None)
 _access_of_run: ContextVar["AccessOptions | None"] = ContextVar("access of this run", default=None)
@@ -29,23 +26,21 @@ def use_access(access: "AccessOptions") -> None:
     _access_of_run.set(access)
 
 
+def chosen_address(address: str | None) -> str | None:
+    """Returns the command's own address, else that of this run; None: it is to be found."""
+    return address or _address_of_run.get()
+
+
+def quiet_grpc() -> None:
+    """Keeps gRPC's log lines from ending up between ours; before it is imported."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
 def connect(address: str | None = None, *, timeout: float = 30.0, grace: float = 2.0) -> "Mailroom":
     """Returns a client that sends under MAILROOM_AGENT, else under the login user's name."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would end up between ours
+    quiet_grpc()
     from mailroom.blocking import Mailroom
 
     sender = os.environ.get("MAILROOM_AGENT") or login_name()
     access = _access_of_run.get() or {}
-    return Mailroom(address or _address_of_run.get(), sender=sender, timeout=timeout, grace=grace, **access)
-
-
-def complete_agent(incomplete: str) -> list[str]:
-    """Returns known agents that begin so, for the shell; none when the daemon does not answer at once."""
-    from mailroom.errors import MailroomError
-
-    try:
-        with connect(timeout=COMPLETION_TIMEOUT_SEC, grace=0.0) as client:
-            names = [stats.agent_id for stats in client.stats()]
-    except (MailroomError, OSError):
-        return []
-    return [name for name in names if name.startswith(incomplete)]
+    return Mailroom(chosen_address(address), sender=sender, timeout=timeout, grace=grace, **access)

@@ -1,8 +1,9 @@
 """Durations — lengths of time as people type them: 500ms, 30s, 10m, 1h30m, 2d; a bare number means seconds."""
 
-__all__ = ["format_age", "parse_duration"]
+__all__ = ["format_age", "format_ago", "parse_duration"]
 
 import re
+from datetime import UTC, datetime
 
 import typer
 
@@ -29,3 +30,8 @@ def format_age(seconds: float) -> str:
         if seconds >= _UNITS_SEC[unit]:
             return f"{int(seconds // _UNITS_SEC[unit])}{unit}"
     return f"{int(seconds)}s"
+
+
+def format_ago(moment: datetime | None) -> str:
+    """Returns how long ago a moment was, e.g. "3m ago"; None was never."""
+    return f"{format_age(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago" if moment else "never"
