@@ -171,7 +171,7 @@ def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_authority(
 ) -> None:
     with client(home, mutual_port, tls_cert=tls / "bob.crt", tls_key=tls / "bob.key") as bob:
         assert not bob.check_inbox("bob").messages
-    with client(home, mutual_port) as bare, pytest.raises(DaemonNotRunning, match="or a client certificate as well"):
+    with client(home, mutual_port) as bare, pytest.raises(DaemonNotRunning):
         bare.check_inbox("bob")
     shell(tmp_path, AUTHORITY, CLIENT_CERTIFICATE)
     forged = {"tls_cert": tmp_path / "mailroom-tls" / "bob.crt", "tls_key": tmp_path / "mailroom-tls" / "bob.key"}

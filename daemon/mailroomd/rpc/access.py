@@ -4,7 +4,7 @@ Owns a row for every RPC of every service, by the RPC's name. An owner and an ad
 only what concerns itself. What a row calls `own` are the names in a request that have to be the agent's: its own name,
 or a session that is an alias of it.
 Not here: who the caller is (`rpc.authentication`), how much it may do (`rpc.client_limits`).
-Invariant: an RPC without a row is refused to everybody but the owner.
+Invariant: an RPC without a row is refused to everybody but the owner and administrators.
 """
 
 __all__ = ["RULES", "Grant", "Rule", "check_access", "check_answer"]
