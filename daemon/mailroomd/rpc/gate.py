@@ -66,7 +66,7 @@ class Gate:
             caller = self._authentication.caller(context)
             check_access(rpc, caller, None, self._agent_of)
         except MailroomError as error:
-            self._log_refusal(rpc, context, error)
+            self._log_refusal(rpc, context.peer(), error)
             raise
         calling.set(caller)
         return caller
@@ -88,7 +88,11 @@ class Gate:
         waits = rpc in _WAITS and _WAITS[rpc](request)
         if caller.role is Role.OWNER:
             return self._limits.stream(caller) if waits else _NOTHING_HELD
-        check_access(rpc, caller, request, self._agent_of)
+        try:
+            check_access(rpc, caller, request, self._agent_of)
+        except MailroomError as error:
+            self._log_refusal(rpc, caller.client, error)
+            raise
         if rpc in _MESSAGES:
             self._limits.take_messages(caller, _MESSAGES[rpc](request))
         return self._held(caller, size_bytes, waits=waits)
@@ -109,12 +113,12 @@ class Gate:
         """
         check_answer(rpc, caller, request, answer, self._agent_of)
 
-    def _log_refusal(self, rpc: str, context: Context, error: MailroomError) -> None:
+    def _log_refusal(self, rpc: str, client: str, error: MailroomError) -> None:
         """Logs a refusal, so that an operator sees who tries doors; not each one, so that nobody can flood the log."""
         self._unlogged += 1
         now = self._clock()
         if now >= self._log_again_at:
-            log.warning("call refused", rpc=rpc, peer=context.peer(), reason=error.reason, refusals=self._unlogged)
+            log.warning("call refused", rpc=rpc, client=client, reason=error.reason, refusals=self._unlogged)
             self._unlogged, self._log_again_at = 0, now + LOG_EVERY_SEC
 
     @contextmanager
