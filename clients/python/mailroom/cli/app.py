@@ -16,17 +16,20 @@ from mailroom.cli.agents import agents
 from mailroom.cli.alias import alias
 from mailroom.cli.broadcast import broadcast
 from mailroom.cli.clear import clear
+from mailroom.cli.config import config
 from mailroom.cli.connection import use_access, use_address
 from mailroom.cli.doctor import doctor
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.inbox import inbox
 from mailroom.cli.listing import list_messages, search
+from mailroom.cli.mcp import mcp
 from mailroom.cli.options import examples
 from mailroom.cli.output import emit, remark
 from mailroom.cli.queues import queues
 from mailroom.cli.receipts import receipts
 from mailroom.cli.reply import reply
 from mailroom.cli.send import send
+from mailroom.cli.service import service
 from mailroom.cli.show import show
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
@@ -85,9 +88,16 @@ for _name, _command, _examples in (
     ("stats", stats, ("mailroom stats", "mailroom stats abc --json")),
     ("queues", queues, ("mailroom queues", "mailroom queues abc --json")),
     ("status", status, ("mailroom status", "mailroom status --json | jq -r .health")),
+    (
+        "mcp",
+        mcp,
+        ("mailroom mcp --agent reviewer", "mailroom mcp --http 127.0.0.1:8030", "MAILROOM_CHANNEL=1 mailroom mcp"),
+    ),
     ("doctor", doctor, ("mailroom doctor", "mailroom doctor --fix", "mailroom doctor --json | jq -r .summary")),
 ):
     app.command(_name, epilog=examples(*_examples))(_command)
+app.add_typer(service)
+app.add_typer(config)
 
 app.add_typer(token, name="token")
 
