@@ -51,11 +51,18 @@ def test_what_no_header_can_carry_is_refused_and_not_repeated(text: str) -> None
     assert text not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["token_file", "tls_ca", "tls_cert", "tls_key"])
-def test_a_file_that_is_not_there_is_named(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("token_file", "MAILROOM_TOKEN_FILE"),
+        ("tls_ca", "MAILROOM_TLS_CA"),
+        ("tls_cert", "MAILROOM_TLS_CLIENT_CERT"),
+        ("tls_key", "MAILROOM_TLS_CLIENT_KEY"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named(name: str, variable: str) -> None:
     with pytest.raises(InvalidArgument, match=f"^{name}: /missing cannot be read"):
         find_credentials({name: "/missing"}, {})  # pyright: ignore[reportArgumentType] - one of the keys
-    variable = f"MAILROOM_{name.upper()}"
     with pytest.raises(InvalidArgument, match=f"^{variable}: /missing cannot be read"):
         find_credentials({}, {variable: "/missing"})
 

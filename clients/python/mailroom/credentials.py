@@ -1,7 +1,8 @@
 """Credentials — what a client shows the daemon, and by what it knows the daemon: a token, and TLS files.
 
-Order: what the program says, then MAILROOM_TOKEN, MAILROOM_TOKEN_FILE, MAILROOM_TLS_CA, MAILROOM_TLS_CERT and
-MAILROOM_TLS_KEY. TLS is spoken over TCP where an authority is named; a Unix socket needs none.
+Order: what the program says, then MAILROOM_TOKEN, MAILROOM_TOKEN_FILE, MAILROOM_TLS_CA, MAILROOM_TLS_CLIENT_CERT and
+MAILROOM_TLS_CLIENT_KEY (MAILROOM_TLS_CERT and MAILROOM_TLS_KEY are the daemon's). TLS is spoken over TCP where an
+authority is named; a Unix socket needs none.
 Invariant: a token is neither shown nor sent where others on the network could read it.
 """
 
@@ -70,9 +71,9 @@ def find_credentials(options: AccessOptions, environ: Mapping[str, str] = os.env
     Raises:
         InvalidArgument: a file cannot be read, or what was given is no token.
     """
-    ca = _file("tls_ca", options.get("tls_ca"), environ)
-    cert = _file("tls_cert", options.get("tls_cert"), environ)
-    key = _file("tls_key", options.get("tls_key"), environ)
+    ca = _file("tls_ca", options.get("tls_ca"), "MAILROOM_TLS_CA", environ)
+    cert = _file("tls_cert", options.get("tls_cert"), "MAILROOM_TLS_CLIENT_CERT", environ)
+    key = _file("tls_key", options.get("tls_key"), "MAILROOM_TLS_CLIENT_KEY", environ)
     if (cert is None) != (key is None):
         missing = "tls_key" if key is None else "tls_cert"
         raise InvalidArgument(f"{missing} is missing: a certificate needs its key", reason="TLS_INVALID", field=missing)
@@ -99,10 +100,9 @@ def _token(options: AccessOptions, environ: Mapping[str, str]) -> str:
     return text
 
 
-def _file(name: str, given: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> bytes | None:
+def _file(name: str, given: str | os.PathLike[str] | None, variable: str, environ: Mapping[str, str]) -> bytes | None:
     if given is not None:
         return _read(given, name)
-    variable = f"MAILROOM_{name.upper()}"
     return _read(environ[variable], variable) if environ.get(variable) else None
 
 

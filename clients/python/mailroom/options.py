@@ -20,8 +20,8 @@ class AccessOptions(TypedDict, total=False):
         token: the token's text; MAILROOM_TOKEN.
         token_file: a file that holds it; MAILROOM_TOKEN_FILE.
         tls_ca: a file with the authorities (PEM) that vouch for the daemon, for TLS over TCP; MAILROOM_TLS_CA.
-        tls_cert: a file with this client's certificate chain (PEM), for mutual TLS; MAILROOM_TLS_CERT.
-        tls_key: a file with its private key (PEM); MAILROOM_TLS_KEY.
+        tls_cert: a file with this client's certificate chain (PEM), for mutual TLS; MAILROOM_TLS_CLIENT_CERT.
+        tls_key: a file with its private key (PEM); MAILROOM_TLS_CLIENT_KEY.
     """
 
     token: str | None

@@ -115,17 +115,17 @@ def _check_exposure(settings: Settings, found: Mapping[str, _Found]) -> None:
     for missing, given in (("tls_key", "tls_cert"), ("tls_cert", "tls_key"), ("tls_cert", "tls_client_ca")):
         if getattr(settings, given) is not None and getattr(settings, missing) is None:
             place, flag = found[given], f"--{missing.replace('_', '-')}"
-            raise ConfigurationError(f"{place.place} is of no use without {flag}: give both", place.origin)
+            raise ConfigurationError(f"{place.named} is of no use without {flag}: give both", place.origin)
     for address in filter(is_tcp, settings.listen):
         if is_loopback(address):
             continue
         place = found["listen"]
         if settings.auth == "off":
-            sentence = f"{place.place} has {address}, which others can reach: with --auth off only loopback may be used"
+            sentence = f"{place.named} has {address}, which others can reach: with --auth off only loopback may be used"
             raise ConfigurationError(sentence, place.origin)
         if settings.tls_cert is None:
             sentence = (
-                f"{place.place} has {address}, which others can reach: give --tls-cert and --tls-key (docs/tls.md says "
+                f"{place.named} has {address}, which others can reach: give --tls-cert and --tls-key (docs/tls.md says "
                 "how to make them), or listen on loopback (127.0.0.1, [::1], localhost)"
             )
             raise ConfigurationError(sentence, place.origin)

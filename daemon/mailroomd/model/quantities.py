@@ -136,7 +136,9 @@ def listen_address(text: str) -> str:
 
 def written(value: object, field: str) -> str:
     """Returns a value as its parser reads it; the unit is at the end of the field's name."""
-    if field.endswith("_sec") and isinstance(value, (int, float)):
+    if value is None:
+        return "none"
+    if field.endswith("_sec") and not field.endswith("_per_sec") and isinstance(value, (int, float)):
         unit = next((unit for unit in ("d", "h", "m") if value % _SECONDS[unit] == 0), "s")
         return f"{value / _SECONDS[unit]:g}{unit}"
     if field.endswith("_bytes") and isinstance(value, int):
