@@ -161,6 +161,19 @@ class AsyncMailroom:
         """Returns the counts of one mailbox, or of every one."""
         return await self._run(calls.stats(agent), timeout)
 
+    async def set_alias(
+        self, agent: str, session: str, *, ttl: Span | None = None, timeout: float | None = None
+    ) -> None:
+        """Says which agent is behind a session: mail for the session goes to the agent's mailbox.
+
+        Args:
+            agent: the name that lasts.
+            session: the name that changes.
+            ttl: how long this holds; 24 h when left out, 0 ends it.
+            timeout: seconds for all attempts.
+        """
+        await self._run(calls.set_alias(agent, session, ttl), timeout)
+
     async def status(self, *, timeout: float | None = None) -> Status:
         """Returns the daemon's version and workers."""
         return await self._run(calls.get_status(), timeout)

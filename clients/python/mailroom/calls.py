@@ -15,6 +15,7 @@ __all__ = [
     "list_messages",
     "mark_offered",
     "send",
+    "set_alias",
     "stats",
     "subscribe_request",
 ]
@@ -146,6 +147,14 @@ def stats(agent: str | None) -> Call[list[MailboxStats]]:
     """Asks for counts."""
     request = pb.GetMailboxStatsRequest(agent=_text("agent", agent or ""))
     return Call(Service.MAILBOX, "GetMailboxStats", request, conversion.stats_from)
+
+
+def set_alias(agent: str, session: str, ttl: Span | None) -> Call[None]:
+    """Says which agent is behind a session."""
+    request = pb.SetAliasRequest(
+        agent=_text("agent", agent), session=_text("session", session), ttl=_duration("ttl", ttl)
+    )
+    return Call(Service.MAILBOX, "SetAlias", request, _nothing)
 
 
 def get_status() -> Call[Status]:
