@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from mailroom.cli.ack import ack
+from mailroom.cli.agents import doorbell, hook
 from mailroom.cli.connection import use_address
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.inbox import inbox
@@ -21,6 +22,7 @@ from mailroom.cli.stats import stats
 from mailroom.cli.status import status
 from mailroom.cli.watch import watch
 from mailroom.errors import DaemonNotRunning, MailroomError
+from mailroom.setup.commands import setup
 
 app = typer.Typer(
     name="mailroom",
@@ -49,6 +51,9 @@ app.command(
 app.command(epilog=examples("mailroom ack abc 0198c0ffee000001 0198c0ffee000002", "mailroom ack abc --all"))(ack)
 app.command(epilog=examples("mailroom stats", "mailroom stats abc --json"))(stats)
 app.command(epilog=examples("mailroom status", "mailroom status --json | jq -r .health"))(status)
+app.add_typer(setup)
+app.command(epilog=examples("mailroom hook --agent reviewer < event.json"))(hook)
+app.command(epilog=examples("mailroom doorbell reviewer; echo $?"))(doorbell)
 
 
 def _show_version(wanted: bool) -> None:
