@@ -232,7 +232,7 @@ def test_answers_with_much_metadata_stay_below_four_mebibytes_too(room: Room) ->
 @pytest.mark.parametrize(
     ("fields", "reason", "field"),
     [
-        ({"agent": ""}, "AGENT_INVALID", "agent"),
+        ({"agent": "a/b"}, "AGENT_INVALID", "agent"),
         ({"agent": "../x"}, "AGENT_INVALID", "agent"),
         ({"agent": "a", "limit": -1}, "LIMIT_INVALID", "limit"),
         ({"agent": "a", "wait_sec": -1}, "WAIT_INVALID", "wait"),
@@ -451,7 +451,7 @@ def test_what_has_left_the_table_is_listed_too(small_room: Room) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason", "field"),
     [
-        ({"agent": ""}, "AGENT_INVALID", "agent"),
+        ({"agent": "a/b"}, "AGENT_INVALID", "agent"),
         ({"agent": "a", "page_size": -1}, "LIMIT_INVALID", "page_size"),
         ({"agent": "a", "page_token": "next"}, "PAGE_TOKEN_INVALID", "page_token"),
     ],

@@ -118,12 +118,16 @@ def _refusal(error: grpc.RpcError) -> Refusal:
 class Stream:
     """One Subscribe stream, read event by event."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, *, skips_receipts: bool = False) -> None:
         self.call = call
+        self._skips_receipts = skips_receipts
 
     def next(self) -> pb.SubscribeResponse:
         """Returns the next event; fails when the stream has ended."""
-        return cast("pb.SubscribeResponse", next(self.call))
+        while True:
+            event = cast("pb.SubscribeResponse", next(self.call))
+            if not (self._skips_receipts and event.WhichOneof("event") == "receipt"):
+                return event
 
     def messages(self, number: int) -> list[pb.Message]:
         """Returns the next messages; every other event on the way is a mistake."""
@@ -146,7 +150,11 @@ class Stream:
 
     def rest(self) -> list[pb.SubscribeResponse]:
         """Returns all events up to the end of the stream, which has to be a good one."""
-        events = list(cast("Iterable[pb.SubscribeResponse]", self.call))
+        events = [
+            event
+            for event in cast("Iterable[pb.SubscribeResponse]", self.call)
+            if not (self._skips_receipts and event.WhichOneof("event") == "receipt")
+        ]
         assert self.call.code() is grpc.StatusCode.OK
         return events
 
@@ -249,7 +257,8 @@ class Client:
 
     def subscribe(self, agent: str = "", **fields: Any) -> Stream:
         """Opens a stream. It is live only behind its CaughtUp."""
-        return Stream(self.call("Subscribe", pb.SubscribeRequest(agent=agent, **fields)))
+        call = self.call("Subscribe", pb.SubscribeRequest(agent=agent, **fields))
+        return Stream(call, skips_receipts=bool(fields.get("all_agents")))
 
     def live(self, agent: str = "", **fields: Any) -> Stream:
         """Opens a stream from now on, and returns it when it is live."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from mailroomd.core.validation import check_agent, check_draft, check_key, parse_message_id
+from mailroomd.core.validation import check_agent, check_draft, check_key, check_session, parse_message_id
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_CONTENT_BYTES, MAX_METADATA_BYTES, MAX_TTL_MS
 from mailroomd.model.message import Draft
@@ -73,8 +73,8 @@ def test_other_keys_are_refused(key: str) -> None:
 def test_an_agent_that_is_no_name_is_refused_in_the_field_that_named_it() -> None:
     check_agent("abc")
     with pytest.raises(MailroomError) as refused:
-        check_agent("a/b", "session")
-    assert (refused.value.reason, refused.value.field) == (Reason.AGENT_INVALID, "session")
+        check_session("a/b")
+    assert (refused.value.reason, refused.value.field) == (Reason.SESSION_INVALID, "session")
 
 
 def test_a_message_id_is_parsed_or_refused_with_the_reason_that_fits() -> None:

@@ -4,7 +4,7 @@ Owns the checks that concern one request alone; what depends on a mailbox (full,
 Invariant: nothing that was refused here has been written anywhere.
 """
 
-__all__ = ["check_agent", "check_draft", "check_key", "parse_message_id"]
+__all__ = ["check_agent", "check_draft", "check_key", "check_session", "parse_message_id"]
 
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.ids import parse_id
@@ -54,13 +54,22 @@ def check_key(key: str) -> None:
         )
 
 
-def check_agent(name: str, field: str = "agent") -> None:
+def check_agent(name: str) -> None:
     """Passes a name that may be a mailbox.
 
     Raises:
         MailroomError: AGENT_INVALID.
     """
-    _check_name(name, Reason.AGENT_INVALID, field)
+    _check_name(name, Reason.AGENT_INVALID, "agent")
+
+
+def check_session(name: str) -> None:
+    """Passes a name that may be a session's.
+
+    Raises:
+        MailroomError: SESSION_INVALID.
+    """
+    _check_name(name, Reason.SESSION_INVALID, "session")
 
 
 def parse_message_id(text: str, field: str, reason: Reason = Reason.MESSAGE_ID_INVALID) -> int:

@@ -10,12 +10,16 @@ __all__ = [
     "OUTCOMES",
     "REQUESTS",
     "WRITES",
+    "AliasChanged",
+    "AliasSet",
     "Answer",
     "CallFailed",
+    "ClearMailbox",
     "CountSubscribers",
     "DurableMarkMoved",
     "Event",
     "Hello",
+    "MailCleared",
     "MarkOffered",
     "MarkRead",
     "MessageStored",
@@ -24,6 +28,7 @@ __all__ = [
     "NoteSeen",
     "Request",
     "Reset",
+    "SetAlias",
     "StoreConditionChanged",
     "StoreMessage",
 ]
@@ -31,14 +36,25 @@ __all__ = [
 import msgspec
 
 from mailroomd.model.commands import (
+    AliasWritten,
     CommandRefused,
+    GrantIds,
+    IdsWanted,
+    MailboxCleared,
     MailboxCounted,
     MessageFiled,
     MessageRepeated,
+    MessagesExpired,
+    MessagesRemoved,
     MessagesTaken,
     MessageWritten,
     ReadWritten,
+    ResponseWritten,
+    StepsWritten,
     StoreConditionChanged,
+    TeamInboxSettled,
+    WriteAlias,
+    WriteClear,
     WriteMessage,
     WriteOffered,
     WriteRead,
@@ -78,11 +94,29 @@ class MarkRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MarkOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Mark messages of one mailbox as handed over. Answered by MessagesOffered where a call number is given."""
+    """Mark messages or responses as handed over. Answered by MessagesOffered where a call number is given."""
 
     call: int
     agent: str
     message_ids: list[int]
+
+
+class ClearMailbox(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Delete messages of one mailbox, up to an id and so many at most. Answered by MailCleared or CallFailed."""
+
+    call: int
+    agent: str
+    through_id: int
+    limit: int
+
+
+class SetAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Lead mail for a session to an agent until a moment; 0 ends it. Answered by AliasSet or CallFailed."""
+
+    call: int
+    session: str
+    agent: str
+    expires_ms: int
 
 
 class CountSubscribers(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -99,7 +133,12 @@ class NoteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessageStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to StoreMessage; `repeated` says that the request was recognised, `id` is then the first one's."""
+    """The answer to StoreMessage.
+
+    Attributes:
+        repeated: the request was recognised; `id` is then the first one's.
+        recipient: whose mailbox an alias led it to; "" where it is the one that was named.
+    """
 
     call: int
     id: int
@@ -109,6 +148,8 @@ class MessageStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
     subscribers: int
     recipient_seen_ms: int
     repeated: bool
+    team_error: str = ""
+    recipient: str = ""
 
 
 class MessagesRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -125,6 +166,21 @@ class MessagesOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
     call: int
 
 
+class MailCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The answer to ClearMailbox; `more` says that messages up to `through_id` are left."""
+
+    call: int
+    deleted: int
+    through_id: int
+    more: bool
+
+
+class AliasSet(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The answer to SetAlias."""
+
+    call: int
+
+
 class CallFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A request was refused: nothing was written."""
 
@@ -136,36 +192,66 @@ class CallFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class DurableMarkMoved(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Messages of these mailboxes became visible; an empty list means any mailbox."""
+    """Mail of these mailboxes, or receipts for these senders, became visible; no names: anybody's."""
 
     mailboxes: list[str]
+    senders: list[str]
 
 
-Request = StoreMessage | MarkRead | MarkOffered | CountSubscribers | NoteSeen
-Answer = MessageStored | MessagesRead | MessagesOffered | CallFailed
-Event = Answer | DurableMarkMoved | StoreConditionChanged
+class AliasChanged(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Which agent is behind a session until a moment; 0: none is any more."""
 
-REQUESTS = (Hello, Reset, StoreMessage, MarkRead, MarkOffered, CountSubscribers, NoteSeen)
+    session: str
+    agent: str
+    expires_ms: int
+
+
+Request = StoreMessage | MarkRead | MarkOffered | ClearMailbox | SetAlias | CountSubscribers | NoteSeen
+Answer = MessageStored | MessagesRead | MessagesOffered | MailCleared | AliasSet | CallFailed
+Event = Answer | DurableMarkMoved | AliasChanged | StoreConditionChanged
+
+REQUESTS = (
+    Hello,
+    Reset,
+    StoreMessage,
+    MarkRead,
+    MarkOffered,
+    ClearMailbox,
+    SetAlias,
+    CountSubscribers,
+    NoteSeen,
+)
 EVENTS = (
     Hello,
     Reset,
     MessageStored,
     MessagesRead,
     MessagesOffered,
+    MailCleared,
+    AliasSet,
     CallFailed,
     DurableMarkMoved,
+    AliasChanged,
     StoreConditionChanged,
 )
-WRITES = (Hello, Reset, WriteMessage, WriteRead, WriteOffered, WriteSeen)
+WRITES = (Hello, Reset, WriteMessage, WriteRead, WriteOffered, WriteClear, WriteAlias, GrantIds, WriteSeen)
 OUTCOMES = (
     Hello,
     Reset,
     MessageWritten,
     MessageRepeated,
+    TeamInboxSettled,
     ReadWritten,
+    StepsWritten,
+    MailboxCleared,
+    AliasWritten,
     CommandRefused,
+    IdsWanted,
     MessagesTaken,
+    MessagesExpired,
+    MessagesRemoved,
     MessageFiled,
+    ResponseWritten,
     MailboxCounted,
     StoreConditionChanged,
 )

@@ -1,21 +1,35 @@
 """Commands and outcomes — what the mailbox orders of the command-queue, and what became of it.
 
-Owns the vocabulary of `writes` (imperatives) and `outcomes` (past tense). A command with an id is answered; one without
-is carried out when something else is committed anyway, and not answered.
-Not here: the handshake of the queues (`ipc.link`).
+Owns the vocabulary of `writes` (imperatives) and `outcomes` (past tense). A command with an id is answered by an
+outcome with that id; one without is carried out when something else is committed anyway, and not answered. A command
+owns the numbers from its id to its `last_id`: places in the one order for the receipts that it may cause. What the
+command-queue found by itself (`model.findings`) needs places, too: it asks by `IdsWanted`, `GrantIds` orders it. Not
+here: the handshake of the queues (`ipc.link`).
 """
 
 __all__ = [
+    "AliasWritten",
     "Command",
     "CommandRefused",
+    "GrantIds",
+    "IdsWanted",
+    "MailboxCleared",
     "MailboxCounted",
     "MessageFiled",
     "MessageRepeated",
     "MessageWritten",
+    "MessagesExpired",
+    "MessagesRemoved",
     "MessagesTaken",
+    "OrderedCommand",
     "Outcome",
     "ReadWritten",
+    "ResponseWritten",
+    "StepsWritten",
     "StoreConditionChanged",
+    "TeamInboxSettled",
+    "WriteAlias",
+    "WriteClear",
     "WriteMessage",
     "WriteOffered",
     "WriteRead",
@@ -29,13 +43,14 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Commit the record at this position of the table and write its inbox file.
 
     Attributes:
-        id: the message's.
+        id: the message's; the number behind it is the place of its first receipt.
         position: of its record in the table.
         key: under which the same request is recognised.
         client_key: the key is its sender's own (kept a day), not a gateway's (kept ten minutes).
         resubmitted: the request may have been committed before, under another id.
         refusal: the answer, unless the request was committed before: its mailbox is full now, say.
         size_bytes: of the record's body.
+        addressee: the name that the sender wrote, where an alias led the message elsewhere.
     """
 
     id: int
@@ -45,6 +60,12 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     resubmitted: bool
     refusal: "CommandRefused | None" = None
     size_bytes: int = 0
+    addressee: str = ""
+
+    @property
+    def last_id(self) -> int:
+        """The last number that is this command's."""
+        return self.id + 1
 
 
 class WriteRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -54,13 +75,72 @@ class WriteRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
     agent: str
     message_ids: list[int]
 
+    @property
+    def last_id(self) -> int:
+        """The last number that is this command's."""
+        return self.id + max(1, len(self.message_ids)) - 1
+
 
 class WriteOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Note, with the next transaction, that messages of one mailbox were handed over."""
+    """Note, with the next transaction, that messages or responses of one mailbox were handed over."""
 
+    id: int
     agent: str
     message_ids: list[int]
     offered_ms: int
+
+    @property
+    def last_id(self) -> int:
+        """The last number that is this command's."""
+        return self.id + max(1, len(self.message_ids)) - 1
+
+
+class WriteClear(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Delete messages of one mailbox, up to an id and so many at most, then take their files away."""
+
+    id: int
+    agent: str
+    through_id: int
+    limit: int
+
+    @property
+    def last_id(self) -> int:
+        """The last number that is this command's."""
+        return self.id
+
+
+class WriteAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Commit which agent is behind a session until a moment; 0 ends the alias."""
+
+    id: int
+    session: str
+    agent: str
+    expires_ms: int
+
+    @property
+    def last_id(self) -> int:
+        """The last number that is this command's."""
+        return self.id
+
+
+class GrantIds(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Commit, here in the order, what was found and asked for places by `IdsWanted`.
+
+    Attributes:
+        id: the first of `count` numbers.
+        request: the number of the IdsWanted; one that the command-queue does not know (any more) does nothing.
+        agent: whose mailbox is behind the name that the request gave.
+    """
+
+    id: int
+    count: int
+    request: int
+    agent: str = ""
+
+    @property
+    def last_id(self) -> int:
+        """The last number that is this command's."""
+        return self.id + self.count - 1
 
 
 class WriteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -71,11 +151,16 @@ class WriteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A message is durable; its state says whether its file is there, `file_error` why not."""
+    """A message is durable; its state says whether its file is there, `file_error` why not.
+
+    Attributes:
+        is_for_team: its entry in the native team inbox is under way; `TeamInboxSettled` follows.
+    """
 
     id: int
     state: int
     file_error: str = ""
+    is_for_team: bool = False
 
 
 class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -86,15 +171,52 @@ class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
     timestamp_ms: int
     state: int
     file_error: str
+    team_error: str = ""
+
+
+class TeamInboxSettled(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What became of a message's entry in the native team inbox, at the latest after a quarter of a second.
+
+    Attributes:
+        error: empty if it is there, else why it is not, or not yet.
+    """
+
+    message_id: int
+    error: str
 
 
 class ReadWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """An acknowledgement is durable; `unknown` are ids that are not in this mailbox."""
+    """An acknowledgement is durable; `unknown` are ids that are not in this mailbox, `senders` have receipts."""
 
     id: int
     agent: str
     acknowledged: list[int]
     unknown: list[int]
+    senders: list[str]
+
+
+class StepsWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The command of this id is committed; these senders have receipts, no names may mean anybody."""
+
+    id: int
+    senders: list[str]
+
+
+class MailboxCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A slice of a mailbox is deleted; `more` says that messages are left."""
+
+    id: int
+    message_ids: list[int]
+    more: bool
+
+
+class AliasWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """An alias is durable, or ended where `expires_ms` is 0."""
+
+    id: int
+    session: str
+    agent: str
+    expires_ms: int
 
 
 class CommandRefused(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -107,6 +229,19 @@ class CommandRefused(msgspec.Struct, frozen=True, array_like=True, tag=True):
     field: str = ""
 
 
+class IdsWanted(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The command-queue has found something that needs so many places in the order.
+
+    Attributes:
+        request: its number, for `GrantIds`.
+        name: a session whose agent is to be told, or "".
+    """
+
+    request: int
+    count: int
+    name: str = ""
+
+
 class MessagesTaken(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """An agent took inbox files away: it has read these messages. Durable; nobody ordered it."""
 
@@ -114,10 +249,29 @@ class MessagesTaken(msgspec.Struct, frozen=True, array_like=True, tag=True):
     message_ids: list[int]
 
 
+class MessagesExpired(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The time to live of these messages ran out. Durable; nobody ordered it."""
+
+    message_ids: list[int]
+
+
+class MessagesRemoved(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Retention deleted these messages. Durable; nobody ordered it."""
+
+    message_ids: list[int]
+
+
 class MessageFiled(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A file that could not be written at first is there now. Durable; nobody ordered it."""
 
     message_id: int
+
+
+class ResponseWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A response that an agent left in its outbox is durable, for the subscribers of this agent."""
+
+    agent: str
+    response_id: int
 
 
 class MailboxCounted(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -136,14 +290,23 @@ class StoreConditionChanged(msgspec.Struct, frozen=True, array_like=True, tag=Tr
     sentence: str = ""
 
 
-Command = WriteMessage | WriteRead | WriteOffered | WriteSeen
+OrderedCommand = WriteMessage | WriteRead | WriteOffered | WriteClear | WriteAlias | GrantIds
+Command = OrderedCommand | WriteSeen
 Outcome = (
     MessageWritten
     | MessageRepeated
+    | TeamInboxSettled
     | ReadWritten
+    | StepsWritten
+    | MailboxCleared
+    | AliasWritten
     | CommandRefused
+    | IdsWanted
     | MessagesTaken
+    | MessagesExpired
+    | MessagesRemoved
     | MessageFiled
+    | ResponseWritten
     | MailboxCounted
     | StoreConditionChanged
 )

@@ -52,12 +52,16 @@ class IdSequence:
         self.last = last
         self._node = node << COUNTER_BITS
 
-    def issue(self, now_ms: int) -> int:
-        """Returns the next id: of this millisecond, or one behind the last where the clock stands or went back."""
+    def issue(self, now_ms: int, count: int = 1) -> int:
+        """Returns the first of `count` consecutive ids: of this millisecond, or behind the last where the clock stands.
+
+        Args:
+            count: at most the 16,384 that one millisecond has.
+        """
         fresh = now_ms << MS_SHIFT | self._node
         if fresh <= self.last:
             fresh = self.last + 1
-            if not fresh & COUNTER_MASK:  # the counter is used up: borrow from the next millisecond
+            if COUNTER_MASK - (self.last & COUNTER_MASK) < count:  # used up: borrow from the next millisecond
                 fresh = ((self.last >> MS_SHIFT) + 1) << MS_SHIFT | self._node
-        self.last = fresh
+        self.last = fresh + count - 1
         return fresh

@@ -1,8 +1,11 @@
 """Limits — every bound of the contract, with its unit and its reason. None of them is a setting."""
 
 __all__ = [
+    "ALIVE_MS",
     "CHECK_DEFAULT_LIMIT",
     "CHECK_MAX_LIMIT",
+    "CLEAR_SLICE",
+    "DEFAULT_ALIAS_TTL_MS",
     "MAX_BROADCAST_RECIPIENTS",
     "MAX_BULK_MESSAGES",
     "MAX_CONTENT_BYTES",
@@ -12,6 +15,8 @@ __all__ = [
     "MAX_METADATA_DEPTH",
     "MAX_PAGE_BYTES",
     "MAX_QUERY_CHARS",
+    "MAX_STRUCT_BYTES",
+    "MAX_STRUCT_VALUES",
     "MAX_TTL_MS",
     "MAX_TYPE_BYTES",
     "MAX_WAITING_BYTES",
@@ -37,6 +42,12 @@ PAGE_DEFAULT_SIZE = 50  # messages on one page of ListMessages
 PAGE_MAX_SIZE = 1000
 MAX_QUERY_CHARS = 1000  # of a text to look for; SQLite compares every message with it
 MAX_PAGE_BYTES = 3 << 20  # of content and metadata in one answer; gRPC clients take 4 MiB unless told otherwise
+
+MAX_STRUCT_BYTES = 1 << 20  # of a command response as JSON; a larger one travels as text
+MAX_STRUCT_VALUES = 50_000  # in it, likewise: each takes some 20 bytes and 1 µs as a Struct
+DEFAULT_ALIAS_TTL_MS = 24 * 3600 * 1000
+ALIVE_MS = 5 * 60 * 1000  # since it was here last, an agent that does not subscribe counts as alive
+CLEAR_SLICE = 500  # messages deleted in one transaction of ClearMailbox: some 10 ms
 
 MAX_WAITING_CALLS = 10_000  # sends that wait in one gateway for a worker to come back
 MAX_WAITING_BYTES = 256 << 20  # and what they may weigh together

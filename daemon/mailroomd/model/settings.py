@@ -141,6 +141,18 @@ class Settings:
         600, "N", quantities.at_least(1), "limits",
         "messages a minute that may alternate within one pair, so that two agents cannot answer each other for ever",
     )  # fmt: skip
+    keep_read_sec: float = _setting(
+        24 * 3600.0, "TIME", quantities.duration_sec, "retention",
+        "read and expired messages older than this are deleted; unread ones never are", shown="24h",
+    )  # fmt: skip
+    sweep_every_sec: float = _setting(
+        60.0, "TIME", quantities.duration_sec, "retention",
+        "how often what is past its time is looked for", shown="60s",
+    )  # fmt: skip
+    forget_agents_sec: float = _setting(
+        30 * 24 * 3600.0, "TIME", quantities.duration_sec, "retention",
+        "an agent that was not here for this long, and has no mail, is forgotten", shown="30d",
+    )  # fmt: skip
     table_bytes: int = _setting(
         64 << 20, "SIZE", quantities.size_bytes(8 << 20, 64 << 30), "memory",
         "shared memory for recent messages; what no longer fits is read from the database", shown="64MiB",

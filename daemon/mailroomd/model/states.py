@@ -13,7 +13,7 @@ class DeliveryState(IntEnum):
     """States of a message; a greater number is further on its way."""
 
     STRUCK = 0
-    """Its transaction failed or it repeated an earlier request: no reader ever sees it. Table only."""
+    """Its transaction failed, it repeated an earlier request, or it was deleted: no reader sees it. Table only."""
     STORED = 1
     """Durable; its inbox file is not there yet and is being retried."""
     FILED = 2
@@ -39,9 +39,9 @@ TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.FILED: frozenset(
         {DeliveryState.OFFERED, DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.STRUCK}
     ),
-    DeliveryState.OFFERED: frozenset({DeliveryState.READ, DeliveryState.EXPIRED}),
-    DeliveryState.READ: frozenset(),
-    DeliveryState.EXPIRED: frozenset(),
+    DeliveryState.OFFERED: frozenset({DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.STRUCK}),
+    DeliveryState.READ: frozenset({DeliveryState.STRUCK}),
+    DeliveryState.EXPIRED: frozenset({DeliveryState.STRUCK}),
 }
 
 

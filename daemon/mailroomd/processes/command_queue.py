@@ -1,7 +1,8 @@
 """CommandQueue — the worker that makes messages durable and files them.
 
-Owns the order commit → files → outcomes, the store's condition (full or not), and the timers of housekeeping.
-It is the one writer of the database and of the inbox files. Not here: SQL (`MessageStore`), files (`Filing`).
+Owns the order commit → files → outcomes, and the store's condition (full or not). What it finds by itself (`Finds`) it
+commits where the mailbox grants a place for it. It is the one writer of the database and of the inbox files.
+Not here: SQL (`MessageStore`), files (`Filing`), timers (`Housekeeping`).
 Above: the mailbox, by `writes` and `outcomes`. Invariant: an outcome is sent only after what it says is fsynced.
 """
 
@@ -11,6 +12,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -21,30 +24,40 @@ from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.commands import (
     Command,
     CommandRefused,
-    MessageFiled,
+    GrantIds,
+    MailboxCleared,
     MessageRepeated,
     MessageWritten,
+    OrderedCommand,
     Outcome,
+    StepsWritten,
     StoreConditionChanged,
+    TeamInboxSettled,
     WriteMessage,
     WriteOffered,
-    WriteRead,
     WriteSeen,
 )
 from mailroomd.model.errors import Reason
+from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import unpack_draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.config import CommandQueueConfig
+from mailroomd.processes.finds import Finds
 from mailroomd.processes.housekeeping import Housekeeping
+from mailroomd.processes.team_desk import STILL_TRYING, TeamDesk
 from mailroomd.processes.worker import CannotStart, WorkerSeat
 from mailroomd.storage.database import DatabaseTooNew, note_lost_write
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.message_store import Committed, MessageStore, StoredMail, StoreFailed, StoreFull
-from mailroomd.storage.recovery import recover_files
+from mailroomd.storage.message_store import Committed, FoundAt, MessageStore, StoredMail
+from mailroomd.storage.outbox import Outbox
+from mailroomd.storage.recovery import RecoveryReport, recover_files
 from mailroomd.storage.reserve import Reserve
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import NotInTable, TableReader
+from mailroomd.storage.team_filing import TeamFiling
+from mailroomd.storage.team_inbox import TeamInboxes
+from mailroomd.storage.transactions import StoreFailed, StoreFull
 
 BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
 BATCH_BYTES = 4 << 20  # likewise: a slow disk writes them, twice, within one
@@ -53,6 +66,7 @@ UNHEARD_MS = 60_000  # how far back a restarted command-queue repeats what nobod
 RETRY_AFTER_FULL_MS = 5000  # what senders are told when the disk is full
 RETRY_AFTER_FAILURE_MS = 1000
 FULL_SENTENCE = "the disk that holds the database is full: make room, sending works again by itself"
+Opened = TypeVar("Opened")
 FULL = (Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
 
 
@@ -66,18 +80,21 @@ class CommandQueue:
 
     def __init__(self, seat: WorkerSeat, config: CommandQueueConfig) -> None:
         self._seat = seat
-        layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
+        settings = seat.settings
+        layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
         self._table = TableReader(config.table.buffer, layout)
-        self._reserve = Reserve(seat.settings.state_dir)
-        self._files = _open_files(seat)
+        self._reserve = Reserve(settings.state_dir)
+        self._files = _open_in_root(settings.root, lambda: InboxFiles(settings.root))
         self._reserve.release_if_tight()
         self._store = _open_store(seat, self._mail_at)
-        self._filing = Filing(self._files, seat.beat)
+        outbox = _open_in_root(settings.root, lambda: Outbox(settings.root))
+        self._filing = Filing(settings.root, self._files, self._store.files, seat.beat)
+        self._finds = Finds(self._store, self._filing, outbox)
+        self._team = TeamDesk(TeamFiling(TeamInboxes(settings.root)))
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
         self._is_full = False
         self._unasked: list[Outcome] = []
-        self._filed_late: list[int] = []  # files that are there at last, while the database has no room to say so
-        self._housekeeping = Housekeeping(seat.settings.state_dir, self._store, self._files)
+        self._housekeeping = Housekeeping(settings, self._store, self._files)
         self._writes, self._outcomes = config.writes, config.outcomes
 
     def run(self) -> None:
@@ -86,7 +103,8 @@ class CommandQueue:
         self._link.greet()
         self._seat.ready()
         readiness = Readiness()
-        readiness.watch_reading(self._seat.leash_fileno())
+        for fileno in (self._seat.leash_fileno(), self._team.fileno(), *self._finds.filenos()):
+            readiness.watch_reading(fileno)
         is_stopping = False
         while not is_stopping:
             self._seat.beat()
@@ -121,19 +139,21 @@ class CommandQueue:
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
         for batch in _batches(commands):
-            durable = [one for one in batch if isinstance(one, WriteMessage | WriteRead)]
-            self._housekeeping.gather(one for one in batch if isinstance(one, WriteOffered | WriteSeen))
-            if durable:
-                self._commit(durable)
+            ordered = [one for one in batch if not isinstance(one, WriteSeen)]
+            self._housekeeping.gather(one for one in batch if isinstance(one, WriteSeen))
+            if ordered:
+                self._commit(ordered)
             self._seat.beat()
 
-    def _commit(self, commands: list[WriteMessage | WriteRead]) -> None:
+    def _commit(self, commands: list[OrderedCommand]) -> None:
         refused: list[Outcome] = []
         if self._is_full:
             refused = self._refuse([one for one in commands if isinstance(one, WriteMessage)], *FULL)
-            commands = [one for one in commands if isinstance(one, WriteRead)]
+            commands = [one for one in commands if not isinstance(one, WriteMessage)]
+        may_be_lost = all(isinstance(one, WriteOffered) for one in commands)
+        work = [self._finds.found_at(one) if isinstance(one, GrantIds) else one for one in commands]
         try:
-            done = self._store.commit([*self._housekeeping.lazy, *commands], _now_ms())
+            done = self._store.commit([*self._housekeeping.lazy, *work], _now_ms(), lazily=may_be_lost)
             self._housekeeping.lazy.clear()
         except StoreFull:
             if not self._is_full:
@@ -144,31 +164,43 @@ class CommandQueue:
             self._exit_if_lost(error)
             sentence = f"the database could not be written ({error}): nothing was stored, try again"
             done = Committed(self._refuse(commands, Reason.STORAGE_FAILED, sentence, RETRY_AFTER_FAILURE_MS))
+        else:
+            self._finds.committed([one.request for one in commands if isinstance(one, GrantIds)])
         self._seat.beat()
         self._file(done)
         self._report([*refused, *done.outcomes])
+        self._hand_to_teams(done)
         return None
 
     def _file(self, done: Committed) -> None:
         errors = self._filing.file(done.mail, time.monotonic())
-        for mailbox, message_ids in done.read:
+        for mailbox, message_ids in done.removed:
             self._filing.take_away(mailbox, message_ids)
         if errors:
             number, sentence = next(iter(errors.items()))
             log.warning("inbox file not written", message_id=f"{number:016x}", files=len(errors), error=sentence)
-            self._note_unfiled(errors)
+            self._while_writable(lambda: self._store.files.note_unfiled(errors))
             done.outcomes = [_with_error(one, errors) for one in done.outcomes]
+        cleared = [number for one in done.outcomes if isinstance(one, MailboxCleared) for number in one.message_ids]
+        if cleared:
+            self._while_writable(lambda: self._store.files.forget_cleared(cleared))
         if done.mail:
             self._housekeeping.note_filed(done.mail[-1].id)
+            self._finds.note_mail(done.mail)
 
-    def _note_unfiled(self, errors: dict[int, str]) -> None:
-        """Notes why files are missing; what can't be noted now, the store notes before anything counts as synced."""
-        try:
-            self._store.note_unfiled(errors)
-        except StoreFull:
-            self._become_full()
-        except StoreFailed as error:
-            self._exit_if_lost(error)
+    def _hand_to_teams(self, done: Committed) -> None:
+        """Submits what is for a team, and settles what was committed before and is done."""
+        now = time.monotonic()
+        new = {one.id: one for one in done.mail if one.is_for_team}
+        for one in new.values():
+            self._team.submit(one, now)
+        settled = [
+            TeamInboxSettled(one.id, STILL_TRYING)
+            for one in done.outcomes
+            if isinstance(one, MessageWritten) and one.is_for_team and not self._team.is_waiting(one.id)
+        ]
+        if settled:
+            self._report(settled)
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -177,7 +209,7 @@ class CommandQueue:
 
     def _unanswered(self) -> list[Outcome]:
         """What a mailbox that restarted has to hear: it reads all else from the database."""
-        return [StoreConditionChanged(not self._is_full, FULL_SENTENCE if self._is_full else "")]
+        return [StoreConditionChanged(not self._is_full, FULL_SENTENCE if self._is_full else ""), *self._finds.asked()]
 
     def _mail_at(self, command: WriteMessage) -> StoredMail:
         """Returns the message that a command refers to, from the table.
@@ -208,11 +240,15 @@ class CommandQueue:
         self._report([StoreConditionChanged(writable=True)])
 
     def _refuse(
-        self, commands: Sequence[WriteMessage | WriteRead], reason: Reason, sentence: str, retry_after_ms: int
+        self, commands: Sequence[OrderedCommand], reason: Reason, sentence: str, retry_after_ms: int
     ) -> list[Outcome]:
-        """Refuses commands, except those that turn out to have been committed before."""
+        """Refuses commands, except sends that turn out to have been committed before; findings ask again later."""
+        self._finds.put_off([one.request for one in commands if isinstance(one, GrantIds)])
         return [
-            self._store.recognised(one) or CommandRefused(one.id, reason, sentence, retry_after_ms) for one in commands
+            StepsWritten(one.id, [])
+            if isinstance(one, GrantIds | WriteOffered)
+            else self._store.recognised(one) or CommandRefused(one.id, reason, sentence, retry_after_ms)
+            for one in commands
         ]
 
     def _exit_if_lost(self, error: StoreFailed) -> None:
@@ -222,34 +258,88 @@ class CommandQueue:
             note_lost_write(self._seat.settings.state_dir)
             os._exit(os.EX_IOERR)
 
+    def _while_writable(self, write: Callable[[], object]) -> bool:
+        """Writes what no sender waits for; returns False where the database did not take it."""
+        try:
+            write()
+        except StoreFull:
+            self._become_full()
+            return False
+        except StoreFailed as error:
+            self._exit_if_lost(error)
+            return False
+        return True
+
     # -- between commits ------------------------------------------------------------------------------------------
+
+    def _work_off(self) -> float:
+        """Does what is due beside the commits; returns for how many seconds nothing will be."""
+        now, pause = time.monotonic(), 0.0
+
+        def work() -> None:
+            nonlocal pause
+            pause = min(self._housekeeping.run(now, _now_ms()), self._finds.look(now, _now_ms()))
+
+        if not self._while_writable(work):
+            pause = 1.0
+        self._report([*self._housekeeping.take_outcomes(), *self._finds.requests(now), *self._settle_teams(now)])
+        if self._is_full and self._housekeeping.is_time_to_look_for_room(now) and self._reserve.refill():
+            self._become_writable()
+        return min(self._seat.beat_interval_sec, pause, self._team.due(now))
+
+    def _settle_teams(self, now: float) -> list[TeamInboxSettled]:
+        settled = self._team.settled(now)
+        notes = self._team.take_notes()
+        if notes and not self._while_writable(lambda: self._store.files.note_team_errors(notes)):
+            self._team.put_notes_back(notes)
+        return settled
+
+    # -- start and stop -------------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
         self._adopt_root()
-        report = recover_files(self._store, self._files, _now_ms(), self._seat.beat)
-        now = time.monotonic()
-        for mailbox, number in self._store.unfiled():
-            self._filing.keep_trying(mailbox, number, now)
-        for number in report.errors:  # of which the database may not know yet
-            message = self._store.message(number)
-            if message is not None:
-                self._filing.keep_trying(message.draft.recipient, number, now)
+        report = recover_files(self._store.files, self._files, self._store.mark("synced_id"), self._seat.beat)
+        self._take_over(report)
+        for message in filter(None, map(self._store.files.message, self._store.files.not_in_team_inbox())):
+            self._team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), time.monotonic())
         self._is_full = not self._reserve.refill()
         if self._is_full:
             log.error("disk full", sentence=FULL_SENTENCE)
         # A mailbox that outlived this worker's predecessor still believes what that one said of the disk, and may not
         # have heard of its last transactions that nobody had ordered.
         late = self._store.changed_since(_now_ms() - UNHEARD_MS) if self._seat.epoch > 1 else []
-        self._unasked = [*report.outcomes, *late, *self._unanswered()]
+        self._unasked = [*late, *self._unanswered()]
+
+    def _take_over(self, report: RecoveryReport) -> None:
+        now = time.monotonic()
+        for mailbox, number in self._store.files.unfiled():
+            self._filing.keep_trying(mailbox, number, now)
+        for number in report.errors:  # of which the database may not know yet
+            message = self._store.files.message(number)
+            if message is not None:
+                self._filing.keep_trying(message.draft.recipient, number, now)
+        if self._seat.epoch > 1 or not self._commit_taken(report):
+            for finding in report.taken:
+                self._finds.add(finding)
         if report.rewritten or report.taken or report.removed or report.errors:
             log.info(
                 "inbox files recovered",
                 checked=report.checked,
                 rewritten=report.rewritten,
-                taken=report.taken,
+                taken=sum(one.places for one in report.taken),
                 removed=report.removed,
                 failed=len(report.errors),
             )
+
+    def _commit_taken(self, report: RecoveryReport) -> bool:
+        """Commits what agents took while the daemon was down. No mailbox runs yet, so the next places are free."""
+        ids = IdSequence(self._store.mark("last_id"))
+        now_ms = _now_ms()
+        found: list[FoundAt] = []
+        for finding in report.taken:
+            first = ids.issue(now_ms, finding.places)
+            found.append(FoundAt(first, ids.last, finding))
+        return not found or self._while_writable(lambda: self._store.commit(found, now_ms))
 
     def _adopt_root(self) -> None:
         root = self._seat.settings.root
@@ -259,64 +349,37 @@ class CommandQueue:
         except StoreFull as error:
             raise CannotStart(f"{FULL_SENTENCE} (the first start needs some)", os.EX_CANTCREAT) from error
 
-    def _work_off(self) -> float:
-        """Does what is due beside the commits; returns for how many seconds nothing will be."""
-        now = time.monotonic()
-        try:
-            pause = self._housekeeping.run(now, _now_ms())
-            due = self._filing.next_retry_sec
-            if self._filed_late or (due is not None and due <= now):
-                self._retry_files(now)
-                due = self._filing.next_retry_sec
-        except StoreFull:
-            self._become_full()
-            pause, due = 1.0, None
-        except StoreFailed as error:
-            self._exit_if_lost(error)
-            pause, due = 1.0, None
-        if self._is_full and self._housekeeping.is_time_to_look_for_room(now) and self._reserve.refill():
-            self._become_writable()
-        wait = self._seat.beat_interval_sec if due is None else min(self._seat.beat_interval_sec, max(0.0, due - now))
-        return min(wait, pause)
-
-    def _retry_files(self, now: float) -> None:
-        self._filed_late += self._filing.retry(self._store, now)
-        if self._filed_late:
-            self._store.note_filed(self._filed_late, _now_ms())
-            filed, self._filed_late = self._filed_late, []
-            log.info("inbox files written at last", files=len(filed), left=self._filing.unfiled)
-            self._report([MessageFiled(number) for number in filed])
-
     def _stop(self) -> None:
         while self._take_commands():
             pass
+        self._team.close()
         try:
+            self._store.files.note_team_errors(self._team.take_notes())
             self._housekeeping.finish(_now_ms())
         except (StoreFull, StoreFailed) as error:  # the next start checks the files instead
             log.warning("stopped with a full disk", error=str(error))
         self._link.flush()
         self._store.close()
+        self._finds.close()
         self._files.close()
 
 
-def _open_files(seat: WorkerSeat) -> InboxFiles:
-    root = seat.settings.root
+def _open_in_root(root: Path, opening: Callable[[], Opened]) -> Opened:
+    """Opens one of the root's directories, without which there is no point in starting."""
     try:
-        files = InboxFiles(root)
-        (root / "outbox").mkdir(mode=0o700, exist_ok=True)
+        return opening()
     except OSError as error:
         raise CannotStart(
             f"{error.filename or root} cannot be used: {error.strerror} (links are not followed). "
             "Give a --root that the daemon may write to.",
             os.EX_CANTCREAT,
         ) from error
-    return files
 
 
 def _open_store(seat: WorkerSeat, mail_at: Callable[[WriteMessage], StoredMail]) -> MessageStore:
     state_dir = seat.settings.state_dir
     try:
-        return MessageStore(state_dir, mail_at)
+        return MessageStore(state_dir, mail_at, seat.beat)
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
@@ -342,7 +405,7 @@ def _batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
 
 def _with_error(outcome: Outcome, errors: dict[int, str]) -> Outcome:
     if isinstance(outcome, MessageWritten) and outcome.id in errors:
-        return MessageWritten(outcome.id, DeliveryState.STORED, errors[outcome.id])
+        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=errors[outcome.id])
     if isinstance(outcome, MessageRepeated) and outcome.original_id in errors:  # the first one is of the same batch
         error = errors[outcome.original_id]
         return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=error)

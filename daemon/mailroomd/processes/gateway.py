@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mailroomd.core.log import log
-from mailroomd.ipc.packets import CountSubscribers, DurableMarkMoved, Event, Hello
+from mailroomd.ipc.packets import AliasChanged, CountSubscribers, DurableMarkMoved, Event, Hello
 from mailroomd.model.commands import StoreConditionChanged
 from mailroomd.model.limits import MAX_WAITING_CALLS
 from mailroomd.processes.config import GatewayConfig
@@ -32,7 +32,9 @@ from mailroomd.rpc.handlers import generic_handler
 from mailroomd.rpc.health import Health
 from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.mailbox_service import MailboxService
+from mailroomd.rpc.names import Names
 from mailroomd.rpc.supervisor_service import SupervisorService
+from mailroomd.storage.inbox_census import InboxCensus
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import TableReader
 
@@ -65,12 +67,14 @@ class Gateway:
         loop.add_reader(seat.leash_fileno(), self._hear_leash)
         layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
         self._reader = MailReader(TableReader(config.table.buffer, layout), seat.settings.state_dir)
+        self._names = Names()
         self._bells = Bells(lambda agent, count: self._calls.tell(CountSubscribers(agent, count)))
         self._calls = Calls(
             config.gateway, seat.epoch, config.requests, config.events, self._bells.subscribers, self._hear
         )
         self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES)
-        self._service = MailboxService(self._reader, self._calls, self._bells)
+        census = InboxCensus(seat.settings.root)
+        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census)
         server = self._make_server()
         seat.announce(self._bind(server))
         beating = _guarded(self._beat())
@@ -144,7 +148,10 @@ class Gateway:
 
     def _hear(self, event: Event | Hello) -> None:
         if isinstance(event, DurableMarkMoved):
-            self._bells.ring(event.mailboxes)
+            self._bells.ring(event.mailboxes, event.senders)
+        elif isinstance(event, AliasChanged):
+            self._names.hear(event)
+            self._bells.ring_all()  # a stream may have another mailbox to read now
         elif isinstance(event, StoreConditionChanged):
             self._health.is_writable = event.writable
             self._looking = _guarded(self._health.look())  # kept, or the task could be collected before it ran

@@ -6,11 +6,12 @@ gateway that does not read costs no more than that. Not here: what requests mean
 
 __all__ = ["GatewayPort"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import (
+    AliasChanged,
     Answer,
     DurableMarkMoved,
     Event,
@@ -22,7 +23,7 @@ from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.commands import StoreConditionChanged
 
 BACKLOG_EVENTS = 20_000  # answers that wait for a gateway; beyond it its requests are not read
-MANY_MAILBOXES = 1000  # from here on an announcement says "any mailbox": the gateway looks at all its streams
+MANY_NAMES = 1000  # from here on an announcement says "anybody": the gateway looks at all its streams
 
 
 class GatewayPort:
@@ -33,16 +34,26 @@ class GatewayPort:
         epoch: this mailbox's.
         requests: what the gateway writes.
         events: what it reads.
+        aliases: gives those that last, for a gateway that is new.
     """
 
-    def __init__(self, number: int, epoch: int, requests: PacketQueue[Any], events: PacketQueue[Any]) -> None:
+    def __init__(
+        self,
+        number: int,
+        epoch: int,
+        requests: PacketQueue[Any],
+        events: PacketQueue[Any],
+        aliases: Callable[[], Iterable[AliasChanged]],
+    ) -> None:
         self.number = number
         self.subscribers: dict[str, int] = {}
         self._requests = requests
         self._events = events
-        self._link: Link[Request, Event] = Link(epoch, requests, events, self._condition_again)
+        self._link: Link[Request, Event] = Link(epoch, requests, events, self._what_is_so)
+        self._aliases = aliases
         self._condition: StoreConditionChanged | None = None
         self._announced: set[str] = set()
+        self._told: set[str] = set()
         self._put_back: list[Request | Hello] = []
 
     def greet(self) -> None:
@@ -69,20 +80,28 @@ class GatewayPort:
         """Tells the gateway, with the next flush, that a mailbox has something new."""
         self._announced.add(mailbox)
 
+    def announce_receipts(self, senders: Iterable[str]) -> None:
+        """Tells the gateway, with the next flush, that there are receipts for these senders."""
+        self._told.update(senders)
+
     def tell_condition(self, condition: StoreConditionChanged) -> None:
         """Tells the gateway whether sends can be accepted."""
         self._condition = condition
         self._link.send(self._condition)
 
-    def send(self, answer: Answer) -> None:
-        """Answers a call, with the next flush."""
-        self._link.send(answer)
+    def send(self, event: Answer | AliasChanged) -> None:
+        """Answers a call, or tells of an alias, with the next flush."""
+        self._link.send(event)
 
     def flush(self) -> None:
         """Sends what has gathered: the announcement goes with, and behind, the answers."""
-        if self._announced and self._link.backlog < BACKLOG_EVENTS:
-            self._link.send(DurableMarkMoved(sorted(self._announced) if len(self._announced) < MANY_MAILBOXES else []))
+        if (self._announced or self._told) and self._link.backlog < BACKLOG_EVENTS:
+            if len(self._announced) + len(self._told) < MANY_NAMES:
+                self._link.send(DurableMarkMoved(sorted(self._announced), sorted(self._told)))
+            else:
+                self._link.send(DurableMarkMoved([], []))
             self._announced.clear()
+            self._told.clear()
         self._link.flush()
 
     def watch(self, readiness: Readiness, *, reading: bool) -> None:
@@ -90,5 +109,7 @@ class GatewayPort:
         readiness.watch_reading(self._requests.reader_fileno(), reading and self._link.backlog <= BACKLOG_EVENTS)
         readiness.watch_writing(self._events.writer_fileno(), self._link.backlog > 0)
 
-    def _condition_again(self) -> list[Event]:
-        return [self._condition] if self._condition is not None else []
+    def _what_is_so(self) -> list[Event]:
+        """What a gateway that is new has to hear."""
+        condition: list[Event] = [self._condition] if self._condition is not None else []
+        return [*condition, *self._aliases()]

@@ -1,8 +1,9 @@
 """Housekeeping — what the command-queue does beside the commits that somebody waits for.
 
-Owns the lazy writes (offered, last seen), the sync of the files' filesystem, the checkpoints and the forgetting of
-keys, each with its timer. Slow system calls run in one thread; only the loop's own thread touches the store.
-Not here: retries of files (`Filing`), the commits. Invariant: nothing here is awaited by a sender.
+Owns the lazy writes (last seen), the sync of the files' filesystem, the checkpoints, the sweep over what is past its
+time and the filling of the full-text index, each with its timer and in slices. Slow system calls run in one thread;
+only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits. Invariant: nothing
+here is awaited by a sender.
 """
 
 __all__ = ["Housekeeping"]
@@ -11,23 +12,26 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from mailroomd.core.log import log
-from mailroomd.model.commands import WriteOffered, WriteSeen
+from mailroomd.model.commands import Outcome, WriteSeen
+from mailroomd.model.settings import Settings
 from mailroomd.storage.database import checkpoint, is_full, is_lost_write, note_lost_write
 from mailroomd.storage.inbox_files import InboxFiles, sync_filesystem
-from mailroomd.storage.message_store import MessageStore, StoreFailed, StoreFull
+from mailroomd.storage.message_store import MessageStore
+from mailroomd.storage.transactions import StoreFailed, StoreFull
 
 Result = TypeVar("Result")
 
-LAZY_AFTER_SEC = 0.25  # offered and last-seen marks are gathered so long when no commit takes them along
+LAZY_AFTER_SEC = 0.25  # last-seen marks are gathered so long when no commit takes them along
 SYNC_EVERY_SEC = 5.0  # of writing: what a power cut makes recovery write again
 CHECKPOINT_BYTES = 4 << 20  # written since the last one: as much as SQLite's own default of 1,000 pages
 RESTART_LOG_PAGES = 8000  # a log that outgrew the background checkpoints (32 MiB) is settled between two commits
 LAZY_MOST = 10_000  # writes that wait while the disk is full; the oldest may be lost
-FORGET_KEYS_EVERY_SEC = 60.0
+SWEEP_SLICE = 200  # messages deleted in one transaction: some 5 ms
+SWEEP_PAUSE_SEC = 0.02  # between two slices, so that commits come through
+INDEX_PAUSE_SEC = 0.02  # likewise for the index
 LOOK_FOR_ROOM_EVERY_SEC = 1.0
 
 
@@ -35,7 +39,7 @@ class Housekeeping:
     """The command-queue's timers.
 
     Args:
-        state_dir: where the database lies.
+        settings: where the database lies, and what is kept for how long.
         store: its writer.
         files: the inbox directories.
 
@@ -43,9 +47,11 @@ class Housekeeping:
         lazy: writes without an fsync of their own; the next commit takes them along and clears the list.
     """
 
-    def __init__(self, state_dir: Path, store: MessageStore, files: InboxFiles) -> None:
-        self.lazy: list[WriteOffered | WriteSeen] = []
-        self._state_dir = state_dir
+    def __init__(self, settings: Settings, store: MessageStore, files: InboxFiles) -> None:
+        self.lazy: list[WriteSeen] = []
+        self._untold: list[Outcome] = []
+        self._settings = settings
+        self._state_dir = settings.state_dir
         self._store = store
         self._files = files
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="housekeeping")
@@ -55,10 +61,12 @@ class Housekeeping:
         self._synced_id = 0
         self._lazy_since = 0.0
         self._last_sync = 0.0
-        self._last_forgetting = 0.0
+        self._next_sweep = 0.0
+        self._next_indexing = 0.0
+        self._is_indexed = False
         self._last_look = 0.0
 
-    def gather(self, writes: Iterable[WriteOffered | WriteSeen]) -> None:
+    def gather(self, writes: Iterable[WriteSeen]) -> None:
         """Takes lazy writes."""
         self.lazy.extend(writes)
         del self.lazy[:-LAZY_MOST]
@@ -66,6 +74,12 @@ class Housekeeping:
     def note_filed(self, number: int) -> None:
         """Takes note that every file up to this id is written."""
         self._filed_id = number
+        self._is_indexed = False
+
+    def take_outcomes(self) -> list[Outcome]:
+        """Returns what the mailbox is to be told, and forgets it."""
+        untold, self._untold = self._untold, []
+        return untold
 
     def is_time_to_look_for_room(self, now: float) -> bool:
         """Returns whether a full disk should be looked at again."""
@@ -80,18 +94,22 @@ class Housekeeping:
         Raises:
             StoreFull, StoreFailed: from the store; nothing was written.
         """
-        pause = min(self._write_lazily(now, now_ms), self._sync_files(now), 60.0)
         self._settle_log()
-        if now - self._last_forgetting > FORGET_KEYS_EVERY_SEC and not self._store.forget_old_keys(now_ms):
-            self._last_forgetting = now
-        return pause
+        return min(
+            self._write_lazily(now, now_ms),
+            self._sync_files(now),
+            self._sweep(now, now_ms),
+            self._fill_index(now),
+            60.0,
+        )
 
     def finish(self, now_ms: int) -> None:
         """Makes everything durable, at a clean stop."""
         self._thread.shutdown(wait=True)
         sync_filesystem(self._files.inbox_fileno)
-        self._store.commit_lazily(self.lazy, self._filed_id, now_ms)
+        self._store.commit(self.lazy, now_ms, lazily=True)
         self.lazy.clear()
+        self._store.note_synced(max(self._filed_id, self._store.mark("synced_id")))
 
     def _write_lazily(self, now: float, now_ms: int) -> float:
         if not self.lazy:
@@ -100,7 +118,7 @@ class Housekeeping:
         self._lazy_since = self._lazy_since or now
         if now - self._lazy_since < LAZY_AFTER_SEC:
             return LAZY_AFTER_SEC - (now - self._lazy_since)
-        self._store.commit_lazily(self.lazy, 0, now_ms)
+        self._store.commit(self.lazy, now_ms, lazily=True)
         self.lazy.clear()
         self._lazy_since = 0.0
         return 60.0
@@ -108,7 +126,7 @@ class Housekeeping:
     def _sync_files(self, now: float) -> float:
         if self._sync is not None and self._sync.done():
             self._synced_id = self._result_or_exit(self._sync)
-            self._store.commit_lazily((), self._synced_id, 0)
+            self._store.note_synced(self._synced_id)
             self._sync = None
         if self._sync is not None:
             return SYNC_EVERY_SEC / 10
@@ -121,15 +139,36 @@ class Housekeeping:
             return SYNC_EVERY_SEC / 10
         return SYNC_EVERY_SEC - (now - self._last_sync)
 
+    def _sweep(self, now: float, now_ms: int) -> float:
+        """Deletes a slice of what is past its time; returns when to go on."""
+        if now >= self._next_sweep:
+            before_ms = now_ms - int(self._settings.keep_read_sec * 1000)
+            deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE)
+            self._untold += outcomes
+            gone_ms = now_ms - int(self._settings.forget_agents_sec * 1000)
+            is_left = self._store.forget_old(now_ms) or self._store.forget_agents(gone_ms, SWEEP_SLICE)
+            is_left = is_left or bool(deleted)
+            self._next_sweep = now + (SWEEP_PAUSE_SEC if is_left else self._settings.sweep_every_sec)
+        return self._next_sweep - now
+
+    def _fill_index(self, now: float) -> float:
+        """Indexes a slice of what came in; returns when to go on."""
+        if self._is_indexed:
+            return 60.0
+        if now >= self._next_indexing:
+            self._is_indexed = not self._store.index_more()
+            self._next_indexing = now + INDEX_PAUSE_SEC
+        return 60.0 if self._is_indexed else self._next_indexing - now
+
     def _settle_log(self) -> None:
         if self._checkpoint is None:
-            if self._store.unsettled_bytes > CHECKPOINT_BYTES:
-                self._store.unsettled_bytes = 0
+            if self._store.transactions.unsettled_bytes > CHECKPOINT_BYTES:
+                self._store.transactions.unsettled_bytes = 0
                 self._checkpoint = self._thread.submit(checkpoint, self._state_dir)
         elif self._checkpoint.done():
             done, self._checkpoint = self._checkpoint, None
             if self._result_or_exit(done) > RESTART_LOG_PAGES:
-                self._store.settle_rest_of_log()
+                self._store.transactions.settle_rest_of_log()
 
     def _result_or_exit(self, future: Future[Result]) -> Result:
         """Returns a thread's result; a failed fsync is the one error that nothing can be believed after.

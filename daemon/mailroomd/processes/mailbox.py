@@ -12,13 +12,20 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
+import msgspec
+
+from mailroomd.core.aliases import Alias, Aliases
 from mailroomd.core.log import log
 from mailroomd.core.loop_guard import LoopGuard
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import (
+    AliasChanged,
+    AliasSet,
     CallFailed,
+    ClearMailbox,
     CountSubscribers,
     Hello,
+    MailCleared,
     MarkOffered,
     MarkRead,
     MessagesOffered,
@@ -26,20 +33,33 @@ from mailroomd.ipc.packets import (
     MessageStored,
     NoteSeen,
     Request,
+    SetAlias,
     StoreMessage,
 )
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.commands import (
+    AliasWritten,
     Command,
     CommandRefused,
+    GrantIds,
+    IdsWanted,
+    MailboxCleared,
     MailboxCounted,
     MessageFiled,
     MessageRepeated,
+    MessagesExpired,
+    MessagesRemoved,
     MessagesTaken,
     MessageWritten,
+    OrderedCommand,
     Outcome,
     ReadWritten,
+    ResponseWritten,
+    StepsWritten,
     StoreConditionChanged,
+    TeamInboxSettled,
+    WriteAlias,
+    WriteClear,
     WriteMessage,
     WriteOffered,
     WriteRead,
@@ -51,6 +71,7 @@ from mailroomd.model.message import Draft, pack_draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.config import MailboxConfig
 from mailroomd.processes.gateway_port import GatewayPort
+from mailroomd.processes.offers import Offers
 from mailroomd.processes.worker import WorkerSeat
 from mailroomd.storage.message_archive import MessageArchive
 from mailroomd.storage.table_filling import fill_table
@@ -59,6 +80,7 @@ from mailroomd.storage.table_writer import MailboxEntry, TableFull, TableWriter
 
 MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no request is read
 FULL_RETRY_AFTER_MS = 60_000  # what senders are told when a mailbox is full: its reader has to come first
+TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; it is tried again"
 SEEN_EVERY_MS = 60_000  # how exactly last_seen is kept in the database; the table has it to the millisecond
 
 
@@ -68,13 +90,19 @@ def main(seat: WorkerSeat, config: MailboxConfig) -> None:
 
 
 class Pending(NamedTuple):
-    """A command that the command-queue has not answered, and who waits for it."""
+    """A command that the command-queue has not answered, and who waits for it: call 0 is nobody's.
 
-    command: WriteMessage | WriteRead
-    gateway: int
-    call: int
-    entry: MailboxEntry
-    timestamp_ms: int
+    Attributes:
+        entry: the mailbox's, of a message.
+        sender: of a message.
+    """
+
+    command: OrderedCommand
+    gateway: int = 0
+    call: int = 0
+    entry: MailboxEntry | None = None
+    sender: str = ""
+    timestamp_ms: int = 0
 
 
 class Mailbox:
@@ -87,6 +115,10 @@ class Mailbox:
         self._table = TableWriter(config.table.buffer, layout)
         self._ids = IdSequence()
         self._guard = LoopGuard(seat.settings.loop_guard_per_min)
+        self._aliases = Aliases()
+        self._offers = Offers()
+        self._wait_for_team: dict[int, tuple[int, MessageStored]] = {}
+        self._wanted: list[IdsWanted] = []
         self._pending: OrderedDict[int, Pending] = OrderedDict()
         self._touched: dict[str, MailboxEntry] = {}
         self._is_filled = False
@@ -97,7 +129,7 @@ class Mailbox:
             seat.epoch, config.outcomes, config.writes, lambda: [one.command for one in self._pending.values()]
         )
         self._ports = [
-            GatewayPort(number, seat.epoch, requests, events)
+            GatewayPort(number, seat.epoch, requests, events, self._live_aliases)
             for number, (requests, events) in enumerate(zip(config.requests, config.events, strict=True))
         ]
         self._readiness = Readiness()
@@ -128,6 +160,7 @@ class Mailbox:
             port.flush()
         self._is_blocked = False
         heard = [self._hear_requests(port) for port in self._ports if self._may_take()]
+        self._order_offers()
         self._link.flush()
         for port in self._ports:
             port.flush()
@@ -143,7 +176,8 @@ class Mailbox:
         for port in self._ports:
             port.watch(self._readiness, reading=self._is_filled and self._may_take())
         is_done = self._is_stopping and not self._pending
-        if self._seat.leash_fileno() in self._readiness.wait(0 if is_done else self._seat.beat_interval_sec):
+        pause = min(self._seat.beat_interval_sec, self._offers.due(time.monotonic()))
+        if self._seat.leash_fileno() in self._readiness.wait(0 if is_done else pause):
             self._is_stopping = self._seat.stop_requested()
 
     # -- requests -------------------------------------------------------------------------------------------------
@@ -161,37 +195,57 @@ class Mailbox:
         return bool(heard)
 
     def _take(self, port: GatewayPort, item: Request | Hello) -> None:
-        if isinstance(item, StoreMessage):
-            self._store_message(port, item)
-        elif isinstance(item, MarkRead):
-            entry = self._table.entry(item.agent)
-            self._note_seen(entry)
-            now_ms = _now_ms()
-            self._order(
-                WriteRead(self._ids.issue(now_ms), item.agent, item.message_ids), port, item.call, entry, now_ms
-            )
-        elif isinstance(item, MarkOffered):
-            self._mark_offered(port, item)
-        elif isinstance(item, CountSubscribers):
-            self._count_subscribers(port, item)
-        elif isinstance(item, NoteSeen):
-            self._note_seen(self._table.entry(item.agent))
-        else:
-            self._welcome(port, item)
+        match item:
+            case StoreMessage():
+                self._store_message(port, item)
+            case MarkRead():
+                self._note_seen(self._table.entry(self._agent_of(item.agent)))
+                number = self._issue(max(1, len(item.message_ids)))
+                self._order(Pending(WriteRead(number, item.agent, item.message_ids), port.number, item.call))
+            case MarkOffered():
+                self._mark_offered(port, item)
+            case ClearMailbox():
+                number = self._issue()
+                command = WriteClear(number, item.agent, min(item.through_id, number), item.limit)
+                self._order(Pending(command, port.number, item.call))
+            case SetAlias():
+                self._set_alias(port, item)
+            case CountSubscribers():
+                self._count_subscribers(port, item)
+            case NoteSeen():
+                self._note_seen(self._table.entry(item.agent))
+            case Hello():
+                self._welcome(port, item)
 
     def _store_message(self, port: GatewayPort, item: StoreMessage) -> None:
-        draft, now_ms = item.draft, _now_ms()
+        now_ms = _now_ms()
+        draft, addressee = self._led_by_alias(item.draft)
         entry = self._table.entry(draft.recipient)
-        number = self._ids.issue(now_ms)
+        number = self._ids.issue(now_ms, 2)  # the second is the place of its first receipt
         refusal = None if item.resubmitted else self._refusal(number, draft, entry)
         if refusal is not None and not item.client_key:
             port.send(_failed(item.call, refusal))
             return
         body = pack_draft(draft)
         position = self._table.append(number, now_ms, entry, body, DeliveryState.FILED)
-        command = WriteMessage(number, position, item.key, item.client_key, item.resubmitted, refusal, len(body))
-        self._order(command, port, item.call, entry, now_ms)
-        self._note_seen(self._table.entry(draft.sender))
+        command = WriteMessage(
+            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee
+        )
+        self._order(Pending(command, port.number, item.call, entry, draft.sender, now_ms))
+        self._note_seen(self._table.entry(self._agent_of(draft.sender)))
+
+    def _led_by_alias(self, draft: Draft) -> tuple[Draft, str]:
+        """Returns the draft for the mailbox that it goes to, and the name that its sender wrote if that is another."""
+        recipient = self._agent_of(draft.recipient)
+        if recipient == draft.recipient:
+            return draft, ""
+        return msgspec.structs.replace(draft, recipient=recipient), draft.recipient
+
+    def _agent_of(self, name: str) -> str:
+        return self._aliases.agent_of(name, _now_ms())
+
+    def _issue(self, count: int = 1) -> int:
+        return self._ids.issue(_now_ms(), count)
 
     def _refusal(self, number: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
         """Returns why a message may not enter its mailbox, unless it is there already; None if it may."""
@@ -210,24 +264,41 @@ class Mailbox:
             "times a minute: it looks like a loop, stop one of them (--loop-guard sets the limit)"
         )
 
-    def _order(
-        self, command: WriteMessage | WriteRead, port: GatewayPort, call: int, entry: MailboxEntry, now_ms: int
-    ) -> None:
-        self._pending[command.id] = Pending(command, port.number, call, entry, now_ms)
-        self._link.send(command)
+    def _order(self, pending: Pending) -> None:
+        self._pending[pending.command.id] = pending
+        self._link.send(pending.command)
 
     def _mark_offered(self, port: GatewayPort, item: MarkOffered) -> None:
-        evicted_through = self._table.reader.evicted_through
-        offered = [
-            number
-            for number in item.message_ids
-            # what has left the table may be offered for the first time, too; the database knows
-            if number <= evicted_through or self._table.offer(number, item.agent)
-        ]
+        offered = [number for number in item.message_ids if self._table.offer(number, item.agent)]
         if offered:
-            self._link.send(WriteOffered(item.agent, offered, _now_ms()))
+            self._offers.add(item.agent, offered, time.monotonic())
         if item.call:
             port.send(MessagesOffered(item.call))
+
+    def _order_offers(self) -> None:
+        for agent, numbers in self._offers.take(time.monotonic(), others_go=self._link.backlog > 0):
+            self._order(Pending(WriteOffered(self._issue(len(numbers)), agent, numbers, _now_ms())))
+
+    def _set_alias(self, port: GatewayPort, item: SetAlias) -> None:
+        sentence = self._alias_conflict(item.session, item.agent) if item.expires_ms else ""
+        if sentence:
+            port.send(CallFailed(item.call, Reason.ALIAS_CONFLICT, sentence, "agent", 0))
+            return
+        command = WriteAlias(self._issue(), item.session, item.agent, item.expires_ms)
+        self._order(Pending(command, port.number, item.call))
+        self._note_seen(self._table.entry(item.agent))
+
+    def _alias_conflict(self, session: str, agent: str) -> str:
+        """Returns why a session can't be an alias of an agent: one alias never leads to another."""
+        behind = self._agent_of(agent)
+        if behind != agent:
+            return f"{agent} is itself a session of {behind}: name {behind} as the agent, or end that alias first"
+        if self._aliases.sessions_of(session, _now_ms()):
+            return f"{session} is an agent with sessions of its own: end their aliases first, or name another session"
+        return ""
+
+    def _live_aliases(self) -> list[AliasChanged]:
+        return [AliasChanged(*one) for one in self._aliases.live(_now_ms())]
 
     def _note_seen(self, entry: MailboxEntry) -> None:
         now_ms = _now_ms()
@@ -265,38 +336,64 @@ class Mailbox:
         for item in heard:
             if isinstance(item, Hello):
                 self._link.welcome(item)
-            elif self._is_filled or isinstance(item, StoreConditionChanged):  # filling reads all else
+                self._answer_without_team()
+            elif self._is_filled or isinstance(item, StoreConditionChanged):
                 self._apply(item)
+            elif isinstance(item, IdsWanted):  # filling reads all else
+                self._wanted.append(item)
         if heard and self._is_filled:
             self._publish_touched()
             self._move_mark()
 
     def _apply(self, outcome: Outcome) -> None:
-        if isinstance(outcome, MessageWritten):
-            self._message_written(outcome)
-        elif isinstance(outcome, MailboxCounted):
-            entry = self._table.entry(outcome.name)
-            entry.total, entry.unread, entry.oldest_unread_id = outcome.total, outcome.unread, outcome.oldest_unread_id
-            self._touched[outcome.name] = entry
-        elif isinstance(outcome, ReadWritten):
-            self._messages_read(outcome)
-        elif isinstance(outcome, MessageRepeated):
-            self._message_repeated(outcome)
-        elif isinstance(outcome, CommandRefused):
-            self._command_refused(outcome)
-        elif isinstance(outcome, MessagesTaken):
-            for number in outcome.message_ids:
-                self._table.advance_state(number, DeliveryState.READ)
-        elif isinstance(outcome, MessageFiled):
-            self._table.advance_state(outcome.message_id, DeliveryState.FILED)
-        else:
-            self._announce_condition(outcome)
+        match outcome:
+            case MessageWritten():
+                self._message_written(outcome)
+            case MailboxCounted():
+                entry = self._table.entry(outcome.name)
+                entry.total, entry.unread, entry.oldest_unread_id = (
+                    outcome.total,
+                    outcome.unread,
+                    outcome.oldest_unread_id,
+                )
+                self._touched[outcome.name] = entry
+            case StepsWritten():
+                self._pending.pop(outcome.id, None)
+                self._announce_receipts(outcome.senders)
+            case IdsWanted():
+                number = self._issue(outcome.count)
+                agent = self._agent_of(outcome.name) if outcome.name else ""
+                self._order(Pending(GrantIds(number, outcome.count, outcome.request, agent)))
+            case ReadWritten():
+                self._messages_read(outcome)
+            case TeamInboxSettled():
+                self._answer_with_team(outcome)
+            case MessageRepeated():
+                self._message_repeated(outcome)
+            case CommandRefused():
+                self._command_refused(outcome)
+            case AliasWritten():
+                self._alias_written(outcome)
+            case MailboxCleared():
+                self._mailbox_cleared(outcome)
+            case MessagesTaken():
+                self._advance(outcome.message_ids, DeliveryState.READ)
+            case MessagesExpired():
+                self._advance(outcome.message_ids, DeliveryState.EXPIRED)
+            case MessagesRemoved():
+                self._advance(outcome.message_ids, DeliveryState.STRUCK)
+            case MessageFiled():
+                self._advance([outcome.message_id], DeliveryState.FILED)
+            case ResponseWritten():
+                self._response_written(outcome)
+            case StoreConditionChanged():
+                self._announce_condition(outcome)
 
     def _message_written(self, outcome: MessageWritten) -> None:
         pending = self._pending.pop(outcome.id, None)
         if pending is None or not isinstance(pending.command, WriteMessage):
             return  # answered before the command-queue restarted
-        entry = pending.entry
+        entry = _entry_of(pending)
         if outcome.state != DeliveryState.FILED:
             self._table.set_state(pending.command.position, DeliveryState(outcome.state))
         entry.pending -= 1
@@ -304,31 +401,79 @@ class Mailbox:
         self._touched[entry.name] = entry
         for port in self._ports:
             port.announce(entry.name)
-        self._ports[pending.gateway].send(_stored(pending, outcome, outcome.id, pending.timestamp_ms))
+            port.announce_receipts((pending.sender,))
+        stored = _stored(pending, outcome, outcome.id, pending.timestamp_ms)
+        if outcome.is_for_team:
+            self._wait_for_team[outcome.id] = pending.gateway, stored
+        else:
+            self._ports[pending.gateway].send(stored)
+
+    def _answer_with_team(self, settled: TeamInboxSettled) -> None:
+        waiting = self._wait_for_team.pop(settled.message_id, None)
+        if waiting is not None:
+            gateway, stored = waiting
+            self._ports[gateway].send(msgspec.structs.replace(stored, team_error=settled.error))
+
+    def _answer_without_team(self) -> None:
+        """Answers what waits for a team inbox whose writer restarted: it appends what is left, but tells nobody."""
+        for number in list(self._wait_for_team):
+            self._answer_with_team(TeamInboxSettled(number, TEAM_WRITER_RESTARTED))
 
     def _message_repeated(self, outcome: MessageRepeated) -> None:
         pending = self._strike(outcome.id)
         if pending is not None:
-            self._ports[pending.gateway].send(_stored(pending, outcome, outcome.original_id, outcome.timestamp_ms))
+            stored = _stored(pending, outcome, outcome.original_id, outcome.timestamp_ms)
+            self._ports[pending.gateway].send(msgspec.structs.replace(stored, team_error=outcome.team_error))
 
     def _command_refused(self, outcome: CommandRefused) -> None:
         pending = self._strike(outcome.id)
-        if pending is not None:
+        if pending is not None and pending.call:
             self._ports[pending.gateway].send(_failed(pending.call, outcome))
 
     def _messages_read(self, outcome: ReadWritten) -> None:
-        for number in outcome.acknowledged:
-            self._table.advance_state(number, DeliveryState.READ)
+        self._advance(outcome.acknowledged, DeliveryState.READ)
+        self._announce_receipts(outcome.senders)
         pending = self._pending.pop(outcome.id, None)
         if pending is not None:
             self._ports[pending.gateway].send(MessagesRead(pending.call, outcome.acknowledged, outcome.unknown))
+
+    def _mailbox_cleared(self, outcome: MailboxCleared) -> None:
+        self._advance(outcome.message_ids, DeliveryState.STRUCK)
+        pending = self._pending.pop(outcome.id, None)
+        if pending is not None:
+            through_id = pending.command.through_id if isinstance(pending.command, WriteClear) else 0
+            answer = MailCleared(pending.call, len(outcome.message_ids), through_id, outcome.more)
+            self._ports[pending.gateway].send(answer)
+
+    def _alias_written(self, outcome: AliasWritten) -> None:
+        self._aliases.set(Alias(outcome.session, outcome.agent, outcome.expires_ms))
+        for port in self._ports:
+            port.send(AliasChanged(outcome.session, outcome.agent, outcome.expires_ms))
+        pending = self._pending.pop(outcome.id, None)
+        if pending is not None:
+            self._ports[pending.gateway].send(AliasSet(pending.call))
+
+    def _response_written(self, outcome: ResponseWritten) -> None:
+        entry = self._table.entry(outcome.agent)
+        entry.newest_response_id = max(entry.newest_response_id, outcome.response_id)
+        self._touched[entry.name] = entry
+        for port in self._ports:
+            port.announce(entry.name)
+
+    def _announce_receipts(self, senders: list[str]) -> None:
+        for port in self._ports:
+            port.announce_receipts(senders)
+
+    def _advance(self, message_ids: list[int], state: DeliveryState) -> None:
+        for number in message_ids:
+            self._table.advance_state(number, state)
 
     def _strike(self, number: int) -> Pending | None:
         """Strikes out what a command appended, before the mark passes it; returns who waits for it."""
         pending = self._pending.pop(number, None)
         if pending is not None and isinstance(pending.command, WriteMessage):
             self._table.set_state(pending.command.position, DeliveryState.STRUCK)
-            pending.entry.pending -= 1
+            _entry_of(pending).pending -= 1
         return pending
 
     def _publish_touched(self) -> None:
@@ -351,10 +496,14 @@ class Mailbox:
         archive = MessageArchive(self._settings.state_dir)
         try:
             filled = fill_table(self._table, archive, self._seat.beat)
+            for alias in archive.aliases(_now_ms()):
+                self._aliases.set(Alias(*alias))
         finally:
             archive.close()
         self._ids = IdSequence(filled.last_id)
         self._is_filled = True
+        for wanted in self._wanted:
+            self._apply(wanted)
         log.debug(
             "table filled",
             mailboxes=filled.mailboxes,
@@ -363,10 +512,16 @@ class Mailbox:
         )
 
 
+def _entry_of(pending: Pending) -> MailboxEntry:
+    assert pending.entry is not None  # of a message
+    return pending.entry
+
+
 def _stored(
     pending: Pending, outcome: MessageWritten | MessageRepeated, number: int, timestamp_ms: int
 ) -> MessageStored:
-    entry = pending.entry
+    entry = _entry_of(pending)
+    is_elsewhere = isinstance(pending.command, WriteMessage) and pending.command.addressee
     return MessageStored(
         pending.call,
         number,
@@ -376,6 +531,7 @@ def _stored(
         entry.subscribers,
         entry.last_seen_ms,
         isinstance(outcome, MessageRepeated),
+        recipient=entry.name if is_elsewhere else "",
     )
 
 

@@ -1,19 +1,47 @@
 """Bells — wake the streams and waiting calls of a mailbox when there is something new.
 
-Owns who waits for which mailbox in this gateway. A bell says only "look again": what there is, is read from the table
-by a cursor, so a bell that rings twice, or for nothing, is harmless, and no message ever waits in a queue.
+Owns who waits for which mailbox in this gateway, or for receipts under which sender's name. A bell says only "look
+again": what there is, is read by a cursor, so a bell that rings twice, or for nothing, is harmless, and no message ever
+waits in a queue.
 """
 
-__all__ = ["Bell", "Bells"]
+__all__ = ["EVERYTHING", "Bell", "Bells", "causes"]
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from enum import Enum, auto
+
+
+class Topic(Enum):
+    """What a name may be waited for."""
+
+    MAIL = auto()
+    RECEIPTS = auto()
+
+
+Cause = tuple[Topic, str] | None  # None: anything
+EVERYTHING: frozenset[Cause] = frozenset({None})
+
+
+def causes(mailboxes: Iterable[str], *, receipts: bool = False) -> frozenset[Cause]:
+    """Returns what a reader of these mailboxes waits for."""
+    names = list(mailboxes)
+    mail: set[Cause] = {(Topic.MAIL, name) for name in names}
+    return frozenset(mail | {(Topic.RECEIPTS, name) for name in names if receipts})
 
 
 class Bell(asyncio.Event):
-    """Rings for one waiting stream or call."""
+    """Rings for one waiting stream or call.
+
+    Attributes:
+        hangs_at: what it rings for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs_at: frozenset[Cause] = frozenset()
 
     async def wait_and_reset(self) -> None:
         """Returns when it has rung since the last time."""
@@ -41,20 +69,28 @@ class Bells:
 
     def __init__(self, on_count: Callable[[str, int], None]) -> None:
         self._on_count = on_count
-        self._bells: dict[str | None, set[Bell]] = {}
+        self._bells: dict[Cause, set[Bell]] = {}
         self._subscribers: Counter[str] = Counter()
 
     @contextmanager
-    def hung_for(self, agent: str | None) -> Generator[Bell]:
-        """Gives a bell that rings for an agent's mailbox, or for every mailbox."""
+    def hung(self, wanted: frozenset[Cause]) -> Generator[Bell]:
+        """Gives a bell that rings for this."""
         bell = Bell()
-        self._bells.setdefault(agent, set()).add(bell)
+        self.hang(bell, wanted)
         try:
             yield bell
         finally:
-            self._bells[agent].discard(bell)
-            if not self._bells[agent]:
-                del self._bells[agent]
+            self.hang(bell, frozenset())
+
+    def hang(self, bell: Bell, wanted: frozenset[Cause]) -> None:
+        """Makes a bell ring for this and nothing else from now on."""
+        for cause in bell.hangs_at - wanted:
+            self._bells[cause].discard(bell)
+            if not self._bells[cause]:
+                del self._bells[cause]
+        for cause in wanted - bell.hangs_at:
+            self._bells.setdefault(cause, set()).add(bell)
+        bell.hangs_at = wanted
 
     @contextmanager
     def subscriber(self, agent: str) -> Generator[None]:
@@ -69,16 +105,16 @@ class Bells:
         """Returns how many live subscribers each agent has."""
         return list(self._subscribers.items())
 
-    def ring(self, mailboxes: Iterable[str]) -> None:
-        """Wakes who waits for these mailboxes; everyone if none is named."""
-        named = list(mailboxes)
-        for agent in [*named, None] if named else list(self._bells):
-            for bell in self._bells.get(agent, ()):
+    def ring(self, mailboxes: Iterable[str], senders: Iterable[str]) -> None:
+        """Wakes who waits for mail of these mailboxes, or for receipts under these names; everyone if none is named."""
+        rung = causes(mailboxes) | {(Topic.RECEIPTS, name) for name in senders}
+        for cause in rung | EVERYTHING if rung else list(self._bells):
+            for bell in self._bells.get(cause, ()):
                 bell.set()
 
     def ring_all(self) -> None:
         """Wakes everyone."""
-        self.ring(())
+        self.ring((), ())
 
     def _count(self, agent: str, step: int) -> None:
         self._subscribers[agent] += step

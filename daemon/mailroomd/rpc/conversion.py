@@ -10,7 +10,8 @@ __all__ = [
     "duration_ms",
     "message_to_proto",
     "metadata_to_json",
-    "receipt",
+    "receipt_to_proto",
+    "response_to_proto",
     "timestamp",
 ]
 
@@ -22,9 +23,10 @@ from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import parse_message_id
+from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import format_id
-from mailroomd.model.limits import MAX_METADATA_DEPTH
+from mailroomd.model.limits import MAX_METADATA_DEPTH, MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
 from mailroomd.model.message import Draft, Message, Priority
 from mailroomd.model.states import DeliveryState
 
@@ -97,15 +99,28 @@ def delivery_of(
     return said
 
 
-def receipt(message: Message, state: DeliveryState, when_ms: int) -> pb.Receipt:
-    """Returns one step of a message; without a time where it is not known yet."""
+def receipt_to_proto(receipt: Receipt) -> pb.Receipt:
+    """Returns one step of a message as the contract has it; without a time where it is not known yet."""
     said = pb.Receipt(
-        message_id=format_id(message.id),
-        recipient=message.draft.recipient,
-        state=state.value,  # pyright: ignore[reportArgumentType]
+        message_id=format_id(receipt.message_id),
+        recipient=receipt.recipient,
+        state=receipt.state.value,  # pyright: ignore[reportArgumentType]
     )
-    if when_ms:
-        said.timestamp.FromMilliseconds(when_ms)
+    if receipt.timestamp_ms:
+        said.timestamp.FromMilliseconds(receipt.timestamp_ms)
+    return said
+
+
+def response_to_proto(response: Response) -> pb.CommandResponse:
+    """Returns a response as the contract has it: its body as JSON text where a Struct would be slow."""
+    said = pb.CommandResponse(
+        session_id=response.session, file_name=response.file_name, timestamp=timestamp(response.timestamp_ms)
+    )
+    values = response.body.count(b",") + response.body.count(b":")  # about
+    if len(response.body) > MAX_STRUCT_BYTES or values > MAX_STRUCT_VALUES:
+        said.body_json = response.body.decode()
+    else:
+        said.body.update(orjson.loads(response.body))
     return said
 
 

@@ -1,4 +1,4 @@
-"""Encoding — a message as the bytes of a SubscribeResponse, made once for all its streams.
+"""Encoding — what is announced as the bytes of a SubscribeResponse, a message once for all its streams.
 
 Owns a bounded cache of what was announced last; by message and state, so a hit is never out of date.
 """
@@ -9,9 +9,10 @@ from collections import OrderedDict
 
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Message
-from mailroomd.rpc.conversion import message_to_proto
+from mailroomd.rpc.conversion import message_to_proto, receipt_to_proto, response_to_proto
 
 CACHE_BYTES = 4 << 20  # of serialized events: the announcements that many streams are about to write
 
@@ -23,8 +24,18 @@ class EventEncoder:
         self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._cached_bytes = 0
 
-    def message(self, message: Message) -> bytes:
-        """Returns a message as a serialized event."""
+    def announcement(self, one: Announcement) -> bytes:
+        """Returns a message, a receipt or a response as a serialized event."""
+        match one:
+            case Message():
+                return self._message(one)
+            case Receipt():
+                event = pb.SubscribeResponse(receipt=receipt_to_proto(one), event_id=format_id(one.id))
+            case Response():
+                event = pb.SubscribeResponse(command_response=response_to_proto(one), event_id=format_id(one.id))
+        return event.SerializeToString()
+
+    def _message(self, message: Message) -> bytes:
         key = (message.id, message.state)
         encoded = self._cache.get(key)
         if encoded is None:

@@ -1,7 +1,9 @@
 """MailReader — reads mail for the gateway: from the table where that is certain, else from the database.
 
-Owns the choice between the two, and the few threads in which the database is read (one page a read). Only ever returns
-what is at or below the durable mark. Not here: waiting for new mail (`Bells`), the contract's messages (`conversion`).
+Owns the choice between the two, and the few threads in which the database is read (one page a read). Receipts and
+command responses are in the database alone; they are read beside the messages and merged by their places. Only ever
+returns what is at or below the durable mark. Where several mailboxes are named, it reads them as one (`core.aliases`).
+Not here: waiting for new mail (`Bells`), the contract's messages (`conversion`).
 Invariant: it needs neither mailbox nor command-queue to be alive.
 """
 
@@ -10,12 +12,14 @@ __all__ = ["MailReader", "age_sec"]
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from mailroomd.model.announcement import Announcement
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.message import Message, unpack_draft
 from mailroomd.model.states import DeliveryState
@@ -27,11 +31,12 @@ from mailroomd.storage.table_reader import NotInTable, Record, TableReader
 Read = TypeVar("Read")
 
 THREADS = 2  # for database reads; they wait for the disk, the loop does not
+COUNTS_AT_ONCE = 1000  # mailboxes: some 5 ms
 MAX_OFFERED = 20_000  # handed over last: many more than the quarter of a second until it is in the database
 
 
-class Page(Batch[Message]):
-    """Messages after a cursor, and the cursor behind them: everything up to it has been seen.
+class Page(Batch[Announcement]):
+    """What came after a cursor, and the cursor behind it: everything up to that has been seen.
 
     Attributes:
         position: a hint for reading on.
@@ -71,31 +76,72 @@ class MailReader:
         """Lets the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def after(self, agent: str | None, cursor: int, limit: int, position: int = 0) -> Page:
-        """Returns what came after a cursor, oldest first; of every mailbox where no agent is given.
+    async def after(
+        self,
+        mailboxes: Sequence[str] | None,
+        cursor: int,
+        limit: int,
+        position: int = 0,
+        *,
+        receipts: bool = False,
+    ) -> Page:
+        """Returns messages and responses after a cursor, oldest first; of every mailbox where None is given.
 
         Args:
+            limit: of each kind, and of each mailbox.
             position: the last page's, a hint.
+            receipts: also those for the senders of these names.
         """
+        parts = [await self._messages_after(name, cursor, limit, position) for name in mailboxes or (None,)]
+        through = min(part.cursor for part in parts)
+        beside: list[Batch[Any]] = []
+        if receipts or self._may_have_responses(mailboxes, cursor):
+            beside.append(await self._ask(lambda archive: archive.responses(mailboxes, cursor, through, limit)))
+        if receipts:
+            beside.append(await self._ask(lambda archive: archive.receipts(mailboxes, cursor, through, limit)))
+        if len(parts) == 1 and not any(beside):
+            return parts[0]
+        return _merged([*parts, *beside], through)
+
+    async def _messages_after(self, mailbox: str | None, cursor: int, limit: int, position: int) -> Page:
         mark = self.mark
         page = Page()
         found: Batch[Record] | Batch[Message]
         try:
-            if agent is None:
+            if mailbox is None:
                 found, page.position = self._table.after_all(cursor, limit, position)
             else:
-                found = self._table.after(agent, cursor, limit)
+                found = self._table.after(mailbox, cursor, limit)
             page.extend(map(_message, found))
         except NotInTable:
-            found = await self._ask(lambda archive: archive.after(agent, cursor, mark, limit))
+            found = await self._ask(lambda archive: archive.after(mailbox, cursor, mark, limit))
             page.extend(found)
         page.is_cut = found.is_cut
         page.cursor = page[-1].id if found.is_cut else max(cursor, mark, page[-1].id if page else 0)
         return page
 
+    def _may_have_responses(self, mailboxes: Sequence[str] | None, cursor: int) -> bool:
+        try:
+            known = [self._table.counts(name) for name in mailboxes or ()]
+        except NotInTable:
+            return True
+        return mailboxes is None or any(one is not None and one.newest_response_id > cursor for one in known)
+
+    async def waiting(self, mailboxes: Sequence[str], cursor: int, until: int, limit: int) -> Page:
+        """Returns what was not taken yet after a cursor, oldest first: unread messages, responses nobody was handed.
+
+        Args:
+            until: nothing behind it is returned.
+            limit: of each kind.
+        """
+        parts: list[Batch[Any]] = [await self.unread(mailboxes, limit, after=cursor)]
+        if self._may_have_responses(mailboxes, 0):
+            parts.append(await self._ask(lambda archive: archive.waiting_responses(mailboxes, cursor, until, limit)))
+        return _merged(parts, until)
+
     async def unread(
         self,
-        agent: str,
+        mailboxes: Sequence[str],
         limit: int,
         *,
         budget_bytes: int = READ_BYTES,
@@ -104,20 +150,35 @@ class MailReader:
         newest_first: bool = False,
     ) -> Batch[Message]:
         """Returns unread messages, oldest first unless said otherwise."""
+        parts = [
+            await self._unread_of(name, limit, budget_bytes, after, unoffered_only, newest_first) for name in mailboxes
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        found = sorted(chain(*parts), key=lambda one: one.id, reverse=newest_first)
+        room = budget_bytes
+        for count, one in enumerate(found):
+            room -= len(one.draft.content)
+            if count == limit or (room < 0 and count):
+                return _batch(found[:count], is_cut=True)
+        return _batch(found, is_cut=any(part.is_cut for part in parts))
 
+    async def _unread_of(
+        self, mailbox: str, limit: int, budget_bytes: int, after: int, unoffered_only: bool, newest_first: bool
+    ) -> Batch[Message]:
         def is_wanted(number: int, state: DeliveryState) -> bool:
             return number > after and not (unoffered_only and self._is_offered(number, state))
 
         mark = self.mark
         try:
-            found = self._table.unread(agent, limit, budget_bytes, newest_first=newest_first, is_wanted=is_wanted)
+            found = self._table.unread(mailbox, limit, budget_bytes, newest_first=newest_first, is_wanted=is_wanted)
             return _batch(map(_message, found), is_cut=found.is_cut)
         except NotInTable:
             pass
         found = Batch[Message]()
         while True:  # some that the database calls unread or unoffered are further by now: read until there is enough
             room = budget_bytes - sum(len(one.draft.content) for one in found)
-            read = partial(_unread_page, agent, after, mark, limit, room, unoffered_only, newest_first)
+            read = partial(_unread_page, mailbox, after, mark, limit, room, unoffered_only, newest_first)
             page = await self._ask(read)
             found += [one for one in self._with_states(page) if one.state.is_unread and is_wanted(one.id, one.state)]
             if not page.is_cut:
@@ -128,7 +189,7 @@ class MailReader:
 
     async def listed(
         self,
-        agent: str,
+        mailboxes: Sequence[str] | None,
         limit: int,
         *,
         budget_bytes: int = READ_BYTES,
@@ -137,20 +198,42 @@ class MailReader:
         thread_id: str = "",
         query: str = "",
     ) -> Batch[Message]:
-        """Returns messages newest first, from below an id where one is given."""
-        if not (before or unread_only or thread_id or query):
+        """Returns messages newest first, from below an id where one is given; of every mailbox where None is given."""
+        bound = min(before or MAX_ID, self.mark + 1)
+        parts = [
+            await self._listed_of(name, limit, budget_bytes, bound, unread_only, thread_id, query)
+            for name in mailboxes or (None,)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        found = sorted(chain(*parts), key=lambda one: one.id, reverse=True)
+        cut_at = max((part[-1].id for part in parts if part.is_cut), default=0)
+        kept = [one for one in found if one.id >= cut_at][:limit]
+        return _batch(kept, is_cut=len(kept) < len(found) or cut_at > 0)
+
+    async def _listed_of(
+        self,
+        mailbox: str | None,
+        limit: int,
+        budget_bytes: int,
+        bound: int,
+        unread_only: bool,
+        thread_id: str,
+        query: str,
+    ) -> Batch[Message]:
+        if mailbox is not None and not (thread_id or query):
             try:
-                newest = self._table.newest(agent, limit, budget_bytes)
+                newest = self._table.newest(mailbox, limit, budget_bytes, below=bound, unread_only=unread_only)
                 return _batch(map(_message, newest), is_cut=newest.is_cut)
             except NotInTable:
                 pass
-        bound = min(before or MAX_ID, self.mark + 1)
         found = await self._ask(
             lambda archive: archive.before(
-                agent, bound, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
+                mailbox, bound, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
             )
         )
-        return _batch(self._with_states(found), is_cut=found.is_cut)
+        current = self._with_states(found)
+        return _batch([one for one in current if one.state.is_unread or not unread_only], is_cut=found.is_cut)
 
     async def history(self, number: int) -> StoredHistory | None:
         """Returns one message with the times of its steps; None if it does not exist."""
@@ -165,20 +248,21 @@ class MailReader:
             return self._table.counts(agent) or MailboxCounts()
         except NotInTable:
             row = await self._ask(lambda archive: archive.mailbox(agent))
-            return (
-                MailboxCounts()
-                if row is None
-                else MailboxCounts(row.total, row.unread, row.oldest_unread_id, 0, row[4])
-            )
+            return MailboxCounts() if row is None else _counts(row)
 
     async def all_counts(self) -> list[tuple[str, MailboxCounts]]:
         """Returns how every mailbox stands, by name."""
         try:
-            # one that nobody was in and nothing came to is left of a send that was refused
-            return sorted(row for row in self._table.all_counts() if any(row[1]))
+            rows: list[tuple[str, MailboxCounts]] = []
+            for number, row in enumerate(self._table.all_counts()):
+                if any(row[1]):  # one that nobody was in and nothing came to is left of a send that was refused
+                    rows.append(row)
+                if number % COUNTS_AT_ONCE == COUNTS_AT_ONCE - 1:
+                    await asyncio.sleep(0)  # other calls come first
+            return sorted(rows)
         except NotInTable:
-            rows = await self._ask(lambda archive: archive.mailboxes())
-            return [(row.name, _counts(row)) for row in rows]
+            rows_there = await self._ask(lambda archive: archive.mailboxes())
+            return [(row.name, _counts(row)) for row in rows_there]
 
     def _with_states(self, messages: Iterable[Message]) -> list[Message]:
         """Returns messages from the database with the table's states: OFFERED reaches the database a little later."""
@@ -211,6 +295,19 @@ def _message(record: Record) -> Message:
 
 def _counts(row: MailboxRow) -> MailboxCounts:
     return MailboxCounts(row.total, row.unread, row.oldest_unread_id, last_seen_ms=row.last_seen_ms)
+
+
+def _merged(parts: Sequence[Batch[Any]], through: int) -> Page:
+    """Returns what several reads found after one cursor, in order, as far as all of them have looked.
+
+    Args:
+        through: how far they have looked where they were not cut.
+    """
+    page = Page()
+    page.cursor = min((part[-1].id for part in parts if part.is_cut), default=through)
+    page.extend(sorted((one for part in parts for one in part if one.id <= page.cursor), key=lambda one: one.id))
+    page.is_cut = any(part.is_cut for part in parts)
+    return page
 
 
 def _unread_page(

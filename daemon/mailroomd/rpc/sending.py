@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+import msgspec
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import check_draft, check_key
@@ -112,10 +113,12 @@ class Sending:
 
 def _answer(stored: MessageStored, draft: Draft, with_body: bool) -> pb.SendMessageResponse:
     state = DeliveryState(stored.state)
+    if stored.recipient:  # an alias led it elsewhere
+        draft = msgspec.structs.replace(draft, recipient=stored.recipient)
     message = Message(stored.id, stored.timestamp_ms, state, draft)
     return pb.SendMessageResponse(
         message=message_to_proto(message, with_body=with_body),
-        delivery=delivery_of(state, stored.file_error, stored.subscribers, stored.recipient_seen_ms),
+        delivery=delivery_of(state, stored.file_error, stored.subscribers, stored.recipient_seen_ms, stored.team_error),
     )
 
 

@@ -1,21 +1,22 @@
 """Subscription — one Subscribe stream: a cursor that reads on whenever its bell rings.
 
-Owns the replay, the change from replay to live, and saying which messages were handed over (after they were written to
-the stream, never for an observer). Not here: reading (`MailReader`), waking (`Bells`), bytes (`EventEncoder`).
-Invariant: every message above the cursor comes once, in order of id; nothing is queued for a slow reader.
+Owns the replay, the change from replay to live, and saying what was handed over (after it was written to the stream,
+never for an observer). Which mailboxes a name stands for is asked at every page, as aliases come and go.
+Not here: reading (`MailReader`), waking (`Bells`), bytes (`EventEncoder`).
+Invariant: everything above the cursor comes once, in the one order; nothing is queued for a slow reader.
 """
 
 __all__ = ["Subscription"]
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from mailroomd.ipc.packets import MarkOffered
+from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.ids import MAX_ID
-from mailroomd.model.message import Message
 from mailroomd.model.states import DeliveryState
-from mailroomd.rpc.bells import Bell
+from mailroomd.rpc.bells import EVERYTHING, Bell, Bells, causes
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.encoding import EventEncoder
 from mailroomd.rpc.mail_reader import MailReader
@@ -28,26 +29,29 @@ class Subscription:
     """One stream.
 
     Attributes:
-        agent: whose messages; None for every mailbox.
+        mailboxes: returns whose mail; None for every mailbox.
         cursor: everything up to this id has been seen, or is not wanted.
-        include_unread: replay what is unread first.
+        include_unread: replay what was not taken yet first.
+        receipts: also receipts for the senders of these names.
         observe: hands nothing over.
     """
 
     reader: MailReader
     encoder: EventEncoder
     calls: Calls
+    bells: Bells
     bell: Bell
-    agent: str | None
+    mailboxes: Callable[[], Sequence[str] | None]
     cursor: int
     include_unread: bool
+    receipts: bool
     observe: bool
     is_stopping: Callable[[], bool]
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """Yields serialized events: the replay, CaughtUp, then what comes; GoingAway when the daemon stops."""
         start = self.reader.mark
-        async with aclosing(self._unread(start) if self.include_unread else self._since(until=start)) as replay:
+        async with aclosing(self._waiting(start) if self.include_unread else self._since(until=start)) as replay:
             async for page in replay:
                 async for event in self._write(page):
                     yield event
@@ -60,35 +64,48 @@ class Subscription:
                     yield event
         yield self.encoder.going_away(self.cursor)
 
-    async def _since(self, until: int) -> AsyncGenerator[list[Message], None]:
+    def _look(self) -> Sequence[str] | None:
+        """Returns whose mail to read now, and hangs the bell for it."""
+        mailboxes = self.mailboxes()
+        wanted = EVERYTHING if mailboxes is None else causes(mailboxes, receipts=self.receipts)
+        if self.bell.hangs_at != wanted:
+            self.bells.hang(self.bell, wanted)
+        return mailboxes
+
+    async def _since(self, until: int) -> AsyncGenerator[Sequence[Announcement], None]:
         """Yields pages of what comes after the cursor, until it has reached an id or the daemon stops."""
         position = 0
         while self.cursor < until and not self.is_stopping():
-            page = await self.reader.after(self.agent, self.cursor, PAGE, position)
+            mailboxes = self._look()
+            page = await self.reader.after(mailboxes, self.cursor, PAGE, position, receipts=self.receipts)
             yield page
             self.cursor, position = page.cursor, page.position
             if not page.is_cut and self.cursor < until:
                 await self.bell.wait_and_reset()
 
-    async def _unread(self, until: int) -> AsyncGenerator[list[Message], None]:
-        """Yields pages of what is unread, up to an id or until the daemon stops."""
-        assert self.agent is not None
+    async def _waiting(self, until: int) -> AsyncGenerator[Sequence[Announcement], None]:
+        """Yields pages of what was not taken yet, up to an id or until the daemon stops."""
         while not self.is_stopping():
-            found = await self.reader.unread(self.agent, PAGE, after=self.cursor)
-            yield [one for one in found if one.id <= until]
-            if not found.is_cut or found[-1].id > until:
+            mailboxes = self._look()
+            assert mailboxes is not None
+            page = await self.reader.waiting(mailboxes, self.cursor, until, PAGE)
+            yield [one for one in page if one.id <= until]
+            if not page.is_cut or page.cursor >= until:
                 return
+            self.cursor = max(self.cursor, page.cursor)
 
-    async def _write(self, page: list[Message]) -> AsyncGenerator[bytes, None]:
+    async def _write(self, page: Sequence[Announcement]) -> AsyncGenerator[bytes, None]:
         """Yields a page's events, and notes which were handed over, also when the stream ends in between."""
-        handed_over: list[int] = []
+        handed_over: dict[str, list[int]] = {}
         try:
-            for message in page:
-                yield self.encoder.message(message)
-                self.cursor = message.id  # the generator goes on when gRPC has taken the event
-                if message.state < DeliveryState.OFFERED:
-                    handed_over.append(message.id)
+            for one in page:
+                yield self.encoder.announcement(one)
+                self.cursor = one.id  # the generator goes on when gRPC has taken the event
+                if not isinstance(one, Receipt) and one.state < DeliveryState.OFFERED:
+                    mailbox = one.agent if isinstance(one, Response) else one.draft.recipient
+                    handed_over.setdefault(mailbox, []).append(one.id)
         finally:
-            if handed_over and not self.observe and self.agent is not None:
-                self.calls.tell(MarkOffered(0, self.agent, handed_over))
-                self.reader.note_offered(handed_over)
+            if not self.observe:
+                for mailbox, numbers in handed_over.items():
+                    self.calls.tell(MarkOffered(0, mailbox, numbers))
+                    self.reader.note_offered(numbers)

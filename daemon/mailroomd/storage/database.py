@@ -1,13 +1,12 @@
 """Database — opens `mailroom.db`, makes its schema, and tells what an SQLite error means.
 
-Owns the schema with its version, the pragmas, and the sorting of SQLite's errors into "full" and "failed".
-Not here: what is written (`MessageStore`, the one writer) and what is read (`MessageArchive`).
+Owns the pragmas, the check of the schema's version, and the sorting of SQLite's errors into "full" and "failed".
+Not here: the schema (`storage.schema`), what is written (`MessageStore`, the one writer) and read (`MessageArchive`).
 Invariant: a commit on the writer's connection is fsynced when it returns, unless it was said to be lazy.
 """
 
 __all__ = [
     "DATABASE_NAME",
-    "SCHEMA_VERSION",
     "DatabaseTooNew",
     "LogInUse",
     "checkpoint",
@@ -25,62 +24,17 @@ __all__ = [
 import errno
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from mailroomd.storage.schema import SCHEMA_VERSION, bring_up_to_date
+
 DATABASE_NAME = "mailroom.db"
-SCHEMA_VERSION = 1
 LOST_WRITE_MARK = "fsync-failed"  # a file beside the database: nothing may be believed before its log is settled
 SETTLE_TIMEOUT_MS = 500  # that a start waits for readers; a backup may read for long, and mail should not wait for it
 BUSY_TIMEOUT_SEC = 5.0  # nobody else writes; a checkpoint or a backup may hold a lock for a moment
 ROOM_BYTES = 256 << 10  # that a disk which is not full has: a transaction of many small messages
-
-_SCHEMA = """
-CREATE TABLE meta (
-    name  TEXT PRIMARY KEY,
-    value INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE messages (
-    id           INTEGER PRIMARY KEY,
-    recipient    TEXT NOT NULL,
-    sender       TEXT NOT NULL,
-    type         TEXT NOT NULL,
-    thread_id    TEXT NOT NULL,
-    in_reply_to  INTEGER NOT NULL,
-    priority     INTEGER NOT NULL,
-    ttl_ms       INTEGER NOT NULL,
-    timestamp_ms INTEGER NOT NULL,
-    state        INTEGER NOT NULL,
-    file_error   TEXT NOT NULL DEFAULT '',
-    filed_ms     INTEGER NOT NULL DEFAULT 0,
-    offered_ms   INTEGER NOT NULL DEFAULT 0,
-    read_ms      INTEGER NOT NULL DEFAULT 0,
-    metadata     TEXT NOT NULL,
-    content      TEXT NOT NULL -- last: a look at the columns before it never walks through its pages
-);
-CREATE INDEX messages_of_mailbox ON messages (recipient, id);
-CREATE INDEX unread_of_mailbox ON messages (recipient, id) WHERE state < 4;
-CREATE INDEX unfiled ON messages (id) WHERE file_error <> '';
-CREATE TABLE mailboxes (
-    name         TEXT PRIMARY KEY,
-    total        INTEGER NOT NULL DEFAULT 0,
-    unread       INTEGER NOT NULL DEFAULT 0,
-    last_seen_ms INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE idempotency_keys (
-    sender     TEXT NOT NULL,
-    key        TEXT NOT NULL,
-    message_id INTEGER NOT NULL,
-    digest     BLOB NOT NULL,
-    PRIMARY KEY (sender, key)
-) WITHOUT ROWID;
-CREATE INDEX idempotency_keys_by_age ON idempotency_keys (message_id);
-CREATE TABLE request_keys (
-    key        TEXT PRIMARY KEY,
-    message_id INTEGER NOT NULL
-) WITHOUT ROWID;
-INSERT INTO meta VALUES ('last_id', 0), ('synced_id', 0);
-"""
 
 
 class DatabaseTooNew(Exception):  # noqa: N818 - named for what was found
@@ -97,8 +51,11 @@ class LogInUse(sqlite3.OperationalError):
     """The log can't be settled now: another process, a backup say, reads the database."""
 
 
-def open_store(state_dir: Path) -> sqlite3.Connection:
+def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqlite3.Connection:
     """Opens the database for its one writer, making it where it is new. What a crash left needs `settle_log`.
+
+    Args:
+        beat: called while an old database is brought up to date, for the heartbeat.
 
     Raises:
         DatabaseTooNew: a newer daemon wrote it; nothing was changed.
@@ -114,8 +71,7 @@ def open_store(state_dir: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, from a connection of its own
         connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: the tails of the indexes stay hot
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        bring_up_to_date(connection, version, beat)
     except BaseException:
         connection.close()
         raise

@@ -1,20 +1,26 @@
-"""Filing — keeps the inbox files in step with what was committed.
+"""Filing — keeps the inbox files in step with what was committed, and learns from them what agents took.
 
-Owns the writing of a commit's files, and the list of those that could not be written, with their retries. A mailbox
-whose directory is broken costs one attempt at a time, however many files wait for it.
-Not here: single files (`InboxFiles`), the start (`recovery`). Above: the command-queue.
-Invariant: a file that is on the list is reported as STORED with the reason, until it is durable under its final name.
+Owns the writing of a commit's files, the list of those that could not be written with their retries, and the watch over
+those that are there. A mailbox whose directory is broken costs one attempt at a time, however many files wait for it;
+one whose directory was lost gets all its files again, and nothing of it counts as read.
+Not here: single files (`InboxFiles`), the start (`recovery`), what is committed of it. Above: the command-queue.
+Invariant: a file that is on the list is reported with the reason, until it is durable under its final name.
 """
 
 __all__ = ["Filing", "describe"]
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from mailroomd.core.log import log
 from mailroomd.core.retry import backoff_sec
+from mailroomd.model.findings import FilesTaken
+from mailroomd.storage.file_ledger import FileLedger
 from mailroomd.storage.inbox_file import encode_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.message_store import MessageStore, StoredMail
+from mailroomd.storage.inbox_watch import DirectoryFault, InboxWatch
+from mailroomd.storage.message_store import StoredMail
 
 RETRY_SLICE = 200  # files written between two commits, so that senders don't wait for a long list
 
@@ -32,14 +38,22 @@ class Filing:
     """Files messages.
 
     Args:
+        root: holds inbox/.
         files: the inbox directories.
+        ledger: what the database knows of the files.
         beat: called for each file, for the heartbeat.
     """
 
-    def __init__(self, files: InboxFiles, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, root: Path, files: InboxFiles, ledger: FileLedger, beat: Callable[[], None] = lambda: None
+    ) -> None:
         self._files = files
+        self._ledger = ledger
         self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
+        self._lost: set[str] = set()
+        self._taken: set[int] = set()
+        self._watch = InboxWatch(root, self._ids_that_should_be_there)
 
     @property
     def unfiled(self) -> int:
@@ -63,17 +77,26 @@ class Filing:
                 if error is not None:
                     errors[one.id] = describe(error)
                     self.keep_trying(mailbox, one.id, now_sec)
+            self._watch.watch(mailbox)
         return errors
 
-    def take_away(self, mailbox: str, message_ids: Sequence[int]) -> None:
-        """Removes the files of messages that are read; one that can't be removed goes at the next start."""
+    def take_away(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
+        """Removes the files of messages that are over; returns the ids of those that are gone.
+
+        One that can't be removed goes at the next start.
+        """
+        self._taken.difference_update(message_ids)
         if mailbox in self._waiting:
             self._waiting[mailbox].numbers.difference_update(message_ids)
+        gone: list[int] = []
         try:
             for number in message_ids:
+                self._watch.expect_removal(mailbox, number)
                 self._files.remove(mailbox, number)
+                gone.append(number)
         except OSError:
-            return
+            return gone
+        return gone
 
     def keep_trying(self, mailbox: str, number: int, now_sec: float) -> None:
         """Puts a file on the list of those that are tried again."""
@@ -83,27 +106,81 @@ class Filing:
             waiting.due_sec = now_sec + backoff_sec(1)
         waiting.numbers.add(number)
 
-    def retry(self, store: MessageStore, now_sec: float) -> list[int]:
+    def retry(self, now_sec: float) -> list[int]:
         """Tries the files that are due; returns the ids of those that are durable now."""
         filed: list[int] = []
         for mailbox, waiting in list(self._waiting.items()):
             if waiting.due_sec > now_sec:
                 continue
-            done = self._retry_mailbox(store, mailbox, sorted(waiting.numbers)[:RETRY_SLICE])
+            done = self._retry_mailbox(mailbox, sorted(waiting.numbers)[:RETRY_SLICE])
             filed.extend(done)
             waiting.numbers.difference_update(done)
             waiting.attempts = 0 if done else waiting.attempts + 1
             waiting.due_sec = now_sec + (backoff_sec(waiting.attempts) if waiting.attempts else 0.0)
             if not waiting.numbers:
                 del self._waiting[mailbox]
+                if mailbox in self._lost:
+                    self._lost.discard(mailbox)
+                    self._watch.refiled(mailbox)
         return filed
 
-    def _retry_mailbox(self, store: MessageStore, mailbox: str, numbers: list[int]) -> list[int]:
+    # -- what agents did ------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int | None:
+        """Returns the descriptor that is readable when `collect` should be called; None if the kernel gave none."""
+        return self._watch.fileno()
+
+    def due(self, now_sec: float) -> float:
+        """Returns after how many seconds to call `collect`, whatever the descriptor says; 0 for at once."""
+        return self._watch.due(now_sec)
+
+    def collect(self, now_sec: float) -> list[FilesTaken]:
+        """Returns which files agents took; `take_away` says when that is committed. Lost directories are filed again.
+
+        Raises:
+            StoreFull, StoreFailed: that files are missing could not be noted; it will be with the next note.
+        """
+        taken: list[FilesTaken] = []
+        lost: dict[int, str] = {}
+        for report in self._watch.collect(now_sec):
+            if isinstance(report, DirectoryFault):
+                lost |= self._file_again(report, now_sec)
+            else:
+                self._taken.update(report.message_ids)
+                taken.append(FilesTaken(report.mailbox, tuple(report.message_ids)))
+        if lost:
+            self._ledger.note_unfiled(lost, were_filed=True)
+        return taken
+
+    def close(self) -> None:
+        """Closes every handle of the watch."""
+        self._watch.close()
+
+    def _file_again(self, fault: DirectoryFault, now_sec: float) -> dict[int, str]:
+        """Puts every file of a lost directory on the list; returns why they are missing, by message id."""
+        numbers = self._ids_that_should_be_there(fault.mailbox)
+        log.warning("inbox directory lost, its mail is filed again", mailbox=fault.mailbox, reason=fault.reason)
+        self._lost.add(fault.mailbox)
+        for number in numbers:
+            self.keep_trying(fault.mailbox, number, now_sec)
+        if fault.mailbox not in self._waiting:
+            self._lost.discard(fault.mailbox)
+            self._watch.refiled(fault.mailbox)
+        return dict.fromkeys(numbers, f"{fault.reason}; it is tried again")
+
+    def _ids_that_should_be_there(self, mailbox: str) -> list[int]:
+        """Returns what has a file unless its agent took it just now: unread, filed, not waiting to be written."""
+        waiting = self._waiting.get(mailbox, _Waiting()).numbers
+        return [one for one in self._ledger.filed_in(mailbox) if one not in waiting and one not in self._taken]
+
+    # -- retries --------------------------------------------------------------------------------------------------
+
+    def _retry_mailbox(self, mailbox: str, numbers: list[int]) -> list[int]:
         done: list[int] = []
         try:
             self._files.check()
             for number in numbers:
-                message = store.message(number)
+                message = self._ledger.message(number)
                 if message is not None and message.state.is_unread:
                     body = encode_inbox_file(number, message.timestamp_ms, message.draft)
                     self._files.write_durably(mailbox, number, body)

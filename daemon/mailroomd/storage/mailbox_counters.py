@@ -48,6 +48,12 @@ class MailboxCounters:
         if newly_read:
             counts.oldest_unread_id = self._oldest_unread(mailbox)
 
+    def remove(self, mailbox: str, total: int, unread: int) -> None:
+        """Counts messages off whose rows are gone by now, so many of them unread."""
+        counts = self._of(mailbox)
+        counts.total -= total
+        self.take_off_unread(mailbox, unread)
+
     def tell(self, mailbox: str) -> MailboxCounted:
         """Returns how a mailbox stands; it is told of again with the next `settle`, too."""
         counts = self._of(mailbox)

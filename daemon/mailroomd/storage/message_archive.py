@@ -12,10 +12,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.message import Message
+from mailroomd.storage.alias_rows import live_aliases
 from mailroomd.storage.batch import READ_BYTES, Batch
 from mailroomd.storage.database import open_archive
+from mailroomd.storage.receipts import receipts_after
+from mailroomd.storage.responses import responses_after, waiting_responses
 from mailroomd.storage.rows import MESSAGE_COLUMNS, message_of
+from mailroomd.storage.search_index import match_expression, matching_ids
 
 # ruff: noqa: S608 - the only thing formatted into SQL here is this module's own text
 
@@ -41,9 +46,10 @@ class StoredHistory(NamedTuple):
 
     message: Message
     file_error: str
+    team_error: str
     filed_ms: int
     offered_ms: int
-    read_ms: int
+    ended_ms: int
 
 
 class MessageArchive:
@@ -93,7 +99,7 @@ class MessageArchive:
 
     def before(
         self,
-        mailbox: str,
+        mailbox: str | None,
         bound: int,
         limit: int,
         budget_bytes: int = READ_BYTES,
@@ -102,27 +108,81 @@ class MessageArchive:
         thread_id: str = "",
         query: str = "",
     ) -> Batch[Message]:
-        """Returns messages below an id, newest first; only unread ones, of one thread, or that contain a text."""
-        where, values = "recipient = ? AND id < ?", [mailbox, bound]
-        if unread_only:
-            where += " AND state < 4"
+        """Returns messages below an id, newest first; of every mailbox where None is given.
+
+        Args:
+            unread_only: leave out what is read or expired.
+            thread_id: of this thread only.
+            query: words that all are in the content, see `match_expression`.
+        """
+        terms: list[tuple[str, Any]] = [("id < ?", bound)]
+        if mailbox is not None:
+            terms.append(("recipient = ?", mailbox))
         if thread_id:
-            where += " AND thread_id = ?"
-            values.append(thread_id)
+            terms.append(("thread_id = ? AND thread_id <> ''", thread_id))  # the second names the index
+        where = " AND ".join(term for term, _ in terms) + (" AND state < 4" if unread_only else "")
+        values = [value for _, value in terms]
         if query:
-            where += " AND content LIKE ? ESCAPE '!'"
-            values.append("%" + query.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%")
+            return self._matching(query, mailbox, bound, where, values, limit, budget_bytes)
         return self._messages(f"{where} ORDER BY id DESC", values, limit, budget_bytes)
+
+    def _matching(
+        self,
+        query: str,
+        mailbox: str | None,
+        bound: int,
+        where: str,
+        values: Sequence[Any],
+        limit: int,
+        budget_bytes: int,
+    ) -> Batch[Message]:
+        """Returns messages that have the words of a query, and are as `where` says: looks on until there are enough."""
+        expression = match_expression(query)
+        found: Batch[Message] = Batch()
+        while expression and (numbers := matching_ids(self._connection, mailbox, expression, bound, limit)):
+            page = self._messages(
+                f"id IN ({','.join(map(str, numbers))}) AND {where} ORDER BY id DESC",
+                values,
+                limit - len(found),
+                budget_bytes,
+            )
+            found += page
+            budget_bytes -= sum(len(one.draft.content) for one in page)
+            if len(found) >= limit or page.is_cut or budget_bytes <= 0:
+                return found.cut() if found else found
+            if len(numbers) < limit:
+                break
+            bound = numbers[-1]
+        return found
 
     def history(self, number: int) -> StoredHistory | None:
         """Returns a message and the times of its steps, None if it does not exist."""
         rows = self._rows(
-            f"SELECT {MESSAGE_COLUMNS}, file_error, filed_ms, offered_ms, read_ms FROM messages WHERE id = ?", number
+            f"SELECT {MESSAGE_COLUMNS}, file_error, team_error, filed_ms, offered_ms, read_ms"
+            " FROM messages WHERE id = ?",
+            number,
         )
-        if not rows:
-            return None
-        file_error, filed_ms, offered_ms, read_ms = rows[0][12:]
-        return StoredHistory(message_of(rows[0]), file_error, filed_ms, offered_ms, read_ms)
+        return StoredHistory(message_of(rows[0]), *rows[0][12:]) if rows else None
+
+    def receipts(self, senders: Sequence[str] | None, cursor: int, mark: int, limit: int) -> Batch[Receipt]:
+        """Returns receipts above the cursor, in their order; for every sender where None is given."""
+        return receipts_after(self._connection, senders, cursor, mark, limit)
+
+    def responses(self, agents: Sequence[str] | None, cursor: int, mark: int, limit: int) -> Batch[Response]:
+        """Returns responses above the cursor, in their order; of every agent where None is given."""
+        return responses_after(self._connection, agents, cursor, mark, limit)
+
+    def waiting_responses(self, agents: Sequence[str], cursor: int, mark: int, limit: int) -> Batch[Response]:
+        """Returns responses that were handed to no subscriber yet, in their order."""
+        return waiting_responses(self._connection, agents, cursor, mark, limit)
+
+    def newest_responses(self) -> list[tuple[str, int]]:
+        """Returns (agent, id) of the newest response of each agent that has one."""
+        return self._connection.execute("SELECT agent, max(id) FROM responses GROUP BY agent").fetchall()
+
+    def aliases(self, now_ms: int) -> list[tuple[str, str, int]]:
+        """Returns (session, agent, expires_ms) of every alias that lasts."""
+        return live_aliases(self._connection, now_ms)
 
     def newest(self, below: int, limit: int, budget_bytes: int = READ_BYTES) -> Batch[Message]:
         """Returns messages of every mailbox below an id, newest first."""

@@ -1,73 +1,67 @@
 """MessageStore — the one writer of the database: commits what has gathered in one transaction.
 
-Owns transactions, the outcome of each command, and the marks `last_id` and `synced_id`.
+Owns the outcome of each command, new messages, and the marks `last_id` and `synced_id`. What happens to messages later
+is `MessageSteps`', what the files are known to be is `FileLedger`'s, deleting is `Retention`'s.
 Not here: keys (`RequestKeys`), counters (`MailboxCounters`), inbox files (`InboxFiles`), when to commit. Above: the
 command-queue.
 Invariant: a transaction is whole or absent, its messages are in id order, and `last_id` is at least their highest id.
 """
 
-__all__ = ["Committed", "MessageStore", "StoreFailed", "StoreFull", "StoredMail"]
+__all__ = ["Committed", "FoundAt", "MessageStore", "StoredMail"]
 
 import hashlib
 import os
-import sqlite3
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 from mailroomd.model.commands import (
+    AliasWritten,
     Command,
     CommandRefused,
-    MailboxCounted,
     MessageFiled,
     MessageRepeated,
+    MessagesExpired,
+    MessagesRemoved,
     MessagesTaken,
     MessageWritten,
+    OrderedCommand,
     Outcome,
     ReadWritten,
+    ResponseWritten,
+    StepsWritten,
+    WriteAlias,
+    WriteClear,
     WriteMessage,
     WriteOffered,
     WriteRead,
     WriteSeen,
 )
 from mailroomd.model.errors import Reason
+from mailroomd.model.findings import FilesTaken, Finding, MailExpired, MailFiled, ResponseLeft
 from mailroomd.model.ids import milliseconds_of
-from mailroomd.model.message import Draft, Message
+from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.database import (
-    LogInUse,
-    forget_lost_write,
-    is_full,
-    is_lost_write,
-    lost_write_was_noted,
-    open_store,
-    set_lazy,
-    settle_log,
-)
+from mailroomd.storage.alias_rows import AliasRows
+from mailroomd.storage.file_ledger import FileLedger
 from mailroomd.storage.mailbox_counters import MailboxCounters
+from mailroomd.storage.message_steps import MessageSteps
+from mailroomd.storage.receipts import ReceiptRows
 from mailroomd.storage.request_keys import KeyReused, RequestKeys
-from mailroomd.storage.rows import INSERT_MESSAGE, MESSAGE_COLUMNS, message_of, row_of
+from mailroomd.storage.responses import ResponseRows
+from mailroomd.storage.retention import Retention
+from mailroomd.storage.rows import INSERT_MESSAGE, row_of
+from mailroomd.storage.search_index import SearchIndex
+from mailroomd.storage.transactions import Transactions
 
-COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that every one touches
-ROW_LOG_BYTES = 1000  # and each message beside its content
+ROW_LOG_BYTES = 1000  # that each message adds to the log beside its content, about
 RETRY_AFTER_LOSS_MS = 100  # the sender's next try gets an id of its own, so it need not wait
+TEAM_PENDING = "it is being written"  # until the team inbox has its entry
 _LOST = "the message was lost on its way: send it again"
 _NOT_STORED = "the message could not be stored: send it again"
-
-
-class StoreFull(Exception):  # noqa: N818 - named for what was found
-    """The disk is full: the transaction is rolled back, nothing of it was written."""
-
-
-class StoreFailed(Exception):  # noqa: N818 - named for what was found
-    """The transaction is rolled back for another reason; `fatal` where the database can't be believed any more."""
-
-    def __init__(self, cause: sqlite3.Error) -> None:
-        super().__init__(str(cause))
-        self.fatal = is_lost_write(cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +72,21 @@ class StoredMail:
     timestamp_ms: int
     draft: Draft
 
+    @property
+    def is_for_team(self) -> bool:
+        """Whether an entry in a native team inbox is due, too."""
+        return "@" in self.draft.recipient
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAt:
+    """What the command-queue found, at the places that it was granted; `agent` is who hears of a response."""
+
+    id: int
+    last_id: int
+    finding: Finding | None
+    agent: str = ""
+
 
 @dataclass(slots=True)
 class Committed:
@@ -87,12 +96,12 @@ class Committed:
         outcomes: how the touched mailboxes stand, then one for each command with an id, in their order. The counts come
             first so that whoever is told of a message never finds counts that don't know it.
         mail: the messages whose files are to be written, in id order.
-        read: (mailbox, ids) whose files are to be taken away.
+        removed: (mailbox, ids) whose files are to be taken away.
     """
 
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     mail: list[StoredMail] = field(default_factory=list[StoredMail])
-    read: list[tuple[str, list[int]]] = field(default_factory=list[tuple[str, list[int]]])
+    removed: list[tuple[str, list[int]]] = field(default_factory=list[tuple[str, list[int]]])
 
 
 class MessageStore:
@@ -101,34 +110,35 @@ class MessageStore:
     Args:
         state_dir: where `mailroom.db` lies.
         mail_at: reads the message that a command refers to; raises LookupError if it is not there.
+        beat: called while an old database is brought up to date, for the heartbeat.
+
+    Attributes:
+        files: what is known of the inbox files.
+        transactions: to be used for what is not written here.
 
     Raises:
-        DatabaseTooNew, sqlite3.Error: as in `open_store`.
+        DatabaseTooNew, sqlite3.Error, StoreFailed: as in `Transactions`.
     """
 
-    def __init__(self, state_dir: Path, mail_at: Callable[[WriteMessage], StoredMail]) -> None:
-        self._state_dir = state_dir
-        self._connection = open_store(state_dir)
+    def __init__(
+        self, state_dir: Path, mail_at: Callable[[WriteMessage], StoredMail], beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self.transactions = Transactions(state_dir, beat)
+        self._connection = self.transactions.connection
         self._mail_at = mail_at
         self._keys = RequestKeys(self._connection)
         self._counters = MailboxCounters(self._connection)
-        self._notes: dict[int, tuple[str, int]] = {}
-        self._is_settled = False
-        try:
-            self._settle_log()
-        except (StoreFull, StoreFailed) as failure:
-            if isinstance(failure, StoreFailed) and failure.fatal:
-                self._connection.close()
-                raise
-            # else every transaction tries again, and mail can be read meanwhile
-        self.unsettled_bytes = 0
-        """About how much was written to the log; the checkpointer sets it back."""
+        self._receipts = ReceiptRows(self._connection)
+        self._responses = ResponseRows(self._connection)
+        self._aliases = AliasRows(self._connection)
+        self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
+        self._search = SearchIndex(self._connection)
+        self.files = FileLedger(self.transactions)
+        self._retention = Retention(self._connection, self._counters, self._search)
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
-        with suppress(sqlite3.Error):  # a backup reads, or there is no room: the next start does it
-            settle_log(self._connection)
-        self._connection.close()
+        self.transactions.close()
 
     def mark(self, name: str) -> int:
         """Returns the mark `last_id` or `synced_id`."""
@@ -144,7 +154,7 @@ class MessageStore:
         known = self._connection.execute("SELECT value FROM meta WHERE name = 'root'").fetchone()
         if known == (identity,):
             return False
-        with self._transaction():
+        with self.transactions.durable():
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('root', ?)", (identity,))
             if known is not None:
                 self._connection.execute("UPDATE meta SET value = 0 WHERE name = 'synced_id'")
@@ -152,66 +162,93 @@ class MessageStore:
 
     # -- the group commit -----------------------------------------------------------------------------------------
 
-    def commit(self, commands: Sequence[Command], now_ms: int) -> Committed:
+    def commit(self, commands: Sequence[Command | FoundAt], now_ms: int, *, lazily: bool = False) -> Committed:
         """Carries out commands, in order, in one durable transaction.
+
+        Args:
+            lazily: skip the fsync, for commands that may be lost in a power cut.
 
         Raises:
             StoreFull, StoreFailed: nothing was written.
         """
         done = Committed()
-        with self._transaction():
+        with self._counting(self.transactions.lazy() if lazily else self.transactions.durable()):
             last_id = self.mark("last_id")
+            inserted = 0
             for command in commands:
+                if not isinstance(command, WriteMessage):
+                    inserted = self._insert(done.mail, inserted, now_ms)
                 self._carry_out(command, done, last_id, now_ms)
-            self._insert(done.mail, now_ms)
-            highest = max((one.id for one in commands if isinstance(one, WriteMessage | WriteRead)), default=0)
+            self._insert(done.mail, inserted, now_ms)
+            highest = max((one.last_id for one in commands if not isinstance(one, WriteSeen)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
             done.outcomes[:0] = self._counters.settle()
-        self.unsettled_bytes += sum(len(one.draft.content) + ROW_LOG_BYTES for one in done.mail)
+        self.transactions.unsettled_bytes += sum(len(one.draft.content) + ROW_LOG_BYTES for one in done.mail)
         return done
 
-    def commit_lazily(self, commands: Sequence[WriteOffered | WriteSeen], synced_id: int, now_ms: int) -> None:
-        """Writes what may be lost in a power cut, without an fsync.
+    def note_synced(self, synced_id: int) -> None:
+        """Notes that every file up to an id is on the disk, without an fsync of its own."""
+        with self.transactions.lazy():
+            self.files.write_notes()  # or a file that is known to be missing would count as taken by its agent
+            self._connection.execute("UPDATE meta SET value = ? WHERE name = 'synced_id'", (synced_id,))
+        self.files.forget_notes()
 
-        Args:
-            synced_id: every file up to it is on the disk; 0 to leave the mark as it is.
+    def _carry_out(self, command: Command | FoundAt, done: Committed, last_id: int, now_ms: int) -> None:
+        match command:
+            case WriteMessage():
+                done.outcomes.append(self._write_message(command, done.mail, last_id))
+            case WriteRead():
+                known, senders = self._steps.read(command.id, command.agent, command.message_ids, now_ms)
+                unknown = sorted(set(command.message_ids).difference(known))
+                done.outcomes.append(ReadWritten(command.id, command.agent, known, unknown, list(senders)))
+                done.removed.append((command.agent, known))
+            case WriteOffered():
+                senders = self._steps.offer(command.id, command.agent, command.message_ids, command.offered_ms)
+                done.outcomes.append(StepsWritten(command.id, list(senders)))
+            case WriteSeen():
+                self._connection.execute(
+                    "INSERT INTO mailboxes (name, last_seen_ms) VALUES (?, ?)"
+                    " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
+                    (command.agent, command.seen_ms),
+                )
+            case WriteClear():
+                cleared = self._retention.clear(command)
+                done.outcomes.append(cleared)
+                done.removed.append((command.agent, cleared.message_ids))
+            case WriteAlias():
+                self._aliases.write(command.session, command.agent, command.expires_ms)
+                done.outcomes.append(AliasWritten(command.id, command.session, command.agent, command.expires_ms))
+            case FoundAt():
+                self._write_found(command, done, now_ms)
+            case _:
+                raise TypeError(f"{type(command).__name__} is no command of the store")
 
-        Raises:
-            StoreFull, StoreFailed: nothing was written.
-        """
-        with self._lazily():
-            for command in commands:
-                self._carry_out(command, Committed(), 0, now_ms)
-            if synced_id:
-                self._write_notes()  # or a file that is known to be missing would count as taken by its agent
-                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'synced_id'", (synced_id,))
-        if synced_id:
-            self._notes.clear()
-
-    def _carry_out(self, command: Command, done: Committed, last_id: int, now_ms: int) -> None:
-        if isinstance(command, WriteMessage):
-            done.outcomes.append(self._write_message(command, done.mail, last_id))
-        elif isinstance(command, WriteRead):
-            outcome = self._write_read(command, now_ms)
-            done.outcomes.append(outcome)
-            done.read.append((command.agent, outcome.acknowledged))
-        elif isinstance(command, WriteOffered):
-            self._connection.executemany(
-                "UPDATE messages SET state = 3, offered_ms = ? WHERE id = ? AND recipient = ? AND state < 3",
-                [(command.offered_ms, number, command.agent) for number in command.message_ids],
-            )
-        else:
-            self._connection.execute(
-                "INSERT INTO mailboxes (name, last_seen_ms) VALUES (?, ?)"
-                " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
-                (command.agent, command.seen_ms),
-            )
+    def _write_found(self, found: FoundAt, done: Committed, now_ms: int) -> None:
+        """Commits what was found, at its places; where nothing is known of the grant (any more), nothing."""
+        senders: dict[str, None] = {}
+        match found.finding:
+            case FilesTaken(mailbox, message_ids):
+                known, senders = self._steps.read(found.id, mailbox, message_ids, now_ms)
+                done.outcomes.append(MessagesTaken(mailbox, known))
+            case MailExpired(message_ids):
+                expired, senders = self._steps.expire(found.id, message_ids, now_ms)
+                done.outcomes.append(MessagesExpired([number for numbers in expired.values() for number in numbers]))
+                done.removed.extend(expired.items())
+            case MailFiled(message_ids):
+                senders = self._steps.file(found.id, message_ids, now_ms)
+                done.outcomes.extend(map(MessageFiled, message_ids))
+            case ResponseLeft() as left:
+                if self._responses.write(found.id, found.agent, left, now_ms):
+                    done.outcomes.append(ResponseWritten(found.agent, found.id))
+            case None:
+                pass
+        done.outcomes.append(StepsWritten(found.id, list(senders)))
 
     def _write_message(self, command: WriteMessage, mail: list[StoredMail], last_id: int) -> Outcome:
         """Gathers one message for the transaction, unless it, or the same request, is there already."""
         if command.id <= last_id:
-            written = self.written(command.id)
+            written = self._written(command.id)
             if written is not None:
                 return written
         try:
@@ -227,26 +264,29 @@ class MessageStore:
             return CommandRefused(command.id, Reason.STORAGE_FAILED, _NOT_STORED, RETRY_AFTER_LOSS_MS)
         self._keys.remember(command, one.draft)
         mail.append(one)
-        return MessageWritten(command.id, DeliveryState.FILED)
+        return MessageWritten(command.id, DeliveryState.FILED, is_for_team=one.is_for_team)
 
-    def written(self, number: int) -> MessageWritten | None:
+    def _written(self, number: int) -> MessageWritten | None:
         """Returns the outcome of a message that was committed before; None if it was not.
 
         For a command that is heard again after a restart. Its mailbox's counts go with the next commit's outcomes:
         those of the first commit may have been lost together with its own.
         """
         row = self._connection.execute(
-            "SELECT state, file_error, recipient FROM messages WHERE id = ?", (number,)
+            "SELECT state, file_error, team_error, recipient FROM messages WHERE id = ?", (number,)
         ).fetchone()
         if row is None:
             return None
-        self._counters.tell(row[2])
-        return MessageWritten(number, row[0], row[1])
+        state, file_error, team_error, recipient = row
+        self._counters.tell(recipient)
+        return MessageWritten(number, state, file_error, is_for_team=bool(team_error))
 
-    def recognised(self, command: WriteMessage | WriteRead) -> Outcome | None:
-        """Returns the outcome of a command that was committed before, by its id or its key; None if it was not."""
-        written = self.written(command.id)
-        if written is not None or isinstance(command, WriteRead):
+    def recognised(self, command: OrderedCommand) -> Outcome | None:
+        """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
+        if not isinstance(command, WriteMessage):
+            return None
+        written = self._written(command.id)
+        if written is not None:
             return written
         try:
             return self._repeated(command, self._mail_at(command).draft, [])
@@ -263,102 +303,33 @@ class MessageStore:
 
     def _message_repeated(self, number: int, original: int, mail: list[StoredMail]) -> Outcome:
         row = self._connection.execute(
-            "SELECT timestamp_ms, state, file_error FROM messages WHERE id = ?", (original,)
+            "SELECT timestamp_ms, state, file_error, team_error FROM messages WHERE id = ?", (original,)
         ).fetchone()
         if row is not None:
-            return MessageRepeated(number, original, row[0], row[1], row[2])
+            return MessageRepeated(number, original, *row)
         for one in mail:
             if one.id == original:  # of this very transaction
-                return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "")
+                team_error = TEAM_PENDING if one.is_for_team else ""
+                return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "", team_error)
         return MessageRepeated(number, original, milliseconds_of(original), DeliveryState.READ, "")  # read, and gone
 
-    def _insert(self, mail: list[StoredMail], now_ms: int) -> None:
-        if not mail:
-            return
-        rows = [row_of(one.id, one.timestamp_ms, one.draft, now_ms) for one in mail]
-        self._connection.executemany(INSERT_MESSAGE, rows)
-        for one in mail:
-            self._counters.add(one.draft.recipient, one.id)
+    def _insert(self, mail: list[StoredMail], inserted: int, now_ms: int) -> int:
+        """Inserts the messages that were gathered and are not inserted yet; returns how many are, then."""
+        new = mail[inserted:]
+        if new:
+            rows = [
+                row_of(one.id, one.timestamp_ms, one.draft, now_ms, TEAM_PENDING if one.is_for_team else "")
+                for one in new
+            ]
+            self._connection.executemany(INSERT_MESSAGE, rows)
+            for one in new:
+                self._counters.add(one.draft.recipient, one.id)
+        return len(mail)
 
-    def _write_read(self, command: WriteRead, now_ms: int) -> ReadWritten:
-        acknowledged = self.mark_read(command.agent, command.message_ids, now_ms)
-        known = set(acknowledged)
-        return ReadWritten(
-            command.id, command.agent, acknowledged, [number for number in command.message_ids if number not in known]
-        )
+    # -- what a mailbox that outlived this process's predecessor may not have heard --------------------------------
 
-    def mark_read(self, mailbox: str, message_ids: Sequence[int], now_ms: int) -> list[int]:
-        """Marks messages read within the open transaction; returns those in this mailbox, read before or now."""
-        known: list[int] = []
-        newly = 0
-        for number in message_ids:
-            row = self._connection.execute(
-                "SELECT state FROM messages WHERE id = ? AND recipient = ?", (number, mailbox)
-            ).fetchone()
-            if row is None:
-                continue
-            known.append(number)
-            if row[0] < DeliveryState.READ:
-                newly += 1
-                self._connection.execute(
-                    "UPDATE messages SET state = 4, read_ms = ?, file_error = '' WHERE id = ?", (now_ms, number)
-                )
-        if known:  # also where nothing is new: the command may be heard again because its outcomes were lost
-            self._counters.take_off_unread(mailbox, newly)
-        return known
-
-    # -- what the files tell --------------------------------------------------------------------------------------
-
-    def take(self, mailbox: str, message_ids: Sequence[int], now_ms: int) -> list[MailboxCounted]:
-        """Commits that an agent took the files of these messages away, which is reading them."""
-        with self._transaction():
-            self.mark_read(mailbox, message_ids, now_ms)
-            return self._counters.settle()
-
-    def note_unfiled(self, errors: Mapping[int, str]) -> None:
-        """Commits why files could not be written, by message id.
-
-        What can't be committed now is committed with the next note, at the latest with the next `synced_id`.
-
-        Raises:
-            StoreFull, StoreFailed: nothing was written.
-        """
-        self._note({number: (error, 0) for number, error in errors.items()})
-
-    def note_filed(self, message_ids: Sequence[int], now_ms: int) -> None:
-        """Commits that files are there now; raises, and makes up for it, as `note_unfiled` does."""
-        self._note(dict.fromkeys(message_ids, ("", now_ms)))
-
-    def _note(self, notes: Mapping[int, tuple[str, int]]) -> None:
-        self._notes.update(notes)
-        with self._transaction():
-            self._write_notes()
-        self._notes.clear()
-
-    def _write_notes(self) -> None:
-        self._connection.executemany(
-            "UPDATE messages SET file_error = ?, filed_ms = ?, state = CASE state WHEN 2 THEN 1 ELSE state END"
-            " WHERE id = ? AND state < 4",
-            [(error, filed_ms, number) for number, (error, filed_ms) in self._notes.items() if error],
-        )
-        self._connection.executemany(
-            "UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, 2) WHERE id = ? AND state < 4",
-            [(filed_ms, number) for number, (error, filed_ms) in self._notes.items() if not error],
-        )
-
-    def message(self, number: int) -> Message | None:
-        """Returns one message, None if it is gone."""
-        row = self._connection.execute(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE id = ?", (number,)).fetchone()  # noqa: S608
-        return message_of(row) if row else None
-
-    def unfiled(self) -> list[tuple[str, int]]:
-        """Returns (mailbox, id) of the unread messages whose files could not be written."""
-        return self._connection.execute(
-            "SELECT recipient, id FROM messages WHERE file_error <> '' AND state < 4"
-        ).fetchall()
-
-    def changed_since(self, since_ms: int) -> list[MessagesTaken | MessageFiled | MailboxCounted]:
-        """Returns the outcomes of what was read or filed since a moment, and how those mailboxes stand.
+    def changed_since(self, since_ms: int) -> list[Outcome]:
+        """Returns the outcomes of what happened since a moment without an order, and how those mailboxes stand.
 
         It looks at every row: for a worker that restarts, not for a send.
         """
@@ -367,91 +338,61 @@ class MessageStore:
             " ORDER BY recipient, id",
             (since_ms,),
         ).fetchall()
-        outcomes: list[MessagesTaken | MessageFiled | MailboxCounted] = []
+        outcomes: list[Outcome] = []
         for mailbox, changed in groupby(rows, itemgetter(1)):
             states = {number: state for number, _, state in changed}
-            read = [number for number, state in states.items() if state == DeliveryState.READ]
             outcomes += [MessageFiled(number) for number, state in states.items() if state < DeliveryState.READ]
-            outcomes += [MessagesTaken(mailbox, read)] if read else []
+            outcomes.append(MessagesTaken(mailbox, [one for one, state in states.items() if state == 4]))
+            outcomes.append(MessagesExpired([one for one, state in states.items() if state == 5]))
             outcomes.append(self._counters.tell(mailbox))
-        return outcomes
-
-    def filed_after(self, mailbox: str, number: int, limit: int) -> list[tuple[str, int]]:
-        """Returns (mailbox, id) of unread messages that should have a file, in that order, from behind such a pair."""
-        return self._connection.execute(
-            "SELECT recipient, id FROM messages WHERE state < 4 AND file_error = '' AND (recipient, id) > (?, ?)"
-            " ORDER BY recipient, id LIMIT ?",
-            (mailbox, number, limit),
-        ).fetchall()
-
-    def is_read(self, number: int, mailbox: str) -> bool:
-        """Returns whether a message of this mailbox is read or expired; False too where there is no such message."""
-        row = self._connection.execute(
-            "SELECT state FROM messages WHERE id = ? AND recipient = ?", (number, mailbox)
-        ).fetchone()
-        return row is not None and row[0] >= DeliveryState.READ
+        return outcomes + [ResponseWritten(*row) for row in self._responses.newest_since(since_ms)]
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
-    def forget_old_keys(self, now_ms: int) -> bool:
-        """Forgets a slice of the keys that are past their time; returns whether more are left."""
-        with self._lazily():
-            return self._keys.forget_old(now_ms)
+    def delete_ended(self, before_ms: int, limit: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
+        """Deletes a slice of what is over since before a moment; returns (mailbox, id) of it, and the outcomes."""
+        with self._counting(self.transactions.lazy()):
+            deleted = self._retention.remove_ended(before_ms, limit)
+            counted = self._counters.settle()
+        return deleted, [MessagesRemoved([number for _, number in deleted]), *counted] if deleted else []
 
-    def settle_rest_of_log(self) -> None:
-        """Finishes a checkpoint between two commits, so that the log starts from its beginning again."""
-        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    def forget_old(self, now_ms: int) -> bool:
+        """Forgets a slice of old keys, receipts and responses; returns whether more are left."""
+        with self.transactions.lazy():
+            parts = (self._keys, self._receipts, self._responses)
+            is_left = [one.forget_old(now_ms) for one in parts]
+            self._aliases.forget_expired(now_ms)
+        return any(is_left)
 
-    # -- transactions ---------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _transaction(self) -> Generator[None, None, None]:
-        self._settle_log()
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException as error:
+    def forget_agents(self, before_ms: int, limit: int) -> bool:
+        """Forgets a slice of the empty mailboxes of agents long gone; returns whether more are left."""
+        with self._counting(self.transactions.lazy()):
+            is_left = self._retention.forget_agents(before_ms, limit) == limit
             self._counters.forget()
-            self._roll_back()
-            if isinstance(error, sqlite3.Error):
-                raise self._failure(error) from error
-            raise
-        self.unsettled_bytes += COMMIT_LOG_BYTES
+        return is_left
 
-    def _settle_log(self) -> None:
-        """Settles what a crash left in the log, before anything is written behind it.
+    def expired(self, now_ms: int, limit: int) -> list[int]:
+        """Returns ids of unread messages whose time to live has run out, at most so many."""
+        return self._retention.expired(now_ms, limit)
 
-        A reader may be in the way: that is waited for after a failed fsync only, when the log itself is in doubt.
-
-        Raises:
-            StoreFull, StoreFailed: it is not settled.
-        """
-        if self._is_settled:
-            return
-        try:
-            settle_log(self._connection)
-        except LogInUse as error:
-            if lost_write_was_noted(self._state_dir):
-                raise StoreFailed(error) from error
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        else:
-            forget_lost_write(self._state_dir)
-        self._is_settled = True
-
-    def _failure(self, error: sqlite3.Error) -> StoreFull | StoreFailed:
-        return StoreFull(str(error)) if is_full(error, self._state_dir) else StoreFailed(error)
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def next_expiry_ms(self) -> int | None:
+        """Returns when the next unread message's time to live runs out, milliseconds since 1970; None if none will."""
+        return self._retention.next_expiry_ms()
 
     @contextmanager
-    def _lazily(self) -> Generator[None, None, None]:
-        set_lazy(self._connection, lazy=True)
+    def _counting(self, transaction: AbstractContextManager[None]) -> Generator[None, None, None]:
+        """Is a transaction in which mailboxes are counted: the counters are forgotten where it is rolled back."""
         try:
-            with self._transaction():
+            with transaction:
                 yield
-        finally:
-            set_lazy(self._connection, lazy=False)
+        except BaseException:
+            self._counters.forget()
+            raise
+
+    def index_more(self) -> bool:
+        """Puts a slice of messages into the full-text index; returns whether more may be left."""
+        with self.transactions.lazy():
+            through = self._search.fill()
+        is_all = through == self._search.indexed_id
+        self._search.note_filled(through)
+        return not is_all

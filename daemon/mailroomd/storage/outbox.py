@@ -4,7 +4,7 @@ Owns `{root}/outbox`, and the decision when a file is whole. One that was closed
 read at once; one that a rescan found is read when it stood still for 100 ms. What does not parse may still be in the
 writing: only when it stood still for a second it is logged, once, and left; any change of it starts this anew.
 Every file is found by the rescan alone; the watcher (inotify, of a bounded number of directories) makes it quick.
-Work comes in slices, so neither a million files nor one of 10 MiB a time stops the loop for long.
+Work comes in slices, so neither a million files nor large ones stop the loop for long.
 Not here: the single file (`outbox_file`), durability. Above: the command-queue. Time is its caller's monotonic clock.
 Invariant: a file is removed only after `delete` was called for it, and only while it is still the one that was read.
 """

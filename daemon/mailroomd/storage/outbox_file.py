@@ -1,6 +1,6 @@
 """Outbox file — one response that an agent left as `{root}/outbox/{session}/{name}.json`.
 
-Owns what such a file may be: a regular file, its name UTF-8 without control characters, up to 10 MiB, one JSON object
+Owns what such a file may be: a regular file, its name UTF-8 without control characters, up to 3 MiB, one JSON object
 of at most 32 levels (a Struct that is nested deeper is one that no client could parse). Everything works relative to
 a directory's handle, follows no link and opens nothing but regular files, so a fifo or a device does no harm.
 Not here: when a file is looked at (`Outbox`). Invariant: bytes that are returned were read from the file of the
@@ -30,7 +30,7 @@ import orjson
 
 from mailroomd.model.limits import MAX_METADATA_DEPTH
 
-MAX_RESPONSE_BYTES = 10 << 20
+MAX_RESPONSE_BYTES = 3 << 20  # as the JSON text of an event it fits into the 4 MiB that gRPC clients take
 MAX_RESPONSE_DEPTH = MAX_METADATA_DEPTH  # the same, as it travels as the same thing
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and what was no UTF-8

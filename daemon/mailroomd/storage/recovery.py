@@ -1,10 +1,10 @@
 """Recovery — makes the inbox files agree with the database after a stop, clean or not.
 
-Owns the rule (architecture.md, "Files and recovery"), for an unread message whose file should exist:
-missing and id <= synced_id: its agent took it away, it is read. Missing and id > synced_id: it may never have reached
-the disk, it is written again. Empty or torn: written again. The file of a read message: removed. A directory that is
-missing or unreadable is a fault and never means read. Where the disk is full, what can't be noted waits for the next
-start: such a message stays unread. Above: the command-queue, before it takes any command.
+Owns the rule (architecture.md, "Files and recovery"), for an unread message whose file should exist: missing and id
+<= synced_id: its agent took it away, it is read. Missing and id > synced_id: it may never have reached the disk, it
+is written again. Empty or torn: written again. The file of a read message: removed. A directory that is missing or
+unreadable is a fault and never means read. Above: the command-queue, before it takes any command; that commits what
+agents took.
 """
 
 __all__ = ["RecoveryReport", "recover_files"]
@@ -16,11 +16,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from mailroomd.model.commands import MailboxCounted, MessagesTaken
+from mailroomd.model.findings import FilesTaken
+from mailroomd.storage.file_ledger import FileLedger
 from mailroomd.storage.filing import describe
 from mailroomd.storage.inbox_file import encode_inbox_file, is_whole_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles, sync_filesystem
-from mailroomd.storage.message_store import MessageStore, StoreFull
+from mailroomd.storage.transactions import StoreFull
 
 PAGE = 1000  # messages checked between two heartbeats: some 30 ms
 
@@ -32,42 +33,42 @@ class RecoveryReport:
     Attributes:
         checked: unread messages whose files were looked at.
         rewritten: files that were written again.
-        taken: messages that their agents had read by taking the file.
-        removed: files of messages that are read.
+        taken: messages that their agents had read by taking the file; to be committed.
+        removed: files of messages that are read, or were cleared away.
         errors: why files could not be written, by message id.
-        outcomes: for the mailbox worker.
     """
 
     checked: int = 0
     rewritten: int = 0
-    taken: int = 0
+    taken: list[FilesTaken] = field(default_factory=list[FilesTaken])
     removed: int = 0
     errors: dict[int, str] = field(default_factory=dict[int, str])
-    outcomes: list[MessagesTaken | MailboxCounted] = field(default_factory=list[MessagesTaken | MailboxCounted])
 
 
-def recover_files(store: MessageStore, files: InboxFiles, now_ms: int, beat: Callable[[], None]) -> RecoveryReport:
+def recover_files(ledger: FileLedger, files: InboxFiles, synced_id: int, beat: Callable[[], None]) -> RecoveryReport:
     """Checks every file that should exist, and removes those that should not.
 
     Args:
+        synced_id: every file up to it was on the disk.
         beat: called between pages, for the heartbeat.
     """
     report = RecoveryReport()
-    synced_id = store.mark("synced_id")
     place = ("", 0)
     directory = _Directory("", set())
-    while page := store.filed_after(*place, PAGE):
+    while page := ledger.filed_after(*place, PAGE):
         for mailbox, rows in groupby(page, itemgetter(0)):
             if mailbox != directory.mailbox:
                 directory = _look_into(files, mailbox)
-            taken = _check_files(store, files, directory, [number for _, number in rows], synced_id, report)
-            _note_taken(store, mailbox, taken, now_ms, report)
+            taken = _check_files(ledger, files, directory, [number for _, number in rows], synced_id, report)
+            if taken:
+                report.taken.append(FilesTaken(mailbox, tuple(taken)))
         place = page[-1]
         beat()
     if report.errors:
-        with suppress(StoreFull):  # the store keeps them in mind
-            store.note_unfiled(report.errors)
-    _remove_files_of_read_messages(store, files, report, beat)
+        with suppress(StoreFull):  # the ledger keeps them in mind
+            ledger.note_unfiled(report.errors, were_filed=True)
+    _remove_files_of_read_messages(ledger, files, report, beat)
+    _remove_cleared_files(ledger, files, report)
     if report.rewritten:  # they lie below `synced_id`: a power cut must not make them look taken
         sync_filesystem(files.inbox_fileno)
     return report
@@ -88,7 +89,7 @@ def _look_into(files: InboxFiles, mailbox: str) -> _Directory:
 
 
 def _check_files(
-    store: MessageStore,
+    ledger: FileLedger,
     files: InboxFiles,
     directory: _Directory,
     numbers: list[int],
@@ -107,7 +108,7 @@ def _check_files(
         if raw is None and found is not None and number <= synced_id:
             taken.append(number)
         elif raw is None or not is_whole_inbox_file(raw, number):
-            _write_again(store, files, mailbox, number, report)
+            _write_again(ledger, files, mailbox, number, report)
     return taken
 
 
@@ -119,19 +120,8 @@ def _content(files: InboxFiles, mailbox: str, number: int) -> bytes | None:
         return b""
 
 
-def _note_taken(store: MessageStore, mailbox: str, taken: list[int], now_ms: int, report: RecoveryReport) -> None:
-    if not taken:
-        return
-    try:
-        counted = store.take(mailbox, taken, now_ms)
-    except StoreFull:
-        return
-    report.taken += len(taken)
-    report.outcomes += [MessagesTaken(mailbox, taken), *counted]
-
-
-def _write_again(store: MessageStore, files: InboxFiles, mailbox: str, number: int, report: RecoveryReport) -> None:
-    message = store.message(number)
+def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, number: int, report: RecoveryReport) -> None:
+    message = ledger.message(number)
     assert message is not None  # it was read in this process, which alone removes rows
     try:
         directory = files.check_directory(mailbox)
@@ -142,15 +132,28 @@ def _write_again(store: MessageStore, files: InboxFiles, mailbox: str, number: i
 
 
 def _remove_files_of_read_messages(
-    store: MessageStore, files: InboxFiles, report: RecoveryReport, beat: Callable[[], None]
+    ledger: FileLedger, files: InboxFiles, report: RecoveryReport, beat: Callable[[], None]
 ) -> None:
     for mailbox in files.mailboxes():
         try:
             there = files.listing(mailbox) or set()
             for number in there:
-                if store.is_read(number, mailbox):
+                if ledger.is_read(number, mailbox):
                     files.remove(mailbox, number)
                     report.removed += 1
         except OSError:
             continue  # an unreadable directory is reported when something is written to it
         beat()
+
+
+def _remove_cleared_files(ledger: FileLedger, files: InboxFiles, report: RecoveryReport) -> None:
+    """Removes what a clearing left that was interrupted; what can't be removed stays on the list."""
+    gone: list[int] = []
+    for mailbox, number in ledger.cleared():
+        with suppress(OSError):
+            files.remove(mailbox, number)
+            gone.append(number)
+    if gone:
+        report.removed += len(gone)
+        with suppress(StoreFull):
+            ledger.forget_cleared(gone)

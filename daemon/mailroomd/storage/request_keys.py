@@ -11,6 +11,8 @@ __all__ = ["CLIENT_KEYS_KEPT_MS", "GATEWAY_KEYS_KEPT_MS", "PRUNE_SLICE", "KeyReu
 import hashlib
 import sqlite3
 
+import msgspec
+
 from mailroomd.model.commands import WriteMessage
 from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.message import Draft, pack_draft
@@ -50,7 +52,7 @@ class RequestKeys:
                 "SELECT message_id, digest FROM idempotency_keys WHERE sender = ? AND key = ?",
                 (draft.sender, command.key),
             ).fetchone()
-            if found and found[1] != _digest(draft):
+            if found and found[1] != _digest(command, draft):
                 raise KeyReused(command.key)
         elif command.resubmitted:  # else a gateway's own key is new by its making
             found = self._connection.execute(
@@ -65,7 +67,7 @@ class RequestKeys:
         if command.client_key:
             self._connection.execute(
                 "INSERT INTO idempotency_keys (sender, key, message_id, digest) VALUES (?, ?, ?, ?)",
-                (draft.sender, command.key, command.id, _digest(draft)),
+                (draft.sender, command.key, command.id, _digest(command, draft)),
             )
         else:
             self._connection.execute(
@@ -88,5 +90,8 @@ class RequestKeys:
         return PRUNE_SLICE in (gateway, client)
 
 
-def _digest(draft: Draft) -> bytes:
+def _digest(command: WriteMessage, draft: Draft) -> bytes:
+    """Returns the digest of a request as its sender made it, whatever an alias makes of the recipient."""
+    if command.addressee:
+        draft = msgspec.structs.replace(draft, recipient=command.addressee)
     return hashlib.blake2b(pack_draft(draft), digest_size=16).digest()

@@ -10,10 +10,12 @@ from mailroomd.model.states import DeliveryState
 MESSAGE_COLUMNS = (
     "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state"
 )
-INSERT_MESSAGE = f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms) VALUES ({','.join('?' * 13)})"  # noqa: S608
+INSERT_MESSAGE = (
+    f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms, filed_id, team_error) VALUES ({','.join('?' * 15)})"  # noqa: S608
+)
 
 
-def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int) -> tuple[Any, ...]:
+def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
     """Returns a new message's row: FILED, which only a failed file write corrects."""
     return (
         number,
@@ -29,6 +31,8 @@ def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int) -> tuple
         timestamp_ms,
         DeliveryState.FILED.value,
         filed_ms,
+        number + 1,
+        team_error,
     )
 
 

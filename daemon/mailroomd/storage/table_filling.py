@@ -41,6 +41,8 @@ def fill_table(table: TableWriter, archive: MessageArchive, beat: Callable[[], N
         _load_mailbox(table, row)
         if number % BEAT_EVERY == 0:
             beat()
+    for agent, number in archive.newest_responses():
+        table.entry(agent).newest_response_id = number
     for message in messages:
         _load_message(table, message)
     beat()

@@ -36,8 +36,9 @@ RECORD_BYTES = RECORD.size
 STATE_OFFSET = 16  # of the state word within a record; an aligned word of its own, outside the checksum
 CHECKED_FROM = 24  # the checksum covers the record from here
 
-COUNTS = Struct("<qqQQqq")
-"""total, unread, oldest unread id, position of the newest durable record, last_seen_ms, subscribers."""
+COUNTS = Struct("<qqQQqqQ")
+"""total, unread, oldest unread id, position of the newest durable record, last_seen_ms, subscribers, newest
+response."""
 SLOT_HEAD = Struct("<Q128s")
 """length of the name (0: free), the name."""
 SLOT_BYTES = SLOT_HEAD.size + DoubleCell.size_bytes(COUNTS.size)
@@ -81,6 +82,7 @@ class MailboxCounts(NamedTuple):
     newest_position: int = 0
     last_seen_ms: int = 0
     subscribers: int = 0
+    newest_response_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from mailroomd.memory.double_cell import DoubleCell, TornCell
 from mailroomd.memory.fence import fence
+from mailroomd.model.ids import MAX_ID
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.batch import READ_BYTES, Batch
 from mailroomd.storage.table_layout import (
@@ -60,6 +61,10 @@ class Record(NamedTuple):
     kind: int
     mailbox: str
     body: bytes
+
+
+def _is_listed(state: int, *, unread_only: bool) -> bool:
+    return DeliveryState.STORED <= state <= (DeliveryState.OFFERED if unread_only else DeliveryState.EXPIRED)
 
 
 def _is_any(_: int, __: DeliveryState) -> bool:
@@ -172,24 +177,35 @@ class TableReader:
         found = self._records(wanted, generation, limit, budget_bytes)
         return found, found[-1].next_position if found.is_cut else position
 
-    def newest(self, mailbox: str, limit: int, budget_bytes: int = READ_BYTES) -> Batch[Record]:
-        """Returns the newest records of a mailbox, newest first, within both bounds.
+    def newest(
+        self,
+        mailbox: str,
+        limit: int,
+        budget_bytes: int = READ_BYTES,
+        *,
+        below: int = MAX_ID,
+        unread_only: bool = False,
+    ) -> Batch[Record]:
+        """Returns the newest records of a mailbox with ids below a bound, newest first, within both limits.
 
         Raises:
             NotInTable: older ones that belong to them may have left the table.
         """
-        generation, mark = self._begin(), self.durable_id
+        generation, mark = self._begin(), min(self.durable_id, below - 1)
         fence()
         counts = self._counts(mailbox)
         wanted: list[int] = []
-        if counts is not None and counts.total:
+        if counts is not None and (counts.unread if unread_only else counts.total):
+            oldest = counts.oldest_unread_id if unread_only else 0
             for position, number, state in self._backwards(counts.newest_position):
-                if number <= mark and state != DeliveryState.STRUCK:
+                if number < oldest:
+                    break
+                if number <= mark and _is_listed(state, unread_only=unread_only):
                     wanted.append(position)
                     if len(wanted) in (limit, counts.total):
                         break
             else:
-                self._require_complete_above(0)
+                self._require_complete_above(max(0, oldest - 1))
         return self._records(wanted, generation, limit, budget_bytes)
 
     def unread(

@@ -55,6 +55,7 @@ class MailboxEntry:
         "last_seen_ms",
         "name",
         "newest_position",
+        "newest_response_id",
         "oldest_unread_id",
         "pending",
         "seen_written_ms",
@@ -75,6 +76,7 @@ class MailboxEntry:
         self.last_seen_ms = 0
         self.seen_written_ms = 0
         self.subscribers = 0
+        self.newest_response_id = 0
 
     def publish(self) -> None:
         """Shows the counts to the readers."""
@@ -88,6 +90,7 @@ class MailboxEntry:
                         self.newest_position,
                         self.last_seen_ms,
                         self.subscribers,
+                        self.newest_response_id,
                     )
                 )
             )
@@ -190,11 +193,14 @@ class TableWriter:
         return True
 
     def offer(self, message_id: int, mailbox: str) -> bool:
-        """Moves a record of this mailbox to OFFERED; returns whether it did."""
+        """Moves a record of this mailbox to OFFERED; returns False where the ring knows that it is no news.
+
+        What the ring does not have, may be news: the database knows.
+        """
         try:
             record = self.reader.record_at(self._position_of(message_id))
         except NotInTable:
-            return False
+            return True
         return record.mailbox == mailbox and self.advance_state(message_id, DeliveryState.OFFERED)
 
     def _position_of(self, message_id: int) -> int:
