@@ -253,7 +253,7 @@ class FakeMailRoom:
     async def Watch(self, request: object, context: Context) -> None:  # noqa: N802
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, type(request).__name__)
 
-    List = SendMessages = ClearMailbox = GetQueueStats = Watch
+    List = SendMessages = ClearMailbox = GetQueueStats = SetAlias = ListAgents = Watch
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncIterator[pb.SubscribeResponse]:  # noqa: N802
         await self._enter("Subscribe", request, context)

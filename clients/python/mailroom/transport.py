@@ -8,9 +8,9 @@ __all__ = ["AsyncStream", "AsyncTransport", "BlockingStream", "BlockingTransport
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -102,7 +102,7 @@ class AsyncTransport:
         """
         method = self._channels.method(call.service, call.rpc)
         try:
-            response = await method(call.request, timeout=timeout_sec)
+            response = await _finished(method(call.request, timeout=timeout_sec))
         except grpc.RpcError as error:
             raise self._channels.failure(error) from error
         except asyncio.CancelledError as cancellation:  # also what pending calls get when the channel is closed
@@ -120,6 +120,21 @@ class AsyncTransport:
         """Ends every call and closes the channels."""
         for channel in self._channels.close():
             await channel.close()
+
+
+async def _finished(call: Awaitable[Any]) -> Any:
+    """Awaits a call, and lets a cancellation of this task through as it is.
+
+    gRPC puts one of its own without a message in its place (grpc #43502). anyio tells by the message whose a
+    cancellation is: with a stranger's it ends the whole task group around it, silently.
+    """
+    ended = asyncio.ensure_future(call)
+    try:
+        await asyncio.wait((ended,))
+    except asyncio.CancelledError:
+        ended.cancel()
+        raise
+    return ended.result()
 
 
 def is_task_cancelled() -> bool:

@@ -15,6 +15,7 @@ from mailroom.cli.agents import doorbell, hook
 from mailroom.cli.connection import use_address
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.inbox import inbox
+from mailroom.cli.mcp import mcp
 from mailroom.cli.options import examples
 from mailroom.cli.output import emit, remark
 from mailroom.cli.send import send
@@ -54,6 +55,11 @@ app.command(epilog=examples("mailroom status", "mailroom status --json | jq -r .
 app.add_typer(setup)
 app.command(epilog=examples("mailroom hook --agent reviewer < event.json"))(hook)
 app.command(epilog=examples("mailroom doorbell reviewer; echo $?"))(doorbell)
+app.command(
+    epilog=examples(
+        "mailroom mcp --agent reviewer", "mailroom mcp --http 127.0.0.1:8030", "MAILROOM_CHANNEL=1 mailroom mcp"
+    )
+)(mcp)
 
 
 def _show_version(wanted: bool) -> None:

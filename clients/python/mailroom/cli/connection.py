@@ -1,6 +1,6 @@
 """Connection — how commands get their client; gRPC is imported only when one is opened."""
 
-__all__ = ["complete_agent", "connect", "use_address"]
+__all__ = ["chosen_address", "complete_agent", "connect", "use_address"]
 
 import os
 from contextvars import ContextVar
@@ -22,13 +22,18 @@ def use_address(address: str | None) -> None:
     _address_of_run.set(address)
 
 
+def chosen_address() -> str | None:
+    """Returns the default address of this run, None if it is left to be found."""
+    return _address_of_run.get()
+
+
 def connect(address: str | None = None, *, timeout: float = 30.0, grace: float = 2.0) -> "Mailroom":
     """Returns a client that sends under MAILROOM_AGENT, else under the login user's name."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would end up between ours
     from mailroom.blocking import Mailroom
 
     sender = os.environ.get("MAILROOM_AGENT") or login_name()
-    return Mailroom(address or _address_of_run.get(), sender=sender, timeout=timeout, grace=grace)
+    return Mailroom(address or chosen_address(), sender=sender, timeout=timeout, grace=grace)
 
 
 def complete_agent(incomplete: str) -> list[str]:
