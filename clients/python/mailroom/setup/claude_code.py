@@ -10,6 +10,7 @@ hook on SessionStart has ended, whatever it says of itself.
 __all__ = ["Wish", "plan"]
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, cast
 
 from mailroom.setup.change import Change, SetupError, read_text
 from mailroom.setup.json_text import JsonError, JsonText, Key
-from mailroom.setup.program import is_ours, shell_line
+from mailroom.setup.program import is_ours
 
 EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")
 HOOK_TIMEOUT_SEC = 10  # it takes 0.05 s, or 0.4 s when it has mail
@@ -34,15 +35,21 @@ class Wish:
         directory: the project's.
         for_user: for all of a user's projects instead.
         agent: the agent's name; None: the session's id.
-        command: how to start this program.
+        command: how to start this program, word by word.
         remove: take everything of ours away instead.
     """
 
     directory: Path
     for_user: bool
     agent: str | None
-    command: str
+    command: tuple[str, ...]
     remove: bool = False
+
+    def server(self) -> dict[str, Any]:
+        """Returns the entry of the MCP server, which programs agree on."""
+        program, *arguments = self.command
+        entry: dict[str, Any] = {"command": program, "args": [*arguments, "mcp"]}
+        return entry | ({"env": {"MAILROOM_AGENT": self.agent}} if self.agent else {})
 
 
 def plan(wish: Wish) -> list[Change]:
@@ -80,9 +87,7 @@ def _planned(path: Path, wish: Wish, edit: Callable[[JsonText, Wish, Path], Json
 
 
 def _with_server(document: JsonText, wish: Wish, path: Path) -> JsonText:
-    entry: dict[str, Any] = {"command": wish.command, "args": ["mcp"]}
-    if wish.agent:
-        entry["env"] = {"MAILROOM_AGENT": wish.agent}
+    entry = wish.server()
     found = document.get("mcpServers", SERVER)
     if found is not None and not _is_our_server(found):
         if wish.remove:
@@ -119,10 +124,10 @@ def _with_hooks(document: JsonText, wish: Wish, path: Path) -> JsonText:
 
 def _groups(event: str, wish: Wish) -> list[dict[str, Any]]:
     names = ("--agent", wish.agent) if wish.agent else ()
-    line = shell_line(wish.command, "hook", *names)
+    line = shlex.join((*wish.command, "hook", *names))
     groups: list[dict[str, Any]] = [{"hooks": [{"type": "command", "command": line, "timeout": HOOK_TIMEOUT_SEC}]}]
     if event == "Stop":
-        line = shell_line(wish.command, "doorbell", *names)
+        line = shlex.join((*wish.command, "doorbell", *names))
         doorbell = {"type": "command", "command": line, "asyncRewake": True, "timeout": DOORBELL_TIMEOUT_SEC}
         groups.append({"hooks": [doorbell]})
     return groups

@@ -32,9 +32,7 @@ def plan(wish: Wish) -> list[Change]:
         settings = tomllib.loads(before or "")
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{path} is no TOML ({error}): it is untouched, mend it first") from error
-    entry: dict[str, Any] = {"command": wish.command, "args": ["mcp"]}
-    if wish.agent:
-        entry["env"] = {"MAILROOM_AGENT": wish.agent}
+    entry = wish.server()
     servers = settings.get("mcp_servers", {})
     found = cast("dict[str, Any]", servers).get(SERVER) if isinstance(servers, dict) else None
     if found is not None and not is_ours([str(found.get("command")), *map(str, found.get("args", []))], "mcp"):

@@ -2,6 +2,7 @@
 
 __all__ = ["setup"]
 
+import shlex
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -90,7 +91,7 @@ def set_up_codex(
 @setup.command("generic")
 def show_generic(agent: AgentName = None, command: Command = None) -> None:
     """Prints settings for any other program."""
-    emit(generic.snippet(command or own_command(), agent))
+    emit(generic.snippet(_wish(Scope.USER, agent or "NAME", command, remove=False)))
 
 
 def _scope(project: bool, user: bool, default: Scope) -> Scope:
@@ -100,7 +101,8 @@ def _scope(project: bool, user: bool, default: Scope) -> Scope:
 
 
 def _wish(scope: Scope, agent: str | None, command: str | None, remove: bool) -> Wish:
-    return Wish(Path.cwd(), scope is Scope.USER, agent, command or own_command(), remove)
+    words = tuple(shlex.split(command)) if command else own_command()
+    return Wish(Path.cwd(), scope is Scope.USER, agent, words, remove)
 
 
 def _apply(plan: Callable[[Wish], list[Change]], wish: Wish, *, dry_run: bool, yes: bool) -> bool:

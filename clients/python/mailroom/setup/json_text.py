@@ -90,7 +90,8 @@ class JsonText:
         dumped = json.dumps(value, ensure_ascii=False, indent=self._unit()).replace("\n", self._eol() + inner)
         joint = "," if parent.children else ""
         entry = self._eol() + inner + prefix + dumped
-        return self._inserted(parent, joint, entry, "" if self._has_break(parent) else self._eol() + outer)
+        is_bare = not parent.children and not self._has_break(parent)
+        return self._inserted(parent, joint, entry, self._eol() + outer if is_bare else "")
 
     def removed(self, path: tuple[Key, ...]) -> "JsonText":
         """Returns the document without the entry at a path, its comma and the line it leaves empty."""
@@ -105,7 +106,7 @@ class JsonText:
             spans.append((comma, comma + 1))
         text = self.text
         for start, end in sorted(_joined(text, spans), reverse=True):
-            text = text[: self._gap_start(text, start, end)] + text[end:]
+            text = _cut(text, start, end)
         if len(parent.children) == 1:
             text = _without_blank_inside(text, parent.start)
         return JsonText(text)
@@ -163,14 +164,17 @@ class JsonText:
     def _eol(self) -> str:
         return "\r\n" if "\r\n" in self.text else "\n"
 
-    @staticmethod
-    def _gap_start(text: str, start: int, end: int) -> int:
-        """Returns where the white space before a removed stretch begins, if nothing else is left on its line."""
-        before = text[:start].rstrip(" \t")
-        rest = text[end:].lstrip(" \t")
-        if before.endswith("\n") and (not rest or rest[0] in "\r\n"):
-            return len(before.removesuffix("\n").removesuffix("\r"))
-        return len(before) if rest[:1] in ("}", "]", ",") else start
+
+def _cut(text: str, start: int, end: int) -> str:
+    """Returns the text without a stretch, and without the white space that would be left over around it."""
+    before, rest = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
+    if rest[:1] in ("}", "]"):
+        return before.rstrip("\r\n \t") + text[end:]
+    if before.endswith("\n"):
+        if not rest or rest[0] in "\r\n":  # nothing else is left on its line
+            return before.removesuffix("\n").removesuffix("\r") + rest
+        return text[:start] + rest
+    return (before if rest[:1] == "," else text[:start]) + text[end:]
 
 
 def _joined(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """Program — the command by which others start us, and by which we know our own entries in their settings."""
 
-__all__ = ["is_ours", "own_command", "shell_line"]
+__all__ = ["is_ours", "own_command"]
 
 import shlex
 import sys
@@ -11,17 +11,12 @@ from pathlib import Path
 NAME = "mailroom"
 
 
-def own_command() -> str:
-    """Returns this program's absolute path: a hook's shell may have a PATH without this virtual environment."""
+def own_command() -> tuple[str, ...]:
+    """Returns this program, by its absolute path: a hook's shell may have a PATH without this virtual environment."""
     started = Path(sys.argv[0])
     if started.name == NAME and started.is_absolute():
-        return str(started)
-    return str(Path(sys.executable).with_name(NAME))
-
-
-def shell_line(command: str, *arguments: str) -> str:
-    """Returns a line for a shell. The command may already be one of several words."""
-    return " ".join([command if " " in command else shlex.quote(command), *map(shlex.quote, arguments)])
+        return (str(started),)
+    return (str(Path(sys.executable).with_name(NAME)),)
 
 
 def is_ours(words: str | Sequence[str], *subcommands: str) -> bool:
