@@ -22,14 +22,12 @@ __all__ = [
 
 import json
 import os
-import re
-from getopt import GetoptError, gnu_getopt
 
 SESSION_START, USER_PROMPT_SUBMIT, POST_TOOL_USE, STOP = "SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"
 DOORBELL = "Doorbell"  # ours: mail came while the session waited
 
-_NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]+(?:@(?!\.)[A-Za-z0-9._-]+)?")  # the contract's rule
 _MAX_NAME_CHARS = 128
+_NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _TOOLS_WITH_MAIL = ("__check_inbox", "__wait_for_message")  # mcp__SERVER__TOOL
 _COMMAND_WITH_MAIL = "mailroom inbox"
 
@@ -92,8 +90,10 @@ class HookEvent:
 
 
 def is_name(text: str) -> bool:
-    """Returns whether the text may name a mailbox."""
-    return len(text) <= _MAX_NAME_CHARS and _NAME.fullmatch(text) is not None
+    """Returns whether the text may name a mailbox: the contract's rule."""
+    sides = text.split("@")
+    is_sound = all(side and side[0] != "." and _NAME_CHARS.issuperset(side) for side in sides)
+    return is_sound and len(sides) <= 2 and len(text) <= _MAX_NAME_CHARS
 
 
 def read_options(arguments: list[str], *, positional: bool = False) -> Options:
@@ -106,11 +106,7 @@ def read_options(arguments: list[str], *, positional: bool = False) -> Options:
     Raises:
         UsageError: an argument is unknown or has a value that cannot be.
     """
-    try:
-        pairs, rest = gnu_getopt(arguments, "", ["agent=", "root=", "address=", *(["pid="] if positional else [])])
-    except GetoptError as error:
-        raise UsageError(f"{error.msg}: see --help") from error
-    given = dict(pairs)
+    given, rest = _parsed(arguments, {"--agent", "--root", "--address", *(["--pid"] if positional else [])})
     if len(rest) > positional:
         raise UsageError(f"{rest[-1]!r} is one argument too many: see --help")
     agent = given.get("--agent") or (rest[0] if rest else "") or os.environ.get("MAILROOM_AGENT", "")
@@ -121,6 +117,24 @@ def read_options(arguments: list[str], *, positional: bool = False) -> Options:
         raise UsageError(f"{pid!r} is no process id")
     root = given.get("--root") or os.environ.get("MAILROOM_ROOT") or "~/.claude"
     return Options(agent or None, os.path.expanduser(root), given.get("--address"), int(pid) if pid else None)
+
+
+def _parsed(arguments: list[str], known: set[str]) -> tuple[dict[str, str], list[str]]:
+    """Returns options and other arguments; getopt and argparse take longer to import than a hook has."""
+    given: dict[str, str] = {}
+    rest: list[str] = []
+    following = iter(arguments)
+    for argument in following:
+        name, equals, value = argument.partition("=")
+        if not argument.startswith("-"):
+            rest.append(argument)
+        elif name not in known:
+            raise UsageError(f"there is no option {name}: see --help")
+        elif not (value := value if equals else next(following, "")):
+            raise UsageError(f"{name} wants a value")
+        else:
+            given[name] = value
+    return given, rest
 
 
 def read_event(raw: bytes, agent: str | None) -> HookEvent:
