@@ -1,37 +1,23 @@
 """`mailroom mcp --http` with a real daemon: every revision of the protocol on one server, and who is not let in."""
 
-import re
-import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx2
 import pytest
 from support.daemon import Daemon
 from support.mcp_client import (
     VERSIONS,
-    environment,
-    mailroom_command,
+    HttpServer,
     over_http,
     play,
     read_answer_acknowledge,
     running_daemon,
+    running_http_server,
     session,
 )
-from support.waiting import BOUND_SEC, wait_until
+from support.waiting import BOUND_SEC
 
 TOKEN_CHARS = 43  # 32 bytes in base64
-
-
-@dataclass(frozen=True)
-class Server:
-    url: str
-    token_file: Path
-
-    @property
-    def token(self) -> str:
-        return self.token_file.read_text().strip()
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +27,21 @@ def daemon() -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def server(daemon: Daemon) -> Iterator[Server]:
-    said, token_file = daemon.directory / "mcp-said", daemon.directory / "new" / "mcp-token"
-    command = [mailroom_command(), "mcp", "--http", "127.0.0.1:0", "--token-file", str(token_file)]
-    with said.open("wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, env=environment(daemon))
-    try:
-        urls = wait_until(lambda: re.findall(r"is ready: (http://\S+)", said.read_text()), "it says that it is ready")
-        yield Server(urls[0], token_file)
-    finally:
-        process.terminate()
-        process.wait(BOUND_SEC)
+def server(daemon: Daemon) -> Iterator[HttpServer]:
+    with running_http_server(daemon) as running:
+        yield running
 
 
-def post(server: Server, headers: Mapping[str, str]) -> httpx2.Response:
+def post(server: HttpServer, headers: Mapping[str, str]) -> httpx2.Response:
     everything = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json", **headers}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     return httpx2.post(server.url, json=body, headers=everything, timeout=BOUND_SEC)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_agent_reads_answers_and_acknowledges_in_each_revision(daemon: Daemon, server: Server, version: str) -> None:
+def test_an_agent_reads_answers_and_acknowledges_in_each_revision(
+    daemon: Daemon, server: HttpServer, version: str
+) -> None:
     me = f"agent-{version}"
 
     async def scene() -> None:
@@ -72,19 +52,19 @@ def test_an_agent_reads_answers_and_acknowledges_in_each_revision(daemon: Daemon
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic abc", "bearer"])
-def test_whoever_does_not_show_the_token_gets_401(server: Server, authorization: str) -> None:
+def test_whoever_does_not_show_the_token_gets_401(server: HttpServer, authorization: str) -> None:
     answer = post(server, {"Authorization": authorization} if authorization else {})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_page_of_another_site_is_refused_even_with_the_token(server: Server) -> None:
+def test_a_page_of_another_site_is_refused_even_with_the_token(server: HttpServer) -> None:
     shown = {"Authorization": f"Bearer {server.token}"}
     assert post(server, shown | {"Host": "mail.example:80"}).status_code == 421
     assert post(server, shown | {"Origin": "http://mail.example"}).status_code == 403
 
 
-def test_the_token_was_made_for_its_owner_alone(server: Server) -> None:
+def test_the_token_was_made_for_its_owner_alone(server: HttpServer) -> None:
     assert server.token_file.stat().st_mode & 0o777 == 0o600
     assert len(server.token) == TOKEN_CHARS
     assert [one.name for one in server.token_file.parent.iterdir()] == [server.token_file.name]

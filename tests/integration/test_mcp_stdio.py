@@ -97,6 +97,22 @@ def test_whoever_subscribed_to_an_inbox_is_told_of_each_arrival(daemon: Daemon, 
     play(scene)
 
 
+def test_whoever_subscribed_to_a_message_is_told_when_it_was_read(daemon: Daemon) -> None:
+    async def scene() -> None:
+        async with session(over_stdio(daemon, "--agent", "asker")) as agent:
+            sent = await ask(agent, "send_message", to_session_id="answerer", content="well?")
+            uri = f"mailroom://message/{sent['id']}"
+            async with listen(agent, resource_subscriptions=[uri]) as subscription:
+                with daemon.calls() as calls:
+                    calls.acknowledge(pb.AcknowledgeMessagesRequest(agent="answerer", message_ids=[sent["id"]]))
+                assert await anext(subscription) == ResourceUpdated(uri=uri)
+            (content,) = (await agent.read_resource(uri)).contents
+            assert isinstance(content, types.TextResourceContents)
+            assert '"state":"read"' in content.text
+
+    play(scene)
+
+
 def test_mail_is_read_from_files_while_the_daemon_is_down_and_from_the_daemon_when_it_is_back(
     own_daemon: Daemon,
 ) -> None:

@@ -3,6 +3,7 @@
 __all__ = [
     "MODERN",
     "VERSIONS",
+    "HttpServer",
     "ask",
     "check",
     "environment",
@@ -13,6 +14,7 @@ __all__ = [
     "play",
     "read_answer_acknowledge",
     "running_daemon",
+    "running_http_server",
     "send",
     "session",
     "state_of",
@@ -22,9 +24,12 @@ __all__ = [
 import asyncio
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +63,34 @@ def running_daemon() -> Generator[Daemon]:
             daemon.kill_everything()
 
 
+@dataclass(frozen=True)
+class HttpServer:
+    """A `mailroom mcp --http` that runs."""
+
+    url: str
+    token_file: Path
+
+    @property
+    def token(self) -> str:
+        """What its clients have to show."""
+        return self.token_file.read_text().strip()
+
+
+@contextmanager
+def running_http_server(daemon: Daemon) -> Generator[HttpServer]:
+    """Gives a server on a port of the system's choice, with a token file that it makes itself."""
+    said, token_file = daemon.directory / "mcp-said", daemon.directory / "new" / "mcp-token"
+    command = [mailroom_command(), "mcp", "--http", "127.0.0.1:0", "--token-file", str(token_file)]
+    with said.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, env=environment(daemon))
+    try:
+        urls = wait_until(lambda: re.findall(r"is ready: (http://\S+)", said.read_text()), "it says that it is ready")
+        yield HttpServer(urls[0], token_file)
+    finally:
+        process.terminate()
+        process.wait(BOUND_SEC)
+
+
 def mailroom_command() -> str:
     """Returns the command `mailroom` of this environment."""
     return str(Path(sys.executable).with_name("mailroom"))
@@ -83,7 +116,7 @@ def over_stdio(daemon: Daemon, *arguments: str, **variables: str) -> Transport:
 async def over_http(url: str, token: str) -> AsyncGenerator[TransportStreams]:
     """Gives the transport to a server that runs already."""
     async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client,
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=BOUND_SEC) as client,
         streamable_http_client(url, http_client=client) as streams,
     ):
         yield streams

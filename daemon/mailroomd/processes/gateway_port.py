@@ -4,7 +4,7 @@ Owns the link to it, its subscribers as last reported, and what is to be announc
 gateway that does not read costs no more than that. Not here: what requests mean (`mailbox`).
 """
 
-__all__ = ["GatewayPort"]
+__all__ = ["GatewayPort", "call_failed"]
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import (
     AliasChanged,
     Answer,
+    CallFailed,
     DurableMarkMoved,
     Event,
     Hello,
@@ -20,7 +21,7 @@ from mailroomd.ipc.packets import (
 )
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.ipc.readiness import Readiness
-from mailroomd.model.commands import StoreConditionChanged
+from mailroomd.model.commands import CommandRefused, StoreConditionChanged
 
 BACKLOG_EVENTS = 20_000  # answers that wait for a gateway; beyond it its requests are not read
 MANY_NAMES = 1000  # from here on an announcement says "anybody": the gateway looks at all its streams
@@ -113,3 +114,8 @@ class GatewayPort:
         """What a gateway that is new has to hear."""
         condition: list[Event] = [self._condition] if self._condition is not None else []
         return [*condition, *self._aliases()]
+
+
+def call_failed(call: int, refusal: CommandRefused) -> CallFailed:
+    """Returns the answer to a call that is refused."""
+    return CallFailed(call, refusal.reason, refusal.sentence, refusal.field, refusal.retry_after_ms)

@@ -19,7 +19,7 @@ from mailroomd.storage.team_filing import TeamFiling
 
 ANSWER_AFTER_SEC = 0.25  # what a sender waits for an inbox that somebody else has locked
 CLOSE_SEC = 2.0  # for what waits, at a stop; the rest is done at the next start
-STILL_TRYING = "its lock is held by somebody else; it is tried again"
+STILL_TRYING = "it is not written yet (somebody else may hold its lock); it is tried again"
 
 
 class TeamDesk:

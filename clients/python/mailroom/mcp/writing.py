@@ -20,7 +20,7 @@ from mailroom.mcp.views import BroadcastView, CopyView, SentView
 from mailroom.messages import Delivery, SendOutcome, SentMessage
 from mailroom.options import SendOptions
 
-SEND_TIMEOUT_SEC = 15.0
+SEND_TIMEOUT_SEC = 10.0
 LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, once the message is on its way
 
 PriorityName = Literal["low", "normal", "high", "urgent"]

@@ -1,0 +1,169 @@
+"""A mail room beside a plain model of one: whatever is done in whatever order, table, database, files, answers agree.
+
+A state machine sends, acknowledges, takes files, clears, lets mail expire, offers, and kills workers or everything;
+after each step all that the daemon says and keeps of these mailboxes is compared with what the model says.
+MAILROOM_TEST_ROUNDS says how many examples are tried.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from mailroom.v1 import mailroom_pb2 as pb
+from support.room import Room, running_room, wait_until
+from support.waiting import rounds
+
+STEPS = 15
+RESTARTS_MOST = 1  # of the whole daemon in one example: each takes a second or two
+SHORT_TTL_SEC = 0.05
+
+agents = st.sampled_from(["ann", "bob", "bob@alpha"])
+picks = st.lists(st.integers(0, 30), min_size=1, max_size=4)
+
+
+@dataclass
+class Letter:
+    """What the model knows of a message."""
+
+    recipient: str
+    content: str
+    state: "pb.DeliveryState"
+
+    @property
+    def is_unread(self) -> bool:
+        return self.state < pb.DELIVERY_STATE_READ
+
+
+class MailRoomBesideItsModel(RuleBasedStateMachine):
+    """Steps on a daemon that outlives the examples; each example has mailboxes of its own."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__()
+        self.room = room
+        bob = room.new_agent()
+        self.names = {"ann": room.new_agent(), "bob": bob, "bob@alpha": f"{bob}@alpha"}
+        self.letters: dict[str, Letter] = {}
+        self.restarts = 0
+
+    def unread_of(self, mailbox: str) -> list[str]:
+        return [number for number, one in self.letters.items() if one.recipient == mailbox and one.is_unread]
+
+    def picked(self, mailbox: str, which: list[int]) -> list[str]:
+        unread = self.unread_of(mailbox)
+        return sorted({unread[number % len(unread)] for number in which}) if unread else []
+
+    @rule(name=agents, content=st.text(max_size=30))
+    def send(self, name: str, content: str) -> None:
+        sent = self.room.send(self.names[name], content, sender="model")
+        assert sent.delivery.state == pb.DELIVERY_STATE_FILED
+        self.letters[sent.message.id] = Letter(self.names[name], content, pb.DELIVERY_STATE_FILED)
+
+    @rule(name=agents)
+    def send_what_expires(self, name: str) -> None:
+        sent = self.room.send(self.names[name], "short-lived", sender="model", ttl_sec=SHORT_TTL_SEC).message.id
+        wait_until(lambda: self.room.state(sent) == pb.DELIVERY_STATE_EXPIRED, "it expires")
+        self.letters[sent] = Letter(self.names[name], "short-lived", pb.DELIVERY_STATE_EXPIRED)
+
+    @rule(name=agents, which=picks)
+    def acknowledge(self, name: str, which: list[int]) -> None:
+        ids = self.picked(self.names[name], which)
+        assert sorted(self.room.acknowledge(self.names[name], ids).acknowledged_ids) == ids
+        for number in ids:
+            self.letters[number].state = pb.DELIVERY_STATE_READ
+
+    @rule(name=agents, which=picks)
+    def take_files(self, name: str, which: list[int]) -> None:
+        ids = self.picked(self.names[name], which)
+        for number in ids:
+            self.room.inbox(self.names[name]).joinpath(f"{number}.json").unlink()
+        for number in ids:
+            wait_until(lambda number=number: self.room.state(number) == pb.DELIVERY_STATE_READ, "it is noticed")
+            self.letters[number].state = pb.DELIVERY_STATE_READ
+
+    @rule(name=agents)
+    def check_inbox(self, name: str) -> None:
+        found = self.room.check(self.names[name])
+        assert [one.id for one in found.messages] == self.unread_of(self.names[name])
+        for one in found.messages:
+            self.letters[one.id].state = pb.DELIVERY_STATE_OFFERED
+
+    @rule(name=agents)
+    def clear(self, name: str) -> None:
+        mailbox = self.names[name]
+        mine = [number for number, one in self.letters.items() if one.recipient == mailbox]
+        assert self.room.call("ClearMailbox", pb.ClearMailboxRequest(agent=mailbox)).deleted == len(mine)
+        for number in mine:
+            del self.letters[number]
+
+    @rule(worker=st.sampled_from(["mailbox", "command-queue", "gateway"]))
+    def kill_a_worker(self, worker: str) -> None:
+        self.room.kill_worker(worker)
+
+    @precondition(lambda self: self.restarts < RESTARTS_MOST)
+    @rule()
+    def kill_everything(self) -> None:
+        self.restarts += 1
+        self.room.kill()
+        self.room.start()
+
+    @invariant()
+    def everything_agrees(self) -> None:
+        for mailbox in self.names.values():
+            mine = {number: one for number, one in self.letters.items() if one.recipient == mailbox}
+            unread = self.unread_of(mailbox)
+            expected = (len(mine), len(unread))
+            wait_until(  # what nobody asked for is durable a moment before it is in the table
+                lambda mailbox=mailbox, expected=expected: self.counts(mailbox) == expected, "the counts agree"
+            )
+            listed = self.room.listed(mailbox, page_size=1000)
+            assert [(one.id, one.content) for one in listed] == [
+                (number, one.content) for number, one in reversed(mine.items())
+            ]
+            assert [one.id for one in self.room.listed(mailbox, unread_only=True)] == unread[::-1]
+            assert [one.id for one in self.room.check(mailbox, observe=True).messages] == unread
+            wait_until(lambda mailbox=mailbox, unread=unread: self.room.filed(mailbox) == unread, "the files agree")
+            self.rows_agree(mailbox, mine)
+            for one in listed:
+                self.state_agrees(one)
+
+    def counts(self, mailbox: str) -> tuple[int, int]:
+        stats = self.room.stats(mailbox)
+        return stats.total, stats.unread
+
+    def state_agrees(self, one: pb.Message) -> None:
+        """The states are equal, but that OFFERED may be FILED again after a crash."""
+        expected = self.letters[one.id].state
+        allowed = {expected}
+        if expected == pb.DELIVERY_STATE_OFFERED:
+            allowed.add(pb.DELIVERY_STATE_FILED)
+        assert one.state in allowed, one
+
+    def rows_agree(self, mailbox: str, mine: dict[str, Letter]) -> None:
+        connection = sqlite3.connect(f"file:{self.room.state_dir}/mailroom.db?mode=ro", uri=True)
+        try:
+            rows: list[Any] = connection.execute(
+                "SELECT id, content, state >= 4 FROM messages WHERE recipient = ? ORDER BY id", (mailbox,)
+            ).fetchall()
+        finally:
+            connection.close()
+        assert [(f"{number:016x}", content, bool(over)) for number, content, over in rows] == [
+            (number, one.content, not one.is_unread) for number, one in mine.items()
+        ]
+
+
+@pytest.mark.timeout(1200)
+def test_whatever_is_done_table_database_files_and_answers_agree_with_a_plain_model() -> None:
+    with running_room("--max-restarts", "1000/10") as room:
+        run_state_machine_as_test(
+            cast("Any", lambda: MailRoomBesideItsModel(room)),
+            settings=settings(
+                max_examples=rounds(),
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+            ),
+        )
