@@ -32,8 +32,8 @@ def measure(options: Options) -> Result:
     with tempfile.TemporaryDirectory(prefix="mailroom-bench-", dir=DATA_PARENT) as data:
         mail: dict[int, StoredMail] = {}
         store = MessageStore(Path(data), lambda command: mail[command.id])
-        filing = Filing(InboxFiles(Path(data)))
-        for number in range(1, (MESSAGES_QUICK if options.quick else MESSAGES) + 1):
+        filing = Filing(Path(data), InboxFiles(Path(data)), store.files)
+        for number in range(1, 2 * (MESSAGES_QUICK if options.quick else MESSAGES), 2):  # a message takes two numbers
             mail[number] = StoredMail(number, number, Draft("abc", "dashboard", "x" * 200))
             started = time.perf_counter()
             done = store.commit([WriteMessage(number, 0, f"{number:011x}-0-0", False, False)], number)  # noqa: FBT003
@@ -41,6 +41,7 @@ def measure(options: Options) -> Result:
             filing.file(done.mail, 0.0)
             commits_ms.append((committed - started) * 1000)
             files_ms.append((time.perf_counter() - committed) * 1000)
+        filing.close()
         store.close()
     samples = {"commit, ms": commits_ms[WARM_UP:], "file, ms": files_ms[WARM_UP:]}
     figures = [

@@ -9,11 +9,11 @@ __all__ = ["FakeMailRoom", "Refusal", "StreamEnd", "in_thread", "play"]
 
 import asyncio
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -84,6 +84,10 @@ class FakeMailRoom:
         refusals: what the next calls of an RPC are answered with.
         stream_ends: (after how many events, how) each next stream ends; streams beyond the script live on.
         inbox_file_error: put into every delivery.
+        busy: recipients that a bulk send finds restarting, once each.
+        asleep: known agents that are not alive.
+        aliases: agent by session.
+        page_size: rows of statistics and agents on one page.
     """
 
     socket: Path
@@ -91,6 +95,10 @@ class FakeMailRoom:
     refusals: dict[str, deque[Refusal]] = field(default_factory=lambda: defaultdict(deque))
     stream_ends: deque[tuple[int, StreamEnd]] = field(default_factory=deque[tuple[int, StreamEnd]])
     inbox_file_error: str = ""
+    busy: set[str] = field(default_factory=set[str])
+    asleep: set[str] = field(default_factory=set[str])
+    aliases: dict[str, str] = field(default_factory=dict[str, str])
+    page_size: int = 2
     known: set[str] = field(default_factory=set[str])
     messages: dict[str, pb.Message] = field(default_factory=dict[str, pb.Message])
     open_streams: int = 0
@@ -140,10 +148,12 @@ class FakeMailRoom:
         self._announce(pb.SubscribeResponse(message=message, event_id=message.id))
         return message.id
 
-    def respond(self, session_id: str, body: dict[str, Any]) -> str:
-        """Announces a command response and returns its event id."""
-        response = pb.CommandResponse(session_id=session_id, file_name="answer.json")
-        response.body.update(body)
+    def respond(self, session_id: str, body: dict[str, Any], *, body_json: str = "") -> str:
+        """Announces a command response and returns its event id; `body_json` takes the body's place."""
+        response = pb.CommandResponse(session_id=session_id, file_name="answer.json", body_json=body_json)
+        response.timestamp.GetCurrentTime()
+        if not body_json:
+            response.body.update(body)
         event_id = self._issue_id()
         self._announce(pb.SubscribeResponse(command_response=response, event_id=event_id))
         return event_id
@@ -160,12 +170,20 @@ class FakeMailRoom:
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802
         refusal = await self._enter("SendMessage", request, context)
-        key = (request.sender, request.idempotency_key)
-        if key not in self._answers:
-            self._answers[key] = self._store(request)
+        answer = self._store_once(request)
         if refusal:
             await refusal.abort(context)
-        return self._answers[key]
+        return answer
+
+    async def SendMessages(  # noqa: N802
+        self, requests: AsyncIterator[pb.SendMessagesRequest], context: Context
+    ) -> AsyncIterator[pb.SendMessagesResponse]:
+        async for request in requests:
+            refusal = await self._enter("SendMessages", request, context)
+            results = [self._send_one(one) for one in request.messages]
+            if refusal:
+                await refusal.abort(context)
+            yield pb.SendMessagesResponse(results=results)
 
     async def BroadcastMessage(  # noqa: N802
         self, request: pb.BroadcastMessageRequest, context: Context
@@ -217,12 +235,14 @@ class FakeMailRoom:
             code = grpc.StatusCode.NOT_FOUND
             await Refusal(code, "MESSAGE_NOT_FOUND", f"there is no message {request.id}", field="id").abort(context)
         message = self.messages[request.id]
-        receipt = pb.Receipt(message_id=message.id, recipient=message.recipient, state=message.state)
+        receipt = pb.Receipt(
+            message_id=message.id, recipient=message.recipient, state=message.state, timestamp=message.timestamp
+        )
         return pb.GetMessageResponse(message=message, delivery=self._delivery(message), history=[receipt])
 
     async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:  # noqa: N802
         await self._enter("ListMessages", request, context)
-        found = [m for m in reversed(self.messages.values()) if m.recipient == request.agent]
+        found = [m for m in reversed(self.messages.values()) if self._is_listed(m, request)]
         rest = [m for m in found if not request.page_token or m.id < request.page_token]
         size = request.page_size or 50
         token = rest[size - 1].id if len(rest) > size else ""
@@ -234,7 +254,38 @@ class FakeMailRoom:
         await self._enter("GetMailboxStats", request, context)
         names = sorted({message.recipient for message in self.messages.values()})
         wanted = [request.agent] if request.agent else names  # a row for any name, as the daemon does
-        return pb.GetMailboxStatsResponse(mailboxes=[self._stats(name) for name in wanted])
+        page, token = self._page(wanted, request.page_token)
+        return pb.GetMailboxStatsResponse(mailboxes=map(self._stats, page), next_page_token=token)
+
+    async def ClearMailbox(self, request: pb.ClearMailboxRequest, context: Context) -> pb.ClearMailboxResponse:  # noqa: N802
+        await self._enter("ClearMailbox", request, context)
+        own = [message.id for message in self.messages.values() if message.recipient == request.agent]
+        for message_id in own:
+            del self.messages[message_id]
+        return pb.ClearMailboxResponse(deleted=len(own))
+
+    async def GetQueueStats(self, request: pb.GetQueueStatsRequest, context: Context) -> pb.GetQueueStatsResponse:  # noqa: N802
+        await self._enter("GetQueueStats", request, context)
+        counts = Counter(message.recipient for message in self.messages.values() if not message.read)
+        names = [name for name in sorted(counts) if request.session_id in ("", name)]
+        queues = [pb.QueueStats(session_id=name, pending_count=counts[name], oldest_age_sec=60) for name in names]
+        return pb.GetQueueStatsResponse(queues=queues)
+
+    async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.SetAliasResponse:  # noqa: N802
+        await self._enter("SetAlias", request, context)
+        ttl_sec = request.ttl.ToTimedelta().total_seconds() if request.HasField("ttl") else 86_400.0
+        response = pb.SetAliasResponse()
+        self.aliases.pop(request.session, None)
+        if ttl_sec:
+            self.aliases[request.session] = request.agent
+            response.expires_at.FromDatetime(datetime.now(UTC) + timedelta(seconds=ttl_sec))
+        return response
+
+    async def ListAgents(self, request: pb.ListAgentsRequest, context: Context) -> pb.ListAgentsResponse:  # noqa: N802
+        await self._enter("ListAgents", request, context)
+        alive = self.known - self.asleep
+        page, token = self._page(sorted(alive if request.alive_only else self.known), request.page_token)
+        return pb.ListAgentsResponse(agents=map(self._agent, page), next_page_token=token)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
         await self._enter("GetStatus", request, context)
@@ -253,7 +304,7 @@ class FakeMailRoom:
     async def Watch(self, request: object, context: Context) -> None:  # noqa: N802
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, type(request).__name__)
 
-    List = SendMessages = ClearMailbox = GetQueueStats = SetAlias = ListAgents = Watch
+    List = Watch
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncIterator[pb.SubscribeResponse]:  # noqa: N802
         await self._enter("Subscribe", request, context)
@@ -323,6 +374,21 @@ class FakeMailRoom:
             await refusal.abort(context)
         return refusal
 
+    def _store_once(self, request: pb.SendMessageRequest) -> pb.SendMessageResponse:
+        key = (request.sender, request.idempotency_key)
+        if key not in self._answers:
+            self._answers[key] = self._store(request)
+        return self._answers[key]
+
+    def _send_one(self, request: pb.SendMessageRequest) -> pb.SendResult:
+        if request.recipient in self.busy:
+            self.busy.discard(request.recipient)
+            return pb.SendResult(error=pb.SendError(code=14, reason="WORKER_RESTARTING", message="restarting"))
+        if request.recipient.startswith("."):
+            message = f"{request.recipient} is no name"
+            return pb.SendResult(error=pb.SendError(code=3, reason="RECIPIENT_INVALID", message=message))
+        return pb.SendResult(ok=self._store_once(request))
+
     def _store(self, request: pb.SendMessageRequest) -> pb.SendMessageResponse:
         name = self.deliver(
             request.recipient,
@@ -336,6 +402,8 @@ class FakeMailRoom:
         self.known.add(request.sender)
         message = self.messages[name]
         message.type = request.type
+        if request.HasField("ttl"):
+            message.expires_at.FromDatetime(datetime.now(UTC) + request.ttl.ToTimedelta())
         return pb.SendMessageResponse(message=message, delivery=self._delivery(message))
 
     def _delivery(self, message: pb.Message) -> pb.Delivery:
@@ -355,6 +423,29 @@ class FakeMailRoom:
         if name in self.known:
             stats.last_seen.GetCurrentTime()
         return stats
+
+    def _agent(self, name: str) -> pb.AgentInfo:
+        stats = self._stats(name)
+        sessions = sorted(session for session, agent in self.aliases.items() if agent == name)
+        alive = name not in self.asleep
+        return pb.AgentInfo(
+            name=name, alive=alive, last_seen=stats.last_seen, unread=stats.unread, sessions=sessions, subscribers=0
+        )
+
+    def _page(self, names: list[str], token: str) -> tuple[list[str], str]:
+        rest = [name for name in names if name > token]
+        page = rest[: self.page_size]
+        return page, page[-1] if len(rest) > len(page) else ""
+
+    @staticmethod
+    def _is_listed(message: pb.Message, request: pb.ListMessagesRequest) -> bool:
+        words = request.query.lower().split()
+        return (
+            request.agent in ("", message.recipient)
+            and not (request.unread_only and message.read)
+            and request.thread_id in ("", message.thread_id)
+            and all(word in message.content.lower() for word in words)
+        )
 
     def _issue_id(self) -> str:
         self._last_id += 1
@@ -436,6 +527,12 @@ class _BlockingInThreads:
 
     def iter_messages(self, *args: Any, **kwargs: Any) -> "_Subscription":
         return _Subscription(self._client.iter_messages(*args, **kwargs))
+
+    def search(self, *args: Any, **kwargs: Any) -> "_Subscription":
+        return _Subscription(self._client.search(*args, **kwargs))
+
+    def send_many(self, *args: Any, **kwargs: Any) -> "_Subscription":
+        return _Subscription(self._client.send_many(*args, **kwargs))
 
     async def __aenter__(self) -> "_BlockingInThreads":
         return self

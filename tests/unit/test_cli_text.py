@@ -76,7 +76,7 @@ def test_help_has_examples(name: str) -> None:
         (["watch", "abc", "--unread", "--after", "0"], "--unread and --after exclude each other"),
         (["watch", "--all", "--unread"], "--all and --unread exclude each other"),
         (["watch", "abc", "--all"], "--all shows every mailbox"),
-        (["watch", "abc", "--receipts"], "No such option"),
+        (["watch", "abc", "--recipts"], "No such option"),
         (["send", "abc"], "nothing to send"),
         (["ack", "abc"], "give ids, or --all"),
         (["send", "abc", "go", "--ttl", "soon"], "no duration"),
@@ -90,8 +90,7 @@ def test_usage_errors_say_what_is_expected(arguments: list[str], hint: str) -> N
     assert hint in " ".join(shown.output.replace("\u2502", " ").split())
 
 
-def test_help_of_ttl_promises_no_removal() -> None:
+def test_help_of_ttl_says_what_becomes_of_the_message() -> None:
     shown = CliRunner().invoke(app, ["send", "--help"])
     text = " ".join(shown.output.replace("\u2502", " ").split())
-    assert "Recorded with the message" in text
-    assert "comes with retention in a later version" in text
+    assert "unread by then, it leaves the inbox" in text

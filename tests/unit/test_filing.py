@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from mailroomd.core.retry import backoff_sec
-from mailroomd.model.commands import WriteRead
+from mailroomd.model.findings import MailFiled
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage import inbox_files
 from mailroomd.storage.filing import RETRY_SLICE, Filing
 from mailroomd.storage.inbox_files import InboxFiles
-from support.storing import NOW_MS, Desk, draft
+from support.storing import Desk, draft
 
 
 class Office:
@@ -21,19 +21,19 @@ class Office:
         (place / "state").mkdir()
         self.desk = Desk(place / "state")
         self.files = InboxFiles(self.root)
-        self.filing = Filing(self.files)
+        self.filing = Filing(self.root, self.files, self.desk.store.files)
         self.now_sec = 100.0
 
     def send(self, *names: str) -> tuple[list[int], dict[int, str]]:
         mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
         errors = self.filing.file(mail, self.now_sec)
         if errors:
-            self.desk.store.note_unfiled(errors)
+            self.desk.store.files.note_unfiled(errors)
         return [one.id for one in mail], errors
 
     def retry(self) -> list[int]:
-        filed = self.filing.retry(self.desk.store, self.now_sec)
-        self.desk.store.note_filed(filed, NOW_MS)
+        filed = self.filing.retry(self.now_sec)
+        self.desk.commit(self.desk.found(MailFiled(tuple(filed))))
         return filed
 
     def place(self, name: str) -> Path:
@@ -43,7 +43,7 @@ class Office:
         return sorted(self.files.listing(name) or ())
 
     def state(self, number: int) -> DeliveryState:
-        message = self.desk.store.message(number)
+        message = self.desk.store.files.message(number)
         assert message is not None
         return message.state
 
@@ -52,6 +52,7 @@ class Office:
 def office(tmp_path: Path) -> Iterator[Office]:
     made = Office(tmp_path)
     yield made
+    made.filing.close()
     made.files.close()
     made.desk.store.close()
 
@@ -115,7 +116,7 @@ def test_retries_back_off_and_files_become_filed_at_last(office: Office) -> None
     office.now_sec += 30
     assert office.retry() == [number]
     assert office.state(number) is DeliveryState.FILED
-    assert office.desk.store.unfiled() == []
+    assert office.desk.store.files.unfiled() == []
     assert office.there("a") == [number]
 
 
@@ -135,7 +136,7 @@ def test_a_message_that_was_read_meanwhile_gets_no_file(office: Office) -> None:
     office.place("a").touch()
     numbers, _ = office.send("a", "a", "a")
     office.place("a").unlink()
-    office.desk.commit(WriteRead(office.desk.last_id + 1, "a", numbers[:2]))
+    office.desk.commit(office.desk.reading("a", *numbers[:2]))
     office.filing.take_away("a", numbers[:1])
     assert office.filing.unfiled == 2
     office.now_sec += 60

@@ -370,9 +370,9 @@ def test_what_is_valid_is_handed_over_in_compact_form(desk: Desk, raw: bytes) ->
     assert len(found.body) <= len(raw)
 
 
-def test_a_file_of_10_mib_is_taken(desk: Desk) -> None:
+def test_a_file_of_3_mib_is_taken(desk: Desk) -> None:
     raw = b'{"a":"' + b"x" * (MAX_RESPONSE_BYTES - 8) + b'"}'
-    assert len(raw) == 10 << 20
+    assert len(raw) == 3 << 20
     desk.put("s/a.json", raw)
     assert [one.body for one in desk.collect()] == [raw]
 
@@ -385,12 +385,12 @@ def test_a_larger_file_is_logged_once_and_left(desk: Desk, lines: list[str]) -> 
     os.truncate(desk.path / "s/huge.json", 1 << 40)
     assert desk.wait(100) == []
     assert len(lines) == 2
-    assert "at most 10,485,760" in lines[0]
+    assert "at most 3,145,728" in lines[0]
     assert path.exists()
 
 
 def test_several_large_files_do_not_come_in_one_portion(desk: Desk) -> None:
-    raw = b'{"a":"' + b"x" * (6 << 20) + b'"}'
+    raw = b'{"a":"' + b"x" * (2 << 20) + b'"}'
     for number in range(4):
         desk.put(f"s/{number}.json", raw)
     assert [len(desk.outbox.collect(desk.now_sec)) for _ in range(3)] == [2, 2, 0]

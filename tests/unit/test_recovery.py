@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mailroomd.model.commands import MailboxCounted, MessagesTaken, WriteRead
+from mailroomd.model.findings import FilesTaken
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage import recovery
+from mailroomd.storage.file_ledger import FileLedger
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.inbox_file import is_whole_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.message_store import StoreFull
 from mailroomd.storage.recovery import RecoveryReport, recover_files
-from support.storing import NOW_MS, Desk, draft
+from mailroomd.storage.transactions import StoreFull
+from support.storing import Desk, draft
 
 FILED, READ, STORED = DeliveryState.FILED, DeliveryState.READ, DeliveryState.STORED
 
@@ -29,18 +30,29 @@ class Office:
 
     def send(self, *names: str) -> list[int]:
         mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
-        assert Filing(self.files).file(mail, 0.0) == {}
+        filing = self.filing()
+        assert filing.file(mail, 0.0) == {}
+        filing.close()
         return [one.id for one in mail]
 
+    def filing(self) -> Filing:
+        return Filing(self.root, self.files, self.desk.store.files)
+
     def synced(self, number: int) -> None:
-        self.desk.store.commit_lazily((), number, NOW_MS)
+        self.desk.store.note_synced(number)
 
     def recover(self) -> RecoveryReport:
-        """Stops and starts, with a crash's leftovers, and recovers."""
+        """Stops and starts, with a crash's leftovers, recovers, and commits what was taken."""
         self.files.close()
         self.desk.reopen()
         self.files = InboxFiles(self.root)
-        return recover_files(self.desk.store, self.files, NOW_MS, lambda: None)
+        report = self.look()
+        self.desk.commit(*map(self.desk.found, report.taken))
+        return report
+
+    def look(self, beat: Callable[[], None] = lambda: None) -> RecoveryReport:
+        """Recovers, and commits nothing of it."""
+        return recover_files(self.desk.store.files, self.files, self.desk.store.mark("synced_id"), beat)
 
     def path(self, name: str, number: int) -> Path:
         return self.root / "inbox" / name / f"{number:016x}.json"
@@ -49,7 +61,7 @@ class Office:
         return is_whole_inbox_file(self.path(name, number).read_bytes(), number)
 
     def states(self, *numbers: int) -> list[DeliveryState]:
-        found = [self.desk.store.message(number) for number in numbers]
+        found = [self.desk.store.files.message(number) for number in numbers]
         return [one.state for one in found if one is not None]
 
 
@@ -73,8 +85,7 @@ def test_a_missing_file_that_had_reached_the_disk_was_taken_by_its_agent(office:
     office.synced(kept)
     office.path("a", taken).unlink()
     report = office.recover()
-    assert (report.taken, report.rewritten) == (1, 0)
-    assert report.outcomes == [MessagesTaken("a", [taken]), MailboxCounted("a", 2, 1, kept)]
+    assert (report.taken, report.rewritten) == ([FilesTaken("a", (taken,))], 0)
     assert office.states(taken, kept) == [READ, FILED]
     assert office.recover() == RecoveryReport(checked=1)
 
@@ -84,7 +95,7 @@ def test_a_missing_file_that_may_never_have_reached_the_disk_is_written_again(of
     office.synced(synced)
     office.path("a", fresh).unlink()
     report = office.recover()
-    assert (report.taken, report.rewritten) == (0, 1)
+    assert (report.taken, report.rewritten) == ([], 1)
     assert office.is_whole("a", fresh)
     assert office.states(synced, fresh) == [FILED, FILED]
 
@@ -135,7 +146,7 @@ def test_a_file_to_which_its_agent_added_is_left_as_it_is(office: Office) -> Non
 
 def test_the_file_of_a_message_that_is_read_is_removed_and_what_is_not_ours_stays(office: Office) -> None:
     read, unread = office.send("a", "a")
-    office.desk.commit(WriteRead(office.desk.last_id + 1, "a", [read]))
+    office.desk.commit(office.desk.reading("a", read))
     strangers = [office.path("a", 77), office.path("a", unread).with_name("note.txt")]
     for one in strangers:
         one.write_text("mine")
@@ -153,7 +164,7 @@ def test_a_missing_directory_never_means_read(office: Office, what: str) -> None
     office.synced(numbers[-1])
     shutil.rmtree(office.root / what)
     report = office.recover()
-    assert (report.taken, report.rewritten) == (0, 2)
+    assert (report.taken, report.rewritten) == ([], 2)
     assert all(office.is_whole("a", number) for number in numbers)
 
 
@@ -164,22 +175,23 @@ def test_something_else_in_a_directorys_place_is_a_fault_and_nothing_is_marked_r
     directory.rename(office.root / "aside")
     directory.touch()
     report = office.recover()
-    assert (report.taken, report.rewritten) == (0, 0)
+    assert (report.taken, report.rewritten) == ([], 0)
     assert report.errors.keys() == set(numbers)
-    assert office.states(*numbers, other) == [STORED, STORED, FILED]
-    assert office.desk.store.unfiled() == [("a", number) for number in numbers]
+    assert office.states(*numbers, other) == [FILED, FILED, FILED]
+    assert office.desk.store.files.unfiled() == [("a", number) for number in numbers]
     directory.unlink()
-    filing = Filing(office.files)
-    for mailbox, number in office.desk.store.unfiled():
+    filing = office.filing()
+    for mailbox, number in office.desk.store.files.unfiled():
         filing.keep_trying(mailbox, number, 0.0)
-    assert filing.retry(office.desk.store, 10.0) == numbers
+    assert filing.retry(10.0) == numbers
+    filing.close()
     assert all(office.is_whole("a", number) for number in numbers)
 
 
 def test_a_message_whose_file_is_still_to_come_is_not_taken_for_read(office: Office) -> None:
     (number,) = office.send("a")
     office.path("a", number).unlink()
-    office.desk.store.note_unfiled({number: "why"})
+    office.desk.store.files.note_unfiled({number: "why"})
     office.synced(number + 5)
     assert office.recover() == RecoveryReport()
     assert office.states(number) == [STORED]
@@ -198,7 +210,7 @@ def test_a_file_that_goes_between_the_listing_and_the_look_was_taken(
 
     monkeypatch.setattr(InboxFiles, "read", read)
     report = office.recover()
-    assert (report.taken, report.rewritten) == (1, 0)
+    assert (report.taken, report.rewritten) == ([FilesTaken("a", (number,))], 0)
 
 
 def test_a_long_mailbox_is_checked_in_pages_with_a_beat_for_each_and_listed_once(
@@ -218,38 +230,43 @@ def test_a_long_mailbox_is_checked_in_pages_with_a_beat_for_each_and_listed_once
         return real(files, mailbox)
 
     monkeypatch.setattr(InboxFiles, "listing", listing)
-    report = recover_files(office.desk.store, office.files, NOW_MS, lambda: beats.append(1))
-    assert (report.checked, report.taken, report.rewritten) == (48, 15, 0)
+    report = office.look(lambda: beats.append(1))
+    assert (report.checked, report.rewritten) == (48, 0)
+    assert [one.mailbox for one in report.taken] == ["a"] * 5, "one for each page"
+    assert [number for one in report.taken for number in one.message_ids] == numbers[:45:3]
     assert len(beats) >= 5
     assert listed == ["a", "b", *office.files.mailboxes()]
+    office.desk.commit(*map(office.desk.found, report.taken))
     assert office.desk.rows("SELECT total, unread FROM mailboxes WHERE name = 'a'") == [(45, 30)]
 
 
-def test_a_full_disk_does_not_stop_the_start_and_nothing_is_lost_by_it(office: Office) -> None:
+def full(*_: object) -> None:
+    raise StoreFull("no room")
+
+
+def test_a_full_disk_does_not_stop_the_start_and_nothing_is_lost_by_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken, kept = office.send("a", "b")
     office.synced(kept)
     office.path("a", taken).unlink()
     shutil.rmtree(office.root / "inbox" / "b")
     (office.root / "inbox" / "b").touch()
-    real = office.desk.store
-
-    def full(*_: object) -> None:
-        raise StoreFull("no room")
-
-    for name in ("take", "_write_notes"):
-        setattr(real, name, full)
-    report = recover_files(real, office.files, NOW_MS, lambda: None)
-    assert (report.taken, report.outcomes, report.errors.keys()) == (0, [], {kept})
-    for name in ("take", "_write_notes"):
-        delattr(real, name)
+    monkeypatch.setattr(FileLedger, "write_notes", full)
+    report = office.look()
+    assert (report.taken, report.errors.keys()) == ([FilesTaken("a", (taken,))], {kept})
+    assert office.desk.store.files.unfiled() == []
+    monkeypatch.undo()
     office.synced(kept + 1)
-    assert office.states(taken, kept) == [FILED, STORED]
-    assert office.recover().taken == 1
+    assert office.desk.store.files.unfiled() == [("b", kept)]
+    assert office.states(taken, kept) == [FILED, FILED]
+    assert office.recover().taken == [FilesTaken("a", (taken,))]
+    assert office.states(taken, kept) == [READ, FILED]
 
 
 def test_recovery_leaves_no_descriptor_open(office: Office) -> None:
     office.send(*[f"m{number}" for number in range(30)])
     office.recover()
     before = len([*Path("/proc/self/fd").iterdir()])
-    recover_files(office.desk.store, office.files, NOW_MS, lambda: None)
+    office.look()
     assert len([*Path("/proc/self/fd").iterdir()]) == before

@@ -32,6 +32,12 @@ def test_the_entry_point_imports_nothing_of_the_command_line_before_it_runs() ->
     assert not modules_after("import mailroom.__main__") & {"typer", "rich", "grpc"}
 
 
+def test_the_commands_load_grpc_and_what_else_is_slow_only_when_they_need_it() -> None:
+    loaded = modules_after("import mailroom.cli.app")
+    assert "typer" in loaded
+    assert not loaded & {"grpc", "google", "sqlite3", "tomllib"}
+
+
 def test_every_exported_name_exists() -> None:
     for name in mailroom.__all__:
         assert getattr(mailroom, name)

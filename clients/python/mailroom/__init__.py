@@ -7,8 +7,10 @@ Not here: the daemon (`mailroomd`), the generated code of the contract (`mailroo
 
 TYPE_CHECKING = False  # what typing has under this name: importing it would be a good part of a hook's time
 if TYPE_CHECKING:
+    from mailroom.agents import AgentInfo
     from mailroom.aio import AsyncMailroom
     from mailroom.blocking import Mailroom
+    from mailroom.drafts import Draft
     from mailroom.errors import (
         AlreadyExists,
         ClientClosed,
@@ -34,11 +36,12 @@ if TYPE_CHECKING:
         TrackedMessage,
     )
     from mailroom.states import DeliveryState, Health, Priority
-    from mailroom.stats import MailboxStats, Status, WorkerStatus
+    from mailroom.stats import MailboxStats, QueueStats, Status, WorkerStatus
     from mailroom.subscriptions import AsyncSubscription, Subscription
 
 __all__ = [
     "Acknowledgement",
+    "AgentInfo",
     "AlreadyExists",
     "AsyncMailroom",
     "AsyncSubscription",
@@ -49,6 +52,7 @@ __all__ = [
     "DeadlineExceeded",
     "Delivery",
     "DeliveryState",
+    "Draft",
     "Event",
     "Health",
     "Inbox",
@@ -61,6 +65,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "Priority",
+    "QueueStats",
     "Receipt",
     "ResourceExhausted",
     "SendOutcome",
@@ -74,8 +79,10 @@ __all__ = [
 ]
 
 _EXPORTS = {
+    "agents": "AgentInfo",
     "aio": "AsyncMailroom",
     "blocking": "Mailroom",
+    "drafts": "Draft",
     "errors": (
         "AlreadyExists ClientClosed DaemonNotRunning DeadlineExceeded InvalidArgument MailroomError NotFound "
         "PermissionDenied ResourceExhausted Unauthenticated Unavailable"
@@ -83,7 +90,7 @@ _EXPORTS = {
     "events": "CaughtUp CommandResponse Event Receipt",
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
     "states": "DeliveryState Health Priority",
-    "stats": "MailboxStats Status WorkerStatus",
+    "stats": "MailboxStats QueueStats Status WorkerStatus",
     "subscriptions": "AsyncSubscription Subscription",
 }
 _MODULES = {name: f"mailroom.{module}" for module, names in _EXPORTS.items() for name in names.split()}

@@ -7,13 +7,18 @@ __all__ = [
     "Call",
     "Service",
     "acknowledge",
+    "agents",
     "broadcast",
     "check_inbox",
+    "clear",
+    "draft_request",
     "get_message",
     "get_status",
     "health",
     "list_messages",
     "mark_offered",
+    "queue_stats",
+    "resend",
     "send",
     "set_alias",
     "stats",
@@ -22,7 +27,7 @@ __all__ = [
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -33,13 +38,16 @@ from google.protobuf.message import Message as ProtoMessage
 from grpc_health.v1 import health_pb2
 
 from mailroom import conversion
+from mailroom.agents import AgentInfo
 from mailroom.cursor import Cursor
+from mailroom.drafts import Draft
 from mailroom.errors import InvalidArgument
 from mailroom.messages import Acknowledgement, Inbox, MessagePage, SendOutcome, SentMessage, TrackedMessage
 from mailroom.metadata import struct_from_metadata
 from mailroom.options import ListOptions, SendOptions, Span, SubscribeOptions
+from mailroom.records import Page
 from mailroom.states import Health, Priority
-from mailroom.stats import MailboxStats, Status
+from mailroom.stats import MailboxStats, QueueStats, Status
 from mailroom.v1 import mailroom_pb2 as pb
 
 Result = TypeVar("Result")
@@ -80,9 +88,23 @@ class Call(Generic[Result]):
 
 def send(to: str, content: str, default_sender: str | None, options: SendOptions) -> Call[SentMessage]:
     """Sends one message."""
-    request = _draft(content, default_sender, options)
-    request.recipient = _text("recipient", to)
+    return resend(draft_request(Draft(to, content, **options), default_sender))
+
+
+def resend(request: pb.SendMessageRequest) -> Call[SentMessage]:
+    """Sends what was built before: its key makes sure that it is sent once."""
     return Call(Service.MAILBOX, "SendMessage", request, conversion.sent_from)
+
+
+def draft_request(draft: Draft, default_sender: str | None) -> pb.SendMessageRequest:
+    """Builds the request for one message.
+
+    Raises:
+        InvalidArgument: it could not arrive as it is.
+    """
+    request = _draft(draft.content, default_sender, draft.options)
+    request.recipient = _text("recipient", draft.to)
+    return request
 
 
 def broadcast(
@@ -130,31 +152,49 @@ def get_message(message_id: str) -> Call[TrackedMessage]:
     return Call(Service.MAILBOX, "GetMessage", request, conversion.tracked_from)
 
 
-def list_messages(agent: str, page_token: str, options: ListOptions) -> Call[MessagePage]:
-    """Asks for one page of a mailbox."""
+def list_messages(agent: str | None, page_token: str, options: ListOptions) -> Call[MessagePage]:
+    """Asks for one page of a mailbox, or of every one."""
     request = pb.ListMessagesRequest(
-        agent=_text("agent", agent),
+        agent=_text("agent", agent or ""),
         unread_only=options.get("unread_only", False),
         thread_id=_text("thread_id", options.get("thread_id") or ""),
         query=_text("query", options.get("query") or ""),
         page_size=options.get("page_size") or 0,
-        page_token=page_token,
+        page_token=_text("page_token", page_token),
     )
     return Call(Service.MAILBOX, "ListMessages", request, conversion.page_from)
 
 
-def stats(agent: str | None) -> Call[list[MailboxStats]]:
-    """Asks for counts."""
-    request = pb.GetMailboxStatsRequest(agent=_text("agent", agent or ""))
+def clear(agent: str) -> Call[int]:
+    """Deletes a mailbox."""
+    request = pb.ClearMailboxRequest(agent=_text("agent", agent))
+    return Call(Service.MAILBOX, "ClearMailbox", request, conversion.deleted_from)
+
+
+def stats(agent: str | None, page_token: str) -> Call[Page[MailboxStats]]:
+    """Asks for one page of counts."""
+    request = pb.GetMailboxStatsRequest(agent=_text("agent", agent or ""), page_token=page_token)
     return Call(Service.MAILBOX, "GetMailboxStats", request, conversion.stats_from)
 
 
-def set_alias(agent: str, session: str, ttl: Span | None) -> Call[None]:
+def queue_stats(session: str | None) -> Call[list[QueueStats]]:
+    """Asks for counts of pending inbox files."""
+    request = pb.GetQueueStatsRequest(session_id=_text("session_id", session or ""))
+    return Call(Service.MAILBOX, "GetQueueStats", request, conversion.queue_stats_from)
+
+
+def set_alias(agent: str, session: str, ttl: Span | None) -> Call[datetime | None]:
     """Says which agent is behind a session."""
     request = pb.SetAliasRequest(
         agent=_text("agent", agent), session=_text("session", session), ttl=_duration("ttl", ttl)
     )
-    return Call(Service.MAILBOX, "SetAlias", request, _nothing)
+    return Call(Service.MAILBOX, "SetAlias", request, conversion.expiry_from)
+
+
+def agents(alive_only: bool, page_token: str) -> Call[Page[AgentInfo]]:
+    """Asks for one page of who has been here."""
+    request = pb.ListAgentsRequest(alive_only=alive_only, page_token=page_token)
+    return Call(Service.MAILBOX, "ListAgents", request, conversion.agents_from)
 
 
 def get_status() -> Call[Status]:

@@ -5,11 +5,16 @@ The other direction is `calls`. These two and `transport` are the only modules t
 
 __all__ = [
     "acknowledgement_from",
+    "agents_from",
+    "deleted_from",
     "event_from",
+    "expiry_from",
     "health_from",
     "inbox_from",
+    "outcome_from",
     "outcomes_from",
     "page_from",
+    "queue_stats_from",
     "sent_from",
     "stats_from",
     "status_from",
@@ -18,10 +23,13 @@ __all__ = [
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+import orjson
 from google.protobuf.message import Message as ProtoMessage
 from grpc_health.v1 import health_pb2
 
+from mailroom.agents import AgentInfo
 from mailroom.errors import code_name, error_of
 from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway, Receipt
 from mailroom.messages import (
@@ -35,8 +43,9 @@ from mailroom.messages import (
     TrackedMessage,
 )
 from mailroom.metadata import metadata_from_struct
+from mailroom.records import Page
 from mailroom.states import DeliveryState, Health, Priority
-from mailroom.stats import MailboxStats, Status, WorkerStatus
+from mailroom.stats import MailboxStats, QueueStats, Status, WorkerStatus
 from mailroom.v1 import mailroom_pb2 as pb
 
 _STATES: dict[int, DeliveryState] = {
@@ -62,7 +71,15 @@ def sent_from(response: pb.SendMessageResponse) -> SentMessage:
 
 def outcomes_from(response: pb.BroadcastMessageResponse, recipients: Sequence[str]) -> list[SendOutcome]:
     """Reads the answer to a broadcast; results come in the order of the recipients."""
-    return [_outcome(recipient, result) for recipient, result in zip(recipients, response.results, strict=True)]
+    return [outcome_from(recipient, result) for recipient, result in zip(recipients, response.results, strict=True)]
+
+
+def outcome_from(recipient: str, result: pb.SendResult) -> SendOutcome:
+    """Reads what became of one copy."""
+    if result.WhichOneof("result") == "ok":
+        return SendOutcome(recipient, sent_from(result.ok), None)
+    error = result.error
+    return SendOutcome(recipient, None, error_of(code_name(error.code), error.message, reason=error.reason))
 
 
 def tracked_from(response: pb.GetMessageResponse) -> TrackedMessage:
@@ -86,9 +103,29 @@ def acknowledgement_from(response: pb.AcknowledgeMessagesResponse) -> Acknowledg
     return Acknowledgement(tuple(response.acknowledged_ids), tuple(response.unknown_ids))
 
 
-def stats_from(response: pb.GetMailboxStatsResponse) -> list[MailboxStats]:
-    """Reads the counts of mailboxes."""
-    return [_mailbox_stats(stats) for stats in response.mailboxes]
+def deleted_from(response: pb.ClearMailboxResponse) -> int:
+    """Reads how many messages were deleted."""
+    return response.deleted
+
+
+def stats_from(response: pb.GetMailboxStatsResponse) -> Page[MailboxStats]:
+    """Reads one page of the counts of mailboxes."""
+    return Page(tuple(map(_mailbox_stats, response.mailboxes)), response.next_page_token)
+
+
+def queue_stats_from(response: pb.GetQueueStatsResponse) -> list[QueueStats]:
+    """Reads the counts of pending inbox files."""
+    return [QueueStats(queue.session_id, queue.pending_count, queue.oldest_age_sec) for queue in response.queues]
+
+
+def expiry_from(response: pb.SetAliasResponse) -> datetime | None:
+    """Reads when an alias expires."""
+    return _moment(response, "expires_at")
+
+
+def agents_from(response: pb.ListAgentsResponse) -> Page[AgentInfo]:
+    """Reads one page of who has been here."""
+    return Page(tuple(map(_agent_info, response.agents)), response.next_page_token)
 
 
 def status_from(response: pb.GetStatusResponse) -> Status:
@@ -155,13 +192,6 @@ def _delivery(delivery: pb.Delivery) -> Delivery:
     )
 
 
-def _outcome(recipient: str, result: pb.SendResult) -> SendOutcome:
-    if result.WhichOneof("result") == "ok":
-        return SendOutcome(recipient, sent_from(result.ok), None)
-    error = result.error
-    return SendOutcome(recipient, None, error_of(code_name(error.code), error.message, reason=error.reason))
-
-
 def _receipt(receipt: pb.Receipt, event_id: str) -> Receipt:
     return Receipt(
         receipt.message_id, receipt.recipient, _state(receipt.state), _moment(receipt, "timestamp"), event_id
@@ -169,7 +199,20 @@ def _receipt(receipt: pb.Receipt, event_id: str) -> Receipt:
 
 
 def _command_response(response: pb.CommandResponse, event_id: str) -> CommandResponse:
-    return CommandResponse(response.session_id, metadata_from_struct(response.body), response.file_name, event_id)
+    return CommandResponse(
+        response.session_id, _body(response), response.file_name, event_id, _moment(response, "timestamp")
+    )
+
+
+def _body(response: pb.CommandResponse) -> dict[str, Any]:
+    if response.HasField("body") or not response.body_json:
+        return metadata_from_struct(response.body)
+    return orjson.loads(response.body_json)
+
+
+def _agent_info(agent: pb.AgentInfo) -> AgentInfo:
+    sessions = tuple(agent.sessions)
+    return AgentInfo(agent.name, agent.alive, _moment(agent, "last_seen"), agent.subscribers, agent.unread, sessions)
 
 
 def _mailbox_stats(stats: pb.MailboxStats) -> MailboxStats:

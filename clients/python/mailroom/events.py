@@ -27,12 +27,18 @@ class Receipt(Record):
 
 @dataclass(frozen=True, slots=True)
 class CommandResponse(Record):
-    """A response that an agent left as a JSON file in its outbox."""
+    """A response that an agent left as a JSON file in its outbox.
+
+    Attributes:
+        body: what the file holds, also where it is too large for the contract's `body`.
+        timestamp: when the mail room took it in.
+    """
 
     session_id: str
     body: dict[str, Any] = field(hash=False)
     file_name: str
     event_id: str = ""
+    timestamp: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ _from_call = cast(
 )
 
 
+_TOO_OLD = "the daemon does not know this call: it is older than this client, so restart it after an installation"
+
+
 def failure_of(error: grpc.RpcError) -> MailroomError:
     """Returns the typed error; the caller raises it `from` this one."""
     code = error.code().name
@@ -32,7 +35,7 @@ def failure_of(error: grpc.RpcError) -> MailroomError:
         _ = detail.Unpack(info) or detail.Unpack(request) or detail.Unpack(retry)
     return error_of(
         code,
-        error.details() or f"the daemon answered {code}",
+        _TOO_OLD if code == "UNIMPLEMENTED" else error.details() or f"the daemon answered {code}",
         reason=info.reason,
         field=next((violation.field for violation in request.field_violations), None),
         retry_after_sec=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,

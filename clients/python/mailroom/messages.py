@@ -90,7 +90,7 @@ class SentMessage(Record):
 
 @dataclass(frozen=True, slots=True)
 class SendOutcome(Record):
-    """What became of one copy of a broadcast: either `sent` or `error`."""
+    """What became of one copy of a broadcast, or one draft of a bulk send: either `sent` or `error`."""
 
     recipient: str
     sent: SentMessage | None

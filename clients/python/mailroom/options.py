@@ -22,8 +22,7 @@ class SendOptions(TypedDict, total=False):
         thread_id: ties messages together.
         in_reply_to: the id of the message this one answers.
         priority: "low", "normal", "high" or "urgent".
-        ttl: after this time an unread message is out of date. It is recorded with the message; this version of the
-            daemon removes none for it yet.
+        ttl: after this time an unread message expires: it leaves the inbox, and its sender gets a receipt.
         idempotency_key: sends with the same key are one message; made up for each call when left out.
     """
 
@@ -43,7 +42,8 @@ class ListOptions(TypedDict, total=False):
     Attributes:
         unread_only: leave out what is read.
         thread_id: only this thread.
-        query: full-text search in the content.
+        query: full-text search in the content: all of the words, in any order and case; "several words" in quotes are a
+            phrase, and a word that ends in * is the beginning of one.
         page_size: messages on one page.
     """
 
@@ -60,8 +60,7 @@ class SubscribeOptions(TypedDict, total=False):
         all_agents: every mailbox; implies observe.
         after_id: start behind this event instead of now; "0" times 16 is the very beginning.
         include_unread: start with what is unread; not together with after_id.
-        include_receipts: also what becomes of messages that this agent sent; this version of the daemon sends no
-            receipts yet.
+        include_receipts: also what becomes of messages that this agent sent.
         observe: look on: hands nothing over, is no presence.
         caught_up: also yield CaughtUp, at the end of each replay.
         on_interrupted: called with the reason each time the stream broke and will be resumed.

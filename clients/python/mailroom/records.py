@@ -3,12 +3,14 @@
 Invariant: records are frozen dataclasses with slots; times are aware and UTC.
 """
 
-__all__ = ["Record", "iso_utc"]
+__all__ = ["Page", "Record", "iso_utc"]
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
+
+Item = TypeVar("Item")
 
 
 def iso_utc(moment: datetime) -> str:
@@ -23,6 +25,14 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON-ready values: states lower case, times ISO 8601 UTC, None where absent."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Some of many, as the clients fetch them; `next_token` is "" on the last page."""
+
+    items: tuple[Item, ...]
+    next_token: str
 
 
 def _plain(value: object) -> object:

@@ -1,6 +1,6 @@
-"""MailboxStats and Status — what the mail room counts, and what its supervisor sees."""
+"""MailboxStats, QueueStats and Status — what the mail room counts, and what its supervisor sees."""
 
-__all__ = ["MailboxStats", "Status", "WorkerStatus"]
+__all__ = ["MailboxStats", "QueueStats", "Status", "WorkerStatus"]
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,15 @@ class MailboxStats(Record):
     oldest_unread_age_sec: int
     subscribers: int
     last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats(Record):
+    """Inbox files of one session that nobody has taken yet; those without any are left out."""
+
+    session_id: str
+    pending_count: int
+    oldest_age_sec: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Subscription:
     ) -> None:
         self._transport = transport
         self._progress = _Progress(transport.contact, agent, options, grace_sec)
-        self._stream: BlockingStream | None = None
+        self._stream: BlockingStream[Event | GoingAway] | None = None
         self._closed = False
 
     @property
@@ -145,7 +145,7 @@ class AsyncSubscription:
     ) -> None:
         self._transport = transport
         self._progress = _Progress(transport.contact, agent, options, grace_sec)
-        self._stream: AsyncStream | None = None
+        self._stream: AsyncStream[Event | GoingAway] | None = None
         self._closed = False
 
     @property

@@ -4,13 +4,22 @@ What leaves this module are records, events and MailroomErrors; nothing of gRPC 
 from "it broke". Not here: whether to try again (`retry`).
 """
 
-__all__ = ["AsyncStream", "AsyncTransport", "BlockingStream", "BlockingTransport"]
+__all__ = [
+    "AsyncExchange",
+    "AsyncStream",
+    "AsyncTransport",
+    "BlockingExchange",
+    "BlockingStream",
+    "BlockingTransport",
+    "is_task_cancelled",
+]
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -18,7 +27,7 @@ import grpc.aio
 from mailroom.calls import Call, Service
 from mailroom.channels import CHANNEL_OPTIONS, Channels
 from mailroom.conversion import event_from
-from mailroom.errors import ClientClosed
+from mailroom.errors import ClientClosed, MailroomError, Unavailable
 from mailroom.events import Event, GoingAway
 from mailroom.retry import Contact
 from mailroom.v1 import mailroom_pb2 as pb
@@ -59,11 +68,19 @@ class BlockingTransport:
         self.contact.answered = True
         return call.read(response)
 
-    def subscribe(self, request: pb.SubscribeRequest) -> "BlockingStream":
+    def subscribe(self, request: pb.SubscribeRequest) -> "BlockingStream[Event | GoingAway]":
         """Opens one stream; a failure shows when it is read."""
         method = self._channels.method(Service.MAILBOX, "Subscribe")
         try:
-            return BlockingStream(method(request), self._channels)
+            return BlockingStream(method(request), self._channels, event_from)
+        except ValueError as error:
+            raise ClientClosed from error
+
+    def open_bulk(self) -> "BlockingExchange":
+        """Opens one stream of SendMessages; a failure shows when it is read."""
+        method = self._channels.method(Service.MAILBOX, "SendMessages")
+        try:
+            return BlockingExchange(method, self._channels)
         except ValueError as error:
             raise ClientClosed from error
 
@@ -112,9 +129,14 @@ class AsyncTransport:
         self.contact.answered = True
         return call.read(response)
 
-    def subscribe(self, request: pb.SubscribeRequest) -> "AsyncStream":
+    def subscribe(self, request: pb.SubscribeRequest) -> "AsyncStream[Event | GoingAway]":
         """Opens one stream; a failure shows when it is read."""
-        return AsyncStream(self._channels.method(Service.MAILBOX, "Subscribe")(request), self._channels)
+        call = self._channels.method(Service.MAILBOX, "Subscribe")(request)
+        return AsyncStream(call, self._channels, event_from)
+
+    def open_bulk(self) -> "AsyncExchange":
+        """Opens one stream of SendMessages; a failure shows when it is read."""
+        return AsyncExchange(self._channels.method(Service.MAILBOX, "SendMessages"), self._channels)
 
     async def close(self) -> None:
         """Ends every call and closes the channels."""
@@ -144,26 +166,29 @@ def is_task_cancelled() -> bool:
 
 
 class _BlockingCall(Protocol):
-    def __iter__(self) -> Iterator[pb.SubscribeResponse]: ...
+    def __iter__(self) -> Iterator[Any]: ...
     def cancel(self) -> object: ...
 
 
-class BlockingStream:
-    """One Subscribe call: an iterator that raises MailroomErrors."""
+class BlockingStream(Generic[Result]):
+    """The answers of one call: an iterator that raises MailroomErrors. What `read` gives None for is passed over."""
 
-    def __init__(self, call: _BlockingCall, channels: Channels[grpc.Channel]) -> None:
+    def __init__(
+        self, call: _BlockingCall, channels: Channels[grpc.Channel], read: Callable[[Any], Result | None]
+    ) -> None:
         self._call = call
+        self._read = read
         self._responses = iter(call)
         self._channels = channels
 
-    def __iter__(self) -> "BlockingStream":
+    def __iter__(self) -> "BlockingStream[Result]":
         return self
 
-    def __next__(self) -> Event | GoingAway:
+    def __next__(self) -> Result:
         event = None
         while event is None:  # of a kind that only newer daemons know
             try:
-                event = event_from(next(self._responses))
+                event = self._read(next(self._responses))
             except grpc.RpcError as error:
                 raise self._channels.failure(error) from error
             self._channels.contact.answered = True
@@ -175,26 +200,29 @@ class BlockingStream:
 
 
 class _AsyncCall(Protocol):
-    def __aiter__(self) -> AsyncGenerator[pb.SubscribeResponse, None]: ...
+    def __aiter__(self) -> AsyncGenerator[Any, None]: ...
     def cancel(self) -> object: ...
 
 
-class AsyncStream:
-    """One Subscribe call: an asynchronous iterator that raises MailroomErrors."""
+class AsyncStream(Generic[Result]):
+    """The answers of one streaming call, like BlockingStream's."""
 
-    def __init__(self, call: _AsyncCall, channels: Channels[grpc.aio.Channel]) -> None:
+    def __init__(
+        self, call: _AsyncCall, channels: Channels[grpc.aio.Channel], read: Callable[[Any], Result | None]
+    ) -> None:
         self._call = call
+        self._read = read
         self._responses = aiter(call)
         self._channels = channels
 
-    def __aiter__(self) -> "AsyncStream":
+    def __aiter__(self) -> "AsyncStream[Result]":
         return self
 
-    async def __anext__(self) -> Event | GoingAway:
+    async def __anext__(self) -> Result:
         event = None
         while event is None:
             try:
-                event = event_from(await anext(self._responses))
+                event = self._read(await anext(self._responses))
             except grpc.RpcError as error:
                 raise self._channels.failure(error) from error
             self._channels.contact.answered = True
@@ -205,3 +233,73 @@ class AsyncStream:
         self._call.cancel()
         with suppress(RuntimeError):  # another task is reading: it gets the cancellation
             await self._responses.aclose()
+
+
+def _bulk_answer(response: object) -> pb.SendMessagesResponse:
+    return cast("pb.SendMessagesResponse", response)
+
+
+def _bulk_ended() -> Unavailable:
+    return Unavailable("the daemon ended the stream", reason="STREAM_ENDED")
+
+
+class BlockingExchange:
+    """One SendMessages call: what is put is sent by gRPC's own thread, answers are got one by one."""
+
+    def __init__(self, method: Callable[..., Any], channels: Channels[grpc.Channel]) -> None:
+        self._requests: SimpleQueue[pb.SendMessagesRequest | None] = SimpleQueue()
+        self._answers = BlockingStream(method(iter(self._requests.get, None)), channels, _bulk_answer)
+
+    def put(self, request: pb.SendMessagesRequest) -> None:
+        """Sends a batch as soon as there is room on the way; never waits."""
+        self._requests.put(request)
+
+    def get(self) -> pb.SendMessagesResponse:
+        """Returns the next answer.
+
+        Raises:
+            MailroomError: the typed failure.
+        """
+        for answer in self._answers:
+            return answer
+        raise _bulk_ended()
+
+    def cancel(self) -> None:
+        """Gives the call up."""
+        self._requests.put(None)  # gRPC's thread waits there
+        self._answers.cancel()
+
+
+class AsyncExchange:
+    """One SendMessages call: what is put is sent by a task of gRPC's, answers are got one by one."""
+
+    def __init__(self, method: Callable[..., Any], channels: Channels[grpc.aio.Channel]) -> None:
+        self._requests: asyncio.Queue[pb.SendMessagesRequest] = asyncio.Queue()
+        self._answers = AsyncStream(method(self._taken()), channels, _bulk_answer)
+
+    async def _taken(self) -> AsyncGenerator[pb.SendMessagesRequest, None]:
+        while True:
+            yield await self._requests.get()
+
+    def put(self, request: pb.SendMessagesRequest) -> None:
+        """Sends a batch as soon as there is room on the way; never waits."""
+        self._requests.put_nowait(request)
+
+    async def get(self) -> pb.SendMessagesResponse:
+        """Returns the next answer.
+
+        Raises:
+            MailroomError: the typed failure.
+        """
+        try:
+            async for answer in self._answers:
+                return answer
+        except MailroomError as error:
+            if error.code == "INTERNAL" and not error.reason:  # it overwrote the daemon's own status (grpc #36066)
+                raise _bulk_ended() from error
+            raise
+        raise _bulk_ended()
+
+    async def cancel(self) -> None:
+        """Gives the call up."""
+        await self._answers.cancel()

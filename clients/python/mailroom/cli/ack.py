@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailroom.cli.completion import complete_unread
 from mailroom.cli.connection import connect
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.options import Address, Agent, Json
@@ -20,7 +21,10 @@ PORTION = 1000  # the most that one CheckInbox returns
 
 def ack(
     agent: Agent,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Messages.", show_default=False)] = None,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Messages.", autocompletion=complete_unread, show_default=False),
+    ] = None,
     all_unread: Annotated[bool, typer.Option("--all", help="Everything that is unread now.")] = False,
     json: Json = False,
     address: Address = None,

@@ -1,47 +1,39 @@
-"""`mailroom hook` and `mailroom doorbell` — as the command line shows them.
+"""`mailroom agents` — who has been here, who is alive, and under which sessions."""
 
-They run before this framework is even imported (`mailroom.__main__`); what is here is their help, and the way for those
-who write options in front of them.
-"""
-
-__all__ = ["doorbell", "hook"]
+__all__ = ["agents"]
 
 from typing import Annotated
 
 import typer
 
-from mailroom.cli.options import Address
+from mailroom.agents import AgentInfo
+from mailroom.cli.connection import connect
+from mailroom.cli.durations import format_ago
+from mailroom.cli.options import Address, Json
+from mailroom.cli.output import emit_records
+from mailroom.cli.printable import printable_line
 
-_AgentOption = Annotated[
-    str | None, typer.Option("--agent", help="Whose mail.", show_default="MAILROOM_AGENT, else the session's id")
-]
-_Root = Annotated[str | None, typer.Option(help="The directory that holds inbox/.", show_default="~/.claude")]
-
-
-def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None) -> None:
-    """For hooks of Claude Code: reads an event on stdin, shows unread mail that this session has not seen yet.
-
-    `mailroom setup claude-code` installs it. Shows nothing, fast, when there is nothing; marks nothing read.
-    """
-    from mailroom.hook.command import main
-
-    raise typer.Exit(main(_arguments(agent=agent, root=root, address=address)))
+_HEADERS = ("AGENT", "ALIVE", "LAST SEEN", "WATCHING", "UNREAD", "SESSIONS")
 
 
-def doorbell(
-    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="Whose mail.", show_default=False)] = None,
-    root: _Root = None,
-    pid: Annotated[int | None, typer.Option(help="End with this process.", show_default="the session's")] = None,
+def agents(
+    alive: Annotated[bool, typer.Option("--alive", help="Only who is alive.")] = False,
+    json: Json = False,
     address: Address = None,
 ) -> None:
-    """Waits for mail, then ends with 2 and the mail on stderr: wakes an idle session of Claude Code (asyncRewake).
-
-    Ends with 0 when the session does, is at work again, or has a newer doorbell.
-    """
-    from mailroom.doorbell import main
-
-    raise typer.Exit(main(_arguments(agent=agent, root=root, pid=pid, address=address)))
+    """Lists who has been here. Alive is who watches now, or was here within the last five minutes."""
+    with connect(address) as client:
+        found = client.agents(alive_only=alive)
+    nothing = "nobody is alive" if alive else "nobody has been here yet"
+    emit_records(found, _HEADERS, _row, json=json, nothing=nothing)
 
 
-def _arguments(**options: str | int | None) -> list[str]:
-    return [f"--{name}={value}" for name, value in options.items() if value is not None]
+def _row(agent: AgentInfo) -> tuple[str, ...]:
+    return (
+        printable_line(agent.name),
+        "yes" if agent.alive else "no",
+        format_ago(agent.last_seen),
+        str(agent.subscribers),
+        str(agent.unread),
+        ", ".join(map(printable_line, agent.sessions)),
+    )

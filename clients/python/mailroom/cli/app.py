@@ -11,16 +11,27 @@ from typing import Annotated
 import typer
 
 from mailroom.cli.ack import ack
-from mailroom.cli.agents import doorbell, hook
+from mailroom.cli.agents import agents
+from mailroom.cli.alias import alias
+from mailroom.cli.broadcast import broadcast
+from mailroom.cli.clear import clear
 from mailroom.cli.connection import use_address
+from mailroom.cli.doctor import doctor
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.inbox import inbox
+from mailroom.cli.listing import list_messages, search
 from mailroom.cli.mcp import mcp
 from mailroom.cli.options import examples
 from mailroom.cli.output import emit, remark
+from mailroom.cli.queues import queues
+from mailroom.cli.receipts import receipts
+from mailroom.cli.reply import reply
 from mailroom.cli.send import send
+from mailroom.cli.session import doorbell, hook
+from mailroom.cli.show import show
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
+from mailroom.cli.wait import wait
 from mailroom.cli.watch import watch
 from mailroom.errors import DaemonNotRunning, MailroomError
 from mailroom.setup.commands import setup
@@ -29,37 +40,63 @@ app = typer.Typer(
     name="mailroom",
     help="Mail between software agents: send, watch, check, acknowledge.",
     epilog=examples(
-        "mailroom watch abc", "mailroom send abc go --from dashboard", "mailroom inbox abc", "mailroom ack abc --all"
+        "mailroom watch abc", "mailroom send abc go --from dashboard", "mailroom inbox abc", "mailroom doctor"
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command(
-    epilog=examples(
-        "mailroom send abc go --from dashboard",
-        "git diff | mailroom send reviewer - --type diff --thread pr-12",
-        "mailroom send abc 'still there?' --priority high --ttl 10m --metadata '{\"task\": 7}'",
-    )
-)(send)
-app.command(epilog=examples("mailroom inbox abc", "mailroom inbox abc --wait 30s --json | jq -r .content"))(inbox)
-app.command(
-    epilog=examples(
-        "mailroom watch abc --unread", "mailroom watch --all --json", "mailroom watch abc --after 0198c0ffee000001"
-    )
-)(watch)
-app.command(epilog=examples("mailroom ack abc 0198c0ffee000001 0198c0ffee000002", "mailroom ack abc --all"))(ack)
-app.command(epilog=examples("mailroom stats", "mailroom stats abc --json"))(stats)
-app.command(epilog=examples("mailroom status", "mailroom status --json | jq -r .health"))(status)
+for _name, _command, _examples in (
+    (
+        "send",
+        send,
+        (
+            "mailroom send abc go --from dashboard",
+            "git diff | mailroom send reviewer - --type diff --thread pr-12",
+            "mailroom send abc 'still there?' --priority high --ttl 10m --metadata '{\"task\": 7}'",
+        ),
+    ),
+    ("broadcast", broadcast, ("mailroom broadcast 'lunch' ana bob", "mailroom broadcast - --all-alive < news.txt")),
+    ("reply", reply, ("mailroom reply 0198c0ffee000001 'done' --ack", "make 2>&1 | mailroom reply 0198c0ffee000001")),
+    ("inbox", inbox, ("mailroom inbox abc", "mailroom inbox abc --wait 30s --json | jq -r .content")),
+    (
+        "watch",
+        watch,
+        (
+            "mailroom watch abc --unread",
+            "mailroom watch --all --json",
+            "mailroom watch dashboard --receipts",
+            "mailroom watch abc --after 0198c0ffee000001",
+        ),
+    ),
+    ("wait", wait, ("mailroom wait abc && mailroom inbox abc", "mailroom wait abc --timeout 10m || echo nothing came")),
+    (
+        "ack",
+        ack,
+        ("mailroom ack abc 0198c0ffee000001 0198c0ffee000002", "mailroom ack abc --all"),
+    ),
+    ("show", show, ("mailroom show 0198c0ffee000001", "mailroom show 0198c0ffee000001 --json | jq .history")),
+    ("list", list_messages, ("mailroom list abc", "mailroom list abc --unread --thread pr-12 --limit 100")),
+    ("search", search, ("mailroom search 'build failed'", "mailroom search 'deploy*' --agent abc --json")),
+    ("receipts", receipts, ("mailroom receipts dashboard", "mailroom receipts dashboard --follow")),
+    ("clear", clear, ("mailroom clear abc", "mailroom clear abc --yes")),
+    ("agents", agents, ("mailroom agents", "mailroom agents --alive --json | jq -r .name")),
+    ("alias", alias, ("mailroom alias bob 7f3a-session --ttl 8h", "mailroom alias bob 7f3a-session --end")),
+    ("stats", stats, ("mailroom stats", "mailroom stats abc --json")),
+    ("queues", queues, ("mailroom queues", "mailroom queues abc --json")),
+    ("status", status, ("mailroom status", "mailroom status --json | jq -r .health")),
+    (
+        "mcp",
+        mcp,
+        ("mailroom mcp --agent reviewer", "mailroom mcp --http 127.0.0.1:8030", "MAILROOM_CHANNEL=1 mailroom mcp"),
+    ),
+    ("hook", hook, ("mailroom hook --agent reviewer < event.json",)),
+    ("doorbell", doorbell, ("mailroom doorbell reviewer; echo $?",)),
+    ("doctor", doctor, ("mailroom doctor", "mailroom doctor --fix", "mailroom doctor --json | jq -r .summary")),
+):
+    app.command(_name, epilog=examples(*_examples))(_command)
 app.add_typer(setup)
-app.command(epilog=examples("mailroom hook --agent reviewer < event.json"))(hook)
-app.command(epilog=examples("mailroom doorbell reviewer; echo $?"))(doorbell)
-app.command(
-    epilog=examples(
-        "mailroom mcp --agent reviewer", "mailroom mcp --http 127.0.0.1:8030", "MAILROOM_CHANNEL=1 mailroom mcp"
-    )
-)(mcp)
 
 
 def _show_version(wanted: bool) -> None:

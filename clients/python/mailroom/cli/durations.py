@@ -1,8 +1,9 @@
 """Durations — lengths of time as people type them: 500ms, 30s, 10m, 1h30m, 2d; a bare number means seconds."""
 
-__all__ = ["format_age", "parse_duration"]
+__all__ = ["format_age", "format_ago", "parse_duration"]
 
 import re
+from datetime import UTC, datetime
 
 import typer
 
@@ -23,3 +24,8 @@ def parse_duration(text: str) -> float:
     if re.fullmatch(rf"({_PART.pattern})+", text):
         return sum(float(number) * _UNITS_SEC[unit] for number, unit in _PART.findall(text))
     raise typer.BadParameter(f"{text!r} is no duration: write 500ms, 30s, 10m, 1h30m or 2d")
+
+
+def format_ago(moment: datetime | None) -> str:
+    """Returns how long ago a moment was, e.g. "3m ago"; None was never."""
+    return f"{format_age(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago" if moment else "never"

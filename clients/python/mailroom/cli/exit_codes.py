@@ -10,6 +10,8 @@ class ExitCode(IntEnum):
 
     OK = 0
     REFUSED = 1
+    TIMED_OUT = 1  # of `wait`: nothing came
+    PROBLEMS = 1  # of `doctor`: something has to be done
     USAGE = 2
     NOT_RUNNING = 69  # EX_UNAVAILABLE of sysexits.h
     INTERRUPTED = 130

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailroom.addresses import state_directory
-from mailroom.cli.connection import chosen_address
+from mailroom.cli.connection import chosen_address, quiet_grpc
 from mailroom.cli.options import Address
 from mailroom.cli.output import remark
 from mailroom.errors import MailroomError
@@ -57,7 +57,7 @@ def mcp(
         )
     if channel and http:
         raise typer.BadParameter("a channel works over stdio only: leave one of the two out", param_hint="--channel")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    quiet_grpc()
     try:
         from mailroom.mcp.inbox_directory import check_name, default_root
         from mailroom.mcp.over_stdio import serve_stdio
@@ -67,7 +67,7 @@ def mcp(
     config = McpConfig(
         root=root.expanduser() if root else default_root(),
         agent=check_name(agent, "--agent") if agent else None,
-        address=address or chosen_address(),
+        address=chosen_address(address),
         channel=channel,
     )
     if http is None:

@@ -4,18 +4,21 @@ Colours and drawn tables appear in a terminal only; a pipe gets plain aligned te
 a reader that went away ends the program quietly. Callers make foreign text printable before it comes here.
 """
 
-__all__ = ["emit", "emit_json", "emit_table", "remark", "styled"]
+__all__ = ["emit", "emit_json", "emit_records", "emit_table", "remark", "styled"]
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 import typer
 
 from mailroom.cli.exit_codes import ExitCode
 from mailroom.cli.printable import printable
+from mailroom.records import Record
+
+Item = TypeVar("Item", bound=Record)
 
 
 def emit(text: str) -> None:
@@ -38,16 +41,34 @@ def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         emit("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def emit_records(
+    records: Sequence[Item],
+    headers: Sequence[str],
+    row: Callable[[Item], Sequence[str]],
+    *,
+    json: bool,
+    nothing: str,
+) -> None:
+    """Prints records as a table, or as JSON; where there are none, a table's place is taken by a remark."""
+    if json:
+        for record in records:
+            emit_json(record.to_dict())
+    elif records:
+        emit_table(headers, [row(record) for record in records])
+    else:
+        remark(nothing)
+
+
 def remark(sentence: str) -> None:
     """Prints a sentence on stderr, where it disturbs no result."""
     typer.echo(f"mailroom: {printable(sentence)}", err=True)
 
 
-def styled(text: str, *, bold: bool = False, dim: bool = False) -> str:
+def styled(text: str, *, bold: bool = False, dim: bool = False, colour: str | None = None) -> str:
     """Returns the text with its style, in a terminal that wants colours."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
-    return typer.style(text, bold=bold or None, dim=dim or None)
+    return typer.style(text, fg=colour, bold=bold or None, dim=dim or None)
 
 
 def _draw_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -4,7 +4,7 @@ Everything that another agent wrote is made printable here, and its content is i
 header of the next message.
 """
 
-__all__ = ["render_event", "render_message"]
+__all__ = ["FIRST_LINE_CHARS", "first_line", "moment_text", "render_event", "render_message"]
 
 import textwrap
 from datetime import datetime
@@ -17,6 +17,8 @@ from mailroom.events import CaughtUp, CommandResponse, Event, Receipt
 from mailroom.messages import Message
 from mailroom.states import Priority
 
+FIRST_LINE_CHARS = 60  # of content in a table: enough to recognise it, and ids and names still fit beside it
+
 
 def render_event(event: Event) -> str:
     """Returns an event as text."""
@@ -24,7 +26,8 @@ def render_event(event: Event) -> str:
         case Message():
             return render_message(event)
         case Receipt():
-            return f"{_time(event.timestamp)}  {event.message_id}  {printable_line(event.recipient)}  {event.state}"
+            place = styled(f"{moment_text(event.timestamp)}  {event.message_id}", dim=True)
+            return f"{place}  {printable_line(event.recipient)}  {event.state}"
         case CommandResponse():
             return _render_response(event)
         case CaughtUp():
@@ -36,6 +39,18 @@ def render_message(message: Message) -> str:
     return f"{_header(message)}\n{textwrap.indent(printable(message.content), '  ', lambda _line: True)}"
 
 
+def first_line(content: str, width: int = FIRST_LINE_CHARS) -> str:
+    """Returns the beginning of a content as one printable line, with an ellipsis where there is more."""
+    line, *more = content.strip().split("\n", 1)
+    shown = printable_line(line[: width + 1])
+    return f"{shown[: width - 1]}…" if more or len(shown) > width else shown
+
+
+def moment_text(moment: datetime | None) -> str:
+    """Returns a moment as local date and time."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
+
+
 def _header(message: Message) -> str:
     names = f"{printable_line(message.sender)} -> {printable_line(message.recipient)}"
     remarks = [printable_line(message.type)] if message.type != "text" else []
@@ -45,14 +60,11 @@ def _header(message: Message) -> str:
         remarks.append(f"thread {printable_line(message.thread_id)}")
     if message.in_reply_to:
         remarks.append(f"reply to {printable_line(message.in_reply_to)}")
-    place = styled(f"{_time(message.timestamp)}  {message.id}", dim=True)
+    place = styled(f"{moment_text(message.timestamp)}  {message.id}", dim=True)
     return "  ".join([place, styled(names, bold=True), *remarks])
 
 
 def _render_response(response: CommandResponse) -> str:
     body = printable_line(orjson.dumps(response.body).decode())
-    return f"{printable_line(response.session_id)} left {printable_line(response.file_name)}\n  {body}"
-
-
-def _time(moment: datetime | None) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
+    place = styled(f"{moment_text(response.timestamp)}  {response.event_id}", dim=True)
+    return f"{place}  {printable_line(response.session_id)} left {printable_line(response.file_name)}\n  {body}"

@@ -2,10 +2,8 @@
 
 __all__ = ["stats"]
 
-from datetime import UTC, datetime
-
 from mailroom.cli.connection import connect
-from mailroom.cli.durations import format_age
+from mailroom.cli.durations import format_age, format_ago
 from mailroom.cli.options import Address, Json, MaybeAgent
 from mailroom.cli.output import emit_json, emit_table, remark
 from mailroom.cli.printable import printable_line
@@ -43,9 +41,5 @@ def _row(mailbox: MailboxStats) -> tuple[str, ...]:
         str(mailbox.total),
         format_age(mailbox.oldest_unread_age_sec) if mailbox.unread else "-",
         str(mailbox.subscribers),
-        _ago(mailbox.last_seen),
+        format_ago(mailbox.last_seen),
     )
-
-
-def _ago(moment: datetime | None) -> str:
-    return f"{format_age(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago" if moment else "never"

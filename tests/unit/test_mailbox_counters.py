@@ -1,0 +1,76 @@
+"""The counters of the mailboxes equal a recount, whatever happened."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mailroomd.model.commands import Command
+from mailroomd.model.findings import FilesTaken, MailExpired, MailFiled
+from mailroomd.storage.message_archive import MessageArchive
+from mailroomd.storage.message_store import FoundAt
+from mailroomd.storage.transactions import StoreFull
+from support.storing import Desk, counted, draft, fill_up, make_room, recounted
+
+ENDS = ("expire", "clear", "sweep")
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "send", "send", "read", "take", "fail", "reopen", "unfile", "file", "offer", *ENDS]),
+        st.sampled_from(["a", "b", "c"]),
+        st.integers(0, 5),
+    ),
+    max_size=40,
+)
+
+
+@given(operations)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_counters_equal_a_recount_after_any_operations(steps: list[tuple[str, str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(Path(place))
+        desk.rows("PRAGMA synchronous = OFF")
+        told: dict[str, tuple[int, int, int]] = {}
+        batch: list[Command] = []
+
+        def commit(*more: Command | FoundAt) -> None:
+            told.update(counted(desk.commit(*batch, *more)))
+            batch.clear()
+
+        for kind, name, number in steps:
+            ids = [one for (one,) in desk.rows("SELECT id FROM messages WHERE recipient = ?", name)][:: number + 1]
+            if kind == "send":
+                batch.append(desk.letter(draft(name)))
+                if number:
+                    commit()
+            elif kind == "read":
+                commit(desk.reading(name, *ids))
+            elif kind == "take":
+                commit(desk.found(FilesTaken(name, tuple(ids))))
+            elif kind == "fail":
+                fill_up(desk)
+                with pytest.raises(StoreFull):
+                    desk.commit(desk.letter(draft(name, "x" * 50_000)))
+                make_room(desk)
+            elif kind == "reopen":
+                desk.reopen()
+            elif kind == "unfile":
+                desk.store.files.note_unfiled(dict.fromkeys(ids, "why"))
+            elif kind == "file":
+                commit(desk.found(MailFiled(tuple(ids))))
+            elif kind == "expire":
+                commit(desk.found(MailExpired(tuple(ids))))
+            elif kind == "clear":
+                commit(desk.clearing(name, max(ids, default=0), 3))
+            elif kind == "sweep":
+                commit()
+                told.update(counted(desk.store.delete_ended(desk.now_ms + 1, number)[1]))
+            else:
+                commit(desk.offering(name, *ids))
+        commit()
+        assert told == dict.fromkeys(told, (0, 0, 0)) | recounted(desk)
+        archive = MessageArchive(desk.state_dir)
+        assert {row.name: (row.total, row.unread, row.oldest_unread_id) for row in archive.mailboxes()} == told
+        assert {name: archive.mailbox(name) for name in told} == {row.name: row for row in archive.mailboxes()}
+        archive.close()
+        desk.store.close()

@@ -1,0 +1,77 @@
+"""The archive reads pages that end at the mark and at their bounds, by the indexes that were made for them."""
+
+from typing import Any
+
+from mailroomd.storage.message_archive import MessageArchive
+from support.storing import NOW_MS, Desk, draft
+
+
+def test_pages_of_the_archive_end_at_the_mark(desk: Desk) -> None:
+    sent = [desk.letter(draft("ab"[n % 2])) for n in range(20)]
+    desk.commit(*sent)
+    ids = [one.id for one in sent]
+    archive = MessageArchive(desk.state_dir)
+    mark = ids[9]
+    assert [one.id for one in archive.after(None, ids[3], mark, 100)] == ids[4:10]
+    assert [one.id for one in archive.after("a", ids[3], mark, 2)] == [ids[4], ids[6]]
+    assert [one.id for one in archive.unread("b", 0, mark, 100, newest_first=True)] == ids[9:0:-2]
+    assert [one.id for one in archive.before("a", ids[6], 2)] == [ids[4], ids[2]]
+    assert [one.id for one in archive.newest(ids[5], 2)] == [ids[4], ids[3]]
+    assert archive.last_id() == desk.last_id == sent[-1].last_id
+    archive.close()
+
+
+def test_a_page_ends_at_its_bounds_and_says_so(desk: Desk) -> None:
+    sent = [desk.letter(draft("a", "x" * 100)) for _ in range(6)]
+    desk.commit(*sent)
+    archive = MessageArchive(desk.state_dir)
+
+    def page(limit: int, budget_bytes: int) -> tuple[int, bool]:
+        found = archive.after("a", 0, sent[-1].id, limit, budget_bytes)
+        return len(found), found.is_cut
+
+    assert [page(10, 10_000), page(6, 10_000), page(5, 10_000)] == [(6, False), (6, True), (5, True)]
+    assert [page(10, 250), page(10, 1), page(10, 0), page(10, 600)] == [(3, True), (1, True), (1, True), (6, False)]
+    archive.close()
+
+
+def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None:
+    desk.commit(*[desk.letter(draft("ab"[n % 2])) for n in range(50)])
+    asked: list[str] = []
+    archive = MessageArchive(desk.state_dir)
+    archive._connection.set_trace_callback(asked.append)  # pyright: ignore[reportPrivateUsage]
+    mark = desk.last_id
+
+    def plan(ask: Any) -> str:
+        asked.clear()
+        ask()
+        return "; ".join(str(row[3]) for sql in asked for row in desk.rows(f"EXPLAIN QUERY PLAN {sql}"))
+
+    unread = "USING INDEX unread_of_mailbox (recipient=?"
+    assert unread in plan(lambda: archive.unread("a", 5, mark, 10))
+    assert unread in plan(lambda: archive.unread("a", 5, mark, 10, newest_first=True))
+    assert unread in plan(lambda: archive.unread("a", 5, mark, 10, unoffered_only=True))
+    assert unread in plan(lambda: archive.before("a", mark, 10, unread_only=True))
+    assert "USING INDEX messages_of_mailbox (recipient=? AND id>? AND id<?)" in plan(
+        lambda: archive.after("a", 5, mark, 10)
+    )
+    assert "USING INDEX messages_of_mailbox (recipient=? AND id<?)" in plan(lambda: archive.before("a", mark, 10))
+    assert "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan(lambda: archive.after(None, 5, mark, 10))
+    assert "USING INTEGER PRIMARY KEY" in plan(lambda: archive.newest(mark, 10))
+    for ask in (archive.mailboxes, lambda: archive.mailbox("a")):
+        assert "SEARCH messages USING INDEX unread_of_mailbox (recipient=?)" in plan(ask)
+    seen: list[str] = []
+    desk.connection.set_trace_callback(seen.append)
+    desk.store.files.filed_after("a", 5, 10)
+    desk.store.files.unfiled()
+    desk.store.forget_old(NOW_MS)
+    desk.connection.set_trace_callback(None)
+    plans = [
+        str([row[3] for row in desk.rows(f"EXPLAIN QUERY PLAN {sql}")])
+        for sql in seen
+        if sql.startswith(("SELECT", "DELETE"))
+    ]
+    assert "unread_of_mailbox" in plans[0]
+    assert "unfiled" in plans[1]
+    assert not [one for one in plans if "SCAN messages'" in one or "TEMP B-TREE" in one], plans
+    archive.close()

@@ -1,0 +1,115 @@
+"""A key recognises the request that was made under it before, for its time and for its sender only."""
+
+import msgspec
+import pytest
+from mailroomd.model.commands import CommandRefused, MessageRepeated, MessageWritten, ReadWritten, StepsWritten
+from mailroomd.model.errors import Reason
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage.request_keys import CLIENT_KEYS_KEPT_MS, GATEWAY_KEYS_KEPT_MS, PRUNE_SLICE
+from support.storing import NOW_MS, Desk, answers, counted, draft
+
+FILED, OFFERED, READ = DeliveryState.FILED, DeliveryState.OFFERED, DeliveryState.READ
+
+
+def test_the_same_key_and_request_is_stored_once_also_after_a_restart(desk: Desk) -> None:
+    first = desk.letter(draft(), "k", client_key=True)
+    desk.commit(first)
+    for _ in range(2):
+        again = desk.letter(draft(), "k", client_key=True)
+        done = desk.done(again)
+        assert answers(done.outcomes) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, "")]
+        assert done.mail == []
+        desk.reopen()
+    assert desk.rows("SELECT count(*) FROM messages") == [(1,)]
+    assert desk.store.mark("last_id") == desk.last_id
+
+
+def test_the_same_key_twice_in_one_batch_is_stored_once_and_said_to_be_filed(desk: Desk) -> None:
+    first, again = (desk.letter(draft(), "k", client_key=True) for _ in range(2))
+    assert answers(desk.commit(first, again)) == [
+        MessageWritten(first.id, FILED),
+        MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, ""),
+    ]
+    assert counted(desk.commit(desk.letter(draft())))["abc"][0] == 2
+
+
+def test_a_key_is_its_senders_own(desk: Desk) -> None:
+    one, other = (desk.letter(draft(sender=name), "k", client_key=True) for name in ("a", "b"))
+    assert answers(desk.commit(one, other)) == [MessageWritten(one.id, FILED), MessageWritten(other.id, FILED)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_same_key_with_another_request_is_refused_and_the_batch_goes_on(desk: Desk, together: bool) -> None:
+    first = desk.letter(draft(content="one"), "k", client_key=True)
+    other = desk.letter(draft(content="two"), "k", client_key=True)
+    last = desk.letter(draft())
+    outcomes = desk.commit(first, other, last) if together else desk.commit(first) + desk.commit(other, last)
+    refused = answers(outcomes)[1]
+    assert isinstance(refused, CommandRefused)
+    assert (refused.id, refused.reason, refused.retry_after_ms) == (other.id, Reason.IDEMPOTENCY_KEY_REUSED, 0)
+    assert desk.rows("SELECT id FROM messages ORDER BY id") == [(first.id,), (last.id,)]
+
+
+def test_a_repeated_request_says_how_the_message_stands_now_and_read_where_it_is_gone(desk: Desk) -> None:
+    first = desk.letter(draft(), "k", client_key=True)
+    desk.commit(first)
+    desk.commit(desk.reading("abc", first.id))
+    again = desk.letter(draft(), "k", client_key=True)
+    assert answers(desk.commit(again)) == [MessageRepeated(again.id, first.id, NOW_MS + 5, READ, "")]
+    desk.connection.execute("DELETE FROM messages")  # retention
+    again = desk.letter(draft(), "k", client_key=True)
+    assert answers(desk.commit(again)) == [MessageRepeated(again.id, first.id, NOW_MS, READ, "")]
+
+
+def test_a_gateways_key_is_looked_up_only_where_the_request_was_sent_before(desk: Desk) -> None:
+    first = desk.letter(draft(), "018-0-1")
+    desk.commit(first)
+    again = desk.letter(draft(), "018-0-1", resubmitted=True)
+    assert answers(desk.commit(again)) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, "")]
+    never_stored = desk.letter(draft(), "018-0-2", resubmitted=True)
+    assert answers(desk.commit(never_stored)) == [MessageWritten(never_stored.id, FILED)]
+
+
+def test_commands_heard_again_are_answered_from_their_rows_and_their_mailboxes_counted_again(desk: Desk) -> None:
+    """The command-queue died after the commit, before it could report."""
+    one, other = desk.letter(draft("a")), desk.letter(draft("b"))
+    read, offered = desk.reading("a", one.id), desk.offering("b", other.id)
+    desk.commit(one, other, read, offered)
+    desk.commit(read)
+    desk.reopen()
+    outcomes = desk.commit(one, other, read, offered)
+    assert answers(outcomes) == [
+        MessageWritten(one.id, READ),
+        MessageWritten(other.id, OFFERED),
+        ReadWritten(read.id, "a", [one.id], [], []),
+        StepsWritten(offered.id, []),
+    ]
+    assert counted(outcomes) == {"a": (1, 0, 0), "b": (1, 1, other.id)}
+    assert desk.done(one, other).mail == []
+
+
+def test_a_refusal_that_comes_with_a_request_holds_unless_the_request_was_committed_before(desk: Desk) -> None:
+    first = desk.letter(draft(), "k", client_key=True)
+    desk.commit(first)
+    again, fresh = desk.letter(draft(), "k", client_key=True), desk.letter(draft(), "other", client_key=True)
+    refusals = [CommandRefused(one.id, Reason.MAILBOX_FULL, "full", 5) for one in (again, fresh)]
+    commands = [msgspec.structs.replace(one, refusal=no) for one, no in zip((again, fresh), refusals, strict=True)]
+    assert answers(desk.commit(*commands)) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, ""), refusals[1]]
+    assert desk.rows("SELECT key FROM idempotency_keys") == [("k",)]
+
+
+def test_keys_are_forgotten_in_slices_after_their_time(desk: Desk) -> None:
+    time_ms = [NOW_MS - GATEWAY_KEYS_KEPT_MS - 1] * (PRUNE_SLICE + 10) + [NOW_MS - GATEWAY_KEYS_KEPT_MS + 1]
+    desk.connection.executemany(
+        "INSERT INTO request_keys VALUES (?, 1)", [(f"{ms:011x}-0-{n}",) for n, ms in enumerate(time_ms)]
+    )
+    old = (NOW_MS - CLIENT_KEYS_KEPT_MS - 1) << 20
+    desk.connection.executemany(
+        "INSERT INTO idempotency_keys VALUES ('a', ?, ?, x'00')",
+        [(str(n), old) for n in range(10)] + [("young", (NOW_MS - CLIENT_KEYS_KEPT_MS + 1) << 20)],
+    )
+    assert desk.store.forget_old(NOW_MS)
+    assert desk.rows("SELECT count(*) FROM request_keys") == [(11,)]
+    assert not desk.store.forget_old(NOW_MS)
+    assert desk.rows("SELECT count(*) FROM request_keys") == [(1,)]
+    assert desk.rows("SELECT key FROM idempotency_keys") == [("young",)]
