@@ -56,8 +56,9 @@ def _prepare(data: Path) -> dict[str, str]:
     inbox.mkdir(parents=True)
     now = int(time.time() * 1000) << 20
     for number in range(UNREAD):
-        body: dict[str, object] = {"type": "message", "id": f"{now + number:016x}", "from": "bench", "content": "x" * 200, "metadata": {}}
-        (inbox / f"{body['id']}.json").write_text(json.dumps(body))
+        message_id = f"{now + number:016x}"
+        body = {"type": "message", "id": message_id, "from": "bench", "content": "x" * 200}
+        (inbox / f"{message_id}.json").write_text(json.dumps(body))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
     environment = inherited | {
         "HOME": str(data),

@@ -16,7 +16,7 @@ from mailroom.cli.options import examples
 from mailroom.cli.output import emit, remark
 from mailroom.cli.printable import printable
 from mailroom.hook.event import is_name
-from mailroom.setup import claude_code, codex, generic
+from mailroom.setup import claude_code, generic
 from mailroom.setup.change import Change, SetupError
 from mailroom.setup.claude_code import Wish
 from mailroom.setup.program import own_command
@@ -84,6 +84,8 @@ def set_up_codex(
     yes: Yes = False,
 ) -> None:
     """Writes the MCP server into Codex's settings (yours, unless --project)."""
+    from mailroom.setup import codex
+
     scope = _scope(project, user, Scope.USER)
     _apply(codex.plan, _wish(scope, agent, command, remove), dry_run=dry_run, yes=yes)
 
