@@ -23,7 +23,7 @@ from mailroom.hook.complaints import complain
 from mailroom.hook.event import DOORBELL, EventError, HookEvent, Options, UsageError, read_event, read_options
 
 RUNG, NOTHING, FAILED = 2, 0, 1
-EVENT_PATIENCE_SEC = 0.5  # a hook's event is there at once; a person or script that starts a doorbell gives none
+EVENT_PATIENCE_SEC = 5.0  # a hook's event is there at once, even on a busy machine; a script may leave stdin open
 
 
 def main(arguments: list[str]) -> int:
