@@ -57,7 +57,8 @@ def _run(options: Options, event: HookEvent) -> None:
     if event.name == SESSION_START and event.agent != event.session:
         from mailroom.hook.notices import announce_session
 
-        announce_session(event.agent, event.session, options.address)  # without it, mail just goes to either name
+        if fault := announce_session(event.agent, event.session, options.address):
+            _complain(f"mail for {event.session} does not go to {event.agent} (both are shown here): {fault}")
     if event.name in (USER_PROMPT_SUBMIT, POST_TOOL_USE) and not event.in_subagent and is_watched(event.session):
         from mailroom.hook.watch_lock import dismiss_doorbell
 

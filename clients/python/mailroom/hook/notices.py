@@ -16,7 +16,7 @@ from mailroom.hook.letters import Letter
 if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
 
-TIMEOUT_SEC = 2.0  # the session waits for its hook; a healthy daemon answers within milliseconds
+TIMEOUT_SEC = 4.0  # the session waits for its hook; a healthy daemon answers within milliseconds on an idle machine
 
 
 def report_offered(letters: Iterable[Letter], address: str | None) -> str:
