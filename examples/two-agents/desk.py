@@ -11,7 +11,7 @@ from typing import Any
 
 from mcp import Client, StdioServerParameters
 
-WAIT_SEC = 20
+WAIT_SEC = 60  # nothing here takes more than a second, but on a busy machine
 
 
 class Desk:

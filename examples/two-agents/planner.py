@@ -4,7 +4,7 @@ import asyncio
 
 from desk import at_desk, say
 
-CHECKS = 100  # of the status, 0.1 s apart
+CHECKS = 300  # of the status, 0.1 s apart
 
 
 async def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 AGENTS = ("porter", "builder", "planner")
-LONGEST_SEC = 60.0
+LONGEST_SEC = 90.0
 
 
 def main() -> int:

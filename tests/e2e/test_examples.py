@@ -9,7 +9,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 def test_two_agents_talk_and_a_third_is_woken() -> None:
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "two-agents" / "run.py"], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, EXAMPLES / "two-agents" / "run.py"], capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("RESULT: ok\n")

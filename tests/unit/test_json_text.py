@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mailroom.setup.json_text import JsonError, JsonText
 
@@ -53,6 +53,7 @@ def test_additions_follow_the_documents_indentation_and_line_ends() -> None:
     assert JsonText('{"a": [1]}').added(("a",), None, {"b": 2}).text == '{"a": [1, {"b": 2}]}'
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(
     st.dictionaries(st.text(max_size=6), values, max_size=4), st.sampled_from([None, 1, 4, "\t"]), st.text(max_size=6)
 )
