@@ -30,6 +30,7 @@ from mailroom.cli.receipts import receipts
 from mailroom.cli.reply import reply
 from mailroom.cli.send import send
 from mailroom.cli.service import service
+from mailroom.cli.session import doorbell, hook
 from mailroom.cli.show import show
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
@@ -37,6 +38,7 @@ from mailroom.cli.token import token
 from mailroom.cli.wait import wait
 from mailroom.cli.watch import watch
 from mailroom.errors import DaemonNotRunning, MailroomError
+from mailroom.setup.commands import setup
 
 app = typer.Typer(
     name="mailroom",
@@ -93,11 +95,13 @@ for _name, _command, _examples in (
         mcp,
         ("mailroom mcp --agent reviewer", "mailroom mcp --http 127.0.0.1:8030", "MAILROOM_CHANNEL=1 mailroom mcp"),
     ),
+    ("hook", hook, ("mailroom hook --agent reviewer < event.json",)),
+    ("doorbell", doorbell, ("mailroom doorbell reviewer; echo $?",)),
     ("doctor", doctor, ("mailroom doctor", "mailroom doctor --fix", "mailroom doctor --json | jq -r .summary")),
 ):
     app.command(_name, epilog=examples(*_examples))(_command)
-app.add_typer(service)
-app.add_typer(config)
+for _group in (setup, service, config):
+    app.add_typer(_group)
 
 app.add_typer(token, name="token")
 
