@@ -45,7 +45,7 @@ def start_command(target: Target, data: str = "DIR", flags: Sequence[str] = ()) 
     """Returns the command that starts a target with its directories below `data`."""
     if target == "daemon":
         directories = ["--root", f"{data}/root", "--state-dir", f"{data}/state"]
-        return [sys.executable, "-m", "mailroomd", *directories, "--listen", "127.0.0.1:0", *flags]
+        return [sys.executable, "-m", "mailroomd", *directories, "--listen", "127.0.0.1:0", "--auth", "off", *flags]
     bare_loop = ["--bare-loop", data] if target == "floor" else []
     return [sys.executable, "-m", "benchmarks.servers.echo_server", *bare_loop, *flags]
 
