@@ -20,7 +20,7 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@exec .venv/bin/mailroomd $(ARGS)
 
 test: .venv/dev.stamp ## Run every test
-	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux \
+	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
 		systemd-analyze=systemd unshare=util-linux
 	@.venv/bin/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
@@ -45,8 +45,12 @@ dist: .venv/dev.stamp ## Build sdist, wheel, lock and bill of materials into dis
 audit: .venv/dev.stamp ## Look for known vulnerabilities in what the lock installs
 	@scripts/audit
 
-faults: .venv/dev.stamp ## Run the fault tests alone, 20 rounds of each
-	@MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} .venv/bin/python -m pytest -m faults tests/faults $(ARGS)
+faults: .venv/dev.stamp ## Run the long campaign of fault tests (an hour), and put its figures into docs/reliability.md
+	@scripts/need-debian gcc mkfs.ext4=e2fsprogs
+	@PYTHONPATH=tests .venv/bin/python -m support.fault_report begin
+	@MAILROOM_TEST_CAMPAIGN=1 MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} MAILROOM_FAULT_RESULTS=tests/faults/results/trials.jsonl \
+	  .venv/bin/python -m pytest -m faults --numprocesses 2 --dist worksteal tests/faults $(ARGS)
+	@PYTHONPATH=tests .venv/bin/python -m support.fault_report write
 
 bench: .venv/bench.stamp ## Measure everything (half an hour), and put the figures into benchmarks/ and docs/
 	@scripts/need-debian h2load=nghttp2-client redis-server

@@ -264,6 +264,30 @@ class TableReader:
             raise NotInTable
         return record
 
+    def shown_ids(self) -> list[int]:
+        """Returns the id of every visible record, in order; of those that leave the ring meanwhile perhaps not.
+
+        Raises:
+            NotInTable: the table is being filled.
+        """
+        generation, mark = self._begin(), self.durable_id
+        fence()
+        position = self._words[Header.TAIL]
+        found: list[int] = []
+        while True:
+            try:
+                for _, behind, number, state in self._forwards(position):
+                    position = behind
+                    if number <= mark and state != DeliveryState.STRUCK:
+                        found.append(number)
+                break
+            except NotInTable:
+                if self._words[Header.TAIL] <= position:
+                    raise
+                position = self._words[Header.TAIL]  # evictions have overtaken the walk
+        self._require_same(generation)
+        return found
+
     def position_of(self, message_id: int) -> int:
         """Returns where the record with this id lies, durable or not.
 
