@@ -32,12 +32,14 @@ from mailroomd.model.commands import (
     Outcome,
     WriteAlias,
     WriteClear,
+    WriteGone,
     WriteMessage,
     WriteOffered,
     WriteRead,
     WriteSeen,
 )
 from mailroomd.model.errors import Reason
+from mailroomd.model.limits import IDLE_AGENTS_KEPT
 from mailroomd.model.message import Draft, pack_draft
 from mailroomd.model.settings import Settings
 from mailroomd.model.states import DeliveryState
@@ -45,7 +47,7 @@ from mailroomd.processes.gateway_port import GatewayPort, call_failed
 from mailroomd.processes.mailbox_books import MailboxBooks
 from mailroomd.processes.offers import Offers
 from mailroomd.processes.orders import Pending, now_ms
-from mailroomd.storage.table_writer import MailboxEntry
+from mailroomd.storage.mailbox_entry import MailboxEntry
 
 FULL_RETRY_AFTER_MS = 60_000  # what senders are told when a mailbox is full: its reader has to come first
 SEEN_EVERY_MS = 60_000  # how exactly last_seen is kept in the database; the table has it to the millisecond
@@ -105,6 +107,11 @@ class Intake:
         """Orders what was handed over, if other commands go now or it has waited long enough."""
         for agent, numbers in self._offers.take(time.monotonic(), others_go=self._link.backlog > 0):
             self._orders.order(Pending(WriteOffered(self._orders.issue(len(numbers)), agent, numbers, now_ms())))
+
+    def forget_idle_agents(self) -> None:
+        """Forgets agents that have no mail, when there are too many of them."""
+        for name in self._table.forget_idle(IDLE_AGENTS_KEPT):
+            self._link.send(WriteGone(name))
 
     # -- sends ----------------------------------------------------------------------------------------------------
 

@@ -84,6 +84,7 @@ class Mailbox:
         self._is_blocked = False
         heard = [self._hear_requests(port) for port in self._books.ports if self._may_take()]
         self._intake.order_offers()
+        self._intake.forget_idle_agents()
         self._link.flush()
         self._flush_ports()
         return any(heard) or bool(self._orders)

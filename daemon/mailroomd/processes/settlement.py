@@ -37,7 +37,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.processes.gateway_port import call_failed
 from mailroomd.processes.mailbox_books import MailboxBooks
 from mailroomd.processes.orders import Pending
-from mailroomd.storage.table_writer import MailboxEntry
+from mailroomd.storage.mailbox_entry import MailboxEntry
 
 TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; it is tried again"
 
