@@ -7,6 +7,7 @@ __all__ = [
     "CLEAR_SLICE",
     "DEFAULT_ALIAS_TTL_MS",
     "IDLE_AGENTS_KEPT",
+    "MAX_ALIASES",
     "MAX_BROADCAST_RECIPIENTS",
     "MAX_BULK_MESSAGES",
     "MAX_CONTENT_BYTES",
@@ -50,6 +51,7 @@ DEFAULT_ALIAS_TTL_MS = 24 * 3600 * 1000
 ALIVE_MS = 5 * 60 * 1000  # since it was here last, an agent that does not subscribe counts as alive
 CLEAR_SLICE = 500  # messages deleted in one transaction of ClearMailbox: some 10 ms
 
+MAX_ALIASES = 10_000  # that last: each gateway keeps them, too
 IDLE_AGENTS_KEPT = 10_000  # agents without mail that are remembered at least; a client may make names up for ever
 
 MAX_WAITING_CALLS = 10_000  # sends that wait in one gateway for a worker to come back

@@ -142,7 +142,7 @@ class Mailbox:
         try:
             filled = fill_table(self._books.table, archive, self._seat.beat)
             for alias in archive.aliases(now_ms()):
-                self._books.aliases.set(Alias(*alias))
+                self._books.aliases.set(Alias(*alias), now_ms())
         finally:
             archive.close()
         self._orders.begin_after(filled.last_id)
