@@ -153,7 +153,7 @@ def test_no_hostile_name_gets_anywhere(room: Room) -> None:
 def test_names_that_some_systems_reserve_are_names_like_any_other(room: Room) -> None:
     for name in ("con", "nul.json", "inbox", "-rf", "a.json", "a" * 128):
         number = room.send(name, "yours").message.id
-        assert room.filed(name) == [number]
+        assert number in room.filed(name)
 
 
 def test_surrogates_and_other_bytes_that_are_no_text_are_refused(room: Room) -> None:

@@ -43,8 +43,11 @@ def test_a_flood_has_its_share_again_when_the_others_are_silent() -> None:
     turns = Turns(clock)
     turns.enter("calm", 9999)
     assert entered(turns, "flood", range(1000)) == MOST_BESIDE_OTHERS
-    clock.now_sec = ALONE_AFTER_SEC + 0.1
-    assert turns.leave("flood", 0) == list(range(MOST_BESIDE_OTHERS, MOST_ALONE + 1))
+    clock.now_sec = 100.0
+    assert turns.leave("flood", 0) == [MOST_BESIDE_OTHERS], "the other still waits for its answer"
+    turns.leave("calm", 9999)
+    clock.now_sec += ALONE_AFTER_SEC + 0.1
+    assert turns.leave("flood", 1) == list(range(MOST_BESIDE_OTHERS + 1, MOST_ALONE + 2))
 
 
 def test_a_call_that_gives_up_while_it_waits_takes_nobody_elses_turn() -> None:

@@ -9,7 +9,6 @@ __all__ = ["Alias", "Aliases"]
 
 from typing import NamedTuple
 
-
 TIDY_FROM = 1000  # aliases; those that are over are forgotten when there are so many, and then at every doubling
 
 

@@ -35,7 +35,7 @@ class Turns:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._agents: dict[str, _Agent] = {}
-        self._last: dict[str, float] = {}  # the two that asked last, and when
+        self._last: dict[str, float] = {}  # the two that asked or were answered last, and when
 
     def enter(self, name: str, call: int) -> bool:
         """Takes a call of an agent; returns whether it goes now. If not, a later `leave` says when."""
@@ -61,12 +61,19 @@ class Turns:
         agent.under_way += len(going)
         if not agent.under_way:
             del self._agents[name]
+        self._note(name)
         return going
 
     def is_waiting(self, name: str, call: int) -> bool:
         """Returns whether a call has not had its turn."""
         agent = self._agents.get(name)
         return agent is not None and call in agent.waiting
+
+    def _is_alone(self, name: str) -> bool:
+        """Returns whether nobody else asks now, or did a moment ago."""
+        since = self._clock() - ALONE_AFTER_SEC
+        others_ask = len(self._agents) > (name in self._agents)
+        return not others_ask and all(when < since for other, when in self._last.items() if other != name)
 
     def _note(self, name: str) -> None:
         self._last.pop(name, None)
@@ -75,6 +82,4 @@ class Turns:
             del self._last[next(iter(self._last))]
 
     def _most(self, name: str) -> int:
-        since = self._clock() - ALONE_AFTER_SEC
-        is_alone = all(when < since for other, when in self._last.items() if other != name)
-        return MOST_ALONE if is_alone else MOST_BESIDE_OTHERS
+        return MOST_ALONE if self._is_alone(name) else MOST_BESIDE_OTHERS
