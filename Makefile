@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help setup run test check protos faults bench bench-quick format clean
+.PHONY: help setup run test check protos faults soak bench bench-quick format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ protos: .venv/dev.stamp ## Generate the code of the contract again
 
 faults: .venv/dev.stamp ## Run the fault tests alone, 20 rounds of each
 	@MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} .venv/bin/python -m pytest -m faults tests/faults $(ARGS)
+
+soak: .venv/dev.stamp ## Run the daemon under everything at once for half an hour, and fail where it grows
+	@MAILROOM_SOAK_SEC=$${MAILROOM_SOAK_SEC:-1800} .venv/bin/python -m pytest -s -m faults tests/faults/test_soak.py $(ARGS)
 
 bench: .venv/dev.stamp ## Measure everything (some minutes), and put the figures into benchmarks/
 	@scripts/need-debian h2load=nghttp2-client

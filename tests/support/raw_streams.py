@@ -76,10 +76,9 @@ class RawStreams:
         body = self._bodies[number] + body
         while len(body) >= 5 and len(body) >= 5 + (size := int.from_bytes(body[1:5], "big")):
             event = pb.SubscribeResponse.FromString(body[5 : 5 + size])
-            if event.WhichOneof("event") == "message":
+            if event.HasField("message"):
                 self.seen[number].append(event.message.id)
-            else:
-                self._caught_up += 1
+            self._caught_up += event.HasField("caught_up")
             body = body[5 + size :]
         self._bodies[number] = body
 

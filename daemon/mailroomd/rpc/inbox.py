@@ -74,6 +74,7 @@ class Inbox:
         observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
         with ExitStack() as presence:
+            presence.callback(self._bells.note_stream_ended)
             bell = presence.enter_context(self._bells.hung(frozenset()))
             if not observe:
                 presence.enter_context(self._bells.subscriber(self._names.agent_of(request.agent)))
