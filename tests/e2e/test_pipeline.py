@@ -319,6 +319,20 @@ def test_receipts_outlive_a_restart_and_a_resumed_stream_misses_none() -> None:
         resumed.cancel()
 
 
+def test_receipts_outlive_messages_that_are_cleared_away(room: Room) -> None:
+    agent, sender = room.new_agent(), room.new_agent()
+    before = room.send(room.new_agent()).message.id
+    ids = [room.send(agent, "x", sender=sender).message.id for _ in range(3)]
+    room.acknowledge(agent, ids[:1])
+    room.call("ClearMailbox", pb.ClearMailboxRequest(agent=agent))
+    replay = room.subscribe(sender, include_receipts=True, after_id=before)
+    assert [(one.message_id, one.state) for one in receipts(replay, 4)] == [
+        *((one, FILED) for one in ids),
+        (ids[0], READ),
+    ]
+    replay.cancel()
+
+
 # -- time to live and retention ---------------------------------------------------------------------------------------
 
 
@@ -379,6 +393,22 @@ def test_clearing_deletes_a_mailbox_and_its_files_and_nothing_that_comes_later(r
     assert [one.id for one in room.listed(agent)] == [later]
     assert room.filed(other) == [kept]
     assert room.call("ClearMailbox", pb.ClearMailboxRequest(agent="nobody")).deleted == 0
+
+
+def test_a_file_that_could_not_be_removed_when_its_mailbox_was_cleared_goes_at_the_next_start() -> None:
+    with running_room() as room:
+        room.send("abc", "x")
+        directory = room.root / "inbox" / "abc"
+        (path,) = directory.iterdir()
+        directory.rename(room.root / "aside")
+        directory.touch()
+        assert room.call("ClearMailbox", pb.ClearMailboxRequest(agent="abc")).deleted == 1
+        directory.unlink()
+        (room.root / "aside").rename(directory)
+        assert path.exists()
+        room.kill()
+        room.start()
+        assert not path.exists()
 
 
 def test_queue_statistics_count_the_files_that_lie_there_and_leave_empty_sessions_out(room: Room) -> None:
@@ -482,6 +512,14 @@ def test_a_repeated_send_to_a_session_is_recognised_although_an_alias_came_betwe
     assert room.send(session, "once", idempotency_key="k1").message.id == first.id
     second = room.send(session, "twice", idempotency_key="k2").message
     assert room.send(session, "twice", idempotency_key="k2").message.id == second.id
+
+
+def test_an_agent_that_reports_what_it_was_handed_has_been_here(room: Room) -> None:
+    agent = room.new_agent()
+    sent = room.send(agent, "x").message.id
+    assert not room.get(sent).delivery.recipient_known
+    room.mark_offered(agent, [sent])
+    assert room.get(sent).delivery.recipient_known
 
 
 def test_who_is_there_is_listed_with_its_sessions(room: Room) -> None:

@@ -1,10 +1,12 @@
 """Where a value comes from, and what is said about a wrong one."""
 
+import json
 from pathlib import Path
 
 import pytest
 from mailroomd.cli.configuration import ConfigurationError, Origin, resolve
 from mailroomd.cli.main import main
+from mailroomd.cli.reference import example_toml, reference_page
 from mailroomd.model.settings import Intensity, settings_table
 
 
@@ -81,7 +83,7 @@ def test_listen_may_be_given_several_times_everywhere(clean_home: Path, monkeypa
         ("gateways = true\n", "gateways in {file} must be a text or a number"),
         ("gateways = [1]\n", "gateways in {file} must be a text or a number"),
         ("listen = []\n", "listen in {file} must be a text, or a list of texts"),
-        ("listen = 'example.org:1'\n", "listen in {file} may be on loopback only"),
+        ("listen = 'example.org:1'\n", "listen in {file} has example.org:1, which others can reach: give --tls-cert"),
         ("gateways = \n", "{file} is not valid TOML"),
     ],
 )
@@ -110,6 +112,22 @@ def test_several_gateways_need_an_address_that_can_be_shared() -> None:
     assert resolve({"gateways": ["2"], "listen": ["127.0.0.1:0"]}).settings.gateways == 2
 
 
+def test_nothing_that_others_can_reach_goes_without_tls_and_tokens() -> None:
+    files = {"tls-cert": ["/c"], "tls-key": ["/k"]}
+    assert resolve({"listen": ["0.0.0.0:1"], **files}).settings.tls_cert == Path("/c")
+    with pytest.raises(ConfigurationError, match="with --auth off only loopback may be used"):
+        resolve({"listen": ["0.0.0.0:1"], "auth": ["off"], **files})
+    assert resolve({"listen": ["127.0.0.1:1", "[::1]:1"], "auth": ["off"]}).settings.auth == "off"
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("tls-cert", "tls-key"), ("tls-key", "tls-cert"), ("tls-client-ca", "tls-cert")]
+)
+def test_a_tls_file_without_the_one_that_belongs_to_it_is_refused(given: str, missing: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"--{given} is of no use without --{missing}: give both"):
+        resolve({given: ["/file"]})
+
+
 def test_a_default_socket_path_that_is_too_long_is_refused(clean_home: Path) -> None:
     with pytest.raises(ConfigurationError, match="the default for --listen has a socket path of"):
         resolve({"state-dir": [str(clean_home / ("x" * 110))]})
@@ -119,7 +137,7 @@ def test_a_default_socket_path_that_is_too_long_is_refused(clean_home: Path) -> 
     ("arguments", "sentence"),
     [
         (["--stuck-after", "soon"], "mailroomd: --stuck-after must be a duration like 10s"),
-        (["--listen", "0.0.0.0:1"], "mailroomd: --listen may be on loopback only"),
+        (["--listen", "0.0.0.0:1"], "mailroomd: --listen has 0.0.0.0:1, which others can reach: give --tls-cert"),
         (["--bogus"], "mailroomd: unrecognized arguments: --bogus (see mailroomd --help)"),
         (["--gate", "1"], "mailroomd: unrecognized arguments: --gate 1 (see mailroomd --help)"),
     ],
@@ -149,3 +167,73 @@ def test_help_names_every_flag_and_its_default(capfd: pytest.CaptureFixture[str]
     for setting in settings_table():
         assert f"{setting.flag} {setting.metavar}" in text
         assert f"(default: {setting.shown_default})" in text
+
+
+def test_a_configuration_is_checked_without_starting_anything(
+    clean_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--check-config"]) == 0
+    path = write_usual_file(clean_home, "gateways = 1\n")
+    assert main(["--check-config"]) == 0
+    assert capfd.readouterr().out == (
+        f"The configuration is valid (no file is read).\nThe configuration is valid ({path}).\n"
+    )
+    path.write_text("gatways = 1\n")
+    assert main(["--check-config"]) == 78
+    assert capfd.readouterr().err == f"mailroomd: {path} has an unknown key 'gatways', did you mean 'gateways'?\n"
+    assert not (clean_home / ".local").exists()
+
+
+def test_a_variable_that_is_nearly_a_setting_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAILROOM_STUK_AFTER", "1s")
+    monkeypatch.setenv("MAILROOM_AGENT", "ana")
+    assert main(["--check-config"]) == 0
+    assert capfd.readouterr().err == (
+        "mailroomd: warning: MAILROOM_STUK_AFTER is no setting, did you mean MAILROOM_STUCK_AFTER?\n"
+    )
+
+
+def test_each_value_is_shown_with_its_origin_as_a_flag_takes_it(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_usual_file(clean_home, 'stuck-after = "0.5"\n')
+    monkeypatch.setenv("MAILROOM_TABLE_SIZE", "65536KiB")
+    arguments = ["--max-unread", "3", "--listen", "unix:/a", "--listen", "127.0.0.1:1"]
+    assert main([*arguments, "--show-config=json"]) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert shown["file"] == str(path)
+    found = {key: (one["value"], one["origin"], one["place"]) for key, one in shown["settings"].items()}
+    assert found["stuck-after"] == ("0.5s", "file", str(path))
+    assert found["table-size"] == ("64MiB", "environment", "MAILROOM_TABLE_SIZE")
+    assert found["max-unread"] == ("3", "flag", "--max-unread")
+    assert found["listen"] == (["unix:/a", "127.0.0.1:1"], "flag", "--listen")
+    assert found["log-level"] == ("info", "default", "")
+    assert main([*arguments, "--show-config"]) == 0
+    lines = [line.split(None, 2) for line in capfd.readouterr().out.splitlines()]
+    assert ["stuck-after", "0.5s", f"file ({path})"] in lines
+
+
+def test_what_is_shown_can_be_written_back(clean_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    main(["--show-config=json"])
+    shown = json.loads(capfd.readouterr().out)["settings"]
+    write_usual_file(clean_home, "".join(f"{key} = {json.dumps(one['value'])}\n" for key, one in shown.items()))
+    assert resolve({}).settings == resolve({}, "/dev/null").settings
+
+
+def test_the_example_file_has_every_setting_at_its_default(clean_home: Path) -> None:
+    text = example_toml()
+    assert resolve({}, str(write_usual_file(clean_home, text))).settings == resolve({}, "/dev/null").settings
+    keys = "\n".join(line.removeprefix("#") for line in text.splitlines() if not line.startswith("# "))
+    (clean_home / "all.toml").write_text(keys)
+    configuration = resolve({}, str(clean_home / "all.toml"))
+    assert set(configuration.origins.values()) == {Origin.FILE}
+    assert configuration.settings == resolve({}, "/dev/null").settings
+
+
+def test_the_page_of_settings_names_all_of_them() -> None:
+    page = reference_page()
+    for setting in settings_table():
+        assert f"`{setting.flag} {setting.metavar}`" in page
+        assert f"`{setting.variable}`" in page

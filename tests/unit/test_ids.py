@@ -33,6 +33,30 @@ def test_a_used_up_counter_borrows_from_the_next_millisecond_and_keeps_the_node(
     assert ids.issue(now_ms) == number + 1
 
 
+@given(st.lists(st.tuples(times_ms.filter(bool), st.integers(1, COUNTER_MASK + 1)), min_size=1, max_size=50), nodes)
+def test_numbers_that_are_issued_together_follow_each_other_within_one_millisecond_and_node(
+    asked: list[tuple[int, int]], node: int
+) -> None:
+    ids = IdSequence(0, node)
+    last = 0
+    for now_ms, count in asked:
+        first = ids.issue(now_ms, count)
+        assert first > last
+        last = first + count - 1
+        assert ids.last == last
+        assert first >> MS_SHIFT == last >> MS_SHIFT >= now_ms
+        assert first >> COUNTER_BITS == last >> COUNTER_BITS
+        assert first >> COUNTER_BITS & 63 == node
+
+
+@given(times_ms.filter(bool), st.integers(0, COUNTER_MASK), st.integers(1, COUNTER_MASK + 1))
+def test_a_millisecond_is_left_only_where_it_has_no_room_for_all(now_ms: int, used: int, count: int) -> None:
+    ids = IdSequence(now_ms << MS_SHIFT | used)
+    has_room = used + count <= COUNTER_MASK
+    behind, next_ms = (now_ms << MS_SHIFT | used) + 1, (now_ms + 1) << MS_SHIFT
+    assert ids.issue(now_ms, count) == (behind if has_room else next_ms)
+
+
 @given(st.integers(0, MAX_ID), st.integers(0, MAX_ID))
 def test_text_and_number_say_the_same_and_sort_alike(one: int, other: int) -> None:
     assert parse_id(format_id(one)) == one

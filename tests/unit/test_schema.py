@@ -1,12 +1,202 @@
 """A database of any older version is brought up to date with all that is in it; a newer one is left alone."""
 
+import re
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mailroomd.storage.database import DatabaseTooNew
+from mailroomd.model.announcement import Receipt
+from mailroomd.model.commands import MailboxCounted, MessageRepeated, MessageWritten
+from mailroomd.model.findings import MailFiled
+from mailroomd.model.ids import MAX_ID
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage import schema
+from mailroomd.storage.database import DatabaseTooNew, open_store
+from mailroomd.storage.message_archive import MessageArchive
 from mailroomd.storage.schema import SCHEMA_VERSION
-from support.storing import Desk
+from support.storing import FIRST_ID, NOW_MS, Desk, answers, counted, draft, recounted
+
+READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STORED
+
+VERSION_1 = """
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE messages (
+    id           INTEGER PRIMARY KEY,
+    recipient    TEXT NOT NULL,
+    sender       TEXT NOT NULL,
+    type         TEXT NOT NULL,
+    thread_id    TEXT NOT NULL,
+    in_reply_to  INTEGER NOT NULL,
+    priority     INTEGER NOT NULL,
+    ttl_ms       INTEGER NOT NULL,
+    timestamp_ms INTEGER NOT NULL,
+    state        INTEGER NOT NULL,
+    file_error   TEXT NOT NULL DEFAULT '',
+    filed_ms     INTEGER NOT NULL DEFAULT 0,
+    offered_ms   INTEGER NOT NULL DEFAULT 0,
+    read_ms      INTEGER NOT NULL DEFAULT 0,
+    metadata     TEXT NOT NULL,
+    content      TEXT NOT NULL -- last: a look at the columns before it never walks through its pages
+);
+CREATE INDEX messages_of_mailbox ON messages (recipient, id);
+CREATE INDEX unread_of_mailbox ON messages (recipient, id) WHERE state < 4;
+CREATE INDEX unfiled ON messages (id) WHERE file_error <> '';
+CREATE TABLE mailboxes (
+    name         TEXT PRIMARY KEY,
+    total        INTEGER NOT NULL DEFAULT 0,
+    unread       INTEGER NOT NULL DEFAULT 0,
+    last_seen_ms INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE idempotency_keys (
+    sender     TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    message_id INTEGER NOT NULL,
+    digest     BLOB NOT NULL,
+    PRIMARY KEY (sender, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (message_id);
+CREATE TABLE request_keys (
+    key        TEXT PRIMARY KEY,
+    message_id INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO meta VALUES ('last_id', 0), ('synced_id', 0);
+PRAGMA user_version = 1;
+"""
+CONTENTS = ["read by now", "the build is green", "has no file yet"]
+NUMBERS = [FIRST_ID + 1, FIRST_ID + 2, FIRST_ID + 3]  # in version 1 a message took one number
+
+
+def make_version_1(state_dir: Path) -> None:
+    """Makes a database as its daemon left it: three messages of one mailbox, and a mailbox without any."""
+    old = sqlite3.connect(state_dir / "mailroom.db", isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.executescript(VERSION_1)
+    old.executemany(
+        "INSERT INTO messages (id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority,"
+        " ttl_ms, timestamp_ms, state, filed_ms, read_ms, file_error)"
+        " VALUES (?, 'abc', 'x', ?, 'text', '{}', 't', 0, 2, 0, ?, ?, 1, ?, ?)",
+        [
+            (number, content, NOW_MS, state.value, NOW_MS if state is READ else 0, "why" if state is STORED else "")
+            for number, content, state in zip(NUMBERS, CONTENTS, (READ, FILED, STORED), strict=True)
+        ],
+    )
+    old.execute("INSERT INTO mailboxes VALUES ('abc', 3, 2, 7), ('empty', 0, 0, 9)")
+    old.execute(f"UPDATE meta SET value = {NUMBERS[-1]}")
+    old.execute("INSERT INTO meta VALUES ('root', 77)")
+    old.execute(f"INSERT INTO request_keys VALUES ('own', {NUMBERS[0]})")
+    old.close()
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Iterator[Desk]:
+    """A desk at a database that was of version 1."""
+    make_version_1(tmp_path)
+    made = Desk(tmp_path)
+    made.last_id = NUMBERS[-1]
+    yield made
+    made.store.close()
+
+
+def test_everything_of_a_version_1_database_is_there_under_the_new_version(migrated: Desk) -> None:
+    archive = MessageArchive(migrated.state_dir)
+    found = archive.after("abc", 0, MAX_ID, 10)
+    assert [(one.id, one.draft.content, one.state) for one in found] == list(
+        zip(NUMBERS, CONTENTS, (READ, FILED, STORED), strict=True)
+    )
+    assert [tuple(row) for row in archive.mailboxes()] == [("abc", 3, 2, NUMBERS[1], 7), ("empty", 0, 0, 0, 9)]
+    assert [migrated.store.mark(name) for name in ("last_id", "synced_id", "root")] == [NUMBERS[-1], NUMBERS[-1], 77]
+    assert migrated.store.files.unfiled() == [("abc", NUMBERS[2])]
+    assert [one.id for one in archive.before(None, MAX_ID, 9, thread_id="t")] == NUMBERS[::-1]
+    assert migrated.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    assert migrated.rows("PRAGMA integrity_check") == [("ok",)]
+    archive.close()
+
+
+def test_the_messages_of_a_version_1_database_are_found_by_their_words(migrated: Desk) -> None:
+    archive = MessageArchive(migrated.state_dir)
+    for _ in range(2):
+        assert [one.id for one in archive.before("abc", MAX_ID, 9, query="green build")] == [NUMBERS[1]]
+        while migrated.store.index_more():
+            pass
+    migrated.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
+    assert list(archive.before("abc", MAX_ID, 9, query="read by now")) == []
+    archive.close()
+
+
+def test_old_messages_have_no_first_receipts_as_the_numbers_behind_them_are_not_theirs(migrated: Desk) -> None:
+    archive = MessageArchive(migrated.state_dir)
+    assert list(archive.receipts(None, 0, MAX_ID, 10)) == []
+    filed = migrated.found(MailFiled((NUMBERS[2],)))
+    migrated.commit(filed)
+    assert archive.receipts(None, 0, MAX_ID, 10) == [Receipt(filed.id, "x", NUMBERS[2], "abc", FILED, NOW_MS)]
+    archive.close()
+
+
+def test_mail_goes_on_after_the_upgrade(migrated: Desk) -> None:
+    again, fresh = migrated.letter(draft(), "own", resubmitted=True), migrated.letter(draft())
+    outcomes = migrated.commit(again, fresh)
+    assert answers(outcomes) == [
+        MessageRepeated(again.id, NUMBERS[0], NOW_MS, READ, ""),
+        MessageWritten(fresh.id, FILED),
+    ]
+    assert counted(outcomes) == recounted(migrated) == {"abc": (4, 3, NUMBERS[1])}
+    done = migrated.commit(migrated.clearing("abc", migrated.last_id))
+    assert MailboxCounted("abc", 0, 0, 0) in done
+
+
+def objects(connection: sqlite3.Connection) -> dict[str, object]:
+    """Returns each table's columns, in any order, and the definition of everything else."""
+    found: dict[str, object] = {}
+    for name, kind, sql in connection.execute("SELECT name, type, sql FROM sqlite_schema").fetchall():
+        columns = connection.execute(f"PRAGMA table_info('{name}')").fetchall()
+        found[name] = sorted(column[1:] for column in columns) if kind == "table" else re.sub(r"\s+", " ", str(sql))
+    return found
+
+
+def test_a_database_that_was_upgraded_has_the_same_tables_and_indexes_as_a_new_one(
+    migrated: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    new = Desk(tmp_path / "new")
+    assert objects(migrated.connection) == objects(new.connection)
+    new.store.close()
+
+
+def test_an_upgrade_that_fails_half_way_leaves_the_old_database_as_it_was_and_is_made_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_version_1(tmp_path)
+
+    def dumped() -> list[str]:
+        with sqlite3.connect(tmp_path / "mailroom.db") as connection:
+            lines = [*connection.iterdump(), str(connection.execute("PRAGMA user_version").fetchone())]
+        connection.close()
+        return lines
+
+    before = dumped()
+    steps = getattr(schema, "_STEPS")  # noqa: B009 - private, and the one way to make it fail half way
+    monkeypatch.setitem(steps, 1, steps[1] + "CREATE TABLE meta (again);")
+    with pytest.raises(sqlite3.OperationalError, match="meta already exists"):
+        open_store(tmp_path)
+    assert dumped() == before
+    monkeypatch.undo()
+    open_store(tmp_path).close()
+    assert dumped()[-1] == f"({SCHEMA_VERSION},)"
+
+
+def test_a_long_upgrade_beats_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_version_1(tmp_path)
+    monkeypatch.setattr(schema, "BEAT_EVERY_STEPS", 10)
+    beats: list[int] = []
+    open_store(tmp_path, lambda: beats.append(1)).close()
+    assert len(beats) > 3
+    beats.clear()
+    open_store(tmp_path, lambda: beats.append(1)).close()
+    assert beats == [], "there was nothing to bring up to date"
 
 
 def test_a_database_of_a_newer_daemon_is_left_alone_with_a_sentence_that_says_what_to_do(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import grpc
 import pytest
 from mailroom import (
@@ -357,5 +358,26 @@ def test_a_cancelled_call_is_given_up(tmp_path: Path) -> None:
             async with asyncio.timeout(0.05):
                 await client.check_inbox("abc", wait=60)
         assert (await client.send("abc", "go")).id
+
+    play("asyncio", tmp_path, scene)
+
+
+def test_a_cancellation_by_a_scope_of_anyio_ends_that_scope_alone(tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        scope = anyio.CancelScope()
+        survived = False
+
+        async def wait() -> None:
+            with scope:
+                await client.check_inbox("abc", wait=timedelta(minutes=1))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await room.wait_until(lambda: bool(room.requests["CheckInbox"]))
+            scope.cancel()
+            await client.check_inbox("abc")
+            survived = True
+        assert survived
+        assert scope.cancelled_caught
 
     play("asyncio", tmp_path, scene)

@@ -16,7 +16,7 @@ __all__ = [
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -25,8 +25,9 @@ import grpc
 import grpc.aio
 
 from mailroom.calls import Call, Service
-from mailroom.channels import CHANNEL_OPTIONS, Channels
+from mailroom.channels import Channels
 from mailroom.conversion import event_from
+from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
 from mailroom.events import Event, GoingAway
 from mailroom.retry import Contact
@@ -38,8 +39,8 @@ Result = TypeVar("Result")
 class BlockingTransport:
     """The transport of `Mailroom`. Threads may share it."""
 
-    def __init__(self, address: str | None) -> None:
-        self._channels = Channels(address, lambda target: grpc.insecure_channel(target, CHANNEL_OPTIONS))
+    def __init__(self, address: str | None, credentials: Credentials) -> None:
+        self._channels = Channels(address, credentials, grpc.insecure_channel, grpc.secure_channel)
         self._closing = threading.Event()
 
     @property
@@ -98,8 +99,8 @@ class BlockingTransport:
 class AsyncTransport:
     """The transport of `AsyncMailroom`, for one event loop."""
 
-    def __init__(self, address: str | None) -> None:
-        self._channels = Channels(address, lambda target: grpc.aio.insecure_channel(target, CHANNEL_OPTIONS))
+    def __init__(self, address: str | None, credentials: Credentials) -> None:
+        self._channels = Channels(address, credentials, grpc.aio.insecure_channel, grpc.aio.secure_channel)
 
     @property
     def contact(self) -> Contact:
@@ -119,7 +120,7 @@ class AsyncTransport:
         """
         method = self._channels.method(call.service, call.rpc)
         try:
-            response = await method(call.request, timeout=timeout_sec)
+            response = await _finished(method(call.request, timeout=timeout_sec))
         except grpc.RpcError as error:
             raise self._channels.failure(error) from error
         except asyncio.CancelledError as cancellation:  # also what pending calls get when the channel is closed
@@ -142,6 +143,21 @@ class AsyncTransport:
         """Ends every call and closes the channels."""
         for channel in self._channels.close():
             await channel.close()
+
+
+async def _finished(call: Awaitable[Any]) -> Any:
+    """Awaits a call, and lets a cancellation of this task through as it is.
+
+    gRPC puts one of its own without a message in its place (grpc #43502). anyio tells by the message whose a
+    cancellation is: with a stranger's it ends the whole task group around it, silently.
+    """
+    ended = asyncio.ensure_future(call)
+    try:
+        await asyncio.wait((ended,))
+    except asyncio.CancelledError:
+        ended.cancel()
+        raise
+    return ended.result()
 
 
 def is_task_cancelled() -> bool:

@@ -116,6 +116,7 @@ class CommandQueue:
             readiness.watch_writing(self._outcomes.writer_fileno(), self._link.backlog > 0)
             if self._seat.leash_fileno() in readiness.wait(pause):
                 is_stopping = self._seat.stop_requested()
+                self._housekeeping.settings = self._seat.settings  # there may be new ones
         self._stop()
 
     # -- the way of a message -------------------------------------------------------------------------------------
@@ -174,16 +175,15 @@ class CommandQueue:
 
     def _file(self, done: Committed) -> None:
         errors = self._filing.file(done.mail, time.monotonic())
-        for mailbox, message_ids in done.removed:
-            self._filing.take_away(mailbox, message_ids)
+        gone = {number for removed in done.removed for number in self._filing.take_away(*removed)}
         if errors:
             number, sentence = next(iter(errors.items()))
             log.warning("inbox file not written", message_id=f"{number:016x}", files=len(errors), error=sentence)
             self._while_writable(lambda: self._store.files.note_unfiled(errors))
             done.outcomes = [_with_error(one, errors) for one in done.outcomes]
         cleared = [number for one in done.outcomes if isinstance(one, MailboxCleared) for number in one.message_ids]
-        if cleared:
-            self._while_writable(lambda: self._store.files.forget_cleared(cleared))
+        if cleared:  # what can't be removed stays on the list, for the next start
+            self._while_writable(lambda: self._store.files.forget_cleared(gone.intersection(cleared)))
         if done.mail:
             self._housekeeping.note_filed(done.mail[-1].id)
             self._finds.note_mail(done.mail)

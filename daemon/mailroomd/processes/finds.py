@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from mailroomd.core.log import log
 from mailroomd.model.commands import GrantIds, IdsWanted
-from mailroomd.model.findings import Finding, MailExpired, MailFiled, ResponseLeft
+from mailroomd.model.findings import FilesTaken, Finding, MailExpired, MailFiled, ResponseLeft
 from mailroomd.processes.discoveries import Discoveries
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.message_store import FoundAt, MessageStore, StoredMail
@@ -96,6 +96,8 @@ class Finds:
                 file = self._in_hand.pop(finding, None)
                 if file is not None:
                     self._outbox.delete(file)
+            elif isinstance(finding, FilesTaken):
+                self._filing.committed(finding)
             elif isinstance(finding, MailFiled):
                 log.info("inbox files written at last", files=finding.places, left=self._filing.unfiled)
             elif isinstance(finding, MailExpired):

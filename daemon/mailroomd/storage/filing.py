@@ -61,6 +61,11 @@ class Filing:
         return sum(len(one.numbers) for one in self._waiting.values())
 
     @property
+    def uncommitted(self) -> int:
+        """How many files agents took without that being committed yet."""
+        return len(self._taken)
+
+    @property
     def next_retry_sec(self) -> float | None:
         """When to call `retry`, on the monotonic clock; None if nothing waits."""
         return min((one.due_sec for one in self._waiting.values()), default=None)
@@ -135,7 +140,7 @@ class Filing:
         return self._watch.due(now_sec)
 
     def collect(self, now_sec: float) -> list[FilesTaken]:
-        """Returns which files agents took; `take_away` says when that is committed. Lost directories are filed again.
+        """Returns which files agents took; `committed` says when that is done. Lost directories are filed again.
 
         Raises:
             StoreFull, StoreFailed: that files are missing could not be noted; it will be with the next note.
@@ -151,6 +156,10 @@ class Filing:
         if lost:
             self._ledger.note_unfiled(lost, were_filed=True)
         return taken
+
+    def committed(self, taken: FilesTaken) -> None:
+        """Takes note that messages whose files agents took are read."""
+        self._taken.difference_update(taken.message_ids)
 
     def close(self) -> None:
         """Closes every handle of the watch."""

@@ -136,7 +136,7 @@ class MessageStore:
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
         self._search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
-        self._retention = Retention(self._connection, self._counters, self._search)
+        self._retention = Retention(self._connection, self._counters, self._receipts, self._search)
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
@@ -217,7 +217,7 @@ class MessageStore:
             case WriteGone():
                 self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (command.agent,))
             case WriteClear():
-                cleared = self._retention.clear(command)
+                cleared = self._retention.clear(command, now_ms)
                 done.outcomes.append(cleared)
                 done.removed.append((command.agent, cleared.message_ids))
             case WriteAlias():
@@ -353,10 +353,10 @@ class MessageStore:
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
-    def delete_ended(self, before_ms: int, limit: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
+    def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
         """Deletes a slice of what is over since before a moment; returns (mailbox, id) of it, and the outcomes."""
         with self._counting(self.transactions.lazy()):
-            deleted = self._retention.remove_ended(before_ms, limit)
+            deleted = self._retention.remove_ended(before_ms, limit, now_ms)
             counted = self._counters.settle()
         return deleted, [MessagesRemoved([number for _, number in deleted]), *counted] if deleted else []
 

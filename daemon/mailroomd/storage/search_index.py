@@ -77,7 +77,7 @@ def match_expression(query: str) -> str:
     All words must be there; "several words" are a phrase; a word that ends in * is the beginning of one.
     """
     terms: list[str] = []
-    for phrase, word in _TERM.findall(query):
+    for phrase, word in _TERM.findall(query.replace("\0", " ")):  # at a NUL, FTS5 would take the expression for ended
         text = phrase or word
         is_beginning = bool(word) and word.endswith("*")
         if any(one.isalnum() for one in text):

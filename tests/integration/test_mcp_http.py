@@ -1,0 +1,60 @@
+"""`mailroom mcp --http` with a real daemon: every revision of the protocol on one server, and who is not let in."""
+
+from collections.abc import Iterator, Mapping
+
+import httpx2
+import pytest
+from support.mcp_client import (
+    VERSIONS,
+    HttpServer,
+    over_http,
+    play,
+    read_answer_acknowledge,
+    running_http_server,
+    session,
+)
+from support.waiting import BOUND_SEC
+
+TOKEN_CHARS = 43  # 32 bytes in base64
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HttpServer]:
+    with running_http_server() as running:
+        yield running
+
+
+def post(server: HttpServer, headers: Mapping[str, str]) -> httpx2.Response:
+    everything = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json", **headers}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    return httpx2.post(server.url, json=body, headers=everything, timeout=BOUND_SEC)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_agent_reads_answers_and_acknowledges_in_each_revision(server: HttpServer, version: str) -> None:
+    me = f"agent-{version}"
+
+    async def scene() -> None:
+        async with session(over_http(server.url, server.token), version) as agent:
+            await read_answer_acknowledge(agent, server.daemon, me, session_id=me)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic abc", "bearer"])
+def test_whoever_does_not_show_the_token_gets_401(server: HttpServer, authorization: str) -> None:
+    answer = post(server, {"Authorization": authorization} if authorization else {})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_page_of_another_site_is_refused_even_with_the_token(server: HttpServer) -> None:
+    shown = {"Authorization": f"Bearer {server.token}"}
+    assert post(server, shown | {"Host": "mail.example:80"}).status_code == 421
+    assert post(server, shown | {"Origin": "http://mail.example"}).status_code == 403
+
+
+def test_the_token_was_made_for_its_owner_alone(server: HttpServer) -> None:
+    assert server.token_file.stat().st_mode & 0o777 == 0o600
+    assert len(server.token) == TOKEN_CHARS
+    assert [one.name for one in server.token_file.parent.iterdir()] == [server.token_file.name]

@@ -1,0 +1,128 @@
+"""What agents leave in their outboxes is kept a day at its place, and one file is announced once."""
+
+from collections.abc import Iterator
+
+import pytest
+from mailroomd.model.announcement import Response
+from mailroomd.model.commands import ResponseWritten, StepsWritten
+from mailroomd.model.findings import ResponseLeft
+from mailroomd.model.ids import MAX_ID
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage import responses
+from mailroomd.storage.message_archive import MessageArchive
+from mailroomd.storage.receipts import FORGET_SLICE, KEPT_MS
+from support.storing import NOW_MS, Desk, answers, draft
+
+FILED, OFFERED = DeliveryState.FILED, DeliveryState.OFFERED
+
+
+@pytest.fixture
+def archive(desk: Desk) -> Iterator[MessageArchive]:
+    made = MessageArchive(desk.state_dir)
+    yield made
+    made.close()
+
+
+def left(
+    name: str = "a.json", identity: str = "1:2:3:4", session: str = "s", body: bytes = b'{"ok":1}'
+) -> ResponseLeft:
+    return ResponseLeft(session, name, identity, body)
+
+
+def leave(desk: Desk, *found: ResponseLeft, agent: str = "lead") -> list[int]:
+    """Commits responses together; returns their places."""
+    work = [desk.found(one, agent) for one in found]
+    desk.commit(*work)
+    return [one.id for one in work]
+
+
+def test_a_response_is_for_the_agent_behind_the_session_and_keeps_all_that_was_left(
+    desk: Desk, archive: MessageArchive
+) -> None:
+    found = desk.found(left(body='{"text":"ü"}'.encode()), "lead")
+    assert answers(desk.commit(found)) == [ResponseWritten("lead", found.id), StepsWritten(found.id, [])]
+    assert archive.responses(["lead"], 0, MAX_ID, 10) == [
+        Response(found.id, "lead", "s", "a.json", FILED, NOW_MS, '{"text":"ü"}'.encode())
+    ]
+    assert archive.responses(["s"], 0, MAX_ID, 10) == []
+
+
+def test_a_file_that_a_crash_left_after_the_commit_is_recognised_and_not_announced_again(
+    desk: Desk, archive: MessageArchive
+) -> None:
+    (number,) = leave(desk, left())
+    desk.reopen()
+    again = desk.found(left(), "lead")
+    assert answers(desk.commit(again)) == [StepsWritten(again.id, [])]
+    assert [one.id for one in archive.responses(None, 0, MAX_ID, 10)] == [number]
+
+
+@pytest.mark.parametrize("other", [left(identity="1:2:3:5"), left(name="b.json"), left(session="t")])
+def test_another_file_is_another_response_whatever_its_content(
+    desk: Desk, archive: MessageArchive, other: ResponseLeft
+) -> None:
+    numbers = leave(desk, left(), other)
+    assert [one.id for one in archive.responses(None, 0, MAX_ID, 10)] == numbers
+
+
+def test_a_response_waits_until_it_was_offered_to_its_own_agent(desk: Desk, archive: MessageArchive) -> None:
+    one, two = leave(desk, left("1.json"), left("2.json"))
+    (other,) = leave(desk, left("3.json"), agent="other")
+    assert [r.id for r in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [one, two, other]
+    desk.commit(desk.offering("lead", one, other))
+    assert [r.id for r in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [two, other]
+    assert [r.state for r in archive.responses(None, 0, MAX_ID, 10)] == [OFFERED, FILED, FILED]
+
+
+def test_messages_and_responses_may_be_offered_together_and_only_messages_have_receipts(
+    desk: Desk, archive: MessageArchive
+) -> None:
+    (message,) = desk.send(draft("lead"))
+    (response,) = leave(desk, left())
+    offered = desk.offering("lead", response, message)
+    assert answers(desk.commit(offered)) == [StepsWritten(offered.id, ["dashboard"])]
+    assert [(one.message_id, one.state) for one in archive.receipts(None, message + 1, MAX_ID, 10)] == [
+        (message, OFFERED)
+    ]
+    assert archive.responses(None, 0, MAX_ID, 10)[0].state is OFFERED
+
+
+def test_pages_of_responses_end_at_their_bounds_and_say_so(
+    desk: Desk, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = leave(desk, *[left(f"{n}.json", body=b'{"a":"' + b"x" * 92 + b'"}') for n in range(6)])
+
+    def page(cursor: int = 0, mark: int = MAX_ID, limit: int = 10) -> tuple[list[int], bool]:
+        found = archive.responses(["lead"], cursor, mark, limit)
+        return [one.id for one in found], found.is_cut
+
+    assert page() == (numbers, False)
+    assert page(limit=4) == (numbers[:4], True)
+    assert page(numbers[1], numbers[3]) == (numbers[2:4], False)
+    assert page(numbers[1], numbers[3] - 1) == (numbers[2:3], False)
+    monkeypatch.setattr(responses, "READ_BYTES", 250)
+    assert page() == (numbers[:3], True)
+    assert page(numbers[2]) == (numbers[3:], True)
+    assert page(numbers[-1]) == ([], False)
+
+
+def test_the_newest_response_of_each_agent_is_told_again_after_a_restart(desk: Desk, archive: MessageArchive) -> None:
+    leave(desk, left("1.json"), left("2.json"))
+    (other,) = leave(desk, left("3.json"), agent="other")
+    desk.now_ms += 10
+    (newest,) = leave(desk, left("4.json"))
+    assert archive.newest_responses() == [("lead", newest), ("other", other)]
+    assert desk.store.changed_since(NOW_MS + 1) == [ResponseWritten("lead", newest)]
+    assert desk.store.changed_since(NOW_MS) == [ResponseWritten("lead", newest), ResponseWritten("other", other)]
+
+
+def test_responses_are_forgotten_after_a_day_in_slices_offered_or_not(desk: Desk, archive: MessageArchive) -> None:
+    old = leave(desk, *[left(f"{n}.json") for n in range(FORGET_SLICE + 3)])
+    desk.commit(desk.offering("lead", *old[::2]))
+    desk.pass_to(NOW_MS + KEPT_MS - 1000)
+    (young,) = leave(desk, left("young.json"))
+    assert not desk.store.forget_old(desk.now_ms)
+    desk.pass_to(NOW_MS + KEPT_MS + 1000)
+    assert desk.store.forget_old(desk.now_ms)
+    assert not desk.store.forget_old(desk.now_ms)
+    assert [one.id for one in archive.responses(None, 0, MAX_ID, 10)] == [young]

@@ -1,0 +1,125 @@
+"""A transaction that fails at any statement changes nothing, on the disk or in memory: the same work succeeds later."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mailroomd.model.commands import Command, WriteAlias, WriteSeen
+from mailroomd.model.findings import FilesTaken, MailExpired, MailFiled, ResponseLeft
+from mailroomd.storage.message_store import FoundAt
+from mailroomd.storage.transactions import StoreFailed
+from support.failing import Failing, connect
+from support.storing import NOW_MS, Desk, draft, recounted
+
+KINDS = ("send", "send", "keyed", "read", "take", "expire", "offer", "file", "clear", "alias", "seen", "respond")
+works = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from("ab"), st.integers(0, 7)), min_size=1, max_size=6)
+TABLES = ("meta", "messages", "mailboxes", "receipts", "responses", "aliases", "cleared_files")
+KEYS = ("idempotency_keys", "request_keys")
+INDEX = "SELECT rowid FROM search WHERE search MATCH 'word'"
+
+
+def content(desk: Desk) -> list[Any]:
+    """Returns all that the database holds."""
+    found: list[Any] = [desk.rows(f"SELECT * FROM {table} ORDER BY 1") for table in (*TABLES, *KEYS)]
+    return [*found, desk.rows(INDEX)]
+
+
+def furnished(place: Path) -> Desk:
+    """Returns a desk with eight messages in two mailboxes, half of them indexed, and a response."""
+    desk = Desk(place)
+    desk.rows("PRAGMA synchronous = OFF")
+    numbers = desk.send(*[draft("ab"[n % 2], f"word {n}", sender="xy"[n // 4]) for n in range(4)])
+    desk.store.index_more()
+    numbers += desk.send(*[draft("ab"[n % 2], f"word {n}", ttl_ms=1) for n in range(4)])
+    desk.store.files.note_unfiled({numbers[2]: "why"})
+    desk.commit(desk.found(ResponseLeft("s", "0.json", "0", b"{}"), "a"), desk.reading("a", numbers[0]))
+    return desk
+
+
+def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | FoundAt]:
+    ids = sorted(desk.table)
+    work: list[Command | FoundAt] = []
+    for kind, name, number in steps:
+        some = tuple(ids[number % 8 : number % 8 + 3])
+        match kind:
+            case "send":
+                work.append(desk.letter(draft(name, "word")))
+            case "keyed":
+                work.append(desk.letter(draft(name, "word"), f"k{number}", client_key=True))
+            case "read":
+                work.append(desk.reading(name, *some))
+            case "take":
+                work.append(desk.found(FilesTaken(name, some)))
+            case "expire":
+                work.append(desk.found(MailExpired(some)))
+            case "offer":
+                work.append(desk.offering(name, *some))
+            case "file":
+                work.append(desk.found(MailFiled(some)))
+            case "clear":
+                work.append(desk.clearing(name, ids[number % 8]))
+            case "alias":
+                work.append(WriteAlias(desk.issue(), f"s{number}", name, NOW_MS + number))
+            case "seen":
+                work.append(WriteSeen(name, number))
+            case _:
+                work.append(desk.found(ResponseLeft("s", f"{number}.json", str(number), b"{}"), name))
+    return work
+
+
+@given(works, st.integers(1, 60))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_commit_that_fails_anywhere_changes_nothing_and_succeeds_when_it_is_made_again(
+    steps: list[tuple[str, str, int]], statement: int
+) -> None:
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other_place:
+        desk, lucky = furnished(Path(place)), furnished(Path(other_place))
+        work = work_of(desk, steps)
+        assert work_of(lucky, steps) == work
+        before = content(desk)
+        real = desk.connection
+        connect(desk.store, Failing(real, statement))
+        try:
+            desk.commit(*work)
+        except StoreFailed:
+            connect(desk.store, real)
+            assert not real.in_transaction
+            assert content(desk) == before
+            again = desk.commit(*work)
+        else:
+            connect(desk.store, real)
+            again = None
+        expected = lucky.commit(*work)
+        assert again is None or sorted(map(repr, again)) == sorted(map(repr, expected))
+        assert content(desk) == content(lucky)
+        assert {name: row[:2] for name, row in recounted(desk).items()} == {
+            name: (total, unread)
+            for name, total, unread in desk.rows("SELECT name, total, unread FROM mailboxes WHERE total > 0")
+        }
+        desk.store.close()
+        lucky.store.close()
+
+
+@given(st.integers(1, 25))
+@settings(max_examples=25, deadline=None)
+def test_a_sweep_or_an_indexing_that_fails_anywhere_changes_nothing(statement: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        desk = furnished(Path(place))
+        for work in (lambda: desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS), desk.store.index_more):
+            before, mark = content(desk), desk.store.mark("indexed_id")
+            real = desk.connection
+            connect(desk.store, Failing(real, statement))
+            try:
+                work()
+            except StoreFailed:
+                connect(desk.store, real)
+                assert (content(desk), desk.store.mark("indexed_id")) == (before, mark)
+                work()
+            connect(desk.store, real)
+        while desk.store.index_more():
+            pass
+        assert desk.rows(INDEX) == desk.rows("SELECT id FROM messages ORDER BY id")
+        desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+        desk.store.close()

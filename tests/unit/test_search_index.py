@@ -1,0 +1,250 @@
+"""Words find messages by the same rules in what is indexed and in the rest, and what is deleted is not found."""
+
+import re
+import sqlite3
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from mailroomd.storage import search_index
+from mailroomd.storage.database import open_archive
+from mailroomd.storage.message_archive import MessageArchive
+from mailroomd.storage.search_index import match_expression, matching_ids
+from mailroomd.storage.transactions import StoreFull
+from support.storing import NOW_MS, Desk, draft, fill_up, make_room
+
+
+@pytest.fixture
+def archive(desk: Desk) -> Iterator[MessageArchive]:
+    made = MessageArchive(desk.state_dir)
+    yield made
+    made.close()
+
+
+def index_all(desk: Desk) -> int:
+    """Returns how many slices it took."""
+    slices = 1
+    while desk.store.index_more():
+        slices += 1
+    return slices
+
+
+def contents(archive: MessageArchive, query: str, mailbox: str | None = None, limit: int = 100) -> list[str]:
+    return [one.draft.content for one in archive.before(mailbox, 1 << 62, limit, query=query)]
+
+
+TEXTS = ["The build is green", "build the wall", "Büro öffnet", "buro", "re-build: done", "ICH WEISS", "1.2.3", "naïve"]
+
+
+FOUND = {
+    "build": [0, 1, 4],
+    "BUILD the": [0, 1],
+    '"the build"': [0],
+    '"build the"': [1],
+    '"build the" wall': [1],
+    "bui*": [0, 1, 4],
+    "bui": [],
+    "re-build": [4],
+    "gre* the": [0],
+    "büro": [2, 3],
+    "buro": [2, 3],
+    "offnet": [2],
+    "NAIVE": [7],
+    "weiß": [],
+    "1.2": [6],
+    "done AND build": [],
+    "build OR wall": [],
+    '"unfinished build': [],
+    '"the build': [0],
+    "the\0build": [0, 1],
+}
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_all_words_must_be_there_as_phrases_or_beginnings_whatever_their_case_and_accents(
+    desk: Desk, archive: MessageArchive, is_indexed: bool
+) -> None:
+    desk.send(*[draft(content=text) for text in TEXTS])
+    if is_indexed:
+        index_all(desk)
+    found = {query: [TEXTS.index(text) for text in reversed(contents(archive, query))] for query in FOUND}
+    assert found == FOUND
+
+
+@pytest.mark.parametrize("query", ["", " ", "*", '"', '""', "- :", "…", "🚀"])
+def test_where_there_is_nothing_to_look_for_there_is_nothing_to_find(query: str) -> None:
+    assert match_expression(query) == ""
+
+
+@given(st.text())
+@example('a" OR "b')
+@example("a\0b")
+@example("mailbox : x616263")
+@example("NEAR(a b)")
+@example("^a {a b} : c + d*")
+@settings(max_examples=100)
+def test_no_query_is_a_syntax_error_or_looks_at_anything_but_the_content(query: str) -> None:
+    memory = sqlite3.connect(":memory:")
+    memory.execute("CREATE VIRTUAL TABLE search USING fts5 (mailbox, content)")
+    memory.execute("INSERT INTO search VALUES (?, '')", (query,))
+    expression = match_expression(query)
+    if expression:
+        wanted = f"content : ({expression})"
+        assert memory.execute("SELECT rowid FROM search WHERE search MATCH ?", (wanted,)).fetchall() == []
+    memory.close()
+
+
+def test_a_message_is_in_the_index_exactly_up_to_the_mark_and_slices_are_bounded(
+    desk: Desk, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "FILL_SLICE", 4)
+    monkeypatch.setattr(search_index, "FILL_CHARS", 1000)
+    numbers = desk.send(*[draft(content="word " + "x" * (400 if n >= 6 else 1)) for n in range(12)])
+    marks: list[int] = []
+    while desk.store.index_more():
+        marks += [desk.rows("SELECT value FROM meta WHERE name = 'indexed_id'")[0][0]]
+        assert desk.rows("SELECT max(rowid) FROM search WHERE search MATCH 'word'") == [(marks[-1],)]
+        assert len(contents(archive, "word")) == 12
+    assert marks == [numbers[3], numbers[7], numbers[10], numbers[11]]
+    assert not desk.store.index_more()
+    desk.reopen()
+    assert not desk.store.index_more(), "a restart indexes nothing twice"
+    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+
+
+def test_a_slice_that_could_not_be_committed_is_indexed_later(desk: Desk, archive: MessageArchive) -> None:
+    desk.send(*[draft(content=f"word {n} " + "abc def " * 500) for n in range(20)])
+    fill_up(desk)
+    with pytest.raises(StoreFull):
+        desk.store.index_more()
+    assert desk.rows("SELECT value FROM meta WHERE name = 'indexed_id'") == [(0,)]
+    make_room(desk)
+    index_all(desk)
+    assert len(contents(archive, "word")) == 20
+    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_deleted_messages_are_not_found_any_more(desk: Desk, archive: MessageArchive, is_indexed: bool) -> None:
+    swept, cleared, kept = desk.send(draft("a", "word one"), draft("b", "word two"), draft("a", "word three"))
+    if is_indexed:
+        index_all(desk)
+    desk.commit(desk.reading("a", swept))
+    assert contents(archive, "word") == ["word three", "word two", "word one"], "read mail is found until it is deleted"
+    desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
+    desk.commit(desk.clearing("b", cleared))
+    index_all(desk)
+    assert contents(archive, "word") == ["word three"]
+    assert desk.rows("SELECT rowid FROM search WHERE search MATCH 'word'") == [(kept,)]
+    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_one_mailbox_is_searched_or_all_and_names_are_no_words(
+    desk: Desk, archive: MessageArchive, is_indexed: bool
+) -> None:
+    names = ["a", "A", "a@b", "a-b", "a.b"]
+    desk.send(*[draft(name, f"word for {number}") for number, name in enumerate(names)])
+    if is_indexed:
+        index_all(desk)
+    for number, name in enumerate(names):
+        assert contents(archive, "word", name) == [f"word for {number}"]
+    assert len(contents(archive, "word")) == len(names)
+    assert contents(archive, "word", "nobody") == []
+    assert [contents(archive, query) for query in ("a", "x61", "x61*")] == [[], [], []]
+
+
+def test_pages_of_found_messages_cross_the_mark_of_the_index(desk: Desk, archive: MessageArchive) -> None:
+    numbers = desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
+    index_all(desk)
+    numbers += desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
+    wanted = numbers[::-1][::2]
+    for limit in (1, 3, 8, 9):
+        pages: list[int] = []
+        while page := archive.before(None, pages[-1] if pages else 1 << 62, limit, query="word"):
+            assert len(page) <= limit
+            pages += [one.id for one in page]
+        assert pages == wanted
+
+
+def test_what_is_found_may_be_limited_to_unread_mail_or_a_thread(desk: Desk, archive: MessageArchive) -> None:
+    numbers = desk.send(*[draft(content="word") for _ in range(9)])
+    index_all(desk)
+    desk.commit(desk.reading("abc", *numbers[1:]))
+    assert [one.id for one in archive.before(None, 1 << 62, 3, query="word", unread_only=True)] == numbers[:1]
+    assert list(archive.before(None, 1 << 62, 3, query="word", thread_id="t")) == []
+
+
+# -- against a plain model --------------------------------------------------------------------------------------------
+
+words = st.text("abÄé1", min_size=1, max_size=3)
+texts = st.lists(words, max_size=5).flatmap(
+    lambda some: st.sampled_from([" ", ", ", "-", "\n", "\0"]).map(lambda gap: gap.join(some))
+)
+queries = st.lists(
+    st.one_of(
+        words,
+        words.map(lambda word: word + "*"),
+        st.lists(words, min_size=1, max_size=3).map(" ".join).map('"{}"'.format),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+def tokens(text: str) -> list[str]:
+    plain = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    return re.findall("[a-z0-9]+", plain.lower())
+
+
+def is_match(query: list[str], text: str) -> bool:
+    there = tokens(text)
+    for term in query:
+        wanted = tokens(term)
+        is_beginning = term.endswith("*")
+        places = range(len(there) - len(wanted) + 1)
+
+        def stands_at(place: int, wanted: list[str] = wanted, is_beginning: bool = is_beginning) -> bool:
+            found = there[place : place + len(wanted)]
+            if is_beginning:
+                return found[:-1] == wanted[:-1] and found[-1].startswith(wanted[-1])
+            return found == wanted
+
+        if not any(map(stands_at, places)):
+            return False
+    return True
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), texts), max_size=12),
+    st.lists(st.tuples(st.sampled_from(["a", "b", None]), queries), min_size=1, max_size=6),
+    st.integers(0, 12),
+    st.sets(st.integers(0, 11)),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_index_and_the_rest_find_what_a_plain_search_finds(
+    mail: list[tuple[str, str]], asked: list[tuple[str | None, list[str]]], indexed: int, deleted: set[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(Path(place))
+        desk.rows("PRAGMA synchronous = OFF")
+        numbers = desk.send(*[draft(name, text) for name, text in mail[:indexed]])
+        index_all(desk)
+        numbers += desk.send(*[draft(name, text) for name, text in mail[indexed:]])
+        gone = [numbers[one] for one in deleted if one < len(numbers)]
+        desk.commit(*[desk.reading(name, *gone) for name in "ab"])
+        desk.store.delete_ended(NOW_MS + 1, 100, NOW_MS)
+        there = [(n, name, text) for n, (name, text) in zip(numbers, mail, strict=True) if n not in gone]
+        reader = open_archive(desk.state_dir)
+        for is_all_indexed in (False, True):
+            for mailbox, query in asked:
+                wanted = [n for n, name, text in there if mailbox in (None, name) and is_match(query, text)]
+                found = matching_ids(reader, mailbox, match_expression(" ".join(query)), 1 << 62, 100)
+                assert found == wanted[::-1], (is_all_indexed, mailbox, query)
+            index_all(desk)
+        reader.close()
+        desk.store.close()
