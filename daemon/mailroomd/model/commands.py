@@ -13,6 +13,7 @@ __all__ = [
     "CommandRefused",
     "GrantIds",
     "IdsWanted",
+    "LazyCommand",
     "MailboxCleared",
     "MailboxCounted",
     "MessageFiled",
@@ -30,6 +31,7 @@ __all__ = [
     "TeamInboxSettled",
     "WriteAlias",
     "WriteClear",
+    "WriteGone",
     "WriteMessage",
     "WriteOffered",
     "WriteRead",
@@ -148,6 +150,12 @@ class WriteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     agent: str
     seen_ms: int
+
+
+class WriteGone(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Forget, with the next transaction, an agent that has no mail."""
+
+    agent: str
 
 
 class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -296,7 +304,8 @@ class StoreConditionChanged(msgspec.Struct, frozen=True, array_like=True, tag=Tr
 
 
 OrderedCommand = WriteMessage | WriteRead | WriteOffered | WriteClear | WriteAlias | GrantIds
-Command = OrderedCommand | WriteSeen
+LazyCommand = WriteSeen | WriteGone  # without a number: nobody waits for it
+Command = OrderedCommand | LazyCommand
 Outcome = (
     MessageWritten
     | MessageRepeated

@@ -25,6 +25,7 @@ from mailroomd.model.commands import (
     Command,
     CommandRefused,
     GrantIds,
+    LazyCommand,
     MailboxCleared,
     MessageRepeated,
     MessageWritten,
@@ -35,7 +36,6 @@ from mailroomd.model.commands import (
     TeamInboxSettled,
     WriteMessage,
     WriteOffered,
-    WriteSeen,
 )
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import IdSequence
@@ -142,8 +142,8 @@ class CommandQueue:
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
         for batch in _batches(commands):
-            ordered = [one for one in batch if not isinstance(one, WriteSeen)]
-            self._housekeeping.gather(one for one in batch if isinstance(one, WriteSeen))
+            ordered = [one for one in batch if not isinstance(one, LazyCommand)]
+            self._housekeeping.gather(one for one in batch if isinstance(one, LazyCommand))
             if ordered:
                 self._commit(ordered)
             self._seat.beat()

@@ -84,6 +84,7 @@ class Mailbox:
         self._is_blocked = False
         heard = [self._hear_requests(port) for port in self._books.ports if self._may_take()]
         self._intake.order_offers()
+        self._intake.forget_idle_agents()
         self._link.flush()
         self._flush_ports()
         return any(heard) or bool(self._orders)
@@ -148,7 +149,7 @@ class Mailbox:
         try:
             filled = fill_table(self._books.table, archive, self._seat.beat)
             for alias in archive.aliases(now_ms()):
-                self._books.aliases.set(Alias(*alias))
+                self._books.aliases.set(Alias(*alias), now_ms())
         finally:
             archive.close()
         self._orders.begin_after(filled.last_id)

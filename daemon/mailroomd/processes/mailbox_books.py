@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from mailroomd.core.aliases import Aliases
 from mailroomd.processes.gateway_port import GatewayPort
 from mailroomd.processes.orders import Orders, now_ms
-from mailroomd.storage.table_writer import MailboxEntry, TableWriter
+from mailroomd.storage.mailbox_entry import MailboxEntry
+from mailroomd.storage.table_writer import TableWriter
 
 
 class MailboxBooks:

@@ -36,8 +36,8 @@ from mailroomd.model.commands import (
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.gateway_port import call_failed
 from mailroomd.processes.mailbox_books import MailboxBooks
-from mailroomd.processes.orders import Pending
-from mailroomd.storage.table_writer import MailboxEntry
+from mailroomd.processes.orders import Pending, now_ms
+from mailroomd.storage.mailbox_entry import MailboxEntry
 
 TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; it is tried again"
 
@@ -171,7 +171,7 @@ class Settlement:
             self._books.ports[pending.gateway].send(answer)
 
     def _alias_written(self, outcome: AliasWritten) -> None:
-        self._books.aliases.set(Alias(outcome.session, outcome.agent, outcome.expires_ms))
+        self._books.aliases.set(Alias(outcome.session, outcome.agent, outcome.expires_ms), now_ms())
         for port in self._books.ports:
             port.send(AliasChanged(outcome.session, outcome.agent, outcome.expires_ms))
         pending = self._orders.settle(outcome.id)

@@ -67,7 +67,7 @@ class Sending:
             return StoreMessage(call, key, client_key=bool(client_key), resubmitted=False, draft=draft)
 
         weight = len(draft.content) + len(draft.metadata) + 1000
-        stored = await self._calls.ask(make, MessageStored, time_left_sec, weight)
+        stored = await self._calls.ask(draft.sender, make, MessageStored, time_left_sec, weight)
         return _answer(stored, draft, with_body)
 
     async def broadcast(

@@ -22,6 +22,7 @@ from mailroomd.model.commands import (
     AliasWritten,
     Command,
     CommandRefused,
+    LazyCommand,
     MailboxCounted,
     MessageFiled,
     MessageRepeated,
@@ -36,6 +37,7 @@ from mailroomd.model.commands import (
     StepsWritten,
     WriteAlias,
     WriteClear,
+    WriteGone,
     WriteMessage,
     WriteOffered,
     WriteRead,
@@ -181,7 +183,7 @@ class MessageStore:
                     inserted = self._insert(done.mail, inserted, now_ms)
                 self._carry_out(command, done, last_id, now_ms)
             self._insert(done.mail, inserted, now_ms)
-            highest = max((one.last_id for one in commands if not isinstance(one, WriteSeen)), default=0)
+            highest = max((one.last_id for one in commands if not isinstance(one, LazyCommand)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
             done.outcomes[:0] = self._counters.settle()
@@ -213,6 +215,8 @@ class MessageStore:
                     " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
                     (command.agent, command.seen_ms),
                 )
+            case WriteGone():
+                self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (command.agent,))
             case WriteClear():
                 cleared = self._retention.clear(command, now_ms)
                 done.outcomes.append(cleared)
