@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help setup run test check protos faults bench bench-quick format clean
+.PHONY: help setup run test test-all check protos docs lock dist audit faults bench bench-quick format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,14 +20,30 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@exec .venv/bin/mailroomd $(ARGS)
 
 test: .venv/dev.stamp ## Run every test
-	@scripts/need-debian node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux
+	@scripts/need-debian node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux \
+		systemd-analyze=systemd unshare=util-linux
 	@.venv/bin/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+
+test-all: .venv/dev.stamp ## Run the parts' tests and the wheel's on each supported Python that is here
+	@scripts/test-all $(ARGS)
 
 check: .venv/dev.stamp ## Check format, lint, types, layers, the contract and its generated code
 	@scripts/check
 
 protos: .venv/dev.stamp ## Generate the code of the contract again
 	@protos/generate.sh
+
+docs: .venv/dev.stamp ## Write the settings' pages in docs/ again
+	@scripts/settings-docs
+
+lock: .venv/dev.stamp ## Pin what an installation needs, with hashes (ARGS=--upgrade: the newest)
+	@scripts/lock $(ARGS)
+
+dist: .venv/dev.stamp ## Build sdist, wheel, lock and bill of materials into dist/
+	@scripts/dist
+
+audit: .venv/dev.stamp ## Look for known vulnerabilities in what the lock installs
+	@scripts/audit
 
 faults: .venv/dev.stamp ## Run the fault tests alone, 20 rounds of each
 	@MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} .venv/bin/python -m pytest -m faults tests/faults $(ARGS)

@@ -500,6 +500,14 @@ def test_a_repeated_send_to_a_session_is_recognised_although_an_alias_came_betwe
     assert room.send(session, "twice", idempotency_key="k2").message.id == second.id
 
 
+def test_an_agent_that_reports_what_it_was_handed_has_been_here(room: Room) -> None:
+    agent = room.new_agent()
+    sent = room.send(agent, "x").message.id
+    assert not room.get(sent).delivery.recipient_known
+    room.mark_offered(agent, [sent])
+    assert room.get(sent).delivery.recipient_known
+
+
 def test_who_is_there_is_listed_with_its_sessions(room: Room) -> None:
     agent, session, written_to = room.new_agent(), room.new_agent(), room.new_agent()
     set_alias(room, agent, session)

@@ -282,11 +282,35 @@ def test_a_signal_while_the_workers_start_stops_cleanly(start_daemon: StartDaemo
     assert "Traceback" not in daemon.complained()
 
 
-def test_a_hangup_is_logged_and_changes_nothing(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon()
+def test_a_hangup_reloads_what_can_be_while_nobody_is_restarted(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    file = tmp_path / "mailroomd.toml"
+    file.write_text("max-unread = 10\n")
+    daemon = start_daemon("--config", str(file), "--gateways", "1", children=(("gateway", "reloading"),))
     wait_ready(daemon)
+    file.write_text('max-unread = 11\nlog-level = "debug"\nstuck-after = "20s"\ngateways = 7\n')
     os.killpg(daemon.process.pid, signal.SIGHUP)
-    wait_until(lambda: daemon.log_lines("signal ignored"), "the log says so")
+    wait_until(lambda: "gateway max-unread-11-debug" in daemon.acts(), "the worker has the new settings")
+    wait_until(lambda: daemon.log_lines("reloaded"), "the log says so")
+    assert daemon.log_lines("reloaded")[0]["changed"] == ["max-unread", "log-level"]
+    assert daemon.log_lines("changed settings wait for a restart")[0]["settings"] == ["stuck-after"]
+    os.kill(daemon.pid_of("gateway"), signal.SIGKILL)
+    wait_until(lambda: "gateway max-unread-11-debug" in daemon.acts()[2:], "its successor has them, too")
+    daemon.send(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+
+
+def test_a_reload_of_a_wrong_file_is_refused_with_its_sentence_and_everything_stays(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    file = tmp_path / "mailroomd.toml"
+    file.write_text("max-unread = 10\n")
+    daemon = start_daemon("--config", str(file))
+    wait_ready(daemon)
+    file.write_text("max-unreed = 11\n")
+    daemon.send(signal.SIGHUP)
+    wait_until(lambda: daemon.log_lines("not reloaded, the settings stay as they were"), "the log says so")
+    (line,) = daemon.log_lines("not reloaded, the settings stay as they were")
+    assert line["error"] == f"{file} has an unknown key 'max-unreed', did you mean 'max-unread'?"
     daemon.send(signal.SIGTERM)
     assert daemon.exit_code() == 0
     assert {epoch for _, _, _, epoch in daemon.journal()} == {1}

@@ -47,6 +47,18 @@ def listening(seat: WorkerSeat, journal: str) -> None:
     obedient(seat, journal)
 
 
+def reloading(seat: WorkerSeat, journal: str) -> None:
+    """Notes the settings that it has, at first and when they change."""
+    seat.ready()
+    noted = None
+    while not seat.stop_requested():
+        if noted != seat.settings:
+            noted = seat.settings
+            note(seat, f"max-unread-{noted.max_unread}-{noted.log_level}", journal)
+        seat.beat()
+        connection.wait([seat.leash_fileno()], seat.beat_interval_sec)
+
+
 def mortal(seat: WorkerSeat, journal: str) -> None:
     note(seat, "starts", journal)
     seat.ready()

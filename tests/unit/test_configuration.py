@@ -1,10 +1,12 @@
 """Where a value comes from, and what is said about a wrong one."""
 
+import json
 from pathlib import Path
 
 import pytest
 from mailroomd.cli.configuration import ConfigurationError, Origin, resolve
 from mailroomd.cli.main import main
+from mailroomd.cli.reference import example_toml, reference_page
 from mailroomd.model.settings import Intensity, settings_table
 
 
@@ -149,3 +151,73 @@ def test_help_names_every_flag_and_its_default(capfd: pytest.CaptureFixture[str]
     for setting in settings_table():
         assert f"{setting.flag} {setting.metavar}" in text
         assert f"(default: {setting.shown_default})" in text
+
+
+def test_a_configuration_is_checked_without_starting_anything(
+    clean_home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--check-config"]) == 0
+    path = write_usual_file(clean_home, "gateways = 1\n")
+    assert main(["--check-config"]) == 0
+    assert capfd.readouterr().out == (
+        f"The configuration is valid (no file is read).\nThe configuration is valid ({path}).\n"
+    )
+    path.write_text("gatways = 1\n")
+    assert main(["--check-config"]) == 78
+    assert capfd.readouterr().err == f"mailroomd: {path} has an unknown key 'gatways', did you mean 'gateways'?\n"
+    assert not (clean_home / ".local").exists()
+
+
+def test_a_variable_that_is_nearly_a_setting_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAILROOM_STUK_AFTER", "1s")
+    monkeypatch.setenv("MAILROOM_AGENT", "ana")
+    assert main(["--check-config"]) == 0
+    assert capfd.readouterr().err == (
+        "mailroomd: warning: MAILROOM_STUK_AFTER is no setting, did you mean MAILROOM_STUCK_AFTER?\n"
+    )
+
+
+def test_each_value_is_shown_with_its_origin_as_a_flag_takes_it(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_usual_file(clean_home, 'stuck-after = "0.5"\n')
+    monkeypatch.setenv("MAILROOM_TABLE_SIZE", "65536KiB")
+    arguments = ["--max-unread", "3", "--listen", "unix:/a", "--listen", "127.0.0.1:1"]
+    assert main([*arguments, "--show-config=json"]) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert shown["file"] == str(path)
+    found = {key: (one["value"], one["origin"], one["place"]) for key, one in shown["settings"].items()}
+    assert found["stuck-after"] == ("0.5s", "file", str(path))
+    assert found["table-size"] == ("64MiB", "environment", "MAILROOM_TABLE_SIZE")
+    assert found["max-unread"] == ("3", "flag", "--max-unread")
+    assert found["listen"] == (["unix:/a", "127.0.0.1:1"], "flag", "--listen")
+    assert found["log-level"] == ("info", "default", "")
+    assert main([*arguments, "--show-config"]) == 0
+    lines = [line.split(None, 2) for line in capfd.readouterr().out.splitlines()]
+    assert ["stuck-after", "0.5s", f"file ({path})"] in lines
+
+
+def test_what_is_shown_can_be_written_back(clean_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    main(["--show-config=json"])
+    shown = json.loads(capfd.readouterr().out)["settings"]
+    write_usual_file(clean_home, "".join(f"{key} = {json.dumps(one['value'])}\n" for key, one in shown.items()))
+    assert resolve({}).settings == resolve({}, "/dev/null").settings
+
+
+def test_the_example_file_has_every_setting_at_its_default(clean_home: Path) -> None:
+    text = example_toml()
+    assert resolve({}, str(write_usual_file(clean_home, text))).settings == resolve({}, "/dev/null").settings
+    keys = "\n".join(line.removeprefix("#") for line in text.splitlines() if not line.startswith("# "))
+    (clean_home / "all.toml").write_text(keys)
+    configuration = resolve({}, str(clean_home / "all.toml"))
+    assert set(configuration.origins.values()) == {Origin.FILE}
+    assert configuration.settings == resolve({}, "/dev/null").settings
+
+
+def test_the_page_of_settings_names_all_of_them() -> None:
+    page = reference_page()
+    for setting in settings_table():
+        assert f"`{setting.flag} {setting.metavar}`" in page
+        assert f"`{setting.variable}`" in page

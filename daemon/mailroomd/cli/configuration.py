@@ -40,10 +40,12 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The settings, and the origin of each by field name."""
+    """The settings; by field name the origin of each, and its place (a flag, a variable, a file); the file, or ""."""
 
     settings: Settings
     origins: Mapping[str, Origin]
+    places: Mapping[str, str]
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ class _Found:
     texts: tuple[str, ...]
     origin: Origin
     place: str
+    key: str = ""  # in a file with many
+
+    @property
+    def named(self) -> str:
+        """The place for an error sentence."""
+        return f"{self.key} in {self.place}" if self.key else self.place
 
 
 def resolve(flags: Mapping[str, Sequence[str]], config_file: str | None = None) -> Configuration:
@@ -65,7 +73,7 @@ def resolve(flags: Mapping[str, Sequence[str]], config_file: str | None = None) 
     Raises:
         ConfigurationError: an unknown key, a value that cannot be read, a file that cannot be read, a contradiction.
     """
-    in_file = _from_file(config_file)
+    path, in_file = _from_file(config_file)
     found: dict[str, _Found] = {}
     for setting in settings_table():
         one = _from_flags(setting, flags) or _from_environment(setting) or in_file.get(setting.key)
@@ -78,7 +86,8 @@ def resolve(flags: Mapping[str, Sequence[str]], config_file: str | None = None) 
         setting.field: found[setting.field].origin if setting.field in found else Origin.DEFAULT
         for setting in settings_table()
     }
-    return Configuration(_completed(values, found), origins)
+    places = {setting.field: "" for setting in settings_table()} | {name: one.place for name, one in found.items()}
+    return Configuration(_completed(values, found), origins, places, path)
 
 
 def _completed(values: dict[str, Any], found: Mapping[str, _Found]) -> Settings:
@@ -93,7 +102,7 @@ def _completed(values: dict[str, Any], found: Mapping[str, _Found]) -> Settings:
     if settings.gateways > 1 and not any(map(is_tcp, settings.listen)):
         place = found["gateways"]
         raise ConfigurationError(
-            f"{place.place} asks for {settings.gateways} gateways, but more than one can share TCP addresses only: "
+            f"{place.named} asks for {settings.gateways} gateways, but more than one can share TCP addresses only: "
             "add one, e.g. --listen 127.0.0.1:50051",
             place.origin,
         )
@@ -104,7 +113,7 @@ def _parse(setting: Setting, found: _Found) -> object:
     try:
         values = tuple(setting.parse(text) for text in found.texts)
     except ValueError as error:
-        raise ConfigurationError(f"{found.place} {error}", found.origin) from None
+        raise ConfigurationError(f"{found.named} {error}", found.origin) from None
     return tuple(dict.fromkeys(values)) if setting.repeatable else values[-1]
 
 
@@ -121,18 +130,17 @@ def _from_environment(setting: Setting) -> _Found | None:
     return _Found(texts, Origin.ENVIRONMENT, setting.variable)
 
 
-def _from_file(config_file: str | None) -> dict[str, _Found]:
+def _from_file(config_file: str | None) -> tuple[str, dict[str, _Found]]:
     path, origin = _file_path(config_file)
     if path is None:
-        return {}
+        return "", {}
     rows = {setting.key: setting for setting in settings_table()}
     found: dict[str, _Found] = {}
     for key, value in _read_toml(path, origin).items():
         if key not in rows:
             raise ConfigurationError(f"{path} has an unknown key {key!r}{_nearest(key, rows)}", Origin.FILE)
-        place = f"{key} in {path}"
-        found[key] = _Found(_texts(value, rows[key], place), Origin.FILE, place)
-    return found
+        found[key] = _Found(_texts(value, rows[key], f"{key} in {path}"), Origin.FILE, str(path), key)
+    return str(path), found
 
 
 def _file_path(config_file: str | None) -> tuple[Path | None, Origin]:

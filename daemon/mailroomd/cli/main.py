@@ -9,13 +9,14 @@ __all__ = ["main"]
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from mailroomd import __version__
 from mailroomd.cli.configuration import Configuration, ConfigurationError, Origin, resolve
-from mailroomd.model.settings import settings_table
+from mailroomd.core.log import complain
+from mailroomd.model.settings import Settings, settings_table
 
 _INTRODUCTION = "Runs the mail room: durable messages between software agents on this machine, over gRPC."
 _EXAMPLES = """\
@@ -25,33 +26,62 @@ examples:
   mailroomd --root /srv/agents --state-dir /var/lib/mailroom --listen unix:/run/mailroom/mailroom.sock
   MAILROOM_STUCK_AFTER=30s mailroomd             any flag from the environment
   mailroomd --config mailroomd.toml              any flag as a TOML key:  stuck-after = "30s"
+  mailroomd --example-config                     a file to begin with
 
 A flag wins over the environment, that over the file, that over the default. SIGTERM or Ctrl-C stops: what was
-accepted is finished first. Exit codes are those of sysexits.h; 64, 73 and 78 mean that a restart will not help.
+accepted is finished first. SIGHUP reads the settings again. Exit codes are those of sysexits.h; 64, 73 and 78 mean
+that a restart will not help.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the daemon until it is stopped, and returns its exit code."""
     flags = vars(_parser().parse_args(arguments))
-    config_file = flags.pop("config")
+    config_file, task = flags.pop("config"), flags.pop("task")
+    read = partial(resolve, {key: texts for key, texts in flags.items() if texts}, config_file)
     try:
-        configuration = resolve({key: texts for key, texts in flags.items() if texts}, config_file)
+        configuration = read()
     except ConfigurationError as error:
-        usage = error.origin in (Origin.FLAG, Origin.DEFAULT)
-        return _refuse(error.sentence, os.EX_USAGE if usage else os.EX_CONFIG)
+        return _refuse(error.sentence, _exit_code(error))
     try:
-        return _serve(configuration)
+        return task(configuration) if task else _serve(configuration, read)
     except KeyboardInterrupt:  # before the supervisor listens to signals
         return os.EX_OK
 
 
-def _serve(configuration: Configuration) -> int:
+def _exit_code(error: ConfigurationError) -> int:
+    return os.EX_USAGE if error.origin in (Origin.FLAG, Origin.DEFAULT) else os.EX_CONFIG
+
+
+def _check(configuration: Configuration) -> int:
+    from mailroomd.cli.configuration_report import misspelt_variables
+
+    for sentence in misspelt_variables():
+        complain(f"warning: {sentence}")
+    print(f"The configuration is valid ({configuration.file or 'no file is read'}).")
+    return os.EX_OK
+
+
+def _show(form: str, configuration: Configuration) -> int:
+    from mailroomd.cli import configuration_report
+
+    render = configuration_report.as_json if form == "json" else configuration_report.as_text
+    print(render(configuration), end="")
+    return os.EX_OK
+
+
+def _serve(configuration: Configuration, read: Callable[[], Configuration]) -> int:
     from mailroomd.supervisor.daemon import run_daemon  # `--help` should not pay for it
     from mailroomd.supervisor.exits import Refusal
 
+    def read_settings() -> Settings:
+        try:
+            return read().settings
+        except ConfigurationError as error:
+            raise Refusal(error.sentence, _exit_code(error)) from None
+
     try:
-        run_daemon(configuration.settings, configuration.origins)
+        run_daemon(configuration.settings, configuration.origins, read_settings)
     except Refusal as refusal:
         return _refuse(refusal.sentence, refusal.exit_code)
     except Exception as error:  # noqa: BLE001 - the last stand before the user
@@ -60,8 +90,27 @@ def _serve(configuration: Configuration) -> int:
 
 
 def _refuse(sentence: str, exit_code: int) -> int:
-    print(f"mailroomd: {sentence}", file=sys.stderr)
+    complain(sentence)
     return exit_code
+
+
+def _shown_as(form: str) -> Callable[[Configuration], int]:
+    if form not in ("text", "json"):
+        raise argparse.ArgumentTypeError(f"must be text or json, not {form!r}")
+    return partial(_show, form)
+
+
+class _PrintExample(argparse.Action):
+    """Prints the example and ends, like --version: whether the present configuration is valid does not matter."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from mailroomd.cli.reference import example_toml
+
+        print(example_toml(), end="")
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,6 +130,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", metavar="FILE", help="TOML file (default: $XDG_CONFIG_HOME/mailroom/mailroomd.toml, if it exists)"
     )
+    tasks = parser.add_mutually_exclusive_group()
+    tasks.add_argument(
+        "--check-config", dest="task", action="store_const", const=_check, help="check the configuration, start nothing"
+    )
+    tasks.add_argument(
+        "--show-config",
+        dest="task",
+        metavar="FORM",
+        nargs="?",
+        const=partial(_show, "text"),
+        type=_shown_as,
+        help="show each setting's value and where it comes from, start nothing; FORM is text or json",
+    )
+    tasks.add_argument("--example-config", action=_PrintExample, help="print a configuration file with every default")
     groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage] - it has no public name
     for setting in settings_table():
         group = (

@@ -1,18 +1,22 @@
 """log — the one log of a process: structured lines to standard error, each written whole.
 
-Owns structlog's configuration: JSON lines, or aligned colours in a terminal; fields `process` (the one name), `level`,
-`timestamp` (ISO 8601, UTC), `event`. Use it as `from mailroomd.core.log import log`, `log.info("restarted", pid=7)`.
-It is no module logger and has no handlers. structlog is imported with the first line that is logged, not before: it
-costs 65 ms and 13 MB a process (120 ms and 18 MB with rich, which it would take along); a healthy worker is silent.
+Owns structlog's configuration: JSON lines, aligned colours in a terminal, text with priorities in the journal (see
+`core.journal`); fields `process` (the one name), `level`, `timestamp` (ISO 8601, UTC), `event`. Use it as
+`from mailroomd.core.log import log`, `log.info("restarted", pid=7)`. It is no module logger and has no handlers.
+structlog is imported with the first line that is logged, not before: it costs 65 ms and 13 MB a process (120 ms and
+18 MB with rich, which it would take along); a healthy worker is silent.
 Invariant: logging never stops the daemon; when standard error is gone, lines are lost.
 """
 
-__all__ = ["configure_log", "log"]
+__all__ = ["complain", "configure_log", "log"]
 
 import os
 import sys
 from contextlib import suppress
+from functools import partialmethod
 from typing import Any
+
+from mailroomd.core.journal import is_journal, prefixed
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _STDERR = 2
@@ -29,6 +33,18 @@ class _Lines:
             os.write(_STDERR, line.encode(errors="backslashreplace") + b"\n")
 
     debug = info = warning = error = exception = msg = _write
+
+
+class _JournalLines(_Lines):
+    """The same for the journal: each line carries its level."""
+
+    def _write_prefixed(self, level: str, line: str) -> None:
+        self._write(prefixed(line, level))
+
+    debug = partialmethod(_write_prefixed, "debug")
+    info = partialmethod(_write_prefixed, "info")
+    warning = partialmethod(_write_prefixed, "warning")
+    error = partialmethod(_write_prefixed, "error")
 
 
 class Log:
@@ -73,8 +89,10 @@ class Log:
     def _open(self) -> Any:
         structlog = _import_structlog()
         processors = structlog.processors
-        console = self._format == "console" or (self._format == "auto" and os.isatty(_STDERR))
-        if console:
+        in_journal = is_journal()
+        if self._format == "auto" and in_journal:
+            render = [processors.format_exc_info, _as_text]
+        elif self._format == "console" or (self._format == "auto" and os.isatty(_STDERR)):
             render = [structlog.dev.ConsoleRenderer(colors=os.isatty(_STDERR) and not os.environ.get("NO_COLOR"))]
         else:
             render = [processors.format_exc_info, processors.JSONRenderer(ensure_ascii=False, default=str)]
@@ -85,7 +103,7 @@ class Log:
                 *render,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[self._level]),
-            logger_factory=_Lines,
+            logger_factory=_JournalLines if in_journal else _Lines,
             cache_logger_on_first_use=True,
         )
         return structlog.get_logger(process=self._process)
@@ -97,6 +115,22 @@ log = Log()
 def configure_log(process: str, level: str = "info", form: str = "auto") -> None:
     """Gives this process's log its name, its least level and its form; to be called once, first thing."""
     log.configure(process, level, form)
+
+
+def complain(sentence: str) -> None:
+    """Prints a sentence for the user on standard error: the last words of a daemon that cannot go on."""
+    text = f"mailroomd: {sentence}"
+    print(prefixed(text, "error") if is_journal() else text, file=sys.stderr, flush=True)
+
+
+def _as_text(_: object, __: str, fields: dict[str, Any]) -> str:
+    """Renders a line for people: the process, the event, the other fields; the journal knows level and time."""
+    process, event = fields.pop("process", "?"), fields.pop("event", "")
+    traceback = fields.pop("exception", "")
+    for known in ("level", "timestamp"):
+        fields.pop(known, None)
+    pairs = "".join(f" {name}={value!r}" for name, value in fields.items())
+    return f"{process}: {event}{pairs}" + (f"\n{traceback}" if traceback else "")
 
 
 def _import_structlog() -> Any:

@@ -25,11 +25,12 @@ class LoopGuard:
     """Counts alternating messages per pair.
 
     Args:
-        limit_per_min: alternating messages that a pair may exchange in a minute; 0 switches the guard off.
+        limit_per_min: alternating messages that a pair may exchange in a minute; 0 switches the guard off. It may be
+            set anew at any time.
     """
 
     def __init__(self, limit_per_min: int) -> None:
-        self._limit = limit_per_min
+        self.limit_per_min = limit_per_min
         self._pairs: dict[tuple[str, str], _Exchange] = {}
 
     def admit(self, sender: str, recipient: str, now_ms: int) -> int:
@@ -41,7 +42,7 @@ class LoopGuard:
         Returns:
             0 if it may pass, else the milliseconds until the pair may go on.
         """
-        if not self._limit or sender == recipient:
+        if not self.limit_per_min or sender == recipient:
             return 0
         pair = (sender, recipient) if sender < recipient else (recipient, sender)
         exchange = self._pairs.get(pair)
@@ -51,7 +52,7 @@ class LoopGuard:
         elif now_ms - exchange.window_start_ms >= WINDOW_MS:
             exchange.count = 0
             exchange.window_start_ms = now_ms
-        if exchange.count >= self._limit:  # both have to wait, also the one that was last
+        if exchange.count >= self.limit_per_min:  # both have to wait, also the one that was last
             return exchange.window_start_ms + WINDOW_MS - now_ms
         if exchange.last_sender == sender:
             return 0

@@ -13,10 +13,10 @@ from mailroomd.model.settings import Intensity
 
 
 class RestartPolicy:
-    """Counts restarts in a sliding period; `clock` gives seconds."""
+    """Counts restarts in a sliding period; `clock` gives seconds. `intensity` may be set anew at any time."""
 
     def __init__(self, intensity: Intensity, clock: Callable[[], float]) -> None:
-        self._intensity = intensity
+        self.intensity = intensity
         self._clock = clock
         self._restarts_at: deque[float] = deque()
 
@@ -24,6 +24,6 @@ class RestartPolicy:
         """Counts one restart, now, and returns whether it may be made; once it may not, give up."""
         now = self._clock()
         self._restarts_at.append(now)
-        while self._restarts_at[0] <= now - self._intensity.period_sec:
+        while self._restarts_at[0] <= now - self.intensity.period_sec:
             self._restarts_at.popleft()
-        return len(self._restarts_at) <= self._intensity.restarts
+        return len(self._restarts_at) <= self.intensity.restarts

@@ -1,7 +1,8 @@
 """Quantities — how people write settings down, and what the daemon makes of it.
 
-Owns the parsers from text to value: durations, sizes, counts, paths, restart intensities, listen addresses. Each raises
-ValueError with the end of a sentence that starts with the setting's name. It knows no setting and reads no environment.
+Owns the parsers from text to value, and the way back: durations, sizes, counts, paths, restart intensities, listen
+addresses. Each parser raises ValueError with the end of a sentence that starts with the setting's name. It knows no
+setting and reads no environment.
 """
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "one_of",
     "size_bytes",
     "unix_path",
+    "written",
 ]
 
 import ipaddress
@@ -128,6 +130,17 @@ def listen_address(text: str) -> str:
             "without tokens and TLS anybody on the network could read and send messages"
         )
     return f"{host}:{int(port)}"
+
+
+def written(value: object, field: str) -> str:
+    """Returns a value as its parser reads it; the unit is at the end of the field's name."""
+    if field.endswith("_sec") and isinstance(value, (int, float)):
+        unit = next((unit for unit in ("d", "h", "m") if value % _SECONDS[unit] == 0), "s")
+        return f"{value / _SECONDS[unit]:g}{unit}"
+    if field.endswith("_bytes") and isinstance(value, int):
+        unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if value % _BYTES[unit] == 0)
+        return f"{value // _BYTES[unit]}{unit}"
+    return str(value)
 
 
 def unix_path(address: str) -> Path | None:

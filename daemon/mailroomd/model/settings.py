@@ -29,8 +29,10 @@ class Setting:
     help: str
     group: str
     shown_default: str
+    example: str
     parse: Callable[[str], Any]
     repeatable: bool
+    reloadable: bool
 
     @property
     def key(self) -> str:
@@ -59,16 +61,23 @@ def _setting(
     help: str,  # noqa: A002 - as argparse calls it
     *,
     shown: str = "",
+    example: str = "",
     repeatable: bool = False,
+    reloadable: bool = False,
 ) -> Any:
-    """Declares a field; a callable default is called for each Settings made without a value."""
+    """Declares a field; a callable default is called for each Settings made without a value.
+
+    What is `reloadable` takes effect on SIGHUP: whoever uses it must read it from the seat's settings each time.
+    """
     row = {
         "metavar": metavar,
         "parse": parse,
         "group": group,
         "help": help,
         "shown_default": shown or str(default),
+        "example": example or shown or str(default),
         "repeatable": repeatable,
+        "reloadable": reloadable,
     }
     return field(default_factory=default, metadata=row) if callable(default) else field(default=default, metadata=row)
 
@@ -113,13 +122,14 @@ class Settings:
     state_dir: Path = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
         _default_state_dir, "DIR", quantities.as_path, "places",
         "the daemon's own files: database, lock, addresses; one daemon per directory",
-        shown="$XDG_STATE_HOME/mailroom or ~/.local/state/mailroom",
+        shown="$XDG_STATE_HOME/mailroom or ~/.local/state/mailroom", example="~/.local/state/mailroom",
     )  # fmt: skip
     listen: tuple[str, ...] = _setting(
         (), "ADDR", quantities.listen_address, "places",
         "unix:PATH or HOST:PORT (loopback only, port 0 lets the system choose); may be given several times, "
         "separated by commas in the environment",
-        shown="unix:$XDG_RUNTIME_DIR/mailroom/mailroom.sock, or mailroom.sock in the state directory", repeatable=True,
+        shown="unix:$XDG_RUNTIME_DIR/mailroom/mailroom.sock, or mailroom.sock in the state directory",
+        example="unix:~/.local/state/mailroom/mailroom.sock", repeatable=True,
     )  # fmt: skip
     gateways: int = _setting(
         1, "N", quantities.at_least(1), "supervision",
@@ -132,26 +142,31 @@ class Settings:
     max_restarts: Intensity = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
         Intensity(5, 10.0), "N/SECONDS", quantities.intensity, "supervision",
         "more restarts than this within the period and the daemon gives up, since restarting does not help",
+        reloadable=True,
     )  # fmt: skip
     max_unread: int = _setting(
         100_000, "N", quantities.at_least(1), "limits",
-        "unread messages in one mailbox before its senders are refused: nobody reads it",
+        "unread messages in one mailbox before its senders are refused: nobody reads it", reloadable=True,
     )  # fmt: skip
     loop_guard_per_min: int = _setting(
         600, "N", quantities.at_least(1), "limits",
         "messages a minute that may alternate within one pair, so that two agents cannot answer each other for ever",
+        reloadable=True,
     )  # fmt: skip
     keep_read_sec: float = _setting(
         24 * 3600.0, "TIME", quantities.duration_sec, "retention",
         "read and expired messages older than this are deleted; unread ones never are", shown="24h",
+        reloadable=True,
     )  # fmt: skip
     sweep_every_sec: float = _setting(
         60.0, "TIME", quantities.duration_sec, "retention",
         "how often what is past its time is looked for", shown="60s",
+        reloadable=True,
     )  # fmt: skip
     forget_agents_sec: float = _setting(
         30 * 24 * 3600.0, "TIME", quantities.duration_sec, "retention",
         "an agent that was not here for this long, and has no mail, is forgotten", shown="30d",
+        reloadable=True,
     )  # fmt: skip
     table_bytes: int = _setting(
         64 << 20, "SIZE", quantities.size_bytes(8 << 20, 64 << 30), "memory",
@@ -163,11 +178,12 @@ class Settings:
     )  # fmt: skip
     log_level: str = _setting(
         "info", "LEVEL", quantities.one_of("debug", "info", "warning", "error"), "log",
-        "the least that is logged: debug, info, warning or error",
+        "the least that is logged: debug, info, warning or error", reloadable=True,
     )  # fmt: skip
     log_format: str = _setting(
         "auto", "FORMAT", quantities.one_of("auto", "console", "json"), "log",
-        "console, json, or auto: console in a terminal, else JSON lines; always to standard error",
+        "console, json, or auto: colours in a terminal, text with priorities in the journal, else JSON lines",
+        reloadable=True,
     )  # fmt: skip
 
 

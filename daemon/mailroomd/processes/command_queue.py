@@ -116,6 +116,7 @@ class CommandQueue:
             readiness.watch_writing(self._outcomes.writer_fileno(), self._link.backlog > 0)
             if self._seat.leash_fileno() in readiness.wait(pause):
                 is_stopping = self._seat.stop_requested()
+                self._housekeeping.settings = self._seat.settings  # there may be new ones
         self._stop()
 
     # -- the way of a message -------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Gateway:
         self._calls = Calls(
             config.gateway, seat.epoch, config.requests, config.events, self._bells.subscribers, self._hear
         )
-        self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES)
+        self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES, seat.report_health)
         census = InboxCensus(seat.settings.root)
         self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census)
         server = self._make_server()
@@ -81,6 +81,7 @@ class Gateway:
         self._calls.greet()
         await self._until_answered()
         await server.start()
+        await self._health.look()  # so that whoever hears that it is ready knows whether mail is taken
         watching = _guarded(self._health.watch())
         seat.ready()
         await self._stop_asked.wait()

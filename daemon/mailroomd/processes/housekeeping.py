@@ -44,13 +44,14 @@ class Housekeeping:
         files: the inbox directories.
 
     Attributes:
+        settings: may be set anew at any time.
         lazy: writes without an fsync of their own; the next commit takes them along and clears the list.
     """
 
     def __init__(self, settings: Settings, store: MessageStore, files: InboxFiles) -> None:
         self.lazy: list[WriteSeen] = []
         self._untold: list[Outcome] = []
-        self._settings = settings
+        self.settings = settings
         self._state_dir = settings.state_dir
         self._store = store
         self._files = files
@@ -142,13 +143,13 @@ class Housekeeping:
     def _sweep(self, now: float, now_ms: int) -> float:
         """Deletes a slice of what is past its time; returns when to go on."""
         if now >= self._next_sweep:
-            before_ms = now_ms - int(self._settings.keep_read_sec * 1000)
+            before_ms = now_ms - int(self.settings.keep_read_sec * 1000)
             deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE)
             self._untold += outcomes
-            gone_ms = now_ms - int(self._settings.forget_agents_sec * 1000)
+            gone_ms = now_ms - int(self.settings.forget_agents_sec * 1000)
             is_left = self._store.forget_old(now_ms) or self._store.forget_agents(gone_ms, SWEEP_SLICE)
             is_left = is_left or bool(deleted)
-            self._next_sweep = now + (SWEEP_PAUSE_SEC if is_left else self._settings.sweep_every_sec)
+            self._next_sweep = now + (SWEEP_PAUSE_SEC if is_left else self.settings.sweep_every_sec)
         return self._next_sweep - now
 
     def _fill_index(self, now: float) -> float:

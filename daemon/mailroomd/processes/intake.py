@@ -69,6 +69,11 @@ class Intake:
         self._guard = LoopGuard(settings.loop_guard_per_min)
         self._offers = Offers()
 
+    def take_settings(self, settings: Settings) -> None:
+        """Uses these bounds from now on."""
+        self._settings = settings
+        self._guard.limit_per_min = settings.loop_guard_per_min
+
     def take(self, port: GatewayPort, item: Request | Hello) -> None:
         """Carries out one request of a gateway.
 
@@ -156,7 +161,8 @@ class Intake:
         offered = [number for number in item.message_ids if self._table.offer(number, item.agent)]
         if offered:
             self._offers.add(item.agent, offered, time.monotonic())
-        if item.call:
+        if item.call:  # its agent says so itself
+            self._note_seen(self._table.entry(self._books.agent_of(item.agent)))
             port.send(MessagesOffered(item.call))
 
     def _set_alias(self, port: GatewayPort, item: SetAlias) -> None:

@@ -101,6 +101,7 @@ class Mailbox:
         pause = min(self._seat.beat_interval_sec, self._intake.offers_due(time.monotonic()))
         if self._seat.leash_fileno() in self._readiness.wait(0 if is_done else pause):
             self._is_stopping = self._seat.stop_requested()
+            self._intake.take_settings(self._seat.settings)  # there may be new ones
 
     def _flush_ports(self) -> None:
         for port in self._books.ports:

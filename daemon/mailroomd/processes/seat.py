@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
+from mailroomd.core.log import configure_log
 from mailroomd.ipc.control_page import ControlPage
 from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.model.settings import Settings
 from mailroomd.processes.inherited import Inherited
-from mailroomd.processes.leash import STOP, CannotStartReport, Listening, Ready, Report
+from mailroomd.processes.leash import STOP, CannotStartReport, HealthChanged, Listening, Order, Ready, Report
 
 _LONGEST_SENTENCE = 2000  # characters: the report has to stay in one piece on the leash
 
@@ -30,7 +31,7 @@ class CannotStart(Exception):  # noqa: N818 - it names what is so, not what brok
         self.exit_code = exit_code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkerSeat:
     """A worker's place.
 
@@ -41,7 +42,7 @@ class WorkerSeat:
         leash: its end of the connection to the supervisor.
         control: the control page.
         lock: the state directory's lock, held by being inherited; None where there is none to hold.
-        settings: the daemon's settings.
+        settings: the daemon's settings; a reload replaces them, so read them here each time they are needed.
     """
 
     name: str
@@ -77,6 +78,10 @@ class WorkerSeat:
             self._said.add("ready")
             self._report(Ready())
 
+    def report_health(self, trouble: str) -> None:
+        """Tells that mail is taken (no trouble), or why not; for gateways."""
+        self._report(HealthChanged(trouble))
+
     def report_cannot_start(self, sentence: str, exit_code: int = os.EX_CONFIG) -> NoReturn:
         """Tells why there is no point in starting this worker again, and exits; the daemon stops with the same code."""
         self._report(CannotStartReport(sentence[:_LONGEST_SENTENCE], exit_code))
@@ -87,14 +92,23 @@ class WorkerSeat:
         return self.leash.fileno()
 
     def stop_requested(self) -> bool:
-        """Returns whether the supervisor has asked for an end; never waits, exits if the supervisor is gone."""
+        """Returns whether the supervisor has asked for an end, and takes new settings; never waits.
+
+        Exits if the supervisor is gone.
+        """
         try:
             while self.leash.poll():
-                if self.leash.recv() == STOP:
-                    self._said.add(STOP)
+                self._obey(self.leash.recv())
         except (EOFError, OSError):
             os._exit(os.EX_UNAVAILABLE)  # nobody is left to clean up for, and a successor waits for the lock
         return STOP in self._said
+
+    def _obey(self, order: Order) -> None:
+        if order == STOP:
+            self._said.add(STOP)
+        else:
+            self.settings = order
+            configure_log(self.name, order.log_level, order.log_format)
 
     def _report(self, report: Report) -> None:
         try:

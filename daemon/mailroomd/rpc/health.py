@@ -8,6 +8,7 @@ __all__ = ["Health"]
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from grpc_health.v1 import health, health_pb2
@@ -25,9 +26,12 @@ class Health:
         control: where the workers' states and heartbeats are.
         stuck_after_sec: a worker that is silent for so long is not trusted with a send.
         services: the names of the services that share this health.
+        tell: called with each change: empty while mail is taken, else why it is not.
     """
 
-    def __init__(self, control: ControlPage, stuck_after_sec: float, services: tuple[str, ...]) -> None:
+    def __init__(
+        self, control: ControlPage, stuck_after_sec: float, services: tuple[str, ...], tell: Callable[[str], None]
+    ) -> None:
         self.servicer: Any = cast("Any", health).aio.HealthServicer()
         self.is_writable = True
         self.is_connected = False
@@ -35,7 +39,8 @@ class Health:
         self._control = control
         self._stuck_after_ns = int(stuck_after_sec * 1e9)
         self._services = ("", *services)
-        self._said: bool | None = None
+        self._tell = tell
+        self._said: str | None = None
 
     async def watch(self) -> None:
         """Looks again and again; runs until it is cancelled."""
@@ -45,20 +50,27 @@ class Health:
 
     async def look(self) -> None:
         """Says what is so now."""
-        serving = self._is_serving()
-        if serving is not self._said:
-            self._said = serving
-            status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-            for service in self._services:
-                await self.servicer.set(service, status)
+        trouble = self._trouble()
+        if trouble == self._said:
+            return
+        self._said = trouble
+        status = health_pb2.HealthCheckResponse.NOT_SERVING if trouble else health_pb2.HealthCheckResponse.SERVING
+        for service in self._services:
+            await self.servicer.set(service, status)
+        self._tell(trouble)
 
-    def _is_serving(self) -> bool:
-        if self.is_stopping or not (self.is_writable and self.is_connected):
-            return False
+    def _trouble(self) -> str:
+        """Returns why no mail is taken, empty if it is."""
+        if self.is_stopping:
+            return "the daemon stops"
+        if not self.is_connected:
+            return "the mailbox has not answered yet"
+        if not self.is_writable:
+            return "the database cannot be written (a full disk?)"
         now = time.monotonic_ns()
         running = {
             status.name
             for index, status in enumerate(self._control.statuses())
             if status.state is WorkerState.RUNNING and now - self._control.last_beat(index) < self._stuck_after_ns
         }
-        return running.issuperset(NEEDED)
+        return " and ".join(f"{name} does not work" for name in NEEDED if name not in running)

@@ -56,6 +56,7 @@ class Child:
         self._control = control
         self._process: SpawnProcess | None = None
         self._leash: Connection | None = None
+        self.trouble = ""
         self._status = WorkerStatus(spec.name, 0, WorkerState.STARTING, 0, 0, "")
 
     @property
@@ -67,6 +68,16 @@ class Child:
     def is_ready(self) -> bool:
         """Whether the present process has said that it is ready."""
         return self._status.state is WorkerState.RUNNING
+
+    @property
+    def state(self) -> WorkerState:
+        """Where it is between its start and its end."""
+        return self._status.state
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+        return self._status.restarts
 
     @property
     def pid(self) -> int:
@@ -86,6 +97,7 @@ class Child:
         """
         self.epoch += 1
         self.doom = ""
+        self.trouble = ""
         self._leash, theirs = multiprocessing.Pipe()
         seat = WorkerSeat(self.name, self.epoch, self._index, theirs, self._control, lock, settings)
         self.started_ns = time.monotonic_ns()
@@ -124,6 +136,12 @@ class Child:
         """Publishes that the worker does its work."""
         self.was_ready_once = True
         self._publish(state=WorkerState.RUNNING)
+
+    def hand_settings(self, settings: Settings) -> None:
+        """Sends settings that hold from now on; small enough for some hundreds of them to wait in the leash."""
+        with suppress(OSError):  # it is dead already; its successor starts with them
+            if self._leash is not None:
+                self._leash.send(settings)
 
     def ask_to_stop(self) -> None:
         """Says STOP; whether it is heard shows when the process exits."""

@@ -14,14 +14,16 @@ from collections.abc import Callable, Sequence
 from multiprocessing import connection
 
 from mailroomd.core.liveness import Liveness
-from mailroomd.core.log import log
+from mailroomd.core.log import configure_log, log
 from mailroomd.core.restart_policy import RestartPolicy
 from mailroomd.ipc.control_page import ControlPage, WorkerState
 from mailroomd.model.settings import Settings
 from mailroomd.processes.inherited import Inherited
-from mailroomd.processes.leash import CannotStartReport, Listening, Ready, Report
+from mailroomd.processes.leash import CannotStartReport, HealthChanged, Listening, Ready, Report
 from mailroomd.supervisor.child import Child, ChildSpec
 from mailroomd.supervisor.exits import ExitCode, Refusal
+from mailroomd.supervisor.reload import merge
+from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.shutdown import stop_in_reverse
 from mailroomd.supervisor.signals import STOPPING, SignalInbox
 
@@ -39,6 +41,8 @@ class Supervisor:
         control: the page, one slot for each of `specs`.
         lock: the state directory's lock, inherited by each worker.
         signals: the inbox, entered.
+        service: hears how everything is, once in each turn.
+        read_settings: reads the settings again, for a reload; raises Refusal with a sentence when they are wrong.
         on_ready: called with the bound addresses when all are ready for the first time, and when they change later.
     """
 
@@ -49,17 +53,22 @@ class Supervisor:
         control: ControlPage,
         lock: Inherited | None,
         signals: SignalInbox,
+        service: ServiceReport,
+        read_settings: Callable[[], Settings],
         on_ready: Callable[[tuple[str, ...]], None],
     ) -> None:
         self._children = [Child(spec, index, control) for index, spec in enumerate(specs)]
         self._settings = settings
         self._lock = lock
         self._signals = signals
+        self._service = service
+        self._read_settings = read_settings
         self._on_ready = on_ready
         self._policy = RestartPolicy(settings.max_restarts, time.monotonic)
         self._liveness = Liveness(settings.stuck_after_sec, time.monotonic_ns)
         self._announced: dict[str, tuple[str, ...]] = {}
         self._told: tuple[str, ...] | None = None
+        self._all_fresh = True
         self._stopping = False
 
     def run(self) -> None:
@@ -74,8 +83,10 @@ class Supervisor:
                 self._tend_children()
                 self._judge_liveness()
                 self._reconcile()
+                self._service.look(self._children, self._addresses(), all_fresh=self._all_fresh)
                 self._wait()
         finally:
+            self._service.stopping()
             stop_in_reverse(self._children)
 
     def _take_signals(self) -> None:
@@ -85,7 +96,29 @@ class Supervisor:
                 log.info("stopping", signal=name)
                 self._stopping = True
             else:
-                log.info("signal ignored", signal=name)
+                self._reload()
+
+    def _reload(self) -> None:
+        """Takes what can be taken of the settings as they are written now; on an error those before stay."""
+        self._service.reloading()
+        try:
+            reload = merge(self._settings, self._read_settings())
+        except Refusal as refusal:
+            log.error("not reloaded, the settings stay as they were", error=refusal.sentence)
+        else:
+            if reload.changed:
+                self._take_settings(reload.settings)
+            if reload.need_restart:
+                log.warning("changed settings wait for a restart", settings=list(reload.need_restart))
+            log.info("reloaded", changed=list(reload.changed))
+        self._service.reloaded()
+
+    def _take_settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self._policy.intensity = settings.max_restarts
+        configure_log("supervisor", settings.log_level, settings.log_format)
+        for child in self._children:
+            child.hand_settings(settings)
 
     def _tend_children(self) -> None:
         for child in self._children:
@@ -101,6 +134,8 @@ class Supervisor:
                 child.note_ready()
             case Listening(addresses):
                 self._announced[child.name] = addresses
+            case HealthChanged(trouble):
+                child.trouble = trouble
             case CannotStartReport(sentence, exit_code):
                 raise Refusal(sentence, exit_code)
 
@@ -119,11 +154,13 @@ class Supervisor:
 
     def _judge_liveness(self) -> None:
         self._liveness.awake()
+        self._all_fresh = True
         for child in self._children:
             patience_sec = self._settings.stuck_after_sec
             if not child.is_ready:
                 patience_sec = max(patience_sec, START_PATIENCE_SEC)
             if child.is_started and self._liveness.is_stuck(child.last_beat_ns, child.started_ns, patience_sec):
+                self._all_fresh = False
                 self._condemn(child, patience_sec)
 
     def _condemn(self, child: Child, silent_sec: float) -> None:
@@ -162,4 +199,5 @@ class Supervisor:
     def _wait(self) -> None:
         if not self._stopping:
             things = [thing for child in self._children for thing in child.waitables()]
-            connection.wait([self._signals.fileno(), *things], self._liveness.judge_every_sec)
+            timeout_sec = min(self._liveness.judge_every_sec, self._service.feed_every_sec)
+            connection.wait([self._signals.fileno(), *things], timeout_sec)

@@ -15,6 +15,7 @@ from mailroom.cli.agents import agents
 from mailroom.cli.alias import alias
 from mailroom.cli.broadcast import broadcast
 from mailroom.cli.clear import clear
+from mailroom.cli.config import config
 from mailroom.cli.connection import use_address
 from mailroom.cli.doctor import doctor
 from mailroom.cli.exit_codes import ExitCode
@@ -27,6 +28,7 @@ from mailroom.cli.queues import queues
 from mailroom.cli.receipts import receipts
 from mailroom.cli.reply import reply
 from mailroom.cli.send import send
+from mailroom.cli.service import service
 from mailroom.cli.show import show
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
@@ -92,6 +94,8 @@ for _name, _command, _examples in (
     ("doctor", doctor, ("mailroom doctor", "mailroom doctor --fix", "mailroom doctor --json | jq -r .summary")),
 ):
     app.command(_name, epilog=examples(*_examples))(_command)
+app.add_typer(service)
+app.add_typer(config)
 
 
 def _show_version(wanted: bool) -> None:

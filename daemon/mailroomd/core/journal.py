@@ -1,0 +1,28 @@
+"""journal — lines as systemd's journal wants them: a priority in front, so that `journalctl -p err` finds errors.
+
+Owns the test whether standard error is the journal, and the prefix of each level. The journal adds time, unit and
+process by itself. Sources: JOURNAL_STREAM in systemd.exec(5), the prefixes in sd-daemon(3).
+"""
+
+__all__ = ["is_journal", "prefixed"]
+
+import os
+from collections.abc import Mapping
+
+_STDERR = 2
+_PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>"}
+
+
+def is_journal(descriptor: int = _STDERR, environ: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether a descriptor leads to the journal; the variable alone is also inherited by what is redirected."""
+    device, colon, inode = environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return bool(colon) and (device, inode) == (str(found.st_dev), str(found.st_ino))
+
+
+def prefixed(text: str, level: str) -> str:
+    """Returns text with the level's priority in front of each line: the journal makes an entry of every one."""
+    return "\n".join(_PRIORITIES[level] + line for line in text.splitlines() or [""])

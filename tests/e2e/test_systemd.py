@@ -1,0 +1,274 @@
+"""The person's unit under a real systemd: readiness, death, watchdog, reload, stop, upgrade; mail is there after each.
+
+The tests share a service manager. Each begins with the service running, whatever the one before did.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from mailroom.v1 import mailroom_pb2 as pb
+from support.contract import blocking_stubs
+from support.small_disk import SmallDisk, small_disk
+from support.systemd import Systemd, systemd_user
+from support.waiting import wait_until
+
+UNIT = "mailroomd.service"
+REPOSITORY = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+# Quick for the tests: a restart after a tenth of a second, a watchdog of two.
+QUICK = ("RestartSec=100ms", "WatchdogSec=2")
+WORKERS = ("command-queue", "mailbox", "gateway")
+
+
+@dataclass
+class Service:
+    """The installed service, and what was sent through it."""
+
+    systemd: Systemd
+    disk: SmallDisk
+    listens_on: str = ""
+    sent: list[str] = field(default_factory=list[str])
+
+    @property
+    def address(self) -> str:
+        return self.listens_on or f"unix:{self.systemd.home}/s/m.sock"
+
+    @property
+    def config(self) -> Path:
+        return self.systemd.home / ".config" / "mailroom" / "mailroomd.toml"
+
+    def configure(self, *lines: str) -> None:
+        """Writes the daemon's file."""
+        places = [f'listen = "{self.address}"', f'state-dir = "{self.disk.path}/state"', 'max-restarts = "1000/10"']
+        self.config.write_text("\n".join([*places, *lines, ""]))
+
+    def cli(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Runs `mailroom`."""
+        return self.systemd.run(str(BIN / "mailroom"), *words, check=check)
+
+    def state(self, name: str) -> str:
+        """One property of the unit."""
+        return self.systemd.show(UNIT, name)[name]
+
+    def restarts(self) -> int:
+        return int(self.state("NRestarts"))
+
+    def send(self) -> None:
+        """Sends one message, which was accepted when this returns."""
+        text = f"mail {len(self.sent)}"
+        channel, stubs = blocking_stubs(self.address)
+        with channel:
+            request = pb.SendMessageRequest(recipient="abc", sender="systemd", content=text)
+            stubs.send(request, timeout=10, wait_for_ready=True)
+        self.sent.append(text)
+
+    def assert_all_mail_is_there(self) -> None:
+        """Every message that was accepted is unread in its mailbox, once and in order."""
+        channel, stubs = blocking_stubs(self.address)
+        with channel:
+            answer = stubs.check_inbox(
+                pb.CheckInboxRequest(agent="abc", observe=True, limit=1000), timeout=10, wait_for_ready=True
+            )
+        assert [message.content for message in answer.messages] == self.sent
+
+    def workers(self) -> dict[str, int]:
+        """The process id, inside, of each worker; none while nobody answers."""
+        channel, stubs = blocking_stubs(self.address)
+        with channel, suppress(grpc.RpcError):
+            answer = stubs.status(pb.GetStatusRequest(), timeout=2)
+            return {one.name: one.pid for one in answer.workers if one.state == "running"}
+        return {}
+
+    def kill(self, pid: int | str, number: int) -> None:
+        self.systemd.run("kill", f"-{number}", str(pid))
+
+    def wait_active(self) -> None:
+        wait_until(lambda: self.state("ActiveState") == "active", "the service is active", step_sec=0.05)
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Service]:
+    """The service as `mailroom service install` puts it there."""
+    directory = Path(tempfile.mkdtemp(prefix="mrs-"))
+    with small_disk(directory / "disk") as disk, systemd_user(directory) as systemd:
+        service = Service(systemd, disk)
+        service.config.parent.mkdir(parents=True)
+        service.configure()
+        systemd.drop_in(UNIT, QUICK)
+        said = service.cli("service", "install").stdout
+        assert said == f"installed {systemd.unit_dir / UNIT}: Takes mail on {service.address}\n"
+        yield service
+    subprocess.run(["rm", "-r", str(directory)], check=True)
+
+
+@pytest.fixture
+def service(installed: Service) -> Service:
+    """The service, running."""
+    if installed.state("ActiveState") != "active":
+        installed.configure()
+        installed.systemd.systemctl("reset-failed", UNIT, check=False)  # one that was stopped is not even loaded
+        installed.systemd.systemctl("restart", UNIT)
+    installed.send()
+    return installed
+
+
+def is_serving(service: Service) -> bool:
+    with grpc.insecure_channel(service.address) as channel:
+        answer = cast("Any", health_pb2_grpc).HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_service_is_active_only_once_health_is_serving(service: Service) -> None:
+    service.systemd.systemctl("stop", UNIT)
+    service.disk.fill()
+    service.systemd.systemctl("start", "--no-block", UNIT)
+    wait_until(lambda: "cannot be written" in service.state("StatusText"), "the status says why no mail is taken")
+    assert service.state("ActiveState") == "activating"
+    assert service.workers().keys() == set(WORKERS)
+    assert not is_serving(service)
+    service.disk.make_room()
+    service.wait_active()
+    assert is_serving(service)
+    assert service.restarts() == 0
+    service.assert_all_mail_is_there()
+
+
+def test_a_daemon_that_is_killed_is_started_again_with_all_mail(service: Service) -> None:
+    before, pid = service.restarts(), service.state("MainPID")
+    service.kill(pid, signal.SIGKILL)
+    wait_until(lambda: service.restarts() == before + 1, "systemd restarts the daemon", step_sec=0.05)
+    service.wait_active()
+    assert service.state("MainPID") != pid
+    service.assert_all_mail_is_there()
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_that_is_killed_is_the_supervisors_affair_and_not_systemds(service: Service, name: str) -> None:
+    before, main, killed = service.restarts(), service.state("MainPID"), service.workers()[name]
+    service.kill(killed, signal.SIGKILL)
+    wait_until(lambda: service.workers().get(name, killed) != killed, f"{name} is replaced")
+    wait_until(lambda: "worker restarts so far" in service.state("StatusText"), "the status counts it", step_sec=0.05)
+    assert (service.restarts(), service.state("MainPID"), service.state("ActiveState")) == (before, main, "active")
+    service.assert_all_mail_is_there()
+
+
+def test_a_supervisor_that_hangs_is_restarted_by_the_watchdog(service: Service) -> None:
+    before = service.restarts()
+    service.kill(service.state("MainPID"), signal.SIGSTOP)
+    wait_until(lambda: service.restarts() == before + 1, "the watchdog restarts the daemon", step_sec=0.05)
+    service.wait_active()
+    service.assert_all_mail_is_there()
+    said = [entry["MESSAGE"] for entry in service.systemd.journal(UNIT)]
+    assert any("supervisor.py" in line and "in _wait" in line for line in said), "where it hung is in the journal"
+
+
+def test_a_reload_takes_settings_over_while_mail_flows(service: Service) -> None:
+    pid = service.state("MainPID")
+    service.configure(f"max-unread = {len(service.sent)}", "gateways = 1", 'stuck-after = "11s"')
+    service.systemd.systemctl("reload", UNIT)
+    reloaded = lambda: [one for one in service.systemd.journal(UNIT) if ": reloaded" in one["MESSAGE"]]  # noqa: E731
+    assert "changed=['max-unread']" in wait_until(reloaded, "the journal says so")[-1]["MESSAGE"]
+    with pytest.raises(grpc.RpcError) as refused:
+        service.send()
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # pyright: ignore[reportAttributeAccessIssue]
+    warned = [one["MESSAGE"] for one in service.systemd.journal(UNIT, "--priority=warning")]
+    assert any("changed settings wait for a restart settings=['stuck-after']" in line for line in warned)
+    service.configure()
+    service.systemd.systemctl("reload", UNIT)
+    wait_until(lambda: len(reloaded()) == 2, "the journal says so")
+    service.send()
+    assert (service.state("MainPID"), service.state("ActiveState")) == (pid, "active")
+
+
+def test_a_wrong_file_stops_a_start_for_good_and_says_why(service: Service) -> None:
+    service.configure("max-unreed = 7")
+    assert service.systemd.systemctl("restart", UNIT, check=False).returncode
+    assert (service.state("ActiveState"), service.state("ExecMainStatus")) == ("failed", str(os.EX_CONFIG))
+    assert service.state("NRestarts") == "0"
+    errors = [entry["MESSAGE"] for entry in service.systemd.journal(UNIT, "--priority=err")]
+    assert f"mailroomd: {service.config} has an unknown key 'max-unreed', did you mean 'max-unread'?" in errors
+
+
+def test_a_stop_is_clean_and_leaves_no_process(service: Service) -> None:
+    service.systemd.systemctl("stop", UNIT)
+    shown = service.systemd.show(UNIT, "ActiveState", "Result", "ExecMainStatus")
+    assert shown == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+    assert "mailroomd" not in service.systemd.run("ps", "-eo", "args").stdout
+    assert service.cli("service", "status", check=False).returncode == os.EX_UNAVAILABLE
+
+
+def test_an_upgrade_is_another_install_and_keeps_all_mail(service: Service) -> None:
+    pid = service.state("MainPID")
+    assert service.cli("service", "install").returncode == 0
+    assert service.state("MainPID") != pid
+    service.assert_all_mail_is_there()
+    service.send()
+    service.assert_all_mail_is_there()
+
+
+def test_logs_and_status_show_what_systemd_knows(service: Service) -> None:
+    assert "supervisor: ready version=" in service.cli("service", "logs").stdout
+    assert service.address in service.cli("service", "status").stdout
+    assert service.cli("service", "logs", "--errors", "--lines", "1").stdout.count("\n") == 1
+
+
+def test_an_uninstalled_service_is_gone_and_its_mail_is_not(service: Service) -> None:
+    service.cli("service", "uninstall")
+    assert not (service.systemd.unit_dir / UNIT).exists()
+    assert service.cli("service", "status", check=False).stderr == (
+        "mailroom: the service is not installed: mailroom service install\n"
+    )
+    assert service.cli("service", "uninstall").stderr == "mailroom: the service is not installed\n"
+    service.cli("service", "install")
+    service.assert_all_mail_is_there()
+
+
+def test_the_daemon_works_within_all_that_the_machines_unit_forbids(installed: Service) -> None:
+    systemd, unit = installed.systemd, "machine.service"
+    directory = systemd.home / "machine"
+    directory.mkdir()
+    address = f"unix:{directory}/run/m.sock"
+    packages = sysconfig.get_path("purelib")
+    text = (REPOSITORY / "systemd" / "mailroomd.service").read_text()
+    (systemd.unit_dir / unit).write_text(text)
+    # A user's manager has other places (its own are below /run/user, which cannot be hidden from it), and another
+    # user might not read this checkout: so user and directories are the test's, every other prohibition the unit's.
+    systemd.drop_in(
+        unit,
+        [
+            "User=",
+            "Group=",
+            *("StateDirectory=", "RuntimeDirectory=", "ConfigurationDirectory="),
+            *("PrivateTmp=no", "ProtectHome=read-only"),
+            f"ReadWritePaths={directory}",
+            f"BindReadOnlyPaths={sys.base_prefix}:/run/t/base {packages}:/run/t/site",
+            f"BindReadOnlyPaths={REPOSITORY}/daemon:/run/t/daemon {REPOSITORY}/clients/python:/run/t/clients",
+            "Environment=PYTHONPATH=/run/t/daemon:/run/t/clients:/run/t/site PYTHONDONTWRITEBYTECODE=1",
+            f"Environment=MAILROOM_ROOT={directory}/root MAILROOM_STATE_DIR={directory}/state",
+            f"Environment=MAILROOM_LISTEN={address}",
+            "ExecStart=",
+            f"ExecStart=/run/t/base/bin/python{sys.version_info[0]}.{sys.version_info[1]} -m mailroomd",
+        ],
+    )
+    started = systemd.systemctl("start", unit, check=False)
+    assert started.returncode == 0, [entry["MESSAGE"] for entry in systemd.journal(unit)]
+    machine = Service(systemd, installed.disk, listens_on=address)
+    machine.send()
+    machine.assert_all_mail_is_there()
+    assert [path.stat().st_mode & 0o777 for path in (directory / "root").glob("inbox/abc/*.json")] == [0o600]
+    status = systemd.run("cat", f"/proc/{systemd.show(unit, 'MainPID')['MainPID']}/status").stdout
+    held = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
+    assert (held["CapBnd"], held["CapEff"], held["NoNewPrivs"], held["Seccomp"]) == ("0" * 16, "0" * 16, "1", "2")
+    systemd.systemctl("stop", unit)

@@ -1,0 +1,101 @@
+"""The wheel as a user gets it: built from the sdist, installed by the lock into a clean environment, and used."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.waiting import BOUND_SEC, wait_until
+
+pytestmark = pytest.mark.timeout(400)  # seconds: with empty caches, most of it is the network's
+
+REPOSITORY = Path(__file__).parents[2]
+UV = Path(sys.executable).with_name("uv")
+SLOW_SEC = 100  # an empty cache takes the network's time
+
+
+def run(*words: object, cwd: Path | None = None, **extra: str) -> str:
+    """Runs a command in a user's own surroundings: nothing of this checkout is on its paths."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAILROOM_", "XDG_", "PYTHON", "VIRTUAL_ENV"))
+    }
+    done = subprocess.run(
+        list(map(str, words)),
+        cwd=cwd,
+        env=kept | extra,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SLOW_SEC,
+        check=False,
+    )
+    assert done.returncode == 0, f"{words} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def uv(*words: object) -> None:
+    """Runs uv with the package index of this machine."""
+    run(REPOSITORY / "scripts" / "index-of-pip", UV, *words)
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Path]:
+    """A directory with sdist and wheel."""
+    with tempfile.TemporaryDirectory(prefix="mrw-") as directory:
+        uv("build", "--quiet", "--out-dir", directory, REPOSITORY)
+        yield Path(directory)
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path) -> Path:
+    """The programs' directory of a clean environment: what the lock says, then the wheel and nothing else."""
+    venv = built / "venv"
+    uv("venv", "--quiet", "--python", sys.executable, venv)
+    uv("pip", "sync", "--quiet", "--python", venv, "--require-hashes", REPOSITORY / "requirements.lock")
+    uv("pip", "install", "--quiet", "--python", venv, "--no-deps", next(built.glob("*.whl")))
+    uv("pip", "check", "--quiet", "--python", venv)
+    return venv / "bin"
+
+
+def test_wheel_and_sdist_have_what_they_should(built: Path) -> None:
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mailroom", "mailroomd"}
+    assert {"mailroom/units/user/mailroomd.service", "mailroom/units/mailroomd.service"} <= names
+    assert {"mailroom/py.typed", "mailroomd/py.typed", "mailroom/v1/mailroom_pb2.pyi"} <= names
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"Makefile", "requirements.lock", "protos/mailroom/v1/mailroom.proto", "systemd/mailroomd.service"} <= names
+    assert {"scripts/check", "tests/e2e/test_wheel.py", "docs/settings.md"} <= names
+
+
+def test_the_installed_programs_carry_mail_and_use_nothing_of_this_checkout(installed: Path, built: Path) -> None:
+    version = next(built.glob("*.whl")).name.split("-")[1]
+    assert run(installed / "mailroomd", "--version", cwd=built) == f"mailroomd {version}\n"
+    assert run(installed / "mailroom", "--version", cwd=built) == f"mailroom {version}\n"
+    where = "import mailroom, mailroomd; print(mailroom.__file__, mailroomd.__file__)"
+    assert str(REPOSITORY) not in run(installed / "python", "-c", where, cwd=built)
+    home = {"HOME": str(built / "home")}
+    said = built / "said"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_", "PYTHON"))}
+    with said.open("wb") as out:
+        daemon = subprocess.Popen([installed / "mailroomd"], env=kept | home, stdout=out, stderr=out, cwd=built)
+    try:
+        wait_until(lambda: " is ready: " in said.read_text() or daemon.poll() is not None, "the daemon is ready")
+        assert daemon.poll() is None, said.read_text()
+        run(installed / "mailroom", "send", "abc", "go", "--from", "dashboard", cwd=built, **home)
+        (line,) = run(installed / "mailroom", "inbox", "abc", "--json", cwd=built, **home).splitlines()
+        assert (json.loads(line)["sender"], json.loads(line)["content"]) == ("dashboard", "go")
+        run(installed / "mailroom", "ack", "abc", "--all", cwd=built, **home)
+        assert run(installed / "mailroom", "inbox", "abc", "--json", cwd=built, **home) == ""
+    finally:
+        daemon.terminate()
+        assert daemon.wait(BOUND_SEC) == 0

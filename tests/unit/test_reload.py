@@ -1,0 +1,27 @@
+"""What a reload takes over, and what waits for a restart."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from mailroomd.model.settings import Settings, settings_table
+from mailroomd.supervisor.reload import merge
+
+CURRENT = Settings(root=Path("/r"), state_dir=Path("/s"), listen=("unix:/l",))
+
+
+def test_what_may_change_while_mail_flows_is_taken_and_the_rest_is_named() -> None:
+    wanted = replace(CURRENT, max_unread=7, log_level="debug", root=Path("/other"), table_bytes=8 << 20)
+    reload = merge(CURRENT, wanted)
+    assert reload.settings == replace(CURRENT, max_unread=7, log_level="debug")
+    assert reload.changed == ("max-unread", "log-level")
+    assert reload.need_restart == ("root", "table-size")
+
+
+def test_the_same_settings_change_nothing() -> None:
+    reload = merge(CURRENT, replace(CURRENT))
+    assert (reload.settings, reload.changed, reload.need_restart) == (CURRENT, (), ())
+
+
+def test_no_place_and_no_memory_is_reloadable() -> None:
+    groups = {setting.group for setting in settings_table() if setting.reloadable}
+    assert not groups & {"places", "memory"}
