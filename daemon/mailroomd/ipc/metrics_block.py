@@ -8,7 +8,9 @@ Invariant: one process at a time writes a block, without any lock.
 
 __all__ = ["MetricsBlock"]
 
-from mailroomd.model.metrics import BUCKETS
+from typing import Self
+
+from mailroomd.model.metrics import BLOCK_WORDS, BUCKETS
 
 
 class MetricsBlock:
@@ -18,6 +20,11 @@ class MetricsBlock:
 
     def __init__(self, words: memoryview) -> None:
         self._words = words
+
+    @classmethod
+    def private(cls) -> Self:
+        """Makes a block that no other process sees."""
+        return cls(memoryview(bytearray(BLOCK_WORDS * 8)).cast("Q"))
 
     def count(self, word: int, amount: int = 1) -> None:
         """Adds to a counter."""

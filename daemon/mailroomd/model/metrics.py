@@ -113,9 +113,7 @@ STORE_SECONDS = _table.histogram("mailbox", "store_seconds", "From the mailbox's
 ORDERS_PENDING = _table.gauge("mailbox", "orders_pending", "Orders that the command-queue has not answered.")
 MAILBOX_QUEUES = _table.gauge("mailbox", "queue_items", _QUEUE_HELP, "queue", ("writes", "events"))
 TABLE_RING = _table.gauge("mailbox", "table_ring_bytes", "The table's ring of messages.", "part", ("size", "used"))
-TABLE_MAILBOXES = _table.gauge(
-    "mailbox", "table_mailboxes", "Mailboxes in the table's hash.", "part", ("size", "used")
-)
+TABLE_MAILBOXES = _table.gauge("mailbox", "table_mailboxes", "Mailboxes in the table's hash.", "part", ("size", "used"))
 TABLE_EVICTED = _table.counter("mailbox", "table_evicted_bytes_total", "Bytes of messages that left the ring.")
 
 COMMIT_SECONDS = _table.histogram("command-queue", "commit_seconds", "A transaction, with its fsync.")
@@ -124,7 +122,7 @@ FILE_SECONDS = _table.histogram("command-queue", "file_seconds", "Writing the in
 COMMIT_COMMANDS = _table.histogram("command-queue", "commit_commands", "Commands in one transaction.")
 OUTCOMES_QUEUE = _table.gauge("command-queue", "queue_items", _QUEUE_HELP, "queue", ("outcomes",))
 FILES_WAITING = _table.gauge("command-queue", "files_waiting", "Inbox files that are tried again.")
-TEAM_WAITING = _table.gauge("command-queue", "team_entries_waiting", "Entries of team inboxes that are not written yet.")
+TEAM_WAITING = _table.gauge("command-queue", "team_entries_waiting", "Entries of team inboxes that are not there yet.")
 INDEX_BACKLOG = _table.gauge("command-queue", "index_backlog", "Messages that full-text search does not know yet.")
 DISK_FREE = _table.gauge("command-queue", "disk_free_bytes", "Room on the disk.", "place", ("state", "root"))
 DATABASE_BYTES = _table.gauge(

@@ -153,6 +153,16 @@ class Settings:
         "messages a minute that may alternate within one pair, so that two agents cannot answer each other for ever",
         reloadable=True,
     )  # fmt: skip
+    max_disk_bytes: int = _setting(
+        0, "SIZE", quantities.none_or(quantities.size_bytes(8 << 20, 1 << 50), 0), "limits",
+        "what the database may take before sends are refused; reading and acknowledging go on", shown="none",
+        example="10GiB", reloadable=True,
+    )  # fmt: skip
+    warn_disk_bytes: int = _setting(
+        0, "SIZE", quantities.none_or(quantities.size_bytes(1 << 20, 1 << 50), 0), "limits",
+        "what the database may take before the log warns", shown="0.8 of --max-disk-size", example="8GiB",
+        reloadable=True,
+    )  # fmt: skip
     keep_read_sec: float = _setting(
         24 * 3600.0, "TIME", quantities.duration_sec, "retention",
         "read and expired messages older than this are deleted; unread ones never are", shown="24h",
@@ -184,6 +194,16 @@ class Settings:
         "auto", "FORMAT", quantities.one_of("auto", "console", "json"), "log",
         "console, json, or auto: colours in a terminal, text with priorities in the journal, else JSON lines",
         reloadable=True,
+    )  # fmt: skip
+    metrics: str = _setting(
+        "", "HOST:PORT", quantities.none_or(quantities.loopback_address, ""), "observation",
+        "serve metrics for Prometheus on http://HOST:PORT/metrics, loopback only", shown="none",
+        example="127.0.0.1:9464",
+    )  # fmt: skip
+    trace: str = _setting(
+        "", "WHERE", quantities.none_or(quantities.trace_target, ""), "observation",
+        "trace sends with OpenTelemetry: http://HOST:PORT/v1/traces (OTLP), or file:PATH; needs mailroomd[tracing]",
+        shown="none", example="http://127.0.0.1:4318/v1/traces",
     )  # fmt: skip
 
 

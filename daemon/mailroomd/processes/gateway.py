@@ -23,6 +23,7 @@ from mailroomd.core.log import log
 from mailroomd.ipc.packets import AliasChanged, CountSubscribers, DurableMarkMoved, Event, Hello
 from mailroomd.model.commands import StoreConditionChanged
 from mailroomd.model.limits import MAX_WAITING_CALLS
+from mailroomd.model.metrics import CALLS_WAITING, REQUESTS_QUEUE, SUBSCRIBERS
 from mailroomd.processes.config import GatewayConfig
 from mailroomd.processes.worker import CannotStart, WorkerSeat
 from mailroomd.rpc import mailbox_service, supervisor_service
@@ -74,7 +75,7 @@ class Gateway:
         )
         self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES, seat.report_health)
         census = InboxCensus(seat.settings.root)
-        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census)
+        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census, seat.metrics)
         server = self._make_server()
         seat.announce(self._bind(server))
         beating = _guarded(self._beat())
@@ -141,7 +142,14 @@ class Gateway:
     async def _beat(self) -> None:
         while True:
             self._seat.beat()
+            self._show_gauges()
             await asyncio.sleep(self._seat.beat_interval_sec)
+
+    def _show_gauges(self) -> None:
+        metrics = self._seat.metrics
+        metrics.set(SUBSCRIBERS.at, sum(count for _, count in self._bells.subscribers()))
+        metrics.set(CALLS_WAITING.at, self._calls.waiting)
+        metrics.set(REQUESTS_QUEUE.at, self._calls.backlog)
 
     def _hear_leash(self) -> None:
         if self._seat.stop_requested():

@@ -32,7 +32,6 @@ LAZY_MOST = 10_000  # writes that wait while the disk is full; the oldest may be
 SWEEP_SLICE = 200  # messages deleted in one transaction: some 5 ms
 SWEEP_PAUSE_SEC = 0.02  # between two slices, so that commits come through
 INDEX_PAUSE_SEC = 0.02  # likewise for the index
-LOOK_FOR_ROOM_EVERY_SEC = 1.0
 
 
 class Housekeeping:
@@ -65,7 +64,6 @@ class Housekeeping:
         self._next_sweep = 0.0
         self._next_indexing = 0.0
         self._is_indexed = False
-        self._last_look = 0.0
 
     def gather(self, writes: Iterable[WriteSeen]) -> None:
         """Takes lazy writes."""
@@ -81,13 +79,6 @@ class Housekeeping:
         """Returns what the mailbox is to be told, and forgets it."""
         untold, self._untold = self._untold, []
         return untold
-
-    def is_time_to_look_for_room(self, now: float) -> bool:
-        """Returns whether a full disk should be looked at again."""
-        if now - self._last_look < LOOK_FOR_ROOM_EVERY_SEC:
-            return False
-        self._last_look = now
-        return True
 
     def run(self, now: float, now_ms: int) -> float:
         """Does what is due; returns for how many seconds nothing will be.

@@ -23,6 +23,7 @@ class Pending(NamedTuple):
     Attributes:
         entry: the mailbox's, of a message.
         sender: of a message.
+        ordered_ns: when it was ordered, on the monotonic clock; of a message.
     """
 
     command: OrderedCommand
@@ -31,6 +32,7 @@ class Pending(NamedTuple):
     entry: MailboxEntry | None = None
     sender: str = ""
     timestamp_ms: int = 0
+    ordered_ns: int = 0
 
 
 class Orders:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.model.errors import stopping
 from mailroomd.rpc.bells import Bells
 from mailroomd.rpc.calls import Calls
@@ -34,12 +35,21 @@ class MailboxService:
         bells: wake streams and waiting calls.
         names: says which mailboxes a name stands for.
         census: counts inbox files.
+        metrics: the gateway's numbers.
     """
 
-    def __init__(self, reader: MailReader, calls: Calls, bells: Bells, names: Names, census: InboxCensus) -> None:
+    def __init__(
+        self,
+        reader: MailReader,
+        calls: Calls,
+        bells: Bells,
+        names: Names,
+        census: InboxCensus,
+        metrics: MetricsBlock,
+    ) -> None:
         self._bells = bells
-        self._sending = Sending(calls)
-        self._inbox = Inbox(reader, calls, bells, names, lambda: self._is_stopping)
+        self._sending = Sending(calls, metrics)
+        self._inbox = Inbox(reader, calls, bells, names, metrics, lambda: self._is_stopping)
         self._lookup = Lookup(reader, names, census)
         self._is_stopping = False
 

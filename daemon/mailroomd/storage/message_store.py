@@ -114,6 +114,7 @@ class MessageStore:
 
     Attributes:
         files: what is known of the inbox files.
+        search: the full-text index.
         transactions: to be used for what is not written here.
 
     Raises:
@@ -132,9 +133,9 @@ class MessageStore:
         self._responses = ResponseRows(self._connection)
         self._aliases = AliasRows(self._connection)
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
-        self._search = SearchIndex(self._connection)
+        self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
-        self._retention = Retention(self._connection, self._counters, self._search)
+        self._retention = Retention(self._connection, self._counters, self.search)
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
@@ -392,7 +393,7 @@ class MessageStore:
     def index_more(self) -> bool:
         """Puts a slice of messages into the full-text index; returns whether more may be left."""
         with self.transactions.lazy():
-            through = self._search.fill()
-        is_all = through == self._search.indexed_id
-        self._search.note_filled(through)
+            through = self.search.fill()
+        is_all = through == self.search.indexed_id
+        self.search.note_filled(through)
         return not is_all

@@ -6,10 +6,11 @@ Order of stores: a record, then its mailbox's counts, then the durable mark; the
 overwritten. Invariant: a reader, or a successor after a crash, finds each of these whole at any instant.
 """
 
-__all__ = ["MailboxEntry", "TableFull", "TableWriter"]
+__all__ = ["MailboxEntry", "TableFull", "TableUse", "TableWriter"]
 
 import mmap
 from struct import Struct
+from typing import NamedTuple
 
 from mailroomd.memory.double_cell import DoubleCell
 from mailroomd.memory.fence import fence
@@ -38,6 +39,16 @@ SLOT_LOAD = 7 / 8  # of the hash: beyond it, probing gets long and mailboxes ove
 
 class TableFull(Exception):  # noqa: N818 - named for what was found
     """No room: what fills the ring is not durable yet. Wait for the command-queue."""
+
+
+class TableUse(NamedTuple):
+    """How full a table is; `evicted_bytes` since its writer was made."""
+
+    ring_bytes: int
+    ring_used_bytes: int
+    slots: int
+    slots_used: int
+    evicted_bytes: int
 
 
 class MailboxEntry:
@@ -112,11 +123,18 @@ class TableWriter:
         self._entries: dict[str, MailboxEntry] = {}
         self._young: dict[int, int] = {}
         self._old: dict[int, int] = {}
+        self._evicted_bytes = 0
 
     @property
     def ring_bytes(self) -> int:
         """Size of the ring of records."""
         return self._layout.ring_bytes
+
+    def use(self) -> TableUse:
+        """Returns how full the table is."""
+        words = self._words
+        used = words[Header.HEAD] - words[Header.TAIL]
+        return TableUse(self.ring_bytes, used, self._layout.slots, words[Header.SLOTS_USED], self._evicted_bytes)
 
     # -- mailboxes ------------------------------------------------------------------------------------------------
 
@@ -278,6 +296,7 @@ class TableWriter:
             tail += length + 7 & ~7
         self._words[Header.EVICTED_THROUGH] = through
         fence()
+        self._evicted_bytes += tail - self._words[Header.TAIL]
         self._words[Header.TAIL] = tail
         fence()
 
