@@ -26,6 +26,8 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--max-restarts",
         "--max-unread",
         "--loop-guard",
+        "--max-disk-size",
+        "--warn-disk-size",
         "--keep-read",
         "--sweep-every",
         "--forget-agents",
@@ -33,6 +35,8 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--table-mailboxes",
         "--log-level",
         "--log-format",
+        "--metrics",
+        "--trace",
     ]
 
 

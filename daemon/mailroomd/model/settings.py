@@ -160,8 +160,8 @@ class Settings:
     )  # fmt: skip
     warn_disk_bytes: int = _setting(
         0, "SIZE", quantities.none_or(quantities.size_bytes(1 << 20, 1 << 50), 0), "limits",
-        "what the database may take before the log warns", shown="0.8 of --max-disk-size", example="8GiB",
-        reloadable=True,
+        "what the database may take before the log warns; 0.8 of --max-disk-size if not given", shown="none",
+        example="8GiB", reloadable=True,
     )  # fmt: skip
     keep_read_sec: float = _setting(
         24 * 3600.0, "TIME", quantities.duration_sec, "retention",

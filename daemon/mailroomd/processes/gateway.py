@@ -34,6 +34,7 @@ from mailroomd.rpc.health import Health
 from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.mailbox_service import MailboxService
 from mailroomd.rpc.names import Names
+from mailroomd.rpc.refusals import refusals
 from mailroomd.rpc.supervisor_service import SupervisorService
 from mailroomd.storage.inbox_census import InboxCensus
 from mailroomd.storage.table_layout import TableLayout
@@ -63,6 +64,7 @@ class Gateway:
     async def run(self) -> None:
         """Starts, serves until STOP, and stops in good order."""
         seat, config = self._seat, self._config
+        refusals.attach(seat.metrics)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_exit_on_own_error)
         loop.add_reader(seat.leash_fileno(), self._hear_leash)

@@ -27,6 +27,7 @@ from mailroomd.model.metrics import ANSWER_SECONDS, SEND_SECONDS
 from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
+from mailroomd.rpc.refusals import refusals
 from mailroomd.rpc.status import code_of
 
 BROADCAST_BYTES = 32 << 20  # of copies under way at once: a fraction of what may wait in a gateway
@@ -145,6 +146,7 @@ def _result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult:
     if isinstance(outcome, pb.SendMessageResponse):
         return pb.SendResult(ok=outcome)
     if isinstance(outcome, MailroomError):
+        refusals.count(outcome.reason)
         code = code_of(outcome.reason).value[0]
         return pb.SendResult(error=pb.SendError(code=code, reason=outcome.reason, message=outcome.sentence))
     raise outcome

@@ -2,6 +2,7 @@
 
 __all__ = ["open_metrics_socket"]
 
+import os
 import socket
 
 from mailroomd.core.log import log
@@ -21,7 +22,8 @@ def open_metrics_socket(address: str) -> Inherited:
     try:
         listener = socket.create_server((host, int(port)), family=family)
     except OSError as error:
-        sentence = f"cannot serve metrics on {address}: {error.strerror}. Choose another address with --metrics."
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        sentence = f"cannot serve metrics on {address}: {why}. Choose another address with --metrics."
         raise Refusal(sentence, ExitCode.CANNOT_CREATE) from None
     log.info("metrics are served", url=f"http://{address.rpartition(':')[0]}:{listener.getsockname()[1]}/metrics")
     return Inherited(listener.detach())

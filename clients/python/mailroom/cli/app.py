@@ -32,6 +32,7 @@ from mailroom.cli.service import service
 from mailroom.cli.show import show
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
+from mailroom.cli.top import top
 from mailroom.cli.wait import wait
 from mailroom.cli.watch import watch
 from mailroom.errors import DaemonNotRunning, MailroomError
@@ -86,6 +87,7 @@ for _name, _command, _examples in (
     ("stats", stats, ("mailroom stats", "mailroom stats abc --json")),
     ("queues", queues, ("mailroom queues", "mailroom queues abc --json")),
     ("status", status, ("mailroom status", "mailroom status --json | jq -r .health")),
+    ("top", top, ("mailroom top", "mailroom top --every 10 --json | jq .per_second")),
     (
         "mcp",
         mcp,
