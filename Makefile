@@ -20,7 +20,7 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@exec .venv/bin/mailroomd $(ARGS)
 
 test: .venv/dev.stamp ## Run every test
-	@scripts/need-debian node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux \
+	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux \
 		systemd-analyze=systemd unshare=util-linux
 	@.venv/bin/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 

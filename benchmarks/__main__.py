@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import commit, idle, memory, sends, startup
+from benchmarks import commit, hook, idle, memory, sends, startup
 from benchmarks.results import RESULTS, Options, Result, save
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "startup": startup.measure,
     "memory": memory.measure,
     "idle": idle.measure,
+    "hook": hook.measure,
 }
 BUSY_LOAD_PER_CORE = 0.25
 

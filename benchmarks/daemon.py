@@ -76,7 +76,7 @@ def start_command(target: Target, data: str = "DIR") -> list[str]:
     if target == "echo":
         return [sys.executable, "-m", "benchmarks.echo_server"]
     directories = ["--root", f"{data}/root", "--state-dir", f"{data}/state"]
-    return [sys.executable, "-m", "mailroomd", *directories, "--listen", "127.0.0.1:0"]
+    return [sys.executable, "-m", "mailroomd", *directories, "--listen", "127.0.0.1:0", "--auth", "off"]
 
 
 def _environment(data: Path) -> dict[str, str]:

@@ -41,6 +41,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
+from support.bearer import with_token
 
 BOUND_SEC = 30.0  # for anything that has to happen; a busy machine needs a tenth of it
 # A file system of its own for the state directory, which others see below /proc/PID/root only.
@@ -163,16 +164,25 @@ class Stream:
 
 
 class Client:
-    """One channel with the raw stubs on it."""
+    """One channel with the raw stubs on it.
 
-    def __init__(self, target: str) -> None:
+    Args:
+        token: what each call shows, "" for nothing.
+        tls: what the daemon is known by, None for no TLS.
+    """
+
+    def __init__(self, target: str, token: str = "", tls: grpc.ChannelCredentials | None = None) -> None:
         options = (
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", 32 << 20),
         )
-        self.channel = grpc.insecure_channel(target, options=options)
+        self.channel = (
+            grpc.secure_channel(target, tls, options=options) if tls else grpc.insecure_channel(target, options=options)
+        )
+        if token:
+            self.channel = with_token(self.channel, token)
         self._mail = _mailbox_stub(self.channel)
         self._supervisor = _supervisor_stub(self.channel)
         self._health = _health_stub(self.channel)
@@ -320,9 +330,9 @@ def duration(seconds: float) -> duration_pb2.Duration:
     return made
 
 
-def connect(target: str) -> "closing[Client]":
+def connect(target: str, token: str = "", tls: grpc.ChannelCredentials | None = None) -> "closing[Client]":
     """Opens a channel of its own, for a `with`."""
-    return closing(Client(target))
+    return closing(Client(target, token, tls))
 
 
 class Room(Client):

@@ -8,9 +8,11 @@ setting and reads no environment.
 __all__ = [
     "Intensity",
     "as_path",
+    "as_path_or_none",
     "at_least",
     "duration_sec",
     "intensity",
+    "is_loopback",
     "is_tcp",
     "listen_address",
     "loopback_address",
@@ -106,6 +108,11 @@ def as_path(text: str) -> Path:
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
 
 
+def as_path_or_none(text: str) -> Path | None:
+    """Reads a path, or `none`."""
+    return None if text == "none" else as_path(text)
+
+
 def intensity(text: str) -> Intensity:
     """Reads `5/10`: five restarts in ten seconds."""
     restarts, slash, period = text.partition("/")
@@ -130,11 +137,6 @@ def listen_address(text: str) -> str:
         raise ValueError(f"must be unix:PATH or HOST:PORT (with IPv6 as [::1]:PORT), not {text!r}")
     if int(port) > 65535:
         raise ValueError(f"has port {port} in {text!r}, ports end at 65535")
-    if not _is_loopback(host.strip("[]")):
-        raise ValueError(
-            f"may be on loopback only (127.0.0.1, [::1], localhost), not on {host}: "
-            "without tokens and TLS anybody on the network could read and send messages"
-        )
     return f"{host}:{int(port)}"
 
 
@@ -143,7 +145,7 @@ def loopback_address(text: str) -> str:
     if text.startswith("unix:"):
         raise ValueError(f"must be HOST:PORT, not {text!r}")
     address = listen_address(text)
-    if not _is_loopback(address.rpartition(":")[0].strip("[]")):
+    if not is_loopback(address):
         raise ValueError(f"may be on loopback only (127.0.0.1, [::1], localhost), not on {text}")
     return address
 
@@ -170,7 +172,7 @@ def written(value: object, field: str) -> str:
     """Returns a value as its parser reads it; the unit is at the end of the field's name."""
     if value in ("", None) or (field.endswith("_bytes") and not value):
         return "none"
-    if field.endswith("_sec") and isinstance(value, (int, float)):
+    if field.endswith("_sec") and not field.endswith("_per_sec") and isinstance(value, (int, float)):
         unit = next((unit for unit in ("d", "h", "m") if value % _SECONDS[unit] == 0), "s")
         return f"{value / _SECONDS[unit]:g}{unit}"
     if field.endswith("_bytes") and isinstance(value, int):
@@ -189,6 +191,17 @@ def is_tcp(address: str) -> bool:
     return not address.startswith("unix:")
 
 
+def is_loopback(address: str) -> bool:
+    """Returns whether a canonical TCP address can be reached from this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _unix_address(text: str) -> str:
     path = text.removeprefix("unix:")
     if path.startswith("//"):  # gRPC's other form, unix:///absolute/path
@@ -200,12 +213,3 @@ def _unix_address(text: str) -> str:
             f"has a socket path of {length} bytes, the kernel allows {_SUN_PATH_BYTES}: {path} is too long"
         )
     return f"unix:{path}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

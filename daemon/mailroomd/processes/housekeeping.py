@@ -135,7 +135,7 @@ class Housekeeping:
         """Deletes a slice of what is past its time; returns when to go on."""
         if now >= self._next_sweep:
             before_ms = now_ms - int(self.settings.keep_read_sec * 1000)
-            deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE)
+            deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE, now_ms)
             self._untold += outcomes
             gone_ms = now_ms - int(self.settings.forget_agents_sec * 1000)
             is_left = self._store.forget_old(now_ms) or self._store.forget_agents(gone_ms, SWEEP_SLICE)

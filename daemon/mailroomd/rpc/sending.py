@@ -25,6 +25,7 @@ from mailroomd.model.limits import MAX_BROADCAST_RECIPIENTS, MAX_BULK_MESSAGES
 from mailroomd.model.message import Draft, Message
 from mailroomd.model.metrics import ANSWER_SECONDS, SEND_SECONDS
 from mailroomd.model.states import DeliveryState
+from mailroomd.rpc.caller import caller_now
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
 from mailroomd.rpc.refusals import refusals
@@ -64,7 +65,7 @@ class Sending:
         Raises:
             MailroomError: nothing was stored.
         """
-        draft = draft_of(request, recipient)
+        draft = draft_of(request, recipient, verified=caller_now().is_verified)
         check_draft(draft)
         check_key(request.idempotency_key)
         client_key = key or request.idempotency_key

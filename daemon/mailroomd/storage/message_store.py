@@ -135,7 +135,7 @@ class MessageStore:
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
         self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
-        self._retention = Retention(self._connection, self._counters, self.search)
+        self._retention = Retention(self._connection, self._counters, self._receipts, self.search)
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
@@ -214,7 +214,7 @@ class MessageStore:
                     (command.agent, command.seen_ms),
                 )
             case WriteClear():
-                cleared = self._retention.clear(command)
+                cleared = self._retention.clear(command, now_ms)
                 done.outcomes.append(cleared)
                 done.removed.append((command.agent, cleared.message_ids))
             case WriteAlias():
@@ -350,10 +350,10 @@ class MessageStore:
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
-    def delete_ended(self, before_ms: int, limit: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
+    def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
         """Deletes a slice of what is over since before a moment; returns (mailbox, id) of it, and the outcomes."""
         with self._counting(self.transactions.lazy()):
-            deleted = self._retention.remove_ended(before_ms, limit)
+            deleted = self._retention.remove_ended(before_ms, limit, now_ms)
             counted = self._counters.settle()
         return deleted, [MessagesRemoved([number for _, number in deleted]), *counted] if deleted else []
 
