@@ -54,6 +54,7 @@ from mailroomd.storage.message_store import Committed, FoundAt, MessageStore, St
 from mailroomd.storage.outbox import Outbox
 from mailroomd.storage.recovery import RecoveryReport, recover_files
 from mailroomd.storage.reserve import Reserve
+from mailroomd.storage.restore import take_restored
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import NotInTable, TableReader
 from mailroomd.storage.team_filing import TeamFiling
@@ -385,6 +386,7 @@ def _open_in_root(root: Path, opening: Callable[[], Opened]) -> Opened:
 def _open_store(seat: WorkerSeat, mail_at: Callable[[WriteMessage], StoredMail]) -> MessageStore:
     state_dir = seat.settings.state_dir
     try:
+        take_restored(state_dir, seat.beat)
         return MessageStore(state_dir, mail_at, seat.beat)
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error

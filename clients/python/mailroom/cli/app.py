@@ -14,6 +14,7 @@ import typer
 from mailroom.cli.ack import ack
 from mailroom.cli.agents import agents
 from mailroom.cli.alias import alias
+from mailroom.cli.backup import backup, restore
 from mailroom.cli.broadcast import broadcast
 from mailroom.cli.clear import clear
 from mailroom.cli.config import config
@@ -91,6 +92,8 @@ for _name, _command, _examples in (
     ("stats", stats, ("mailroom stats", "mailroom stats abc --json")),
     ("queues", queues, ("mailroom queues", "mailroom queues abc --json")),
     ("status", status, ("mailroom status", "mailroom status --json | jq -r .health")),
+    ("backup", backup, ("mailroom backup mailroom-$(date +%F).db",)),
+    ("restore", restore, ("mailroom restore mailroom-2026-11-24.db", "mailroom restore mailroom-2026-11-24.db --yes")),
     ("top", top, ("mailroom top", "mailroom top --every 10 --json | jq .per_second")),
     (
         "mcp",
