@@ -50,7 +50,7 @@ def test_restoring_brings_cleared_mail_back_keeps_newer_mail_and_issues_no_id_tw
         client.acknowledge("bob", ids[0])
         made = run(daemon, "backup", str(copy))
         assert (made.returncode, made.stderr) == (0, "")
-        assert f"up to {ids[1][:11]}" in made.stdout
+        assert "unread, up to" in made.stdout
         client.clear("bob")
         newer = client.send("bob", "three", idempotency_key="third").id
         newest = client.send("eve", "four").id
@@ -110,23 +110,16 @@ def test_what_is_no_backup_is_refused_with_a_sentence_by_the_command_and_by_the_
         assert unread(client, "wrong") == ["one"]
 
 
-def test_a_restoring_that_was_interrupted_after_any_step_is_finished_by_the_next_start(daemon: Daemon) -> None:
-    copy = daemon.directory / "copy.db"
+def test_a_restoring_that_died_between_its_two_renames_is_finished_by_the_next_start(daemon: Daemon) -> None:
     with Mailroom(daemon.address, sender="ana") as client:
         client.send("step", "one")
-        run(daemon, "backup", str(copy))
-        client.send("step", "two")
         assert daemon.stop() == 0
-        assert run(daemon, "restore", str(copy), "--yes").returncode == 0
-        daemon.start()
-        assert unread(client, "step") == ["one", "two"]
-        assert daemon.stop() == 0
-        # as if it had died between the two renames: the completed backup is there, the database is not
         staged = daemon.state_dir / "restore"
         staged.mkdir()
         daemon.database.rename(staged / "mailroom.db")
         daemon.start()
-        assert unread(client, "step") == ["one", "two"]
+        assert unread(client, "step") == ["one"]
+    assert not staged.exists()
 
 
 def test_a_backup_under_load_is_a_prefix_of_what_was_sent_and_stops_nobody(daemon: Daemon) -> None:

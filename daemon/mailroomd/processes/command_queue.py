@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from mailroomd.core.log import log
+from mailroomd.core.tracing import tracing
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import Hello
 from mailroomd.ipc.readiness import Readiness
@@ -164,7 +165,7 @@ class CommandQueue:
             commands = [one for one in commands if not isinstance(one, WriteMessage)]
         may_be_lost = all(isinstance(one, WriteOffered) for one in commands)
         work = [self._finds.found_at(one) if isinstance(one, GrantIds) else one for one in commands]
-        started_ns = time.monotonic_ns()
+        begun_ns, started_ns = time.time_ns(), time.monotonic_ns()
         try:
             done = self._store.commit([*self._housekeeping.lazy, *work], _now_ms(), lazily=may_be_lost)
             self._housekeeping.lazy.clear()
@@ -183,7 +184,11 @@ class CommandQueue:
         self._seat.beat()
         if log.is_debugging:
             _log_commit(commands, done)
+        traces = _traces(commands, done, begun_ns) if tracing.is_on else {}
+        filing_ns = time.time_ns()
         self._file(done)
+        for number, trace in traces.items():
+            tracing.record("file", trace, filing_ns, message_id=format_id(number))
         self._report([*refused, *done.outcomes])
         self._hand_to_teams(done)
         return None
@@ -418,6 +423,17 @@ def _with_error(outcome: Outcome, errors: dict[int, str]) -> Outcome:
         error = errors[outcome.original_id]
         return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=error)
     return outcome
+
+
+def _traces(commands: Sequence[OrderedCommand], done: Committed, begun_ns: int) -> dict[int, str]:
+    """Records the transaction in the trace of each message that it stored; returns these traces by message."""
+    written = {mail.id for mail in done.mail}
+    traces = {
+        one.id: one.trace for one in commands if isinstance(one, WriteMessage) and one.trace and one.id in written
+    }
+    for number, trace in traces.items():
+        tracing.record("commit", trace, begun_ns, message_id=format_id(number))
+    return traces
 
 
 def _log_commit(commands: Sequence[OrderedCommand], done: Committed) -> None:

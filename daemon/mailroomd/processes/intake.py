@@ -13,6 +13,7 @@ import msgspec
 
 from mailroomd.core.log import log
 from mailroomd.core.loop_guard import LoopGuard
+from mailroomd.core.tracing import tracing
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import (
     CallFailed,
@@ -130,10 +131,12 @@ class Intake:
             return
         body = pack_draft(draft)
         position = self._table.append(number, at_ms, entry, body, DeliveryState.FILED)
+        span = tracing.begin("mailbox", item.trace, message_id=format_id(number)) if item.trace else None
+        trace = tracing.text_of(span) if item.trace else ""
         command = WriteMessage(
-            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee
+            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee, trace
         )
-        self._orders.order(Pending(command, port.number, item.call, entry, draft.sender, at_ms, at_ns))
+        self._orders.order(Pending(command, port.number, item.call, entry, draft.sender, at_ms, at_ns, span))
         if log.is_debugging:
             log.debug("message ordered", message_id=format_id(number), request=item.key, recipient=draft.recipient)
         self._note_seen(self._table.entry(self._books.agent_of(draft.sender)))

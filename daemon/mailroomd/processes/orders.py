@@ -10,7 +10,7 @@ __all__ = ["Orders", "Pending", "now_ms"]
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mailroomd.model.commands import Command, OrderedCommand
 from mailroomd.model.ids import IdSequence
@@ -24,6 +24,7 @@ class Pending(NamedTuple):
         entry: the mailbox's, of a message.
         sender: of a message.
         ordered_ns: when it was ordered, on the monotonic clock; of a message.
+        span: that lasts until it is answered, where it is traced.
     """
 
     command: OrderedCommand
@@ -33,6 +34,7 @@ class Pending(NamedTuple):
     sender: str = ""
     timestamp_ms: int = 0
     ordered_ns: int = 0
+    span: Any = None
 
 
 class Orders:

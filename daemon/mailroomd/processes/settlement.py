@@ -13,6 +13,7 @@ import msgspec
 
 from mailroomd.core.aliases import Alias
 from mailroomd.core.log import log
+from mailroomd.core.tracing import tracing
 from mailroomd.ipc.packets import AliasChanged, AliasSet, MailCleared, MessagesRead, MessageStored
 from mailroomd.model.commands import (
     AliasWritten,
@@ -114,6 +115,7 @@ class Settlement:
         pending = self._orders.settle(outcome.id)
         if pending is None or not isinstance(pending.command, WriteMessage):
             return  # answered before the command-queue restarted
+        settled_ns = time.time_ns() if pending.span is not None else 0
         entry = _entry_of(pending)
         if outcome.state != DeliveryState.FILED:
             self._table.set_state(pending.command.position, DeliveryState(outcome.state))
@@ -129,6 +131,9 @@ class Settlement:
             self._wait_for_team[outcome.id] = pending.gateway, stored
         else:
             self._books.ports[pending.gateway].send(stored)
+        if pending.span is not None:
+            tracing.record("announce", tracing.text_of(pending.span), settled_ns, message_id=format_id(outcome.id))
+            pending.span.end()
 
     def _count_stored(self, pending: Pending, outcome: MessageWritten, now_ns: int) -> None:
         metrics = self._metrics
@@ -165,6 +170,8 @@ class Settlement:
         if pending is not None and isinstance(pending.command, WriteMessage):
             self._table.set_state(pending.command.position, DeliveryState.STRUCK)
             _entry_of(pending).pending -= 1
+            if pending.span is not None:
+                pending.span.end()
         return pending
 
     # -- everything else ------------------------------------------------------------------------------------------

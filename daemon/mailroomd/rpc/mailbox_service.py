@@ -19,7 +19,7 @@ from mailroomd.rpc.inbox import Inbox
 from mailroomd.rpc.lookup import Lookup
 from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.names import Names
-from mailroomd.rpc.requests import time_left
+from mailroomd.rpc.requests import time_left, trace_of
 from mailroomd.rpc.sending import Sending
 from mailroomd.storage.inbox_census import InboxCensus
 
@@ -81,7 +81,7 @@ class MailboxService:
     async def send_message(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Answers when the message is durable and filed, or durable and its file is being retried."""
         self._require_running()
-        return await self._sending.send(request, time_left(context))
+        return await self._sending.send(request, time_left(context), trace=trace_of(context))
 
     async def broadcast_message(
         self, request: pb.BroadcastMessageRequest, context: Context

@@ -16,6 +16,7 @@ import msgspec
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.log import log
+from mailroomd.core.tracing import tracing
 from mailroomd.core.validation import check_draft, check_key
 from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.ipc.packets import MessageStored, StoreMessage
@@ -54,6 +55,7 @@ class Sending:
         recipient: str = "",
         key: str = "",
         with_body: bool = True,
+        trace: str = "",
     ) -> pb.SendMessageResponse:
         """Sends one message.
 
@@ -61,6 +63,7 @@ class Sending:
             recipient: of this copy, for a broadcast.
             key: of this copy, for a broadcast.
             with_body: whether the answer carries content and metadata.
+            trace: the client's `traceparent`.
 
         Raises:
             MailroomError: nothing was stored.
@@ -70,15 +73,23 @@ class Sending:
         check_key(request.idempotency_key)
         client_key = key or request.idempotency_key
         asked_ns = time.monotonic_ns()
+        span = tracing.begin("gateway", trace) if tracing.is_on else None
+        passed_on = tracing.text_of(span) if tracing.is_on else ""
 
         def make(call: int) -> StoreMessage:
             key = client_key or self._calls.request_key(call)
             if log.is_debugging:
                 log.debug("send asked", request=key, sender=draft.sender, recipient=draft.recipient)
-            return StoreMessage(call, key, bool(client_key), resubmitted=False, draft=draft, asked_ns=asked_ns)
+            return StoreMessage(
+                call, key, bool(client_key), resubmitted=False, draft=draft, asked_ns=asked_ns, trace=passed_on
+            )
 
         weight = len(draft.content) + len(draft.metadata) + 1000
-        stored = await self._calls.ask(make, MessageStored, time_left_sec, weight)
+        try:
+            stored = await self._calls.ask(make, MessageStored, time_left_sec, weight)
+        finally:
+            if span is not None:
+                span.end()
         answered_ns = time.monotonic_ns()
         self._metrics.observe(SEND_SECONDS.at, answered_ns - asked_ns)
         self._metrics.observe(ANSWER_SECONDS.at, answered_ns - stored.settled_ns)

@@ -21,6 +21,7 @@ from mailroom.cli.config import config
 from mailroom.cli.connection import use_access, use_address
 from mailroom.cli.doctor import doctor
 from mailroom.cli.exit_codes import ExitCode
+from mailroom.cli.export import export, import_messages
 from mailroom.cli.inbox import inbox
 from mailroom.cli.listing import list_messages, search
 from mailroom.cli.mcp import mcp
@@ -94,6 +95,8 @@ for _name, _command, _examples in (
     ("status", status, ("mailroom status", "mailroom status --json | jq -r .health")),
     ("backup", backup, ("mailroom backup mailroom-$(date +%F).db",)),
     ("restore", restore, ("mailroom restore mailroom-2026-11-24.db", "mailroom restore mailroom-2026-11-24.db --yes")),
+    ("export", export, ("mailroom export > mail.jsonl", "mailroom export abc --unread | jq -r .content")),
+    ("import", import_messages, ("mailroom import mail.jsonl", "mailroom export | mailroom --address B import -")),
     ("top", top, ("mailroom top", "mailroom top --every 10 --json | jq .per_second")),
     (
         "mcp",
