@@ -21,8 +21,9 @@ def spans() -> Generator[list[dict[str, Any]]]:
         daemon = Daemon(directory, ("--trace", f"file:{file}"))
         try:
             daemon.start()
-            with grpc.insecure_channel(daemon.address) as channel:
-                send: Any = channel.unary_unary("/mailroom.v1.MailboxService/SendMessage")
+            with grpc.insecure_channel(daemon.address) as opened:
+                channel: Any = opened
+                send = channel.unary_unary("/mailroom.v1.MailboxService/SendMessage")
                 request = pb.SendMessageRequest(recipient="bob", sender="ana", content="hi").SerializeToString()
                 send(request, timeout=20, metadata=(("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-01"),))
                 send(request, timeout=20)

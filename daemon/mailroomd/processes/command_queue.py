@@ -18,7 +18,6 @@ from typing import TypeVar
 import msgspec
 
 from mailroomd.core.log import log
-from mailroomd.core.tracing import tracing
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import Hello
 from mailroomd.ipc.readiness import Readiness
@@ -38,10 +37,11 @@ from mailroomd.model.commands import (
     WriteSeen,
 )
 from mailroomd.model.errors import Reason
-from mailroomd.model.ids import IdSequence, format_id
+from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import unpack_draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.command_queue_meter import CommandQueueMeter
+from mailroomd.processes.commit_notes import CommitNotes
 from mailroomd.processes.config import CommandQueueConfig
 from mailroomd.processes.finds import Finds
 from mailroomd.processes.housekeeping import Housekeeping
@@ -165,7 +165,7 @@ class CommandQueue:
             commands = [one for one in commands if not isinstance(one, WriteMessage)]
         may_be_lost = all(isinstance(one, WriteOffered) for one in commands)
         work = [self._finds.found_at(one) if isinstance(one, GrantIds) else one for one in commands]
-        begun_ns, started_ns = time.time_ns(), time.monotonic_ns()
+        notes, started_ns = CommitNotes(commands), time.monotonic_ns()
         try:
             done = self._store.commit([*self._housekeeping.lazy, *work], _now_ms(), lazily=may_be_lost)
             self._housekeeping.lazy.clear()
@@ -182,25 +182,18 @@ class CommandQueue:
         else:
             self._finds.committed([one.request for one in commands if isinstance(one, GrantIds)])
         self._seat.beat()
-        if log.is_debugging:
-            _log_commit(commands, done)
-        traces = _traces(commands, done, begun_ns) if tracing.is_on else {}
-        filing_ns = time.time_ns()
-        self._file(done)
-        for number, trace in traces.items():
-            tracing.record("file", trace, filing_ns, message_id=format_id(number))
+        notes.committed(done.mail)
+        self._file(done, notes)
         self._report([*refused, *done.outcomes])
         self._hand_to_teams(done)
         return None
 
-    def _file(self, done: Committed) -> None:
+    def _file(self, done: Committed, notes: CommitNotes) -> None:
         started_ns = time.monotonic_ns()
         errors = self._filing.file(done.mail, time.monotonic())
         if done.mail:
             self._meter.filed(started_ns)
-            if log.is_debugging:
-                for one in done.mail:
-                    log.debug("message filed", message_id=format_id(one.id), error=errors.get(one.id, ""))
+            notes.filed(done.mail, errors)
         gone = {number for removed in done.removed for number in self._filing.take_away(*removed)}
         if errors:
             number, sentence = next(iter(errors.items()))
@@ -423,23 +416,6 @@ def _with_error(outcome: Outcome, errors: dict[int, str]) -> Outcome:
         error = errors[outcome.original_id]
         return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=error)
     return outcome
-
-
-def _traces(commands: Sequence[OrderedCommand], done: Committed, begun_ns: int) -> dict[int, str]:
-    """Records the transaction in the trace of each message that it stored; returns these traces by message."""
-    written = {mail.id for mail in done.mail}
-    traces = {
-        one.id: one.trace for one in commands if isinstance(one, WriteMessage) and one.trace and one.id in written
-    }
-    for number, trace in traces.items():
-        tracing.record("commit", trace, begun_ns, message_id=format_id(number))
-    return traces
-
-
-def _log_commit(commands: Sequence[OrderedCommand], done: Committed) -> None:
-    requests = {one.id: one.key for one in commands if isinstance(one, WriteMessage)}
-    for mail in done.mail:
-        log.debug("message committed", message_id=format_id(mail.id), request=requests.get(mail.id, ""))
 
 
 def _now_ms() -> int:

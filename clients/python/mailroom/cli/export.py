@@ -125,7 +125,7 @@ def _draft(message: dict[str, Any]) -> Draft:
 
 
 def _time_to_live(message: dict[str, Any]) -> timedelta | None:
-    """Returns the whole time that its sender gave it, anew: what is left would make a repeated import another request."""
+    """Returns all the time that its sender gave it: with what is left, a repeated import would be another request."""
     expires_at, taken_at = _moment(message, "expires_at"), _moment(message, "timestamp")
     return expires_at - taken_at if expires_at and taken_at else None
 
