@@ -204,7 +204,7 @@ class CommandQueue:
         if cleared:  # what can't be removed stays on the list, for the next start
             self._while_writable(lambda: self._store.files.forget_cleared(gone.intersection(cleared)))
         if done.mail:
-            self._housekeeping.note_filed(done.mail[-1].id)
+            self._housekeeping.note_filed(done.mail[-1].id, len(done.mail), time.monotonic())
             self._finds.note_mail(done.mail)
 
     def _hand_to_teams(self, done: Committed) -> None:

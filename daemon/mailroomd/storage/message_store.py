@@ -390,10 +390,9 @@ class MessageStore:
             self._counters.forget()
             raise
 
-    def index_more(self) -> bool:
-        """Puts a slice of messages into the full-text index; returns whether more may be left."""
+    def index_more(self) -> int:
+        """Puts a slice of messages into the full-text index; returns how many, 0 when all are there."""
         with self.transactions.lazy():
-            through = self.search.fill()
-        is_all = through == self.search.indexed_id
+            through, count = self.search.fill()
         self.search.note_filled(through)
-        return not is_all
+        return count

@@ -36,6 +36,7 @@ from mailroomd.storage.table_layout import (
 )
 
 MAX_STEPS = 1024  # records that one read may visit: bounds the time that it holds up the gateway's loop
+FEW_UNREAD = 128  # up to here walking over all of them is quicker than asking the database
 _LENGTH, _POSITION, _STATE, _ID, _PREVIOUS, _KIND = 0, 2, 3, 4, 5, 7  # in `RECORD`
 
 
@@ -232,6 +233,8 @@ class TableReader:
         fence()
         counts = self._counts(mailbox)
         wanted: deque[int] = deque(maxlen=None if newest_first else limit)
+        if counts is not None and not newest_first and counts.unread > max(limit, FEW_UNREAD):
+            raise NotInTable  # the oldest are at the far end of the walk; the database has an index of them
         if counts is not None and counts.unread:
             for position, number, state in self._backwards(counts.newest_position):
                 if number < counts.oldest_unread_id:
