@@ -174,12 +174,12 @@ class Settings:
     max_disk_bytes: int = _setting(
         0, "SIZE", quantities.none_or(quantities.size_bytes(8 << 20, 1 << 50), 0), "limits",
         "what the database may take before sends are refused; reading and acknowledging go on", shown="none",
-        example="10GiB", reloadable=True,
+        reloadable=True,
     )  # fmt: skip
     warn_disk_bytes: int = _setting(
         0, "SIZE", quantities.none_or(quantities.size_bytes(1 << 20, 1 << 50), 0), "limits",
         "what the database may take before the log warns; 0.8 of --max-disk-size if not given", shown="none",
-        example="8GiB", reloadable=True,
+        reloadable=True,
     )  # fmt: skip
     client_rate_per_sec: int = _setting(
         1000, "N", quantities.at_least(1), "limits",
@@ -233,12 +233,11 @@ class Settings:
     metrics: str = _setting(
         "", "HOST:PORT", quantities.none_or(quantities.loopback_address, ""), "observation",
         "serve metrics for Prometheus on http://HOST:PORT/metrics, loopback only", shown="none",
-        example="127.0.0.1:9464",
     )  # fmt: skip
     trace: str = _setting(
         "", "WHERE", quantities.none_or(quantities.trace_target, ""), "observation",
         "trace sends with OpenTelemetry: http://HOST:PORT/v1/traces (OTLP), or file:PATH; needs mailroomd[tracing]",
-        shown="none", example="http://127.0.0.1:4318/v1/traces",
+        shown="none",
     )  # fmt: skip
 
 
