@@ -42,11 +42,12 @@ from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import unpack_draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.config import CommandQueueConfig
+from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.finds import Finds
 from mailroomd.processes.housekeeping import Housekeeping
 from mailroomd.processes.team_desk import STILL_TRYING, TeamDesk
 from mailroomd.processes.worker import CannotStart, WorkerSeat
-from mailroomd.storage.database import DatabaseTooNew, note_lost_write
+from mailroomd.storage.database import DatabaseTooNew, is_damaged, note_lost_write
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_store import Committed, FoundAt, MessageStore, StoredMail
@@ -72,7 +73,8 @@ FULL = (Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
 
 def main(seat: WorkerSeat, config: CommandQueueConfig) -> None:
     """Runs the command-queue until it is told to stop."""
-    CommandQueue(seat, config).run()
+    with telling_damage(seat.settings):
+        CommandQueue(seat, config).run()
 
 
 class CommandQueue:
@@ -383,6 +385,8 @@ def _open_store(seat: WorkerSeat, mail_at: Callable[[WriteMessage], StoredMail])
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
+        if is_damaged(error):
+            raise
         raise CannotStart(
             f"{state_dir}/mailroom.db cannot be opened: {error}. Check the disk and the permissions of the directory.",
             os.EX_CANTCREAT,
