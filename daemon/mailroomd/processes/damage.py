@@ -30,8 +30,9 @@ def telling_damage(settings: Settings) -> Generator[None]:
         if not is_damaged(error):
             raise
         raise CannotStart(
-            f"{settings.state_dir / DATABASE_NAME} is damaged ({_shortly(error)}). Run `mailroom doctor`: it says what can "
-            f"be saved, and how. Unread mail is also in {settings.root / 'inbox'}, a file for each message.",
+            f"{settings.state_dir / DATABASE_NAME} is damaged ({_shortly(error)}). Run `mailroom doctor`: "
+            "it says what can be saved, and how. Unread mail is also in "
+            f"{settings.root / 'inbox'}, a file for each message.",
             os.EX_CONFIG,
         ) from error
 

@@ -73,7 +73,8 @@ def _integrity(connection: sqlite3.Connection, database: Path) -> Finding:
 def _way_back(database: Path) -> str:
     return (
         f"stop `mailroomd`, keep a copy of {database.parent}, and restore a backup, or what "
-        f"`sqlite3 {database} .recover` saves; or else move {database.name}* away and start: unread mail is in inbox/, a file for each message"
+        f"`sqlite3 {database} .recover` saves; or else move {database.name}* away and start: "
+        "unread mail is in inbox/, a file for each message"
     )
 
 
