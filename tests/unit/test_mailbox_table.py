@@ -578,3 +578,18 @@ def test_damaged_bytes_are_never_taken_for_a_record(room: Room) -> None:
             room.reader.record_at(position)
         room.memory.buffer[at + offset] ^= 0x11
     assert room.reader.record_at(position).body == b"content"
+
+
+def test_what_is_shown_is_listed_without_what_is_struck_pending_or_evicted(room: Room) -> None:
+    for number in range(1, 4):
+        room.store(number, "a")
+    struck = room.writer.append(4, 40, room.writer.entry("a"), b"void", DeliveryState.FILED)
+    room.writer.set_state(struck, DeliveryState.STRUCK)
+    room.store(5, "b")
+    room.writer.append(6, 60, room.writer.entry("b"), b"pending", DeliveryState.FILED)
+    assert room.reader.shown_ids() == [1, 2, 3, 5]
+    for number in range(7, 2000):
+        room.store(number, "a", b"x" * 500)
+    shown = room.reader.shown_ids()
+    assert shown[0] > room.reader.evicted_through > 0
+    assert shown == list(range(shown[0], 2000))

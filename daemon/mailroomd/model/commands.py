@@ -172,7 +172,11 @@ class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A request was recognised by its key: the message exists under its original id, this id is void."""
+    """A request was recognised by its key: the message exists under its original id, this id is void.
+
+    Attributes:
+        mailbox: where it is, if that is not where this request would have gone: an alias came or went between the two.
+    """
 
     id: int
     original_id: int
@@ -180,6 +184,7 @@ class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
     state: int
     file_error: str
     team_error: str = ""
+    mailbox: str = ""
 
 
 class TeamInboxSettled(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -54,6 +54,7 @@ from mailroomd.storage.message_store import Committed, FoundAt, MessageStore, St
 from mailroomd.storage.outbox import Outbox
 from mailroomd.storage.recovery import RecoveryReport, recover_files
 from mailroomd.storage.reserve import Reserve
+from mailroomd.storage.table_audit import lost_deletions
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import NotInTable, TableReader
 from mailroomd.storage.team_filing import TeamFiling
@@ -91,7 +92,7 @@ class CommandQueue:
         self._store = _open_store(seat, self._mail_at)
         outbox = _open_in_root(settings.root, lambda: Outbox(settings.root))
         self._filing = Filing(settings.root, self._files, self._store.files, seat.beat)
-        self._finds = Finds(self._store, self._filing, outbox)
+        self._finds = Finds(self._store, self._filing, outbox, seat.epoch)
         self._team = TeamDesk(TeamFiling(TeamInboxes(settings.root)))
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
         self._is_full = False
@@ -128,7 +129,8 @@ class CommandQueue:
         gathered: list[Command] = []
         heard = self._link.receive()
         if self._unasked and self._link.is_hearing:  # before any commit: its counts are newer than these
-            self._report(self._unasked)
+            deletions = lost_deletions(self._table, self._store.transactions.connection, self._store.counted)
+            self._report([*deletions, *self._unasked])
             self._unasked = []
         for item in heard:
             if isinstance(item, Hello):
@@ -187,7 +189,7 @@ class CommandQueue:
         if cleared:  # what can't be removed stays on the list, for the next start
             self._while_writable(lambda: self._store.files.forget_cleared(gone.intersection(cleared)))
         if done.mail:
-            self._housekeeping.note_filed(done.mail[-1].id)
+            self._housekeeping.note_filed(done.mail[-1].id, len(done.mail), time.monotonic())
             self._finds.note_mail(done.mail)
 
     def _hand_to_teams(self, done: Committed) -> None:

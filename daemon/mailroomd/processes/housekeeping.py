@@ -32,6 +32,8 @@ LAZY_MOST = 10_000  # writes that wait while the disk is full; the oldest may be
 SWEEP_SLICE = 200  # messages deleted in one transaction: some 5 ms
 SWEEP_PAUSE_SEC = 0.02  # between two slices, so that commits come through
 INDEX_PAUSE_SEC = 0.02  # likewise for the index
+INDEX_QUIET_SEC = 0.1  # without mail before the index is filled, so that it costs no sender anything ...
+INDEX_REST_MOST = 5000  # ... unless so many messages wait for it: a search looks through them one by one
 LOOK_FOR_ROOM_EVERY_SEC = 1.0
 
 
@@ -64,7 +66,8 @@ class Housekeeping:
         self._last_sync = 0.0
         self._next_sweep = 0.0
         self._next_indexing = 0.0
-        self._is_indexed = False
+        self._unindexed = 1  # at a start, something may be left
+        self._last_mail = 0.0
         self._last_look = 0.0
 
     def gather(self, writes: Iterable[LazyCommand]) -> None:
@@ -72,10 +75,11 @@ class Housekeeping:
         self.lazy.extend(writes)
         del self.lazy[:-LAZY_MOST]
 
-    def note_filed(self, number: int) -> None:
-        """Takes note that every file up to this id is written."""
+    def note_filed(self, number: int, count: int, now: float) -> None:
+        """Takes note that so many messages came in, and that every file up to this id is written."""
         self._filed_id = number
-        self._is_indexed = False
+        self._unindexed += count
+        self._last_mail = now
 
     def take_outcomes(self) -> list[Outcome]:
         """Returns what the mailbox is to be told, and forgets it."""
@@ -154,12 +158,15 @@ class Housekeeping:
 
     def _fill_index(self, now: float) -> float:
         """Indexes a slice of what came in; returns when to go on."""
-        if self._is_indexed:
+        if not self._unindexed:
             return 60.0
+        if self._unindexed < INDEX_REST_MOST:
+            self._next_indexing = max(self._next_indexing, self._last_mail + INDEX_QUIET_SEC)
         if now >= self._next_indexing:
-            self._is_indexed = not self._store.index_more()
+            done = self._store.index_more()
+            self._unindexed = max(1, self._unindexed - done) if done else 0
             self._next_indexing = now + INDEX_PAUSE_SEC
-        return 60.0 if self._is_indexed else self._next_indexing - now
+        return self._next_indexing - now if self._unindexed else 60.0
 
     def _settle_log(self) -> None:
         if self._checkpoint is None:

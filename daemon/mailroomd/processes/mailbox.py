@@ -126,13 +126,19 @@ class Mailbox:
         heard = self._link.receive()
         for item in heard:
             if isinstance(item, Hello):
+                self._show()  # what came before: the peer compares the table with the database once it is answered
                 self._link.welcome(item)
                 self._settlement.answer_without_team()
             elif self._is_filled or isinstance(item, StoreConditionChanged):
                 self._settlement.apply(item)
             elif isinstance(item, IdsWanted):  # filling reads all else
                 self._wanted.append(item)
-        if heard and self._is_filled:
+        if heard:
+            self._show()
+
+    def _show(self) -> None:
+        """Shows what is settled to the readers of the table."""
+        if self._is_filled:
             self._books.publish_touched()
             self._books.table.move_mark(self._orders.mark)
 

@@ -198,7 +198,8 @@ def _stored(
     pending: Pending, outcome: MessageWritten | MessageRepeated, number: int, timestamp_ms: int
 ) -> MessageStored:
     entry = _entry_of(pending)
-    is_elsewhere = isinstance(pending.command, WriteMessage) and pending.command.addressee
+    is_led = isinstance(pending.command, WriteMessage) and pending.command.addressee
+    elsewhere = outcome.mailbox if isinstance(outcome, MessageRepeated) else ""
     return MessageStored(
         pending.call,
         number,
@@ -208,5 +209,5 @@ def _stored(
         entry.subscribers,
         entry.last_seen_ms,
         isinstance(outcome, MessageRepeated),
-        recipient=entry.name if is_elsewhere else "",
+        recipient=elsewhere or (entry.name if is_led else ""),
     )

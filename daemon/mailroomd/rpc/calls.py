@@ -40,6 +40,8 @@ MOST_KEPT_BACK_SEC = 0.5
 MOST_PATIENCE_SEC = 300.0  # half of what a gateway's own keys are kept: a repeated call is always recognised
 RETRY_AFTER_MS = 500  # what a client is told while a worker restarts
 CALL_BITS = 40  # of a call number; the gateway's epoch stands above, so numbers are never used twice
+MANY_CALLS = 32  # that wait at once: from here on requests gather, for larger packets and commits
+GATHER_SEC = 0.001  # far less than such a call waits anyway
 FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter of the buffer), so time helps out
 
 
@@ -217,9 +219,12 @@ class Calls:
 
     def _send(self, request: Request) -> None:
         self._link.send(request)
-        if not self._is_flush_due:  # once for all that gathers in this turn of the loop
+        if not self._is_flush_due:  # once for all that gathers in this turn of the loop, or a little longer
             self._is_flush_due = True
-            self._loop.call_soon(self._flush)
+            if len(self._waiting) < MANY_CALLS:
+                self._loop.call_soon(self._flush)
+            else:
+                self._loop.call_later(GATHER_SEC, self._flush)
 
     def _flush(self) -> None:
         self._is_flush_due = not self._link.flush()

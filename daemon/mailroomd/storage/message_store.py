@@ -23,6 +23,7 @@ from mailroomd.model.commands import (
     Command,
     CommandRefused,
     LazyCommand,
+    MailboxCounted,
     MessageFiled,
     MessageRepeated,
     MessagesExpired,
@@ -303,18 +304,21 @@ class MessageStore:
             first = self._keys.first_id(command, draft)
         except KeyReused as error:
             return CommandRefused(command.id, Reason.IDEMPOTENCY_KEY_REUSED, str(error), 0, "idempotency_key")
-        return self._message_repeated(command.id, first, mail) if first else None
+        return self._message_repeated(command.id, first, draft.recipient, mail) if first else None
 
-    def _message_repeated(self, number: int, original: int, mail: list[StoredMail]) -> Outcome:
+    def _message_repeated(self, number: int, original: int, mailbox: str, mail: list[StoredMail]) -> Outcome:
         row = self._connection.execute(
-            "SELECT timestamp_ms, state, file_error, team_error FROM messages WHERE id = ?", (original,)
+            "SELECT timestamp_ms, state, file_error, team_error, CASE recipient WHEN ? THEN '' ELSE recipient END"
+            " FROM messages WHERE id = ?",
+            (mailbox, original),
         ).fetchone()
         if row is not None:
             return MessageRepeated(number, original, *row)
         for one in mail:
             if one.id == original:  # of this very transaction
                 team_error = TEAM_PENDING if one.is_for_team else ""
-                return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "", team_error)
+                where = "" if one.draft.recipient == mailbox else one.draft.recipient
+                return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "", team_error, where)
         return MessageRepeated(number, original, milliseconds_of(original), DeliveryState.READ, "")  # read, and gone
 
     def _insert(self, mail: list[StoredMail], inserted: int, now_ms: int) -> int:
@@ -350,6 +354,10 @@ class MessageStore:
             outcomes.append(MessagesExpired([one for one, state in states.items() if state == 5]))
             outcomes.append(self._counters.tell(mailbox))
         return outcomes + [ResponseWritten(*row) for row in self._responses.newest_since(since_ms)]
+
+    def counted(self, mailbox: str) -> MailboxCounted:
+        """Returns how a mailbox stands."""
+        return self._counters.tell(mailbox)
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
@@ -393,10 +401,9 @@ class MessageStore:
             self._counters.forget()
             raise
 
-    def index_more(self) -> bool:
-        """Puts a slice of messages into the full-text index; returns whether more may be left."""
+    def index_more(self) -> int:
+        """Puts a slice of messages into the full-text index; returns how many, 0 when all are there."""
         with self.transactions.lazy():
-            through = self._search.fill()
-        is_all = through == self._search.indexed_id
+            through, count = self._search.fill()
         self._search.note_filled(through)
-        return not is_all
+        return count

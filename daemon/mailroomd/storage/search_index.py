@@ -36,27 +36,31 @@ class SearchIndex:
         """Every message up to this id is in the index."""
         return self._indexed_id
 
-    def fill(self) -> int:
-        """Indexes a slice within the open transaction; returns the mark that holds once it is committed."""
-        through, room = self._indexed_id, FILL_CHARS
+    def fill(self) -> tuple[int, int]:
+        """Indexes a slice within the open transaction.
+
+        Returns:
+            The mark that holds once it is committed, and how many messages were indexed.
+        """
+        through, room, count = self._indexed_id, FILL_CHARS, 0
         with closing(
             self._connection.execute(
                 "SELECT id, length(content) FROM messages WHERE id > ? ORDER BY id LIMIT ?", (through, FILL_SLICE)
             )
         ) as rows:
             for number, chars in rows:
-                through, room = number, room - chars
+                through, room, count = number, room - chars, count + 1
                 if room <= 0:
                     break
-        if through == self._indexed_id:
-            return through
+        if not count:
+            return through, 0
         self._connection.execute(
             "INSERT INTO search (rowid, mailbox, content)"
             " SELECT id, mailbox, content FROM searchable WHERE id > ? AND id <= ?",
             (self._indexed_id, through),
         )
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'indexed_id'", (through,))
-        return through
+        return through, count
 
     def note_filled(self, through: int) -> None:
         """Takes note that `fill` was committed."""

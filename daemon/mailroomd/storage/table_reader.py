@@ -37,6 +37,7 @@ from mailroomd.storage.table_layout import (
 )
 
 MAX_STEPS = 1024  # records that one read may visit: bounds the time that it holds up the gateway's loop
+FEW_UNREAD = 128  # up to here walking over all of them is quicker than asking the database
 _LENGTH, _POSITION, _STATE, _ID, _PREVIOUS, _KIND = 0, 2, 3, 4, 5, 7  # in `RECORD`
 
 
@@ -236,6 +237,8 @@ class TableReader:
         fence()
         counts = self._counts(mailbox)
         wanted: deque[int] = deque(maxlen=None if newest_first else limit)
+        if counts is not None and not newest_first and counts.unread > max(limit, FEW_UNREAD):
+            raise NotInTable  # the oldest are at the far end of the walk; the database has an index of them
         if counts is not None and counts.unread:
             for position, number, state in self._backwards(counts.newest_position):
                 if number < counts.oldest_unread_id:
@@ -264,6 +267,30 @@ class TableReader:
         if record.state is DeliveryState.STRUCK:
             raise NotInTable
         return record
+
+    def shown_ids(self) -> list[int]:
+        """Returns the id of every visible record, in order; of those that leave the ring meanwhile perhaps not.
+
+        Raises:
+            NotInTable: the table is being filled.
+        """
+        generation, mark = self._begin(), self.durable_id
+        fence()
+        position = self._words[Header.TAIL]
+        found: list[int] = []
+        while True:
+            try:
+                for _, behind, number, state in self._forwards(position):
+                    position = behind
+                    if number <= mark and state != DeliveryState.STRUCK:
+                        found.append(number)
+                break
+            except NotInTable:
+                if self._words[Header.TAIL] <= position:
+                    raise
+                position = self._words[Header.TAIL]  # evictions have overtaken the walk
+        self._require_same(generation)
+        return found
 
     def position_of(self, message_id: int) -> int:
         """Returns where the record with this id lies, durable or not.
