@@ -43,12 +43,13 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.processes.command_queue_meter import CommandQueueMeter
 from mailroomd.processes.commit_notes import CommitNotes
 from mailroomd.processes.config import CommandQueueConfig
+from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.finds import Finds
 from mailroomd.processes.housekeeping import Housekeeping
 from mailroomd.processes.store_condition import FULL_SENTENCE, StoreCondition
 from mailroomd.processes.team_desk import STILL_TRYING, TeamDesk
 from mailroomd.processes.worker import CannotStart, WorkerSeat
-from mailroomd.storage.database import DatabaseTooNew, note_lost_write
+from mailroomd.storage.database import DatabaseTooNew, is_damaged, note_lost_write
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_store import Committed, FoundAt, MessageStore, StoredMail
@@ -73,7 +74,8 @@ Opened = TypeVar("Opened")
 
 def main(seat: WorkerSeat, config: CommandQueueConfig) -> None:
     """Runs the command-queue until it is told to stop."""
-    CommandQueue(seat, config).run()
+    with telling_damage(seat.settings):
+        CommandQueue(seat, config).run()
 
 
 class CommandQueue:
@@ -391,6 +393,8 @@ def _open_store(seat: WorkerSeat, mail_at: Callable[[WriteMessage], StoredMail])
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
+        if is_damaged(error):
+            raise
         raise CannotStart(
             f"{state_dir}/mailroom.db cannot be opened: {error}. Check the disk and the permissions of the directory.",
             os.EX_CANTCREAT,

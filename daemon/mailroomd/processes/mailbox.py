@@ -17,6 +17,7 @@ from mailroomd.ipc.packets import AliasChanged, Hello
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.commands import Command, IdsWanted, Outcome, StoreConditionChanged
 from mailroomd.processes.config import MailboxConfig
+from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.gateway_port import GatewayPort
 from mailroomd.processes.intake import Intake
 from mailroomd.processes.mailbox_books import MailboxBooks
@@ -34,7 +35,8 @@ MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no r
 
 def main(seat: WorkerSeat, config: MailboxConfig) -> None:
     """Runs the mailbox until it is told to stop."""
-    Mailbox(seat, config).run()
+    with telling_damage(seat.settings):
+        Mailbox(seat, config).run()
 
 
 class Mailbox:
