@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help setup run test test-all check protos docs lock dist audit faults bench bench-quick profile format clean
+.PHONY: help setup run test test-all check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +20,8 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@exec .venv/bin/mailroomd $(ARGS)
 
 test: .venv/dev.stamp ## Run every test
-	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux \
-		systemd-analyze=systemd unshare=util-linux
+	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
+		systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
 	@.venv/bin/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-all: .venv/dev.stamp ## Run the parts' tests and the wheel's on each supported Python that is here
@@ -45,8 +45,15 @@ dist: .venv/dev.stamp ## Build sdist, wheel, lock and bill of materials into dis
 audit: .venv/dev.stamp ## Look for known vulnerabilities in what the lock installs
 	@scripts/audit
 
-faults: .venv/dev.stamp ## Run the fault tests alone, 20 rounds of each
-	@MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} .venv/bin/python -m pytest -m faults tests/faults $(ARGS)
+faults: .venv/dev.stamp ## Run the long campaign of fault tests (an hour), and put its figures into docs/reliability.md
+	@scripts/need-debian gcc mkfs.ext4=e2fsprogs
+	@PYTHONPATH=tests .venv/bin/python -m support.fault_report begin
+	@MAILROOM_TEST_CAMPAIGN=1 MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} MAILROOM_FAULT_RESULTS=tests/faults/results/trials.jsonl \
+	  .venv/bin/python -m pytest -m faults --numprocesses 2 --dist worksteal tests/faults $(ARGS)
+	@PYTHONPATH=tests .venv/bin/python -m support.fault_report write
+
+soak: .venv/dev.stamp ## Run the daemon under everything at once for half an hour, and fail where it grows
+	@MAILROOM_SOAK_SEC=$${MAILROOM_SOAK_SEC:-1800} .venv/bin/python -m pytest -s -m faults tests/faults/test_soak.py $(ARGS)
 
 bench: .venv/bench.stamp ## Measure everything (half an hour), and put the figures into benchmarks/ and docs/
 	@scripts/need-debian h2load=nghttp2-client redis-server

@@ -20,6 +20,7 @@ from benchmarks.questions import (
     sends,
     single,
     startup,
+    sweep,
 )
 from benchmarks.results import Options, Result
 
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "depth": depth.measure,
     "check_inbox": check_inbox.measure,
     "mailboxes": mailboxes.measure,
+    "sweep": sweep.measure,
     "startup": startup.measure,
     "memory": memory.measure,
     "idle": idle.measure,

@@ -34,6 +34,7 @@ class Latency(msgspec.Struct, frozen=True):
 
     p50_ms: float
     p99_ms: float
+    max_ms: float
 
 
 def measure_calls(job: CallsJob) -> Latency:
@@ -44,7 +45,7 @@ def measure_calls(job: CallsJob) -> Latency:
 def latency_of(took_sec: Sequence[float]) -> Latency:
     """Returns the percentiles of single measurements."""
     percentiles = statistics.quantiles(took_sec, n=100, method="inclusive")
-    return Latency(p50_ms=percentiles[49] * 1000, p99_ms=percentiles[98] * 1000)
+    return Latency(p50_ms=percentiles[49] * 1000, p99_ms=percentiles[98] * 1000, max_ms=max(took_sec) * 1000)
 
 
 async def _work(job: CallsJob) -> Latency:

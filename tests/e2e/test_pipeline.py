@@ -514,6 +514,19 @@ def test_a_repeated_send_to_a_session_is_recognised_although_an_alias_came_betwe
     assert room.send(session, "twice", idempotency_key="k2").message.id == second.id
 
 
+def test_a_repeated_send_is_answered_with_the_mailbox_that_has_the_message_whatever_became_of_the_alias(
+    room: Room,
+) -> None:
+    one, other, session = (room.new_agent() for _ in range(3))
+    for agent, ttl_sec in ((one, None), (other, None), (other, 0)):
+        set_alias(room, agent, session, ttl_sec)
+        answer = room.send(session, "once", idempotency_key="k1").message
+        assert answer.recipient == one
+    first = room.send(session, "at home", idempotency_key="k2").message
+    set_alias(room, one, session)
+    assert first.recipient == room.send(session, "at home", idempotency_key="k2").message.recipient == session
+
+
 def test_an_agent_that_reports_what_it_was_handed_has_been_here(room: Room) -> None:
     agent = room.new_agent()
     sent = room.send(agent, "x").message.id

@@ -7,54 +7,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.checker import Evidence, Sent, Stored, Stream, broken_promises, gather
+from support.checker import broken_promises, gather
 from support.daemon import Daemon, short_directory
+from support.evidence import Evidence, Sent
 from support.inbox_watcher import watch_inbox
 from support.load import LoadPlan, digest_of, run_load
+from support.sound_evidence import FIRST, SECOND, THIRD, inbox_file, sound_evidence
 from support.waiting import wait_until
 
-FIRST, SECOND, THIRD = 0x0198_0000_0010_0000, 0x0198_0000_0020_0000, 0x0198_0000_0030_0000
 READ, FILED = 4, 2
-
-
-def inbox_file(number: int, mailbox: str, content: str) -> bytes:
-    body = {"id": f"{number:016x}", "session_id": mailbox, "from": "s", "content": content}
-    return json.dumps(body).encode()
-
-
-def sound_evidence() -> Evidence:
-    """Two messages for r0, one for r1, which is read; a stream of r0, and one of all that began behind the first."""
-    contents = {FIRST: ("r0", "one"), SECOND: ("r1", "two"), THIRD: ("r0", "three")}
-    digests = {number: digest_of(content) for number, (_, content) in contents.items()}
-    shown = {number: (number, mailbox, digests[number]) for number, (mailbox, _) in contents.items()}
-    return Evidence(
-        sends=[
-            Sent(f"key {number}", number, "s", mailbox, digests[number], digests[number], FILED)
-            for number, (mailbox, _) in contents.items()
-        ],
-        streams=[
-            Stream("r0", FIRST - 1, [shown[FIRST], shown[THIRD]]),
-            Stream(None, FIRST, [shown[SECOND], shown[THIRD]]),
-        ],
-        handed=[("r1", SECOND, digests[SECOND])],
-        asked={SECOND},
-        acknowledged=[("r1", SECOND)],
-        messages={
-            FIRST: Stored("r0", "s", digests[FIRST], FILED),
-            SECOND: Stored("r1", "s", digests[SECOND], READ),
-            THIRD: Stored("r0", "s", digests[THIRD], FILED),
-        },
-        keys={("s", f"key {number}"): number for number in contents},
-        last_id=THIRD,
-        counters={"r0": (2, 2), "r1": (1, 0)},
-        stats={"r0": (2, 2), "r1": (1, 0)},
-        first_unread={"r0": [FIRST, THIRD], "r1": []},
-        files={
-            ("r0", f"{FIRST:016x}.json"): inbox_file(FIRST, "r0", "one"),
-            ("r0", f"{THIRD:016x}.json"): inbox_file(THIRD, "r0", "three"),
-        },
-        commits=[FIRST, SECOND, THIRD],
-    )
 
 
 def test_sound_evidence_is_accepted() -> None:
@@ -260,14 +221,23 @@ def test_a_real_load_is_accepted_and_what_is_taken_from_its_daemon_is_missed() -
         daemon = Daemon(directory)
         try:
             daemon.start()
-            plan = LoadPlan(daemon.address, str(directory / "notes"), str(daemon.database), seed=1)
+            plan = LoadPlan(
+                daemon.address, str(directory / "notes"), str(daemon.database), seed=1, root=str(daemon.root)
+            )
             with run_load(plan) as load:
                 load.wait_for_progress(200)
             evidence = gather(daemon, directory / "notes")
             assert broken_promises(evidence) == []
             assert evidence.acknowledged
             assert evidence.handed
-            assert all(stream.messages for stream in evidence.streams)
+            assert all(stream.events for stream in evidence.streams)
+            assert {one.state for one in evidence.messages.values()} >= {2, 3, 4, 5}
+            assert evidence.took
+            assert evidence.left
+            assert evidence.team_entries
+            assert evidence.clearings
+            assert any(one.recipient != one.to for one in evidence.sends), "an alias led"
+            assert evidence.broadcasts
             assert daemon.stop() == 0
             steal_something(daemon)
             daemon.start()

@@ -18,7 +18,7 @@ from support.contract import BlockingStubs, blocking_stubs, error_reason
 from support.daemon import Daemon, short_directory
 from support.inbox_watcher import watch_inbox
 from support.load import digest_of
-from support.small_disk import SmallDisk, Unmountable, small_disk
+from support.small_disk import SmallDisk, disk_or_skip, place_on
 from support.waiting import pause, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
@@ -108,15 +108,9 @@ class Scene:
 def scene(what_is_on_it: str) -> Generator[Scene]:
     """Gives a daemon whose state directory ("state"), root ("root") or both ("both") are on a small disk."""
     with short_directory() as directory, ExitStack() as ends:
-        try:
-            disk = ends.enter_context(small_disk(directory / "disk"))
-        except Unmountable as error:
-            pytest.skip(f"no small disk here: {error}")
+        disk = ends.enter_context(disk_or_skip(directory / "disk"))
         daemon = Daemon(directory)
-        for name, path in (("root", daemon.root), ("state", daemon.state_dir)):
-            if what_is_on_it in (name, "both"):
-                (disk.path / name).mkdir(mode=0o700)
-                path.symlink_to(disk.path / name)
+        place_on(disk, daemon, ("state", "root") if what_is_on_it == "both" else (what_is_on_it,))
         ends.callback(daemon.kill_everything)
         try:
             daemon.start()

@@ -9,10 +9,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from support.checker import broken_promises, gather
 from support.daemon import STUCK_AFTER_SEC, WORKERS, Daemon, short_directory
-from support.inbox_watcher import watch_inbox
-from support.load import Load, LoadPlan, run_load
+from support.load import Load
+from support.under_load import daemon_under_load
 from support.waiting import chance, pause, rounds
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -21,32 +20,14 @@ LATEST_SEC = 0.4  # after which the fault comes: some commits, and a reader's ro
 
 
 @contextmanager
-def daemon_under_load(random_numbers: random.Random) -> Generator[tuple[Daemon, Load]]:
-    """Gives a daemon and a load on it; afterwards everything is checked, before and after a restart, and ended."""
+def killing(random_numbers: random.Random, kind: str) -> Generator[tuple[Daemon, Load]]:
+    """Gives a daemon and a load on it, for `rounds()` faults of a kind; afterwards everything is checked."""
     with short_directory() as directory:
         daemon = Daemon(directory)
-        try:
-            daemon.start()
-            plan = LoadPlan(
-                daemon.address, str(directory / "notes"), str(daemon.database), random_numbers.randrange(1 << 32)
-            )
-            with watch_inbox(daemon.inbox, directory / "watched.jsonl") as watched, run_load(plan) as load:
-                load.wait_for_progress()
-                yield daemon, load
-            assert not broken_promises(gather(daemon, directory / "notes", watched.violations))
-            assert daemon.stop() == 0
-            daemon.start()
-            evidence = gather(daemon, directory / "notes", watched.violations)
-            assert not broken_promises(evidence)
-            assert daemon.stop() == 0
-            daemon.assert_no_process_left()
-            print(f"{len(evidence.sends)} sends and {len(evidence.acknowledged)} readings were acknowledged")
-            print(f"{watched.appeared} files appeared, {watched.read} readings of them, {watched.overflows} overflows")
-        except BaseException:
-            print(daemon.log()[-6000:])
-            raise
-        finally:
-            daemon.kill_everything()
+        with daemon_under_load(daemon, kind, random_numbers.randrange(1 << 32)) as trial:
+            trial.load.wait_for_progress()
+            yield daemon, trial.load
+            trial.faults = rounds()
 
 
 def wait_for_a_random_moment(random_numbers: random.Random) -> None:
@@ -60,7 +41,7 @@ def wait_for_a_random_moment(random_numbers: random.Random) -> None:
 )
 def test_killing_workers_breaks_no_promise(names: Sequence[str]) -> None:
     random_numbers = chance(f"kill {names}")
-    with daemon_under_load(random_numbers) as (daemon, load):
+    with killing(random_numbers, "kills") as (daemon, load):
         after = daemon.workers()
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)
@@ -74,7 +55,7 @@ def test_killing_workers_breaks_no_promise(names: Sequence[str]) -> None:
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_that_stands_still_is_replaced_and_breaks_no_promise(name: str) -> None:
     random_numbers = chance(f"stop {name}")
-    with daemon_under_load(random_numbers) as (daemon, load):
+    with killing(random_numbers, "standstills") as (daemon, load):
         after = daemon.workers()
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)
@@ -86,7 +67,7 @@ def test_a_worker_that_stands_still_is_replaced_and_breaks_no_promise(name: str)
 
 def test_killing_the_supervisor_and_starting_the_daemon_again_breaks_no_promise() -> None:
     random_numbers = chance("kill supervisor")
-    with daemon_under_load(random_numbers) as (daemon, load):
+    with killing(random_numbers, "kills") as (daemon, load):
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)
             daemon.kill_supervisor()
@@ -96,7 +77,7 @@ def test_killing_the_supervisor_and_starting_the_daemon_again_breaks_no_promise(
 
 def test_a_supervisor_that_stands_still_for_a_while_restarts_nobody_and_breaks_no_promise() -> None:
     random_numbers = chance("stop supervisor")
-    with daemon_under_load(random_numbers) as (daemon, load):
+    with killing(random_numbers, "standstills") as (daemon, load):
         before = {name: one.pid for name, one in daemon.workers().items()}
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)

@@ -39,6 +39,9 @@ class AsyncStubs:
     check_inbox: Callable[..., Awaitable[pb.CheckInboxResponse]]
     acknowledge: Callable[..., Awaitable[pb.AcknowledgeMessagesResponse]]
     subscribe: Callable[..., AsyncIterator[pb.SubscribeResponse]]
+    broadcast: Callable[..., Awaitable[pb.BroadcastMessageResponse]]
+    clear: Callable[..., Awaitable[pb.ClearMailboxResponse]]
+    set_alias: Callable[..., Awaitable[pb.SetAliasResponse]]
 
 
 class BlockingStream(Protocol):
@@ -61,13 +64,22 @@ class BlockingStubs:
     subscribe: "Callable[..., BlockingStream]"
     stats: Callable[..., pb.GetMailboxStatsResponse]
     status: Callable[..., pb.GetStatusResponse]
+    clear: Callable[..., pb.ClearMailboxResponse]
 
 
 def async_stubs(address: str) -> tuple[grpc.aio.Channel, AsyncStubs]:
     """Returns a channel, to be closed, and the calls on it."""
     channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
     stub = cast("Any", mailroom_pb2_grpc).MailboxServiceStub(channel)
-    return channel, AsyncStubs(stub.SendMessage, stub.CheckInbox, stub.AcknowledgeMessages, stub.Subscribe)
+    return channel, AsyncStubs(
+        stub.SendMessage,
+        stub.CheckInbox,
+        stub.AcknowledgeMessages,
+        stub.Subscribe,
+        stub.BroadcastMessage,
+        stub.ClearMailbox,
+        stub.SetAlias,
+    )
 
 
 def blocking_stubs(address: str) -> tuple[grpc.Channel, BlockingStubs]:
@@ -84,6 +96,7 @@ def blocking_stubs(address: str) -> tuple[grpc.Channel, BlockingStubs]:
         mail.Subscribe,
         mail.GetMailboxStats,
         supervisor.GetStatus,
+        mail.ClearMailbox,
     )
 
 

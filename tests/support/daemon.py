@@ -35,10 +35,14 @@ class Daemon:
     Attributes:
         directory: holds everything else, and the log; its path is short, because of the socket in it.
         flags: further flags.
+        program: what is run, with the daemon's command line.
+        environment: further variables; may be changed between two starts.
     """
 
     directory: Path
     flags: Sequence[str] = ()
+    program: Sequence[str] = (str(Path(sys.executable).with_name("mailroomd")),)
+    environment: dict[str, str] = field(default_factory=dict[str, str])
     root: Path = field(init=False)
     state_dir: Path = field(init=False)
     process: "subprocess.Popen[bytes] | None" = None
@@ -76,14 +80,14 @@ class Daemon:
         """Starts it and waits until it says that it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
         name, _, value = self._mark.partition("=")
-        command = [str(Path(sys.executable).with_name("mailroomd"))]
+        command = [*self.program]
         command += ["--root", str(self.root), "--state-dir", str(self.state_dir), "--listen", self.address]
         command += ["--stuck-after", f"{STUCK_AFTER_SEC:g}s", "--max-restarts", MANY_RESTARTS, *self.flags]
         said = self.directory / f"stdout-{self._starts}"
         with said.open("wb") as out, (self.directory / "log").open("ab") as err:
             self.process = subprocess.Popen(
                 command,
-                env=environment | {name: value, "HOME": str(self.directory)},
+                env=environment | {name: value, "HOME": str(self.directory)} | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -6,6 +6,7 @@ The SDK takes no part. Not here: load and faults at random moments (tests/faults
 
 __all__ = [
     "BOUND_SEC",
+    "SERVICE",
     "Client",
     "Refusal",
     "Room",
@@ -42,6 +43,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
 from support.bearer import with_token
+from support.write_watch import watch_command
 
 BOUND_SEC = 30.0  # for anything that has to happen; a busy machine needs a tenth of it
 # A file system of its own for the state directory, which others see below /proc/PID/root only.
@@ -483,7 +485,12 @@ class Room(Client):
 
 @contextmanager
 def new_room(
-    *flags: str, minds_permissions: bool = False, small_disk: bool = False, descriptors: int = 0
+    *flags: str,
+    minds_permissions: bool = False,
+    small_disk: bool = False,
+    descriptors: int = 0,
+    watched: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Generator[Room]:
     """Gives directories and a client for a daemon that is not started yet.
 
@@ -491,6 +498,8 @@ def new_room(
         minds_permissions: it meets permission errors also when root runs the tests.
         small_disk: its state directory lies on a file system of 24 MiB, of its own.
         descriptors: that each of its processes may have; 0 for what is usual.
+        watched: every change that it makes to the file system is traced, into `trace` in its directory.
+        environment: further variables.
     """
     directory = Path(tempfile.mkdtemp(prefix="mailroom-", dir="/tmp"))
     prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
@@ -499,6 +508,10 @@ def new_room(
     if small_disk:
         namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
         prefix = ("unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(directory / "state"))
+    if watched:
+        prefix = watch_command(directory / "trace")
+    if environment:
+        prefix = ("env", *(f"{name}={value}" for name, value in environment.items()), *prefix)
     room = Room(directory, flags, prefix)
     try:
         yield room
@@ -516,10 +529,8 @@ def new_room(
 
 
 @contextmanager
-def running_room(
-    *flags: str, minds_permissions: bool = False, small_disk: bool = False, descriptors: int = 0
-) -> Generator[Room]:
-    """Gives a daemon that runs."""
-    with new_room(*flags, minds_permissions=minds_permissions, small_disk=small_disk, descriptors=descriptors) as room:
+def running_room(*flags: str, **options: Any) -> Generator[Room]:
+    """Gives a daemon that runs; the options are `new_room`'s."""
+    with new_room(*flags, **options) as room:
         room.start()
         yield room

@@ -1,13 +1,13 @@
 """Waiting — the one way in which tests wait: for a condition, under one bound; and the one source of chance."""
 
-__all__ = ["BOUND_SEC", "chance", "pause", "rounds", "seed", "wait_until"]
+__all__ = ["BOUND_SEC", "chance", "chosen", "is_campaign", "pause", "rounds", "seed", "wait_until"]
 
 import functools
 import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 BOUND_SEC = 25.0  # for anything that has to happen; on an idle machine most of it takes a tenth of a second
@@ -46,3 +46,14 @@ def chance(name: str) -> random.Random:
 def rounds() -> int:
     """How often each fault is injected: MAILROOM_TEST_ROUNDS, 5 if not given."""
     return int(os.environ.get("MAILROOM_TEST_ROUNDS") or 5)
+
+
+def is_campaign() -> bool:
+    """Whether the long campaign is run: MAILROOM_TEST_CAMPAIGN is set, as `make faults` does."""
+    return bool(os.environ.get("MAILROOM_TEST_CAMPAIGN"))
+
+
+def chosen(everything: Sequence[Found], *few: Found) -> list[Found]:
+    """Returns all cases of a test in the long campaign, else the few that are run each time."""
+    assert all(one in everything for one in few)
+    return list(everything if is_campaign() else few)

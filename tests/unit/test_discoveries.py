@@ -90,3 +90,13 @@ def test_responses_are_bounded_by_their_bytes() -> None:
     assert not discoveries.has_room
     discoveries.committed(1)
     assert discoveries.has_room
+
+
+def test_a_grant_that_a_predecessor_asked_for_gives_its_places_to_no_finding_of_this_process() -> None:
+    predecessor, discoveries = Discoveries(epoch=1), Discoveries(epoch=2)
+    for one in (predecessor, discoveries):
+        one.add(TAKEN)
+    (asked,) = predecessor.requests(0.0)
+    discoveries.requests(0.0)
+    assert discoveries.found_at(GrantIds(100, 2, asked.request, "")) == FoundAt(100, 101, None)
+    assert discoveries.is_waiting(FilesTaken)

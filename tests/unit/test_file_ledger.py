@@ -53,3 +53,17 @@ def test_a_missing_file_that_could_not_be_noted_is_noted_before_the_synced_mark_
     desk.store.note_synced(one.id)
     assert desk.store.mark("synced_id") == one.id
     assert desk.store.files.unfiled() == [("abc", one.id)]
+
+
+def test_cleared_files_that_could_not_be_taken_off_the_list_go_with_the_next_note(desk: Desk) -> None:
+    desk.connection.execute("INSERT INTO cleared_files (id, mailbox) VALUES (1, 'abc'), (2, 'abc')")
+    one = desk.letter(draft())
+    desk.commit(one)
+    fill_up(desk)
+    with pytest.raises(StoreFull):
+        desk.store.files.note_unfiled({one.id: "x" * 20_000})
+    with pytest.raises(StoreFull):
+        desk.store.files.forget_cleared([1])  # the note that waits goes along, and finds no room again
+    make_room(desk)
+    desk.store.note_synced(one.id)
+    assert desk.store.files.cleared() == [("abc", 2)]

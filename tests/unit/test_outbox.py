@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mailroomd.core.log import log
 from mailroomd.storage.outbox import Outbox
-from mailroomd.storage.outbox_file import MAX_RESPONSE_BYTES, OutboxFile
+from mailroomd.storage.outbox_file import MAX_RESPONSE_BYTES, FileIdentity, OutboxFile
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 PROMISED_SEC = 2.0
@@ -627,3 +627,10 @@ def test_no_response_is_ever_deleted_unseen(steps: list[tuple[str, str | float]]
         assert set(last.values()) <= set(seen)
         left = {path.read_bytes() for path in (desk.path / "s").iterdir()}
         assert not left & set(seen)
+
+
+def test_what_is_kept_of_a_files_identity_survives_a_restart_in_which_the_disk_gets_another_device_number() -> None:
+    before = FileIdentity(device=7, inode=12, size_bytes=100, mtime_ns=1_800_000_000_000_000_001)
+    assert before.lasting == before._replace(device=8).lasting
+    others = [before._replace(inode=13), before._replace(size_bytes=101), before._replace(mtime_ns=before.mtime_ns + 1)]
+    assert before.lasting not in {one.lasting for one in others}

@@ -190,6 +190,8 @@ def _read_toml(path: Path, origin: Origin) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}", origin) from None
     except ValueError as error:  # TOML and Unicode errors are ValueErrors
         raise ConfigurationError(f"{path} is not valid TOML: {error}", Origin.FILE) from None
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply: no setting is a list of lists", Origin.FILE) from None
 
 
 def _texts(value: object, setting: Setting, place: str) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ from mailroomd.model.commands import (
     TeamInboxSettled,
     WriteAlias,
     WriteClear,
+    WriteGone,
     WriteMessage,
     WriteOffered,
     WriteRead,
@@ -243,7 +244,7 @@ EVENTS = (
     AliasChanged,
     StoreConditionChanged,
 )
-WRITES = (Hello, Reset, WriteMessage, WriteRead, WriteOffered, WriteClear, WriteAlias, GrantIds, WriteSeen)
+WRITES = (Hello, Reset, WriteMessage, WriteRead, WriteOffered, WriteClear, WriteAlias, GrantIds, WriteSeen, WriteGone)
 OUTCOMES = (
     Hello,
     Reset,

@@ -13,6 +13,7 @@ __all__ = [
     "CommandRefused",
     "GrantIds",
     "IdsWanted",
+    "LazyCommand",
     "MailboxCleared",
     "MailboxCounted",
     "MessageFiled",
@@ -30,6 +31,7 @@ __all__ = [
     "TeamInboxSettled",
     "WriteAlias",
     "WriteClear",
+    "WriteGone",
     "WriteMessage",
     "WriteOffered",
     "WriteRead",
@@ -152,6 +154,12 @@ class WriteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
     seen_ms: int
 
 
+class WriteGone(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Forget, with the next transaction, an agent that has no mail."""
+
+    agent: str
+
+
 class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A message is durable; its state says whether its file is there, `file_error` why not.
 
@@ -166,7 +174,11 @@ class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A request was recognised by its key: the message exists under its original id, this id is void."""
+    """A request was recognised by its key: the message exists under its original id, this id is void.
+
+    Attributes:
+        mailbox: where it is, if that is not where this request would have gone: an alias came or went between the two.
+    """
 
     id: int
     original_id: int
@@ -174,6 +186,7 @@ class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
     state: int
     file_error: str
     team_error: str = ""
+    mailbox: str = ""
 
 
 class TeamInboxSettled(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -293,7 +306,8 @@ class StoreConditionChanged(msgspec.Struct, frozen=True, array_like=True, tag=Tr
 
 
 OrderedCommand = WriteMessage | WriteRead | WriteOffered | WriteClear | WriteAlias | GrantIds
-Command = OrderedCommand | WriteSeen
+LazyCommand = WriteSeen | WriteGone  # without a number: nobody waits for it
+Command = OrderedCommand | LazyCommand
 Outcome = (
     MessageWritten
     | MessageRepeated

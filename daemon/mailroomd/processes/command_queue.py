@@ -25,6 +25,7 @@ from mailroomd.model.commands import (
     Command,
     CommandRefused,
     GrantIds,
+    LazyCommand,
     MailboxCleared,
     MessageRepeated,
     MessageWritten,
@@ -34,7 +35,6 @@ from mailroomd.model.commands import (
     TeamInboxSettled,
     WriteMessage,
     WriteOffered,
-    WriteSeen,
 )
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import IdSequence
@@ -43,12 +43,13 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.processes.command_queue_meter import CommandQueueMeter
 from mailroomd.processes.commit_notes import CommitNotes
 from mailroomd.processes.config import CommandQueueConfig
+from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.finds import Finds
 from mailroomd.processes.housekeeping import Housekeeping
 from mailroomd.processes.store_condition import FULL_SENTENCE, StoreCondition
 from mailroomd.processes.team_desk import STILL_TRYING, TeamDesk
 from mailroomd.processes.worker import CannotStart, WorkerSeat
-from mailroomd.storage.database import DatabaseTooNew, note_lost_write
+from mailroomd.storage.database import DatabaseTooNew, is_damaged, note_lost_write
 from mailroomd.storage.filing import Filing
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_store import Committed, FoundAt, MessageStore, StoredMail
@@ -56,6 +57,7 @@ from mailroomd.storage.outbox import Outbox
 from mailroomd.storage.recovery import RecoveryReport, recover_files
 from mailroomd.storage.reserve import Reserve
 from mailroomd.storage.restore import take_restored
+from mailroomd.storage.table_audit import lost_deletions
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import NotInTable, TableReader
 from mailroomd.storage.team_filing import TeamFiling
@@ -72,7 +74,8 @@ Opened = TypeVar("Opened")
 
 def main(seat: WorkerSeat, config: CommandQueueConfig) -> None:
     """Runs the command-queue until it is told to stop."""
-    CommandQueue(seat, config).run()
+    with telling_damage(seat.settings):
+        CommandQueue(seat, config).run()
 
 
 class CommandQueue:
@@ -89,7 +92,7 @@ class CommandQueue:
         self._store = _open_store(seat, self._mail_at)
         outbox = _open_in_root(settings.root, lambda: Outbox(settings.root))
         self._filing = Filing(settings.root, self._files, self._store.files, seat.beat)
-        self._finds = Finds(self._store, self._filing, outbox)
+        self._finds = Finds(self._store, self._filing, outbox, seat.epoch)
         self._team = TeamDesk(TeamFiling(TeamInboxes(settings.root)))
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
         self._condition = StoreCondition(
@@ -137,7 +140,8 @@ class CommandQueue:
         gathered: list[Command] = []
         heard = self._link.receive()
         if self._unasked and self._link.is_hearing:  # before any commit: its counts are newer than these
-            self._report(self._unasked)
+            deletions = lost_deletions(self._table, self._store.transactions.connection, self._store.counted)
+            self._report([*deletions, *self._unasked])
             self._unasked = []
         for item in heard:
             if isinstance(item, Hello):
@@ -151,8 +155,8 @@ class CommandQueue:
 
     def _carry_out(self, commands: Sequence[Command]) -> None:
         for batch in _batches(commands):
-            ordered = [one for one in batch if not isinstance(one, WriteSeen)]
-            self._housekeeping.gather(one for one in batch if isinstance(one, WriteSeen))
+            ordered = [one for one in batch if not isinstance(one, LazyCommand)]
+            self._housekeeping.gather(one for one in batch if isinstance(one, LazyCommand))
             if ordered:
                 self._commit(ordered)
             self._seat.beat()
@@ -389,6 +393,8 @@ def _open_store(seat: WorkerSeat, mail_at: Callable[[WriteMessage], StoredMail])
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
+        if is_damaged(error):
+            raise
         raise CannotStart(
             f"{state_dir}/mailroom.db cannot be opened: {error}. Check the disk and the permissions of the directory.",
             os.EX_CANTCREAT,

@@ -17,6 +17,7 @@ from mailroomd.storage.message_store import FoundAt
 
 PLACES_MOST = 500  # in one request: keeps its transaction small
 WAITING_BYTES = 16 << 20  # of responses; beyond it the outbox is not read, and what lies there waits
+REQUEST_BITS = 40  # of a request's number; the epoch stands above
 AGAIN_SEC = 1.0  # after a transaction that failed
 
 
@@ -28,11 +29,16 @@ class _Waiting:
 
 
 class Discoveries:
-    """Keeps findings until they are committed."""
+    """Keeps findings until they are committed.
 
-    def __init__(self) -> None:
+    Args:
+        epoch: which start of the command-queue it is. A mailbox repeats grants that a predecessor asked for; were its
+            numbers used again, a new finding would be committed at places that are taken.
+    """
+
+    def __init__(self, epoch: int = 0) -> None:
         self._waiting: dict[int, _Waiting] = {}
-        self._last_request = 0
+        self._last_request = epoch << REQUEST_BITS
         self._bytes = 0
 
     @property

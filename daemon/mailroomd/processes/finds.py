@@ -31,13 +31,14 @@ class Finds:
         store: to ask what expired.
         filing: the inbox files.
         outbox: the responses.
+        epoch: which start of the command-queue it is.
     """
 
-    def __init__(self, store: MessageStore, filing: Filing, outbox: Outbox) -> None:
+    def __init__(self, store: MessageStore, filing: Filing, outbox: Outbox, epoch: int = 0) -> None:
         self._store = store
         self._filing = filing
         self._outbox = outbox
-        self._discoveries = Discoveries()
+        self._discoveries = Discoveries(epoch)
         self._in_hand: dict[ResponseLeft, OutboxFile] = {}
         self._next_expiry_ms = 0
         self._look_at_expiry_sec = 0.0
@@ -133,7 +134,6 @@ class Finds:
 
     def _look_at_outbox(self, now_sec: float) -> None:
         for file in self._outbox.collect(now_sec):
-            identity = ":".join(map(str, file.identity))
-            left = ResponseLeft(file.session, file.name, identity, file.body)
+            left = ResponseLeft(file.session, file.name, file.identity.lasting, file.body)
             self._in_hand[left] = file
             self._discoveries.add(left)

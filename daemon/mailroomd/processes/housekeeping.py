@@ -1,9 +1,9 @@
 """Housekeeping — what the command-queue does beside the commits that somebody waits for.
 
-Owns the lazy writes (last seen), the sync of the files' filesystem, the checkpoints, the sweep over what is past its
-time and the filling of the full-text index, each with its timer and in slices. Slow system calls run in one thread;
-only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits. Invariant: nothing
-here is awaited by a sender.
+Owns the lazy writes (who was here, and who is forgotten), the sync of the files' filesystem, the checkpoints, the sweep
+over what is past its time and the filling of the full-text index, each with its timer and in slices. Slow system calls
+run in one thread; only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits.
+Invariant: nothing here is awaited by a sender.
 """
 
 __all__ = ["Housekeeping"]
@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NoReturn, TypeVar
 
 from mailroomd.core.log import log
-from mailroomd.model.commands import Outcome, WriteSeen
+from mailroomd.model.commands import LazyCommand, Outcome
 from mailroomd.model.settings import Settings
 from mailroomd.storage.database import checkpoint, is_full, is_lost_write, note_lost_write
 from mailroomd.storage.inbox_files import InboxFiles, sync_filesystem
@@ -50,7 +50,7 @@ class Housekeeping:
     """
 
     def __init__(self, settings: Settings, store: MessageStore, files: InboxFiles) -> None:
-        self.lazy: list[WriteSeen] = []
+        self.lazy: list[LazyCommand] = []
         self._untold: list[Outcome] = []
         self.settings = settings
         self._state_dir = settings.state_dir
@@ -68,7 +68,7 @@ class Housekeeping:
         self._unindexed = 1  # at a start, something may be left
         self._last_mail = 0.0
 
-    def gather(self, writes: Iterable[WriteSeen]) -> None:
+    def gather(self, writes: Iterable[LazyCommand]) -> None:
         """Takes lazy writes."""
         self.lazy.extend(writes)
         del self.lazy[:-LAZY_MOST]

@@ -34,6 +34,7 @@ from mailroomd.model.commands import (
     Outcome,
     WriteAlias,
     WriteClear,
+    WriteGone,
     WriteMessage,
     WriteOffered,
     WriteRead,
@@ -41,6 +42,7 @@ from mailroomd.model.commands import (
 )
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import format_id
+from mailroomd.model.limits import IDLE_AGENTS_KEPT, MAX_ALIASES
 from mailroomd.model.message import Draft, pack_draft
 from mailroomd.model.metrics import INTAKE_SECONDS, STATES
 from mailroomd.model.settings import Settings
@@ -49,7 +51,7 @@ from mailroomd.processes.gateway_port import GatewayPort, call_failed
 from mailroomd.processes.mailbox_books import MailboxBooks
 from mailroomd.processes.offers import Offers
 from mailroomd.processes.orders import Pending, now_ms
-from mailroomd.storage.table_writer import MailboxEntry
+from mailroomd.storage.mailbox_entry import MailboxEntry
 
 FULL_RETRY_AFTER_MS = 60_000  # what senders are told when a mailbox is full: its reader has to come first
 SEEN_EVERY_MS = 60_000  # how exactly last_seen is kept in the database; the table has it to the millisecond
@@ -117,6 +119,11 @@ class Intake:
         for agent, numbers in self._offers.take(time.monotonic(), others_go=self._link.backlog > 0):
             self._orders.order(Pending(WriteOffered(self._orders.issue(len(numbers)), agent, numbers, now_ms())))
 
+    def forget_idle_agents(self) -> None:
+        """Forgets agents that have no mail, when there are too many of them."""
+        for name in self._table.forget_idle(IDLE_AGENTS_KEPT):
+            self._link.send(WriteGone(name))
+
     # -- sends ----------------------------------------------------------------------------------------------------
 
     def _store_message(self, port: GatewayPort, item: StoreMessage) -> None:
@@ -178,13 +185,26 @@ class Intake:
             port.send(MessagesOffered(item.call))
 
     def _set_alias(self, port: GatewayPort, item: SetAlias) -> None:
-        sentence = self._alias_conflict(item.session, item.agent) if item.expires_ms else ""
-        if sentence:
-            port.send(CallFailed(item.call, Reason.ALIAS_CONFLICT, sentence, "agent", 0))
+        refusal = self._alias_refusal(item) if item.expires_ms else None
+        if refusal is not None:
+            port.send(refusal)
             return
         command = WriteAlias(self._orders.issue(), item.session, item.agent, item.expires_ms)
         self._orders.order(Pending(command, port.number, item.call))
         self._note_seen(self._table.entry(item.agent))
+
+    def _alias_refusal(self, item: SetAlias) -> CallFailed | None:
+        conflict = self._alias_conflict(item.session, item.agent)
+        if conflict:
+            return CallFailed(item.call, Reason.ALIAS_CONFLICT, conflict, "agent", 0)
+        aliases = self._books.aliases
+        if len(aliases) < MAX_ALIASES or item.session in aliases:
+            return None
+        aliases.forget_expired(now_ms())
+        if len(aliases) < MAX_ALIASES:
+            return None
+        sentence = f"there are {MAX_ALIASES:,} aliases, which is the limit: end some, or give them a shorter ttl"
+        return CallFailed(item.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
 
     def _alias_conflict(self, session: str, agent: str) -> str:
         """Returns why a session can't be an alias of an agent: one alias never leads to another."""

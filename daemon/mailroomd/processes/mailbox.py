@@ -17,6 +17,7 @@ from mailroomd.ipc.packets import AliasChanged, Hello
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.commands import Command, IdsWanted, Outcome, StoreConditionChanged
 from mailroomd.processes.config import MailboxConfig
+from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.gateway_port import GatewayPort
 from mailroomd.processes.intake import Intake
 from mailroomd.processes.mailbox_books import MailboxBooks
@@ -34,7 +35,8 @@ MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no r
 
 def main(seat: WorkerSeat, config: MailboxConfig) -> None:
     """Runs the mailbox until it is told to stop."""
-    Mailbox(seat, config).run()
+    with telling_damage(seat.settings):
+        Mailbox(seat, config).run()
 
 
 class Mailbox:
@@ -86,6 +88,7 @@ class Mailbox:
         self._is_blocked = False
         heard = [self._hear_requests(port) for port in self._books.ports if self._may_take()]
         self._intake.order_offers()
+        self._intake.forget_idle_agents()
         self._link.flush()
         self._flush_ports()
         return any(heard) or bool(self._orders)
@@ -126,13 +129,19 @@ class Mailbox:
         heard = self._link.receive()
         for item in heard:
             if isinstance(item, Hello):
+                self._show()  # what came before: the peer compares the table with the database once it is answered
                 self._link.welcome(item)
                 self._settlement.answer_without_team()
             elif self._is_filled or isinstance(item, StoreConditionChanged):
                 self._settlement.apply(item)
             elif isinstance(item, IdsWanted):  # filling reads all else
                 self._wanted.append(item)
-        if heard and self._is_filled:
+        if heard:
+            self._show()
+
+    def _show(self) -> None:
+        """Shows what is settled to the readers of the table."""
+        if self._is_filled:
             self._books.publish_touched()
             self._books.table.move_mark(self._orders.mark)
 
@@ -145,7 +154,7 @@ class Mailbox:
         try:
             filled = fill_table(self._books.table, archive, self._seat.beat)
             for alias in archive.aliases(now_ms()):
-                self._books.aliases.set(Alias(*alias))
+                self._books.aliases.set(Alias(*alias), now_ms())
         finally:
             archive.close()
         self._orders.begin_after(filled.last_id)

@@ -12,7 +12,8 @@ from mailroomd.core.aliases import Aliases
 from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.processes.gateway_port import GatewayPort
 from mailroomd.processes.orders import Orders, now_ms
-from mailroomd.storage.table_writer import MailboxEntry, TableWriter
+from mailroomd.storage.mailbox_entry import MailboxEntry
+from mailroomd.storage.table_writer import TableWriter
 
 
 class MailboxBooks:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mailroomd.model.commands import Command, OrderedCommand
 from mailroomd.model.ids import IdSequence
-from mailroomd.storage.table_writer import MailboxEntry
+from mailroomd.storage.mailbox_entry import MailboxEntry
 
 
 class Pending(NamedTuple):

@@ -42,8 +42,8 @@ from mailroomd.model.metrics import REPEATS, SENDS, STATES, STORE_SECONDS
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.gateway_port import call_failed
 from mailroomd.processes.mailbox_books import MailboxBooks
-from mailroomd.processes.orders import Pending
-from mailroomd.storage.table_writer import MailboxEntry
+from mailroomd.processes.orders import Pending, now_ms
+from mailroomd.storage.mailbox_entry import MailboxEntry
 
 TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; it is tried again"
 _STORED, _FILED, _READ, _EXPIRED = map(STATES.word, ("stored", "filed", "read", "expired"))
@@ -203,7 +203,7 @@ class Settlement:
             self._books.ports[pending.gateway].send(answer)
 
     def _alias_written(self, outcome: AliasWritten) -> None:
-        self._books.aliases.set(Alias(outcome.session, outcome.agent, outcome.expires_ms))
+        self._books.aliases.set(Alias(outcome.session, outcome.agent, outcome.expires_ms), now_ms())
         for port in self._books.ports:
             port.send(AliasChanged(outcome.session, outcome.agent, outcome.expires_ms))
         pending = self._orders.settle(outcome.id)
@@ -230,7 +230,8 @@ def _stored(
     pending: Pending, outcome: MessageWritten | MessageRepeated, number: int, timestamp_ms: int, settled_ns: int
 ) -> MessageStored:
     entry = _entry_of(pending)
-    is_elsewhere = isinstance(pending.command, WriteMessage) and pending.command.addressee
+    is_led = isinstance(pending.command, WriteMessage) and pending.command.addressee
+    elsewhere = outcome.mailbox if isinstance(outcome, MessageRepeated) else ""
     return MessageStored(
         pending.call,
         number,
@@ -240,6 +241,6 @@ def _stored(
         entry.subscribers,
         entry.last_seen_ms,
         isinstance(outcome, MessageRepeated),
-        recipient=entry.name if is_elsewhere else "",
+        recipient=elsewhere or (entry.name if is_led else ""),
         settled_ns=settled_ns,
     )

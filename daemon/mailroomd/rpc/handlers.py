@@ -23,6 +23,7 @@ from mailroomd.model.limits import MAX_METADATA_DEPTH
 from mailroomd.rpc.caller import Context
 from mailroomd.rpc.gate import Gate
 from mailroomd.rpc.status import refuse
+from mailroomd.storage.database import is_damaged
 
 Asked = TypeVar("Asked", bound=Message)
 MethodHandler = Any  # grpc.RpcMethodHandler, which is generic in its stubs and not when it runs
@@ -137,6 +138,10 @@ def _rpc_of(request_type: type[Message]) -> str:
 def _internal(error: Exception) -> MailroomError:
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return MailroomError(Reason.WORKER_RESTARTING, "the mail room did not answer in time: try again")
+    if isinstance(error, sqlite3.DatabaseError) and is_damaged(error):
+        log.error("database damaged", error=str(error))
+        sentence = f"the database is damaged ({error}): run `mailroom doctor`, which says what can be saved"
+        return MailroomError(Reason.STORAGE_FAILED, sentence)
     if isinstance(error, sqlite3.OperationalError):
         log.warning("database not read", error=str(error))
         sentence = f"the database could not be read ({error}): try again"

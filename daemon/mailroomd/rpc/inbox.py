@@ -83,6 +83,7 @@ class Inbox:
         observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
         with ExitStack() as presence:
+            presence.callback(self._bells.note_stream_ended)
             bell = presence.enter_context(self._bells.hung(frozenset()))
             if not observe:
                 presence.enter_context(self._bells.subscriber(self._names.agent_of(request.agent)))
@@ -161,7 +162,10 @@ class Inbox:
         numbers = message_ids(request.message_ids)
         for mailbox in self._names.mailboxes_of(request.agent) if numbers else ():
             await self._calls.ask(
-                lambda call, mailbox=mailbox: MarkOffered(call, mailbox, numbers), MessagesOffered, time_left(context)
+                request.agent,
+                lambda call, mailbox=mailbox: MarkOffered(call, mailbox, numbers),
+                MessagesOffered,
+                time_left(context),
             )
         return pb.MarkOfferedResponse()
 
@@ -175,6 +179,7 @@ class Inbox:
         for mailbox in self._names.mailboxes_of(request.agent):
             if left:
                 done = await self._calls.ask(
+                    request.agent,
                     lambda call, mailbox=mailbox, ids=left: MarkRead(call, mailbox, ids),
                     MessagesRead,
                     time_left(context),
@@ -193,6 +198,7 @@ class Inbox:
             through_id = MAX_ID  # the mailbox makes its own last id of it
             while True:
                 done = await self._calls.ask(
+                    request.agent,
                     lambda call, mailbox=mailbox, through=through_id: ClearMailbox(call, mailbox, through, CLEAR_SLICE),
                     MailCleared,
                     time_left(context),
@@ -217,7 +223,10 @@ class Inbox:
             raise MailroomError(Reason.TTL_INVALID, "ttl is ten years at most; zero ends the alias", field="ttl")
         expires_ms = now_ms() + ttl_ms if ttl_ms else 0
         await self._calls.ask(
-            lambda call: SetAlias(call, request.session, request.agent, expires_ms), AliasSet, time_left(context)
+            request.agent,
+            lambda call: SetAlias(call, request.session, request.agent, expires_ms),
+            AliasSet,
+            time_left(context),
         )
         return pb.SetAliasResponse(expires_at=timestamp(expires_ms) if expires_ms else None)
 

@@ -86,7 +86,7 @@ class Sending:
 
         weight = len(draft.content) + len(draft.metadata) + 1000
         try:
-            stored = await self._calls.ask(make, MessageStored, time_left_sec, weight)
+            stored = await self._calls.ask(draft.sender, make, MessageStored, time_left_sec, weight)
         finally:
             if span is not None:
                 span.end()

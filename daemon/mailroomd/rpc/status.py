@@ -45,6 +45,7 @@ _CODES: dict[Reason, grpc.StatusCode] = {
     Reason.IDEMPOTENCY_KEY_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     Reason.MESSAGE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.ALIAS_CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.TOO_MANY_ALIASES: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.MAILBOX_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.STORAGE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_MANY_WAITING: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -26,6 +26,7 @@ class FileLedger:
         self._transactions = transactions
         self._connection = transactions.connection
         self._notes: dict[int, tuple[str, bool]] = {}
+        self._gone: set[int] = set()
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -43,7 +44,7 @@ class FileLedger:
         self._notes.update({number: (error, were_filed) for number, error in errors.items()})
         with self._transactions.durable():
             self.write_notes()
-        self._notes.clear()
+        self.forget_notes()
 
     def write_notes(self) -> None:
         """Writes the notes that wait, within the open transaction."""
@@ -53,10 +54,12 @@ class FileLedger:
             " state = CASE WHEN state = 2 AND NOT ?2 THEN 1 ELSE state END WHERE id = ?3 AND state < 4",
             [(error, were_filed, number) for number, (error, were_filed) in self._notes.items()],
         )
+        self._connection.executemany("DELETE FROM cleared_files WHERE id = ?", [(one,) for one in self._gone])
 
     def forget_notes(self) -> None:
         """Takes note that `write_notes` was committed."""
         self._notes.clear()
+        self._gone.clear()
 
     def note_team_errors(self, errors: Mapping[int, str]) -> None:
         """Notes what became of team inbox entries, by message id; "" for those that are there.
@@ -73,11 +76,15 @@ class FileLedger:
     def forget_cleared(self, message_ids: Iterable[int]) -> None:
         """Takes files off the list of those that are to be removed: they are gone.
 
+        What can't be committed now is committed with the next note, at the latest with the next `synced_id`.
+
         Raises:
             StoreFull, StoreFailed: nothing was written.
         """
+        self._gone.update(message_ids)
         with self._transactions.lazy():
-            self._connection.executemany("DELETE FROM cleared_files WHERE id = ?", [(one,) for one in message_ids])
+            self.write_notes()
+        self.forget_notes()
 
     # -- reading --------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from mailroomd.model.commands import (
     AliasWritten,
     Command,
     CommandRefused,
+    LazyCommand,
+    MailboxCounted,
     MessageFiled,
     MessageRepeated,
     MessagesExpired,
@@ -35,6 +37,7 @@ from mailroomd.model.commands import (
     StepsWritten,
     WriteAlias,
     WriteClear,
+    WriteGone,
     WriteMessage,
     WriteOffered,
     WriteRead,
@@ -181,7 +184,7 @@ class MessageStore:
                     inserted = self._insert(done.mail, inserted, now_ms)
                 self._carry_out(command, done, last_id, now_ms)
             self._insert(done.mail, inserted, now_ms)
-            highest = max((one.last_id for one in commands if not isinstance(one, WriteSeen)), default=0)
+            highest = max((one.last_id for one in commands if not isinstance(one, LazyCommand)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
             done.outcomes[:0] = self._counters.settle()
@@ -213,6 +216,8 @@ class MessageStore:
                     " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
                     (command.agent, command.seen_ms),
                 )
+            case WriteGone():
+                self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (command.agent,))
             case WriteClear():
                 cleared = self._retention.clear(command, now_ms)
                 done.outcomes.append(cleared)
@@ -300,18 +305,21 @@ class MessageStore:
             first = self._keys.first_id(command, draft)
         except KeyReused as error:
             return CommandRefused(command.id, Reason.IDEMPOTENCY_KEY_REUSED, str(error), 0, "idempotency_key")
-        return self._message_repeated(command.id, first, mail) if first else None
+        return self._message_repeated(command.id, first, draft.recipient, mail) if first else None
 
-    def _message_repeated(self, number: int, original: int, mail: list[StoredMail]) -> Outcome:
+    def _message_repeated(self, number: int, original: int, mailbox: str, mail: list[StoredMail]) -> Outcome:
         row = self._connection.execute(
-            "SELECT timestamp_ms, state, file_error, team_error FROM messages WHERE id = ?", (original,)
+            "SELECT timestamp_ms, state, file_error, team_error, CASE recipient WHEN ? THEN '' ELSE recipient END"
+            " FROM messages WHERE id = ?",
+            (mailbox, original),
         ).fetchone()
         if row is not None:
             return MessageRepeated(number, original, *row)
         for one in mail:
             if one.id == original:  # of this very transaction
                 team_error = TEAM_PENDING if one.is_for_team else ""
-                return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "", team_error)
+                where = "" if one.draft.recipient == mailbox else one.draft.recipient
+                return MessageRepeated(number, original, one.timestamp_ms, DeliveryState.FILED, "", team_error, where)
         return MessageRepeated(number, original, milliseconds_of(original), DeliveryState.READ, "")  # read, and gone
 
     def _insert(self, mail: list[StoredMail], inserted: int, now_ms: int) -> int:
@@ -347,6 +355,10 @@ class MessageStore:
             outcomes.append(MessagesExpired([one for one, state in states.items() if state == 5]))
             outcomes.append(self._counters.tell(mailbox))
         return outcomes + [ResponseWritten(*row) for row in self._responses.newest_since(since_ms)]
+
+    def counted(self, mailbox: str) -> MailboxCounted:
+        """Returns how a mailbox stands."""
+        return self._counters.tell(mailbox)
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 

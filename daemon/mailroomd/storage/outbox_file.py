@@ -51,6 +51,11 @@ class FileIdentity(NamedTuple):
     size_bytes: int
     mtime_ns: int
 
+    @property
+    def lasting(self) -> str:
+        """What may be kept: a disk has another device number after a restart of the machine."""
+        return f"{self.inode}:{self.size_bytes}:{self.mtime_ns}"
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxFile:
@@ -59,7 +64,7 @@ class OutboxFile:
     Attributes:
         session: whose outbox it lies in.
         name: the file's name, with its .json.
-        identity: what `delete` goes by. Keep it with the response: it tells a repeated file from a new one.
+        identity: what `delete` goes by. Keep its `lasting` with the response: it tells a repeated file from a new one.
         body: the JSON object, encoded anew: compact UTF-8, no name twice in one object.
     """
 

@@ -1,0 +1,63 @@
+"""Deletions whose outcome died with the command-queue: nothing of what was deleted is shown any more, to anybody."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.contract import BlockingStubs
+from support.crash_points import BEFORE, Shot
+from support.daemon import Daemon, short_directory
+from support.fuses import burnt, daemon_with_fuses
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.faults
+
+CALL_SEC = 20.0
+
+
+@contextmanager
+def dying(shot: Shot, *flags: str) -> Generator[tuple[Daemon, BlockingStubs]]:
+    """Gives a daemon whose command-queue dies once."""
+    with short_directory() as directory:
+        daemon = daemon_with_fuses(directory, {"command-queue": [shot]}, flags)
+        try:
+            daemon.start()
+            with daemon.calls() as calls:
+                yield daemon, calls
+            assert burnt(daemon) == [f"command-queue: {shot.moment} {shot.name}"]
+            assert daemon.stop() == 0
+        except BaseException:
+            print(daemon.log()[-4000:])
+            raise
+        finally:
+            daemon.kill_everything()
+
+
+def send(calls: BlockingStubs, recipient: str, count: int) -> list[str]:
+    requests = [pb.SendMessageRequest(recipient=recipient, sender="s", content=str(one)) for one in range(count)]
+    return [calls.send(one, timeout=CALL_SEC).message.id for one in requests]
+
+
+def counts(calls: BlockingStubs, agent: str) -> tuple[int, int]:
+    found = calls.stats(pb.GetMailboxStatsRequest(agent=agent), timeout=CALL_SEC).mailboxes
+    return (found[0].total, found[0].unread) if found else (0, 0)
+
+
+def test_cleared_mail_stays_gone_although_the_command_queue_died_before_it_told_of_it() -> None:
+    with dying(Shot("forget cleared files", BEFORE, 1)) as (_, calls):
+        send(calls, "abc", 5)
+        send(calls, "other", 1)
+        calls.clear(pb.ClearMailboxRequest(agent="abc"), timeout=CALL_SEC)
+        unread = calls.check_inbox(pb.CheckInboxRequest(agent="abc", observe=True), timeout=CALL_SEC).messages
+        assert [one.content for one in unread] == []
+        assert counts(calls, "abc") == (0, 0)
+        assert counts(calls, "other") == (1, 1)
+
+
+def test_swept_mail_is_counted_off_although_the_command_queue_died_before_it_told_of_it() -> None:
+    with dying(Shot("forget old keys", BEFORE, 2), "--keep-read", "0.2s", "--sweep-every", "0.5s") as (daemon, calls):
+        ids = send(calls, "abc", 3)
+        calls.acknowledge(pb.AcknowledgeMessagesRequest(agent="abc", message_ids=ids[:2]), timeout=CALL_SEC)
+        wait_until(lambda: burnt(daemon), "the command-queue has died behind a sweep")
+        wait_until(lambda: counts(calls, "abc") == (1, 1), "what was swept is counted off")

@@ -1,0 +1,82 @@
+"""Power cuts under load: what was acknowledged is there when the disk is mounted again, whole, and in order.
+
+Everything of the daemon lies on an ext4 that is shut down at random moments, with its journal flushed and with it lost;
+then every process is killed, the disk is mounted anew, and the daemon is started. `make faults` cuts 30 times each.
+"""
+
+import json
+import os
+
+import pytest
+from support.crash_points import BEFORE, Shot
+from support.daemon import Daemon, short_directory
+from support.evidence import Evidence
+from support.fuses import burnt, daemon_with_fuses, without_fuses
+from support.gathering import gather
+from support.small_disk import SmallDisk, disk_or_skip, place_on
+from support.under_load import daemon_under_load
+from support.waiting import chance, is_campaign, pause, wait_until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+DISK_BYTES = 512 << 20
+CUTS = 30 if is_campaign() else 4
+LATEST_SEC = 0.7  # after which the cut comes: some commits, and now and then a checkpoint
+SENDS_PER_SEC = 200.0
+RESPONSE = {"number": 7}
+AGAIN = 1000  # restarts until the power is cut: none of them may delete the file
+
+
+@pytest.mark.parametrize("journal_flushed", [True, False], ids=["journal flushed", "journal lost"])
+def test_power_cuts_under_load_break_no_promise(journal_flushed: bool) -> None:
+    kind = f"power cuts, journal {'flushed' if journal_flushed else 'lost'}"
+    random_numbers = chance(kind)
+    with short_directory() as directory, disk_or_skip(directory / "disk", DISK_BYTES) as disk:
+        daemon = Daemon(directory)
+        place_on(disk, daemon)
+        seed = random_numbers.randrange(1 << 32)
+        with daemon_under_load(daemon, kind, seed, power_cuts=True, sends_per_sec=SENDS_PER_SEC) as trial:
+            for _ in range(CUTS):
+                pause(random_numbers.uniform(0, LATEST_SEC))
+                cut_power(disk, daemon, journal_flushed=journal_flushed)
+                daemon.start()
+                trial.load.wait_for_progress()
+            trial.faults = CUTS
+
+
+def cut_power(disk: SmallDisk, daemon: Daemon, *, journal_flushed: bool) -> None:
+    """Stops the disk, then every process, and mounts the disk again."""
+    disk.cut_power(journal_flushed=journal_flushed)
+    daemon.kill_supervisor()
+    daemon.assert_no_process_left()
+    disk.remount()
+
+
+def test_a_response_whose_file_outlived_a_power_cut_is_announced_once() -> None:
+    """It is durable, its file is not deleted yet; afterwards the disk has another device number."""
+    with short_directory() as directory, disk_or_skip(directory / "disk", DISK_BYTES) as disk:
+        daemon = daemon_with_fuses(directory, {"command-queue": [Shot("delete a response's file", BEFORE, 1)] * AGAIN})
+        place_on(disk, daemon)
+        try:
+            daemon.start()
+            outbox = daemon.root / "outbox" / "o0"
+            outbox.mkdir()
+            with (outbox / "one.json").open("w") as file:
+                file.write(json.dumps(RESPONSE))
+                file.flush()
+                os.fsync(file.fileno())
+            wait_until(lambda: burnt(daemon), "the command-queue dies before it deletes the file")
+            cut_power(disk, daemon, journal_flushed=True)
+            without_fuses(daemon)
+            (outbox / "one.json").stat()
+            daemon.start()
+            evidence = gather(daemon, None)
+            assert daemon.stop() == 0
+        finally:
+            daemon.kill_everything()
+        assert numbers_of(evidence) == [RESPONSE["number"]]
+        assert evidence.outbox == []
+
+
+def numbers_of(evidence: Evidence) -> list[int]:
+    return [one.number for one in evidence.responses]
