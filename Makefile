@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 ARGS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help setup run test test-all check protos docs lock dist audit faults bench bench-quick format clean
+.PHONY: help setup run test test-all check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,14 +20,14 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@exec .venv/bin/mailroomd $(ARGS)
 
 test: .venv/dev.stamp ## Run every test
-	@scripts/need-debian node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc \
-		systemd-analyze=systemd unshare=util-linux
+	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
+		systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
 	@.venv/bin/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-all: .venv/dev.stamp ## Run the parts' tests and the wheel's on each supported Python that is here
 	@scripts/test-all $(ARGS)
 
-check: .venv/dev.stamp ## Check format, lint, types, layers, the contract and its generated code
+check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract and its generated code
 	@scripts/check
 
 protos: .venv/dev.stamp ## Generate the code of the contract again
@@ -52,14 +52,21 @@ faults: .venv/dev.stamp ## Run the long campaign of fault tests (an hour), and p
 	  .venv/bin/python -m pytest -m faults --numprocesses 2 --dist worksteal tests/faults $(ARGS)
 	@PYTHONPATH=tests .venv/bin/python -m support.fault_report write
 
-bench: .venv/dev.stamp ## Measure everything (some minutes), and put the figures into benchmarks/
-	@scripts/need-debian h2load=nghttp2-client
+soak: .venv/dev.stamp ## Run the daemon under everything at once for half an hour, and fail where it grows
+	@MAILROOM_SOAK_SEC=$${MAILROOM_SOAK_SEC:-1800} .venv/bin/python -m pytest -s -m faults tests/faults/test_soak.py $(ARGS)
+
+bench: .venv/bench.stamp ## Measure everything (half an hour), and put the figures into benchmarks/ and docs/
+	@scripts/need-debian h2load=nghttp2-client redis-server
 	@.venv/bin/python -m benchmarks $(ARGS)
 	@.venv/bin/python -m benchmarks.report --write
 
-bench-quick: .venv/dev.stamp ## Measure everything roughly (a minute); no figure to publish
-	@scripts/need-debian h2load=nghttp2-client
+bench-quick: .venv/bench.stamp ## Measure everything roughly (some minutes); no figure to publish
+	@scripts/need-debian h2load=nghttp2-client redis-server
 	@.venv/bin/python -m benchmarks --quick $(ARGS)
+
+profile: .venv/bench.stamp ## Say where each process spends its time under load; ARGS="single" for another load
+	@scripts/need-debian h2load=nghttp2-client strace perf=linux-perf
+	@.venv/bin/python -m benchmarks.profiling $(ARGS)
 
 format: .venv/dev.stamp ## Format the code, and mend what ruff can
 	@.venv/bin/ruff check --fix --quiet . || true
@@ -70,7 +77,7 @@ clean: ## Remove what builds and tools leave behind; .venv stays
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # An environment whose Python is gone (upgraded away, say) is made anew.
-$(shell test -x .venv/bin/python || rm -f .venv/run.stamp .venv/dev.stamp)
+$(shell test -x .venv/bin/python || rm -f .venv/*.stamp)
 MAKE_VENV := test -x .venv/bin/python || scripts/make-venv
 
 # What the daemon needs; quick.
@@ -80,9 +87,15 @@ MAKE_VENV := test -x .venv/bin/python || scripts/make-venv
 	@$(PIP) --editable .
 	@touch $@
 
-# That, and what tests, checks and benchmarks need.
+# That, and what tests and checks need.
 .venv/dev.stamp: pyproject.toml
 	@$(MAKE_VENV)
 	@echo 'Installing mailroomd with its development tools into .venv ...'
 	@$(PIP) --editable '.[dev]'
 	@touch .venv/run.stamp $@
+
+# That, and what the benchmarks compare with and draw by; the checks look at their code, too.
+.venv/bench.stamp: .venv/dev.stamp
+	@echo 'Installing what the benchmarks need ...'
+	@$(PIP) --editable '.[bench]'
+	@touch $@

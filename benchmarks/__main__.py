@@ -1,20 +1,36 @@
-"""The benchmarks' command line: runs all or some of them, prints their figures and writes results/NAME.json."""
+"""The benchmarks' command line: runs all or some of them, writes results/NAME.json, and says which aims are met."""
 
 import argparse
 import os
 import sys
+import time
+from dataclasses import replace
 
-from benchmarks import commit, idle, memory, sends, startup
+from benchmarks.catalogue import BENCHMARKS
+from benchmarks.report import summary
 from benchmarks.results import RESULTS, Options, Result, save
+from benchmarks.servers.process import end_in_order
 
-BENCHMARKS = {
-    "sends": sends.measure,
-    "commit": commit.measure,
-    "startup": startup.measure,
-    "memory": memory.measure,
-    "idle": idle.measure,
-}
 BUSY_LOAD_PER_CORE = 0.25
+
+
+def main() -> None:
+    """Runs what the command line asks for, one benchmark after another; one that fails does not stop the others."""
+    arguments = _parse()
+    end_in_order()
+    _warn_when_busy()
+    results: list[Result] = []
+    failed: list[str] = []
+    for name in arguments.names or BENCHMARKS:
+        print(f"{name} ...", flush=True)
+        try:
+            results.append(_run(name, Options(quick=arguments.quick)))
+        except Exception as error:  # noqa: BLE001 - it is said, and told by the exit code
+            print(f"  failed: {error}", file=sys.stderr, flush=True)
+            failed.append(name)
+    print(f"\n{summary(results)}")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def _parse() -> argparse.Namespace:
@@ -23,9 +39,6 @@ def _parse() -> argparse.Namespace:
         "names", nargs="*", metavar="NAME", help=f"which to run, of {', '.join(BENCHMARKS)}; default: all"
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; says whether it works")
-    parser.add_argument(
-        "--target", choices=("daemon", "echo"), default="daemon", help="echo: put the echo server in the daemon's place"
-    )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
@@ -39,22 +52,11 @@ def _warn_when_busy() -> None:
         print(f"warning: something else runs here (load average {load:.1f}): rates will be too low", file=sys.stderr)
 
 
-def _print(result: Result) -> None:
-    print(f"\n{result.question}")
-    for figure in result.figures:
-        aim = f"  (aim {figure.aim})" if figure.aim else ""
-        print(f"  {figure.name:<52} {figure.value:>10,.2f} {figure.unit}{aim}")
-
-
-def main() -> None:
-    """Runs what the command line asks for, one benchmark after another."""
-    arguments = _parse()
-    options = Options(quick=arguments.quick, target=arguments.target)
-    _warn_when_busy()
-    for name in arguments.names or BENCHMARKS:
-        result = BENCHMARKS[name](options)
-        _print(result)
-        print(f"  written to {save(result).relative_to(RESULTS.parent.parent)}", flush=True)
+def _run(name: str, options: Options) -> Result:
+    started = time.monotonic()
+    result = replace(BENCHMARKS[name](options), took_sec=round(time.monotonic() - started, 1))
+    print(f"  {result.took_sec:.0f} s, written to {save(result).relative_to(RESULTS.parent.parent)}", flush=True)
+    return result
 
 
 if __name__ == "__main__":

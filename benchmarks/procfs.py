@@ -1,14 +1,12 @@
 """procfs — what /proc says about a process and its descendants: who they are, their memory, their CPU time."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Memory", "Usage", "command_name", "family", "is_same_process", "memory_of", "start_time", "usage_of"]
 
 PROC = Path("/proc")
-TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
-PPID, UTIME, STIME, STARTTIME = 1, 11, 12, 19  # places in /proc/PID/stat after the name, proc(5)
+PPID, STARTTIME = 1, 19  # places in /proc/PID/stat after the name, proc(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +83,8 @@ def memory_of(pid: int) -> Memory:
 
 
 def usage_of(pid: int) -> Usage:
-    """Returns the CPU time and context switches of a process with all its threads."""
-    fields = _stat(pid)
-    tasks = (PROC / str(pid) / "task").iterdir()
+    """Returns the CPU time and context switches of a process: of those of its threads that live."""
+    tasks = list((PROC / str(pid) / "task").iterdir())
+    ran_ns = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
     switches = sum(_numbers(task / "status")["voluntary_ctxt_switches"] for task in tasks)
-    return Usage(cpu_sec=(int(fields[UTIME]) + int(fields[STIME])) / TICKS_PER_SEC, switches=switches)
+    return Usage(cpu_sec=ran_ns / 1e9, switches=switches)

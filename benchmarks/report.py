@@ -1,69 +1,98 @@
-"""report — makes the tables of figures in README.md from the results in results/.
+"""report — makes Markdown of results: the tables in README.md and docs/performance.md, and the summary of a run.
 
 Its invariant: no figure without its command and the machine that it was taken on.
 """
 
+__all__ = ["main", "summary", "tables"]
+
 import sys
 from pathlib import Path
 
-from benchmarks.results import Figure, Machine, Result, load_results
+from benchmarks.catalogue import BENCHMARKS
+from benchmarks.machine import Machine
+from benchmarks.plot import draw
+from benchmarks.results import RESULTS, Figure, Result, load_results
 
-__all__ = ["main", "tables"]
-
-README = Path(__file__).resolve().parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "benchmarks" / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
+PLOT = RESULTS / "aims.svg"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+NO_RESULTS = "No results yet: run `make bench`.\n"
+
+
+def summary(results: list[Result]) -> str:
+    """Returns every figure that has an aim, with whether it is met, as a Markdown table."""
+    rows = [
+        f"| {result.name} | {_cell(figure.name)} | {_value(figure)} | {figure.aim} | {figure.verdict} |"
+        for result in results
+        for figure in result.figures
+        if figure.aim is not None
+    ]
+    if not rows:
+        return NO_RESULTS
+    head = ["| benchmark | figure | measured | aim | |", "|---|---|---:|---:|---|"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def tables(results: list[Result]) -> str:
+    """Returns every figure of some results as Markdown."""
+    return "\n".join(_table(result) for result in results) or NO_RESULTS
+
+
+def _table(result: Result) -> str:
+    commands = list(dict.fromkeys(figure.command for figure in result.figures))
+    lines = [
+        f"### {result.name}",
+        *("", result.question, "", result.method, ""),
+        *("| figure | value | aim | | by command |", "|---|---:|---:|---|---:|"),
+        *(_row(figure, commands.index(figure.command) + 1) for figure in result.figures),
+        *("", *(f"{number}. `{command}`" for number, command in enumerate(commands, start=1)), ""),
+        *(f"All by `{result.command}`, {result.took_sec:.0f} s. {_where(result.machine, result.taken_at)}", ""),
+    ]
+    return "\n".join(lines)
+
+
+def _row(figure: Figure, command_number: int) -> str:
+    return f"| {_cell(figure.name)} | {_value(figure)} | {figure.aim or ''} | {figure.verdict} | {command_number} |"
+
+
+def _value(figure: Figure) -> str:
+    digits = 0 if abs(figure.value) >= 1000 else 2
+    return f"{figure.value:,.{digits}f} {figure.unit}"
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _row(figure: Figure, command_number: int) -> str:
-    return f"| {_cell(figure.name)} | {figure.value:,.2f} {figure.unit} | {figure.aim} | {command_number} |"
-
-
-def _figures(result: Result) -> list[str]:
-    """Returns the rows of the table and, numbered, the commands that they refer to."""
-    commands = list(dict.fromkeys(figure.command for figure in result.figures))
-    rows = [_row(figure, commands.index(figure.command) + 1) for figure in result.figures]
-    return [*rows, "", *(f"{number}. `{command}`" for number, command in enumerate(commands, start=1))]
-
-
 def _where(machine: Machine, taken_at: str) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    versions = ", ".join(f"{name} {version}" for name, version in (machine.packages | machine.programs).items())
     system = f"{machine.system}, Linux {machine.kernel}, {machine.filesystem}"
     return (
         f"Taken {taken_at} at commit {machine.commit}: {machine.cpu}, {machine.cores} cores, "
-        f"{machine.memory_gib:.0f} GiB, {system}, Python {machine.python}, {packages}, {machine.h2load}."
+        f"{machine.memory_gib:.0f} GiB, {system}, Python {machine.python}, {versions}."
     )
 
 
-def _table(result: Result) -> str:
-    lines = [
-        f"### {result.name}",
-        *("", result.question, result.method, ""),
-        *("| figure | value | aim | by command |", "|---|---:|---:|---:|", *_figures(result), ""),
-        *(f"All by `{result.command}`. {_where(result.machine, result.taken_at)}", ""),
-    ]
-    return "\n".join(lines)
-
-
-def tables(results: list[Result]) -> str:
-    """Returns the tables of some results as Markdown."""
-    return "\n".join(_table(result) for result in results) or "No results yet: run `make bench`.\n"
+def _put(page: Path, text: str) -> None:
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{page} has lost its marks {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 def main() -> None:
-    """Prints the tables; with --write, puts them into README.md between its marks."""
-    text = tables(load_results())
+    """Prints the tables of the last full run (--quick: quick run); --write puts them and the plot into their places."""
+    order = list(BENCHMARKS)
+    results = sorted(load_results(quick="--quick" in sys.argv[1:]), key=lambda result: order.index(result.name))
     if "--write" not in sys.argv[1:]:
-        print(text)
+        print(tables(results))
         return
-    before, begin, rest = README.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{README} has lost its marks {BEGIN} and {END}")
-    README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    _put(README, tables(results))
+    _put(PERFORMANCE, summary(results))
+    draw(results, PLOT)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,77 @@
 """results — what a benchmark found out, on which machine and by which command; read and written as JSON.
 
-One file per benchmark in results/; report.py makes the table from them. Knows nothing of what is measured.
+One file per benchmark in results/; `report` makes the tables and the plot from them. Knows nothing of what is measured.
 """
 
-import os
-import platform
-import subprocess
-import sys
+__all__ = [
+    "RESULTS",
+    "Aim",
+    "Figure",
+    "Options",
+    "Result",
+    "Samples",
+    "at_least",
+    "at_most",
+    "load_results",
+    "new_result",
+    "save",
+]
+
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.daemon import DATA_PARENT, Target
-
-__all__ = ["RESULTS", "Figure", "Machine", "Options", "Result", "Samples", "load_results", "new_result", "save"]
+from benchmarks.machine import Machine, this_machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 Samples = dict[str, list[float]]
-PACKAGES = ("mailroomd", "grpcio", "protobuf", "uvloop", "orjson", "msgspec")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a benchmark is to run."""
 
-    quick: bool  # fewer and shorter rounds: says whether it works, not how fast it is
-    target: Target  # what stands in the daemon's place: echo tries out the benchmark itself
+    quick: bool  # fewer, shorter rounds and smaller stores: says whether it works, not how fast it is
+
+    @property
+    def rounds(self) -> int:
+        """How often each thing is measured, in turn with what it is compared with."""
+        return 2 if self.quick else 5
+
+    def pick(self, full: int, quick: int) -> int:
+        """Returns a number of a full or of a quick run."""
+        return quick if self.quick else full
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a figure should be."""
+
+    bound: float
+    is_least: bool  # else it is the most
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.is_least else '≤'} {self.bound:g}"
+
+    def is_met_by(self, value: float) -> bool:
+        """Returns whether a figure is as it should be."""
+        return value >= self.bound if self.is_least else value <= self.bound
+
+    def share(self, value: float) -> float:
+        """Returns how far a figure is, as a share of the aim: 1 or more is met, whichever way the aim points."""
+        return value / self.bound if self.is_least else self.bound / max(value, 1e-9)
+
+
+def at_least(bound: float) -> Aim:
+    """Returns the aim of a figure that should be large."""
+    return Aim(bound, is_least=True)
+
+
+def at_most(bound: float) -> Aim:
+    """Returns the aim of a figure that should be small."""
+    return Aim(bound, is_least=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +82,14 @@ class Figure:
     value: float
     unit: str
     command: str
-    aim: str = ""
+    aim: Aim | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where it was measured. `commit` ends in + where the tree held more than was committed."""
-
-    cpu: str
-    cores: int
-    memory_gib: float
-    kernel: str
-    system: str
-    filesystem: str  # of the directory that the daemon's data was in
-    python: str
-    packages: dict[str, str]
-    h2load: str
-    commit: str
+    @property
+    def verdict(self) -> str:
+        """Whether the aim is met: "met", "missed", or nothing where there is none."""
+        if self.aim is None:
+            return ""
+        return "met" if self.aim.is_met_by(self.value) else "missed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +102,7 @@ class Result:
     command: str
     options: Options
     taken_at: str
+    took_sec: float
     machine: Machine
     figures: list[Figure]
     samples: Samples
@@ -77,66 +112,19 @@ def new_result(
     name: str, question: str, method: str, options: Options, figures: list[Figure], samples: Samples
 ) -> Result:
     """Returns the result of a run that has just ended on this machine."""
+    command = f".venv/bin/python -m benchmarks {name}" + (" --quick" if options.quick else "")
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Result(name, question, method, _command(name, options), options, taken_at, _machine(), figures, samples)
+    return Result(name, question, method, command, options, taken_at, 0.0, this_machine(), figures, samples)
 
 
 def save(result: Result) -> Path:
-    """Writes a result to its file, which it returns. Quick runs and runs against the echo have files of their own."""
-    parts = [result.name]
-    parts += ["echo"] if result.options.target == "echo" else []
-    parts += ["quick"] if result.options.quick else []
-    path = RESULTS / f"{'-'.join(parts)}.json"
+    """Writes a result to its file, which it returns. Quick runs have files of their own."""
+    path = RESULTS / f"{result.name}{'-quick' if result.options.quick else ''}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(asdict(result)), indent=2) + b"\n")
     return path
 
 
-def load_results() -> list[Result]:
-    """Returns the results of the full runs against the daemon, by name."""
+def load_results(*, quick: bool = False) -> list[Result]:
+    """Returns the results of the last full (or quick) run of each benchmark, by name."""
     results = [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(RESULTS.glob("*.json"))]
-    return [result for result in results if not result.options.quick and result.options.target == "daemon"]
-
-
-def _command(name: str, options: Options) -> str:
-    flags = (" --quick" if options.quick else "") + (" --target echo" if options.target == "echo" else "")
-    return f".venv/bin/python -m benchmarks {name}{flags}"
-
-
-def _machine() -> Machine:
-    return Machine(
-        cpu=_field(Path("/proc/cpuinfo"), "model name"),
-        cores=len(os.sched_getaffinity(0)),
-        memory_gib=round(int(_field(Path("/proc/meminfo"), "MemTotal").split()[0]) / 2**20, 1),
-        kernel=platform.release(),
-        system=platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
-        filesystem=_output("findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(DATA_PARENT)),
-        python=sys.version.split()[0],
-        packages={package: metadata.version(package) for package in PACKAGES},
-        h2load=_output("h2load", "--version"),
-        commit=_commit(),
-    )
-
-
-def _field(path: Path, name: str) -> str:
-    """Returns the first value of a `name : value` line of a file in /proc."""
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return "unknown"
-
-
-def _output(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def _commit() -> str:
-    root = str(RESULTS.parent.parent)
-    commit = _output("git", "-C", root, "rev-parse", "--short", "HEAD")
-    changes = _output(
-        "git", "-C", root, "status", "--porcelain", "--", ":!benchmarks/results", ":!benchmarks/README.md"
-    )
-    return commit + ("+" if changes else "")
+    return [result for result in results if result.options.quick == quick]

@@ -319,6 +319,20 @@ def test_receipts_outlive_a_restart_and_a_resumed_stream_misses_none() -> None:
         resumed.cancel()
 
 
+def test_receipts_outlive_messages_that_are_cleared_away(room: Room) -> None:
+    agent, sender = room.new_agent(), room.new_agent()
+    before = room.send(room.new_agent()).message.id
+    ids = [room.send(agent, "x", sender=sender).message.id for _ in range(3)]
+    room.acknowledge(agent, ids[:1])
+    room.call("ClearMailbox", pb.ClearMailboxRequest(agent=agent))
+    replay = room.subscribe(sender, include_receipts=True, after_id=before)
+    assert [(one.message_id, one.state) for one in receipts(replay, 4)] == [
+        *((one, FILED) for one in ids),
+        (ids[0], READ),
+    ]
+    replay.cancel()
+
+
 # -- time to live and retention ---------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ MANY_RESTARTS = ("--max-restarts", "1000/1s")
 @pytest.fixture(scope="module")
 def patient_room() -> Generator[Room]:
     """A daemon that does not take a worker that stands still for stuck."""
-    with running_room("--stuck-after", "60", *MANY_RESTARTS, "--listen", "127.0.0.1:0") as room:
+    with running_room("--stuck-after", "60", *MANY_RESTARTS, "--listen", "127.0.0.1:0", "--auth", "off") as room:
         yield room
 
 
@@ -228,7 +228,7 @@ def test_a_gateway_that_died_has_the_same_port_again_and_again(patient_room: Roo
 
 
 def test_two_gateways_share_a_port_and_every_client_sees_everything() -> None:
-    flags = ("--gateways", "2", "--listen", "127.0.0.1:0", *MANY_RESTARTS, "--stuck-after", "60")
+    flags = ("--gateways", "2", "--listen", "127.0.0.1:0", "--auth", "off", *MANY_RESTARTS, "--stuck-after", "60")
     with running_room(*flags) as room, ExitStack() as opened:
         tcp = next(address for address in room.addresses if not address.startswith("unix:"))
         port = int(tcp.rpartition(":")[2])

@@ -6,6 +6,7 @@ The SDK takes no part. Not here: load and faults at random moments (tests/faults
 
 __all__ = [
     "BOUND_SEC",
+    "SERVICE",
     "Client",
     "Refusal",
     "Room",
@@ -41,6 +42,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
+from support.bearer import with_token
+from support.write_watch import watch_command
 
 BOUND_SEC = 30.0  # for anything that has to happen; a busy machine needs a tenth of it
 # A file system of its own for the state directory, which others see below /proc/PID/root only.
@@ -163,16 +166,25 @@ class Stream:
 
 
 class Client:
-    """One channel with the raw stubs on it."""
+    """One channel with the raw stubs on it.
 
-    def __init__(self, target: str) -> None:
+    Args:
+        token: what each call shows, "" for nothing.
+        tls: what the daemon is known by, None for no TLS.
+    """
+
+    def __init__(self, target: str, token: str = "", tls: grpc.ChannelCredentials | None = None) -> None:
         options = (
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", 32 << 20),
         )
-        self.channel = grpc.insecure_channel(target, options=options)
+        self.channel = (
+            grpc.secure_channel(target, tls, options=options) if tls else grpc.insecure_channel(target, options=options)
+        )
+        if token:
+            self.channel = with_token(self.channel, token)
         self._mail = _mailbox_stub(self.channel)
         self._supervisor = _supervisor_stub(self.channel)
         self._health = _health_stub(self.channel)
@@ -320,9 +332,9 @@ def duration(seconds: float) -> duration_pb2.Duration:
     return made
 
 
-def connect(target: str) -> "closing[Client]":
+def connect(target: str, token: str = "", tls: grpc.ChannelCredentials | None = None) -> "closing[Client]":
     """Opens a channel of its own, for a `with`."""
-    return closing(Client(target))
+    return closing(Client(target, token, tls))
 
 
 class Room(Client):
@@ -473,7 +485,12 @@ class Room(Client):
 
 @contextmanager
 def new_room(
-    *flags: str, minds_permissions: bool = False, small_disk: bool = False, descriptors: int = 0
+    *flags: str,
+    minds_permissions: bool = False,
+    small_disk: bool = False,
+    descriptors: int = 0,
+    watched: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Generator[Room]:
     """Gives directories and a client for a daemon that is not started yet.
 
@@ -481,6 +498,8 @@ def new_room(
         minds_permissions: it meets permission errors also when root runs the tests.
         small_disk: its state directory lies on a file system of 24 MiB, of its own.
         descriptors: that each of its processes may have; 0 for what is usual.
+        watched: every change that it makes to the file system is traced, into `trace` in its directory.
+        environment: further variables.
     """
     directory = Path(tempfile.mkdtemp(prefix="mailroom-", dir="/tmp"))
     prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
@@ -489,6 +508,10 @@ def new_room(
     if small_disk:
         namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
         prefix = ("unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(directory / "state"))
+    if watched:
+        prefix = watch_command(directory / "trace")
+    if environment:
+        prefix = ("env", *(f"{name}={value}" for name, value in environment.items()), *prefix)
     room = Room(directory, flags, prefix)
     try:
         yield room
@@ -506,10 +529,8 @@ def new_room(
 
 
 @contextmanager
-def running_room(
-    *flags: str, minds_permissions: bool = False, small_disk: bool = False, descriptors: int = 0
-) -> Generator[Room]:
-    """Gives a daemon that runs."""
-    with new_room(*flags, minds_permissions=minds_permissions, small_disk=small_disk, descriptors=descriptors) as room:
+def running_room(*flags: str, **options: Any) -> Generator[Room]:
+    """Gives a daemon that runs; the options are `new_room`'s."""
+    with new_room(*flags, **options) as room:
         room.start()
         yield room

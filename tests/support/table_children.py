@@ -13,8 +13,10 @@ from mailroomd.storage.table_layout import Header, TableLayout
 from mailroomd.storage.table_reader import NotInTable, Record, TableReader
 from mailroomd.storage.table_writer import TableFull, TableWriter
 
-LAYOUT = TableLayout.for_ring(256 << 10, 64)
+LAYOUT = TableLayout.for_ring(256 << 10, 16)  # so few slots that passers-by are given those of others
 NAMES = [f"agent-{number}" for number in range(5)]
+PASSER_BY = "passer-by-"
+SEEN_MS = 7
 MOST_BYTES = 6000
 PAGE = 40
 NOISE = random.Random(1).randbytes(3 * MOST_BYTES)
@@ -65,6 +67,10 @@ def write_until_killed(memory: SharedMemory, epoch: int, seed: int, started: Con
                 entry.unread, entry.oldest_unread_id = 1, number
             entry.publish()
         writer.move_mark(last)
+        passer_by = writer.entry(f"{PASSER_BY}{chance.randrange(1000)}")
+        passer_by.last_seen_ms = SEEN_MS
+        passer_by.publish()
+        writer.forget_idle(kept=3)
 
 
 class Reader:
@@ -139,8 +145,14 @@ def look_around(memory: SharedMemory, seed: int, deadline: float, found: Connect
             reader.check(unread)
             assert all(one.id < other.id for one, other in pairwise(unread))
             for listed, counts in reader.table.all_counts():
-                assert listed in NAMES
+                if listed.startswith(PASSER_BY):
+                    assert counts.total == 0, "another mailbox's counts"
+                else:
+                    assert listed in NAMES
+                    assert counts.last_seen_ms == 0, "a passer-by's counts"
                 assert 0 <= counts.unread <= counts.total
+            counts = reader.table.counts(name)
+            assert counts is None or counts.last_seen_ms == 0, "a passer-by's counts"
         except NotInTable:
             reader.refusals += 1
     found.send((reader.records, reader.answers, reader.refusals))

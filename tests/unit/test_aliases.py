@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mailroomd.core.aliases import Alias, Aliases
+from mailroomd.core.aliases import TIDY_FROM, Alias, Aliases
 from mailroomd.model.commands import AliasWritten, WriteAlias
 from mailroomd.storage.message_archive import MessageArchive
 from support.storing import NOW_MS, Desk
@@ -11,7 +11,7 @@ from support.storing import NOW_MS, Desk
 def knowing(*aliases: tuple[str, str, int]) -> Aliases:
     made = Aliases()
     for one in aliases:
-        made.set(Alias(*one))
+        made.set(Alias(*one), 0)
     return made
 
 
@@ -47,7 +47,7 @@ steps = st.lists(st.tuples(st.sampled_from("stu"), st.sampled_from("ab"), st.int
 def test_the_aliases_are_those_that_were_set_last_and_still_last(taken: list[tuple[str, str, int, int]]) -> None:
     aliases, plain = Aliases(), dict[str, Alias]()
     for session, agent, expires_ms, now_ms in sorted(taken, key=lambda one: one[3]):
-        aliases.set(Alias(session, agent, expires_ms))
+        aliases.set(Alias(session, agent, expires_ms), 0)
         plain[session] = Alias(session, agent, expires_ms)
         lasting = [one for one in plain.values() if one.expires_ms > now_ms]
         assert sorted(aliases.live(now_ms)) == sorted(lasting)
@@ -76,3 +76,12 @@ def test_an_alias_is_kept_until_it_is_over_and_the_last_word_counts(desk: Desk) 
     archive.close()
     desk.store.forget_old(NOW_MS + 200)
     assert desk.rows("SELECT session FROM aliases") == [("s1",)]
+
+
+def test_aliases_that_are_over_are_forgotten_though_nobody_asks_for_them() -> None:
+    aliases = Aliases()
+    aliases.set(Alias("lasts", "bob", 10**9), 0)
+    for number in range(20 * TIDY_FROM):
+        aliases.set(Alias(f"session-{number}", "bob", number + 1), number)
+    assert len(aliases) <= TIDY_FROM
+    assert "lasts" in aliases

@@ -83,7 +83,7 @@ def test_listen_may_be_given_several_times_everywhere(clean_home: Path, monkeypa
         ("gateways = true\n", "gateways in {file} must be a text or a number"),
         ("gateways = [1]\n", "gateways in {file} must be a text or a number"),
         ("listen = []\n", "listen in {file} must be a text, or a list of texts"),
-        ("listen = 'example.org:1'\n", "listen in {file} may be on loopback only"),
+        ("listen = 'example.org:1'\n", "listen in {file} has example.org:1, which others can reach: give --tls-cert"),
         ("gateways = \n", "{file} is not valid TOML"),
     ],
 )
@@ -112,6 +112,22 @@ def test_several_gateways_need_an_address_that_can_be_shared() -> None:
     assert resolve({"gateways": ["2"], "listen": ["127.0.0.1:0"]}).settings.gateways == 2
 
 
+def test_nothing_that_others_can_reach_goes_without_tls_and_tokens() -> None:
+    files = {"tls-cert": ["/c"], "tls-key": ["/k"]}
+    assert resolve({"listen": ["0.0.0.0:1"], **files}).settings.tls_cert == Path("/c")
+    with pytest.raises(ConfigurationError, match="with --auth off only loopback may be used"):
+        resolve({"listen": ["0.0.0.0:1"], "auth": ["off"], **files})
+    assert resolve({"listen": ["127.0.0.1:1", "[::1]:1"], "auth": ["off"]}).settings.auth == "off"
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("tls-cert", "tls-key"), ("tls-key", "tls-cert"), ("tls-client-ca", "tls-cert")]
+)
+def test_a_tls_file_without_the_one_that_belongs_to_it_is_refused(given: str, missing: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"--{given} is of no use without --{missing}: give both"):
+        resolve({given: ["/file"]})
+
+
 def test_a_default_socket_path_that_is_too_long_is_refused(clean_home: Path) -> None:
     with pytest.raises(ConfigurationError, match="the default for --listen has a socket path of"):
         resolve({"state-dir": [str(clean_home / ("x" * 110))]})
@@ -121,7 +137,7 @@ def test_a_default_socket_path_that_is_too_long_is_refused(clean_home: Path) -> 
     ("arguments", "sentence"),
     [
         (["--stuck-after", "soon"], "mailroomd: --stuck-after must be a duration like 10s"),
-        (["--listen", "0.0.0.0:1"], "mailroomd: --listen may be on loopback only"),
+        (["--listen", "0.0.0.0:1"], "mailroomd: --listen has 0.0.0.0:1, which others can reach: give --tls-cert"),
         (["--bogus"], "mailroomd: unrecognized arguments: --bogus (see mailroomd --help)"),
         (["--gate", "1"], "mailroomd: unrecognized arguments: --gate 1 (see mailroomd --help)"),
     ],

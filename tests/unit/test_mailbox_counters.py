@@ -64,7 +64,7 @@ def test_counters_equal_a_recount_after_any_operations(steps: list[tuple[str, st
                 commit(desk.clearing(name, max(ids, default=0), 3))
             elif kind == "sweep":
                 commit()
-                told.update(counted(desk.store.delete_ended(desk.now_ms + 1, number)[1]))
+                told.update(counted(desk.store.delete_ended(desk.now_ms + 1, number, desk.now_ms)[1]))
             else:
                 commit(desk.offering(name, *ids))
         commit()

@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.states import DeliveryState, may_become
 from mailroomd.storage import table_reader, table_writer
+from mailroomd.storage.mailbox_entry import MailboxEntry
 from mailroomd.storage.table_layout import BLOCK_BYTES, RECORD_BYTES, Header, TableLayout
 from mailroomd.storage.table_reader import NotInTable, Record, TableReader
-from mailroomd.storage.table_writer import MailboxEntry, TableFull, TableWriter
+from mailroomd.storage.table_writer import TableFull, TableWriter
 
 RING_BYTES = 64 << 10
 SLOTS = 8  # of which seven are used: the eighth mailbox overflows
@@ -162,6 +163,18 @@ class MailboxTableMachine(RuleBasedStateMachine):
         if may_become(letter.state, state):
             letter.state = state
         self.publish({letter.mailbox})
+
+    @rule(guest=st.integers(0, 20), seen=st.integers(1, 99))
+    def look_in(self, guest: int, seen: int) -> None:
+        """Somebody asks for mail that there is none of."""
+        entry = self.room.writer.entry(f"guest-{guest}")
+        entry.last_seen_ms = seen
+        entry.publish()
+
+    @rule(kept=st.integers(0, 3))
+    def forget_idle(self, kept: int) -> None:
+        known = {name for name in NAMES if self.of(name)} | {one.mailbox for one in self.pending}
+        assert not known.intersection(self.room.writer.forget_idle(kept))
 
     @rule(keep=st.integers(0, 40))
     def rebuild(self, keep: int) -> None:
@@ -504,6 +517,56 @@ def test_a_mailbox_that_does_not_exist_is_known_not_to_after_evictions_too(room:
     assert room.reader.evicted_through
     assert room.reader.counts("b") is None
     assert room.reader.after("b", 0, 10) == room.reader.newest("b", 10) == room.reader.unread("b", 10) == []
+
+
+def test_names_that_are_made_up_pass_through_and_take_no_mailbox_its_slot() -> None:
+    room = Room(slots=64).rebuilt()
+    for number in range(1, 31):
+        room.store(number, f"agent-{number}")
+    for number in range(5000):
+        entry = room.writer.entry(f"made-up-{number}")
+        entry.last_seen_ms = number + 1
+        entry.publish()
+        room.writer.forget_idle(kept=8)
+    assert not room.words[Header.OVERFLOWED]
+    listed = dict(room.reader.all_counts())
+    assert all(listed[f"agent-{number}"].total == 1 for number in range(1, 31))
+    assert 8 <= len(listed) - 30 <= 16
+    assert listed["made-up-4999"].last_seen_ms == 5000
+    assert room.reader.counts("made-up-0") is None
+    room.memory.close()
+
+
+def test_a_writer_that_died_while_mailboxes_moved_leaves_no_trace(room: Room) -> None:
+    room.store(1, "a")
+    room.words[Header.MOVES] += 1  # what it does first
+    for read in (lambda: room.reader.counts("b"), lambda: list(room.reader.all_counts())):
+        with pytest.raises(NotInTable):
+            read()
+    assert room.reader.counts("a")
+    room.start_writer()
+    room.rebuilt()
+    assert room.reader.counts("b") is None
+    assert list(room.reader.all_counts()) == []
+
+
+def test_an_agent_without_mail_is_not_forgotten_while_anything_of_it_is_pending(room: Room) -> None:
+    room.writer.entry("waits").pending = 1
+    room.writer.entry("listens").subscribers = 1
+    room.writer.entry("was answered").newest_response_id = 7
+    room.store(1, "has mail")
+    idle = room.writer.entry("looked in")
+    assert room.writer.forget_idle(kept=0) == ["looked in"]
+    room.writer.entry("came later")
+    idle.last_seen_ms = 99
+    idle.publish()  # by somebody who still has it: nobody else's counts change
+    assert {name: counts.last_seen_ms for name, counts in room.reader.all_counts() if counts.last_seen_ms} == {}
+
+
+def test_those_that_were_here_last_stay(room: Room) -> None:
+    for number in range(4):
+        room.writer.entry(f"guest-{number}").last_seen_ms = number
+    assert room.writer.forget_idle(kept=2) == ["guest-1", "guest-0"]
 
 
 def test_damaged_bytes_are_never_taken_for_a_record(room: Room) -> None:

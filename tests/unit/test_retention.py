@@ -29,12 +29,12 @@ def test_read_and_expired_mail_goes_after_its_time_and_unread_mail_never_whateve
     desk.pass_to(NOW_MS + DAY_MS)
     (young,) = desk.send(draft())
     desk.commit(desk.reading("abc", young))
-    assert desk.store.delete_ended(NOW_MS, 100) == ([], []), "they are not older than that"
-    deleted, outcomes = desk.store.delete_ended(NOW_MS + 1, 100)
+    assert desk.store.delete_ended(NOW_MS, 100, NOW_MS) == ([], []), "they are not older than that"
+    deleted, outcomes = desk.store.delete_ended(NOW_MS + 1, 100, NOW_MS)
     assert deleted == [("abc", read), ("abc", expired)]
     assert answers(outcomes) == [MessagesRemoved([read, expired])]
     assert counted(outcomes) == recounted(desk) == {"abc": (4, 3, offered)}
-    desk.store.delete_ended(NOW_MS + 1000 * DAY_MS, 100)
+    desk.store.delete_ended(NOW_MS + 1000 * DAY_MS, 100, NOW_MS)
     assert ids(desk) == [offered, filed, unfiled]
     assert counted(desk.commit(desk.reading("abc", offered))) == recounted(desk)
 
@@ -46,7 +46,7 @@ def test_the_sweep_goes_in_slices_of_many_small_or_few_large_messages(
     numbers = desk.send(*[draft("ab"[n % 2], "x" * (400 if n >= 6 else 1)) for n in range(12)])
     desk.commit(desk.reading("a", *numbers[::2]), desk.reading("b", *numbers[1::2]))
     slices: list[list[int]] = []
-    while deleted := desk.store.delete_ended(NOW_MS + 1, 4)[0]:
+    while deleted := desk.store.delete_ended(NOW_MS + 1, 4, NOW_MS)[0]:
         slices.append([number for _, number in deleted])
     assert slices == [numbers[:4], numbers[4:8], numbers[8:11], numbers[11:]]
     assert recounted(desk) == {}
@@ -61,7 +61,7 @@ def test_only_empty_mailboxes_of_agents_long_gone_are_forgotten(desk: Desk) -> N
     assert not desk.store.forget_agents(NOW_MS, 1)
     assert desk.rows("SELECT name FROM mailboxes ORDER BY name") == [("full",), ("here",)]
     desk.commit(desk.reading("full", number))
-    desk.store.delete_ended(NOW_MS + 1, 10)
+    desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
     desk.store.forget_agents(NOW_MS, 10)
     assert counted(desk.commit(desk.letter(draft("full"))))["full"][:2] == (1, 1), "a forgotten mailbox counts anew"
 

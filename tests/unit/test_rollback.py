@@ -107,7 +107,7 @@ def test_a_commit_that_fails_anywhere_changes_nothing_and_succeeds_when_it_is_ma
 def test_a_sweep_or_an_indexing_that_fails_anywhere_changes_nothing(statement: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         desk = furnished(Path(place))
-        for work in (lambda: desk.store.delete_ended(NOW_MS + 1, 10), desk.store.index_more):
+        for work in (lambda: desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS), desk.store.index_more):
             before, mark = content(desk), desk.store.mark("indexed_id")
             real = desk.connection
             connect(desk.store, Failing(real, statement))

@@ -76,7 +76,7 @@ def test_the_messages_of_a_version_1_database_are_found_by_their_words(migrated:
         assert [one.id for one in archive.before("abc", MAX_ID, 9, query="green build")] == [NUMBERS[1]]
         while migrated.store.index_more():
             pass
-    migrated.store.delete_ended(NOW_MS + 1, 10)
+    migrated.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
     assert list(archive.before("abc", MAX_ID, 9, query="read by now")) == []
     archive.close()
 

@@ -135,7 +135,7 @@ def test_deleted_messages_are_not_found_any_more(desk: Desk, archive: MessageArc
         index_all(desk)
     desk.commit(desk.reading("a", swept))
     assert contents(archive, "word") == ["word three", "word two", "word one"], "read mail is found until it is deleted"
-    desk.store.delete_ended(NOW_MS + 1, 10)
+    desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
     desk.commit(desk.clearing("b", cleared))
     index_all(desk)
     assert contents(archive, "word") == ["word three"]
@@ -237,7 +237,7 @@ def test_the_index_and_the_rest_find_what_a_plain_search_finds(
         numbers += desk.send(*[draft(name, text) for name, text in mail[indexed:]])
         gone = [numbers[one] for one in deleted if one < len(numbers)]
         desk.commit(*[desk.reading(name, *gone) for name in "ab"])
-        desk.store.delete_ended(NOW_MS + 1, 100)
+        desk.store.delete_ended(NOW_MS + 1, 100, NOW_MS)
         there = [(n, name, text) for n, (name, text) in zip(numbers, mail, strict=True) if n not in gone]
         reader = open_archive(desk.state_dir)
         for is_all_indexed in (False, True):

@@ -21,11 +21,21 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--root",
         "--state-dir",
         "--listen",
+        "--auth",
+        "--tls-cert",
+        "--tls-key",
+        "--tls-client-ca",
         "--gateways",
         "--stuck-after",
         "--max-restarts",
         "--max-unread",
         "--loop-guard",
+        "--max-disk-size",
+        "--warn-disk-size",
+        "--client-rate",
+        "--client-streams",
+        "--client-in-flight-size",
+        "--owner-streams",
         "--keep-read",
         "--sweep-every",
         "--forget-agents",
@@ -33,6 +43,8 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--table-mailboxes",
         "--log-level",
         "--log-format",
+        "--metrics",
+        "--trace",
     ]
 
 
@@ -117,6 +129,7 @@ def test_an_intensity_that_is_none_is_refused(text: str) -> None:
         ("127.9.9.9:0", "127.9.9.9:0"),
         ("localhost:080", "localhost:80"),
         ("[::1]:1", "[::1]:1"),
+        ("0.0.0.0:50051", "0.0.0.0:50051"),
         ("unix:/run/a.sock", "unix:/run/a.sock"),
         ("unix:///run/a.sock", "unix:/run/a.sock"),
         ("unix:/run/../a.sock", "unix:/a.sock"),
@@ -135,9 +148,6 @@ def test_listen_addresses_get_one_form(text: str, canonical: str) -> None:
         ("::1:50051", "must be unix:PATH or HOST:PORT"),
         ("localhost:http", "must be unix:PATH or HOST:PORT"),
         ("localhost:65536", "ports end at 65535"),
-        ("0.0.0.0:50051", "loopback only"),
-        ("[::]:50051", "loopback only"),
-        ("example.org:50051", "loopback only"),
         ("unix:", "must be a path"),
         ("unix:/" + "x" * 107, "108 bytes, the kernel allows 107"),
         ("unix:/" + "ü" * 54, "109 bytes, the kernel allows 107"),
@@ -150,3 +160,25 @@ def test_a_listen_address_that_cannot_be_used_is_refused_with_a_reason(text: str
 
 def test_a_socket_path_may_have_all_the_bytes_that_the_kernel_allows() -> None:
     assert quantities.listen_address("unix:/" + "x" * 106)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_private"),
+    [
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:1", True),
+        ("localhost:1", True),
+        ("0.0.0.0:1", False),
+        ("[::]:1", False),
+        ("10.0.0.7:1", False),
+        ("localhost.example.org:1", False),
+    ],
+)
+def test_loopback_is_told_from_what_others_can_reach(address: str, is_private: bool) -> None:
+    assert quantities.is_loopback(quantities.listen_address(address)) is is_private
+
+
+def test_a_path_may_be_given_up_by_a_word(tmp_path: Path) -> None:
+    assert quantities.as_path_or_none("none") is None
+    assert quantities.as_path_or_none(f"{tmp_path}/a") == tmp_path / "a"

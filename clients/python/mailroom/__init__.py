@@ -5,8 +5,7 @@ raise `MailroomError`s. Names are loaded when first used (PEP 562), so that impo
 Not here: the daemon (`mailroomd`), the generated code of the contract (`mailroom.v1`).
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # what typing has under this name: importing it would be a good part of a hook's time
 if TYPE_CHECKING:
     from mailroom.agents import AgentInfo
     from mailroom.aio import AsyncMailroom
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         NotFound,
         PermissionDenied,
         ResourceExhausted,
+        TlsFailed,
         Unauthenticated,
         Unavailable,
     )
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         TrackedMessage,
     )
     from mailroom.states import DeliveryState, Health, Priority
-    from mailroom.stats import MailboxStats, QueueStats, Status, WorkerStatus
+    from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus
     from mailroom.subscriptions import AsyncSubscription, Subscription
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "MailroomError",
     "Message",
     "MessagePage",
+    "MetricSample",
     "NotFound",
     "PermissionDenied",
     "Priority",
@@ -73,6 +74,7 @@ __all__ = [
     "SentMessage",
     "Status",
     "Subscription",
+    "TlsFailed",
     "TrackedMessage",
     "Unauthenticated",
     "Unavailable",
@@ -86,18 +88,18 @@ _EXPORTS = {
     "drafts": "Draft",
     "errors": (
         "AlreadyExists ClientClosed DaemonNotRunning DeadlineExceeded InvalidArgument MailroomError NotFound "
-        "PermissionDenied ResourceExhausted Unauthenticated Unavailable"
+        "PermissionDenied ResourceExhausted TlsFailed Unauthenticated Unavailable"
     ),
     "events": "CaughtUp CommandResponse Event Receipt",
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
     "states": "DeliveryState Health Priority",
-    "stats": "MailboxStats QueueStats Status WorkerStatus",
+    "stats": "MailboxStats MetricSample QueueStats Status WorkerStatus",
     "subscriptions": "AsyncSubscription Subscription",
 }
 _MODULES = {name: f"mailroom.{module}" for module, names in _EXPORTS.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name not in _MODULES:

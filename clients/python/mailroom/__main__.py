@@ -1,4 +1,8 @@
-"""Entry point of the command `mailroom`; imports nothing that is slow before it is known to be needed."""
+"""Entry point of the command `mailroom`; imports nothing that is slow before it is known to be needed.
+
+A hook runs at every tool call of every agent, so it is dispatched here, before the command line's framework. The
+doorbell is, too: for both of them an exit code of 2 has a meaning that the framework does not know.
+"""
 
 import sys
 
@@ -6,11 +10,23 @@ import sys
 def main() -> int:
     """Runs the command line and returns its exit code."""
     try:
-        from mailroom.cli.app import run
+        match sys.argv[1:]:
+            case [("hook" | "doorbell"), *arguments] if {"-h", "--help"}.isdisjoint(arguments):
+                return _run_quickly(sys.argv[1], arguments)
+            case _:
+                from mailroom.cli.app import run
 
-        return run()
+                return run()
     except KeyboardInterrupt:
         return 130
+
+
+def _run_quickly(name: str, arguments: list[str]) -> int:
+    if name == "hook":
+        from mailroom.hook import command
+    else:
+        from mailroom import doorbell as command
+    return command.main(arguments)
 
 
 if __name__ == "__main__":

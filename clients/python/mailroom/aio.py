@@ -19,14 +19,15 @@ from typing import Self, TypeVar, Unpack
 from mailroom import calls
 from mailroom.agents import AgentInfo
 from mailroom.bulk import AsyncBulk
+from mailroom.credentials import find_credentials
 from mailroom.drafts import Draft
 from mailroom.errors import MailroomError
 from mailroom.messages import Acknowledgement, Inbox, Message, MessagePage, SendOutcome, SentMessage, TrackedMessage
-from mailroom.options import ListOptions, SendOptions, Span, SubscribeOptions
+from mailroom.options import AccessOptions, ListOptions, SendOptions, Span, SubscribeOptions
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
-from mailroom.stats import MailboxStats, QueueStats, Status
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
 from mailroom.subscriptions import AsyncSubscription
 from mailroom.transport import AsyncTransport
 
@@ -41,14 +42,21 @@ class AsyncMailroom:
         sender: the name to send under; MAILROOM_AGENT when left out.
         timeout: seconds for a call with all its retries, unless the call says otherwise.
         grace: seconds to look for a daemon that never answered before DaemonNotRunning is raised.
+        access: a token and TLS files, see `AccessOptions`.
 
     Every method raises MailroomError: see `mailroom.errors` for its kinds.
     """
 
     def __init__(
-        self, address: str | None = None, *, sender: str | None = None, timeout: float = 30.0, grace: float = 2.0
+        self,
+        address: str | None = None,
+        *,
+        sender: str | None = None,
+        timeout: float = 30.0,
+        grace: float = 2.0,
+        **access: Unpack[AccessOptions],
     ) -> None:
-        self._transport = AsyncTransport(address)
+        self._transport = AsyncTransport(address, find_credentials(access))
         self._sender = sender if sender is not None else os.environ.get("MAILROOM_AGENT") or None
         self._timeout = timeout
         self._grace = grace
@@ -246,6 +254,10 @@ class AsyncMailroom:
     async def status(self, *, timeout: float | None = None) -> Status:
         """Returns the daemon's version and workers."""
         return await self._run(calls.get_status(), timeout)
+
+    async def metrics(self, *, timeout: float | None = None) -> list[MetricSample]:
+        """Returns what the daemon has counted so far."""
+        return await self._run(calls.get_metrics(), timeout)
 
     async def health(self, *, timeout: float | None = None) -> Health:
         """Returns whether a send would work now."""

@@ -16,14 +16,15 @@ from typing import Self, TypeVar, Unpack
 from mailroom import calls
 from mailroom.agents import AgentInfo
 from mailroom.bulk import BlockingBulk
+from mailroom.credentials import find_credentials
 from mailroom.drafts import Draft
 from mailroom.errors import MailroomError
 from mailroom.messages import Acknowledgement, Inbox, Message, MessagePage, SendOutcome, SentMessage, TrackedMessage
-from mailroom.options import ListOptions, SendOptions, Span, SubscribeOptions
+from mailroom.options import AccessOptions, ListOptions, SendOptions, Span, SubscribeOptions
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
-from mailroom.stats import MailboxStats, QueueStats, Status
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
 from mailroom.subscriptions import Subscription
 from mailroom.transport import BlockingTransport
 
@@ -38,14 +39,21 @@ class Mailroom:
         sender: the name to send under; MAILROOM_AGENT when left out.
         timeout: seconds for a call with all its retries, unless the call says otherwise.
         grace: seconds to look for a daemon that never answered before DaemonNotRunning is raised.
+        access: a token and TLS files, see `AccessOptions`.
 
     Every method raises MailroomError: see `mailroom.errors` for its kinds.
     """
 
     def __init__(
-        self, address: str | None = None, *, sender: str | None = None, timeout: float = 30.0, grace: float = 2.0
+        self,
+        address: str | None = None,
+        *,
+        sender: str | None = None,
+        timeout: float = 30.0,
+        grace: float = 2.0,
+        **access: Unpack[AccessOptions],
     ) -> None:
-        self._transport = BlockingTransport(address)
+        self._transport = BlockingTransport(address, find_credentials(access))
         self._sender = sender if sender is not None else os.environ.get("MAILROOM_AGENT") or None
         self._timeout = timeout
         self._grace = grace
@@ -238,6 +246,10 @@ class Mailroom:
     def status(self, *, timeout: float | None = None) -> Status:
         """Returns the daemon's version and workers."""
         return self._run(calls.get_status(), timeout)
+
+    def metrics(self, *, timeout: float | None = None) -> list[MetricSample]:
+        """Returns what the daemon has counted so far."""
+        return self._run(calls.get_metrics(), timeout)
 
     def health(self, *, timeout: float | None = None) -> Health:
         """Returns whether a send would work now."""

@@ -9,13 +9,15 @@ __all__ = ["CHANNEL_OPTIONS", "Channels"]
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from mailroom.addresses import find_daemon
+from mailroom.addresses import Address, find_daemon
 from mailroom.calls import Service
+from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
 from mailroom.failures import failure_of
 from mailroom.retry import Contact
@@ -41,15 +43,25 @@ class Channels(Generic[ChannelT]):
 
     Args:
         address: where the daemon is, or None to find it.
-        open_channel: makes a channel to a gRPC target.
+        credentials: what is shown to it.
+        open_plain: makes a channel to a gRPC target.
+        open_tls: makes one that speaks TLS.
 
     Raises:
         InvalidArgument: the address is none.
     """
 
-    def __init__(self, address: str | None, open_channel: Callable[[str], ChannelT]) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        credentials: Credentials,
+        open_plain: Callable[[str, Any], ChannelT],
+        open_tls: Callable[[str, grpc.ChannelCredentials, Any], ChannelT],
+    ) -> None:
         self._explicit = address
-        self._open_channel = open_channel
+        self._credentials = credentials
+        self._open_plain = open_plain
+        self._open_tls = open_tls
         self._lock = threading.Lock()
         self._opened: dict[str, ChannelT] = {}
         self._stubs: dict[tuple[str, Service], object] = {}
@@ -57,15 +69,18 @@ class Channels(Generic[ChannelT]):
         self.closed = False
 
     def method(self, service: Service, rpc: str) -> Callable[..., Any]:
-        """Returns a stub's method.
+        """Returns a stub's method, which shows the token.
 
         Raises:
             ClientClosed: the program closed the client.
+            InvalidArgument: the credentials are not for this address.
         """
         with self._lock:
             if self.closed:
                 raise ClientClosed
-            return getattr(self._stub(self.contact.address.grpc_target, service), rpc)
+            method = getattr(self._stub(self.contact.address, service), rpc)
+        metadata = self._credentials.metadata
+        return partial(method, metadata=metadata) if metadata else method
 
     def failure(self, error: grpc.RpcError) -> MailroomError:
         """Returns the typed error, and notes what it tells about the daemon."""
@@ -84,10 +99,18 @@ class Channels(Generic[ChannelT]):
             self.closed = True
             return list(self._opened.values())
 
-    def _stub(self, target: str, service: Service) -> object:
+    def _stub(self, address: Address, service: Service) -> object:
+        target = address.grpc_target
         if target not in self._opened:
-            self._opened[target] = self._open_channel(target)
+            self._opened[target] = self._open(address)
         key = (target, service)
         if key not in self._stubs:
             self._stubs[key] = _STUBS[service](self._opened[target])
         return self._stubs[key]
+
+    def _open(self, address: Address) -> ChannelT:
+        shown = self._credentials
+        if not shown.uses_tls(address):
+            return self._open_plain(address.grpc_target, CHANNEL_OPTIONS)
+        credentials = grpc.ssl_channel_credentials(shown.ca, shown.key, shown.cert)
+        return self._open_tls(address.grpc_target, credentials, CHANNEL_OPTIONS)

@@ -17,6 +17,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "ResourceExhausted",
+    "TlsFailed",
     "Unauthenticated",
     "Unavailable",
     "code_name",
@@ -86,7 +87,9 @@ class AlreadyExists(MailroomError):
 
 
 class ResourceExhausted(MailroomError):
-    """Something is full: MAILBOX_FULL, STORAGE_FULL, TOO_MANY_WAITING, or two agents loop: LOOP_GUARD."""
+    """Something is full (MAILBOX_FULL, STORAGE_FULL, TOO_MANY_WAITING), two agents loop (LOOP_GUARD), or this client
+    asks too much (RATE_LIMITED, TOO_MANY_STREAMS, TOO_MANY_BYTES).
+    """
 
     default_code = "RESOURCE_EXHAUSTED"
 
@@ -112,6 +115,15 @@ class DaemonNotRunning(Unavailable):
         self.tried = tuple(tried)
 
 
+class TlsFailed(MailroomError):
+    """No TLS came about with whoever answers at the address. Trying again does not help."""
+
+    default_code = "UNAVAILABLE"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="TLS_FAILED")
+
+
 class DeadlineExceeded(MailroomError):
     """No answer came within the timeout. Whether it was done is unknown; the same idempotency key makes sure."""
 
@@ -119,13 +131,13 @@ class DeadlineExceeded(MailroomError):
 
 
 class PermissionDenied(MailroomError):
-    """This client may not do that."""
+    """This client's token is not good for that: NOT_YOURS, ADMIN_ONLY."""
 
     default_code = "PERMISSION_DENIED"
 
 
 class Unauthenticated(MailroomError):
-    """The daemon wants to know who asks."""
+    """The daemon wants to know who asks: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED."""
 
     default_code = "UNAUTHENTICATED"
 

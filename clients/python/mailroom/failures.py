@@ -13,12 +13,22 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMissingTypeStubs]
 from grpc_status import rpc_status
 
-from mailroom.errors import MailroomError, error_of
+from mailroom.errors import MailroomError, TlsFailed, error_of
 
 _from_call = cast(
     "Callable[[grpc.RpcError], status_pb2.Status | None]",
     rpc_status.from_call,  # pyright: ignore[reportUnknownMemberType]
 )
+
+# How gRPC words that a handshake failed; found out with grpcio 1.85.
+_HANDSHAKES = {
+    "CERTIFICATE_VERIFY_FAILED": "the daemon's certificate is not vouched for by the authority that this client was "
+    "given, or its time is over: see MAILROOM_TLS_CA",
+    "Hostname Verification Check": "the daemon's certificate is for another name than the address: use an address that "
+    "stands in it",
+    "WRONG_VERSION_NUMBER": "no TLS is spoken at this address: leave MAILROOM_TLS_CA out, or start the daemon with "
+    "--tls-cert",
+}
 
 
 _TOO_OLD = "the daemon does not know this call: it is older than this client, so restart it after an installation"
@@ -27,6 +37,9 @@ _TOO_OLD = "the daemon does not know this call: it is older than this client, so
 def failure_of(error: grpc.RpcError) -> MailroomError:
     """Returns the typed error; the caller raises it `from` this one."""
     code = error.code().name
+    for mark, sentence in _HANDSHAKES.items():
+        if code == "UNAVAILABLE" and mark in (error.details() or ""):
+            return TlsFailed(sentence)
     details = _details(error)
     info = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()

@@ -1,15 +1,34 @@
-"""SendOptions, ListOptions, SubscribeOptions — the keyword arguments that both clients share, each declared once."""
+"""AccessOptions, SendOptions, … — the keyword arguments that both clients share, each declared once."""
 
-__all__ = ["ListOptions", "SendOptions", "Span", "SubscribeOptions"]
+__all__ = ["AccessOptions", "ListOptions", "SendOptions", "Span", "SubscribeOptions"]
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from os import PathLike
 from typing import Any, TypeAlias, TypedDict
 
 from mailroom.errors import MailroomError
 from mailroom.states import Priority
 
 Span: TypeAlias = float | timedelta  # a length of time; a number means seconds
+
+
+class AccessOptions(TypedDict, total=False):
+    """What a client shows the daemon; what is left out is looked up in the environment, then done without.
+
+    Attributes:
+        token: the token's text; MAILROOM_TOKEN.
+        token_file: a file that holds it; MAILROOM_TOKEN_FILE.
+        tls_ca: a file with the authorities (PEM) that vouch for the daemon, for TLS over TCP; MAILROOM_TLS_CA.
+        tls_cert: a file with this client's certificate chain (PEM), for mutual TLS; MAILROOM_TLS_CLIENT_CERT.
+        tls_key: a file with its private key (PEM); MAILROOM_TLS_CLIENT_KEY.
+    """
+
+    token: str | None
+    token_file: str | PathLike[str] | None
+    tls_ca: str | PathLike[str] | None
+    tls_cert: str | PathLike[str] | None
+    tls_key: str | PathLike[str] | None
 
 
 class SendOptions(TypedDict, total=False):

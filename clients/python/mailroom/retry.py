@@ -111,6 +111,8 @@ class Retries:
     def _not_running(self, error: MailroomError) -> DaemonNotRunning:
         address = self._contact.address
         cause = error.message.rsplit(": ", 1)[-1] if error.message.startswith("failed to connect") else ""
+        if cause == "Socket closed" and address.socket_path is None:
+            cause = "whoever is there hung up: perhaps it wants TLS, MAILROOM_TLS_CA, or a client certificate as well"
         return DaemonNotRunning(address.text, cause=cause, tried=address.tried)
 
 

@@ -25,8 +25,9 @@ import grpc
 import grpc.aio
 
 from mailroom.calls import Call, Service
-from mailroom.channels import CHANNEL_OPTIONS, Channels
+from mailroom.channels import Channels
 from mailroom.conversion import event_from
+from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
 from mailroom.events import Event, GoingAway
 from mailroom.retry import Contact
@@ -38,8 +39,8 @@ Result = TypeVar("Result")
 class BlockingTransport:
     """The transport of `Mailroom`. Threads may share it."""
 
-    def __init__(self, address: str | None) -> None:
-        self._channels = Channels(address, lambda target: grpc.insecure_channel(target, CHANNEL_OPTIONS))
+    def __init__(self, address: str | None, credentials: Credentials) -> None:
+        self._channels = Channels(address, credentials, grpc.insecure_channel, grpc.secure_channel)
         self._closing = threading.Event()
 
     @property
@@ -98,8 +99,8 @@ class BlockingTransport:
 class AsyncTransport:
     """The transport of `AsyncMailroom`, for one event loop."""
 
-    def __init__(self, address: str | None) -> None:
-        self._channels = Channels(address, lambda target: grpc.aio.insecure_channel(target, CHANNEL_OPTIONS))
+    def __init__(self, address: str | None, credentials: Credentials) -> None:
+        self._channels = Channels(address, credentials, grpc.aio.insecure_channel, grpc.aio.secure_channel)
 
     @property
     def contact(self) -> Contact:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
-from mailroomd.model.quantities import as_path, is_tcp, listen_address
+from mailroomd.model.quantities import as_path, is_loopback, is_tcp, listen_address
 from mailroomd.model.settings import Setting, Settings, default_listen, settings_table
 
 _CONFIG_VARIABLE = "MAILROOM_CONFIG"
@@ -106,7 +106,29 @@ def _completed(values: dict[str, Any], found: Mapping[str, _Found]) -> Settings:
             "add one, e.g. --listen 127.0.0.1:50051",
             place.origin,
         )
+    _check_exposure(settings, found)
     return settings
+
+
+def _check_exposure(settings: Settings, found: Mapping[str, _Found]) -> None:
+    """What reaches beyond this machine's loopback is encrypted and asks for tokens."""
+    for missing, given in (("tls_key", "tls_cert"), ("tls_cert", "tls_key"), ("tls_cert", "tls_client_ca")):
+        if getattr(settings, given) is not None and getattr(settings, missing) is None:
+            place, flag = found[given], f"--{missing.replace('_', '-')}"
+            raise ConfigurationError(f"{place.named} is of no use without {flag}: give both", place.origin)
+    for address in filter(is_tcp, settings.listen):
+        if is_loopback(address):
+            continue
+        place = found["listen"]
+        if settings.auth == "off":
+            sentence = f"{place.named} has {address}, which others can reach: with --auth off only loopback may be used"
+            raise ConfigurationError(sentence, place.origin)
+        if settings.tls_cert is None:
+            sentence = (
+                f"{place.named} has {address}, which others can reach: give --tls-cert and --tls-key (docs/tls.md says "
+                "how to make them), or listen on loopback (127.0.0.1, [::1], localhost)"
+            )
+            raise ConfigurationError(sentence, place.origin)
 
 
 def _parse(setting: Setting, found: _Found) -> object:
@@ -168,6 +190,8 @@ def _read_toml(path: Path, origin: Origin) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}", origin) from None
     except ValueError as error:  # TOML and Unicode errors are ValueErrors
         raise ConfigurationError(f"{path} is not valid TOML: {error}", Origin.FILE) from None
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply: no setting is a list of lists", Origin.FILE) from None
 
 
 def _texts(value: object, setting: Setting, place: str) -> tuple[str, ...]:

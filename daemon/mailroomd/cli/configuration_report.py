@@ -16,6 +16,12 @@ from mailroomd.cli.configuration import Configuration, Origin
 from mailroomd.model.quantities import written
 from mailroomd.model.settings import Setting, settings_table
 
+_CLIENTS_OWN = {  # mailroom's variables that are near to one of ours
+    "MAILROOM_AGENT",
+    "MAILROOM_TLS_CA",
+    "MAILROOM_TLS_CLIENT_CERT",
+    "MAILROOM_TLS_CLIENT_KEY",
+}
 _NEAR = 0.8  # MAILROOM_STUK_AFTER is near, a client's own MAILROOM_ADDRESS is not
 
 
@@ -41,7 +47,7 @@ def misspelt_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     known = [setting.variable for setting in settings_table()]
     sentences: list[str] = []
     for name in sorted(environ):
-        if name.startswith("MAILROOM_") and name not in known:
+        if name.startswith("MAILROOM_") and name not in known and name not in _CLIENTS_OWN:
             near = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
             sentences += [f"{name} is no setting, did you mean {one}?" for one in near]
     return sentences

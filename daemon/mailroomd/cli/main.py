@@ -22,7 +22,7 @@ _INTRODUCTION = "Runs the mail room: durable messages between software agents on
 _EXAMPLES = """\
 examples:
   mailroomd                                      on the defaults, in the foreground
-  mailroomd --listen 127.0.0.1:50051             on TCP, loopback only
+  mailroomd --listen 127.0.0.1:50051             on TCP, for clients with a token of `mailroom token create`
   mailroomd --root /srv/agents --state-dir /var/lib/mailroom --listen unix:/run/mailroom/mailroom.sock
   MAILROOM_STUCK_AFTER=30s mailroomd             any flag from the environment
   mailroomd --config mailroomd.toml              any flag as a TOML key:  stuck-after = "30s"

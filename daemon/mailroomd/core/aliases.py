@@ -9,6 +9,8 @@ __all__ = ["Alias", "Aliases"]
 
 from typing import NamedTuple
 
+TIDY_FROM = 1000  # aliases; those that are over are forgotten when there are so many, and then at every doubling
+
 
 class Alias(NamedTuple):
     """One alias; it ends at a moment in milliseconds since 1970."""
@@ -24,9 +26,19 @@ class Aliases:
     def __init__(self) -> None:
         self._by_session: dict[str, Alias] = {}
         self._sessions: dict[str, dict[str, None]] = {}
+        self._tidy_at = TIDY_FROM
 
-    def set(self, alias: Alias) -> None:
+    def __len__(self) -> int:
+        return len(self._by_session)
+
+    def __contains__(self, session: str) -> bool:
+        return session in self._by_session
+
+    def set(self, alias: Alias, now_ms: int) -> None:
         """Takes an alias; one that ends at 0 is over."""
+        if len(self) >= self._tidy_at:
+            self.forget_expired(now_ms)
+            self._tidy_at = max(TIDY_FROM, 2 * len(self))
         self._forget(alias.session)
         if alias.expires_ms:
             self._by_session[alias.session] = alias
@@ -52,6 +64,11 @@ class Aliases:
             return (name,)
         agent = self.agent_of(name, now_ms)
         return agent, *self.sessions_of(agent, now_ms)
+
+    def forget_expired(self, now_ms: int) -> None:
+        """Forgets the aliases that are over."""
+        for alias in [one for one in self._by_session.values() if one.expires_ms <= now_ms]:
+            self._forget(alias.session)
 
     def live(self, now_ms: int) -> list[Alias]:
         """Returns every alias that lasts."""

@@ -13,6 +13,7 @@ __all__ = [
     "CommandRefused",
     "GrantIds",
     "IdsWanted",
+    "LazyCommand",
     "MailboxCleared",
     "MailboxCounted",
     "MessageFiled",
@@ -30,6 +31,7 @@ __all__ = [
     "TeamInboxSettled",
     "WriteAlias",
     "WriteClear",
+    "WriteGone",
     "WriteMessage",
     "WriteOffered",
     "WriteRead",
@@ -51,6 +53,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
         refusal: the answer, unless the request was committed before: its mailbox is full now, say.
         size_bytes: of the record's body.
         addressee: the name that the sender wrote, where an alias led the message elsewhere.
+        trace: the W3C `traceparent` of what this is a part of; "" where nothing is traced.
     """
 
     id: int
@@ -61,6 +64,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     refusal: "CommandRefused | None" = None
     size_bytes: int = 0
     addressee: str = ""
+    trace: str = ""
 
     @property
     def last_id(self) -> int:
@@ -148,6 +152,12 @@ class WriteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     agent: str
     seen_ms: int
+
+
+class WriteGone(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Forget, with the next transaction, an agent that has no mail."""
+
+    agent: str
 
 
 class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -296,7 +306,8 @@ class StoreConditionChanged(msgspec.Struct, frozen=True, array_like=True, tag=Tr
 
 
 OrderedCommand = WriteMessage | WriteRead | WriteOffered | WriteClear | WriteAlias | GrantIds
-Command = OrderedCommand | WriteSeen
+LazyCommand = WriteSeen | WriteGone  # without a number: nobody waits for it
+Command = OrderedCommand | LazyCommand
 Outcome = (
     MessageWritten
     | MessageRepeated

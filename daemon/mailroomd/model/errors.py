@@ -4,7 +4,7 @@ Owns the closed vocabulary of reasons: stable, upper snake case, part of the con
 arguments and says what to do. Not here: gRPC codes (`rpc.status` has the one table from reason to code).
 """
 
-__all__ = ["MailroomError", "Reason", "stopping", "too_large"]
+__all__ = ["MailroomError", "Reason", "message_not_found", "stopping", "too_large"]
 
 from enum import StrEnum
 
@@ -37,6 +37,7 @@ class Reason(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
     MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
     ALIAS_CONFLICT = "ALIAS_CONFLICT"
+    TOO_MANY_ALIASES = "TOO_MANY_ALIASES"
     MAILBOX_FULL = "MAILBOX_FULL"
     STORAGE_FULL = "STORAGE_FULL"
     STORAGE_FAILED = "STORAGE_FAILED"
@@ -45,6 +46,14 @@ class Reason(StrEnum):
     WORKER_RESTARTING = "WORKER_RESTARTING"
     STOPPING = "STOPPING"
     INTERNAL = "INTERNAL"
+    TOKEN_MISSING = "TOKEN_MISSING"  # noqa: S105 - the names of reasons, not secrets
+    TOKEN_INVALID = "TOKEN_INVALID"  # noqa: S105
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105
+    NOT_YOURS = "NOT_YOURS"
+    ADMIN_ONLY = "ADMIN_ONLY"
+    RATE_LIMITED = "RATE_LIMITED"
+    TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
+    TOO_MANY_BYTES = "TOO_MANY_BYTES"
 
 
 class MailroomError(Exception):
@@ -69,6 +78,12 @@ def stopping() -> MailroomError:
     """Returns the error for what comes, or still waits, while the daemon stops."""
     sentence = "the mail room is stopping: try again when it is back"
     return MailroomError(Reason.STOPPING, sentence, retry_after_ms=1000)
+
+
+def message_not_found(message_id: str) -> MailroomError:
+    """Returns the error for a message that is not there, or not for whoever asks."""
+    sentence = f"there is no message {message_id}: it never was, or is past its retention"
+    return MailroomError(Reason.MESSAGE_NOT_FOUND, sentence)
 
 
 def too_large(reason: Reason, field: str, size: int, limit: int, unit: str) -> MailroomError:

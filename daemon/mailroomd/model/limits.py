@@ -6,6 +6,8 @@ __all__ = [
     "CHECK_MAX_LIMIT",
     "CLEAR_SLICE",
     "DEFAULT_ALIAS_TTL_MS",
+    "IDLE_AGENTS_KEPT",
+    "MAX_ALIASES",
     "MAX_BROADCAST_RECIPIENTS",
     "MAX_BULK_MESSAGES",
     "MAX_CONTENT_BYTES",
@@ -48,6 +50,9 @@ MAX_STRUCT_VALUES = 50_000  # in it, likewise: each takes some 20 bytes and 1 µ
 DEFAULT_ALIAS_TTL_MS = 24 * 3600 * 1000
 ALIVE_MS = 5 * 60 * 1000  # since it was here last, an agent that does not subscribe counts as alive
 CLEAR_SLICE = 500  # messages deleted in one transaction of ClearMailbox: some 10 ms
+
+MAX_ALIASES = 10_000  # that last: each gateway keeps them, too
+IDLE_AGENTS_KEPT = 10_000  # agents without mail that are remembered at least; a client may make names up for ever
 
 MAX_WAITING_CALLS = 10_000  # sends that wait in one gateway for a worker to come back
 MAX_WAITING_BYTES = 256 << 20  # and what they may weigh together

@@ -36,6 +36,8 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
         in_reply_to: id of the message that this one answers, 0 if none.
         priority: a `Priority`.
         ttl_ms: time to live in milliseconds, 0 for no end.
+        verified: the sender proved its name with a token of its own. It is not part of what the sender asks for, so two
+            requests that differ in it alone are the same request.
     """
 
     recipient: str
@@ -47,6 +49,7 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
     in_reply_to: int = 0
     priority: int = Priority.NORMAL
     ttl_ms: int = 0
+    verified: bool = False
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -8,13 +8,18 @@ setting and reads no environment.
 __all__ = [
     "Intensity",
     "as_path",
+    "as_path_or_none",
     "at_least",
     "duration_sec",
     "intensity",
+    "is_loopback",
     "is_tcp",
     "listen_address",
+    "loopback_address",
+    "none_or",
     "one_of",
     "size_bytes",
+    "trace_target",
     "unix_path",
     "written",
 ]
@@ -26,6 +31,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -100,6 +108,11 @@ def as_path(text: str) -> Path:
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
 
 
+def as_path_or_none(text: str) -> Path | None:
+    """Reads a path, or `none`."""
+    return None if text == "none" else as_path(text)
+
+
 def intensity(text: str) -> Intensity:
     """Reads `5/10`: five restarts in ten seconds."""
     restarts, slash, period = text.partition("/")
@@ -124,17 +137,42 @@ def listen_address(text: str) -> str:
         raise ValueError(f"must be unix:PATH or HOST:PORT (with IPv6 as [::1]:PORT), not {text!r}")
     if int(port) > 65535:
         raise ValueError(f"has port {port} in {text!r}, ports end at 65535")
-    if not _is_loopback(host.strip("[]")):
-        raise ValueError(
-            f"may be on loopback only (127.0.0.1, [::1], localhost), not on {host}: "
-            "without tokens and TLS anybody on the network could read and send messages"
-        )
     return f"{host}:{int(port)}"
+
+
+def loopback_address(text: str) -> str:
+    """Reads `HOST:PORT` of this machine alone."""
+    if text.startswith("unix:"):
+        raise ValueError(f"must be HOST:PORT, not {text!r}")
+    address = listen_address(text)
+    if not is_loopback(address):
+        raise ValueError(f"may be on loopback only (127.0.0.1, [::1], localhost), not on {text}")
+    return address
+
+
+def trace_target(text: str) -> str:
+    """Reads `http://HOST:PORT/v1/traces`, `https://...` or `file:PATH`."""
+    if text.startswith("file:"):
+        return f"file:{as_path(text.removeprefix('file:'))}"
+    if not re.match(r"https?://[^/\s]+/", text):
+        raise ValueError(f"must be file:PATH or an URL like http://127.0.0.1:4318/v1/traces, not {text!r}")
+    return text
+
+
+def none_or(parse: Callable[[str], Value], nothing: Value) -> Callable[[str], Value]:
+    """Returns a parser that also reads `none`, as `nothing`."""
+
+    def parse_or_none(text: str) -> Value:
+        return nothing if text == "none" else parse(text)
+
+    return parse_or_none
 
 
 def written(value: object, field: str) -> str:
     """Returns a value as its parser reads it; the unit is at the end of the field's name."""
-    if field.endswith("_sec") and isinstance(value, (int, float)):
+    if value in ("", None) or (field.endswith("_bytes") and not value):
+        return "none"
+    if field.endswith("_sec") and not field.endswith("_per_sec") and isinstance(value, (int, float)):
         unit = next((unit for unit in ("d", "h", "m") if value % _SECONDS[unit] == 0), "s")
         return f"{value / _SECONDS[unit]:g}{unit}"
     if field.endswith("_bytes") and isinstance(value, int):
@@ -153,6 +191,17 @@ def is_tcp(address: str) -> bool:
     return not address.startswith("unix:")
 
 
+def is_loopback(address: str) -> bool:
+    """Returns whether a canonical TCP address can be reached from this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _unix_address(text: str) -> str:
     path = text.removeprefix("unix:")
     if path.startswith("//"):  # gRPC's other form, unix:///absolute/path
@@ -164,12 +213,3 @@ def _unix_address(text: str) -> str:
             f"has a socket path of {length} bytes, the kernel allows {_SUN_PATH_BYTES}: {path} is too long"
         )
     return f"unix:{path}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -17,7 +17,7 @@ from typing import Any
 from mailroomd.model import quantities
 from mailroomd.model.quantities import Intensity
 
-_UNITS = {"_per_min": "", "_sec": "", "_bytes": "_size"}
+_UNITS = {"_per_min": "", "_per_sec": "", "_sec": "", "_bytes": "_size"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,28 @@ class Settings:
     )  # fmt: skip
     listen: tuple[str, ...] = _setting(
         (), "ADDR", quantities.listen_address, "places",
-        "unix:PATH or HOST:PORT (loopback only, port 0 lets the system choose); may be given several times, "
-        "separated by commas in the environment",
+        "unix:PATH or HOST:PORT (port 0 lets the system choose); TCP needs a token of `mailroom token create`, and "
+        "--tls-cert unless it is loopback; may be given several times, separated by commas in the environment",
         shown="unix:$XDG_RUNTIME_DIR/mailroom/mailroom.sock, or mailroom.sock in the state directory",
         example="unix:~/.local/state/mailroom/mailroom.sock", repeatable=True,
+    )  # fmt: skip
+    auth: str = _setting(
+        "required", "WHEN", quantities.one_of("required", "off"), "access",
+        "required: who comes over TCP shows a token; off: whoever reaches the loopback port may do everything, that "
+        "is, every user and program of this machine: for tests",
+    )  # fmt: skip
+    tls_cert: Path | None = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
+        None, "FILE", quantities.as_path_or_none, "access",
+        "certificate chain (PEM) for the TCP addresses, which then speak TLS only", shown="none",
+    )  # fmt: skip
+    tls_key: Path | None = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
+        None, "FILE", quantities.as_path_or_none, "access",
+        "its private key (PEM, not encrypted, not readable by everybody)", shown="none",
+    )  # fmt: skip
+    tls_client_ca: Path | None = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
+        None, "FILE", quantities.as_path_or_none, "access",
+        "mutual TLS: only clients with a certificate of this authority (PEM) may connect; they still need a token",
+        shown="none",
     )  # fmt: skip
     gateways: int = _setting(
         1, "N", quantities.at_least(1), "supervision",
@@ -152,6 +170,33 @@ class Settings:
         600, "N", quantities.at_least(1), "limits",
         "messages a minute that may alternate within one pair, so that two agents cannot answer each other for ever",
         reloadable=True,
+    )  # fmt: skip
+    max_disk_bytes: int = _setting(
+        0, "SIZE", quantities.none_or(quantities.size_bytes(8 << 20, 1 << 50), 0), "limits",
+        "what the database may take before sends are refused; reading and acknowledging go on", shown="none",
+        reloadable=True,
+    )  # fmt: skip
+    warn_disk_bytes: int = _setting(
+        0, "SIZE", quantities.none_or(quantities.size_bytes(1 << 20, 1 << 50), 0), "limits",
+        "what the database may take before the log warns; 0.8 of --max-disk-size if not given", shown="none",
+        reloadable=True,
+    )  # fmt: skip
+    client_rate_per_sec: int = _setting(
+        1000, "N", quantities.at_least(1), "limits",
+        "messages a second, on average, that one client may send; like the next two per token and gateway, and not "
+        "for the owner on the Unix socket",
+    )  # fmt: skip
+    client_streams: int = _setting(
+        100, "N", quantities.at_least(1), "limits",
+        "streams and waiting calls that one client may have open",
+    )  # fmt: skip
+    client_in_flight_bytes: int = _setting(
+        64 << 20, "SIZE", quantities.size_bytes(1 << 20, 64 << 30), "limits",
+        "bytes of requests that one client may have under way", shown="64MiB",
+    )  # fmt: skip
+    owner_streams: int = _setting(
+        10_000, "N", quantities.at_least(1), "limits",
+        "streams and waiting calls on the Unix socket, all its clients together; each takes about 25 KiB",
     )  # fmt: skip
     keep_read_sec: float = _setting(
         24 * 3600.0, "TIME", quantities.duration_sec, "retention",
@@ -184,6 +229,15 @@ class Settings:
         "auto", "FORMAT", quantities.one_of("auto", "console", "json"), "log",
         "console, json, or auto: colours in a terminal, text with priorities in the journal, else JSON lines",
         reloadable=True,
+    )  # fmt: skip
+    metrics: str = _setting(
+        "", "HOST:PORT", quantities.none_or(quantities.loopback_address, ""), "observation",
+        "serve metrics for Prometheus on http://HOST:PORT/metrics, loopback only", shown="none",
+    )  # fmt: skip
+    trace: str = _setting(
+        "", "WHERE", quantities.none_or(quantities.trace_target, ""), "observation",
+        "trace sends with OpenTelemetry: http://HOST:PORT/v1/traces (OTLP), or file:PATH; needs mailroomd[tracing]",
+        shown="none",
     )  # fmt: skip
 
 

@@ -12,37 +12,46 @@ import os
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
-from urllib.parse import quote
 
 import grpc
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from mailroomd.core.log import log
 from mailroomd.ipc.packets import AliasChanged, CountSubscribers, DurableMarkMoved, Event, Hello
+from mailroomd.memory.heap import trim_heap
 from mailroomd.model.commands import StoreConditionChanged
 from mailroomd.model.limits import MAX_WAITING_CALLS
+from mailroomd.model.metrics import CALLS_WAITING, REQUESTS_QUEUE, SUBSCRIBERS
 from mailroomd.processes.config import GatewayConfig
-from mailroomd.processes.worker import CannotStart, WorkerSeat
+from mailroomd.processes.listening import bind
+from mailroomd.processes.worker import WorkerSeat
 from mailroomd.rpc import mailbox_service, supervisor_service
+from mailroomd.rpc.authentication import Authentication
 from mailroomd.rpc.bells import Bells
 from mailroomd.rpc.calls import Calls
+from mailroomd.rpc.client_limits import ClientLimits, Limits
+from mailroomd.rpc.gate import Gate
 from mailroomd.rpc.handlers import generic_handler
 from mailroomd.rpc.health import Health
 from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.mailbox_service import MailboxService
 from mailroomd.rpc.names import Names
+from mailroomd.rpc.reflection import Reflection
+from mailroomd.rpc.refusals import refusals
 from mailroomd.rpc.supervisor_service import SupervisorService
 from mailroomd.storage.inbox_census import InboxCensus
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import TableReader
+from mailroomd.storage.token_file import KnownTokens, TokenFile
 
 MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
 ANSWER_GRACE_SEC = 2.0  # for calls that were accepted before the stop
 REFUSAL_SEC = 0.1  # in which calls that are on their way hear STOPPING; gRPC itself would just cancel them
 STREAM_GRACE_SEC = 0.5  # for streams that don't take their good-bye
 MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
+MANY_STREAMS = 500  # that ended, some 13 MB: it is worth some milliseconds to give that back
 SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
 
 
@@ -62,6 +71,7 @@ class Gateway:
     async def run(self) -> None:
         """Starts, serves until STOP, and stops in good order."""
         seat, config = self._seat, self._config
+        refusals.attach(seat.metrics)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_exit_on_own_error)
         loop.add_reader(seat.leash_fileno(), self._hear_leash)
@@ -72,11 +82,12 @@ class Gateway:
         self._calls = Calls(
             config.gateway, seat.epoch, config.requests, config.events, self._bells.subscribers, self._hear
         )
-        self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES, seat.report_health)
+        self._gate = self._make_gate()
+        self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES, seat.report_health, self._gate)
         census = InboxCensus(seat.settings.root)
-        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census)
+        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census, seat.metrics)
         server = self._make_server()
-        seat.announce(self._bind(server))
+        seat.announce(bind(server, config.listen, seat.settings, is_first_start=seat.epoch == 1))
         beating = _guarded(self._beat())
         self._calls.greet()
         await self._until_answered()
@@ -104,30 +115,30 @@ class Gateway:
         )
         server.add_generic_rpc_handlers(
             (
-                generic_handler(mailbox_service.SERVICE, self._service.handlers()),
-                generic_handler(supervisor_service.SERVICE, SupervisorService(self._seat.control).handlers()),
+                generic_handler(mailbox_service.SERVICE, self._service.handlers(), self._gate),
+                generic_handler(
+                    supervisor_service.SERVICE, SupervisorService(self._seat.control).handlers(), self._gate
+                ),
             )
         )
         cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health.servicer, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
+        told_of = (*SERVICES, health_name, reflection.SERVICE_NAME)
+        add_reflection = cast("Any", reflection_pb2_grpc).add_ServerReflectionServicer_to_server
+        add_reflection(Reflection(told_of, self._gate), server)
         return server
 
-    def _bind(self, server: grpc.aio.Server) -> list[str]:
-        bound: list[str] = []
-        for address in self._config.listen:
-            try:
-                port = server.add_insecure_port(_as_grpc_wants(address))
-            except RuntimeError as error:
-                if self._seat.epoch > 1:  # it was bound before: whoever took it may give it back
-                    raise
-                raise CannotStart(
-                    f"cannot listen on {address}: something else does, or the system forbids it. "
-                    "Stop it, or choose another address with --listen.",
-                    os.EX_CANTCREAT,
-                ) from error
-            bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
-        return bound
+    def _make_gate(self) -> Gate:
+        settings = self._seat.settings
+        limits = Limits(
+            rate_per_sec=settings.client_rate_per_sec,
+            streams=settings.client_streams,
+            owner_streams=settings.owner_streams,
+            in_flight_bytes=settings.client_in_flight_bytes,
+        )
+        tokens = KnownTokens(TokenFile(settings.state_dir))
+        authentication = Authentication(tokens, is_required=settings.auth == "required")
+        return Gate(authentication, ClientLimits(limits), self._names.agent_of)
 
     async def _until_answered(self) -> None:
         """Waits for the mailbox, which a gateway that restarts together with it may find gone."""
@@ -141,7 +152,17 @@ class Gateway:
     async def _beat(self) -> None:
         while True:
             self._seat.beat()
+            if self._bells.streams_ended >= MANY_STREAMS:
+                self._bells.streams_ended = 0
+                trim_heap()
+            self._show_gauges()
             await asyncio.sleep(self._seat.beat_interval_sec)
+
+    def _show_gauges(self) -> None:
+        metrics = self._seat.metrics
+        metrics.set(SUBSCRIBERS.at, sum(count for _, count in self._bells.subscribers()))
+        metrics.set(CALLS_WAITING.at, self._calls.waiting)
+        metrics.set(REQUESTS_QUEUE.at, self._calls.backlog)
 
     def _hear_leash(self) -> None:
         if self._seat.stop_requested():
@@ -170,12 +191,6 @@ class Gateway:
         await server.stop(STREAM_GRACE_SEC)
         self._calls.close()
         self._reader.close()
-
-
-def _as_grpc_wants(address: str) -> str:
-    """Returns an address as gRPC reads it: the path of a Unix socket is part of a URI there."""
-    scheme, _, path = address.partition(":")
-    return f"unix:{quote(path)}" if scheme == "unix" else address
 
 
 def _guarded(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

@@ -1,9 +1,9 @@
 """Housekeeping — what the command-queue does beside the commits that somebody waits for.
 
-Owns the lazy writes (last seen), the sync of the files' filesystem, the checkpoints, the sweep over what is past its
-time and the filling of the full-text index, each with its timer and in slices. Slow system calls run in one thread;
-only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits. Invariant: nothing
-here is awaited by a sender.
+Owns the lazy writes (who was here, and who is forgotten), the sync of the files' filesystem, the checkpoints, the sweep
+over what is past its time and the filling of the full-text index, each with its timer and in slices. Slow system calls
+run in one thread; only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits.
+Invariant: nothing here is awaited by a sender.
 """
 
 __all__ = ["Housekeeping"]
@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NoReturn, TypeVar
 
 from mailroomd.core.log import log
-from mailroomd.model.commands import Outcome, WriteSeen
+from mailroomd.model.commands import LazyCommand, Outcome
 from mailroomd.model.settings import Settings
 from mailroomd.storage.database import checkpoint, is_full, is_lost_write, note_lost_write
 from mailroomd.storage.inbox_files import InboxFiles, sync_filesystem
@@ -32,7 +32,8 @@ LAZY_MOST = 10_000  # writes that wait while the disk is full; the oldest may be
 SWEEP_SLICE = 200  # messages deleted in one transaction: some 5 ms
 SWEEP_PAUSE_SEC = 0.02  # between two slices, so that commits come through
 INDEX_PAUSE_SEC = 0.02  # likewise for the index
-LOOK_FOR_ROOM_EVERY_SEC = 1.0
+INDEX_QUIET_SEC = 0.1  # without mail before the index is filled, so that it costs no sender anything ...
+INDEX_REST_MOST = 5000  # ... unless so many messages wait for it: a search looks through them one by one
 
 
 class Housekeeping:
@@ -49,7 +50,7 @@ class Housekeeping:
     """
 
     def __init__(self, settings: Settings, store: MessageStore, files: InboxFiles) -> None:
-        self.lazy: list[WriteSeen] = []
+        self.lazy: list[LazyCommand] = []
         self._untold: list[Outcome] = []
         self.settings = settings
         self._state_dir = settings.state_dir
@@ -64,30 +65,24 @@ class Housekeeping:
         self._last_sync = 0.0
         self._next_sweep = 0.0
         self._next_indexing = 0.0
-        self._is_indexed = False
-        self._last_look = 0.0
+        self._unindexed = 1  # at a start, something may be left
+        self._last_mail = 0.0
 
-    def gather(self, writes: Iterable[WriteSeen]) -> None:
+    def gather(self, writes: Iterable[LazyCommand]) -> None:
         """Takes lazy writes."""
         self.lazy.extend(writes)
         del self.lazy[:-LAZY_MOST]
 
-    def note_filed(self, number: int) -> None:
-        """Takes note that every file up to this id is written."""
+    def note_filed(self, number: int, count: int, now: float) -> None:
+        """Takes note that so many messages came in, and that every file up to this id is written."""
         self._filed_id = number
-        self._is_indexed = False
+        self._unindexed += count
+        self._last_mail = now
 
     def take_outcomes(self) -> list[Outcome]:
         """Returns what the mailbox is to be told, and forgets it."""
         untold, self._untold = self._untold, []
         return untold
-
-    def is_time_to_look_for_room(self, now: float) -> bool:
-        """Returns whether a full disk should be looked at again."""
-        if now - self._last_look < LOOK_FOR_ROOM_EVERY_SEC:
-            return False
-        self._last_look = now
-        return True
 
     def run(self, now: float, now_ms: int) -> float:
         """Does what is due; returns for how many seconds nothing will be.
@@ -144,7 +139,7 @@ class Housekeeping:
         """Deletes a slice of what is past its time; returns when to go on."""
         if now >= self._next_sweep:
             before_ms = now_ms - int(self.settings.keep_read_sec * 1000)
-            deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE)
+            deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE, now_ms)
             self._untold += outcomes
             gone_ms = now_ms - int(self.settings.forget_agents_sec * 1000)
             is_left = self._store.forget_old(now_ms) or self._store.forget_agents(gone_ms, SWEEP_SLICE)
@@ -154,12 +149,15 @@ class Housekeeping:
 
     def _fill_index(self, now: float) -> float:
         """Indexes a slice of what came in; returns when to go on."""
-        if self._is_indexed:
+        if not self._unindexed:
             return 60.0
+        if self._unindexed < INDEX_REST_MOST:
+            self._next_indexing = max(self._next_indexing, self._last_mail + INDEX_QUIET_SEC)
         if now >= self._next_indexing:
-            self._is_indexed = not self._store.index_more()
+            done = self._store.index_more()
+            self._unindexed = max(1, self._unindexed - done) if done else 0
             self._next_indexing = now + INDEX_PAUSE_SEC
-        return 60.0 if self._is_indexed else self._next_indexing - now
+        return self._next_indexing - now if self._unindexed else 60.0
 
     def _settle_log(self) -> None:
         if self._checkpoint is None:

@@ -11,7 +11,9 @@ import time
 
 import msgspec
 
+from mailroomd.core.log import log
 from mailroomd.core.loop_guard import LoopGuard
+from mailroomd.core.tracing import tracing
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import (
     CallFailed,
@@ -32,23 +34,28 @@ from mailroomd.model.commands import (
     Outcome,
     WriteAlias,
     WriteClear,
+    WriteGone,
     WriteMessage,
     WriteOffered,
     WriteRead,
     WriteSeen,
 )
 from mailroomd.model.errors import Reason
+from mailroomd.model.ids import format_id
+from mailroomd.model.limits import IDLE_AGENTS_KEPT, MAX_ALIASES
 from mailroomd.model.message import Draft, pack_draft
+from mailroomd.model.metrics import INTAKE_SECONDS, STATES
 from mailroomd.model.settings import Settings
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.gateway_port import GatewayPort, call_failed
 from mailroomd.processes.mailbox_books import MailboxBooks
 from mailroomd.processes.offers import Offers
 from mailroomd.processes.orders import Pending, now_ms
-from mailroomd.storage.table_writer import MailboxEntry
+from mailroomd.storage.mailbox_entry import MailboxEntry
 
 FULL_RETRY_AFTER_MS = 60_000  # what senders are told when a mailbox is full: its reader has to come first
 SEEN_EVERY_MS = 60_000  # how exactly last_seen is kept in the database; the table has it to the millisecond
+_OFFERED = STATES.word("offered")
 
 
 class Intake:
@@ -64,6 +71,7 @@ class Intake:
         self._books = books
         self._table = books.table
         self._orders = books.orders
+        self._metrics = books.metrics
         self._settings = settings
         self._link = link
         self._guard = LoopGuard(settings.loop_guard_per_min)
@@ -111,10 +119,16 @@ class Intake:
         for agent, numbers in self._offers.take(time.monotonic(), others_go=self._link.backlog > 0):
             self._orders.order(Pending(WriteOffered(self._orders.issue(len(numbers)), agent, numbers, now_ms())))
 
+    def forget_idle_agents(self) -> None:
+        """Forgets agents that have no mail, when there are too many of them."""
+        for name in self._table.forget_idle(IDLE_AGENTS_KEPT):
+            self._link.send(WriteGone(name))
+
     # -- sends ----------------------------------------------------------------------------------------------------
 
     def _store_message(self, port: GatewayPort, item: StoreMessage) -> None:
-        at_ms = now_ms()
+        at_ms, at_ns = now_ms(), time.monotonic_ns()
+        self._metrics.observe(INTAKE_SECONDS.at, at_ns - item.asked_ns)
         draft, addressee = self._led_by_alias(item.draft)
         entry = self._table.entry(draft.recipient)
         number = self._orders.issue(2, at_ms)  # the second is the place of its first receipt
@@ -124,10 +138,14 @@ class Intake:
             return
         body = pack_draft(draft)
         position = self._table.append(number, at_ms, entry, body, DeliveryState.FILED)
+        span = tracing.begin("mailbox", item.trace, message_id=format_id(number)) if item.trace else None
+        trace = tracing.text_of(span) if item.trace else ""
         command = WriteMessage(
-            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee
+            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee, trace
         )
-        self._orders.order(Pending(command, port.number, item.call, entry, draft.sender, at_ms))
+        self._orders.order(Pending(command, port.number, item.call, entry, draft.sender, at_ms, at_ns, span))
+        if log.is_debugging:
+            log.debug("message ordered", message_id=format_id(number), request=item.key, recipient=draft.recipient)
         self._note_seen(self._table.entry(self._books.agent_of(draft.sender)))
 
     def _led_by_alias(self, draft: Draft) -> tuple[Draft, str]:
@@ -160,19 +178,33 @@ class Intake:
     def _mark_offered(self, port: GatewayPort, item: MarkOffered) -> None:
         offered = [number for number in item.message_ids if self._table.offer(number, item.agent)]
         if offered:
+            self._metrics.count(_OFFERED, len(offered))
             self._offers.add(item.agent, offered, time.monotonic())
         if item.call:  # its agent says so itself
             self._note_seen(self._table.entry(self._books.agent_of(item.agent)))
             port.send(MessagesOffered(item.call))
 
     def _set_alias(self, port: GatewayPort, item: SetAlias) -> None:
-        sentence = self._alias_conflict(item.session, item.agent) if item.expires_ms else ""
-        if sentence:
-            port.send(CallFailed(item.call, Reason.ALIAS_CONFLICT, sentence, "agent", 0))
+        refusal = self._alias_refusal(item) if item.expires_ms else None
+        if refusal is not None:
+            port.send(refusal)
             return
         command = WriteAlias(self._orders.issue(), item.session, item.agent, item.expires_ms)
         self._orders.order(Pending(command, port.number, item.call))
         self._note_seen(self._table.entry(item.agent))
+
+    def _alias_refusal(self, item: SetAlias) -> CallFailed | None:
+        conflict = self._alias_conflict(item.session, item.agent)
+        if conflict:
+            return CallFailed(item.call, Reason.ALIAS_CONFLICT, conflict, "agent", 0)
+        aliases = self._books.aliases
+        if len(aliases) < MAX_ALIASES or item.session in aliases:
+            return None
+        aliases.forget_expired(now_ms())
+        if len(aliases) < MAX_ALIASES:
+            return None
+        sentence = f"there are {MAX_ALIASES:,} aliases, which is the limit: end some, or give them a shorter ttl"
+        return CallFailed(item.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
 
     def _alias_conflict(self, session: str, agent: str) -> str:
         """Returns why a session can't be an alias of an agent: one alias never leads to another."""

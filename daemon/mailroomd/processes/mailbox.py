@@ -17,9 +17,11 @@ from mailroomd.ipc.packets import AliasChanged, Hello
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.commands import Command, IdsWanted, Outcome, StoreConditionChanged
 from mailroomd.processes.config import MailboxConfig
+from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.gateway_port import GatewayPort
 from mailroomd.processes.intake import Intake
 from mailroomd.processes.mailbox_books import MailboxBooks
+from mailroomd.processes.mailbox_gauges import MailboxGauges
 from mailroomd.processes.orders import Orders, now_ms
 from mailroomd.processes.settlement import Settlement
 from mailroomd.processes.worker import WorkerSeat
@@ -33,7 +35,8 @@ MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no r
 
 def main(seat: WorkerSeat, config: MailboxConfig) -> None:
     """Runs the mailbox until it is told to stop."""
-    Mailbox(seat, config).run()
+    with telling_damage(seat.settings):
+        Mailbox(seat, config).run()
 
 
 class Mailbox:
@@ -44,7 +47,7 @@ class Mailbox:
         self._writes = config.writes
         layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
         self._orders = Orders(lambda command: self._link.send(command))
-        self._books = MailboxBooks(TableWriter(config.table.buffer, layout), self._orders)
+        self._books = MailboxBooks(TableWriter(config.table.buffer, layout), self._orders, seat.metrics)
         self._link: Link[Outcome, Command] = Link(seat.epoch, config.outcomes, config.writes, self._orders.unanswered)
         self._intake = Intake(self._books, seat.settings, self._link)
         self._settlement = Settlement(self._books)
@@ -52,6 +55,7 @@ class Mailbox:
             GatewayPort(number, seat.epoch, requests, events, self._live_aliases)
             for number, (requests, events) in enumerate(zip(config.requests, config.events, strict=True))
         ]
+        self._gauges = MailboxGauges(self._books, self._link)
         self._wanted: list[IdsWanted] = []
         self._is_filled = False
         self._is_blocked = False
@@ -84,6 +88,7 @@ class Mailbox:
         self._is_blocked = False
         heard = [self._hear_requests(port) for port in self._books.ports if self._may_take()]
         self._intake.order_offers()
+        self._intake.forget_idle_agents()
         self._link.flush()
         self._flush_ports()
         return any(heard) or bool(self._orders)
@@ -94,6 +99,7 @@ class Mailbox:
     def _wait(self) -> None:
         """Beats, and sleeps until there is something to read (or, where a queue is full, to write)."""
         self._seat.beat()
+        self._gauges.show(time.monotonic())
         self._readiness.watch_writing(self._writes.writer_fileno(), self._link.backlog > 0)
         for port in self._books.ports:
             port.watch(self._readiness, reading=self._is_filled and self._may_take())
@@ -148,7 +154,7 @@ class Mailbox:
         try:
             filled = fill_table(self._books.table, archive, self._seat.beat)
             for alias in archive.aliases(now_ms()):
-                self._books.aliases.set(Alias(*alias))
+                self._books.aliases.set(Alias(*alias), now_ms())
         finally:
             archive.close()
         self._orders.begin_after(filled.last_id)

@@ -65,9 +65,13 @@ class Bells:
 
     Args:
         on_count: told how many live subscribers an agent has, each time that changes.
+
+    Attributes:
+        streams_ended: since whoever counts them set it to 0.
     """
 
     def __init__(self, on_count: Callable[[str, int], None]) -> None:
+        self.streams_ended = 0
         self._on_count = on_count
         self._bells: dict[Cause, set[Bell]] = {}
         self._subscribers: Counter[str] = Counter()
@@ -100,6 +104,10 @@ class Bells:
             yield
         finally:
             self._count(agent, -1)
+
+    def note_stream_ended(self) -> None:
+        """Counts a stream that ended."""
+        self.streams_ended += 1
 
     def subscribers(self) -> list[tuple[str, int]]:
         """Returns how many live subscribers each agent has."""

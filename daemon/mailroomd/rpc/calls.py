@@ -1,7 +1,8 @@
 """Calls — the gateway's requests to the mailbox, and who waits for their answers.
 
 Owns call numbers, waiting calls and their bounds (10,000 calls, 256 MiB, the client's deadline), the repetition of what
-is unanswered when the mailbox restarted, and the flushing of what has gathered. Not here: what requests mean.
+is unanswered when the mailbox restarted, and the flushing of what has gathered. Not here: what requests mean, whose
+turn it is (`Turns`).
 Invariant: a call is answered exactly once: by the mailbox, by its deadline, or by the gateway's end.
 """
 
@@ -30,6 +31,7 @@ from mailroomd.ipc.packets import (
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.model.errors import MailroomError, Reason, stopping
 from mailroomd.model.limits import MAX_WAITING_BYTES, MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
+from mailroomd.rpc.turns import Turns
 
 Answered = TypeVar("Answered")
 
@@ -38,12 +40,15 @@ MOST_KEPT_BACK_SEC = 0.5
 MOST_PATIENCE_SEC = 300.0  # half of what a gateway's own keys are kept: a repeated call is always recognised
 RETRY_AFTER_MS = 500  # what a client is told while a worker restarts
 CALL_BITS = 40  # of a call number; the gateway's epoch stands above, so numbers are never used twice
+MANY_CALLS = 32  # that wait at once: from here on requests gather, for larger packets and commits
+GATHER_SEC = 0.001  # far less than such a call waits anyway
 FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter of the buffer), so time helps out
 
 
 class _Waiting(NamedTuple):
     """One unanswered call."""
 
+    agent: str
     request: Request
     answer: "asyncio.Future[Answer]"
     weight_bytes: int
@@ -75,6 +80,7 @@ class Calls:
         self._next_call = epoch << CALL_BITS
         self._waiting: dict[int, _Waiting] = {}
         self._waiting_bytes = 0
+        self._turns = Turns(time.monotonic)
         self._subscribers = subscribers
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
@@ -95,6 +101,11 @@ class Calls:
         """How many requests wait for room in the queue."""
         return self._link.backlog
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for an answer."""
+        return len(self._waiting)
+
     async def wait_until_connected(self) -> None:
         """Returns when a mailbox has answered this gateway."""
         await self._connected.wait()
@@ -114,6 +125,7 @@ class Calls:
 
     async def ask(
         self,
+        agent: str,
         make: Callable[[int], Request],
         answer_type: type[Answered],
         time_left_sec: float | None,
@@ -122,6 +134,7 @@ class Calls:
         """Sends a request and returns its answer.
 
         Args:
+            agent: who asks.
             make: makes the request for a call number.
             answer_type: what answers it.
             time_left_sec: until the client's deadline, None if it has none.
@@ -134,10 +147,11 @@ class Calls:
         call = self._next_call = self._next_call + 1
         future: asyncio.Future[Answer] = self._loop.create_future()
         request = make(call)
-        self._waiting[call] = _Waiting(request, future, weight_bytes)
+        self._waiting[call] = _Waiting(agent, request, future, weight_bytes)
         self._waiting_bytes += weight_bytes
         timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, future)
-        self._send(request)
+        if self._turns.enter(agent, call):
+            self._send(request)
         try:
             answer = await future
         finally:
@@ -146,6 +160,8 @@ class Calls:
                 self._drop_gone_calls()
             del self._waiting[call]
             self._waiting_bytes -= weight_bytes
+            for next_call in self._turns.leave(agent, call):
+                self._send(self._waiting[next_call].request)
             if not self._waiting:
                 self._all_answered.set()
         if isinstance(answer, CallFailed):
@@ -208,9 +224,12 @@ class Calls:
 
     def _send(self, request: Request) -> None:
         self._link.send(request)
-        if not self._is_flush_due:  # once for all that gathers in this turn of the loop
+        if not self._is_flush_due:  # once for all that gathers in this turn of the loop, or a little longer
             self._is_flush_due = True
-            self._loop.call_soon(self._flush)
+            if len(self._waiting) < MANY_CALLS:
+                self._loop.call_soon(self._flush)
+            else:
+                self._loop.call_later(GATHER_SEC, self._flush)
 
     def _flush(self) -> None:
         self._is_flush_due = not self._link.flush()
@@ -238,7 +257,12 @@ class Calls:
     def _unanswered(self) -> list[Request]:
         """What a mailbox that restarted has to hear again."""
         counts: list[Request] = [CountSubscribers(agent, count) for agent, count in self._subscribers()]
-        return counts + [_again(one.request) for one in self._waiting.values() if not one.answer.done()]
+        sent = [
+            one.request
+            for call, one in self._waiting.items()
+            if not one.answer.done() and not self._turns.is_waiting(one.agent, call)
+        ]
+        return counts + list(map(_again, sent))
 
 
 def _again(request: Request) -> Request:

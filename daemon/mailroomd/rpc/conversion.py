@@ -34,11 +34,12 @@ EXACT_INTEGERS = 1 << 53  # a Struct's numbers are doubles: up to here each whol
 _NO_METADATA = b"{}"
 
 
-def draft_of(request: pb.SendMessageRequest, recipient: str = "") -> Draft:
+def draft_of(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
     """Returns what a sender asks for, not yet checked but for what cannot be said in a Draft.
 
     Args:
         recipient: the recipient of this copy, for a broadcast.
+        verified: whether the sender has proved its name.
 
     Raises:
         MailroomError: priority, metadata, in_reply_to or ttl cannot be understood.
@@ -53,6 +54,7 @@ def draft_of(request: pb.SendMessageRequest, recipient: str = "") -> Draft:
         parse_message_id(request.in_reply_to, "in_reply_to") if request.in_reply_to else 0,
         _priority(request.priority),
         _ttl_ms(request.ttl) if request.HasField("ttl") else 0,
+        verified,
     )
 
 
@@ -69,6 +71,7 @@ def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
         thread_id=draft.thread_id,
         priority=draft.priority,  # pyright: ignore[reportArgumentType] - its numbers are the contract's
         state=message.state.value,  # pyright: ignore[reportArgumentType]
+        sender_verified=draft.verified,
     )
     if with_body:
         said.content = draft.content

@@ -3,6 +3,7 @@
 Owns decoding, encoding and the one place where exceptions become statuses (`rpc.status.refuse`). Requests are decoded
 here rather than by gRPC, so that one that can't be gets a reason and a sentence. Handlers are coroutines and async
 generators only (a cancelled synchronous one keeps a thread: grpc #28999).
+Invariant: each request passes the gate, whose table knows it by its RPC's name.
 """
 
 __all__ = ["Context", "Handler", "bidirectional", "generic_handler", "server_stream", "unary"]
@@ -19,65 +20,93 @@ from google.protobuf.message import DecodeError, Message
 from mailroomd.core.log import log
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_METADATA_DEPTH
+from mailroomd.rpc.caller import Context
+from mailroomd.rpc.gate import Gate
 from mailroomd.rpc.status import refuse
+from mailroomd.storage.database import is_damaged
 
 Asked = TypeVar("Asked", bound=Message)
-Handler = Any  # grpc.RpcMethodHandler, which is generic in its stubs and not when it runs
-Context = Any  # grpc.aio.ServicerContext, whose stubs want the types of what is bytes here
+MethodHandler = Any  # grpc.RpcMethodHandler, which is generic in its stubs and not when it runs
+Handler = Callable[[Gate], MethodHandler]  # a handler that lacks its gate yet
 
 
 def unary(request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]) -> Handler:
     """Returns a handler that answers one request with one response."""
+    rpc = _rpc_of(request_type)
 
-    async def handle(raw: bytes, context: Context) -> bytes:
-        try:
-            response = await method(decode(request_type, raw), context)
-            return response.SerializeToString()
-        except MailroomError as error:
-            await refuse(context, error)
-        except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
-            await refuse(context, _internal(error))
+    def behind(gate: Gate) -> MethodHandler:
+        async def handle(raw: bytes, context: Context) -> bytes:
+            try:
+                caller = gate.knock(rpc, context)
+                request = decode(request_type, raw)
+                with gate.holding(rpc, caller, request, len(raw)):
+                    response = await method(request, context)
+                gate.check_answer(rpc, caller, request, response)
+                return response.SerializeToString()
+            except MailroomError as error:
+                await refuse(context, error)
+            except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
+                await refuse(context, _internal(error))
 
-    return cast("Handler", grpc.unary_unary_rpc_method_handler(handle))
+        return cast("MethodHandler", grpc.unary_unary_rpc_method_handler(handle))
+
+    return behind
 
 
 def server_stream(
     request_type: type[Asked], method: Callable[[Asked, Context], AsyncGenerator[bytes, None]]
 ) -> Handler:
     """Returns a handler that answers one request with a stream of serialized responses."""
+    rpc = _rpc_of(request_type)
 
-    async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes, None]:
-        try:
-            async with aclosing(method(decode(request_type, raw), context)) as responses:
-                async for response in responses:
-                    yield response
-        except MailroomError as error:
-            await refuse(context, error)
-        except Exception as error:  # noqa: BLE001 - as above
-            await refuse(context, _internal(error))
+    def behind(gate: Gate) -> MethodHandler:
+        async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+            try:
+                caller = gate.knock(rpc, context)
+                request = decode(request_type, raw)
+                with gate.streaming(caller), gate.holding(rpc, caller, request, len(raw)):
+                    async with aclosing(method(request, context)) as responses:
+                        async for response in responses:
+                            gate.check_still_good(caller)
+                            yield response
+            except MailroomError as error:
+                await refuse(context, error)
+            except Exception as error:  # noqa: BLE001 - as above
+                await refuse(context, _internal(error))
 
-    return cast("Handler", grpc.unary_stream_rpc_method_handler(handle))
+        return cast("MethodHandler", grpc.unary_stream_rpc_method_handler(handle))
+
+    return behind
 
 
 def bidirectional(request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]) -> Handler:
     """Returns a handler that answers each request of a stream, in order; the next is read when one is answered."""
+    rpc = _rpc_of(request_type)
 
-    async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        try:
-            async for raw in requests:
-                response = await method(decode(request_type, raw), context)
-                yield response.SerializeToString()
-        except MailroomError as error:
-            await refuse(context, error)
-        except Exception as error:  # noqa: BLE001 - as above
-            await refuse(context, _internal(error))
+    def behind(gate: Gate) -> MethodHandler:
+        async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+            try:
+                caller = gate.knock(rpc, context)
+                with gate.streaming(caller):
+                    async for raw in requests:
+                        gate.check_still_good(caller)
+                        request = decode(request_type, raw)
+                        with gate.holding(rpc, caller, request, len(raw)):
+                            response = await method(request, context)
+                        yield response.SerializeToString()
+            except MailroomError as error:
+                await refuse(context, error)
+            except Exception as error:  # noqa: BLE001 - as above
+                await refuse(context, _internal(error))
 
-    return cast("Handler", grpc.stream_stream_rpc_method_handler(handle))
+        return cast("MethodHandler", grpc.stream_stream_rpc_method_handler(handle))
+
+    return behind
 
 
-def generic_handler(service: str, methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
-    """Returns the handler of a service's methods."""
-    return grpc.method_handlers_generic_handler(service, methods)
+def generic_handler(service: str, methods: dict[str, Handler], gate: Gate) -> grpc.GenericRpcHandler:
+    """Returns the handler of a service's methods, each behind the gate."""
+    return grpc.method_handlers_generic_handler(service, {name: behind(gate) for name, behind in methods.items()})
 
 
 def decode(request_type: type[Asked], raw: bytes) -> Asked:
@@ -101,12 +130,24 @@ def decode(request_type: type[Asked], raw: bytes) -> Asked:
         ) from error
 
 
+def _rpc_of(request_type: type[Message]) -> str:
+    """Returns the RPC's name, which is its request's without the last word: `buf lint` sees to that."""
+    return request_type.DESCRIPTOR.name.removesuffix("Request")
+
+
 def _internal(error: Exception) -> MailroomError:
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return MailroomError(Reason.WORKER_RESTARTING, "the mail room did not answer in time: try again")
+<<<<<<< HEAD
     if isinstance(error, MemoryError):
         log.error("no memory left", error=str(error))
         return MailroomError(Reason.WORKER_RESTARTING, "the mail room has no memory left for this: try again")
+=======
+    if isinstance(error, sqlite3.DatabaseError) and is_damaged(error):
+        log.error("database damaged", error=str(error))
+        sentence = f"the database is damaged ({error}): run `mailroom doctor`, which says what can be saved"
+        return MailroomError(Reason.STORAGE_FAILED, sentence)
+>>>>>>> main
     if isinstance(error, sqlite3.OperationalError):
         log.warning("database not read", error=str(error))
         sentence = f"the database could not be read ({error}): try again"

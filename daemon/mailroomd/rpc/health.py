@@ -8,12 +8,16 @@ __all__ = ["Health"]
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from grpc_health.v1 import health, health_pb2
 
 from mailroomd.ipc.control_page import ControlPage, WorkerState
+from mailroomd.model.errors import MailroomError
+from mailroomd.rpc.caller import Context
+from mailroomd.rpc.gate import Gate
+from mailroomd.rpc.status import refuse
 
 LOOK_EVERY_SEC = 0.2  # at the workers' states, which change without an event that reaches the gateway
 NEEDED = ("command-queue", "mailbox")
@@ -27,12 +31,19 @@ class Health:
         stuck_after_sec: a worker that is silent for so long is not trusted with a send.
         services: the names of the services that share this health.
         tell: called with each change: empty while mail is taken, else why it is not.
+        gate: what each call passes.
     """
 
     def __init__(
-        self, control: ControlPage, stuck_after_sec: float, services: tuple[str, ...], tell: Callable[[str], None]
+        self,
+        control: ControlPage,
+        stuck_after_sec: float,
+        services: tuple[str, ...],
+        tell: Callable[[str], None],
+        gate: Gate,
     ) -> None:
         self.servicer: Any = cast("Any", health).aio.HealthServicer()
+        self.servicer.Watch = _counted(self.servicer.Watch, gate)
         self.is_writable = True
         self.is_connected = False
         self.is_stopping = False
@@ -74,3 +85,16 @@ class Health:
             if status.state is WorkerState.RUNNING and now - self._control.last_beat(index) < self._stuck_after_ns
         }
         return " and ".join(f"{name} does not work" for name in NEEDED if name not in running)
+
+
+def _counted(watch: Callable[[Any, Context], Awaitable[None]], gate: Gate) -> Callable[[Any, Context], Awaitable[None]]:
+    """Returns the servicer's Watch, of which nobody may hold more streams than of others."""
+
+    async def counted(request: Any, context: Context) -> None:
+        try:
+            with gate.streaming(gate.knock("Watch", context)):
+                await watch(request, context)
+        except MailroomError as error:
+            await refuse(context, error)
+
+    return counted

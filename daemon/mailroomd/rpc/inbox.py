@@ -13,6 +13,7 @@ from contextlib import ExitStack, aclosing
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.ipc.packets import (
     AliasSet,
     ClearMailbox,
@@ -56,16 +57,24 @@ class Inbox:
         calls: asks the mailbox.
         bells: wake streams and waiting calls.
         names: says which mailboxes a name stands for.
+        metrics: the gateway's numbers.
         is_stopping: says whether the daemon stops.
     """
 
     def __init__(
-        self, reader: MailReader, calls: Calls, bells: Bells, names: Names, is_stopping: Callable[[], bool]
+        self,
+        reader: MailReader,
+        calls: Calls,
+        bells: Bells,
+        names: Names,
+        metrics: MetricsBlock,
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._reader = reader
         self._calls = calls
         self._bells = bells
         self._names = names
+        self._metrics = metrics
         self._is_stopping = is_stopping
         self._encoder = EventEncoder()
 
@@ -74,6 +83,7 @@ class Inbox:
         observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
         with ExitStack() as presence:
+            presence.callback(self._bells.note_stream_ended)
             bell = presence.enter_context(self._bells.hung(frozenset()))
             if not observe:
                 presence.enter_context(self._bells.subscriber(self._names.agent_of(request.agent)))
@@ -82,6 +92,7 @@ class Inbox:
                 self._encoder,
                 self._calls,
                 self._bells,
+                self._metrics,
                 bell,
                 lambda: None if request.all_agents else self._names.mailboxes_of(request.agent),
                 cursor,
@@ -151,7 +162,10 @@ class Inbox:
         numbers = message_ids(request.message_ids)
         for mailbox in self._names.mailboxes_of(request.agent) if numbers else ():
             await self._calls.ask(
-                lambda call, mailbox=mailbox: MarkOffered(call, mailbox, numbers), MessagesOffered, time_left(context)
+                request.agent,
+                lambda call, mailbox=mailbox: MarkOffered(call, mailbox, numbers),
+                MessagesOffered,
+                time_left(context),
             )
         return pb.MarkOfferedResponse()
 
@@ -165,6 +179,7 @@ class Inbox:
         for mailbox in self._names.mailboxes_of(request.agent):
             if left:
                 done = await self._calls.ask(
+                    request.agent,
                     lambda call, mailbox=mailbox, ids=left: MarkRead(call, mailbox, ids),
                     MessagesRead,
                     time_left(context),
@@ -183,6 +198,7 @@ class Inbox:
             through_id = MAX_ID  # the mailbox makes its own last id of it
             while True:
                 done = await self._calls.ask(
+                    request.agent,
                     lambda call, mailbox=mailbox, through=through_id: ClearMailbox(call, mailbox, through, CLEAR_SLICE),
                     MailCleared,
                     time_left(context),
@@ -207,7 +223,10 @@ class Inbox:
             raise MailroomError(Reason.TTL_INVALID, "ttl is ten years at most; zero ends the alias", field="ttl")
         expires_ms = now_ms() + ttl_ms if ttl_ms else 0
         await self._calls.ask(
-            lambda call: SetAlias(call, request.session, request.agent, expires_ms), AliasSet, time_left(context)
+            request.agent,
+            lambda call: SetAlias(call, request.session, request.agent, expires_ms),
+            AliasSet,
+            time_left(context),
         )
         return pb.SetAliasResponse(expires_at=timestamp(expires_ms) if expires_ms else None)
 

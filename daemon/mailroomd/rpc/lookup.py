@@ -12,7 +12,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
 from mailroomd.model.announcement import Receipt
-from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.errors import MailroomError, Reason, message_not_found
 from mailroomd.model.ids import milliseconds_of
 from mailroomd.model.limits import (
     ALIVE_MS,
@@ -55,9 +55,7 @@ class Lookup:
         """Returns one message with what became of it."""
         found = await self._reader.history(parse_message_id(request.id, "id"))
         if found is None:
-            raise MailroomError(
-                Reason.MESSAGE_NOT_FOUND, f"there is no message {request.id}: it never was, or is past its retention"
-            )
+            raise message_not_found(request.id)
         message = found.message
         counts = await self._reader.counts(message.draft.recipient)
         return pb.GetMessageResponse(

@@ -14,6 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.rpc.refusals import refusals
 
 DOMAIN = "mailroom"
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -44,6 +45,7 @@ _CODES: dict[Reason, grpc.StatusCode] = {
     Reason.IDEMPOTENCY_KEY_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     Reason.MESSAGE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.ALIAS_CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.TOO_MANY_ALIASES: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.MAILBOX_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.STORAGE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_MANY_WAITING: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -52,6 +54,14 @@ _CODES: dict[Reason, grpc.StatusCode] = {
     Reason.WORKER_RESTARTING: grpc.StatusCode.UNAVAILABLE,
     Reason.STOPPING: grpc.StatusCode.UNAVAILABLE,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    Reason.TOKEN_MISSING: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.TOKEN_INVALID: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.TOKEN_EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.NOT_YOURS: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.ADMIN_ONLY: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_BYTES: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
@@ -82,6 +92,7 @@ def status_of(error: MailroomError) -> status_pb2.Status:
 
 async def refuse(context: "grpc.aio.ServicerContext[Any, Any]", error: MailroomError) -> NoReturn:
     """Ends a call with the status of an error."""
+    refusals.count(error.reason)
     trailer = ((_DETAILS_KEY, status_of(error).SerializeToString()),)
     await context.abort(code_of(error.reason), error.sentence, trailer)
     raise AssertionError("abort raises")

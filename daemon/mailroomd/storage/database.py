@@ -11,6 +11,7 @@ __all__ = [
     "LogInUse",
     "checkpoint",
     "forget_lost_write",
+    "is_damaged",
     "is_full",
     "is_lost_write",
     "lost_write_was_noted",
@@ -164,6 +165,13 @@ def _has_room(directory: Path) -> bool:
     except OSError as error:
         return error.errno not in (errno.ENOSPC, errno.EDQUOT)
     return True
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Returns whether an error shows that what the database holds is not what was written to it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    # Python's own, without a code: SQLite does not look at a text's bytes.
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "Could not decode to UTF-8" in str(error)
 
 
 def is_lost_write(error: sqlite3.Error) -> bool:

@@ -35,6 +35,8 @@ def encode_inbox_file(number: int, timestamp_ms: int, draft: Draft) -> bytes:
         body["priority"] = Priority(draft.priority).name.lower()
     if draft.ttl_ms:
         body["expires_at"] = _iso_8601(timestamp_ms + draft.ttl_ms)
+    if draft.verified:
+        body["sender_verified"] = True
     return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
 
 

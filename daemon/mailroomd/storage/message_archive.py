@@ -162,7 +162,7 @@ class MessageArchive:
             " FROM messages WHERE id = ?",
             number,
         )
-        return StoredHistory(message_of(rows[0]), *rows[0][12:]) if rows else None
+        return StoredHistory(message_of(rows[0]), *rows[0][13:]) if rows else None
 
     def receipts(self, senders: Sequence[str] | None, cursor: int, mark: int, limit: int) -> Batch[Receipt]:
         """Returns receipts above the cursor, in their order; for every sender where None is given."""

@@ -22,6 +22,7 @@ from mailroomd.model.commands import (
     AliasWritten,
     Command,
     CommandRefused,
+    LazyCommand,
     MailboxCounted,
     MessageFiled,
     MessageRepeated,
@@ -36,6 +37,7 @@ from mailroomd.model.commands import (
     StepsWritten,
     WriteAlias,
     WriteClear,
+    WriteGone,
     WriteMessage,
     WriteOffered,
     WriteRead,
@@ -115,6 +117,7 @@ class MessageStore:
 
     Attributes:
         files: what is known of the inbox files.
+        search: the full-text index.
         transactions: to be used for what is not written here.
 
     Raises:
@@ -133,9 +136,9 @@ class MessageStore:
         self._responses = ResponseRows(self._connection)
         self._aliases = AliasRows(self._connection)
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
-        self._search = SearchIndex(self._connection)
+        self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
-        self._retention = Retention(self._connection, self._counters, self._search)
+        self._retention = Retention(self._connection, self._counters, self._receipts, self.search)
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
@@ -181,7 +184,7 @@ class MessageStore:
                     inserted = self._insert(done.mail, inserted, now_ms)
                 self._carry_out(command, done, last_id, now_ms)
             self._insert(done.mail, inserted, now_ms)
-            highest = max((one.last_id for one in commands if not isinstance(one, WriteSeen)), default=0)
+            highest = max((one.last_id for one in commands if not isinstance(one, LazyCommand)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
             done.outcomes[:0] = self._counters.settle()
@@ -213,8 +216,10 @@ class MessageStore:
                     " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
                     (command.agent, command.seen_ms),
                 )
+            case WriteGone():
+                self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (command.agent,))
             case WriteClear():
-                cleared = self._retention.clear(command)
+                cleared = self._retention.clear(command, now_ms)
                 done.outcomes.append(cleared)
                 done.removed.append((command.agent, cleared.message_ids))
             case WriteAlias():
@@ -357,10 +362,10 @@ class MessageStore:
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
-    def delete_ended(self, before_ms: int, limit: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
+    def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
         """Deletes a slice of what is over since before a moment; returns (mailbox, id) of it, and the outcomes."""
         with self._counting(self.transactions.lazy()):
-            deleted = self._retention.remove_ended(before_ms, limit)
+            deleted = self._retention.remove_ended(before_ms, limit, now_ms)
             counted = self._counters.settle()
         return deleted, [MessagesRemoved([number for _, number in deleted]), *counted] if deleted else []
 
@@ -397,10 +402,9 @@ class MessageStore:
             self._counters.forget()
             raise
 
-    def index_more(self) -> bool:
-        """Puts a slice of messages into the full-text index; returns whether more may be left."""
+    def index_more(self) -> int:
+        """Puts a slice of messages into the full-text index; returns how many, 0 when all are there."""
         with self.transactions.lazy():
-            through = self._search.fill()
-        is_all = through == self._search.indexed_id
-        self._search.note_filled(through)
-        return not is_all
+            through, count = self.search.fill()
+        self.search.note_filled(through)
+        return count

@@ -19,6 +19,8 @@ from mailroomd.storage.batch import Batch
 KEPT_MS = 24 * 3600 * 1000  # what the contract promises; also for command responses
 FORGET_SLICE = 500  # rows forgotten in one transaction: a few milliseconds
 
+_FIRST_STEP = "id + 1, sender, id, recipient, CASE filed_id WHEN id + 1 THEN 2 ELSE 1 END, timestamp_ms"
+
 
 class ReceiptRows:
     """Writes receipts.
@@ -38,6 +40,15 @@ class ReceiptRows:
                 (one.id, one.sender, one.message_id, one.recipient, one.state.value, one.timestamp_ms)
                 for one in receipts
             ],
+        )
+
+    def keep_first(self, message_ids: Iterable[int], now_ms: int) -> None:
+        """Makes rows of the first receipts of messages that are about to be deleted, where a day is not over yet."""
+        oldest = max(0, now_ms - KEPT_MS) << MS_SHIFT
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO receipts (id, sender, message_id, recipient, state, timestamp_ms)"  # noqa: S608
+            f" SELECT {_FIRST_STEP} FROM messages WHERE id = ? AND filed_id <> -1",
+            [(number,) for number in message_ids if number >= oldest],
         )
 
     def forget_old(self, now_ms: int) -> bool:
@@ -67,7 +78,7 @@ def receipts_after(
         (*values, cursor, mark, limit),
     )
     first_steps = connection.execute(
-        "SELECT id + 1, sender, id, recipient, CASE filed_id WHEN id + 1 THEN 2 ELSE 1 END, timestamp_ms"  # noqa: S608
+        f"SELECT {_FIRST_STEP}"  # noqa: S608
         f" FROM messages WHERE {whose} id >= ? AND id < ? AND filed_id <> -1 ORDER BY id LIMIT ?",
         (*values, cursor, mark, limit),
     )

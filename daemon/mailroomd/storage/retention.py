@@ -18,6 +18,7 @@ from mailroomd.model.commands import MailboxCleared, WriteClear
 from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.mailbox_counters import MailboxCounters
+from mailroomd.storage.receipts import ReceiptRows
 from mailroomd.storage.search_index import SearchIndex
 
 SLICE_CHARS = 256 << 10  # of content in one slice, beyond its last message: some 20 ms
@@ -35,28 +36,32 @@ class Retention:
     Args:
         connection: the writer's; its owner begins and ends the transactions.
         counters: of the mailboxes.
+        receipts: which outlive their messages.
         search: the full-text index.
     """
 
-    def __init__(self, connection: sqlite3.Connection, counters: MailboxCounters, search: SearchIndex) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, counters: MailboxCounters, receipts: ReceiptRows, search: SearchIndex
+    ) -> None:
         self._connection = connection
         self._counters = counters
+        self._receipts = receipts
         self._search = search
 
-    def remove_ended(self, before_ms: int, limit: int) -> list[tuple[str, int]]:
+    def remove_ended(self, before_ms: int, limit: int, now_ms: int) -> list[tuple[str, int]]:
         """Deletes a slice of the read and expired messages from before a moment; returns (mailbox, id) of them."""
         rows = self._slice("state >= 4 AND id < ?", (max(0, before_ms) << MS_SHIFT,), limit)
-        self._delete([one.id for one in rows])
+        self._delete([one.id for one in rows], now_ms)
         for mailbox, count in Counter(one.mailbox for one in rows).items():
             self._counters.remove(mailbox, count, 0)
         return [(one.mailbox, one.id) for one in rows]
 
-    def clear(self, command: WriteClear) -> MailboxCleared:
+    def clear(self, command: WriteClear, now_ms: int) -> MailboxCleared:
         """Deletes a slice of a mailbox, whatever its state."""
         rows = self._slice("recipient = ? AND id <= ?", (command.agent, command.through_id), command.limit)
         numbers = [one.id for one in rows]
         unread = [one.id for one in rows if one.state < DeliveryState.READ]
-        self._delete(numbers)
+        self._delete(numbers, now_ms)
         self._connection.executemany(
             "INSERT OR REPLACE INTO cleared_files (id, mailbox) VALUES (?, ?)",
             [(number, command.agent) for number in unread],
@@ -103,6 +108,7 @@ class Retention:
                     break
         return found
 
-    def _delete(self, message_ids: Sequence[int]) -> None:
+    def _delete(self, message_ids: Sequence[int], now_ms: int) -> None:
+        self._receipts.keep_first(message_ids, now_ms)
         self._search.remove(message_ids)
         self._connection.executemany("DELETE FROM messages WHERE id = ?", [(number,) for number in message_ids])

@@ -8,10 +8,11 @@ from mailroomd.model.message import Draft, Message
 from mailroomd.model.states import DeliveryState
 
 MESSAGE_COLUMNS = (
-    "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state"
+    "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state,"
+    " verified"
 )
 INSERT_MESSAGE = (
-    f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms, filed_id, team_error) VALUES ({','.join('?' * 15)})"  # noqa: S608
+    f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms, filed_id, team_error) VALUES ({','.join('?' * 16)})"  # noqa: S608
 )
 
 
@@ -30,6 +31,7 @@ def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_err
         draft.ttl_ms,
         timestamp_ms,
         DeliveryState.FILED.value,
+        draft.verified,
         filed_ms,
         number + 1,
         team_error,
@@ -39,6 +41,17 @@ def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_err
 def message_of(row: tuple[Any, ...]) -> Message:
     """Returns the message of a row that begins with `MESSAGE_COLUMNS`."""
     number, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, ttl_ms, *rest = row
-    timestamp_ms, state = rest[:2]
-    draft = Draft(recipient, sender, content, kind, metadata.encode(), thread_id, in_reply_to, priority, ttl_ms)
+    timestamp_ms, state, verified = rest[:3]
+    draft = Draft(
+        recipient,
+        sender,
+        content,
+        kind,
+        metadata.encode(),
+        thread_id,
+        in_reply_to,
+        priority,
+        ttl_ms,
+        bool(verified),
+    )
     return Message(number, timestamp_ms, DeliveryState(state), draft)

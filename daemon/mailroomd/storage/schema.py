@@ -38,6 +38,7 @@ CREATE TABLE messages (
     filed_ms     INTEGER NOT NULL DEFAULT 0,
     offered_ms   INTEGER NOT NULL DEFAULT 0,
     read_ms      INTEGER NOT NULL DEFAULT 0, -- or when it expired
+    verified     INTEGER NOT NULL DEFAULT 0, -- 1: its sender proved its name
     metadata     TEXT NOT NULL,
     content      TEXT NOT NULL -- last: a look at the columns before it never walks through its pages
 );
@@ -111,6 +112,7 @@ CREATE VIRTUAL TABLE search USING fts5 (
 _FROM_1 = """
 ALTER TABLE messages ADD COLUMN team_error TEXT NOT NULL DEFAULT '';
 ALTER TABLE messages ADD COLUMN filed_id INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
 UPDATE messages SET filed_id = -1;
 """
 

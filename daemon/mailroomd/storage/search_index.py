@@ -16,6 +16,7 @@ from contextlib import closing
 FILL_SLICE = 300  # messages in one transaction: some 3 ms
 FILL_CHARS = 256 << 10  # of content in it, beyond the last message: some 20 ms
 MAX_REST = 20_000  # messages behind the mark that one search looks through; more wait for the index
+MOST_COUNTED = 10_000  # a backlog beyond it is just large
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _TOKENS = "tokenize = 'unicode61 remove_diacritics 2'"
 
@@ -36,27 +37,36 @@ class SearchIndex:
         """Every message up to this id is in the index."""
         return self._indexed_id
 
-    def fill(self) -> int:
-        """Indexes a slice within the open transaction; returns the mark that holds once it is committed."""
-        through, room = self._indexed_id, FILL_CHARS
+    def backlog(self) -> int:
+        """Returns how many messages it does not know yet; from MOST_COUNTED on, that."""
+        query = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE id > ? LIMIT ?)"
+        return self._connection.execute(query, (self._indexed_id, MOST_COUNTED)).fetchone()[0]
+
+    def fill(self) -> tuple[int, int]:
+        """Indexes a slice within the open transaction.
+
+        Returns:
+            The mark that holds once it is committed, and how many messages were indexed.
+        """
+        through, room, count = self._indexed_id, FILL_CHARS, 0
         with closing(
             self._connection.execute(
                 "SELECT id, length(content) FROM messages WHERE id > ? ORDER BY id LIMIT ?", (through, FILL_SLICE)
             )
         ) as rows:
             for number, chars in rows:
-                through, room = number, room - chars
+                through, room, count = number, room - chars, count + 1
                 if room <= 0:
                     break
-        if through == self._indexed_id:
-            return through
+        if not count:
+            return through, 0
         self._connection.execute(
             "INSERT INTO search (rowid, mailbox, content)"
             " SELECT id, mailbox, content FROM searchable WHERE id > ? AND id <= ?",
             (self._indexed_id, through),
         )
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'indexed_id'", (through,))
-        return through
+        return through, count
 
     def note_filled(self, through: int) -> None:
         """Takes note that `fill` was committed."""

@@ -10,6 +10,9 @@ __all__ = [
     "COUNTS",
     "RECORD",
     "RECORD_BYTES",
+    "SLOT_BYTES",
+    "SLOT_HEAD",
+    "VACANT",
     "Header",
     "MailboxCounts",
     "RecordKind",
@@ -40,7 +43,9 @@ COUNTS = Struct("<qqQQqqQ")
 """total, unread, oldest unread id, position of the newest durable record, last_seen_ms, subscribers, newest
 response."""
 SLOT_HEAD = Struct("<Q128s")
-"""length of the name (0: free), the name."""
+"""length of the name (0: free, VACANT: it changes hands), the name."""
+VACANT = 1 << 8
+"""In place of a length: the slot is nobody's for a moment, and the way to others leads through it."""
 SLOT_BYTES = SLOT_HEAD.size + DoubleCell.size_bytes(COUNTS.size)
 
 
@@ -63,6 +68,8 @@ class Header(IntEnum):
     """Length of the list of used slots."""
     OVERFLOWED = 7
     """1 when a mailbox found no slot: readers that miss one ask the database."""
+    MOVES = 8
+    """Grows before and after mailboxes change their slots; odd in between: a list of all may lack one then."""
 
 
 class RecordKind(IntEnum):

@@ -27,6 +27,7 @@ from mailroomd.storage.table_layout import (
     SLOT_BYTES,
     SLOT_HEAD,
     STATE_OFFSET,
+    VACANT,
     Header,
     MailboxCounts,
     RecordKind,
@@ -36,6 +37,7 @@ from mailroomd.storage.table_layout import (
 )
 
 MAX_STEPS = 1024  # records that one read may visit: bounds the time that it holds up the gateway's loop
+FEW_UNREAD = 128  # up to here walking over all of them is quicker than asking the database
 _LENGTH, _POSITION, _STATE, _ID, _PREVIOUS, _KIND = 0, 2, 3, 4, 5, 7  # in `RECORD`
 
 
@@ -121,13 +123,16 @@ class TableReader:
         generation = self._begin()
         if self._words[Header.OVERFLOWED]:
             raise NotInTable
+        moves = self._words[Header.MOVES]
         used = self._memory[self._layout.used_slots_offset :].cast("I")
         for index in range(self._words[Header.SLOTS_USED]):
             slot = used[index]
-            length, name = SLOT_HEAD.unpack_from(self._memory, self._layout.slot_offset(slot))
+            name = self._name_in(slot)
             counts = self._counts_of(slot)
             self._require_same(generation)
-            yield name[:length].decode(), counts
+            self._require_unmoved(moves)
+            if name is not None:
+                yield name.decode(), counts
 
     def after(self, mailbox: str, cursor: int, limit: int, budget_bytes: int = READ_BYTES) -> Batch[Record]:
         """Returns a mailbox's records with ids above the cursor, oldest first, within both bounds.
@@ -232,6 +237,8 @@ class TableReader:
         fence()
         counts = self._counts(mailbox)
         wanted: deque[int] = deque(maxlen=None if newest_first else limit)
+        if counts is not None and not newest_first and counts.unread > max(limit, FEW_UNREAD):
+            raise NotInTable  # the oldest are at the far end of the walk; the database has an index of them
         if counts is not None and counts.unread:
             for position, number, state in self._backwards(counts.newest_position):
                 if number < counts.oldest_unread_id:
@@ -336,7 +343,7 @@ class TableReader:
             length, held = SLOT_HEAD.unpack_from(self._memory, self._layout.slot_offset(slot))
             if not length:
                 return None
-            if held[:length] == name:
+            if length == len(name) and held[:length] == name:
                 return slot
             slot = (slot + 1) % self._layout.slots
         return None
@@ -355,6 +362,12 @@ class TableReader:
         """Passes if no rebuild came between."""
         fence()
         if self._words[Header.GENERATION] != generation:
+            raise NotInTable
+
+    def _require_unmoved(self, moves: int) -> None:
+        """Passes if no mailbox changed its slot in between."""
+        fence()
+        if moves & 1 or self._words[Header.MOVES] != moves:
             raise NotInTable
 
     def _require_complete_above(self, cursor: int) -> None:
@@ -377,12 +390,23 @@ class TableReader:
     # -- mailboxes and positions ----------------------------------------------------------------------------------
 
     def _counts(self, mailbox: str) -> MailboxCounts | None:
-        slot = self.find_slot(mailbox.encode())
+        name, moves = mailbox.encode(), self._words[Header.MOVES]
+        slot = self.find_slot(name)
         if slot is not None:
-            return self._counts_of(slot)
+            counts = self._counts_of(slot)
+            fence()
+            if self._name_in(slot) != name:  # it was forgotten just now, or has moved up
+                raise NotInTable
+            return counts
+        self._require_unmoved(moves)
         if self._words[Header.OVERFLOWED]:
             raise NotInTable
         return None
+
+    def _name_in(self, slot: int) -> bytes | None:
+        """Returns the name that holds a slot, None if nobody does."""
+        length, held = SLOT_HEAD.unpack_from(self._memory, self._layout.slot_offset(slot))
+        return held[:length] if 0 < length < VACANT else None
 
     def _counts_of(self, slot: int) -> MailboxCounts:
         offset = self._layout.slot_offset(slot) + SLOT_HEAD.size

@@ -1,99 +1,50 @@
 """TableWriter — the one writer of the mailbox table.
 
-Owns every change of the table, and the mailboxes' entries in its process's memory. Only the mailbox worker has one.
-Not here: reading (`TableReader`), deciding what may be appended (`processes.mailbox`).
+Owns every record, and the mailboxes' entries in its process's memory. Only the mailbox worker has one. Not here: the
+mailboxes' slots (`MailboxSlots`), reading (`TableReader`), deciding what may be appended (`processes.mailbox`).
 Order of stores: a record, then its mailbox's counts, then the durable mark; the eviction bound before anything is
 overwritten. Invariant: a reader, or a successor after a crash, finds each of these whole at any instant.
 """
 
-__all__ = ["MailboxEntry", "TableFull", "TableWriter"]
+__all__ = ["TableFull", "TableUse", "TableWriter"]
 
 import mmap
 from struct import Struct
+from typing import NamedTuple
 
-from mailroomd.memory.double_cell import DoubleCell
 from mailroomd.memory.fence import fence
 from mailroomd.model.states import DeliveryState, may_become
+from mailroomd.storage.mailbox_entry import MailboxEntry
+from mailroomd.storage.mailbox_slots import MailboxSlots
 from mailroomd.storage.table_layout import (
     BLOCK_BYTES,
     CHECKED_FROM,
-    COUNTS,
     RECORD,
     RECORD_BYTES,
-    SLOT_HEAD,
     STATE_OFFSET,
     Header,
-    MailboxCounts,
     RecordKind,
     TableLayout,
-    name_hash,
     record_checksum,
 )
 from mailroomd.storage.table_reader import NotInTable, TableReader
 
 _CRC = Struct("<I")
 RECENT_IDS = 16_384  # whose positions are at hand, twice over: most messages move on soon, a search costs 40 µs
-SLOT_LOAD = 7 / 8  # of the hash: beyond it, probing gets long and mailboxes overflow to the database
 
 
 class TableFull(Exception):  # noqa: N818 - named for what was found
     """No room: what fills the ring is not durable yet. Wait for the command-queue."""
 
 
-class MailboxEntry:
-    """One mailbox as its owner sees it: the counts that readers see, and what is not durable yet.
+class TableUse(NamedTuple):
+    """How full a table is; `evicted_bytes` since its writer was made."""
 
-    Attributes:
-        pending: messages that were appended and are not durable yet.
-        append_position: of the newest record, durable or not.
-        seen_written_ms: when last_seen_ms was last sent to the database.
-    """
-
-    __slots__ = (
-        "append_position",
-        "cell",
-        "last_seen_ms",
-        "name",
-        "newest_position",
-        "newest_response_id",
-        "oldest_unread_id",
-        "pending",
-        "seen_written_ms",
-        "subscribers",
-        "total",
-        "unread",
-    )
-
-    def __init__(self, name: str, cell: DoubleCell | None) -> None:
-        self.name = name
-        self.cell = cell
-        self.total = 0
-        self.unread = 0
-        self.oldest_unread_id = 0
-        self.newest_position = 0
-        self.append_position = 0
-        self.pending = 0
-        self.last_seen_ms = 0
-        self.seen_written_ms = 0
-        self.subscribers = 0
-        self.newest_response_id = 0
-
-    def publish(self) -> None:
-        """Shows the counts to the readers."""
-        if self.cell is not None:
-            self.cell.write(
-                COUNTS.pack(
-                    *MailboxCounts(
-                        self.total,
-                        self.unread,
-                        self.oldest_unread_id,
-                        self.newest_position,
-                        self.last_seen_ms,
-                        self.subscribers,
-                        self.newest_response_id,
-                    )
-                )
-            )
+    ring_bytes: int
+    ring_used_bytes: int
+    slots: int
+    slots_used: int
+    evicted_bytes: int
 
 
 class TableWriter:
@@ -109,14 +60,23 @@ class TableWriter:
         self._memory = memory
         self._words = memory.cast("Q")
         self._layout = layout
+        self._slots = MailboxSlots(memory, layout)
         self._entries: dict[str, MailboxEntry] = {}
+        self._look_again_at = 0
         self._young: dict[int, int] = {}
         self._old: dict[int, int] = {}
+        self._evicted_bytes = 0
 
     @property
     def ring_bytes(self) -> int:
         """Size of the ring of records."""
         return self._layout.ring_bytes
+
+    def use(self) -> TableUse:
+        """Returns how full the table is."""
+        words = self._words
+        used = words[Header.HEAD] - words[Header.TAIL]
+        return TableUse(self.ring_bytes, used, self._layout.slots, words[Header.SLOTS_USED], self._evicted_bytes)
 
     # -- mailboxes ------------------------------------------------------------------------------------------------
 
@@ -124,30 +84,29 @@ class TableWriter:
         """Returns the entry of a mailbox, made where it is new."""
         entry = self._entries.get(name)
         if entry is None:
-            entry = self._entries[name] = MailboxEntry(name, self._claim_slot(name.encode()))
+            entry = self._entries[name] = MailboxEntry(name, self._slots.claim(name))
         return entry
 
-    def _claim_slot(self, name: bytes) -> DoubleCell | None:
-        used = self._words[Header.SLOTS_USED]
-        if used >= self._layout.slots * SLOT_LOAD:
-            self._words[Header.OVERFLOWED] = 1
-            return None
-        slot = self._free_slot(name)
-        offset = self._layout.slot_offset(slot)
-        self._memory[offset + 8 : offset + 8 + len(name)] = name
-        fence()
-        self._words[offset >> 3] = len(name)  # from now on readers find it
-        listed = self._layout.used_slots_offset + used * 4
-        self._memory[listed : listed + 4] = slot.to_bytes(4, "little")
-        fence()
-        self._words[Header.SLOTS_USED] = used + 1
-        return DoubleCell(self._memory, offset + SLOT_HEAD.size, COUNTS.size)
+    def forget_idle(self, kept: int) -> list[str]:
+        """Forgets the mailboxes that nothing is known of but that somebody was here; returns their names.
 
-    def _free_slot(self, name: bytes) -> int:
-        slot = name_hash(name) % self._layout.slots
-        while self._words[self._layout.slot_offset(slot) >> 3]:
-            slot = (slot + 1) % self._layout.slots
-        return slot
+        It takes a while (some 0.1 µs for each mailbox), so it waits until they may be twice as many as are kept.
+
+        Args:
+            kept: how many of them stay, those that were seen last.
+        """
+        if len(self._entries) < self._look_again_at:
+            return []
+        tail = self._words[Header.TAIL]
+        idle = [one for one in self._entries.values() if one.is_idle(tail)]
+        idle.sort(key=lambda one: one.last_seen_ms, reverse=True)
+        for one in idle[kept:]:
+            del self._entries[one.name]
+            one.cell = None  # whoever still has it publishes nothing
+            for name, cell in self._slots.take_away(one.name).items():
+                self._entries[name].cell = cell
+        self._look_again_at = len(self._entries) + kept
+        return [one.name for one in idle[kept:]]
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -278,6 +237,7 @@ class TableWriter:
             tail += length + 7 & ~7
         self._words[Header.EVICTED_THROUGH] = through
         fence()
+        self._evicted_bytes += tail - self._words[Header.TAIL]
         self._words[Header.TAIL] = tail
         fence()
 
@@ -298,11 +258,11 @@ class TableWriter:
         words[Header.EVICTED_THROUGH] = evicted_through
         words[Header.TAIL] = fresh
         words[Header.HEAD] = fresh
-        words[Header.SLOTS_USED] = 0
-        words[Header.OVERFLOWED] = 0
+        self._slots.forget_all()
         fence()
         self._release_pages()
         self._entries, self._young, self._old = {}, {}, {}
+        self._look_again_at = 0
 
     def finish_rebuild(self, durable_id: int) -> None:
         """Shows the filled table to the readers, up to this mark."""

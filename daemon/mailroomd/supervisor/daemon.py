@@ -21,6 +21,7 @@ from mailroomd.model.settings import Settings
 from mailroomd.supervisor.child import ChildSpec
 from mailroomd.supervisor.children import mailroom_children
 from mailroomd.supervisor.exits import ExitCode, Refusal
+from mailroomd.supervisor.exposure import check_exposure
 from mailroomd.supervisor.notifier import Notifier
 from mailroomd.supervisor.premises import clear_sockets, make_state_dir, publish_addresses, withdraw_addresses
 from mailroomd.supervisor.service_report import ServiceReport
@@ -59,6 +60,7 @@ def _run(
 ) -> None:
     with SignalInbox() as signals:
         make_state_dir(settings.state_dir)
+        check_exposure(settings)
         lock = acquire_state_lock(settings.state_dir, signals.wait_for_stop)
         if lock is None:
             return

@@ -6,6 +6,7 @@ a traceback.
 
 __all__ = ["run"]
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +14,14 @@ import typer
 from mailroom.cli.ack import ack
 from mailroom.cli.agents import agents
 from mailroom.cli.alias import alias
+from mailroom.cli.backup import backup, restore
 from mailroom.cli.broadcast import broadcast
 from mailroom.cli.clear import clear
 from mailroom.cli.config import config
-from mailroom.cli.connection import use_address
+from mailroom.cli.connection import use_access, use_address
 from mailroom.cli.doctor import doctor
 from mailroom.cli.exit_codes import ExitCode
+from mailroom.cli.export import export, import_messages
 from mailroom.cli.inbox import inbox
 from mailroom.cli.listing import list_messages, search
 from mailroom.cli.mcp import mcp
@@ -29,12 +32,16 @@ from mailroom.cli.receipts import receipts
 from mailroom.cli.reply import reply
 from mailroom.cli.send import send
 from mailroom.cli.service import service
+from mailroom.cli.session import doorbell, hook
 from mailroom.cli.show import show
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
+from mailroom.cli.token import token
+from mailroom.cli.top import top
 from mailroom.cli.wait import wait
 from mailroom.cli.watch import watch
 from mailroom.errors import DaemonNotRunning, MailroomError
+from mailroom.setup.commands import setup
 
 app = typer.Typer(
     name="mailroom",
@@ -86,16 +93,25 @@ for _name, _command, _examples in (
     ("stats", stats, ("mailroom stats", "mailroom stats abc --json")),
     ("queues", queues, ("mailroom queues", "mailroom queues abc --json")),
     ("status", status, ("mailroom status", "mailroom status --json | jq -r .health")),
+    ("backup", backup, ("mailroom backup mailroom-$(date +%F).db",)),
+    ("restore", restore, ("mailroom restore mailroom-2026-11-24.db", "mailroom restore mailroom-2026-11-24.db --yes")),
+    ("export", export, ("mailroom export > mail.jsonl", "mailroom export abc --unread | jq -r .content")),
+    ("import", import_messages, ("mailroom import mail.jsonl", "mailroom export | mailroom --address B import -")),
+    ("top", top, ("mailroom top", "mailroom top --every 10 --json | jq .per_second")),
     (
         "mcp",
         mcp,
         ("mailroom mcp --agent reviewer", "mailroom mcp --http 127.0.0.1:8030", "MAILROOM_CHANNEL=1 mailroom mcp"),
     ),
+    ("hook", hook, ("mailroom hook --agent reviewer < event.json",)),
+    ("doorbell", doorbell, ("mailroom doorbell reviewer; echo $?",)),
     ("doctor", doctor, ("mailroom doctor", "mailroom doctor --fix", "mailroom doctor --json | jq -r .summary")),
 ):
     app.command(_name, epilog=examples(*_examples))(_command)
-app.add_typer(service)
-app.add_typer(config)
+for _group in (setup, service, config):
+    app.add_typer(_group)
+
+app.add_typer(token, name="token")
 
 
 def _show_version(wanted: bool) -> None:
@@ -114,12 +130,19 @@ def options(
     address: Annotated[
         str | None, typer.Option(help="Where the daemon is: unix:PATH or HOST:PORT. Found by itself when left out.")
     ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token to show; the token itself comes from MAILROOM_TOKEN.")
+    ] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="Authority (PEM) that vouches for the daemon, for TLS.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Own certificate (PEM), for mutual TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Mail between software agents: send, watch, check, acknowledge."""
     use_address(address)
+    use_access({"token_file": token_file, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key})
 
 
 def run() -> int:

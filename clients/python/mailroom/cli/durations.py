@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import typer
 
+from mailroom.ages import format_age
+
 _UNITS_SEC = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
@@ -22,14 +24,6 @@ def parse_duration(text: str) -> float:
     if re.fullmatch(rf"({_PART.pattern})+", text):
         return sum(float(number) * _UNITS_SEC[unit] for number, unit in _PART.findall(text))
     raise typer.BadParameter(f"{text!r} is no duration: write 500ms, 30s, 10m, 1h30m or 2d")
-
-
-def format_age(seconds: float) -> str:
-    """Returns an age in its largest unit, e.g. "3m"."""
-    for unit in ("d", "h", "m"):
-        if seconds >= _UNITS_SEC[unit]:
-            return f"{int(seconds // _UNITS_SEC[unit])}{unit}"
-    return f"{int(seconds)}s"
 
 
 def format_ago(moment: datetime | None) -> str:

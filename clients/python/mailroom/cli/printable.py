@@ -1,7 +1,8 @@
-"""Printable text — makes what other agents wrote safe to show in a terminal.
+"""Printable text — makes what other agents wrote safe to show in a terminal, or to a model.
 
 Control characters could move the cursor, recolour the screen or answer for the user, bidirectional ones could reorder
-a line: both are shown as escapes. JSON output does not pass through here.
+a line, tag characters are read by models and seen by nobody: all are shown as escapes. JSON output does not pass
+through here.
 """
 
 __all__ = ["printable", "printable_line"]
@@ -10,6 +11,7 @@ import unicodedata
 
 _HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # controls, surrogates, line and paragraph separators
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_TAGS = frozenset(map(chr, range(0xE0000, 0xE0080)))
 
 
 def printable(text: str) -> str:
@@ -23,5 +25,5 @@ def printable_line(text: str) -> str:
 
 
 def _shown(char: str) -> str:
-    dangerous = char in _BIDI or unicodedata.category(char) in _HIDDEN
+    dangerous = char in _BIDI or char in _TAGS or unicodedata.category(char) in _HIDDEN
     return char.encode("unicode_escape").decode() if dangerous else char

@@ -9,7 +9,7 @@ __all__ = ["Finding", "Level", "Places", "examine"]
 
 from collections.abc import Iterator
 
-from mailroom.doctor import clock, database, directories, kernel, leftovers, locks, room, service, sockets
+from mailroom.doctor import clock, copies, database, directories, kernel, leftovers, locks, room, service, sockets
 from mailroom.doctor.findings import Finding, Level
 from mailroom.doctor.places import Places
 
@@ -19,6 +19,7 @@ _FAMILIES = (
     directories.check,
     locks.check,
     database.check,
+    copies.check,
     leftovers.check,
     room.check,
     kernel.check,

@@ -31,10 +31,10 @@ def check(places: Places) -> Iterator[Finding]:
         with closing(open_for_reading(places.database)) as connection:
             yield _schema(connection)
             yield _integrity(connection, places.database)
-    except sqlite3.Error as error:
-        yield problem(
-            "database", f"{places.database} cannot be read: {error}", "check its mode, its owner and its disk"
-        )
+    except sqlite3.DatabaseError as error:
+        is_damaged = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        advice = _way_back(places.database) if is_damaged else "check its mode, its owner and its disk"
+        yield problem("database", f"{places.database} cannot be read: {error}", advice)
     yield from _log(places)
 
 
@@ -67,8 +67,15 @@ def _integrity(connection: sqlite3.Connection, database: Path) -> Finding:
     faults = [row[0] for row in connection.execute(f"PRAGMA quick_check({MAX_FAULTS})")]
     if faults == ["ok"]:
         return ok("database", f"{database} is sound, {database.stat().st_size / 1e6:,.1f} MB")
-    advice = "stop `mailroomd`, keep a copy, and restore a backup or what `sqlite3 mailroom.db .recover` can save"
-    return problem("database", f"{database} is damaged: {'; '.join(map(str, faults))}", advice)
+    return problem("database", f"{database} is damaged: {'; '.join(map(str, faults))}", _way_back(database))
+
+
+def _way_back(database: Path) -> str:
+    return (
+        f"stop `mailroomd`, keep a copy of {database.parent}, and restore a backup, or what "
+        f"`sqlite3 {database} .recover` saves; or else move {database.name}* away and start: "
+        "unread mail is in inbox/, a file for each message"
+    )
 
 
 def _log(places: Places) -> Iterator[Finding]:

@@ -1,0 +1,44 @@
+"""catalogue — the benchmarks by name, in the order in which they run and are shown."""
+
+__all__ = ["BENCHMARKS"]
+
+from collections.abc import Callable
+
+from benchmarks.questions import (
+    brokers,
+    bulk,
+    check_inbox,
+    depth,
+    fan_out,
+    gateways,
+    hook,
+    idle,
+    mailboxes,
+    memory,
+    push,
+    rivals,
+    sends,
+    single,
+    startup,
+    sweep,
+)
+from benchmarks.results import Options, Result
+
+BENCHMARKS: dict[str, Callable[[Options], Result]] = {
+    "sends": sends.measure,
+    "single": single.measure,
+    "bulk": bulk.measure,
+    "push": push.measure,
+    "fan_out": fan_out.measure,
+    "depth": depth.measure,
+    "check_inbox": check_inbox.measure,
+    "mailboxes": mailboxes.measure,
+    "sweep": sweep.measure,
+    "startup": startup.measure,
+    "memory": memory.measure,
+    "idle": idle.measure,
+    "hook": hook.measure,
+    "gateways": gateways.measure,
+    "brokers": brokers.measure,
+    "rivals": rivals.measure,
+}

@@ -1,0 +1,95 @@
+"""broker_job — what the clients of the mail room, of JetStream and of Redis are asked to do, and how they file.
+
+One publisher and one consumer, each a process of its own. The job is done when every message has its JSON file; the
+mail room writes them itself, a broker's consumer does it: temporary name, then rename, then the acknowledgement.
+"""
+
+__all__ = ["BrokerJob", "FileWriter", "Mode", "Span", "publish_each", "serve"]
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from mailroomd.model.message import Draft
+from mailroomd.storage.inbox_file import encode_inbox_file
+
+from benchmarks.clients import process
+from benchmarks.clients.messages import CONTENT, SENDER
+
+Mode = Literal["one", "many", "bulk"]
+AT_ONCE: dict[Mode, int] = {"one": 1, "many": 32}
+
+
+class BrokerJob(msgspec.Struct, frozen=True):
+    """One run: so many messages to one mailbox, `one` at a time, 32 (`many`), or in `bulk`.
+
+    Attributes:
+        directory: where a broker's consumer puts the files.
+    """
+
+    role: Literal["publish", "consume"]
+    address: str
+    agent: str
+    messages: int
+    mode: Mode
+    directory: str = ""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """When a role began and ended, in seconds of the machine's monotonic clock."""
+
+    started_sec: float
+    ended_sec: float
+
+
+Role = Callable[[BrokerJob], Awaitable[None]]
+
+
+async def _run_role(job: BrokerJob, publish: Role, consume: Role) -> Span:
+    """Does the job; the consumer says itself when it is ready."""
+    started = time.monotonic()
+    await (publish if job.role == "publish" else consume)(job)
+    return Span(started, time.monotonic())
+
+
+async def publish_each(job: BrokerJob, send: Callable[[], Awaitable[object]]) -> None:
+    """Sends every message in a request of its own, as many at a time as the mode says."""
+    left = iter(range(job.messages))
+
+    async def worker() -> None:
+        for _ in left:
+            await send()
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE[job.mode])))
+
+
+class FileWriter:
+    """Writes the inbox file that the daemon would.
+
+    Args:
+        job: says where, and for whom.
+    """
+
+    def __init__(self, job: BrokerJob) -> None:
+        self.written = 0
+        self._inbox = Path(job.directory) / job.agent
+        self._temporary = Path(job.directory) / ".tmp"
+        self._draft = Draft(job.agent, SENDER, CONTENT)
+        for directory in (self._inbox, self._temporary):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def write(self, content: bytes) -> None:
+        """Writes one message's file."""
+        self.written += 1
+        draft = msgspec.structs.replace(self._draft, content=content.decode())
+        temporary = self._temporary / str(self.written)
+        temporary.write_bytes(encode_inbox_file(self.written, time.time_ns() // 1_000_000, draft))
+        temporary.rename(self._inbox / f"{self.written:016x}.json")
+
+
+def serve(publish: Role, consume: Role) -> None:
+    """The client's side: does the role that the command line names."""
+    process.serve(lambda job: _run_role(job, publish, consume), BrokerJob)

@@ -1,0 +1,93 @@
+"""bulk — a grpc.aio client that sends messages in batches over one SendMessages stream, several batches under way."""
+
+__all__ = ["BATCH", "MODULE", "BulkDone", "BulkJob", "batches_for", "send_bulk", "stream_batches"]
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+from grpc import aio
+from mailroom.v1 import mailroom_pb2 as pb
+
+from benchmarks.clients import process
+from benchmarks.clients.control import SEND_MESSAGES
+from benchmarks.clients.messages import request_for
+
+MODULE = "benchmarks.clients.bulk"
+BATCH = 100
+WINDOW = 4  # batches under way
+TIMEOUT_SEC = 120.0
+
+
+class BulkJob(msgspec.Struct, frozen=True):
+    """What to send, and to whom: `agent` itself, or agent-0 … agent-(mailboxes-1) in random order."""
+
+    address: str
+    agent: str
+    messages: int
+    mailboxes: int = 1
+
+
+class BulkDone(msgspec.Struct, frozen=True):
+    """What it measured."""
+
+    rate_per_sec: float
+
+
+def send_bulk(job: BulkJob) -> BulkDone:
+    """Runs the client in a process of its own; raises as `process.run` does."""
+    return process.run(MODULE, job, BulkDone)
+
+
+def batches_for(recipients: Sequence[str]) -> list[bytes]:
+    """Returns serialized requests of BATCH messages each, so that making them costs nothing while it counts."""
+    return [
+        pb.SendMessagesRequest(
+            messages=[request_for(recipient) for recipient in recipients[start : start + BATCH]]
+        ).SerializeToString()
+        for start in range(0, len(recipients), BATCH)
+    ]
+
+
+async def stream_batches(channel: aio.Channel, batches: Sequence[bytes]) -> float:
+    """Sends batches over one stream, WINDOW of them under way; returns the seconds until all were answered.
+
+    Raises:
+        RuntimeError: a message was not answered with OK.
+    """
+    method = channel.stream_stream(SEND_MESSAGES, request_serializer=bytes, response_deserializer=bytes)
+    room = asyncio.Semaphore(WINDOW)
+
+    async def requests() -> AsyncGenerator[bytes]:
+        for batch in batches:
+            await room.acquire()
+            yield batch
+
+    started = time.perf_counter()
+    responses: list[bytes] = []
+    async for response in method(requests(), timeout=TIMEOUT_SEC):
+        room.release()
+        responses.append(response)
+    took = time.perf_counter() - started
+    for response in responses:
+        for result in pb.SendMessagesResponse.FromString(response).results:
+            if not result.HasField("ok"):
+                raise RuntimeError(f"a message was refused: {result.error}")
+    if len(responses) != len(batches):
+        raise RuntimeError(f"{len(responses)} of {len(batches)} batches were answered")
+    return took
+
+
+async def _work(job: BulkJob) -> BulkDone:
+    numbers = [random.randrange(job.mailboxes) for _ in range(job.messages)]
+    recipients = [job.agent if job.mailboxes == 1 else f"{job.agent}-{number}" for number in numbers]
+    async with aio.insecure_channel(job.address) as channel:
+        await channel.channel_ready()
+        await stream_batches(channel, batches_for(recipients[:BATCH])[:1])  # warm-up
+        return BulkDone(job.messages / await stream_batches(channel, batches_for(recipients)))
+
+
+if __name__ == "__main__":
+    process.serve(_work, BulkJob)

@@ -1,0 +1,18 @@
+"""process_names — the names of a daemon's processes, for the figures of `memory` and `idle`."""
+
+__all__ = ["name_processes"]
+
+from collections import Counter
+
+from benchmarks import procfs
+from benchmarks.clients.control import worker_names
+from benchmarks.servers.daemon import Server
+
+
+def name_processes(server: Server) -> dict[int, str]:
+    """Returns a name for each process of a daemon, none twice: the daemon's own word, else the command's."""
+    workers = worker_names(server.address)
+    names = {pid: workers.get(pid) or procfs.command_name(pid) for pid in server.pids()}
+    names[server.process.pid] = "supervisor"
+    times = Counter(names.values())
+    return {pid: name if times[name] == 1 else f"{name} {pid}" for pid, name in names.items()}

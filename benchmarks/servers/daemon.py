@@ -1,0 +1,79 @@
+"""daemon — runs mailroomd, the echo server, or the floor (the echo with a bare loop beside it) for a benchmark."""
+
+__all__ = ["Server", "Target", "running", "start_command"]
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchmarks import procfs
+from benchmarks.clients.control import wait_until_serving
+from benchmarks.servers.process import OutputReader, data_directory, launch, stop
+
+Target = Literal["daemon", "echo", "floor"]
+
+READY_LINE = re.compile(r"is ready: (.+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that is ready.
+
+    Attributes:
+        data: its directories are below it.
+        serving_after_sec: from the start of its process to health SERVING.
+    """
+
+    target: Target
+    process: subprocess.Popen[str]
+    address: str
+    data: Path
+    serving_after_sec: float
+
+    def pids(self) -> list[int]:
+        """Returns the ids of all its processes, the first one first."""
+        return procfs.family(self.process.pid)
+
+
+def start_command(target: Target, data: str = "DIR", flags: Sequence[str] = ()) -> list[str]:
+    """Returns the command that starts a target with its directories below `data`."""
+    if target == "daemon":
+        directories = ["--root", f"{data}/root", "--state-dir", f"{data}/state"]
+        return [sys.executable, "-m", "mailroomd", *directories, "--listen", "127.0.0.1:0", "--auth", "off", *flags]
+    bare_loop = ["--bare-loop", data] if target == "floor" else []
+    return [sys.executable, "-m", "benchmarks.servers.echo_server", *bare_loop, *flags]
+
+
+@contextmanager
+def running(target: Target, *flags: str, data: Path | None = None) -> Generator[Server]:
+    """Runs a target that is SERVING while the block runs, then stops it.
+
+    Args:
+        flags: further arguments of its command.
+        data: where its directories are; new ones, which go when the benchmarks end, if left out.
+
+    Raises:
+        RuntimeError: it didn't get ready; the message holds the end of its output.
+        TimeoutError: it got ready but never SERVING.
+    """
+    data = data or data_directory()
+    started = time.monotonic()
+    process = launch(start_command(target, str(data), flags), data)
+    try:
+        address = OutputReader(process, _address_in).wait()
+        wait_until_serving(address)
+        yield Server(target, process, address, data, time.monotonic() - started)
+    finally:
+        stop(process)
+
+
+def _address_in(line: str) -> str | None:
+    ready = READY_LINE.search(line)
+    addresses: list[str] = ready[1].split() if ready else []
+    return next((address for address in addresses if not address.startswith("unix:")), None)

@@ -1,0 +1,144 @@
+"""echo_server — what Python's gRPC can do by itself: the contract on an empty grpc.aio server.
+
+Same messages, same parsing and serializing, one process on uvloop, and nothing behind it. With --bare-loop it is the
+floor: a second process (`bare_loop`) commits and files what was answered, and no answer waits for it. It keeps nothing
+and checks nothing, so it is not a fake for tests.
+"""
+
+__all__ = ["main", "reply_to"]
+
+import argparse
+import asyncio
+import os
+import signal
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import grpc
+import uvloop
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc import aio
+from mailroom.v1 import mailroom_pb2 as pb
+
+from benchmarks.clients.control import HEALTH_CHECK, SEND_MESSAGE, SEND_MESSAGES, SERVING, SUBSCRIBE
+from benchmarks.servers.bare_loop import start_beside
+
+Context = aio.ServicerContext[Any, Any]
+ID = "0123456789abcdef"
+
+
+def reply_to(request: pb.SendMessageRequest) -> pb.SendMessageResponse:
+    """Returns the response that carries the message back, with all that the daemon adds to it."""
+    return pb.SendMessageResponse(
+        message=_message(request), delivery=pb.Delivery(state=pb.DELIVERY_STATE_FILED, recipient_known=True)
+    )
+
+
+def _message(request: pb.SendMessageRequest) -> pb.Message:
+    return pb.Message(
+        id=ID,
+        recipient=request.recipient,
+        sender=request.sender,
+        content=request.content,
+        type="text",
+        timestamp=Timestamp(seconds=1, nanos=1_000_000),
+        priority=pb.PRIORITY_NORMAL,
+        state=pb.DELIVERY_STATE_FILED,
+    )
+
+
+class _Echo:
+    """The methods of the contract that benchmarks call.
+
+    Args:
+        count: called for each message that was answered.
+    """
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        self._count = count
+        self._announced: defaultdict[str, asyncio.Future[list[bytes]]] = defaultdict(asyncio.Future)
+
+    async def send_message(self, request: pb.SendMessageRequest, _: Context) -> pb.SendMessageResponse:
+        self._count()
+        return reply_to(request)
+
+    async def send_messages(
+        self, requests: AsyncGenerator[pb.SendMessagesRequest], _: Context
+    ) -> AsyncGenerator[pb.SendMessagesResponse]:
+        """Answers each batch; when all have come, every subscriber of a recipient gets its messages."""
+        events: defaultdict[str, list[bytes]] = defaultdict(list)
+        async for request in requests:
+            for one in request.messages:
+                event = pb.SubscribeResponse(message=_message(one), event_id=ID)
+                events[one.recipient].append(event.SerializeToString())
+            replies = [pb.SendResult(ok=reply_to(one)) for one in request.messages]
+            yield pb.SendMessagesResponse(results=replies)
+        for recipient, serialized in events.items():
+            self._announced[recipient].set_result(serialized)
+
+    async def subscribe(self, request: pb.SubscribeRequest, _: Context) -> AsyncGenerator[bytes]:
+        """Streams one set of messages, serialized once, as fast as gRPC takes them."""
+        yield pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=ID)).SerializeToString()
+        for event in await asyncio.shield(self._announced[request.agent]):
+            yield event
+
+    async def check(self, _request: bytes, _: Context) -> bytes:
+        return SERVING
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        return [
+            _handler(SEND_MESSAGE, grpc.unary_unary_rpc_method_handler, self.send_message, pb.SendMessageRequest),
+            _handler(SEND_MESSAGES, grpc.stream_stream_rpc_method_handler, self.send_messages, pb.SendMessagesRequest),
+            _handler(SUBSCRIBE, grpc.unary_stream_rpc_method_handler, self.subscribe, pb.SubscribeRequest),
+            _handler(HEALTH_CHECK, grpc.unary_unary_rpc_method_handler, self.check, None),
+        ]
+
+
+def _handler(path: str, kind: Any, behaviour: Any, request: Any) -> grpc.GenericRpcHandler:
+    service, method = path.removeprefix("/").split("/")
+    parse = bytes if request is None else request.FromString
+    handler = kind(behaviour, request_deserializer=parse, response_serializer=_serialized)
+    return grpc.method_handlers_generic_handler(service, {method: handler})
+
+
+def _serialized(response: Any) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+async def _serve(count: Callable[[], None]) -> None:
+    server = aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers(_Echo(count).handlers())
+    port = server.add_insecure_port("127.0.0.1:0")
+    stopped = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    await server.start()
+    print(f"echo is ready: 127.0.0.1:{port}", flush=True)
+    await stopped.wait()
+    await server.stop(0.2)
+
+
+def _nothing() -> None:
+    pass
+
+
+def main() -> None:
+    """Serves on a free port of the loopback address, printed on standard output, until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.servers.echo_server")
+    parser.add_argument("--bare-loop", metavar="DIR", help="commit and file what was answered, below this directory")
+    parser.add_argument("--rows", type=int, default=0, help="messages in a transaction of it; whatever has gathered")
+    arguments = parser.parse_args()
+    if not arguments.bare_loop:
+        return uvloop.run(_serve(_nothing))
+    answered, loop = start_beside(arguments.bare_loop, arguments.rows)
+    try:
+        uvloop.run(_serve(lambda: os.eventfd_write(answered, 1)))
+    finally:
+        loop.terminate()
+        loop.wait()
+    return None
+
+
+if __name__ == "__main__":
+    main()

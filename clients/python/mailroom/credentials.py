@@ -1,0 +1,124 @@
+"""Credentials — what a client shows the daemon, and by what it knows the daemon: a token, and TLS files.
+
+Order: what the program says, then MAILROOM_TOKEN, MAILROOM_TOKEN_FILE, MAILROOM_TLS_CA, MAILROOM_TLS_CLIENT_CERT and
+MAILROOM_TLS_CLIENT_KEY (MAILROOM_TLS_CERT and MAILROOM_TLS_KEY are the daemon's). TLS is spoken over TCP where an
+authority is named; a Unix socket needs none.
+Invariant: a token is neither shown nor sent where others on the network could read it.
+"""
+
+__all__ = ["Credentials", "find_credentials"]
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailroom.addresses import Address
+from mailroom.errors import InvalidArgument
+from mailroom.options import AccessOptions
+
+_TOKEN = re.compile(r"[!-~]+")  # what a header may carry; whether it is a token, is the daemon's to say
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What was found.
+
+    Attributes:
+        token: the token's text, "" for none.
+        ca: the authorities (PEM) that vouch for the daemon, None for no TLS.
+        cert: this client's certificate chain (PEM), for mutual TLS.
+        key: its private key (PEM).
+    """
+
+    token: str = field(default="", repr=False)
+    ca: bytes | None = field(default=None, repr=False)
+    cert: bytes | None = field(default=None, repr=False)
+    key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with each call."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+
+    def uses_tls(self, address: Address) -> bool:
+        """Returns whether TLS is spoken with an address.
+
+        Raises:
+            InvalidArgument: the token would go over the network for everybody to read.
+        """
+        if address.socket_path is not None:
+            return False
+        if self.ca is None and self.token and not _is_loopback(address.text):
+            raise InvalidArgument(
+                f"{address.text} is not on this machine, and without TLS others could read the token on its way: "
+                "set MAILROOM_TLS_CA to the authority's certificate",
+                reason="TLS_MISSING",
+                field="tls_ca",
+            )
+        return self.ca is not None
+
+
+def find_credentials(options: AccessOptions, environ: Mapping[str, str] = os.environ) -> Credentials:
+    """Returns the credentials of a client.
+
+    Args:
+        options: what the program says.
+        environ: for tests.
+
+    Raises:
+        InvalidArgument: a file cannot be read, or what was given is no token.
+    """
+    ca = _file("tls_ca", options.get("tls_ca"), "MAILROOM_TLS_CA", environ)
+    cert = _file("tls_cert", options.get("tls_cert"), "MAILROOM_TLS_CLIENT_CERT", environ)
+    key = _file("tls_key", options.get("tls_key"), "MAILROOM_TLS_CLIENT_KEY", environ)
+    if (cert is None) != (key is None):
+        missing = "tls_key" if key is None else "tls_cert"
+        raise InvalidArgument(f"{missing} is missing: a certificate needs its key", reason="TLS_INVALID", field=missing)
+    if cert is not None and ca is None:
+        raise InvalidArgument(
+            "tls_ca is missing: a client certificate is shown in TLS only, which needs the daemon's authority",
+            reason="TLS_INVALID",
+            field="tls_ca",
+        )
+    return Credentials(_token(options, environ), ca, cert, key)
+
+
+def _token(options: AccessOptions, environ: Mapping[str, str]) -> str:
+    text, source = options.get("token"), "token"
+    if text is None and (file := options.get("token_file")):
+        text, source = _read(file, "token_file").decode(errors="replace"), os.fspath(file)
+    if text is None and (given := environ.get("MAILROOM_TOKEN")):
+        text, source = given, "MAILROOM_TOKEN"
+    if text is None and (file := environ.get("MAILROOM_TOKEN_FILE")):
+        text, source = _read(file, "MAILROOM_TOKEN_FILE").decode(errors="replace"), file
+    text = (text or "").strip()
+    if text and not _TOKEN.fullmatch(text):
+        raise InvalidArgument(f"{source} holds no token: that is one word", reason="TOKEN_INVALID", field="token")
+    return text
+
+
+def _file(name: str, given: str | os.PathLike[str] | None, variable: str, environ: Mapping[str, str]) -> bytes | None:
+    if given is not None:
+        return _read(given, name)
+    return _read(environ[variable], variable) if environ.get(variable) else None
+
+
+def _read(file: str | os.PathLike[str], source: str) -> bytes:
+    try:
+        return Path(file).expanduser().read_bytes()
+    except (OSError, ValueError, RuntimeError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidArgument(
+            f"{source}: {os.fspath(file)} cannot be read ({said})", reason="FILE_UNREADABLE", field=source
+        ) from error
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,252 @@
+"""JsonText — a JSON document that is edited in place: everything that is not edited stays, byte for byte.
+
+Comments and trailing commas are understood and kept. New entries follow the document's own indentation and line ends.
+Own code, since no kept library for Python edits JSON in place; the result is parsed again by whoever writes it.
+Invariant: a Node's span is its exact place in the text; each edit gives a new document.
+"""
+
+__all__ = ["JsonError", "JsonText"]
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Key: TypeAlias = str | int
+
+_TRIVIA = re.compile(r"(?:[ \t\r\n\ufeff]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
+_SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![0-9A-Za-z.])|(?:true|false|null)\b")
+_DECODER = json.JSONDecoder()
+_DEFAULT_INDENT = "  "
+
+
+class JsonError(ValueError):
+    """The text is no JSON, not even with comments and trailing commas."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value: where it is, and what is in it."""
+
+    start: int
+    end: int = 0
+    value: Any = None
+    children: "list[_Child]" = field(default_factory=list["_Child"])
+    is_object: bool = False
+
+
+@dataclass(slots=True)
+class _Child:
+    start: int  # of its key in an object, of its value in an array
+    key: Key
+    node: _Node
+    comma: int = -1  # where the comma behind it is; -1: there is none
+
+
+class JsonText:
+    """One document.
+
+    Args:
+        text: JSON, perhaps with comments and trailing commas.
+
+    Raises:
+        JsonError: it is not.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            self._root, end = _value(text, _skip(text, 0))
+        except RecursionError as error:
+            raise JsonError("it is nested too deeply") from error
+        if _skip(text, end) != len(text):
+            raise _error(text, _skip(text, end), "the end")
+
+    @property
+    def value(self) -> Any:
+        """The document as plain values."""
+        return self._root.value
+
+    def get(self, *path: Key) -> Any:
+        """Returns the value at a path; None where there is none."""
+        node = self._find(path)
+        return None if node is None else node.value
+
+    def added(self, path: tuple[Key, ...], key: str | None, value: object) -> "JsonText":
+        """Returns the document with a new last entry.
+
+        Args:
+            path: of an object or array that is there.
+            key: the entry's key in an object; None in an array.
+            value: JSON-ready.
+        """
+        parent = self._found(path)
+        prefix = "" if key is None else f"{json.dumps(key, ensure_ascii=False)}: "
+        if not self._is_multiline(parent):
+            joint = ", " if parent.children else ""
+            return self._inserted(parent, joint, prefix + json.dumps(value, ensure_ascii=False))
+        outer = self._line_indent(parent.start)
+        inner = self._child_indent(parent, outer)
+        dumped = json.dumps(value, ensure_ascii=False, indent=self._unit()).replace("\n", self._eol() + inner)
+        joint = "," if parent.children else ""
+        entry = self._eol() + inner + prefix + dumped
+        is_bare = not parent.children and not self._has_break(parent)
+        return self._inserted(parent, joint, entry, self._eol() + outer if is_bare else "")
+
+    def removed(self, path: tuple[Key, ...]) -> "JsonText":
+        """Returns the document without the entry at a path, its comma and the line it leaves empty."""
+        parent = self._found(path[:-1])
+        index = next(index for index, child in enumerate(parent.children) if child.key == path[-1])
+        child = parent.children[index]
+        spans = [(child.start, child.node.end)]
+        if child.comma >= 0:
+            spans.append((child.comma, child.comma + 1))
+        elif index:
+            comma = parent.children[index - 1].comma
+            spans.append((comma, comma + 1))
+        text = self.text
+        for start, end in sorted(_joined(text, spans), reverse=True):
+            text = _cut(text, start, end)
+        if len(parent.children) == 1:
+            text = _without_blank_inside(text, parent.start)
+        return JsonText(text)
+
+    def _inserted(self, parent: _Node, joint: str, entry: str, ending: str = "") -> "JsonText":
+        text, end = self.text, parent.end - 1
+        place = len(text[:end].rstrip(" \t\r\n"))
+        if text[place - 1] in "{[" and not self._is_multiline(parent):
+            place = end
+        if parent.children and (last := parent.children[-1]).comma < 0:
+            behind = last.node.end
+            return JsonText(text[:behind] + joint + text[behind:place] + entry + ending + text[place:])
+        if parent.children:  # they end with a comma, and so shall this one
+            entry = f"{' ' if joint == ', ' else ''}{entry},"
+        return JsonText(text[:place] + entry + ending + text[place:])
+
+    def _find(self, path: tuple[Key, ...]) -> _Node | None:
+        node = self._root
+        for key in path:
+            found = [child.node for child in node.children if child.key == key]
+            if not found:
+                return None
+            node = found[-1]  # of a key that is there twice, the last one counts
+        return node
+
+    def _found(self, path: tuple[Key, ...]) -> _Node:
+        node = self._find(path)
+        if node is None:
+            raise KeyError(path)
+        return node
+
+    def _is_multiline(self, node: _Node) -> bool:
+        if node.children:
+            return "\n" in self.text[node.start : node.end]
+        return "\n" in self.text.strip() or node is self._root
+
+    def _has_break(self, node: _Node) -> bool:
+        """Returns whether the closing bracket stands on a line of its own."""
+        inside = self.text[node.start + 1 : node.end - 1]
+        return "\n" in inside[len(inside.rstrip(" \t\r\n")) :]
+
+    def _child_indent(self, node: _Node, outer: str) -> str:
+        if node.children and "\n" in self.text[node.start : node.children[-1].start]:
+            return self._line_indent(node.children[-1].start)
+        return outer + self._unit()
+
+    def _line_indent(self, place: int) -> str:
+        line = self.text[self.text.rfind("\n", 0, place) + 1 : place]
+        return line[: len(line) - len(line.lstrip(" \t"))]
+
+    def _unit(self) -> str:
+        found = re.search(r"\n([ \t]+)\S", self.text)
+        return found[1] if found else _DEFAULT_INDENT
+
+    def _eol(self) -> str:
+        return "\r\n" if "\r\n" in self.text else "\n"
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    """Returns the text without a stretch, and without the white space that would be left over around it."""
+    before, rest = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
+    if rest[:1] in ("}", "]"):
+        return before.rstrip("\r\n \t") + text[end:]
+    if before.endswith("\n"):
+        if not rest or rest[0] in "\r\n":  # nothing else is left on its line
+            return before.removesuffix("\n").removesuffix("\r") + rest
+        return text[:start] + rest
+    return (before if rest[:1] == "," else text[:start]) + text[end:]
+
+
+def _joined(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Makes one of two stretches that only white space parts, so that it goes as well."""
+    if len(spans) == 2:
+        (first, first_end), (second, second_end) = sorted(spans)
+        if not text[first_end:second].strip():
+            return [(first, second_end)]
+    return spans
+
+
+def _without_blank_inside(text: str, start: int) -> str:
+    """Returns the text with a bracket closed at once if there is nothing but white space in it."""
+    rest = text[start + 1 :]
+    left = rest.lstrip(" \t\r\n")
+    return text[: start + 1] + left if left[:1] in ("}", "]") else text
+
+
+def _value(text: str, place: int) -> tuple[_Node, int]:
+    node = _Node(place)
+    match text[place : place + 1]:
+        case "{" | "[":
+            node.is_object = text[place] == "{"
+            node.end = _children(text, node)
+            pairs = [(child.key, child.node.value) for child in node.children]
+            node.value = dict(pairs) if node.is_object else [value for _, value in pairs]
+        case '"':
+            node.value, node.end = _string(text, place)
+        case _:
+            found = _SCALAR.match(text, place)
+            if found is None:
+                raise _error(text, place, "a value")
+            node.value, node.end = json.loads(found[0]), found.end()
+    return node, node.end
+
+
+def _children(text: str, node: _Node) -> int:
+    closing = "}" if node.is_object else "]"
+    place = _skip(text, node.start + 1)
+    while text[place : place + 1] != closing:
+        if node.children and node.children[-1].comma < 0:
+            raise _error(text, place, f"',' or '{closing}'")
+        child = _Child(place, len(node.children), node)
+        if node.is_object:
+            child.key, place = _string(text, place)
+            place = _skip(text, place)
+            if text[place : place + 1] != ":":
+                raise _error(text, place, "':'")
+            place = _skip(text, place + 1)
+        child.node, place = _value(text, place)
+        node.children.append(child)
+        place = _skip(text, place)
+        if text[place : place + 1] == ",":
+            child.comma = place
+            place = _skip(text, place + 1)
+    return place + 1
+
+
+def _string(text: str, place: int) -> tuple[str, int]:
+    if text[place : place + 1] != '"':
+        raise _error(text, place, "a string")
+    try:
+        return _DECODER.raw_decode(text, place)
+    except ValueError as error:
+        raise _error(text, place, "a whole string") from error
+
+
+def _skip(text: str, place: int) -> int:
+    found = _TRIVIA.match(text, place)
+    return found.end() if found else place
+
+
+def _error(text: str, place: int, expected: str) -> JsonError:
+    line = text.count("\n", 0, place) + 1
+    return JsonError(f"line {line}: {expected} is expected, not {text[place : place + 10] or 'the end'!r}")

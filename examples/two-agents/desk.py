@@ -1,0 +1,57 @@
+"""Desk — one agent's tools: `mailroom mcp` over stdio, called by the MCP SDK's own client."""
+
+__all__ = ["Desk", "at_desk", "say"]
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mcp import Client, StdioServerParameters
+
+WAIT_SEC = 60  # nothing here takes more than a second, but on a busy machine
+
+
+class Desk:
+    """The tools of one agent."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Calls a tool and returns its result.
+
+        Raises:
+            RuntimeError: the tool says what went wrong.
+        """
+        result = await self._client.call_tool(tool, arguments)
+        if result.is_error or result.structured_content is None:
+            raise RuntimeError(f"{tool}: {result.content}")
+        return result.structured_content
+
+    async def next_message(self) -> dict[str, Any]:
+        """Returns the oldest message that this agent has not seen yet; waits for one.
+
+        Raises:
+            TimeoutError: none came.
+        """
+        answer = await self.call("wait_for_message", timeout_sec=WAIT_SEC)
+        if not answer["messages"]:
+            raise TimeoutError(f"no message within {WAIT_SEC} s")
+        return answer["messages"][0]
+
+
+@asynccontextmanager
+async def at_desk(agent: str) -> AsyncGenerator[Desk]:
+    """Gives an agent its desk."""
+    command = str(Path(sys.executable).with_name("mailroom"))
+    server = StdioServerParameters(command=command, args=["mcp", "--agent", agent], env=dict(os.environ))
+    async with Client(server) as client:
+        yield Desk(client)
+
+
+def say(agent: str, what: str) -> None:
+    """Prints what an agent does."""
+    print(f"{agent:<8} {what}", flush=True)

@@ -1,0 +1,258 @@
+"""Files that are not what was written: flipped bits, torn ends, nonsense. It is said, and the rest goes on.
+
+MAILROOM_TEST_ROUNDS damages of each kind (5 by default); MAILROOM_TEST_SEED repeats them.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from mailroomd.model.ids import parse_id
+from support.room import DAEMON, Room, new_room, running_room, wait_until
+from support.waiting import chance, rounds
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+MESSAGES = 120
+DOCTOR = Path(sys.executable).with_name("mailroom")
+CONTENT = "number {} " + "x" * 200
+
+
+@dataclass
+class Origin:
+    """A mail room that stopped well, to be copied: its directory, and what is unread in it."""
+
+    directory: Path
+    ids: list[str]
+
+    def lay_out(self, room: Room) -> Path:
+        """Makes a room's directories a copy of it; returns the database."""
+        for name in ("root", "state"):
+            shutil.copytree(self.directory / name, room.directory / name)
+        return room.state_dir / "mailroom.db"
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
+    kept = tmp_path_factory.mktemp("origin")
+    with running_room() as room:
+        ids = room.fill("abc", MESSAGES, CONTENT)
+        room.acknowledge("abc", ids[:20])
+        room.stop()
+        for name in ("root", "state"):
+            shutil.copytree(room.directory / name, kept / name)
+    return Origin(kept, ids[20:])
+
+
+def flip_bits(path: Path, number: int, random_numbers: random.Random) -> None:
+    raw = bytearray(path.read_bytes())
+    for _ in range(number):
+        raw[random_numbers.randrange(len(raw))] ^= 1 << random_numbers.randrange(8)
+    path.write_bytes(raw)
+
+
+def starts(room: Room) -> bool:
+    """Starts the daemon; returns whether it took what it found. If not, it said why in a sentence, and gave up."""
+    with suppress(AssertionError):
+        room.start()
+        return True
+    assert room.wait_for_end() == os.EX_CONFIG, room.log()
+    said = room.log().splitlines()[-1]
+    assert "mailroom.db is damaged" in said, said
+    assert "`mailroom doctor`" in said
+    assert "Traceback" not in room.log()
+    return False
+
+
+def answers_or_names_the_database(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.UNAVAILABLE and "database" in (error.details() or "")
+    return True
+
+
+def doctor(room: Room) -> str:
+    """Returns what the doctor says of the database."""
+    command = [str(DOCTOR), "doctor", "--root", str(room.root), "--state-dir", str(room.state_dir)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def test_flipped_bits_are_refused_with_a_sentence_or_harm_nothing_but_what_they_hit(origin: Origin) -> None:
+    random_numbers = chance("flipped bits")
+    refused = 0
+    for turn in range(rounds()):
+        with new_room() as room:
+            database = origin.lay_out(room)
+            flip_bits(database, (1, 10, 100)[turn % 3], random_numbers)
+            if not starts(room):
+                refused += 1
+                continue
+            for call in (lambda: room.check("abc", limit=1000), lambda: room.send("abc"), lambda: room.page("abc")):
+                assert answers_or_names_the_database(call)
+            assert "Traceback" not in room.log(), room.log()
+            with suppress(AssertionError):
+                room.stop()
+    print(f"{refused} of {rounds()} were refused at the start")
+
+
+def test_a_database_that_is_none_leads_to_the_doctor_and_back_by_way_of_the_files(origin: Origin) -> None:
+    with new_room() as room:
+        database = origin.lay_out(room)
+        whole = database.read_bytes()
+        database.write_bytes(whole[: len(whole) // 2 + 100])
+        assert not starts(room)
+        said = " ".join(doctor(room).split())
+        assert "move mailroom.db* away and start" in said, said
+        for part in room.state_dir.glob("mailroom.db*"):
+            part.rename(room.directory / part.name)
+        room.start()
+        assert room.filed("abc") == origin.ids, "unread mail is where its agent looks for it"
+        assert all(json.loads(room.file_of("abc", one).read_bytes())["id"] == one for one in origin.ids)
+        assert room.send("abc").message.id > origin.ids[-1]
+
+
+def test_a_bit_that_flipped_inside_a_text_is_found_by_the_doctor(origin: Origin) -> None:
+    with new_room() as room:
+        database = origin.lay_out(room)
+        raw = database.read_bytes()
+        text = CONTENT.format(MESSAGES - 1).encode()
+        assert raw.count(text) == 1
+        database.write_bytes(raw.replace(text, text.replace(b"xxx", b"xyx", 1)))
+        assert f"{origin.ids[-1]}.json" in "".join(doctor(room).split())
+
+
+def test_a_torn_log_gives_back_what_was_before_the_tear_whole_and_no_id_twice() -> None:
+    random_numbers = chance("torn log")
+    with new_room() as room:
+        room.start()
+        ids = room.fill("abc", 5)
+        for number in range(30):
+            ids.append(room.send("abc", CONTENT.format(number)).message.id)
+        room.kill()
+        log = room.state_dir / "mailroom.db-wal"
+        whole = log.read_bytes()
+        kept = room.directory / "kept"
+        shutil.copytree(room.state_dir, kept)
+        for turn in range(rounds()):
+            shutil.rmtree(room.state_dir)
+            shutil.copytree(kept, room.state_dir)
+            torn = bytearray(whole[: random_numbers.randrange(len(whole))])
+            if turn % 2 and torn:
+                torn[random_numbers.randrange(len(torn))] ^= 0xFF
+            log.write_bytes(torn)
+            room.start()
+            found = [one.id for one in room.check("abc", limit=1000).messages]
+            assert found == ids[: len(found)], "a prefix, in order"
+            assert set(ids) <= set(room.filed("abc")), "the files are all there"
+            assert room.send("other").message.id > ids[-1]
+            assert room.query("PRAGMA integrity_check") == [("ok",)]
+            room.stop(signal.SIGTERM)
+
+
+def test_outbox_files_of_any_bytes_are_left_or_handed_over_and_stop_nothing() -> None:
+    random_numbers = chance("outbox")
+    good = json.dumps({"status": "done", "nested": {"list": [1, 2.5, None, "ä"]}}).encode()
+    with running_room() as room:
+        directory = room.root / "outbox" / "s"
+        directory.mkdir()
+        stream = room.live("s")
+        for number in range(rounds() * 20):
+            raw = bytearray(good)
+            for _ in range(random_numbers.randrange(1, 4)):
+                at = random_numbers.randrange(len(raw))
+                raw[at : at + random_numbers.randrange(3)] = random_numbers.randbytes(random_numbers.randrange(3))
+            (directory / f"{number}.json").write_bytes(raw)
+        for name, raw in {
+            "deep": b'{"a":' * 5000 + b"1" + b"}" * 5000,
+            "numbers": b'{"n": ' + b"9" * 100_000 + b"}",
+            "surrogate": b'{"s": "\\ud800"}',
+            "doubled": b'{"a": 1, "a": 2}',
+            "list": b"[]",
+            "nan": b'{"x": NaN, "y": 1e999}',
+            "bom": b'\xef\xbb\xbf{"a": 1}',
+            "utf-16": '{"a": 1}'.encode("utf-16"),
+        }.items():
+            (directory / f"{name}.json").write_bytes(raw)
+        (directory / "last.json").write_bytes(good)
+        while stream.next().command_response.file_name != "last.json":
+            pass
+        stream.cancel()
+        wait_until(lambda: not (directory / "last.json").exists(), "what was handed over is removed")
+        assert room.send("abc").message.id
+        assert all(one.restarts == 0 for one in room.status().workers), room.log()
+        assert "Traceback" not in room.log()
+
+
+def test_team_inboxes_of_any_bytes_are_set_aside_whole_or_extended() -> None:
+    random_numbers = chance("team inbox")
+    good = json.dumps([{"from": "lead", "text": "ä", "timestamp": "2026-01-01T00:00:00Z", "read": False}] * 3).encode()
+    with running_room() as room:
+        directory = room.root / "teams" / "t" / "inboxes"
+        directory.mkdir(parents=True)
+        for number in range(rounds() * 4):
+            path = directory / f"a{number}.json"
+            path.write_bytes(good)
+            flip_bits(path, random_numbers.randrange(1, 20), random_numbers)
+            before = path.read_bytes()
+            room.send(f"a{number}@t", "news")
+            wait_until(lambda path=path: path.exists() and b"news" in path.read_bytes(), "it is appended")
+            aside = list(directory.glob(f"a{number}.json.corrupt-*"))
+            entries = json.loads(path.read_text(errors="replace"))  # as its agent reads it
+            if aside:
+                assert [one.read_bytes() for one in aside] == [before]
+                assert len(entries) == 1
+            else:
+                assert entries[:-1] == json.loads(before.decode(errors="replace"))
+        assert "Traceback" not in room.log()
+
+
+def test_a_configuration_of_any_bytes_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    random_numbers = chance("configuration")
+    good = b'root = "/tmp/x"\nmax-unread = 100\nkeep-read = "24h"\nlisten = ["unix:/tmp/x/s"]\nlog-level = "info"\n'
+    path = tmp_path / "mailroomd.toml"
+    cases = [
+        b"\xff\xfe",
+        b"x = " + b"[" * 5000,
+        b"max-unread = true",
+        b"a" * 100_000,
+        b"[" * 5000,
+        b'"\\ud800" = 1',
+        b"x = 1",
+    ]
+    for _ in range(rounds()):
+        raw = bytearray(good)
+        raw[random_numbers.randrange(len(raw))] = random_numbers.randrange(256)
+        cases.append(bytes(raw) + b"unknown-setting = 1\n")  # so that none of them starts a daemon
+    for raw in cases:
+        path.write_bytes(raw)
+        ended = subprocess.run(
+            [DAEMON, "--config", path], capture_output=True, timeout=60, check=False, env={"HOME": str(tmp_path)}
+        )
+        said = ended.stderr.decode(errors="replace")
+        assert ended.returncode in (os.EX_CONFIG, os.EX_USAGE, os.EX_CANTCREAT), (raw[:100], said)
+        assert said.startswith("mailroomd: "), said
+        assert "Traceback" not in said
+        assert str(path) in said
+
+
+def test_ids_in_a_fuzzed_form_are_never_taken_for_one() -> None:
+    random_numbers = chance("ids")
+    good = "0123456789abcdef"
+    for _ in range(2000):
+        text = "".join(random_numbers.choice(good + "ABCDEF \n\0²٣") for _ in range(random_numbers.randrange(15, 18)))
+        try:
+            number = parse_id(text)
+        except ValueError:
+            continue
+        assert f"{number:016x}" == text

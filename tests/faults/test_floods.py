@@ -1,0 +1,131 @@
+"""Many senders, many subscribers, and some that behave badly: everybody else is served, and memory comes back.
+
+MAILROOM_TEST_ROUNDS scales the numbers: 5 (as in `make test`) stands for a tenth of what `make faults` (20) does.
+"""
+
+import socket
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+import psutil
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.flood import FloodPlan, flood
+from support.footprint import Footprint, footprint
+from support.raw_http2 import DATA, END_STREAM, RawConnection, frame, grpc_body, raw_connection
+from support.raw_streams import raw_streams
+from support.room import SERVICE, Room, running_room, wait_until
+from support.waiting import pause, rounds
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+IS_LONG = rounds() >= 20
+FLOOD = 500  # sends that the one who floods has under way
+PASSED_MOST = 160  # of them that may be stored before another's: two commits of its share, and what is on the way
+IDLE_STREAMS = 10_000 if IS_LONG else 1000
+STREAM_BYTES = 80_000  # of the gateway's memory for an idle stream, at most
+SENDERS, SUBSCRIBERS, LASTS_SEC = (200, 2000, 60.0) if IS_LONG else (40, 200, 2.0)
+MEGABYTES = 200 if IS_LONG else 30  # sent to subscribers that do not read
+STALLED_BYTES = 24 << 20  # that they may cost, all together: what HTTP/2 and one page of each stream hold
+
+
+def gateway(room: Room) -> Footprint:
+    return footprint([psutil.Process(room.pid_of("gateway"))])
+
+
+def passed_by(room: Room) -> int:
+    """Sends one message and returns how many were stored from then on until it was."""
+    with closing(sqlite3.connect(f"file:{room.state_dir}/mailroom.db?mode=ro", uri=True)) as database:
+        newest = database.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]
+        own = int(room.send("calm", sender="calm", timeout=60.0).message.id, 16)
+        return database.execute("SELECT count(*) FROM messages WHERE id > ? AND id < ?", (newest, own)).fetchone()[0]
+
+
+def test_who_floods_one_mailbox_lets_others_through() -> None:
+    with running_room("--max-unread", "10000000") as room:
+        with flood(FloodPlan(room.target, senders=1, mailboxes=1, at_once=FLOOD)) as flooding:
+            wait_until(lambda: room.stats("m0").total >= FLOOD, "it floods")
+            passed_by(room)  # the flood hears only now that it is not alone
+            passed = sorted(passed_by(room) for _ in range(15))
+        print(f"{passed} of a flood of {FLOOD} passed a single send; {flooding.acknowledged} in all")
+        assert passed[len(passed) // 2] <= PASSED_MOST
+
+
+def test_idle_streams_cost_little_and_nothing_afterwards() -> None:
+    with running_room() as room:
+        with raw_streams(room.target, ["warm"] * 100):
+            pass
+        wait_until(lambda: room.stats("warm").subscribers == 0, "they are gone")
+        before = gateway(room)
+        with raw_streams(room.target, [f"idle-{number % 100}" for number in range(IDLE_STREAMS)]) as streams:
+            during = gateway(room)
+            sent = room.send("idle-7", "to all that listen").message.id
+            wait_until(lambda: sum(sent in seen for seen in streams.seen) == IDLE_STREAMS // 100, "all hear it")
+        wait_until(lambda: room.stats("idle-7").subscribers == 0, "they are gone")
+        each = (during.memory_bytes - before.memory_bytes) / IDLE_STREAMS
+        half = (before.memory_bytes + during.memory_bytes) / 2
+        wait_until(lambda: gateway(room).memory_bytes < half, "memory goes back")
+        after = gateway(room)
+        print(f"{IDLE_STREAMS} idle streams: {each / 1000:.1f} kB each; before {before}, then {during}, after {after}")
+        assert each < STREAM_BYTES
+        assert (after.descriptors, after.threads) <= (before.descriptors + 5, before.threads + 5)
+
+
+def never_read(raw: RawConnection) -> None:
+    pass
+
+
+def read_a_byte(raw: RawConnection) -> None:
+    raw.socket.recv(1)
+
+
+@pytest.mark.parametrize("read", [never_read, read_a_byte])
+def test_a_subscriber_that_hardly_reads_holds_up_nobody_and_costs_what_a_page_does(
+    read: Callable[[RawConnection], None],
+) -> None:
+    with running_room() as room, ExitStack() as opened:
+        stalled = [opened.enter_context(raw_connection(room.target)) for _ in range(10)]
+        for raw in stalled:
+            raw.begin()
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.call(SERVICE + "Subscribe")
+            raw.say(frame(DATA, END_STREAM, 1, grpc_body(pb.SubscribeRequest(agent="abc").SerializeToString())))
+        wait_until(lambda: room.stats("abc").subscribers == len(stalled), "they subscribe")
+        reader = room.live("abc", observe=True)
+        room.send("abc", "warm " * 20_000)
+        reader.messages(1)
+        before = gateway(room)
+        for _ in range(MEGABYTES):
+            sent = room.fill("abc", 10, "{}" + "x" * 100_000)
+            assert [one.id for one in reader.messages(10)] == sent
+            for raw in stalled:
+                read(raw)
+        after = gateway(room)
+        print(f"{MEGABYTES} MB to {len(stalled)} that hardly read: before {before}, after {after}")
+        assert after.memory_bytes - before.memory_bytes < STALLED_BYTES
+        reader.cancel()
+
+
+def test_many_senders_reach_many_subscribers_with_everything_once_and_in_order() -> None:
+    mailboxes = SENDERS
+    with running_room("--max-unread", "10000000") as room:
+        room.send("m0", "warm")
+        agents = [f"m{number % mailboxes}" for number in range(SUBSCRIBERS)]
+        with raw_streams(room.target, agents) as streams:
+            with flood(FloodPlan(room.target, SENDERS, mailboxes, size=20, pause_sec=SENDERS / 1000)) as flooding:
+                pause(LASTS_SEC)
+            stored: dict[str, list[str]] = {name: [] for name in agents}
+            for name, number in room.query("SELECT recipient, id FROM messages WHERE sender <> 'tester' ORDER BY id"):
+                stored[name].append(f"{number:016x}")
+            total = sum(map(len, stored.values()))
+            assert total >= flooding.acknowledged > 0
+            wait_until(
+                lambda: Counter(map(len, streams.seen)) == Counter(len(stored[name]) for name in agents),
+                "everybody has everything",
+                60.0,
+            )
+            assert streams.seen == [stored[name] for name in agents]
+        handed = sum(map(len, streams.seen))
+        print(f"{flooding.acknowledged} sends of {SENDERS}, {handed} deliveries to {SUBSCRIBERS} subscribers")

@@ -1,0 +1,130 @@
+"""Everything at once, for a while: what the daemon takes of the machine stands still.
+
+MAILROOM_SOAK_SEC says for how long, in seconds: 45 if not given, half an hour in `make soak`.
+"""
+
+import itertools
+import json
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.flood import FloodPlan, flood
+from support.footprint import Footprint, footprint
+from support.raw_http2 import raw_connection
+from support.raw_streams import raw_streams
+from support.room import Client, Room, connect, duration, running_room, send_request
+from support.waiting import chance, pause
+
+SOAK_SEC = float(os.environ.get("MAILROOM_SOAK_SEC") or 45)
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(SOAK_SEC + 120)]
+
+MAILBOXES = 10
+GROWN_BYTES, GROWN_DESCRIPTORS, GROWN_THREADS = 8 << 20, 15, 3  # between the second and the last third, at most
+SAMPLE_SEC = 0.25
+Work = Callable[[Room, Client, int], None]
+
+
+def read_and_acknowledge(_: Room, client: Client, turn: int) -> None:
+    agent = f"m{turn % MAILBOXES}"
+    found = client.check(agent, limit=1000).messages
+    client.acknowledge(agent, [one.id for one in found[: len(found) - 1]])
+
+
+def come_and_go(room: Room, _: Client, turn: int) -> None:
+    with raw_streams(room.target, [f"m{number % MAILBOXES}" for number in range(50)]):
+        pause(0.1 * (turn % 3))
+
+
+def poll_under_made_up_names(_: Room, client: Client, turn: int) -> None:
+    client.check(f"made-up-{turn}", wait_sec=0.05 if turn % 20 == 0 else None)
+
+
+def leave_responses(room: Room, _: Client, turn: int) -> None:
+    directory = room.root / "outbox" / f"session-{turn % 20}"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{turn}.tmp").write_text(json.dumps({"turn": turn}))
+    (directory / f"{turn}.tmp").rename(directory / f"{turn}.json")
+
+
+def rename_sessions(_: Room, client: Client, turn: int) -> None:
+    alias = pb.SetAliasRequest(agent=f"m{turn % MAILBOXES}", session=f"session-{turn}", ttl=duration(0.2))
+    client.call("SetAlias", alias)
+
+
+def send_in_bulk_and_clear(_: Room, client: Client, turn: int) -> None:
+    name = f"bulk-{turn % 7}"
+    client.send_many(send_request(name, "x" * 2000, idempotency_key=f"{turn}-{number}") for number in range(50))
+    client.page(name, query="xxx", page_size=10)
+    client.call("ClearMailbox", pb.ClearMailboxRequest(agent=name))
+
+
+def speak_nonsense(room: Room, _: Client, turn: int) -> None:
+    with raw_connection(room.target) as raw:
+        raw.say(bytes([turn % 256]) * 100)
+
+
+WORKS: Sequence[tuple[Work, float]] = (
+    (read_and_acknowledge, 0.1),
+    (come_and_go, 0.5),
+    (poll_under_made_up_names, 0.05),
+    (leave_responses, 0.1),
+    (rename_sessions, 0.2),
+    (send_in_bulk_and_clear, 0.5),
+    (speak_nonsense, 0.2),
+)
+
+
+@contextmanager
+def all_at_work(room: Room) -> Generator[None]:
+    """Does all of the works, over and over, while the context lasts; what fails in one fails the test."""
+    ended = threading.Event()
+
+    def go_on(work: Work, pause_sec: float) -> int:
+        with connect(room.target) as client:
+            for turn in itertools.count(1):
+                work(room, client, turn)
+                if ended.wait(pause_sec):
+                    return turn
+        raise AssertionError
+
+    with ExitStack() as stack:
+        stack.enter_context(flood(FloodPlan(room.target, senders=10, mailboxes=MAILBOXES, pause_sec=0.1)))
+        threads = stack.enter_context(ThreadPoolExecutor(len(WORKS)))
+        going = [threads.submit(go_on, *one) for one in WORKS]
+        try:
+            yield
+        finally:
+            ended.set()
+        print({work.__name__: one.result() for (work, _), one in zip(WORKS, going, strict=True)})
+
+
+def typical(samples: Sequence[Footprint]) -> Footprint:
+    """Returns the medians, of a part of the time."""
+    return Footprint(*(int(statistics.median(values)) for values in zip(*samples, strict=True)))
+
+
+def test_what_the_daemon_takes_stands_still_under_everything_at_once() -> None:
+    chance("soak")
+    flags = ("--keep-read", "2s", "--sweep-every", "500ms", "--log-level", "warning")
+    with running_room(*flags) as room:
+        with all_at_work(room):
+            samples: list[Footprint] = []
+            end = time.monotonic() + SOAK_SEC
+            family = room.family()
+            while time.monotonic() < end:
+                samples.append(footprint(family))
+                pause(SAMPLE_SEC)
+        third = len(samples) // 3
+        middle, last = typical(samples[third : 2 * third]), typical(samples[2 * third :])
+        print(f"after {SOAK_SEC / 3:g} s: {middle}; at the end: {last}")
+        assert all(one.restarts == 0 for one in room.status().workers), room.log()
+        assert last.memory_bytes - middle.memory_bytes < GROWN_BYTES
+        assert last.descriptors - middle.descriptors < GROWN_DESCRIPTORS
+        assert last.threads - middle.threads < GROWN_THREADS

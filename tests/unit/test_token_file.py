@@ -1,0 +1,143 @@
+"""Tokens are kept hashed, in a file that is its owner's alone, and each change is seen at once."""
+
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from mailroomd.model.tokens import id_in, new_token
+from mailroomd.storage.token_file import KnownTokens, TokenFile, TokensUnreadable
+
+NOW_MS = 1_800_000_000_000
+
+
+def test_a_token_is_a_public_id_and_256_random_bits() -> None:
+    text, token = new_token("bob", NOW_MS)
+    head, number, secret = text.split("_", 2)
+    assert (head, number, len(secret)) == ("mr", token.id, 43)
+    assert id_in(text) == token.id
+    assert len({new_token("bob", NOW_MS)[0] for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize("text", ["", "mr_", "mr_12345678_short", "mr_1234567G_" + "a" * 43, "x" * 1000, "mr\n"])
+def test_what_is_no_token_has_no_id(text: str) -> None:
+    assert id_in(text) == ""
+
+
+def test_only_the_whole_text_matches() -> None:
+    text, token = new_token("bob", NOW_MS)
+    other, _ = new_token("bob", NOW_MS)
+    assert token.matches(text)
+    assert not any(map(token.matches, (text[:-1], text + "a", other, "", text.replace("mr", "MR"))))
+
+
+def test_a_token_ends_at_the_moment_it_was_given() -> None:
+    _, token = new_token("bob", NOW_MS, ttl_ms=1000)
+    assert [token.has_expired(NOW_MS + after) for after in (0, 999, 1000)] == [False, False, True]
+    _, endless = new_token("bob", NOW_MS)
+    assert not endless.has_expired(1 << 62)
+
+
+def test_an_agent_without_a_valid_name_gets_none(tmp_path: Path) -> None:
+    for name in ("../bob", "a@b@c", ".hidden", "x" * 129):
+        with pytest.raises(ValueError, match="is no name"):
+            TokenFile(tmp_path).create(name, NOW_MS)
+    assert TokenFile(tmp_path).read() == []
+
+
+def test_the_file_keeps_a_hash_and_never_the_token(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path / "state")
+    text, token = file.create("bob", NOW_MS)
+    content = file.path.read_text()
+    assert text not in content
+    assert text.split("_", 2)[2] not in content
+    assert json.loads(content)["tokens"][0]["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert text not in repr(token)
+
+
+def test_file_and_directory_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        file = TokenFile(tmp_path / "state")
+        file.create("bob", NOW_MS)
+        file.create("", NOW_MS)
+    finally:
+        os.umask(before)
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    assert file.path.parent.stat().st_mode & 0o777 == 0o700
+    assert [one.name for one in file.path.parent.iterdir()] == ["tokens.json"]
+
+
+def test_tokens_are_listed_in_order_and_revoked_by_id(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path)
+    made = [file.create(name, NOW_MS)[1] for name in ("bob", "", "alice")]
+    assert file.read() == made
+    assert file.revoke({made[0].id, "00000000"}) == [made[0]]
+    assert file.read() == made[1:]
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    def make() -> None:
+        for _ in range(10):
+            TokenFile(tmp_path).create("bob", NOW_MS)
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({token.id for token in TokenFile(tmp_path).read()}) == 40
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 1}', '{"version": 2, "tokens": []}', "\x00" * 10])
+def test_a_file_that_is_none_is_not_believed_and_not_overwritten(tmp_path: Path, content: str) -> None:
+    file = TokenFile(tmp_path)
+    file.path.write_text(content)
+    file.path.chmod(0o600)
+    for use in (file.read, lambda: file.create("bob", NOW_MS), lambda: KnownTokens(file).get("00000000")):
+        with pytest.raises(TokensUnreadable, match=r"tokens\.json (is damaged|has version 2)"):
+            use()
+    assert file.path.read_text() == content
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_a_file_that_is_open_to_others_is_not_believed(tmp_path: Path, mode: int) -> None:
+    file = TokenFile(tmp_path)
+    file.create("bob", NOW_MS)
+    file.path.chmod(mode)
+    with pytest.raises(TokensUnreadable, match="open to others: chmod 600 it"):
+        file.read()
+
+
+def test_a_token_made_by_root_belongs_to_the_daemon_s_user_like_its_directory(tmp_path: Path) -> None:
+    owner = (1234, 1235) if os.geteuid() == 0 else (os.geteuid(), os.getegid())  # only root gives files away
+    os.chown(tmp_path, *owner)
+    file = TokenFile(tmp_path)
+    file.create("bob", NOW_MS)
+    assert (file.path.stat().st_uid, file.path.stat().st_gid) == owner
+
+
+def test_a_reader_sees_each_change_at_once(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path)
+    known = KnownTokens(file)
+    assert known.get("00000000") is None
+    _, bob = file.create("bob", NOW_MS)
+    assert known.get(bob.id) == bob
+    _, alice = file.create("alice", NOW_MS)
+    assert known.get(alice.id) == alice
+    file.revoke({bob.id})
+    assert known.get(bob.id) is None
+    file.path.unlink()
+    assert known.get(alice.id) is None
+
+
+def test_a_reader_reads_again_only_when_the_file_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = TokenFile(tmp_path)
+    _, bob = file.create("bob", NOW_MS)
+    known, reads = KnownTokens(file), list[int]()
+    read = file.read
+    monkeypatch.setattr(file, "read", lambda: reads.append(1) or read())
+    assert {known.get(bob.id) for _ in range(100)} == {bob}
+    assert len(reads) == 1

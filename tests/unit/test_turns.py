@@ -1,0 +1,90 @@
+"""Turns: nobody's flood makes others wait, nothing is forgotten, and everything of one agent goes in its order."""
+
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as st
+from mailroomd.rpc.turns import ALONE_AFTER_SEC, MOST_ALONE, MOST_BESIDE_OTHERS, Turns
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    now_sec = 0.0
+
+    def __call__(self) -> float:
+        return self.now_sec
+
+
+def entered(turns: Turns, name: str, calls: range) -> int:
+    """Has an agent ask so often; returns how many of these calls go at once."""
+    return sum(turns.enter(name, call) for call in calls)
+
+
+def test_who_is_alone_has_many_calls_under_way_and_who_is_not_has_few() -> None:
+    clock = Clock()
+    turns = Turns(clock)
+    assert entered(turns, "alone", range(1000)) == MOST_ALONE
+    assert turns.enter("other", 2000)
+    assert entered(turns, "other", range(2001, 3000)) == MOST_BESIDE_OTHERS - 1
+    assert not turns.leave("alone", 0), "it has more under way than its share by now"
+
+
+def test_who_asks_for_one_thing_at_a_time_never_waits_beside_a_flood() -> None:
+    turns = Turns(Clock())
+    entered(turns, "flood", range(1000))
+    for call in range(1000, 1100):
+        assert turns.enter("calm", call)
+        assert turns.leave("calm", call) == []
+
+
+def test_a_flood_has_its_share_again_when_the_others_are_silent() -> None:
+    clock = Clock()
+    turns = Turns(clock)
+    turns.enter("calm", 9999)
+    assert entered(turns, "flood", range(1000)) == MOST_BESIDE_OTHERS
+    clock.now_sec = 100.0
+    assert turns.leave("flood", 0) == [MOST_BESIDE_OTHERS], "the other still waits for its answer"
+    turns.leave("calm", 9999)
+    clock.now_sec += ALONE_AFTER_SEC + 0.1
+    assert turns.leave("flood", 1) == list(range(MOST_BESIDE_OTHERS + 1, MOST_ALONE + 2))
+
+
+def test_a_call_that_gives_up_while_it_waits_takes_nobody_elses_turn() -> None:
+    turns = Turns(Clock())
+    entered(turns, "flood", range(MOST_ALONE + 2))
+    assert turns.is_waiting("flood", MOST_ALONE)
+    assert turns.leave("flood", MOST_ALONE) == []
+    assert not turns.is_waiting("flood", MOST_ALONE)
+    assert turns.leave("flood", 0) == [MOST_ALONE + 1]
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 1)), max_size=400),
+    burst=st.integers(1, 60),
+)
+def test_every_call_goes_once_in_its_order_and_nobody_is_forgotten(
+    steps: list[tuple[str, bool, float]], burst: int
+) -> None:
+    clock, number = Clock(), 0
+    turns = Turns(clock)
+    waiting = {name: deque[int]() for name in "abc"}
+    under_way = {name: deque[int]() for name in "abc"}
+
+    def leave(name: str) -> None:
+        for going in turns.leave(name, under_way[name].popleft()):
+            assert going == waiting[name].popleft()
+            under_way[name].append(going)
+
+    for name, asks, after_sec in steps:
+        clock.now_sec += after_sec
+        for _ in range(burst if asks else 0):
+            number += 1
+            (under_way if turns.enter(name, number) else waiting)[name].append(number)
+        if not asks and under_way[name]:
+            leave(name)
+        assert all(len(calls) <= MOST_ALONE for calls in under_way.values())
+    for name, calls in under_way.items():
+        while calls:
+            leave(name)
+        assert not waiting[name]
