@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import grpc
@@ -30,6 +31,16 @@ class Context:
         return self.metadata
 
 
+class OpenGate:
+    """A gate that lets everybody pass."""
+
+    def knock(self, _: str, __: Any) -> None:
+        return None
+
+    def holding(self, *_: Any) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
@@ -44,7 +55,8 @@ def test_an_unexpected_error_says_whether_to_try_again(error: Exception, code: g
         raise error
 
     context: Any = Context()
-    handler = unary(pb.GetMessageRequest, fail)
+    gate: Any = OpenGate()
+    handler = unary(pb.GetMessageRequest, fail)(gate)
     with pytest.raises(Refused):
         asyncio.run(handler.unary_unary(b"", context))
     assert (context.code, error_reason(context)) == (code, reason)
