@@ -6,7 +6,9 @@ show, that the kernel drops pages after a failed fsync, the power cuts do.
 
 __all__ = ["FailingIo"]
 
+import atexit
 import functools
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -22,7 +24,9 @@ COMPILE_SEC = 60.0
 
 @functools.cache
 def _shim() -> Path:
-    library = Path(tempfile.mkdtemp(prefix="mrf-shim-")) / "failing_io.so"
+    directory = tempfile.mkdtemp(prefix="mrf-shim-")
+    atexit.register(shutil.rmtree, directory)
+    library = Path(directory) / "failing_io.so"
     command = ["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"]
     subprocess.run(command, check=True, timeout=COMPILE_SEC)
     return library
