@@ -7,7 +7,7 @@ is added to it is filled, too.
 __all__ = ["BAD_NAMES", "damaged", "request_bytes"]
 
 import random
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -27,7 +27,9 @@ _ENDS_IN_DEPTH = 4
 
 def request_bytes(request: type[Message]) -> st.SearchStrategy[bytes]:
     """Gives serialized requests of a type."""
-    return _messages(request.DESCRIPTOR, _ENDS_IN_DEPTH).map(lambda fields: _filled(request, fields))
+    return _messages(cast("Descriptor", request.DESCRIPTOR), _ENDS_IN_DEPTH).map(
+        lambda fields: _filled(request, fields)
+    )
 
 
 def damaged(whole: bytes, seed: int) -> bytes:

@@ -16,9 +16,11 @@ from pathlib import Path
 import psutil
 from support.waiting import wait_until
 
-_CALLS = "open,openat,openat2,creat,mkdir,mkdirat,mknod,mknodat,rmdir,unlink,unlinkat,rename,renameat,renameat2"
-_CALLS += ",link,linkat,symlink,symlinkat,truncate,ftruncate,chmod,fchmod,fchmodat,chown,lchown,fchown,fchownat"
-_CALLS += ",utimensat,setxattr,lsetxattr,fsetxattr"
+_CALLS = (
+    "open,openat,openat2,creat,mkdir,mkdirat,mknod,mknodat,rmdir,unlink,unlinkat,rename,renameat,renameat2"
+    ",link,linkat,symlink,symlinkat,truncate,ftruncate,chmod,fchmod,fchmodat,chown,lchown,fchown,fchownat"
+    ",utimensat,setxattr,lsetxattr,fsetxattr"
+)
 _LINE = re.compile(r"(\d+) +(?:(\w+)\((.*)|<\.\.\. (\w+) resumed>(.*))$")
 _UNFINISHED = " <unfinished ...>"
 _RESULT = re.compile(r"\) += (-?\d+)(?:<(.*)>)?")
