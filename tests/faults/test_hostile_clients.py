@@ -123,7 +123,7 @@ def test_any_request_is_answered_or_refused_with_a_reason(room: Room, method: st
         max_examples=MADE_UP,
         deadline=None,
         database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         phases=[Phase.generate, Phase.shrink],
     )
     @given(whole=request_bytes(message_type(method)), damage=st.none() | st.integers(0, 1 << 30))

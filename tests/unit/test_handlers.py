@@ -3,11 +3,12 @@
 import asyncio
 import sqlite3
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.rpc.gate import Gate
 from mailroomd.rpc.handlers import unary
 from support.contract import error_reason
 
@@ -32,13 +33,14 @@ class Context:
 
 
 class OpenGate:
-    """A gate that lets everybody pass."""
+    """Lets everybody pass."""
 
-    def knock(self, _: str, __: Any) -> None:
-        return None
+    def knock(self, *_: object) -> None: ...
 
-    def holding(self, *_: Any) -> AbstractContextManager[None]:
+    def holding(self, *_: object) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def check_answer(self, *_: object) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,7 @@ def test_an_unexpected_error_says_whether_to_try_again(error: Exception, code: g
         raise error
 
     context: Any = Context()
-    gate: Any = OpenGate()
-    handler = unary(pb.GetMessageRequest, fail)(gate)
+    handler: Any = unary(pb.GetMessageRequest, fail)(cast("Gate", OpenGate()))
     with pytest.raises(Refused):
         asyncio.run(handler.unary_unary(b"", context))
     assert (context.code, error_reason(context)) == (code, reason)

@@ -1,0 +1,88 @@
+"""A mailbox with a million messages, and a hundred thousand mailboxes: the daemon starts, answers, and stays small.
+
+The stores are filled through the storage layer by benchmarks/stores.py, which keeps the large one below /var/tmp.
+`make faults` takes these numbers, `make test` a fiftieth of them.
+"""
+
+import shutil
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.footprint import footprint
+from support.room import Room, new_room
+from support.waiting import is_campaign
+
+from benchmarks.stores import Mail, prepare
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
+
+PART = 1 if is_campaign() else 50
+MESSAGES = 1_000_000 // PART
+MAILBOXES = 100_000 // PART
+UNREAD = 1000
+GROWN_BYTES = 200 << 20  # of all processes, over those of an empty mail room
+
+
+@contextmanager
+def room_with(mail: Mail) -> Generator[Room]:
+    """Gives a mail room with this mail, started; afterwards it may take only so much more than an empty one."""
+    with new_room() as empty:
+        empty.start()
+        empty.send("abc")
+        small = footprint(empty.family())
+    data = prepare(mail)
+    with new_room() as room:
+        for name in ("root", "state"):
+            shutil.move(data / name, room.directory / name)
+        begun = time.monotonic()
+        room.start()
+        print(f"started in {time.monotonic() - begun:.1f} s")
+        yield room
+        large = footprint(room.family())
+        print(f"empty: {small}; with {mail}: {large}")
+        assert large.memory_bytes - small.memory_bytes < GROWN_BYTES
+        assert {one.name: one.restarts for one in room.status().workers if one.restarts} == {}
+        assert room.stop() == 0
+
+
+def test_a_mailbox_with_a_million_messages_is_read_listed_and_written_like_any_other() -> None:
+    with room_with(Mail("abc", read=MESSAGES, unread=UNREAD)) as room:
+        assert (room.stats("abc").total, room.stats("abc").unread) == (MESSAGES + UNREAD, UNREAD)
+        unread = [one.id for one in room.check("abc", limit=1000).messages]
+        assert len(unread) == UNREAD
+        assert unread == room.filed("abc")
+        seen = 0
+        token = ""
+        for _ in range(20):  # beyond what the table holds
+            page = room.page("abc", page_size=1000, page_token=token)
+            seen, token = seen + len(page.messages), page.next_page_token
+        assert seen == min(20_000, MESSAGES + UNREAD)
+        stream = room.subscribe("abc", include_unread=True)
+        assert [one.id for one in stream.until_caught_up()[0]] == unread
+        sent = room.send("abc", "the latest").message.id
+        assert [one.id for one in stream.messages(1)] == [sent]
+        stream.cancel()
+        room.acknowledge("abc", unread)
+        assert room.stats("abc").unread == 1
+
+
+def test_a_hundred_thousand_mailboxes_are_counted_listed_and_written_to() -> None:
+    with room_with(Mail("many", unread=MAILBOXES, mailboxes=MAILBOXES)) as room:
+        counted: dict[str, int] = {}
+        token = ""
+        while not counted or token:
+            answer = room.call("GetMailboxStats", pb.GetMailboxStatsRequest(page_token=token))
+            counted |= {one.agent_id: one.unread for one in answer.mailboxes}
+            token = answer.next_page_token
+        assert len(counted) == MAILBOXES
+        assert set(counted.values()) == {1}
+        for number in range(0, MAILBOXES, MAILBOXES // 50):
+            first = room.check(f"many-{number}").messages[0].id
+            assert room.send(f"many-{number}").message.id > first
+            assert len(room.filed(f"many-{number}")) == 2
+        for number in range(3000 // PART):  # who passes by takes nobody's place
+            room.check(f"passer-by-{number}")
+        assert all(room.stats(f"many-{number}").unread >= 1 for number in range(0, MAILBOXES, MAILBOXES // 50))
