@@ -94,7 +94,7 @@ def test_every_step_takes_a_number_of_its_command_and_they_come_in_their_order(
     ]
 
 
-def test_a_step_that_was_made_before_is_not_told_again(desk: Desk, archive: MessageArchive) -> None:
+def test_a_step_that_was_made_before_has_no_second_receipt(desk: Desk, archive: MessageArchive) -> None:
     (number,) = desk.send(draft())
     desk.commit(desk.reading("abc", number, number))
     before = steps(archive)
@@ -106,7 +106,8 @@ def test_a_step_that_was_made_before_is_not_told_again(desk: Desk, archive: Mess
         desk.found(MailExpired((number,))),
     ]
     senders = [one.senders for one in desk.commit(*late) if isinstance(one, StepsWritten | ReadWritten)]
-    assert senders == [[]] * 4
+    # A reading that is heard again may have lost its first outcome: its sender is woken to look, and finds no new receipt.
+    assert senders == [["dashboard"], [], ["dashboard"], []]
     assert steps(archive) == before
 
 
