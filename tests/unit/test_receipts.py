@@ -106,7 +106,7 @@ def test_a_step_that_was_made_before_has_no_second_receipt(desk: Desk, archive: 
         desk.found(MailExpired((number,))),
     ]
     senders = [one.senders for one in desk.commit(*late) if isinstance(one, StepsWritten | ReadWritten)]
-    # A reading that is heard again may have lost its first outcome: its sender is woken to look, and finds no new receipt.
+    # A reading that is heard again may have lost its first outcome: its sender is woken, and finds no new receipt.
     assert senders == [["dashboard"], [], ["dashboard"], []]
     assert steps(archive) == before
 
