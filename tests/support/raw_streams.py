@@ -1,7 +1,6 @@
 """RawStreams — thousands of Subscribe streams on one connection, of a client that costs next to nothing itself.
 
-Owns the reading of what comes on them, in a thread. Flow control: the connection takes everything, each stream as much
-as HTTP/2 gives it to begin with (64 KiB), which is plenty for what the tests send to one.
+Owns the reading of what comes on them, in a thread. They take everything at once: flow control never holds one up.
 """
 
 __all__ = ["RawStreams", "raw_streams"]

@@ -24,6 +24,7 @@ from mailroomd.rpc.caller import caller_now
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
 from mailroomd.rpc.status import code_of
+from mailroomd.rpc.turns import Lane
 
 BROADCAST_BYTES = 32 << 20  # of copies under way at once: a fraction of what may wait in a gateway
 
@@ -52,7 +53,7 @@ class Sending:
         Args:
             recipient: of this copy, for a broadcast.
             key: of this copy, for a broadcast.
-            with_body: whether the answer carries content and metadata.
+            with_body: whether the answer carries content and metadata: those of a batch do not.
 
         Raises:
             MailroomError: nothing was stored.
@@ -67,7 +68,8 @@ class Sending:
             return StoreMessage(call, key, client_key=bool(client_key), resubmitted=False, draft=draft)
 
         weight = len(draft.content) + len(draft.metadata) + 1000
-        stored = await self._calls.ask(draft.sender, make, MessageStored, time_left_sec, weight)
+        lane = Lane(draft.sender, in_batch=not with_body)
+        stored = await self._calls.ask(lane, make, MessageStored, time_left_sec, weight)
         return _answer(stored, draft, with_body)
 
     async def broadcast(
