@@ -295,6 +295,11 @@ class FakeMailRoom:
         ]
         return pb.GetStatusResponse(version="9.9.9", workers=workers)
 
+    async def GetMetrics(self, request: pb.GetMetricsRequest, context: Context) -> pb.GetMetricsResponse:  # noqa: N802
+        await self._enter("GetMetrics", request, context)
+        sends = pb.MetricSample(name="mailroom_sends_total", labels={"process": "mailbox"}, value=len(self.messages))
+        return pb.GetMetricsResponse(samples=[sends])
+
     async def Check(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mailroom.v1 import mailroom_pb2 as pb
+from support.contract import BlockingStubs
 from support.daemon import Daemon
 from support.evidence import Evidence, Response, Sent, Step, Stored, Stream
 from support.load_desk import digest_of
@@ -48,8 +49,9 @@ def gather(
     with suppress(AssertionError):  # the checker says what is not done
         wait_until(lambda: _is_quiet(daemon, evidence), "all is done", settle_sec, step_sec=0.05)
     with daemon.calls() as calls:
-        stats = calls.stats(pb.GetMailboxStatsRequest(), timeout=10.0, wait_for_ready=True).mailboxes
-        evidence.stats = {one.agent_id: (one.total, one.unread) for one in stats}
+        with suppress(AssertionError):
+            wait_until(lambda: _stats(calls) == _counters(daemon.database), "the table has heard of all", settle_sec)
+        evidence.stats = _stats(calls)
         evidence.aliases = _aliases(daemon.database)
         for name in evidence.stats:
             if name in evidence.aliases or name in evidence.aliases.values():
@@ -78,6 +80,18 @@ def _is_quiet(daemon: Daemon, evidence: Evidence) -> bool:
         ]
     there = {path.stem for path in daemon.inbox.glob("*/*.json")} if taken else set[str]()
     return not _outbox(daemon) and all(f"{one:016x}" in there for one in taken)
+
+
+def _stats(calls: BlockingStubs) -> dict[str, tuple[int, int]]:
+    """Returns the counts in shared memory of the mailboxes that have any mail."""
+    found = calls.stats(pb.GetMailboxStatsRequest(), timeout=10.0, wait_for_ready=True).mailboxes
+    return {one.agent_id: (one.total, one.unread) for one in found if one.total}
+
+
+def _counters(database: Path) -> dict[str, tuple[int, int]]:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT name, total, unread FROM mailboxes WHERE total > 0")
+        return {name: (total, unread) for name, total, unread in rows}
 
 
 def _outbox(daemon: Daemon) -> list[tuple[str, str]]:

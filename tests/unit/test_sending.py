@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.ipc.packets import MessageStored
 from mailroomd.model.limits import MAX_WAITING_BYTES
 from mailroomd.model.states import DeliveryState
@@ -34,6 +35,6 @@ def test_a_broadcast_of_large_content_to_many_stays_within_its_part() -> None:
     names = [f"agent-{number}" for number in range(1000)]
     message = pb.SendMessageRequest(sender="a", content="x" * 1_000_000)
     request = pb.BroadcastMessageRequest(recipients=names, message=message)
-    response = asyncio.run(Sending(calls).broadcast(request, None))
+    response = asyncio.run(Sending(calls, MetricsBlock.private()).broadcast(request, None))
     assert [one.ok.message.recipient for one in response.results] == names
     assert BROADCAST_BYTES * 0.9 < calls.most_bytes < BROADCAST_BYTES * 1.1 < MAX_WAITING_BYTES

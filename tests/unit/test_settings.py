@@ -30,6 +30,8 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--max-restarts",
         "--max-unread",
         "--loop-guard",
+        "--max-disk-size",
+        "--warn-disk-size",
         "--client-rate",
         "--client-streams",
         "--client-in-flight-size",
@@ -41,6 +43,8 @@ def test_the_flags_are_those_that_are_documented() -> None:
         "--table-mailboxes",
         "--log-level",
         "--log-format",
+        "--metrics",
+        "--trace",
     ]
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         TrackedMessage,
     )
     from mailroom.states import DeliveryState, Health, Priority
-    from mailroom.stats import MailboxStats, QueueStats, Status, WorkerStatus
+    from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus
     from mailroom.subscriptions import AsyncSubscription, Subscription
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "MailroomError",
     "Message",
     "MessagePage",
+    "MetricSample",
     "NotFound",
     "PermissionDenied",
     "Priority",
@@ -92,7 +93,7 @@ _EXPORTS = {
     "events": "CaughtUp CommandResponse Event Receipt",
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
     "states": "DeliveryState Health Priority",
-    "stats": "MailboxStats QueueStats Status WorkerStatus",
+    "stats": "MailboxStats MetricSample QueueStats Status WorkerStatus",
     "subscriptions": "AsyncSubscription Subscription",
 }
 _MODULES = {name: f"mailroom.{module}" for module, names in _EXPORTS.items() for name in names.split()}

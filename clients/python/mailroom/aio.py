@@ -27,7 +27,7 @@ from mailroom.options import AccessOptions, ListOptions, SendOptions, Span, Subs
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
-from mailroom.stats import MailboxStats, QueueStats, Status
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
 from mailroom.subscriptions import AsyncSubscription
 from mailroom.transport import AsyncTransport
 
@@ -254,6 +254,10 @@ class AsyncMailroom:
     async def status(self, *, timeout: float | None = None) -> Status:
         """Returns the daemon's version and workers."""
         return await self._run(calls.get_status(), timeout)
+
+    async def metrics(self, *, timeout: float | None = None) -> list[MetricSample]:
+        """Returns what the daemon has counted so far."""
+        return await self._run(calls.get_metrics(), timeout)
 
     async def health(self, *, timeout: float | None = None) -> Health:
         """Returns whether a send would work now."""

@@ -24,7 +24,7 @@ from mailroom.options import AccessOptions, ListOptions, SendOptions, Span, Subs
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
-from mailroom.stats import MailboxStats, QueueStats, Status
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
 from mailroom.subscriptions import Subscription
 from mailroom.transport import BlockingTransport
 
@@ -246,6 +246,10 @@ class Mailroom:
     def status(self, *, timeout: float | None = None) -> Status:
         """Returns the daemon's version and workers."""
         return self._run(calls.get_status(), timeout)
+
+    def metrics(self, *, timeout: float | None = None) -> list[MetricSample]:
+        """Returns what the daemon has counted so far."""
+        return self._run(calls.get_metrics(), timeout)
 
     def health(self, *, timeout: float | None = None) -> Health:
         """Returns whether a send would work now."""

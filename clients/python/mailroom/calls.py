@@ -13,6 +13,7 @@ __all__ = [
     "clear",
     "draft_request",
     "get_message",
+    "get_metrics",
     "get_status",
     "health",
     "list_messages",
@@ -47,7 +48,7 @@ from mailroom.metadata import struct_from_metadata
 from mailroom.options import ListOptions, SendOptions, Span, SubscribeOptions
 from mailroom.records import Page
 from mailroom.states import Health, Priority
-from mailroom.stats import MailboxStats, QueueStats, Status
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
 from mailroom.v1 import mailroom_pb2 as pb
 
 Result = TypeVar("Result")
@@ -200,6 +201,11 @@ def agents(alive_only: bool, page_token: str) -> Call[Page[AgentInfo]]:
 def get_status() -> Call[Status]:
     """Asks the supervisor."""
     return Call(Service.SUPERVISOR, "GetStatus", pb.GetStatusRequest(), conversion.status_from)
+
+
+def get_metrics() -> Call[list[MetricSample]]:
+    """Asks for what the workers have counted."""
+    return Call(Service.SUPERVISOR, "GetMetrics", pb.GetMetricsRequest(), conversion.metrics_from)
 
 
 def health() -> Call[Health]:

@@ -11,6 +11,7 @@ __all__ = [
     "expiry_from",
     "health_from",
     "inbox_from",
+    "metrics_from",
     "outcome_from",
     "outcomes_from",
     "page_from",
@@ -45,7 +46,7 @@ from mailroom.messages import (
 from mailroom.metadata import metadata_from_struct
 from mailroom.records import Page
 from mailroom.states import DeliveryState, Health, Priority
-from mailroom.stats import MailboxStats, QueueStats, Status, WorkerStatus
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus
 from mailroom.v1 import mailroom_pb2 as pb
 
 _STATES: dict[int, DeliveryState] = {
@@ -111,6 +112,11 @@ def deleted_from(response: pb.ClearMailboxResponse) -> int:
 def stats_from(response: pb.GetMailboxStatsResponse) -> Page[MailboxStats]:
     """Reads one page of the counts of mailboxes."""
     return Page(tuple(map(_mailbox_stats, response.mailboxes)), response.next_page_token)
+
+
+def metrics_from(response: pb.GetMetricsResponse) -> list[MetricSample]:
+    """Reads what the workers have counted."""
+    return [MetricSample(one.name, dict(one.labels), one.value) for one in response.samples]
 
 
 def queue_stats_from(response: pb.GetQueueStatsResponse) -> list[QueueStats]:

@@ -1,8 +1,9 @@
-"""MailboxStats, QueueStats and Status — what the mail room counts, and what its supervisor sees."""
+"""MailboxStats, QueueStats, MetricSample and Status — what the mail room counts, and what its supervisor sees."""
 
-__all__ = ["MailboxStats", "QueueStats", "Status", "WorkerStatus"]
+__all__ = ["MailboxStats", "MetricSample", "QueueStats", "Status", "WorkerStatus"]
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailroom.records import Record
@@ -54,3 +55,12 @@ class Status(Record):
     version: str
     started_at: datetime | None
     workers: tuple[WorkerStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSample(Record):
+    """One number that the daemon counts; names and labels are those that Prometheus reads."""
+
+    name: str
+    labels: Mapping[str, str] = field(hash=False)
+    value: float

@@ -59,6 +59,11 @@ class Log:
         self._process, self._level, self._format = process, level, form
         self._logger = None
 
+    @property
+    def is_debugging(self) -> bool:
+        """Whether `debug` writes anything: what is on every message's way asks before it makes the fields."""
+        return self._level == "debug"
+
     def debug(self, event: str, **fields: object) -> None:
         """Logs what only a developer wants to know."""
         self._write("debug", event, fields)

@@ -1,8 +1,9 @@
-"""ControlPage — what the processes know of each other without asking: heartbeats and states, in shared memory.
+"""ControlPage — what the processes know of each other without asking: heartbeats, states, numbers, in shared memory.
 
 Owns the page's layout: a heartbeat word for each worker on a cache line of its own, one cell with the daemon's status,
-one for each worker's. Each field has one writer: a worker beats its own word, the supervisor writes all cells; the
-gateway reads them for GetStatus, though the supervisor be stopped. It judges nothing (`core.liveness` does).
+one for each worker's, one block of metrics for each worker. Each field has one writer: a worker beats its own word and
+counts in its own block, the supervisor writes all cells; the gateway reads them for GetStatus, though the supervisor be
+stopped. It judges nothing (`core.liveness` does).
 """
 
 __all__ = ["ControlPage", "DaemonStatus", "WorkerState", "WorkerStatus"]
@@ -14,13 +15,16 @@ from typing import Any, Self
 
 import msgspec
 
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.memory.double_cell import DoubleCell
 from mailroomd.memory.shared_memory import SharedMemory
+from mailroomd.model.metrics import BLOCK_WORDS
 
 _LINE_BYTES = 64  # a cache line: two workers that beat never fight for one
 _LINE_WORDS = _LINE_BYTES // 8
 _CELL_BYTES = 512  # JSON of a status is below 300 bytes; `last_exit` is cut to fit
 _LAST_EXIT_CHARACTERS = 120
+_BLOCK_BYTES = -(-BLOCK_WORDS * 8 // _LINE_BYTES) * _LINE_BYTES  # no two workers write into one cache line
 
 
 class WorkerState(StrEnum):
@@ -65,17 +69,22 @@ class ControlPage:
     def __init__(self, memory: SharedMemory, workers: int) -> None:
         self._memory = memory
         self._workers = workers
-        lines = workers * _LINE_BYTES
-        self._beats = memory.buffer[:lines].cast("Q")
+        beats = workers * _LINE_BYTES
+        blocks = workers * _BLOCK_BYTES
+        self._beats = memory.buffer[:beats].cast("Q")
+        self._blocks = tuple(
+            MetricsBlock(memory.buffer[start : start + BLOCK_WORDS * 8].cast("Q"))
+            for start in range(beats, beats + blocks, _BLOCK_BYTES)
+        )
         cell = DoubleCell.size_bytes(_CELL_BYTES)
         self._daemon, *self._statuses = (
-            DoubleCell(memory.buffer, lines + index * cell, _CELL_BYTES) for index in range(workers + 1)
+            DoubleCell(memory.buffer, beats + blocks + index * cell, _CELL_BYTES) for index in range(workers + 1)
         )
 
     @classmethod
     def create(cls, workers: int) -> Self:
         """Makes an empty page for so many workers."""
-        size = workers * _LINE_BYTES + (workers + 1) * DoubleCell.size_bytes(_CELL_BYTES)
+        size = workers * (_LINE_BYTES + _BLOCK_BYTES) + (workers + 1) * DoubleCell.size_bytes(_CELL_BYTES)
         return cls(SharedMemory.create("mailroom-control", size), workers)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -88,6 +97,10 @@ class ControlPage:
     def last_beat(self, index: int) -> int:
         """Returns the worker's newest heartbeat in monotonic nanoseconds, 0 if there was none."""
         return self._beats[index * _LINE_WORDS]
+
+    def metrics(self, index: int) -> MetricsBlock:
+        """Returns the worker's numbers: for itself to count in, for others to read."""
+        return self._blocks[index]
 
     def write_status(self, index: int, status: WorkerStatus) -> None:
         """Publishes a worker's status; for the supervisor."""
@@ -111,4 +124,6 @@ class ControlPage:
     def close(self) -> None:
         """Lets go of the page."""
         self._beats.release()
+        for block in self._blocks:
+            block.release()
         self._memory.close()

@@ -77,13 +77,20 @@ class Reset(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class StoreMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Store, file and announce one message. Answered by MessageStored or CallFailed."""
+    """Store, file and announce one message. Answered by MessageStored or CallFailed.
+
+    Attributes:
+        asked_ns: when the gateway asked, on the monotonic clock that all processes share.
+        trace: the W3C `traceparent` of the sender's trace; "" where nothing is traced.
+    """
 
     call: int
     key: str
     client_key: bool
     resubmitted: bool
     draft: Draft
+    asked_ns: int = 0
+    trace: str = ""
 
 
 class MarkRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -139,6 +146,7 @@ class MessageStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
     Attributes:
         repeated: the request was recognised; `id` is then the first one's.
         recipient: whose mailbox an alias led it to; "" where it is the one that was named.
+        settled_ns: when the mailbox settled it, on the monotonic clock.
     """
 
     call: int
@@ -151,6 +159,7 @@ class MessageStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
     repeated: bool
     team_error: str = ""
     recipient: str = ""
+    settled_ns: int = 0
 
 
 class MessagesRead(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -53,6 +53,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
         refusal: the answer, unless the request was committed before: its mailbox is full now, say.
         size_bytes: of the record's body.
         addressee: the name that the sender wrote, where an alias led the message elsewhere.
+        trace: the W3C `traceparent` of what this is a part of; "" where nothing is traced.
     """
 
     id: int
@@ -63,6 +64,7 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     refusal: "CommandRefused | None" = None
     size_bytes: int = 0
     addressee: str = ""
+    trace: str = ""
 
     @property
     def last_id(self) -> int:

@@ -15,8 +15,11 @@ __all__ = [
     "is_loopback",
     "is_tcp",
     "listen_address",
+    "loopback_address",
+    "none_or",
     "one_of",
     "size_bytes",
+    "trace_target",
     "unix_path",
     "written",
 ]
@@ -28,6 +31,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -134,9 +140,37 @@ def listen_address(text: str) -> str:
     return f"{host}:{int(port)}"
 
 
+def loopback_address(text: str) -> str:
+    """Reads `HOST:PORT` of this machine alone."""
+    if text.startswith("unix:"):
+        raise ValueError(f"must be HOST:PORT, not {text!r}")
+    address = listen_address(text)
+    if not is_loopback(address):
+        raise ValueError(f"may be on loopback only (127.0.0.1, [::1], localhost), not on {text}")
+    return address
+
+
+def trace_target(text: str) -> str:
+    """Reads `http://HOST:PORT/v1/traces`, `https://...` or `file:PATH`."""
+    if text.startswith("file:"):
+        return f"file:{as_path(text.removeprefix('file:'))}"
+    if not re.match(r"https?://[^/\s]+/", text):
+        raise ValueError(f"must be file:PATH or an URL like http://127.0.0.1:4318/v1/traces, not {text!r}")
+    return text
+
+
+def none_or(parse: Callable[[str], Value], nothing: Value) -> Callable[[str], Value]:
+    """Returns a parser that also reads `none`, as `nothing`."""
+
+    def parse_or_none(text: str) -> Value:
+        return nothing if text == "none" else parse(text)
+
+    return parse_or_none
+
+
 def written(value: object, field: str) -> str:
     """Returns a value as its parser reads it; the unit is at the end of the field's name."""
-    if value is None:
+    if value in ("", None) or (field.endswith("_bytes") and not value):
         return "none"
     if field.endswith("_sec") and not field.endswith("_per_sec") and isinstance(value, (int, float)):
         unit = next((unit for unit in ("d", "h", "m") if value % _SECONDS[unit] == 0), "s")

@@ -171,6 +171,16 @@ class Settings:
         "messages a minute that may alternate within one pair, so that two agents cannot answer each other for ever",
         reloadable=True,
     )  # fmt: skip
+    max_disk_bytes: int = _setting(
+        0, "SIZE", quantities.none_or(quantities.size_bytes(8 << 20, 1 << 50), 0), "limits",
+        "what the database may take before sends are refused; reading and acknowledging go on", shown="none",
+        reloadable=True,
+    )  # fmt: skip
+    warn_disk_bytes: int = _setting(
+        0, "SIZE", quantities.none_or(quantities.size_bytes(1 << 20, 1 << 50), 0), "limits",
+        "what the database may take before the log warns; 0.8 of --max-disk-size if not given", shown="none",
+        reloadable=True,
+    )  # fmt: skip
     client_rate_per_sec: int = _setting(
         1000, "N", quantities.at_least(1), "limits",
         "messages a second, on average, that one client may send; like the next two per token and gateway, and not "
@@ -219,6 +229,15 @@ class Settings:
         "auto", "FORMAT", quantities.one_of("auto", "console", "json"), "log",
         "console, json, or auto: colours in a terminal, text with priorities in the journal, else JSON lines",
         reloadable=True,
+    )  # fmt: skip
+    metrics: str = _setting(
+        "", "HOST:PORT", quantities.none_or(quantities.loopback_address, ""), "observation",
+        "serve metrics for Prometheus on http://HOST:PORT/metrics, loopback only", shown="none",
+    )  # fmt: skip
+    trace: str = _setting(
+        "", "WHERE", quantities.none_or(quantities.trace_target, ""), "observation",
+        "trace sends with OpenTelemetry: http://HOST:PORT/v1/traces (OTLP), or file:PATH; needs mailroomd[tracing]",
+        shown="none",
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """CommandQueue — the worker that makes messages durable and files them.
 
-Owns the order commit → files → outcomes, and the store's condition (full or not). What it finds by itself (`Finds`) it
+Owns the order commit → files → outcomes. What it finds by itself (`Finds`) it
 commits where the mailbox grants a place for it. It is the one writer of the database and of the inbox files.
-Not here: SQL (`MessageStore`), files (`Filing`), timers (`Housekeeping`).
+Not here: SQL (`MessageStore`), files (`Filing`), timers (`Housekeeping`), whether there is room (`StoreCondition`).
 Above: the mailbox, by `writes` and `outcomes`. Invariant: an outcome is sent only after what it says is fsynced.
 """
 
@@ -32,7 +32,6 @@ from mailroomd.model.commands import (
     OrderedCommand,
     Outcome,
     StepsWritten,
-    StoreConditionChanged,
     TeamInboxSettled,
     WriteMessage,
     WriteOffered,
@@ -41,10 +40,13 @@ from mailroomd.model.errors import Reason
 from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import unpack_draft
 from mailroomd.model.states import DeliveryState
+from mailroomd.processes.command_queue_meter import CommandQueueMeter
+from mailroomd.processes.commit_notes import CommitNotes
 from mailroomd.processes.config import CommandQueueConfig
 from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.finds import Finds
 from mailroomd.processes.housekeeping import Housekeeping
+from mailroomd.processes.store_condition import FULL_SENTENCE, StoreCondition
 from mailroomd.processes.team_desk import STILL_TRYING, TeamDesk
 from mailroomd.processes.worker import CannotStart, WorkerSeat
 from mailroomd.storage.database import DatabaseTooNew, is_damaged, note_lost_write
@@ -54,6 +56,7 @@ from mailroomd.storage.message_store import Committed, FoundAt, MessageStore, St
 from mailroomd.storage.outbox import Outbox
 from mailroomd.storage.recovery import RecoveryReport, recover_files
 from mailroomd.storage.reserve import Reserve
+from mailroomd.storage.restore import take_restored
 from mailroomd.storage.table_audit import lost_deletions
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.storage.table_reader import NotInTable, TableReader
@@ -65,11 +68,8 @@ BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any 
 BATCH_BYTES = 4 << 20  # likewise: a slow disk writes them, twice, within one
 BACKLOG_OUTCOMES = 5000  # beyond it `writes` is not read: the mailbox has to catch up first
 UNHEARD_MS = 60_000  # how far back a restarted command-queue repeats what nobody had ordered
-RETRY_AFTER_FULL_MS = 5000  # what senders are told when the disk is full
 RETRY_AFTER_FAILURE_MS = 1000
-FULL_SENTENCE = "the disk that holds the database is full: make room, sending works again by itself"
 Opened = TypeVar("Opened")
-FULL = (Reason.STORAGE_FULL, FULL_SENTENCE, RETRY_AFTER_FULL_MS)
 
 
 def main(seat: WorkerSeat, config: CommandQueueConfig) -> None:
@@ -95,7 +95,18 @@ class CommandQueue:
         self._finds = Finds(self._store, self._filing, outbox, seat.epoch)
         self._team = TeamDesk(TeamFiling(TeamInboxes(settings.root)))
         self._link: Link[Command, Outcome] = Link(seat.epoch, config.writes, config.outcomes, self._unanswered)
-        self._is_full = False
+        self._condition = StoreCondition(
+            lambda: seat.settings, self._reserve, self._store.transactions.used_bytes, self._link.send
+        )
+        self._meter = CommandQueueMeter(
+            seat.metrics,
+            lambda: seat.settings,
+            self._store,
+            self._condition,
+            self._filing,
+            self._team,
+            self._link,
+        )
         self._unasked: list[Outcome] = []
         self._housekeeping = Housekeeping(settings, self._store, self._files)
         self._writes, self._outcomes = config.writes, config.outcomes
@@ -152,19 +163,22 @@ class CommandQueue:
 
     def _commit(self, commands: list[OrderedCommand]) -> None:
         refused: list[Outcome] = []
-        if self._is_full:
-            refused = self._refuse([one for one in commands if isinstance(one, WriteMessage)], *FULL)
+        if not self._condition.is_writable:
+            messages = [one for one in commands if isinstance(one, WriteMessage)]
+            refused = self._refuse(messages, *self._condition.refusal)
             commands = [one for one in commands if not isinstance(one, WriteMessage)]
         may_be_lost = all(isinstance(one, WriteOffered) for one in commands)
         work = [self._finds.found_at(one) if isinstance(one, GrantIds) else one for one in commands]
+        notes, started_ns = CommitNotes(commands), time.monotonic_ns()
         try:
             done = self._store.commit([*self._housekeeping.lazy, *work], _now_ms(), lazily=may_be_lost)
             self._housekeeping.lazy.clear()
+            self._meter.committed(started_ns, len(commands))
         except StoreFull:
-            if not self._is_full:
-                self._become_full()
+            if not self._condition.is_full:
+                self._condition.become_full()
                 return self._commit(commands)  # once more, without the messages, in the room that the reserve gave
-            done = Committed(self._refuse(commands, *FULL))
+            done = Committed(self._refuse(commands, *self._condition.refusal))
         except StoreFailed as error:
             self._exit_if_lost(error)
             sentence = f"the database could not be written ({error}): nothing was stored, try again"
@@ -172,13 +186,18 @@ class CommandQueue:
         else:
             self._finds.committed([one.request for one in commands if isinstance(one, GrantIds)])
         self._seat.beat()
-        self._file(done)
+        notes.committed(done.mail)
+        self._file(done, notes)
         self._report([*refused, *done.outcomes])
         self._hand_to_teams(done)
         return None
 
-    def _file(self, done: Committed) -> None:
+    def _file(self, done: Committed, notes: CommitNotes) -> None:
+        started_ns = time.monotonic_ns()
         errors = self._filing.file(done.mail, time.monotonic())
+        if done.mail:
+            self._meter.filed(started_ns)
+            notes.filed(done.mail, errors)
         gone = {number for removed in done.removed for number in self._filing.take_away(*removed)}
         if errors:
             number, sentence = next(iter(errors.items()))
@@ -213,7 +232,7 @@ class CommandQueue:
 
     def _unanswered(self) -> list[Outcome]:
         """What a mailbox that restarted has to hear: it reads all else from the database."""
-        return [StoreConditionChanged(not self._is_full, FULL_SENTENCE if self._is_full else ""), *self._finds.asked()]
+        return [self._condition.now(), *self._finds.asked()]
 
     def _mail_at(self, command: WriteMessage) -> StoredMail:
         """Returns the message that a command refers to, from the table.
@@ -230,18 +249,6 @@ class CommandQueue:
         return StoredMail(record.id, record.timestamp_ms, unpack_draft(record.body))
 
     # -- when the store fails -------------------------------------------------------------------------------------
-
-    def _become_full(self) -> None:
-        self._reserve.release()
-        if not self._is_full:
-            self._is_full = True
-            log.error("disk full", sentence=FULL_SENTENCE)
-            self._link.send(StoreConditionChanged(writable=False, sentence=FULL_SENTENCE))
-
-    def _become_writable(self) -> None:
-        self._is_full = False
-        log.info("disk has room again")
-        self._report([StoreConditionChanged(writable=True)])
 
     def _refuse(
         self, commands: Sequence[OrderedCommand], reason: Reason, sentence: str, retry_after_ms: int
@@ -267,7 +274,7 @@ class CommandQueue:
         try:
             write()
         except StoreFull:
-            self._become_full()
+            self._condition.become_full()
             return False
         except StoreFailed as error:
             self._exit_if_lost(error)
@@ -287,8 +294,8 @@ class CommandQueue:
         if not self._while_writable(work):
             pause = 1.0
         self._report([*self._housekeeping.take_outcomes(), *self._finds.requests(now), *self._settle_teams(now)])
-        if self._is_full and self._housekeeping.is_time_to_look_for_room(now) and self._reserve.refill():
-            self._become_writable()
+        self._condition.look(now)
+        self._meter.show(now)
         return min(self._seat.beat_interval_sec, pause, self._team.due(now))
 
     def _settle_teams(self, now: float) -> list[TeamInboxSettled]:
@@ -306,9 +313,7 @@ class CommandQueue:
         self._take_over(report)
         for message in filter(None, map(self._store.files.message, self._store.files.not_in_team_inbox())):
             self._team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), time.monotonic())
-        self._is_full = not self._reserve.refill()
-        if self._is_full:
-            log.error("disk full", sentence=FULL_SENTENCE)
+        self._condition.start()
         # A mailbox that outlived this worker's predecessor still believes what that one said of the disk, and may not
         # have heard of its last transactions that nobody had ordered.
         late = self._store.changed_since(_now_ms() - UNHEARD_MS) if self._seat.epoch > 1 else []
@@ -383,6 +388,7 @@ def _open_in_root(root: Path, opening: Callable[[], Opened]) -> Opened:
 def _open_store(seat: WorkerSeat, mail_at: Callable[[WriteMessage], StoredMail]) -> MessageStore:
     state_dir = seat.settings.state_dir
     try:
+        take_restored(state_dir, seat.beat)
         return MessageStore(state_dir, mail_at, seat.beat)
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error

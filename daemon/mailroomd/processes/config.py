@@ -4,13 +4,14 @@ A queue is named for what it carries. The mailbox has one pair of queues for eac
 gateway has its own pair. Made by `supervisor.children`, passed down at each start; settings come with the seat.
 """
 
-__all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig"]
+__all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig", "MetricsConfig"]
 
 from dataclasses import dataclass
 from typing import Any
 
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.memory.shared_memory import SharedMemory
+from mailroomd.processes.inherited import Inherited
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,10 @@ class GatewayConfig:
     events: PacketQueue[Any]
     table: SharedMemory
     listen: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """Serves on a socket that listens already: the supervisor holds it, so that the port outlives the worker."""
+
+    listener: Inherited

@@ -23,6 +23,7 @@ from mailroomd.ipc.packets import AliasChanged, CountSubscribers, DurableMarkMov
 from mailroomd.memory.heap import trim_heap
 from mailroomd.model.commands import StoreConditionChanged
 from mailroomd.model.limits import MAX_WAITING_CALLS
+from mailroomd.model.metrics import CALLS_WAITING, REQUESTS_QUEUE, SUBSCRIBERS
 from mailroomd.processes.config import GatewayConfig
 from mailroomd.processes.listening import bind
 from mailroomd.processes.worker import WorkerSeat
@@ -38,6 +39,7 @@ from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.mailbox_service import MailboxService
 from mailroomd.rpc.names import Names
 from mailroomd.rpc.reflection import Reflection
+from mailroomd.rpc.refusals import refusals
 from mailroomd.rpc.supervisor_service import SupervisorService
 from mailroomd.storage.inbox_census import InboxCensus
 from mailroomd.storage.table_layout import TableLayout
@@ -69,6 +71,7 @@ class Gateway:
     async def run(self) -> None:
         """Starts, serves until STOP, and stops in good order."""
         seat, config = self._seat, self._config
+        refusals.attach(seat.metrics)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_exit_on_own_error)
         loop.add_reader(seat.leash_fileno(), self._hear_leash)
@@ -82,7 +85,7 @@ class Gateway:
         self._gate = self._make_gate()
         self._health = Health(seat.control, seat.settings.stuck_after_sec, SERVICES, seat.report_health, self._gate)
         census = InboxCensus(seat.settings.root)
-        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census)
+        self._service = MailboxService(self._reader, self._calls, self._bells, self._names, census, seat.metrics)
         server = self._make_server()
         seat.announce(bind(server, config.listen, seat.settings, is_first_start=seat.epoch == 1))
         beating = _guarded(self._beat())
@@ -152,7 +155,14 @@ class Gateway:
             if self._bells.streams_ended >= MANY_STREAMS:
                 self._bells.streams_ended = 0
                 trim_heap()
+            self._show_gauges()
             await asyncio.sleep(self._seat.beat_interval_sec)
+
+    def _show_gauges(self) -> None:
+        metrics = self._seat.metrics
+        metrics.set(SUBSCRIBERS.at, sum(count for _, count in self._bells.subscribers()))
+        metrics.set(CALLS_WAITING.at, self._calls.waiting)
+        metrics.set(REQUESTS_QUEUE.at, self._calls.backlog)
 
     def _hear_leash(self) -> None:
         if self._seat.stop_requested():

@@ -57,6 +57,11 @@ class GatewayPort:
         self._told: set[str] = set()
         self._put_back: list[Request | Hello] = []
 
+    @property
+    def backlog(self) -> int:
+        """How many events wait for room in the queue."""
+        return self._link.backlog
+
     def greet(self) -> None:
         """Says to the gateway that the mailbox is new."""
         self._link.greet()

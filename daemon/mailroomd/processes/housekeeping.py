@@ -34,7 +34,6 @@ SWEEP_PAUSE_SEC = 0.02  # between two slices, so that commits come through
 INDEX_PAUSE_SEC = 0.02  # likewise for the index
 INDEX_QUIET_SEC = 0.1  # without mail before the index is filled, so that it costs no sender anything ...
 INDEX_REST_MOST = 5000  # ... unless so many messages wait for it: a search looks through them one by one
-LOOK_FOR_ROOM_EVERY_SEC = 1.0
 
 
 class Housekeeping:
@@ -68,7 +67,6 @@ class Housekeeping:
         self._next_indexing = 0.0
         self._unindexed = 1  # at a start, something may be left
         self._last_mail = 0.0
-        self._last_look = 0.0
 
     def gather(self, writes: Iterable[LazyCommand]) -> None:
         """Takes lazy writes."""
@@ -85,13 +83,6 @@ class Housekeeping:
         """Returns what the mailbox is to be told, and forgets it."""
         untold, self._untold = self._untold, []
         return untold
-
-    def is_time_to_look_for_room(self, now: float) -> bool:
-        """Returns whether a full disk should be looked at again."""
-        if now - self._last_look < LOOK_FOR_ROOM_EVERY_SEC:
-            return False
-        self._last_look = now
-        return True
 
     def run(self, now: float, now_ms: int) -> float:
         """Does what is due; returns for how many seconds nothing will be.

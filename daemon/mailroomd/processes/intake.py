@@ -11,7 +11,9 @@ import time
 
 import msgspec
 
+from mailroomd.core.log import log
 from mailroomd.core.loop_guard import LoopGuard
+from mailroomd.core.tracing import tracing
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.packets import (
     CallFailed,
@@ -39,8 +41,10 @@ from mailroomd.model.commands import (
     WriteSeen,
 )
 from mailroomd.model.errors import Reason
+from mailroomd.model.ids import format_id
 from mailroomd.model.limits import IDLE_AGENTS_KEPT, MAX_ALIASES
 from mailroomd.model.message import Draft, pack_draft
+from mailroomd.model.metrics import INTAKE_SECONDS, STATES
 from mailroomd.model.settings import Settings
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.gateway_port import GatewayPort, call_failed
@@ -51,6 +55,7 @@ from mailroomd.storage.mailbox_entry import MailboxEntry
 
 FULL_RETRY_AFTER_MS = 60_000  # what senders are told when a mailbox is full: its reader has to come first
 SEEN_EVERY_MS = 60_000  # how exactly last_seen is kept in the database; the table has it to the millisecond
+_OFFERED = STATES.word("offered")
 
 
 class Intake:
@@ -66,6 +71,7 @@ class Intake:
         self._books = books
         self._table = books.table
         self._orders = books.orders
+        self._metrics = books.metrics
         self._settings = settings
         self._link = link
         self._guard = LoopGuard(settings.loop_guard_per_min)
@@ -121,7 +127,8 @@ class Intake:
     # -- sends ----------------------------------------------------------------------------------------------------
 
     def _store_message(self, port: GatewayPort, item: StoreMessage) -> None:
-        at_ms = now_ms()
+        at_ms, at_ns = now_ms(), time.monotonic_ns()
+        self._metrics.observe(INTAKE_SECONDS.at, at_ns - item.asked_ns)
         draft, addressee = self._led_by_alias(item.draft)
         entry = self._table.entry(draft.recipient)
         number = self._orders.issue(2, at_ms)  # the second is the place of its first receipt
@@ -131,10 +138,14 @@ class Intake:
             return
         body = pack_draft(draft)
         position = self._table.append(number, at_ms, entry, body, DeliveryState.FILED)
+        span = tracing.begin("mailbox", item.trace, message_id=format_id(number)) if item.trace else None
+        trace = tracing.text_of(span) if item.trace else ""
         command = WriteMessage(
-            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee
+            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee, trace
         )
-        self._orders.order(Pending(command, port.number, item.call, entry, draft.sender, at_ms))
+        self._orders.order(Pending(command, port.number, item.call, entry, draft.sender, at_ms, at_ns, span))
+        if log.is_debugging:
+            log.debug("message ordered", message_id=format_id(number), request=item.key, recipient=draft.recipient)
         self._note_seen(self._table.entry(self._books.agent_of(draft.sender)))
 
     def _led_by_alias(self, draft: Draft) -> tuple[Draft, str]:
@@ -167,6 +178,7 @@ class Intake:
     def _mark_offered(self, port: GatewayPort, item: MarkOffered) -> None:
         offered = [number for number in item.message_ids if self._table.offer(number, item.agent)]
         if offered:
+            self._metrics.count(_OFFERED, len(offered))
             self._offers.add(item.agent, offered, time.monotonic())
         if item.call:  # its agent says so itself
             self._note_seen(self._table.entry(self._books.agent_of(item.agent)))

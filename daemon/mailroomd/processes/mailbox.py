@@ -21,6 +21,7 @@ from mailroomd.processes.damage import telling_damage
 from mailroomd.processes.gateway_port import GatewayPort
 from mailroomd.processes.intake import Intake
 from mailroomd.processes.mailbox_books import MailboxBooks
+from mailroomd.processes.mailbox_gauges import MailboxGauges
 from mailroomd.processes.orders import Orders, now_ms
 from mailroomd.processes.settlement import Settlement
 from mailroomd.processes.worker import WorkerSeat
@@ -46,7 +47,7 @@ class Mailbox:
         self._writes = config.writes
         layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
         self._orders = Orders(lambda command: self._link.send(command))
-        self._books = MailboxBooks(TableWriter(config.table.buffer, layout), self._orders)
+        self._books = MailboxBooks(TableWriter(config.table.buffer, layout), self._orders, seat.metrics)
         self._link: Link[Outcome, Command] = Link(seat.epoch, config.outcomes, config.writes, self._orders.unanswered)
         self._intake = Intake(self._books, seat.settings, self._link)
         self._settlement = Settlement(self._books)
@@ -54,6 +55,7 @@ class Mailbox:
             GatewayPort(number, seat.epoch, requests, events, self._live_aliases)
             for number, (requests, events) in enumerate(zip(config.requests, config.events, strict=True))
         ]
+        self._gauges = MailboxGauges(self._books, self._link)
         self._wanted: list[IdsWanted] = []
         self._is_filled = False
         self._is_blocked = False
@@ -97,6 +99,7 @@ class Mailbox:
     def _wait(self) -> None:
         """Beats, and sleeps until there is something to read (or, where a queue is full, to write)."""
         self._seat.beat()
+        self._gauges.show(time.monotonic())
         self._readiness.watch_writing(self._writes.writer_fileno(), self._link.backlog > 0)
         for port in self._books.ports:
             port.watch(self._readiness, reading=self._is_filled and self._may_take())

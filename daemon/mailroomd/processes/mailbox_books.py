@@ -9,6 +9,7 @@ __all__ = ["MailboxBooks"]
 from collections.abc import Iterable, Sequence
 
 from mailroomd.core.aliases import Aliases
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.processes.gateway_port import GatewayPort
 from mailroomd.processes.orders import Orders, now_ms
 from mailroomd.storage.mailbox_entry import MailboxEntry
@@ -22,12 +23,14 @@ class MailboxBooks:
         table: the mailbox table.
         orders: what the command-queue has not answered.
         aliases: which agent is behind which session.
+        metrics: the mailbox's numbers.
         ports: the gateways, by their numbers.
     """
 
-    def __init__(self, table: TableWriter, orders: Orders) -> None:
+    def __init__(self, table: TableWriter, orders: Orders, metrics: MetricsBlock) -> None:
         self.table = table
         self.orders = orders
+        self.metrics = metrics
         self.aliases = Aliases()
         self.ports: Sequence[GatewayPort] = ()
         self._touched: dict[str, MailboxEntry] = {}

@@ -10,7 +10,7 @@ __all__ = ["Orders", "Pending", "now_ms"]
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mailroomd.model.commands import Command, OrderedCommand
 from mailroomd.model.ids import IdSequence
@@ -23,6 +23,8 @@ class Pending(NamedTuple):
     Attributes:
         entry: the mailbox's, of a message.
         sender: of a message.
+        ordered_ns: when it was ordered, on the monotonic clock; of a message.
+        span: that lasts until it is answered, where it is traced.
     """
 
     command: OrderedCommand
@@ -31,6 +33,8 @@ class Pending(NamedTuple):
     entry: MailboxEntry | None = None
     sender: str = ""
     timestamp_ms: int = 0
+    ordered_ns: int = 0
+    span: Any = None
 
 
 class Orders:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from mailroomd.core.log import configure_log
 from mailroomd.ipc.control_page import ControlPage
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.model.settings import Settings
 from mailroomd.processes.inherited import Inherited
 from mailroomd.processes.leash import STOP, CannotStartReport, HealthChanged, Listening, Order, Ready, Report
@@ -57,6 +58,11 @@ class WorkerSeat:
     def beat_interval_sec(self) -> float:
         """How often to beat: four times in the period that makes a silent worker stuck, once a second at least."""
         return min(1.0, self.settings.stuck_after_sec / 4)
+
+    @property
+    def metrics(self) -> MetricsBlock:
+        """The worker's numbers, in which it counts."""
+        return self.control.metrics(self.index)
 
     def beat(self) -> None:
         """Shows that the work goes on; call it from the loop that does the work, and within long work."""

@@ -7,9 +7,13 @@ Invariant: a message is announced, and its sender answered, only by its outcome.
 
 __all__ = ["Settlement"]
 
+import time
+
 import msgspec
 
 from mailroomd.core.aliases import Alias
+from mailroomd.core.log import log
+from mailroomd.core.tracing import tracing
 from mailroomd.ipc.packets import AliasChanged, AliasSet, MailCleared, MessagesRead, MessageStored
 from mailroomd.model.commands import (
     AliasWritten,
@@ -33,6 +37,8 @@ from mailroomd.model.commands import (
     WriteClear,
     WriteMessage,
 )
+from mailroomd.model.ids import format_id
+from mailroomd.model.metrics import REPEATS, SENDS, STATES, STORE_SECONDS
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.gateway_port import call_failed
 from mailroomd.processes.mailbox_books import MailboxBooks
@@ -40,6 +46,7 @@ from mailroomd.processes.orders import Pending, now_ms
 from mailroomd.storage.mailbox_entry import MailboxEntry
 
 TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; it is tried again"
+_STORED, _FILED, _READ, _EXPIRED = map(STATES.word, ("stored", "filed", "read", "expired"))
 
 
 class Settlement:
@@ -53,6 +60,7 @@ class Settlement:
         self._books = books
         self._table = books.table
         self._orders = books.orders
+        self._metrics = books.metrics
         self._wait_for_team: dict[int, tuple[int, MessageStored]] = {}
 
     def apply(self, outcome: Outcome) -> None:
@@ -80,12 +88,15 @@ class Settlement:
             case MailboxCleared():
                 self._mailbox_cleared(outcome)
             case MessagesTaken():
+                self._metrics.count(_READ, len(outcome.message_ids))
                 self._advance(outcome.message_ids, DeliveryState.READ)
             case MessagesExpired():
+                self._metrics.count(_EXPIRED, len(outcome.message_ids))
                 self._advance(outcome.message_ids, DeliveryState.EXPIRED)
             case MessagesRemoved():
                 self._advance(outcome.message_ids, DeliveryState.STRUCK)
             case MessageFiled():
+                self._metrics.count(_FILED)
                 self._advance([outcome.message_id], DeliveryState.FILED)
             case ResponseWritten():
                 self._response_written(outcome)
@@ -104,6 +115,7 @@ class Settlement:
         pending = self._orders.settle(outcome.id)
         if pending is None or not isinstance(pending.command, WriteMessage):
             return  # answered before the command-queue restarted
+        settled_ns = time.time_ns() if pending.span is not None else 0
         entry = _entry_of(pending)
         if outcome.state != DeliveryState.FILED:
             self._table.set_state(pending.command.position, DeliveryState(outcome.state))
@@ -112,11 +124,27 @@ class Settlement:
         self._books.touch(entry)
         self._books.announce(entry.name)
         self._books.announce_receipts((pending.sender,))
-        stored = _stored(pending, outcome, outcome.id, pending.timestamp_ms)
+        now_ns = time.monotonic_ns()
+        self._count_stored(pending, outcome, now_ns)
+        stored = _stored(pending, outcome, outcome.id, pending.timestamp_ms, now_ns)
         if outcome.is_for_team:
             self._wait_for_team[outcome.id] = pending.gateway, stored
         else:
             self._books.ports[pending.gateway].send(stored)
+        if pending.span is not None:
+            tracing.record("announce", tracing.text_of(pending.span), settled_ns, message_id=format_id(outcome.id))
+            pending.span.end()
+
+    def _count_stored(self, pending: Pending, outcome: MessageWritten, now_ns: int) -> None:
+        metrics = self._metrics
+        metrics.count(SENDS.at)
+        metrics.count(_STORED)
+        if outcome.state == DeliveryState.FILED:
+            metrics.count(_FILED)
+        metrics.observe(STORE_SECONDS.at, now_ns - pending.ordered_ns)
+        if log.is_debugging:
+            state = DeliveryState(outcome.state).name
+            log.debug("message announced", message_id=format_id(outcome.id), state=state.lower())
 
     def _answer_with_team(self, settled: TeamInboxSettled) -> None:
         waiting = self._wait_for_team.pop(settled.message_id, None)
@@ -127,7 +155,8 @@ class Settlement:
     def _message_repeated(self, outcome: MessageRepeated) -> None:
         pending = self._strike(outcome.id)
         if pending is not None:
-            stored = _stored(pending, outcome, outcome.original_id, outcome.timestamp_ms)
+            self._metrics.count(REPEATS.at)
+            stored = _stored(pending, outcome, outcome.original_id, outcome.timestamp_ms, time.monotonic_ns())
             self._books.ports[pending.gateway].send(msgspec.structs.replace(stored, team_error=outcome.team_error))
 
     def _command_refused(self, outcome: CommandRefused) -> None:
@@ -141,6 +170,8 @@ class Settlement:
         if pending is not None and isinstance(pending.command, WriteMessage):
             self._table.set_state(pending.command.position, DeliveryState.STRUCK)
             _entry_of(pending).pending -= 1
+            if pending.span is not None:
+                pending.span.end()
         return pending
 
     # -- everything else ------------------------------------------------------------------------------------------
@@ -156,6 +187,7 @@ class Settlement:
         self._orders.order(Pending(GrantIds(number, wanted.count, wanted.request, agent)))
 
     def _messages_read(self, outcome: ReadWritten) -> None:
+        self._metrics.count(_READ, len(outcome.acknowledged))
         self._advance(outcome.acknowledged, DeliveryState.READ)
         self._books.announce_receipts(outcome.senders)
         pending = self._orders.settle(outcome.id)
@@ -195,7 +227,7 @@ def _entry_of(pending: Pending) -> MailboxEntry:
 
 
 def _stored(
-    pending: Pending, outcome: MessageWritten | MessageRepeated, number: int, timestamp_ms: int
+    pending: Pending, outcome: MessageWritten | MessageRepeated, number: int, timestamp_ms: int, settled_ns: int
 ) -> MessageStored:
     entry = _entry_of(pending)
     is_led = isinstance(pending.command, WriteMessage) and pending.command.addressee
@@ -210,4 +242,5 @@ def _stored(
         entry.last_seen_ms,
         isinstance(outcome, MessageRepeated),
         recipient=elsewhere or (entry.name if is_led else ""),
+        settled_ns=settled_ns,
     )

@@ -40,6 +40,11 @@ class TeamDesk:
         """Returns the descriptor that is readable when `settled` should be called."""
         return self._wake
 
+    @property
+    def waiting(self) -> int:
+        """How many entries are not written yet."""
+        return self._filing.unfinished()
+
     def due(self, now_sec: float) -> float:
         """Returns after how many seconds to call `settled`, whatever the descriptor says."""
         first = next(iter(self._unsettled.values()), None)

@@ -17,12 +17,14 @@ import signal
 from pathlib import Path
 
 from mailroomd.core.log import configure_log, log
+from mailroomd.core.tracing import TracingNotInstalled, tracing
 from mailroomd.processes.seat import CannotStart, WorkerSeat
 
 HELD_BACK_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """What a terminal or `systemctl` sends to a whole group. A worker is stopped by its supervisor, and by nothing else. It
 is spawned with these blocked, so that none of them can hit it before it ignores them."""
 
+_TRACED = tuple(f"mailroomd.processes.{module}" for module in ("gateway", "mailbox", "command_queue"))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -36,13 +38,19 @@ def run_worker(seat: WorkerSeat, target: str, config: object) -> None:
     configure_log(seat.name, seat.settings.log_level, seat.settings.log_format)
     seat.beat()
     try:
+        if target.partition(":")[0] in _TRACED:
+            tracing.configure(seat.name, seat.settings.trace)
         module, _, function = target.partition(":")
         getattr(importlib.import_module(module), function)(seat, config)
+    except TracingNotInstalled as missing:
+        seat.report_cannot_start(str(missing))
     except CannotStart as refusal:
         seat.report_cannot_start(refusal.sentence, refusal.exit_code)
     except Exception as error:  # noqa: BLE001 - the last stand; the supervisor sees the exit code
         log.exception("worker failed", epoch=seat.epoch, error=f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
+    finally:
+        tracing.close()
 
 
 def _die_with_supervisor() -> None:

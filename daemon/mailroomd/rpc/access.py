@@ -73,6 +73,7 @@ RULES: dict[str, Rule] = {
     "SetAlias": Rule(Grant.NEVER),
     "ListAgents": Rule(Grant.ALWAYS),  # the address book
     "GetStatus": Rule(Grant.NEVER),  # pids, exits: for operators
+    "GetMetrics": Rule(Grant.NEVER),  # how busy everybody is: for operators
     "Check": Rule(Grant.ALWAYS, is_public=True),  # grpc.health.v1: load balancers have no token
     "Watch": Rule(Grant.ALWAYS, is_public=True),
     "ServerReflectionInfo": Rule(Grant.ALWAYS),

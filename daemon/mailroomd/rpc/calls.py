@@ -101,6 +101,11 @@ class Calls:
         """How many requests wait for room in the queue."""
         return self._link.backlog
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for an answer."""
+        return len(self._waiting)
+
     async def wait_until_connected(self) -> None:
         """Returns when a mailbox has answered this gateway."""
         await self._connected.wait()

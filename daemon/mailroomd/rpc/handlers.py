@@ -142,6 +142,9 @@ def _internal(error: Exception) -> MailroomError:
         log.error("database damaged", error=str(error))
         sentence = f"the database is damaged ({error}): run `mailroom doctor`, which says what can be saved"
         return MailroomError(Reason.STORAGE_FAILED, sentence)
+    if isinstance(error, MemoryError):
+        log.error("no memory left", error=str(error))
+        return MailroomError(Reason.WORKER_RESTARTING, "the mail room has no memory left for this: try again")
     if isinstance(error, sqlite3.OperationalError):
         log.warning("database not read", error=str(error))
         sentence = f"the database could not be read ({error}): try again"

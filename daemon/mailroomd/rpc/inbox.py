@@ -13,6 +13,7 @@ from contextlib import ExitStack, aclosing
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.ipc.packets import (
     AliasSet,
     ClearMailbox,
@@ -57,16 +58,24 @@ class Inbox:
         calls: asks the mailbox.
         bells: wake streams and waiting calls.
         names: says which mailboxes a name stands for.
+        metrics: the gateway's numbers.
         is_stopping: says whether the daemon stops.
     """
 
     def __init__(
-        self, reader: MailReader, calls: Calls, bells: Bells, names: Names, is_stopping: Callable[[], bool]
+        self,
+        reader: MailReader,
+        calls: Calls,
+        bells: Bells,
+        names: Names,
+        metrics: MetricsBlock,
+        is_stopping: Callable[[], bool],
     ) -> None:
         self._reader = reader
         self._calls = calls
         self._bells = bells
         self._names = names
+        self._metrics = metrics
         self._is_stopping = is_stopping
         self._encoder = EventEncoder()
 
@@ -84,6 +93,7 @@ class Inbox:
                 self._encoder,
                 self._calls,
                 self._bells,
+                self._metrics,
                 bell,
                 lambda: None if request.all_agents else self._names.mailboxes_of(request.agent),
                 cursor,

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.model.errors import stopping
 from mailroomd.rpc.bells import Bells
 from mailroomd.rpc.calls import Calls
@@ -18,7 +19,7 @@ from mailroomd.rpc.inbox import Inbox
 from mailroomd.rpc.lookup import Lookup
 from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.names import Names
-from mailroomd.rpc.requests import time_left
+from mailroomd.rpc.requests import time_left, trace_of
 from mailroomd.rpc.sending import Sending
 from mailroomd.storage.inbox_census import InboxCensus
 
@@ -34,12 +35,21 @@ class MailboxService:
         bells: wake streams and waiting calls.
         names: says which mailboxes a name stands for.
         census: counts inbox files.
+        metrics: the gateway's numbers.
     """
 
-    def __init__(self, reader: MailReader, calls: Calls, bells: Bells, names: Names, census: InboxCensus) -> None:
+    def __init__(
+        self,
+        reader: MailReader,
+        calls: Calls,
+        bells: Bells,
+        names: Names,
+        census: InboxCensus,
+        metrics: MetricsBlock,
+    ) -> None:
         self._bells = bells
-        self._sending = Sending(calls)
-        self._inbox = Inbox(reader, calls, bells, names, lambda: self._is_stopping)
+        self._sending = Sending(calls, metrics)
+        self._inbox = Inbox(reader, calls, bells, names, metrics, lambda: self._is_stopping)
         self._lookup = Lookup(reader, names, census)
         self._is_stopping = False
 
@@ -71,7 +81,7 @@ class MailboxService:
     async def send_message(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
         """Answers when the message is durable and filed, or durable and its file is being retried."""
         self._require_running()
-        return await self._sending.send(request, time_left(context))
+        return await self._sending.send(request, time_left(context), trace=trace_of(context))
 
     async def broadcast_message(
         self, request: pb.BroadcastMessageRequest, context: Context

@@ -3,12 +3,13 @@
 Owns their checks and defaults. Not here: a draft's checks (`core.validation`).
 """
 
-__all__ = ["bounded", "check_length", "fitting", "has_more", "message_ids", "time_left"]
+__all__ = ["bounded", "check_length", "fitting", "has_more", "message_ids", "time_left", "trace_of"]
 
 from collections.abc import Sequence
 
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.core.tracing import tracing
 from mailroomd.core.validation import parse_message_id
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.limits import MAX_IDS_PER_CALL, MAX_PAGE_BYTES
@@ -21,6 +22,14 @@ from mailroomd.storage.batch import Batch
 def time_left(context: Context) -> float | None:
     """Returns the seconds until a call's deadline, None if it has none."""
     return context.time_remaining()
+
+
+def trace_of(context: Context) -> str:
+    """Returns the `traceparent` that a call came with; "" where it has none, or nothing is traced."""
+    if not tracing.is_on:
+        return ""
+    found = (value for name, value in context.invocation_metadata() or () if name == "traceparent")
+    return next(found, "")
 
 
 def bounded(asked: int, default: int, most: int, field: str) -> int:

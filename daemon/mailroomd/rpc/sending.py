@@ -7,6 +7,7 @@ Invariant: a refused request has reached no worker; the answer to a repeated req
 __all__ = ["Sending"]
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -14,15 +15,21 @@ from typing import Any
 import msgspec
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.core.log import log
+from mailroomd.core.tracing import tracing
 from mailroomd.core.validation import check_draft, check_key
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.ipc.packets import MessageStored, StoreMessage
 from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.ids import format_id
 from mailroomd.model.limits import MAX_BROADCAST_RECIPIENTS, MAX_BULK_MESSAGES
 from mailroomd.model.message import Draft, Message
+from mailroomd.model.metrics import ANSWER_SECONDS, SEND_SECONDS
 from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.caller import caller_now
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
+from mailroomd.rpc.refusals import refusals
 from mailroomd.rpc.status import code_of
 from mailroomd.rpc.turns import Lane
 
@@ -34,10 +41,12 @@ class Sending:
 
     Args:
         calls: asks the mailbox.
+        metrics: the gateway's numbers.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, metrics: MetricsBlock) -> None:
         self._calls = calls
+        self._metrics = metrics
 
     async def send(
         self,
@@ -47,6 +56,7 @@ class Sending:
         recipient: str = "",
         key: str = "",
         with_body: bool = True,
+        trace: str = "",
     ) -> pb.SendMessageResponse:
         """Sends one message.
 
@@ -54,6 +64,7 @@ class Sending:
             recipient: of this copy, for a broadcast.
             key: of this copy, for a broadcast.
             with_body: whether the answer carries content and metadata: those of a batch do not.
+            trace: the client's `traceparent`.
 
         Raises:
             MailroomError: nothing was stored.
@@ -62,14 +73,30 @@ class Sending:
         check_draft(draft)
         check_key(request.idempotency_key)
         client_key = key or request.idempotency_key
+        asked_ns = time.monotonic_ns()
+        span = tracing.begin("gateway", trace) if tracing.is_on else None
+        passed_on = tracing.text_of(span) if tracing.is_on else ""
 
         def make(call: int) -> StoreMessage:
             key = client_key or self._calls.request_key(call)
-            return StoreMessage(call, key, client_key=bool(client_key), resubmitted=False, draft=draft)
+            if log.is_debugging:
+                log.debug("send asked", request=key, sender=draft.sender, recipient=draft.recipient)
+            return StoreMessage(
+                call, key, bool(client_key), resubmitted=False, draft=draft, asked_ns=asked_ns, trace=passed_on
+            )
 
         weight = len(draft.content) + len(draft.metadata) + 1000
         lane = Lane(draft.sender, in_batch=not with_body)
-        stored = await self._calls.ask(lane, make, MessageStored, time_left_sec, weight)
+        try:
+            stored = await self._calls.ask(lane, make, MessageStored, time_left_sec, weight)
+        finally:
+            if span is not None:
+                span.end()
+        answered_ns = time.monotonic_ns()
+        self._metrics.observe(SEND_SECONDS.at, answered_ns - asked_ns)
+        self._metrics.observe(ANSWER_SECONDS.at, answered_ns - stored.settled_ns)
+        if log.is_debugging:
+            log.debug("send answered", message_id=format_id(stored.id), repeated=stored.repeated)
         return _answer(stored, draft, with_body)
 
     async def broadcast(
@@ -133,6 +160,7 @@ def _result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult:
     if isinstance(outcome, pb.SendMessageResponse):
         return pb.SendResult(ok=outcome)
     if isinstance(outcome, MailroomError):
+        refusals.count(outcome.reason)
         code = code_of(outcome.reason).value[0]
         return pb.SendResult(error=pb.SendError(code=code, reason=outcome.reason, message=outcome.sentence))
     raise outcome

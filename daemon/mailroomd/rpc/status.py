@@ -14,6 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.rpc.refusals import refusals
 
 DOMAIN = "mailroom"
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -91,6 +92,7 @@ def status_of(error: MailroomError) -> status_pb2.Status:
 
 async def refuse(context: "grpc.aio.ServicerContext[Any, Any]", error: MailroomError) -> NoReturn:
     """Ends a call with the status of an error."""
+    refusals.count(error.reason)
     trailer = ((_DETAILS_KEY, status_of(error).SerializeToString()),)
     await context.abort(code_of(error.reason), error.sentence, trailer)
     raise AssertionError("abort raises")

@@ -8,13 +8,18 @@ Invariant: everything above the cursor comes once, in the one order; nothing is 
 
 __all__ = ["Subscription"]
 
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from mailroomd.core.log import log
+from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.ipc.packets import MarkOffered
 from mailroomd.model.announcement import Announcement, Receipt, Response
-from mailroomd.model.ids import MAX_ID
+from mailroomd.model.ids import MAX_ID, format_id
+from mailroomd.model.message import Message
+from mailroomd.model.metrics import STREAM_SECONDS
 from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.bells import EVERYTHING, Bell, Bells, causes
 from mailroomd.rpc.calls import Calls
@@ -40,6 +45,7 @@ class Subscription:
     encoder: EventEncoder
     calls: Calls
     bells: Bells
+    metrics: MetricsBlock
     bell: Bell
     mailboxes: Callable[[], Sequence[str] | None]
     cursor: int
@@ -47,6 +53,7 @@ class Subscription:
     receipts: bool
     observe: bool
     is_stopping: Callable[[], bool]
+    _is_live: bool = False
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """Yields serialized events: the replay, CaughtUp, then what comes; GoingAway when the daemon stops."""
@@ -58,6 +65,7 @@ class Subscription:
         if not self.is_stopping():
             self.cursor = max(self.cursor, start)
             yield self.encoder.caught_up(self.cursor)
+        self._is_live = True
         async with aclosing(self._since(until=MAX_ID)) as live:
             async for page in live:
                 async for event in self._write(page):
@@ -101,6 +109,8 @@ class Subscription:
             for one in page:
                 yield self.encoder.announcement(one)
                 self.cursor = one.id  # the generator goes on when gRPC has taken the event
+                if self._is_live and isinstance(one, Message):
+                    self._note_streamed(one)
                 if not isinstance(one, Receipt) and one.state < DeliveryState.OFFERED:
                     mailbox = one.agent if isinstance(one, Response) else one.draft.recipient
                     handed_over.setdefault(mailbox, []).append(one.id)
@@ -109,3 +119,10 @@ class Subscription:
                 for mailbox, numbers in handed_over.items():
                     self.calls.tell(MarkOffered(0, mailbox, numbers))
                     self.reader.note_offered(numbers)
+
+    def _note_streamed(self, message: Message) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        self.metrics.observe(STREAM_SECONDS.at, (now_ms - message.timestamp_ms) * 1_000_000)
+        if log.is_debugging:
+            recipient = message.draft.recipient
+            log.debug("message streamed", message_id=format_id(message.id), recipient=recipient)

@@ -6,6 +6,7 @@ __all__ = ["SERVICE", "SupervisorService"]
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.ipc.control_page import ControlPage, WorkerStatus
+from mailroomd.ipc.metrics_reading import read_metrics
 from mailroomd.rpc.conversion import timestamp
 from mailroomd.rpc.handlers import Context, Handler, unary
 
@@ -20,7 +21,10 @@ class SupervisorService:
 
     def handlers(self) -> dict[str, Handler]:
         """Returns the handler of each method, by its name."""
-        return {"GetStatus": unary(pb.GetStatusRequest, self.get_status)}
+        return {
+            "GetStatus": unary(pb.GetStatusRequest, self.get_status),
+            "GetMetrics": unary(pb.GetMetricsRequest, self.get_metrics),
+        }
 
     async def get_status(self, _: pb.GetStatusRequest, __: Context) -> pb.GetStatusResponse:
         """Returns how the daemon and its workers are."""
@@ -29,6 +33,13 @@ class SupervisorService:
             version=daemon.version,
             started_at=timestamp(daemon.started_at_ms),
             workers=map(_worker, self._control.statuses()),
+        )
+
+    async def get_metrics(self, _: pb.GetMetricsRequest, __: Context) -> pb.GetMetricsResponse:
+        """Returns what every worker has counted."""
+        samples = [sample for family in read_metrics(self._control) for sample in family.samples]
+        return pb.GetMetricsResponse(
+            samples=[pb.MetricSample(name=one.name, labels=dict(one.labels), value=one.value) for one in samples]
         )
 
 

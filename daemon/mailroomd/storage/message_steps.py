@@ -60,7 +60,8 @@ class MessageSteps:
         )
         if rows:  # also where nothing is new: the command may be heard again because its outcomes were lost
             self._counters.take_off_unread(mailbox, len(newly))
-        return [number for number, _ in rows], self._tell(place, newly, DeliveryState.READ, now_ms)
+        self._tell(place, newly, DeliveryState.READ, now_ms)
+        return [number for number, _ in rows], dict.fromkeys(row.sender for _, row in rows)  # for the same reason
 
     def offer(self, place: int, mailbox: str, numbers: Sequence[int], offered_ms: int) -> dict[str, None]:
         """Notes that messages or responses of a mailbox were handed over; returns whose senders hear it."""

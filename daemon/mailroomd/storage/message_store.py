@@ -117,6 +117,7 @@ class MessageStore:
 
     Attributes:
         files: what is known of the inbox files.
+        search: the full-text index.
         transactions: to be used for what is not written here.
 
     Raises:
@@ -135,9 +136,9 @@ class MessageStore:
         self._responses = ResponseRows(self._connection)
         self._aliases = AliasRows(self._connection)
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
-        self._search = SearchIndex(self._connection)
+        self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
-        self._retention = Retention(self._connection, self._counters, self._receipts, self._search)
+        self._retention = Retention(self._connection, self._counters, self._receipts, self.search)
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
@@ -404,6 +405,6 @@ class MessageStore:
     def index_more(self) -> int:
         """Puts a slice of messages into the full-text index; returns how many, 0 when all are there."""
         with self.transactions.lazy():
-            through, count = self._search.fill()
-        self._search.note_filled(through)
+            through, count = self.search.fill()
+        self.search.note_filled(through)
         return count

@@ -16,6 +16,7 @@ from contextlib import closing
 FILL_SLICE = 300  # messages in one transaction: some 3 ms
 FILL_CHARS = 256 << 10  # of content in it, beyond the last message: some 20 ms
 MAX_REST = 20_000  # messages behind the mark that one search looks through; more wait for the index
+MOST_COUNTED = 10_000  # a backlog beyond it is just large
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _TOKENS = "tokenize = 'unicode61 remove_diacritics 2'"
 
@@ -35,6 +36,11 @@ class SearchIndex:
     def indexed_id(self) -> int:
         """Every message up to this id is in the index."""
         return self._indexed_id
+
+    def backlog(self) -> int:
+        """Returns how many messages it does not know yet; from MOST_COUNTED on, that."""
+        query = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE id > ? LIMIT ?)"
+        return self._connection.execute(query, (self._indexed_id, MOST_COUNTED)).fetchone()[0]
 
     def fill(self) -> tuple[int, int]:
         """Indexes a slice within the open transaction.

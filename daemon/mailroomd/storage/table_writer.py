@@ -6,10 +6,11 @@ Order of stores: a record, then its mailbox's counts, then the durable mark; the
 overwritten. Invariant: a reader, or a successor after a crash, finds each of these whole at any instant.
 """
 
-__all__ = ["TableFull", "TableWriter"]
+__all__ = ["TableFull", "TableUse", "TableWriter"]
 
 import mmap
 from struct import Struct
+from typing import NamedTuple
 
 from mailroomd.memory.fence import fence
 from mailroomd.model.states import DeliveryState, may_become
@@ -36,6 +37,16 @@ class TableFull(Exception):  # noqa: N818 - named for what was found
     """No room: what fills the ring is not durable yet. Wait for the command-queue."""
 
 
+class TableUse(NamedTuple):
+    """How full a table is; `evicted_bytes` since its writer was made."""
+
+    ring_bytes: int
+    ring_used_bytes: int
+    slots: int
+    slots_used: int
+    evicted_bytes: int
+
+
 class TableWriter:
     """Writes one table.
 
@@ -54,11 +65,18 @@ class TableWriter:
         self._look_again_at = 0
         self._young: dict[int, int] = {}
         self._old: dict[int, int] = {}
+        self._evicted_bytes = 0
 
     @property
     def ring_bytes(self) -> int:
         """Size of the ring of records."""
         return self._layout.ring_bytes
+
+    def use(self) -> TableUse:
+        """Returns how full the table is."""
+        words = self._words
+        used = words[Header.HEAD] - words[Header.TAIL]
+        return TableUse(self.ring_bytes, used, self._layout.slots, words[Header.SLOTS_USED], self._evicted_bytes)
 
     # -- mailboxes ------------------------------------------------------------------------------------------------
 
@@ -219,6 +237,7 @@ class TableWriter:
             tail += length + 7 & ~7
         self._words[Header.EVICTED_THROUGH] = through
         fence()
+        self._evicted_bytes += tail - self._words[Header.TAIL]
         self._words[Header.TAIL] = tail
         fence()
 

@@ -8,6 +8,7 @@ nothing is written behind a log that is in doubt.
 __all__ = ["StoreFailed", "StoreFull", "Transactions"]
 
 import sqlite3
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,7 @@ class Transactions:
     Attributes:
         connection: the writer's.
         unsettled_bytes: about how much was written to the log; the checkpointer sets it back.
+        last_sync_ns: how long the last transaction's COMMIT took: writing the log, and its fsync.
 
     Raises:
         DatabaseTooNew, sqlite3.Error: as in `open_store`.
@@ -59,6 +61,7 @@ class Transactions:
         self._is_settled = False
         self.connection = open_store(state_dir, beat)
         self.unsettled_bytes = 0
+        self.last_sync_ns = 0
         try:
             self._settle_log()
         except (StoreFull, StoreFailed) as failure:
@@ -84,7 +87,9 @@ class Transactions:
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             yield
+            committing_ns = time.monotonic_ns()
             self.connection.execute("COMMIT")
+            self.last_sync_ns = time.monotonic_ns() - committing_ns
         except BaseException as error:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
@@ -102,6 +107,14 @@ class Transactions:
                 yield
         finally:
             set_lazy(self.connection, lazy=False)
+
+    def used_bytes(self) -> int:
+        """Returns what the database takes without the pages that are free for what comes next."""
+        read = self.connection.execute
+        pages, free, page_bytes = (
+            read(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * page_bytes
 
     def settle_rest_of_log(self) -> None:
         """Finishes a checkpoint between two commits, so that the log starts from its beginning again."""

@@ -14,15 +14,17 @@ from mailroomd.ipc.queue import PacketQueue
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.quantities import is_tcp
 from mailroomd.model.settings import Settings
-from mailroomd.processes.config import CommandQueueConfig, GatewayConfig, MailboxConfig
+from mailroomd.processes.config import CommandQueueConfig, GatewayConfig, MailboxConfig, MetricsConfig
 from mailroomd.storage.table_layout import TableLayout
 from mailroomd.supervisor.child import ChildSpec
+from mailroomd.supervisor.metrics_socket import open_metrics_socket
 
 # seconds each. The gateway says good-bye to its streams, the mailbox has only to hand on what it took, and the
 # command-queue may take what is left of the whole budget (supervisor.shutdown).
 _GATEWAY_SHUTDOWN_SEC = 3.0
 _MAILBOX_SHUTDOWN_SEC = 1.0
 _COMMAND_QUEUE_SHUTDOWN_SEC = 5.0
+_METRICS_SHUTDOWN_SEC = 0.5
 
 
 def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
@@ -30,6 +32,7 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
 
     Raises:
         OSError: no memory or no descriptors.
+        Refusal: the address of the metrics can't be listened on.
     """
     layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
     table = SharedMemory.create("mailroom-table", layout.size_bytes)
@@ -47,11 +50,19 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
             _gateway(GatewayConfig(number, requests[number], events[number], table, settings.listen))
             for number in gateways
         ),
+        *_metrics(settings),
     )
 
 
 def _child(name: str, module: str, config: object, shutdown_sec: float) -> ChildSpec:
     return ChildSpec(name, f"mailroomd.processes.{module}:main", lambda _: config, shutdown_sec, name)
+
+
+def _metrics(settings: Settings) -> tuple[ChildSpec, ...]:
+    if not settings.metrics:
+        return ()
+    config = MetricsConfig(open_metrics_socket(settings.metrics))
+    return (_child("metrics", "metrics", config, _METRICS_SHUTDOWN_SEC),)
 
 
 def _gateway(config: GatewayConfig) -> ChildSpec:

@@ -20,6 +20,7 @@ from mailroomd.ipc.control_page import ControlPage, WorkerState
 from mailroomd.model.settings import Settings
 from mailroomd.processes.inherited import Inherited
 from mailroomd.processes.leash import CannotStartReport, HealthChanged, Listening, Ready, Report
+from mailroomd.storage.staging import STAGING_NAME
 from mailroomd.supervisor.child import Child, ChildSpec
 from mailroomd.supervisor.exits import ExitCode, Refusal
 from mailroomd.supervisor.reload import merge
@@ -70,6 +71,7 @@ class Supervisor:
         self._told: tuple[str, ...] | None = None
         self._all_fresh = True
         self._stopping = False
+        self._is_backup_seen = False
 
     def run(self) -> None:
         """Supervises until SIGTERM or SIGINT, then stops all children.
@@ -82,6 +84,7 @@ class Supervisor:
                 self._take_signals()
                 self._tend_children()
                 self._judge_liveness()
+                self._restart_for_restoring()
                 self._reconcile()
                 self._service.look(self._children, self._addresses(), all_fresh=self._all_fresh)
                 self._wait()
@@ -168,6 +171,13 @@ class Supervisor:
         if not child.was_ready_once:
             raise Refusal(f"{child.name} did not get ready: no sign of life for {silent_sec:g} s", ExitCode.GAVE_UP)
         child.kill(f"stuck: no heartbeat for {silent_sec:g} s, killed")
+
+    def _restart_for_restoring(self) -> None:
+        """Stops every worker where a backup waits to be restored; the command-queue takes it when it starts."""
+        was_seen, self._is_backup_seen = self._is_backup_seen, (self._settings.state_dir / STAGING_NAME).is_dir()
+        if self._is_backup_seen and not was_seen and self._told is not None and not self._stopping:
+            log.warning("restarting every worker to restore a backup")
+            stop_in_reverse(self._children)
 
     def _reconcile(self) -> None:
         """Starts every child that should be there and is not; at first each waits until those before it are ready."""

@@ -14,12 +14,14 @@ import typer
 from mailroom.cli.ack import ack
 from mailroom.cli.agents import agents
 from mailroom.cli.alias import alias
+from mailroom.cli.backup import backup, restore
 from mailroom.cli.broadcast import broadcast
 from mailroom.cli.clear import clear
 from mailroom.cli.config import config
 from mailroom.cli.connection import use_access, use_address
 from mailroom.cli.doctor import doctor
 from mailroom.cli.exit_codes import ExitCode
+from mailroom.cli.export import export, import_messages
 from mailroom.cli.inbox import inbox
 from mailroom.cli.listing import list_messages, search
 from mailroom.cli.mcp import mcp
@@ -35,6 +37,7 @@ from mailroom.cli.show import show
 from mailroom.cli.stats import stats
 from mailroom.cli.status import status
 from mailroom.cli.token import token
+from mailroom.cli.top import top
 from mailroom.cli.wait import wait
 from mailroom.cli.watch import watch
 from mailroom.errors import DaemonNotRunning, MailroomError
@@ -90,6 +93,11 @@ for _name, _command, _examples in (
     ("stats", stats, ("mailroom stats", "mailroom stats abc --json")),
     ("queues", queues, ("mailroom queues", "mailroom queues abc --json")),
     ("status", status, ("mailroom status", "mailroom status --json | jq -r .health")),
+    ("backup", backup, ("mailroom backup mailroom-$(date +%F).db",)),
+    ("restore", restore, ("mailroom restore mailroom-2026-11-24.db", "mailroom restore mailroom-2026-11-24.db --yes")),
+    ("export", export, ("mailroom export > mail.jsonl", "mailroom export abc --unread | jq -r .content")),
+    ("import", import_messages, ("mailroom import mail.jsonl", "mailroom export | mailroom --address B import -")),
+    ("top", top, ("mailroom top", "mailroom top --every 10 --json | jq .per_second")),
     (
         "mcp",
         mcp,

@@ -690,6 +690,11 @@ class SupervisorServiceStub:
                 request_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.GetMetrics = channel.unary_unary(
+                '/mailroom.v1.SupervisorService/GetMetrics',
+                request_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetMetricsRequest.SerializeToString,
+                response_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetMetricsResponse.FromString,
+                _registered_method=True)
 
 
 class SupervisorServiceServicer:
@@ -702,6 +707,13 @@ class SupervisorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMetrics(self, request, context):
+        """Returns what every worker has counted, from shared memory: it answers also while the other workers are stopped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SupervisorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -709,6 +721,11 @@ def add_SupervisorServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetStatusRequest.FromString,
                     response_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'GetMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMetrics,
+                    request_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetMetricsRequest.FromString,
+                    response_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetMetricsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -739,6 +756,33 @@ class SupervisorService:
             '/mailroom.v1.SupervisorService/GetStatus',
             mailroom_dot_v1_dot_mailroom__pb2.GetStatusRequest.SerializeToString,
             mailroom_dot_v1_dot_mailroom__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mailroom.v1.SupervisorService/GetMetrics',
+            mailroom_dot_v1_dot_mailroom__pb2.GetMetricsRequest.SerializeToString,
+            mailroom_dot_v1_dot_mailroom__pb2.GetMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,63 @@
+"""What nobody expected becomes a status with a reason: one that says whether to try again."""
+
+import asyncio
+import sqlite3
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import grpc
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.rpc.gate import Gate
+from mailroomd.rpc.handlers import unary
+from support.contract import error_reason
+
+
+class Refused(Exception):  # noqa: N818 - stands for gRPC's own way out of a handler
+    """The call was ended with a status."""
+
+
+class Context:
+    """The part of a call's context that a refusal uses."""
+
+    def __init__(self) -> None:
+        self.code: grpc.StatusCode | None = None
+        self.metadata: Any = ()
+
+    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: Any = ()) -> None:
+        self.code, self.metadata = code, trailing_metadata
+        raise Refused(details)
+
+    def trailing_metadata(self) -> Any:
+        return self.metadata
+
+
+class OpenGate:
+    """Lets everybody pass."""
+
+    def knock(self, *_: object) -> None: ...
+
+    def holding(self, *_: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def check_answer(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (MemoryError(), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
+        (sqlite3.OperationalError("disk I/O error"), grpc.StatusCode.UNAVAILABLE, "STORAGE_FAILED"),
+        (TimeoutError(), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
+        (KeyError("a fault of ours"), grpc.StatusCode.INTERNAL, "INTERNAL"),
+    ],
+)
+def test_an_unexpected_error_says_whether_to_try_again(error: Exception, code: grpc.StatusCode, reason: str) -> None:
+    async def fail(_: pb.GetMessageRequest, __: Any) -> Any:
+        raise error
+
+    context: Any = Context()
+    handler: Any = unary(pb.GetMessageRequest, fail)(cast("Gate", OpenGate()))
+    with pytest.raises(Refused):
+        asyncio.run(handler.unary_unary(b"", context))
+    assert (context.code, error_reason(context)) == (code, reason)
