@@ -22,7 +22,8 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 test: .venv/dev.stamp ## Run every test
 	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
 		systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
-	@.venv/bin/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+	@temporary=$$(mktemp -d /tmp/mrt-XXXXXX); trap 'rm -rf "$$temporary"' EXIT; \
+	  .venv/bin/python -m pytest --numprocesses 3 --dist worksteal --basetemp "$$temporary/t" $(ARGS)
 
 test-all: .venv/dev.stamp ## Run the parts' tests and the wheel's on each supported Python that is here
 	@scripts/test-all $(ARGS)

@@ -520,11 +520,12 @@ def test_a_repeated_send_is_answered_with_the_mailbox_that_has_the_message_whate
     one, other, session = (room.new_agent() for _ in range(3))
     for agent, ttl_sec in ((one, None), (other, None), (other, 0)):
         set_alias(room, agent, session, ttl_sec)
-        answer = room.send(session, "once", idempotency_key="k1").message
+        answer = room.send(session, "once", idempotency_key=f"{session}-1").message
         assert answer.recipient == one
-    first = room.send(session, "at home", idempotency_key="k2").message
+    first = room.send(session, "at home", idempotency_key=f"{session}-2").message
     set_alias(room, one, session)
-    assert first.recipient == room.send(session, "at home", idempotency_key="k2").message.recipient == session
+    again = room.send(session, "at home", idempotency_key=f"{session}-2").message
+    assert first.recipient == again.recipient == session
 
 
 def test_an_agent_that_reports_what_it_was_handed_has_been_here(room: Room) -> None:

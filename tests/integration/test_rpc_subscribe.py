@@ -103,7 +103,7 @@ def test_a_stream_behind_an_id_that_was_never_given_is_not_deaf(room: Room) -> N
     stream = room.subscribe(agent, after_id="7" + "f" * 15)
     messages, last_id = stream.until_caught_up()
     assert messages == []
-    assert int(last_id, 16) == int(newest, 16) + 1  # the place of its first receipt
+    assert int(last_id, 16) > int(newest, 16)  # behind it stand receipts
     later = room.send(agent, "later").message.id
     assert stream.messages(1)[0].id == later
     stream.cancel()

@@ -1,14 +1,12 @@
 """FailingIo — a disk that fails: calls of the daemon that return EIO while a test says so.
 
-Owns the compiled shim (`failing_io.c`, by gcc, once for each run), and the file by which it is told. What a shim can't
+Owns the compiled shim (`failing_io.c`, by gcc), and the file by which it is told. What a shim can't
 show, that the kernel drops pages after a failed fsync, the power cuts do.
 """
 
 __all__ = ["FailingIo"]
 
-import functools
 import subprocess
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +18,8 @@ _SOURCE = Path(__file__).with_suffix(".c")
 COMPILE_SEC = 60.0
 
 
-@functools.cache
-def _shim() -> Path:
-    library = Path(tempfile.mkdtemp(prefix="mrf-shim-")) / "failing_io.so"
+def _compile_shim(directory: Path) -> Path:
+    library = directory / "failing_io.so"
     command = ["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"]
     subprocess.run(command, check=True, timeout=COMPILE_SEC)
     return library
@@ -38,7 +35,7 @@ class FailingIo:
     def of(cls, daemon: Daemon) -> "FailingIo":
         """Puts the shim into a daemon that is not started yet."""
         control = daemon.directory / "failing"
-        daemon.environment |= {"LD_PRELOAD": str(_shim()), "FAILING_IO_OF_TEST": str(control)}
+        daemon.environment |= {"LD_PRELOAD": str(_compile_shim(daemon.directory)), "FAILING_IO_OF_TEST": str(control)}
         return cls(control)
 
     @contextmanager

@@ -65,6 +65,7 @@ def figures() -> str:
             f"Taken {head['taken_at']} UTC at commit {head['commit']}, on {head['cores']} cores, "
             f"Linux {head['kernel']}, Python {head['python']}, by `make faults`. "
             "A load that breaks a promise fails, and is not counted here.",
+            *([head["note"]] if "note" in head else []),
         ]
     )
 

@@ -44,8 +44,8 @@ def chance(name: str) -> random.Random:
 
 
 def rounds() -> int:
-    """How often each fault is injected: MAILROOM_TEST_ROUNDS, 5 if not given."""
-    return int(os.environ.get("MAILROOM_TEST_ROUNDS") or 5)
+    """How often each fault is injected: MAILROOM_TEST_ROUNDS, 3 if not given."""
+    return int(os.environ.get("MAILROOM_TEST_ROUNDS") or 3)
 
 
 def is_campaign() -> bool:

@@ -81,7 +81,7 @@ def test_commands_heard_again_are_answered_from_their_rows_and_their_mailboxes_c
     assert answers(outcomes) == [
         MessageWritten(one.id, READ),
         MessageWritten(other.id, OFFERED),
-        ReadWritten(read.id, "a", [one.id], [], []),
+        ReadWritten(read.id, "a", [one.id], [], ["dashboard"]),  # who may not have been told of it
         StepsWritten(offered.id, []),
     ]
     assert counted(outcomes) == {"a": (1, 0, 0), "b": (1, 1, other.id)}

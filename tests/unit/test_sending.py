@@ -21,7 +21,7 @@ class CallsThatWeigh:
     def request_key(self, call: int) -> str:
         return str(call)
 
-    async def ask(self, make: Any, _: Any, __: float | None, weight_bytes: int) -> MessageStored:
+    async def ask(self, _: str, make: Any, __: Any, ___: float | None, weight_bytes: int) -> MessageStored:
         self.waiting_bytes += weight_bytes
         self.most_bytes = max(self.most_bytes, self.waiting_bytes)
         await asyncio.sleep(0)

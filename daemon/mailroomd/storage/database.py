@@ -7,6 +7,7 @@ Invariant: a commit on the writer's connection is fsynced when it returns, unles
 
 __all__ = [
     "DATABASE_NAME",
+    "DamagedRow",
     "DatabaseTooNew",
     "LogInUse",
     "checkpoint",
@@ -46,6 +47,10 @@ class DatabaseTooNew(Exception):  # noqa: N818 - named for what was found
             f"{path} has schema version {version}, this mailroomd knows {SCHEMA_VERSION}: "
             "install the newer mailroomd again, or restore a backup from before the upgrade"
         )
+
+
+class DamagedRow(sqlite3.DatabaseError):
+    """A row that no version of the daemon has written."""
 
 
 class LogInUse(sqlite3.OperationalError):
@@ -171,7 +176,8 @@ def is_damaged(error: sqlite3.Error) -> bool:
     """Returns whether an error shows that what the database holds is not what was written to it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     # Python's own, without a code: SQLite does not look at a text's bytes.
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "Could not decode to UTF-8" in str(error)
+    is_unreadable = isinstance(error, DamagedRow) or "Could not decode to UTF-8" in str(error)
+    return is_unreadable or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_lost_write(error: sqlite3.Error) -> bool:

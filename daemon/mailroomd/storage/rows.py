@@ -6,6 +6,7 @@ from typing import Any
 
 from mailroomd.model.message import Draft, Message
 from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database import DamagedRow
 
 MESSAGE_COLUMNS = (
     "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state,"
@@ -14,6 +15,8 @@ MESSAGE_COLUMNS = (
 INSERT_MESSAGE = (
     f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms, filed_id, team_error) VALUES ({','.join('?' * 16)})"  # noqa: S608
 )
+
+_STATES = frozenset(state.value for state in DeliveryState)
 
 
 def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
@@ -39,9 +42,17 @@ def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_err
 
 
 def message_of(row: tuple[Any, ...]) -> Message:
-    """Returns the message of a row that begins with `MESSAGE_COLUMNS`."""
+    """Returns the message of a row that begins with `MESSAGE_COLUMNS`.
+
+    Raises:
+        DamagedRow: the database has kept its form, and lost its content.
+    """
     number, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, ttl_ms, *rest = row
     timestamp_ms, state, verified = rest[:3]
+    texts = (recipient, sender, content, kind, metadata, thread_id)
+    numbers = (number, in_reply_to, priority, ttl_ms, timestamp_ms)
+    if not (all(type(one) is str for one in texts) and all(type(one) is int for one in numbers) and state in _STATES):
+        raise DamagedRow(f"the row of message {number!r} is not what was written")
     draft = Draft(
         recipient,
         sender,
