@@ -15,12 +15,13 @@ from support.flood import FloodPlan, flood
 from support.footprint import Footprint, footprint
 from support.raw_http2 import DATA, END_STREAM, RawConnection, frame, grpc_body, raw_connection
 from support.raw_streams import raw_streams
-from support.room import SERVICE, Room, running_room, wait_until
+from support.room import SERVICE, Room, connect, running_room, wait_until
 from support.waiting import is_campaign, pause
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 IS_LONG = is_campaign()
+FLOOD = 500  # sends that the one who floods has under way
 IDLE_STREAMS = 10_000 if IS_LONG else 1000
 STREAM_BYTES = 80_000  # of the gateway's memory for an idle stream, at most
 SENDERS, SUBSCRIBERS, LASTS_SEC = (200, 2000, 60.0) if IS_LONG else (40, 200, 2.0)
@@ -30,6 +31,24 @@ STALLED_BYTES = 24 << 20  # that they may cost, all together: what HTTP/2 and on
 
 def gateway(room: Room) -> Footprint:
     return footprint([psutil.Process(room.pid_of("gateway"))])
+
+
+def test_who_floods_one_mailbox_lets_others_through() -> None:
+    with running_room("--stuck-after", "60") as room, connect(room.target) as client:
+        client.stats("calm")  # calls that wait for a connection are not made in their order
+        with room.stopped(room.pid_of("command-queue")):  # so that everything waits, and the order shows
+            early = client.start_send("calm", "the first", sender="calm")
+            client.stats("calm")  # behind it: the gateway has taken it in
+            flood_of = [client.start_send("victim", sender="flood") for _ in range(FLOOD)]
+            for _ in range(3):
+                client.stats("victim")  # behind the flood, likewise
+            late = client.start_send("calm", "the last", sender="calm")
+            client.stats("victim")
+        assert early.result().message.id < late.result().message.id
+        own = late.result().message.id
+        passed = sum(one.result().message.id < own for one in flood_of)
+        print(f"{passed} of a flood of {FLOOD} that came before it passed a single send")
+        assert passed < FLOOD / 4
 
 
 def test_idle_streams_cost_little_and_nothing_afterwards() -> None:

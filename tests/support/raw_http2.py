@@ -5,6 +5,7 @@ frame's bytes are returned as they come. Source of the format: RFC 9113 (frames)
 """
 
 __all__ = [
+    "ACK",
     "CONTINUATION",
     "DATA",
     "END_HEADERS",
@@ -30,6 +31,8 @@ from contextlib import contextmanager, suppress
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 0x1, 0x4
+ACK = 0x1  # of a ping or of settings
+INITIAL_WINDOW_SIZE = 4  # a setting
 LARGEST_WINDOW, USUAL_WINDOW = 0x7FFF_FFFF, 0xFFFF
 ANSWER_SEC = 5.0
 
@@ -81,7 +84,8 @@ class RawConnection:
         self.say(PREFACE, frame(SETTINGS, 0, 0), frame(SETTINGS, 1, 0))
 
     def open_window(self) -> None:
-        """Takes as much as there is, of all streams together."""
+        """Takes as much as there is, of each stream and of all together."""
+        self.say(frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, LARGEST_WINDOW)))
         self.say(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", LARGEST_WINDOW - USUAL_WINDOW)))
 
     def call(self, path: str, *, stream: int = 1, more: Iterable[tuple[str, bytes]] = ()) -> None:

@@ -1,7 +1,6 @@
 """RawStreams — thousands of Subscribe streams on one connection, of a client that costs next to nothing itself.
 
-Owns the reading of what comes on them, in a thread. Flow control: the connection takes everything, each stream as much
-as HTTP/2 gives it to begin with (64 KiB), which is plenty for what the tests send to one.
+Owns the reading of what comes on them, in a thread. They take everything at once: flow control never holds one up.
 """
 
 __all__ = ["RawStreams", "raw_streams"]
@@ -12,7 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from mailroom.v1 import mailroom_pb2 as pb
-from support.raw_http2 import DATA, END_STREAM, RawConnection, frame, grpc_body
+from support.raw_http2 import ACK, DATA, END_STREAM, PING, RawConnection, frame, grpc_body
 from support.room import SERVICE
 from support.waiting import BOUND_SEC, wait_until
 
@@ -63,12 +62,15 @@ class RawStreams:
         """Takes the whole frames; returns what is left."""
         at = 0
         while len(raw) - at >= 9:
-            length_kind, _, stream = _HEAD.unpack_from(raw, at)
+            length_kind, flags, stream = _HEAD.unpack_from(raw, at)
             length, kind = length_kind >> 8, length_kind & 255
             if len(raw) - at < 9 + length:
                 break
+            payload = raw[at + 9 : at + 9 + length]
             if kind == DATA:
-                self._take_body(stream // 2, raw[at + 9 : at + 9 + length])
+                self._take_body(stream // 2, payload)
+            elif kind == PING and not flags & ACK:  # who does not answer for a minute is taken for dead
+                self._connection.say(frame(PING, ACK, 0, payload))
             at += 9 + length
         return raw[at:]
 

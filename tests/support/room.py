@@ -216,6 +216,10 @@ class Client:
         request = send_request(recipient, content, sender=sender, metadata=metadata, ttl_sec=ttl_sec, **fields)
         return cast("pb.SendMessageResponse", self._mail.SendMessage(request, timeout=timeout))
 
+    def start_send(self, recipient: str, content: str = "", *, sender: str = "tester") -> Any:
+        """Begins to send one message; returns a future."""
+        return self._mail.SendMessage.future(send_request(recipient, content, sender=sender), timeout=BOUND_SEC)
+
     def send_many(self, requests: Iterable[pb.SendMessageRequest]) -> list[pb.SendResult]:
         """Sends in one bulk stream, a thousand at a time."""
         rest = iter(requests)

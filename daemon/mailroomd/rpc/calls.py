@@ -31,7 +31,7 @@ from mailroomd.ipc.packets import (
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.model.errors import MailroomError, Reason, stopping
 from mailroomd.model.limits import MAX_WAITING_BYTES, MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
-from mailroomd.rpc.turns import Turns
+from mailroomd.rpc.turns import Lane, Turns
 
 Answered = TypeVar("Answered")
 
@@ -48,7 +48,7 @@ FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter
 class _Waiting(NamedTuple):
     """One unanswered call."""
 
-    agent: str
+    lane: Lane
     request: Request
     answer: "asyncio.Future[Answer]"
     weight_bytes: int
@@ -125,7 +125,7 @@ class Calls:
 
     async def ask(
         self,
-        agent: str,
+        lane: Lane,
         make: Callable[[int], Request],
         answer_type: type[Answered],
         time_left_sec: float | None,
@@ -134,7 +134,7 @@ class Calls:
         """Sends a request and returns its answer.
 
         Args:
-            agent: who asks.
+            lane: who asks.
             make: makes the request for a call number.
             answer_type: what answers it.
             time_left_sec: until the client's deadline, None if it has none.
@@ -147,10 +147,10 @@ class Calls:
         call = self._next_call = self._next_call + 1
         future: asyncio.Future[Answer] = self._loop.create_future()
         request = make(call)
-        self._waiting[call] = _Waiting(agent, request, future, weight_bytes)
+        self._waiting[call] = _Waiting(lane, request, future, weight_bytes)
         self._waiting_bytes += weight_bytes
         timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, future)
-        if self._turns.enter(agent, call):
+        if self._turns.enter(lane, call):
             self._send(request)
         try:
             answer = await future
@@ -160,7 +160,7 @@ class Calls:
                 self._drop_gone_calls()
             del self._waiting[call]
             self._waiting_bytes -= weight_bytes
-            for next_call in self._turns.leave(agent, call):
+            for next_call in self._turns.leave(lane, call):
                 self._send(self._waiting[next_call].request)
             if not self._waiting:
                 self._all_answered.set()
@@ -260,7 +260,7 @@ class Calls:
         sent = [
             one.request
             for call, one in self._waiting.items()
-            if not one.answer.done() and not self._turns.is_waiting(one.agent, call)
+            if not one.answer.done() and not self._turns.is_waiting(one.lane, call)
         ]
         return counts + list(map(_again, sent))
 

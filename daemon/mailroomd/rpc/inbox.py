@@ -46,6 +46,7 @@ from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.names import Names, now_ms
 from mailroomd.rpc.requests import bounded, fitting, has_more, message_ids, time_left
 from mailroomd.rpc.subscription import Subscription
+from mailroomd.rpc.turns import Lane
 from mailroomd.storage.batch import Batch
 
 
@@ -162,7 +163,7 @@ class Inbox:
         numbers = message_ids(request.message_ids)
         for mailbox in self._names.mailboxes_of(request.agent) if numbers else ():
             await self._calls.ask(
-                request.agent,
+                Lane(request.agent),
                 lambda call, mailbox=mailbox: MarkOffered(call, mailbox, numbers),
                 MessagesOffered,
                 time_left(context),
@@ -179,7 +180,7 @@ class Inbox:
         for mailbox in self._names.mailboxes_of(request.agent):
             if left:
                 done = await self._calls.ask(
-                    request.agent,
+                    Lane(request.agent),
                     lambda call, mailbox=mailbox, ids=left: MarkRead(call, mailbox, ids),
                     MessagesRead,
                     time_left(context),
@@ -198,7 +199,7 @@ class Inbox:
             through_id = MAX_ID  # the mailbox makes its own last id of it
             while True:
                 done = await self._calls.ask(
-                    request.agent,
+                    Lane(request.agent),
                     lambda call, mailbox=mailbox, through=through_id: ClearMailbox(call, mailbox, through, CLEAR_SLICE),
                     MailCleared,
                     time_left(context),
@@ -223,7 +224,7 @@ class Inbox:
             raise MailroomError(Reason.TTL_INVALID, "ttl is ten years at most; zero ends the alias", field="ttl")
         expires_ms = now_ms() + ttl_ms if ttl_ms else 0
         await self._calls.ask(
-            request.agent,
+            Lane(request.agent),
             lambda call: SetAlias(call, request.session, request.agent, expires_ms),
             AliasSet,
             time_left(context),

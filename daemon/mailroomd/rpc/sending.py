@@ -31,6 +31,7 @@ from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
 from mailroomd.rpc.refusals import refusals
 from mailroomd.rpc.status import code_of
+from mailroomd.rpc.turns import Lane
 
 BROADCAST_BYTES = 32 << 20  # of copies under way at once: a fraction of what may wait in a gateway
 
@@ -62,7 +63,7 @@ class Sending:
         Args:
             recipient: of this copy, for a broadcast.
             key: of this copy, for a broadcast.
-            with_body: whether the answer carries content and metadata.
+            with_body: whether the answer carries content and metadata: those of a batch do not.
             trace: the client's `traceparent`.
 
         Raises:
@@ -85,8 +86,9 @@ class Sending:
             )
 
         weight = len(draft.content) + len(draft.metadata) + 1000
+        lane = Lane(draft.sender, in_batch=not with_body)
         try:
-            stored = await self._calls.ask(draft.sender, make, MessageStored, time_left_sec, weight)
+            stored = await self._calls.ask(lane, make, MessageStored, time_left_sec, weight)
         finally:
             if span is not None:
                 span.end()

@@ -6,17 +6,28 @@ Not here: how many may wait in all, and for how long (`Calls`).
 Invariant: an agent that asks for one thing at a time never waits here.
 """
 
-__all__ = ["MOST_ALONE", "MOST_BESIDE_OTHERS", "Turns"]
+__all__ = ["MOST_ALONE", "MOST_BESIDE_OTHERS", "MOST_OF_A_BATCH", "Lane", "Turns"]
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 MOST_ALONE = 256  # more make no larger commits; it is also what somebody who comes then waits for, some 30 ms
-MOST_BESIDE_OTHERS = 32
+# So few that they are stored more slowly than the gateway could take calls in: else those that are not stored yet would
+# wait in front of it, where nobody can pass.
+MOST_BESIDE_OTHERS = 4
+MOST_OF_A_BATCH = 64  # beside others; a batch is one call, so there is nothing in front of the gateway
 ALONE_AFTER_SEC = 1.0  # without a request of anybody else
 
 
-class _Agent:
-    """What one agent asks for: the calls that wait, in their order, and how many are under way."""
+class Lane(NamedTuple):
+    """Where a call waits: with the others of its agent, those of batches by themselves."""
+
+    agent: str
+    in_batch: bool = False
+
+
+class _Queue:
+    """The calls of one lane: those that wait, in their order, and how many are under way."""
 
     __slots__ = ("under_way", "waiting")
 
@@ -34,52 +45,54 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._agents: dict[str, _Agent] = {}
-        self._last: dict[str, float] = {}  # the two that asked or were answered last, and when
+        self._lanes: dict[Lane, _Queue] = {}
+        self._last: dict[Lane, float] = {}  # the two that asked or were answered last, and when
 
-    def enter(self, name: str, call: int) -> bool:
+    def enter(self, lane: Lane, call: int) -> bool:
         """Takes a call of an agent; returns whether it goes now. If not, a later `leave` says when."""
-        agent = self._agents.setdefault(name, _Agent())
-        self._note(name)
-        if agent.waiting or agent.under_way >= self._most(name):
-            agent.waiting[call] = None
+        queue = self._lanes.setdefault(lane, _Queue())
+        self._note(lane)
+        if queue.waiting or queue.under_way >= self._most(lane):
+            queue.waiting[call] = None
             return False
-        agent.under_way += 1
+        queue.under_way += 1
         return True
 
-    def leave(self, name: str, call: int) -> list[int]:
+    def leave(self, lane: Lane, call: int) -> list[int]:
         """Ends a call, under way or not; returns those that go now."""
-        agent = self._agents[name]
-        if call in agent.waiting:
-            del agent.waiting[call]
+        queue = self._lanes[lane]
+        if call in queue.waiting:
+            del queue.waiting[call]
         else:
-            agent.under_way -= 1
-        room = self._most(name) - agent.under_way
-        going = [call for call, _ in zip(agent.waiting, range(room), strict=False)]
+            queue.under_way -= 1
+        room = self._most(lane) - queue.under_way
+        going = [call for call, _ in zip(queue.waiting, range(room), strict=False)]
         for one in going:
-            del agent.waiting[one]
-        agent.under_way += len(going)
-        if not agent.under_way:
-            del self._agents[name]
-        self._note(name)
+            del queue.waiting[one]
+        queue.under_way += len(going)
+        if not queue.under_way:
+            del self._lanes[lane]
+        self._note(lane)
         return going
 
-    def is_waiting(self, name: str, call: int) -> bool:
+    def is_waiting(self, lane: Lane, call: int) -> bool:
         """Returns whether a call has not had its turn."""
-        agent = self._agents.get(name)
-        return agent is not None and call in agent.waiting
+        queue = self._lanes.get(lane)
+        return queue is not None and call in queue.waiting
 
-    def _is_alone(self, name: str) -> bool:
+    def _is_alone(self, lane: Lane) -> bool:
         """Returns whether nobody else asks now, or did a moment ago."""
         since = self._clock() - ALONE_AFTER_SEC
-        others_ask = len(self._agents) > (name in self._agents)
-        return not others_ask and all(when < since for other, when in self._last.items() if other != name)
+        others_ask = len(self._lanes) > (lane in self._lanes)
+        return not others_ask and all(when < since for other, when in self._last.items() if other != lane)
 
-    def _note(self, name: str) -> None:
-        self._last.pop(name, None)
-        self._last[name] = self._clock()
+    def _note(self, lane: Lane) -> None:
+        self._last.pop(lane, None)
+        self._last[lane] = self._clock()
         if len(self._last) > 2:
             del self._last[next(iter(self._last))]
 
-    def _most(self, name: str) -> int:
-        return MOST_ALONE if self._is_alone(name) else MOST_BESIDE_OTHERS
+    def _most(self, lane: Lane) -> int:
+        if self._is_alone(lane):
+            return MOST_ALONE
+        return MOST_OF_A_BATCH if lane.in_batch else MOST_BESIDE_OTHERS
