@@ -26,8 +26,9 @@ _BEHIND = (
     "SELECT count(*) FROM cleared_files",
     "SELECT count(*) FROM messages WHERE id > (SELECT value FROM meta WHERE name = 'indexed_id')",
     "SELECT count(*) FROM messages WHERE state < 4 AND (file_error <> '' OR team_error <> '')",
+    # Those too whose time is up in a moment: else they expire between two looks.
     "SELECT count(*) FROM messages WHERE state < 4 AND ttl_ms > 0"
-    " AND timestamp_ms + ttl_ms < 1000 * CAST(strftime('%s') AS INTEGER)",
+    " AND timestamp_ms + ttl_ms < 1000 * (5 + CAST(strftime('%s') AS INTEGER))",
 )
 
 _ENDED = "SELECT count(*) FROM messages WHERE state >= 4"
