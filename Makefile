@@ -6,7 +6,6 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 ARGS ?=
-PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
 .PHONY: help setup run test test-all check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
@@ -23,7 +22,7 @@ test: .venv/dev.stamp ## Run every test
 	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
 		systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
 	@temporary=$$(mktemp -d /tmp/mrt-XXXXXX); trap 'rm -rf "$$temporary"' EXIT; \
-	  .venv/bin/python -m pytest --numprocesses 3 --dist worksteal --basetemp "$$temporary/t" $(ARGS)
+	  .venv/bin/python -m pytest --numprocesses 4 --dist worksteal --basetemp "$$temporary/t" $(ARGS)
 
 test-all: .venv/dev.stamp ## Run the parts' tests and the wheel's on each supported Python that is here
 	@scripts/test-all $(ARGS)
@@ -85,18 +84,18 @@ MAKE_VENV := test -x .venv/bin/python || scripts/make-venv
 .venv/run.stamp: pyproject.toml
 	@$(MAKE_VENV)
 	@echo 'Installing mailroomd into .venv ...'
-	@$(PIP) --editable .
+	@scripts/install --editable .
 	@touch $@
 
 # That, and what tests and checks need.
 .venv/dev.stamp: pyproject.toml
 	@$(MAKE_VENV)
 	@echo 'Installing mailroomd with its development tools into .venv ...'
-	@$(PIP) --editable '.[dev]'
+	@scripts/install --editable '.[dev]'
 	@touch .venv/run.stamp $@
 
 # That, and what the benchmarks compare with and draw by; the checks look at their code, too.
 .venv/bench.stamp: .venv/dev.stamp
 	@echo 'Installing what the benchmarks need ...'
-	@$(PIP) --editable '.[bench]'
+	@scripts/install --editable '.[bench]'
 	@touch $@

@@ -1,6 +1,6 @@
 """Kills and standstills of every process, at random moments, under a running load: nothing that was promised is broken.
 
-MAILROOM_TEST_ROUNDS says how often each fault is injected (3), MAILROOM_TEST_SEED repeats the moments of a run.
+MAILROOM_TEST_ROUNDS says how often each fault is injected (2), MAILROOM_TEST_SEED repeats the moments of a run.
 """
 
 import random

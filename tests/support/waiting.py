@@ -44,8 +44,8 @@ def chance(name: str) -> random.Random:
 
 
 def rounds() -> int:
-    """How often each fault is injected: MAILROOM_TEST_ROUNDS, 3 if not given."""
-    return int(os.environ.get("MAILROOM_TEST_ROUNDS") or 3)
+    """How often each fault is injected: MAILROOM_TEST_ROUNDS, 2 if not given."""
+    return int(os.environ.get("MAILROOM_TEST_ROUNDS") or 2)
 
 
 def is_campaign() -> bool:
