@@ -6,6 +6,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 ARGS ?=
+# Where it is set, every process of every test would compile everything it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run test test-all check protos docs lock dist audit faults soak bench bench-quick profile format clean
 

@@ -1,6 +1,6 @@
 """Files that are not what was written: flipped bits, torn ends, nonsense. It is said, and the rest goes on.
 
-MAILROOM_TEST_ROUNDS damages of each kind (3 by default); MAILROOM_TEST_SEED repeats them.
+MAILROOM_TEST_ROUNDS damages of each kind (2 by default); MAILROOM_TEST_SEED repeats them.
 """
 
 import json

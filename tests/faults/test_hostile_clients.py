@@ -1,7 +1,7 @@
 """Clients that send anything, in any order, and leave at any moment: the daemon answers, stays whole and writes nowhere
 else. One daemon stands it all; at the end its trace says what it wrote, and its footprint what it kept.
 
-MAILROOM_TEST_ROUNDS times 5 requests of each kind are made up (15 by default); MAILROOM_TEST_SEED repeats them.
+MAILROOM_TEST_ROUNDS times 5 requests of each kind are made up (10 by default); MAILROOM_TEST_SEED repeats them.
 """
 
 import re

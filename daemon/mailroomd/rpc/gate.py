@@ -5,10 +5,10 @@ request by; below: `authentication`, `access`, `client_limits`.
 Invariant: nothing of a request has been carried out when the gate refuses it.
 """
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "Write"]
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -18,6 +18,8 @@ from mailroomd.rpc.access import check_access, check_answer
 from mailroomd.rpc.authentication import Authentication
 from mailroomd.rpc.caller import Caller, Context, Role, calling
 from mailroomd.rpc.client_limits import ClientLimits
+
+Write = Callable[[bytes], Awaitable[None]]  # takes one serialized response of a stream
 
 LOG_EVERY_SEC = 1.0
 
@@ -70,6 +72,17 @@ class Gate:
             raise
         calling.set(caller)
         return caller
+
+    def passing(self, caller: Caller, write: Write) -> Write:
+        """Returns a stream's `write`, which checks before each response that the caller's token is still good."""
+        if not caller.token:
+            return write
+
+        async def write_if_good(response: bytes) -> None:
+            self.check_still_good(caller)
+            await write(response)
+
+        return write_if_good
 
     def check_still_good(self, caller: Caller) -> None:
         """Passes a caller, in the course of its stream, whose token is still good.

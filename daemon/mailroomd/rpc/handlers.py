@@ -10,8 +10,7 @@ __all__ = ["Context", "Handler", "bidirectional", "generic_handler", "server_str
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -21,7 +20,7 @@ from mailroomd.core.log import log
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_METADATA_DEPTH
 from mailroomd.rpc.caller import Context
-from mailroomd.rpc.gate import Gate
+from mailroomd.rpc.gate import Gate, Write
 from mailroomd.rpc.status import refuse
 from mailroomd.storage.database import is_damaged
 
@@ -53,22 +52,17 @@ def unary(request_type: type[Asked], method: Callable[[Asked, Context], Awaitabl
     return behind
 
 
-def server_stream(
-    request_type: type[Asked], method: Callable[[Asked, Context], AsyncGenerator[bytes, None]]
-) -> Handler:
-    """Returns a handler that answers one request with a stream of serialized responses."""
+def server_stream(request_type: type[Asked], method: Callable[[Asked, Context, Write], Awaitable[None]]) -> Handler:
+    """Returns a handler that answers one request with a stream: the method writes serialized responses."""
     rpc = _rpc_of(request_type)
 
     def behind(gate: Gate) -> MethodHandler:
-        async def handle(raw: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+        async def handle(raw: bytes, context: Context) -> None:
             try:
                 caller = gate.knock(rpc, context)
                 request = decode(request_type, raw)
                 with gate.streaming(caller), gate.holding(rpc, caller, request, len(raw)):
-                    async with aclosing(method(request, context)) as responses:
-                        async for response in responses:
-                            gate.check_still_good(caller)
-                            yield response
+                    await method(request, context, gate.passing(caller, context.write))
             except MailroomError as error:
                 await refuse(context, error)
             except Exception as error:  # noqa: BLE001 - as above

@@ -7,8 +7,8 @@ name stands for the mailboxes that `Names` says. Above: `MailboxService`.
 __all__ = ["Inbox"]
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack, aclosing
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -41,6 +41,7 @@ from mailroomd.rpc.bells import Bells, causes
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.conversion import duration_ms, timestamp
 from mailroomd.rpc.encoding import EventEncoder
+from mailroomd.rpc.gate import Write
 from mailroomd.rpc.handlers import Context
 from mailroomd.rpc.mail_reader import MailReader
 from mailroomd.rpc.names import Names, now_ms
@@ -79,7 +80,7 @@ class Inbox:
         self._is_stopping = is_stopping
         self._encoder = EventEncoder()
 
-    async def subscribe(self, request: pb.SubscribeRequest, _: Context) -> AsyncGenerator[bytes, None]:
+    async def subscribe(self, request: pb.SubscribeRequest, write: Write) -> None:
         """Streams what reaches an agent, from now on or from a message on."""
         observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
@@ -101,10 +102,9 @@ class Inbox:
                 request.include_receipts or request.all_agents,
                 observe,
                 self._is_stopping,
+                write,
             )
-            async with aclosing(stream.events()) as events:
-                async for event in events:
-                    yield event
+            await stream.run()
 
     def _first_cursor(self, request: pb.SubscribeRequest) -> int:
         if request.all_agents and (request.agent or request.include_unread):

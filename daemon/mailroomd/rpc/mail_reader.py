@@ -32,6 +32,8 @@ Read = TypeVar("Read")
 
 THREADS = 2  # for database reads; they wait for the disk, the loop does not
 COUNTS_AT_ONCE = 1000  # mailboxes: some 5 ms
+SHARED_PAGES = 16  # of those that were read last
+SHARED_SEC = 0.02  # which is long enough for all streams that are woken at once, and too short to be noticed
 MAX_OFFERED = 20_000  # handed over last: many more than the quarter of a second until it is in the database
 
 
@@ -60,17 +62,23 @@ class MailReader:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
         self._local = threading.local()
         self._offered: dict[int, None] = {}
+        self._shared: dict[tuple[str | None, int, int, int], Page] = {}
 
     @property
     def mark(self) -> int:
         """The durable mark: every id up to it may be shown."""
         return self._table.durable_id
 
-    def note_offered(self, numbers: Iterable[int]) -> None:
-        """Takes note that this gateway handed messages over: table and database show it a moment later."""
-        self._offered.update(dict.fromkeys(numbers))
+    def note_offered(self, numbers: Iterable[int]) -> list[int]:
+        """Takes note that this gateway handed messages over: table and database show it a moment later.
+
+        Returns those of which that was not noted before.
+        """
+        news = [one for one in numbers if one not in self._offered]
+        self._offered.update(dict.fromkeys(news))
         while len(self._offered) > MAX_OFFERED:
             del self._offered[next(iter(self._offered))]
+        return news
 
     def close(self) -> None:
         """Lets the threads end."""
@@ -104,7 +112,20 @@ class MailReader:
         return _merged([*parts, *beside], through)
 
     async def _messages_after(self, mailbox: str | None, cursor: int, limit: int, position: int) -> Page:
+        """Returns messages alone; one page for all who ask for the same at once, as a mailbox's subscribers do."""
         mark = self.mark
+        page = self._shared.get((mailbox, cursor, limit, mark))
+        if page is None:
+            page = await self._read_messages_after(mailbox, cursor, limit, position, mark)
+            if not self._shared:
+                asyncio.get_running_loop().call_later(SHARED_SEC, self._shared.clear)
+            if len(self._shared) < SHARED_PAGES:
+                self._shared[mailbox, cursor, limit, mark] = page
+        return page
+
+    async def _read_messages_after(
+        self, mailbox: str | None, cursor: int, limit: int, position: int, mark: int
+    ) -> Page:
         page = Page()
         found: Batch[Record] | Batch[Message]
         try:

@@ -6,14 +6,13 @@ something up `Lookup`'s. Errors are raised as `MailroomError`; `handlers` makes 
 
 __all__ = ["SERVICE", "MailboxService"]
 
-from collections.abc import AsyncGenerator
-
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.model.errors import stopping
 from mailroomd.rpc.bells import Bells
 from mailroomd.rpc.calls import Calls
+from mailroomd.rpc.gate import Write
 from mailroomd.rpc.handlers import Context, Handler, bidirectional, server_stream, unary
 from mailroomd.rpc.inbox import Inbox
 from mailroomd.rpc.lookup import Lookup
@@ -95,10 +94,10 @@ class MailboxService:
         self._require_running()
         return await self._sending.send_batch(request, time_left(context))
 
-    def subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncGenerator[bytes, None]:
+    async def subscribe(self, request: pb.SubscribeRequest, _: Context, write: Write) -> None:
         """Streams what reaches an agent."""
         self._require_running()
-        return self._inbox.subscribe(request, context)
+        await self._inbox.subscribe(request, write)
 
     async def check_inbox(self, request: pb.CheckInboxRequest, context: Context) -> pb.CheckInboxResponse:
         """Returns unread messages."""

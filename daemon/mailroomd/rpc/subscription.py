@@ -9,8 +9,7 @@ Invariant: everything above the cursor comes once, in the one order; nothing is 
 __all__ = ["Subscription"]
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailroomd.core.log import log
@@ -24,6 +23,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.bells import EVERYTHING, Bell, Bells, causes
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.encoding import EventEncoder
+from mailroomd.rpc.gate import Write
 from mailroomd.rpc.mail_reader import MailReader
 
 PAGE = 64  # messages read at once: bounds what a stream holds, and how long it keeps the loop
@@ -39,6 +39,7 @@ class Subscription:
         include_unread: replay what was not taken yet first.
         receipts: also receipts for the senders of these names.
         observe: hands nothing over.
+        write: takes a serialized event, and returns when gRPC has room for the next one.
     """
 
     reader: MailReader
@@ -53,24 +54,19 @@ class Subscription:
     receipts: bool
     observe: bool
     is_stopping: Callable[[], bool]
+    write: Write
     _is_live: bool = False
 
-    async def events(self) -> AsyncGenerator[bytes, None]:
-        """Yields serialized events: the replay, CaughtUp, then what comes; GoingAway when the daemon stops."""
+    async def run(self) -> None:
+        """Writes the replay, CaughtUp, then what comes; GoingAway when the daemon stops."""
         start = self.reader.mark
-        async with aclosing(self._waiting(start) if self.include_unread else self._since(until=start)) as replay:
-            async for page in replay:
-                async for event in self._write(page):
-                    yield event
+        await (self._write_waiting(start) if self.include_unread else self._follow(until=start))
         if not self.is_stopping():
             self.cursor = max(self.cursor, start)
-            yield self.encoder.caught_up(self.cursor)
+            await self.write(self.encoder.caught_up(self.cursor))
         self._is_live = True
-        async with aclosing(self._since(until=MAX_ID)) as live:
-            async for page in live:
-                async for event in self._write(page):
-                    yield event
-        yield self.encoder.going_away(self.cursor)
+        await self._follow(until=MAX_ID)
+        await self.write(self.encoder.going_away(self.cursor))
 
     def _look(self) -> Sequence[str] | None:
         """Returns whose mail to read now, and hangs the bell for it."""
@@ -80,35 +76,35 @@ class Subscription:
             self.bells.hang(self.bell, wanted)
         return mailboxes
 
-    async def _since(self, until: int) -> AsyncGenerator[Sequence[Announcement], None]:
-        """Yields pages of what comes after the cursor, until it has reached an id or the daemon stops."""
+    async def _follow(self, until: int) -> None:
+        """Writes what comes after the cursor, until it has reached an id or the daemon stops."""
         position = 0
         while self.cursor < until and not self.is_stopping():
             mailboxes = self._look()
             page = await self.reader.after(mailboxes, self.cursor, PAGE, position, receipts=self.receipts)
-            yield page
+            await self._write_page(page)
             self.cursor, position = page.cursor, page.position
             if not page.is_cut and self.cursor < until:
                 await self.bell.wait_and_reset()
 
-    async def _waiting(self, until: int) -> AsyncGenerator[Sequence[Announcement], None]:
-        """Yields pages of what was not taken yet, up to an id or until the daemon stops."""
+    async def _write_waiting(self, until: int) -> None:
+        """Writes what was not taken yet, up to an id or until the daemon stops."""
         while not self.is_stopping():
             mailboxes = self._look()
             assert mailboxes is not None
             page = await self.reader.waiting(mailboxes, self.cursor, until, PAGE)
-            yield [one for one in page if one.id <= until]
+            await self._write_page([one for one in page if one.id <= until])
             if not page.is_cut or page.cursor >= until:
                 return
             self.cursor = max(self.cursor, page.cursor)
 
-    async def _write(self, page: Sequence[Announcement]) -> AsyncGenerator[bytes, None]:
-        """Yields a page's events, and notes which were handed over, also when the stream ends in between."""
+    async def _write_page(self, page: Sequence[Announcement]) -> None:
+        """Writes a page's events, and notes which were handed over, also when the stream ends in between."""
         handed_over: dict[str, list[int]] = {}
         try:
             for one in page:
-                yield self.encoder.announcement(one)
-                self.cursor = one.id  # the generator goes on when gRPC has taken the event
+                await self.write(self.encoder.announcement(one))
+                self.cursor = one.id  # gRPC has taken the event
                 if self._is_live and isinstance(one, Message):
                     self._note_streamed(one)
                 if not isinstance(one, Receipt) and one.state < DeliveryState.OFFERED:
@@ -117,8 +113,13 @@ class Subscription:
         finally:
             if not self.observe:
                 for mailbox, numbers in handed_over.items():
-                    self.calls.tell(MarkOffered(0, mailbox, numbers))
-                    self.reader.note_offered(numbers)
+                    self._note_handed_over(mailbox, numbers)
+
+    def _note_handed_over(self, mailbox: str, numbers: list[int]) -> None:
+        news = self.reader.note_offered(numbers)
+        told = news if self._is_live else numbers  # of many live subscribers, the first says it for all
+        if told:
+            self.calls.tell(MarkOffered(0, mailbox, told))
 
     def _note_streamed(self, message: Message) -> None:
         now_ms = time.time_ns() // 1_000_000
