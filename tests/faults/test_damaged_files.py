@@ -99,7 +99,7 @@ def test_flipped_bits_are_refused_with_a_sentence_or_harm_nothing_but_what_they_
                 refused += 1
                 continue
             for call in (lambda: room.check("abc", limit=1000), lambda: room.send("abc"), lambda: room.page("abc")):
-                assert answers_or_names_the_database(call)
+                assert answers_or_names_the_database(call), room.log()
             assert "Traceback" not in room.log(), room.log()
             with suppress(AssertionError):
                 room.stop()

@@ -30,6 +30,10 @@ def ids_of(answer: pb.CheckInboxResponse | pb.ListMessagesResponse) -> list[str]
     return [message.id for message in answer.messages]
 
 
+def states_of(room: Room, agent: str) -> list[pb.DeliveryState]:
+    return [message.state for message in room.check(agent).messages]
+
+
 def send_some(room: Room, agent: str, number: int) -> list[str]:
     return [room.send(agent, f"mail {count}").message.id for count in range(number)]
 
@@ -114,7 +118,7 @@ def test_a_message_that_is_handed_over_is_offered_and_observers_leave_it_alone(r
     assert ids_of(room.check(agent, limit=1)) == ids[:1]
     assert ids_of(room.check(agent, unoffered_only=True)) == ids[1:]
     assert ids_of(room.check(agent, unoffered_only=True)) == []
-    assert [message.state for message in room.check(agent).messages] == [pb.DELIVERY_STATE_OFFERED] * 2
+    wait_until(lambda: states_of(room, agent) == [pb.DELIVERY_STATE_OFFERED] * 2, "the mailbox has heard of both")
     assert room.stats(agent).HasField("last_seen")
 
 

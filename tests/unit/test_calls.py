@@ -9,7 +9,7 @@ from mailroomd.ipc.packets import EVENTS, REQUESTS, Event, Hello, MessagesRead, 
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.message import Draft
-from mailroomd.rpc.calls import MOST_PATIENCE_SEC, Calls
+from mailroomd.rpc.calls import MOST_PATIENCE_SEC, Ask, Calls
 from mailroomd.rpc.turns import Lane
 
 Played = TypeVar("Played")
@@ -39,7 +39,7 @@ async def with_a_mailbox_that_does_not_read(play: Callable[[Calls], Coroutine[An
 async def give_up(calls: Calls, number: int) -> None:
     async def one() -> None:
         with pytest.raises(MailroomError) as caught:
-            await calls.ask(Lane("a"), store, MessageStored, 0.001, 60_000)
+            await calls.ask(Ask(Lane("a"), store, 60_000), MessageStored, 0.001)
         assert caught.value.reason == Reason.WORKER_RESTARTING
 
     for _ in range(number // 20):
@@ -56,7 +56,7 @@ def test_calls_that_gave_up_are_taken_back_from_the_backlog() -> None:
 
 def test_at_a_stop_every_call_that_waits_is_answered() -> None:
     async def play(calls: Calls) -> list[MessagesRead | BaseException]:
-        waiting = [asyncio.ensure_future(calls.ask(Lane("a"), store, MessagesRead, None)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(calls.ask(Ask(Lane("a"), store), MessagesRead, None)) for _ in range(3)]
         await asyncio.sleep(0)
         assert not await calls.wait_until_answered(0.01)
         calls.refuse_all()

@@ -8,6 +8,7 @@ from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.ipc.packets import MessageStored
 from mailroomd.model.limits import MAX_WAITING_BYTES
 from mailroomd.model.states import DeliveryState
+from mailroomd.rpc.calls import Ask
 from mailroomd.rpc.sending import BROADCAST_BYTES, Sending
 
 
@@ -21,12 +22,12 @@ class CallsThatWeigh:
     def request_key(self, call: int) -> str:
         return str(call)
 
-    async def ask(self, _: str, make: Any, __: Any, ___: float | None, weight_bytes: int) -> MessageStored:
-        self.waiting_bytes += weight_bytes
+    async def ask(self, one: Ask, _: Any, __: float | None) -> MessageStored:
+        self.waiting_bytes += one.weight_bytes
         self.most_bytes = max(self.most_bytes, self.waiting_bytes)
         await asyncio.sleep(0)
-        self.waiting_bytes -= weight_bytes
-        request = make(7)
+        self.waiting_bytes -= one.weight_bytes
+        request: Any = one.make(7)
         return MessageStored(request.call, 7, 1, DeliveryState.FILED, "", 0, 0, repeated=False)
 
 
@@ -35,6 +36,6 @@ def test_a_broadcast_of_large_content_to_many_stays_within_its_part() -> None:
     names = [f"agent-{number}" for number in range(1000)]
     message = pb.SendMessageRequest(sender="a", content="x" * 1_000_000)
     request = pb.BroadcastMessageRequest(recipients=names, message=message)
-    response = asyncio.run(Sending(calls, MetricsBlock.private()).broadcast(request, None))
+    response = asyncio.run(Sending(calls, MetricsBlock.private()).broadcast(request, None, ""))
     assert [one.ok.message.recipient for one in response.results] == names
     assert BROADCAST_BYTES * 0.9 < calls.most_bytes < BROADCAST_BYTES * 1.1 < MAX_WAITING_BYTES

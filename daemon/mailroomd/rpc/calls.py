@@ -6,12 +6,12 @@ turn it is (`Turns`).
 Invariant: a call is answered exactly once: by the mailbox, by its deadline, or by the gateway's end.
 """
 
-__all__ = ["Calls"]
+__all__ = ["Ask", "Calls"]
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -43,6 +43,20 @@ CALL_BITS = 40  # of a call number; the gateway's epoch stands above, so numbers
 MANY_CALLS = 32  # that wait at once: from here on requests gather, for larger packets and commits
 GATHER_SEC = 0.001  # far less than such a call waits anyway
 FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter of the buffer), so time helps out
+
+
+class Ask(NamedTuple):
+    """One request to be sent.
+
+    Attributes:
+        lane: who asks.
+        make: makes the request for a call number.
+        weight_bytes: how much memory it holds.
+    """
+
+    lane: Lane
+    make: Callable[[int], Request]
+    weight_bytes: int = 0
 
 
 class _Waiting(NamedTuple):
@@ -125,50 +139,53 @@ class Calls:
 
     async def ask(
         self,
-        lane: Lane,
-        make: Callable[[int], Request],
+        one: Ask,
         answer_type: type[Answered],
         time_left_sec: float | None,
-        weight_bytes: int = 0,
     ) -> Answered:
         """Sends a request and returns its answer.
 
         Args:
-            lane: who asks.
-            make: makes the request for a call number.
+            one: the request.
             answer_type: what answers it.
             time_left_sec: until the client's deadline, None if it has none.
-            weight_bytes: how much memory the request holds.
 
         Raises:
             MailroomError: the mailbox refuses, too many calls wait, or none of them was answered in time.
         """
-        self._check_room(weight_bytes)
-        call = self._next_call = self._next_call + 1
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        request = make(call)
-        self._waiting[call] = _Waiting(lane, request, future, weight_bytes)
-        self._waiting_bytes += weight_bytes
-        timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, future)
-        if self._turns.enter(lane, call):
-            self._send(request)
+        call, future = self._begin(one)
+        timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, (call,))
         try:
-            answer = await future
+            return _answered(await future)
         finally:
             timer.cancel()
-            if future.cancelled() or isinstance(future.result(), CallFailed):
-                self._drop_gone_calls()
-            del self._waiting[call]
-            self._waiting_bytes -= weight_bytes
-            for next_call in self._turns.leave(lane, call):
-                self._send(self._waiting[next_call].request)
-            if not self._waiting:
-                self._all_answered.set()
-        if isinstance(answer, CallFailed):
-            raise MailroomError(
-                Reason(answer.reason), answer.sentence, field=answer.field, retry_after_ms=answer.retry_after_ms
-            )
-        return cast("Answered", answer)
+            self._forget(call)
+
+    async def ask_all(
+        self, asks: Iterable[Ask], answer_type: type[Answered], time_left_sec: float | None
+    ) -> list[Answered | MailroomError]:
+        """Sends requests and returns the answer of each, or why it has none.
+
+        Args:
+            asks: the requests.
+            answer_type: what answers each of them.
+            time_left_sec: until the client's deadline, None if it has none.
+        """
+        begun = [self._begun(one) for one in asks]
+        calls = [one[0] for one in begun if not isinstance(one, MailroomError)]
+        timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, calls)
+        results: list[Answered | MailroomError] = []
+        try:
+            for one in begun:
+                try:
+                    results.append(one if isinstance(one, MailroomError) else _answered(await one[1]))
+                except MailroomError as error:
+                    results.append(error)
+        finally:
+            timer.cancel()
+            for call in calls:
+                self._forget(call)
+        return results
 
     def tell(self, request: MarkOffered | NoteSeen | CountSubscribers) -> None:
         """Sends a request that is not answered; it is lost if the mailbox dies, or falls far behind."""
@@ -187,11 +204,69 @@ class Calls:
         return not self._waiting
 
     def refuse_all(self) -> None:
-        """Answers every call that waits: the daemon stops."""
+        """Answers every call that waits: the daemon stops. Nobody's turn comes any more."""
+        error = stopping()
         for one in self._waiting.values():
             if not one.answer.done():
-                error = stopping()
                 one.answer.set_result(CallFailed(0, error.reason, error.sentence, error.field, error.retry_after_ms))
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._all_answered.set()
+
+    def _begun(self, one: Ask) -> "tuple[int, asyncio.Future[Answer]] | MailroomError":
+        try:
+            return self._begin(one)
+        except MailroomError as error:
+            return error
+
+    def _begin(self, one: Ask) -> "tuple[int, asyncio.Future[Answer]]":
+        """Takes a request, and sends it when its turn comes; returns its call number, and what its answer will be.
+
+        Raises:
+            MailroomError: too many calls wait.
+        """
+        self._check_room(one.weight_bytes)
+        call = self._next_call = self._next_call + 1
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        request = one.make(call)
+        self._waiting[call] = _Waiting(one.lane, request, future, one.weight_bytes)
+        self._waiting_bytes += one.weight_bytes
+        if self._turns.enter(one.lane, call):
+            self._send(request)
+        return call, future
+
+    def _settle(self, call: int, answer: "Answer | None") -> None:
+        """Ends a call, if it waits; whoever waits for its turn goes then.
+
+        Args:
+            answer: what its client hears; None where there is no client any more.
+        """
+        waiting = self._waiting.pop(call, None)
+        if waiting is None:
+            return
+        self._waiting_bytes -= waiting.weight_bytes
+        if answer is not None and not waiting.answer.done():
+            waiting.answer.set_result(answer)
+        for next_call in self._turns.leave(waiting.lane, call):
+            self._send(self._waiting[next_call].request)
+        if not self._waiting:
+            self._all_answered.set()
+
+    def _forget(self, call: int) -> None:
+        """Ends a call whose client has gone, if it still waits."""
+        if call in self._waiting:
+            self._settle(call, None)
+            self._drop_gone_calls()
+
+    def _give_up(self, calls: Iterable[int]) -> None:
+        sentence = (
+            "the mail room's workers are restarting and did not answer in time: send again, with the same "
+            "idempotency key it is never stored twice"
+        )
+        for call in calls:
+            if call in self._waiting:
+                self._settle(call, CallFailed(0, Reason.WORKER_RESTARTING, sentence, "", RETRY_AFTER_MS))
+                self._drop_gone_calls()
 
     def _drop_gone_calls(self) -> None:
         """Frees what calls left in the backlog that gave up, once it is a good part of it."""
@@ -203,8 +278,7 @@ class Calls:
     def _is_gone(self, request: Request) -> bool:
         """Returns whether a request wants an answer that nobody waits for any more."""
         call: int = getattr(request, "call", 0)
-        waiting = self._waiting.get(call)
-        return call != 0 and (waiting is None or waiting.answer.done())
+        return call != 0 and call not in self._waiting
 
     def _check_room(self, weight_bytes: int) -> None:
         if len(self._waiting) >= MAX_WAITING_CALLS or self._waiting_bytes + weight_bytes > MAX_WAITING_BYTES:
@@ -213,14 +287,6 @@ class Calls:
                 f"{len(self._waiting):,} calls wait already: send again a little later, or fewer at a time",
                 retry_after_ms=RETRY_AFTER_MS,
             )
-
-    def _give_up(self, future: "asyncio.Future[Answer]") -> None:
-        if not future.done():
-            sentence = (
-                "the mail room's workers are restarting and did not answer in time: send again, with the same "
-                "idempotency key it is never stored twice"
-            )
-            future.set_result(CallFailed(0, Reason.WORKER_RESTARTING, sentence, "", RETRY_AFTER_MS))
 
     def _send(self, request: Request) -> None:
         self._link.send(request)
@@ -251,18 +317,27 @@ class Calls:
             call = getattr(event, "call", 0)
             if not call:
                 self._on_event(event)
-            elif (waiting := self._waiting.get(call)) is not None and not waiting.answer.done():
-                waiting.answer.set_result(cast("Answer", event))
+            else:
+                self._settle(call, cast("Answer", event))
 
     def _unanswered(self) -> list[Request]:
         """What a mailbox that restarted has to hear again."""
         counts: list[Request] = [CountSubscribers(agent, count) for agent, count in self._subscribers()]
-        sent = [
-            one.request
-            for call, one in self._waiting.items()
-            if not one.answer.done() and not self._turns.is_waiting(one.lane, call)
-        ]
+        sent = [one.request for call, one in self._waiting.items() if not self._turns.is_waiting(one.lane, call)]
         return counts + list(map(_again, sent))
+
+
+def _answered(answer: Answer) -> Any:
+    """Returns an answer.
+
+    Raises:
+        MailroomError: it is a refusal.
+    """
+    if isinstance(answer, CallFailed):
+        raise MailroomError(
+            Reason(answer.reason), answer.sentence, field=answer.field, retry_after_ms=answer.retry_after_ms
+        )
+    return answer
 
 
 def _again(request: Request) -> Request:

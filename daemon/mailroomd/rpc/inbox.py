@@ -9,6 +9,7 @@ __all__ = ["Inbox"]
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -23,6 +24,7 @@ from mailroomd.ipc.packets import (
     MessagesOffered,
     MessagesRead,
     NoteSeen,
+    Request,
     SetAlias,
 )
 from mailroomd.model.errors import MailroomError, Reason
@@ -38,7 +40,7 @@ from mailroomd.model.limits import (
 from mailroomd.model.message import Message
 from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.bells import Bells, causes
-from mailroomd.rpc.calls import Calls
+from mailroomd.rpc.calls import Ask, Calls
 from mailroomd.rpc.conversion import duration_ms, timestamp
 from mailroomd.rpc.encoding import EventEncoder
 from mailroomd.rpc.gate import Write
@@ -49,6 +51,8 @@ from mailroomd.rpc.requests import bounded, fitting, has_more, message_ids, time
 from mailroomd.rpc.subscription import Subscription
 from mailroomd.rpc.turns import Lane
 from mailroomd.storage.batch import Batch
+
+Answered = TypeVar("Answered")
 
 
 class Inbox:
@@ -162,12 +166,7 @@ class Inbox:
         check_agent(request.agent)
         numbers = message_ids(request.message_ids)
         for mailbox in self._names.mailboxes_of(request.agent) if numbers else ():
-            await self._calls.ask(
-                Lane(request.agent),
-                lambda call, mailbox=mailbox: MarkOffered(call, mailbox, numbers),
-                MessagesOffered,
-                time_left(context),
-            )
+            await self._ask(request.agent, MessagesOffered, context, MarkOffered, mailbox, numbers)
         return pb.MarkOfferedResponse()
 
     async def acknowledge_messages(
@@ -179,12 +178,7 @@ class Inbox:
         acknowledged: list[int] = []
         for mailbox in self._names.mailboxes_of(request.agent):
             if left:
-                done = await self._calls.ask(
-                    Lane(request.agent),
-                    lambda call, mailbox=mailbox, ids=left: MarkRead(call, mailbox, ids),
-                    MessagesRead,
-                    time_left(context),
-                )
+                done = await self._ask(request.agent, MessagesRead, context, MarkRead, mailbox, left)
                 acknowledged += done.acknowledged
                 left = done.unknown
         return pb.AcknowledgeMessagesResponse(
@@ -198,11 +192,8 @@ class Inbox:
         for mailbox in self._names.mailboxes_of(request.agent):
             through_id = MAX_ID  # the mailbox makes its own last id of it
             while True:
-                done = await self._calls.ask(
-                    Lane(request.agent),
-                    lambda call, mailbox=mailbox, through=through_id: ClearMailbox(call, mailbox, through, CLEAR_SLICE),
-                    MailCleared,
-                    time_left(context),
+                done = await self._ask(
+                    request.agent, MailCleared, context, ClearMailbox, mailbox, through_id, CLEAR_SLICE
                 )
                 deleted += done.deleted
                 through_id = min(through_id, done.through_id)
@@ -223,13 +214,23 @@ class Inbox:
         if ttl_ms > MAX_TTL_MS:
             raise MailroomError(Reason.TTL_INVALID, "ttl is ten years at most; zero ends the alias", field="ttl")
         expires_ms = now_ms() + ttl_ms if ttl_ms else 0
-        await self._calls.ask(
-            Lane(request.agent),
-            lambda call: SetAlias(call, request.session, request.agent, expires_ms),
-            AliasSet,
-            time_left(context),
-        )
+        await self._ask(request.agent, AliasSet, context, SetAlias, request.session, request.agent, expires_ms)
         return pb.SetAliasResponse(expires_at=timestamp(expires_ms) if expires_ms else None)
+
+    async def _ask(
+        self,
+        agent: str,
+        answer_type: type[Answered],
+        context: Context,
+        request_type: Callable[..., Request],
+        *fields: object,
+    ) -> Answered:
+        """Asks the mailbox on behalf of an agent; `fields` are the request's, behind its call number."""
+
+        def make(call: int) -> Request:
+            return request_type(call, *fields)
+
+        return await self._calls.ask(Ask(Lane(agent), make), answer_type, time_left(context))
 
 
 def _deadline(request: pb.CheckInboxRequest, context: Context) -> float:

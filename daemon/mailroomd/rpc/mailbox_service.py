@@ -87,12 +87,12 @@ class MailboxService:
     ) -> pb.BroadcastMessageResponse:
         """Sends a copy to each recipient; one that fails does not stop the others."""
         self._require_running()
-        return await self._sending.broadcast(request, time_left(context))
+        return await self._sending.broadcast(request, time_left(context), trace_of(context))
 
     async def send_messages(self, request: pb.SendMessagesRequest, context: Context) -> pb.SendMessagesResponse:
         """Sends one batch of a bulk stream."""
         self._require_running()
-        return await self._sending.send_batch(request, time_left(context))
+        return await self._sending.send_batch(request, time_left(context), trace_of(context))
 
     async def subscribe(self, request: pb.SubscribeRequest, _: Context, write: Write) -> None:
         """Streams what reaches an agent."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from mailroom.v1 import mailroom_pb2 as pb
@@ -27,7 +27,7 @@ from mailroomd.model.message import Draft, Message
 from mailroomd.model.metrics import ANSWER_SECONDS, SEND_SECONDS
 from mailroomd.model.states import DeliveryState
 from mailroomd.rpc.caller import caller_now
-from mailroomd.rpc.calls import Calls
+from mailroomd.rpc.calls import Ask, Calls
 from mailroomd.rpc.conversion import delivery_of, draft_of, message_to_proto
 from mailroomd.rpc.refusals import refusals
 from mailroomd.rpc.status import code_of
@@ -69,38 +69,15 @@ class Sending:
         Raises:
             MailroomError: nothing was stored.
         """
-        draft = draft_of(request, recipient, verified=caller_now().is_verified)
-        check_draft(draft)
-        check_key(request.idempotency_key)
-        client_key = key or request.idempotency_key
-        asked_ns = time.monotonic_ns()
-        span = tracing.begin("gateway", trace) if tracing.is_on else None
-        passed_on = tracing.text_of(span) if tracing.is_on else ""
-
-        def make(call: int) -> StoreMessage:
-            key = client_key or self._calls.request_key(call)
-            if log.is_debugging:
-                log.debug("send asked", request=key, sender=draft.sender, recipient=draft.recipient)
-            return StoreMessage(
-                call, key, bool(client_key), resubmitted=False, draft=draft, asked_ns=asked_ns, trace=passed_on
-            )
-
-        weight = len(draft.content) + len(draft.metadata) + 1000
-        lane = Lane(draft.sender, in_batch=not with_body)
+        letter = self._letter(request, recipient, key, in_batch=not with_body, trace=trace)
         try:
-            stored = await self._calls.ask(lane, make, MessageStored, time_left_sec, weight)
+            stored = await self._calls.ask(letter.ask, MessageStored, time_left_sec)
         finally:
-            if span is not None:
-                span.end()
-        answered_ns = time.monotonic_ns()
-        self._metrics.observe(SEND_SECONDS.at, answered_ns - asked_ns)
-        self._metrics.observe(ANSWER_SECONDS.at, answered_ns - stored.settled_ns)
-        if log.is_debugging:
-            log.debug("send answered", message_id=format_id(stored.id), repeated=stored.repeated)
-        return _answer(stored, draft, with_body)
+            letter.end_span()
+        return self._answer(letter, stored, with_body)
 
     async def broadcast(
-        self, request: pb.BroadcastMessageRequest, time_left_sec: float | None
+        self, request: pb.BroadcastMessageRequest, time_left_sec: float | None, trace: str
     ) -> pb.BroadcastMessageResponse:
         """Sends an independent copy to each recipient.
 
@@ -122,7 +99,9 @@ class Sending:
             # a line feed can't be in a client's key, so a copy's key never meets one
             key = f"{own}\n{name}\n{turn}" if own else ""
             async with at_once:
-                return await self.send(request.message, time_left_sec, recipient=name, key=key, with_body=False)
+                return await self.send(
+                    request.message, time_left_sec, recipient=name, key=key, with_body=False, trace=trace
+                )
 
         copies: list[Coroutine[Any, Any, pb.SendMessageResponse]] = []
         for name in request.recipients:
@@ -130,26 +109,99 @@ class Sending:
             copies.append(send_copy(name, turns[name]))
         return pb.BroadcastMessageResponse(results=await _results(copies))
 
-    async def send_batch(self, request: pb.SendMessagesRequest, time_left_sec: float | None) -> pb.SendMessagesResponse:
+    async def send_batch(
+        self, request: pb.SendMessagesRequest, time_left_sec: float | None, trace: str
+    ) -> pb.SendMessagesResponse:
         """Sends the messages of one batch.
 
         Raises:
             MailroomError: there are too many of them.
         """
         _check_number(len(request.messages), MAX_BULK_MESSAGES, "messages")
-        results = await _results([self.send(one, time_left_sec, with_body=False) for one in request.messages])
+        letters = [self._letter_or_error(one, trace) for one in request.messages]
+        good = [one for one in letters if isinstance(one, _Letter)]
+        try:
+            outcomes = iter(await self._calls.ask_all([one.ask for one in good], MessageStored, time_left_sec))
+        finally:
+            for one in good:
+                one.end_span()
+        results = [
+            self._result_of(one, next(outcomes)) if isinstance(one, _Letter) else _result(one) for one in letters
+        ]
         return pb.SendMessagesResponse(results=results)
 
+    def _result_of(self, letter: "_Letter", outcome: MessageStored | MailroomError) -> pb.SendResult:
+        if isinstance(outcome, MailroomError):
+            return _result(outcome)
+        return _result(self._answer(letter, outcome, with_body=False))
 
-def _answer(stored: MessageStored, draft: Draft, with_body: bool) -> pb.SendMessageResponse:
-    state = DeliveryState(stored.state)
-    if stored.recipient:  # an alias led it elsewhere
-        draft = msgspec.structs.replace(draft, recipient=stored.recipient)
-    message = Message(stored.id, stored.timestamp_ms, state, draft)
-    return pb.SendMessageResponse(
-        message=message_to_proto(message, with_body=with_body),
-        delivery=delivery_of(state, stored.file_error, stored.subscribers, stored.recipient_seen_ms, stored.team_error),
-    )
+    def _letter_or_error(self, request: pb.SendMessageRequest, trace: str) -> "_Letter | MailroomError":
+        try:
+            return self._letter(request, "", "", in_batch=True, trace=trace)
+        except MailroomError as error:
+            return error
+
+    def _letter(
+        self, request: pb.SendMessageRequest, recipient: str, key: str, *, in_batch: bool, trace: str
+    ) -> "_Letter":
+        """Returns a message that is ready to be asked for.
+
+        Raises:
+            MailroomError: the request is not as it should be.
+        """
+        draft = draft_of(request, recipient, verified=caller_now().is_verified)
+        check_draft(draft)
+        check_key(request.idempotency_key)
+        client_key = key or request.idempotency_key
+        asked_ns = time.monotonic_ns()
+        span = tracing.begin("gateway", trace) if tracing.is_on else None
+        passed_on = tracing.text_of(span) if tracing.is_on else ""
+
+        def make(call: int) -> StoreMessage:
+            key = client_key or self._calls.request_key(call)
+            if log.is_debugging:
+                log.debug("send asked", request=key, sender=draft.sender, recipient=draft.recipient)
+            return StoreMessage(
+                call, key, bool(client_key), resubmitted=False, draft=draft, asked_ns=asked_ns, trace=passed_on
+            )
+
+        weight = len(draft.content) + len(draft.metadata) + 1000
+        return _Letter(draft, Ask(Lane(draft.sender, in_batch), make, weight), asked_ns, span)
+
+    def _answer(self, letter: "_Letter", stored: MessageStored, with_body: bool) -> pb.SendMessageResponse:
+        answered_ns = time.monotonic_ns()
+        self._metrics.observe(SEND_SECONDS.at, answered_ns - letter.asked_ns)
+        self._metrics.observe(ANSWER_SECONDS.at, answered_ns - stored.settled_ns)
+        if log.is_debugging:
+            log.debug("send answered", message_id=format_id(stored.id), repeated=stored.repeated)
+        state, draft = DeliveryState(stored.state), letter.draft
+        if stored.recipient:  # an alias led it elsewhere
+            draft = msgspec.structs.replace(draft, recipient=stored.recipient)
+        message = Message(stored.id, stored.timestamp_ms, state, draft)
+        seen_ms = stored.recipient_seen_ms
+        return pb.SendMessageResponse(
+            message=message_to_proto(message, with_body=with_body),
+            delivery=delivery_of(state, stored.file_error, stored.subscribers, seen_ms, stored.team_error),
+        )
+
+
+class _Letter(NamedTuple):
+    """A message that is about to be asked for.
+
+    Attributes:
+        asked_ns: since when, on the monotonic clock.
+        span: that lasts until it is answered, where it is traced.
+    """
+
+    draft: Draft
+    ask: Ask
+    asked_ns: int
+    span: Any
+
+    def end_span(self) -> None:
+        """Ends the span, where there is one."""
+        if self.span is not None:
+            self.span.end()
 
 
 async def _results(sends: Sequence[Coroutine[Any, Any, pb.SendMessageResponse]]) -> list[pb.SendResult]:

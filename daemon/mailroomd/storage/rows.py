@@ -4,6 +4,8 @@ __all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "message_of", "row_of"]
 
 from typing import Any
 
+import orjson
+
 from mailroomd.model.message import Draft, Message
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database import DamagedRow
@@ -51,7 +53,8 @@ def message_of(row: tuple[Any, ...]) -> Message:
     timestamp_ms, state, verified = rest[:3]
     texts = (recipient, sender, content, kind, metadata, thread_id)
     numbers = (number, in_reply_to, priority, ttl_ms, timestamp_ms)
-    if not (all(type(one) is str for one in texts) and all(type(one) is int for one in numbers) and state in _STATES):
+    has_types = all(type(one) is str for one in texts) and all(type(one) is int for one in numbers)
+    if not (has_types and state in _STATES and _is_object(metadata)):
         raise DamagedRow(f"the row of message {number!r} is not what was written")
     draft = Draft(
         recipient,
@@ -66,3 +69,12 @@ def message_of(row: tuple[Any, ...]) -> Message:
         bool(verified),
     )
     return Message(number, timestamp_ms, DeliveryState(state), draft)
+
+
+def _is_object(text: str) -> bool:
+    if text == "{}":
+        return True
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
