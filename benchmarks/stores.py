@@ -26,7 +26,7 @@ from benchmarks.clients.messages import CONTENT, SENDER
 from benchmarks.servers.bare_loop import IDS_PER_MESSAGE
 from benchmarks.servers.process import DATA_PARENT, data_directory
 
-CACHE = DATA_PARENT / "mailroom-bench-cache"
+CACHE = DATA_PARENT / "stores"
 KEPT_SEC = 12 * 3600  # read mail is up for retention after a day: older stores are made anew
 BATCH = 1000
 PAST_KEYS_MS = 11 * 60 * 1000  # request keys are kept ten minutes: by then a real store has forgotten them

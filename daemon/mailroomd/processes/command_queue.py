@@ -189,6 +189,9 @@ class CommandQueue:
         notes.committed(done.mail)
         self._file(done, notes)
         self._report([*refused, *done.outcomes])
+        if done.mail:
+            self._housekeeping.note_filed(done.mail[-1].id, len(done.mail), time.monotonic())
+            self._finds.note_mail(done.mail)
         self._hand_to_teams(done)
         return None
 
@@ -207,9 +210,6 @@ class CommandQueue:
         cleared = [number for one in done.outcomes if isinstance(one, MailboxCleared) for number in one.message_ids]
         if cleared:  # what can't be removed stays on the list, for the next start
             self._while_writable(lambda: self._store.files.forget_cleared(gone.intersection(cleared)))
-        if done.mail:
-            self._housekeeping.note_filed(done.mail[-1].id, len(done.mail), time.monotonic())
-            self._finds.note_mail(done.mail)
 
     def _hand_to_teams(self, done: Committed) -> None:
         """Submits what is for a team, and settles what was committed before and is done."""

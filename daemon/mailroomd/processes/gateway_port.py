@@ -6,7 +6,7 @@ gateway that does not read costs no more than that. Not here: what requests mean
 
 __all__ = ["GatewayPort", "call_failed"]
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from mailroomd.ipc.link import Link
@@ -48,7 +48,7 @@ class GatewayPort:
     ) -> None:
         self.number = number
         self.subscribers: dict[str, int] = {}
-        self._requests = requests
+        self._requests_fileno = requests.reader_fileno()
         self._events = events
         self._link: Link[Request, Event] = Link(epoch, requests, events, self._what_is_so)
         self._aliases = aliases
@@ -70,6 +70,10 @@ class GatewayPort:
         """Answers a gateway that is new."""
         self.subscribers.clear()
         self._link.welcome(hello)
+
+    def asks(self, ready: Container[int]) -> bool:
+        """Returns whether there is something to `receive`, of the descriptors that can be read."""
+        return self._requests_fileno in ready or bool(self._put_back)
 
     def receive(self) -> list[Request | Hello]:
         """Returns what the gateway asks; nothing while it does not take its answers."""
@@ -112,7 +116,7 @@ class GatewayPort:
 
     def watch(self, readiness: Readiness, *, reading: bool) -> None:
         """Says what the mailbox waits for on this gateway's account."""
-        readiness.watch_reading(self._requests.reader_fileno(), reading and self._link.backlog <= BACKLOG_EVENTS)
+        readiness.watch_reading(self._requests_fileno, reading and self._link.backlog <= BACKLOG_EVENTS)
         readiness.watch_writing(self._events.writer_fileno(), self._link.backlog > 0)
 
     def _what_is_so(self) -> list[Event]:

@@ -60,8 +60,10 @@ class Mailbox:
         self._is_filled = False
         self._is_blocked = False
         self._is_stopping = False
+        self._ready: set[int] = set()
+        self._outcomes_fileno = config.outcomes.reader_fileno()
         self._readiness = Readiness()
-        self._readiness.watch_reading(config.outcomes.reader_fileno())
+        self._readiness.watch_reading(self._outcomes_fileno)
         self._readiness.watch_reading(seat.leash_fileno())
 
     def run(self) -> None:
@@ -86,7 +88,8 @@ class Mailbox:
         self._hear_outcomes()
         self._flush_ports()
         self._is_blocked = False
-        heard = [self._hear_requests(port) for port in self._books.ports if self._may_take()]
+        asking = [port for port in self._books.ports if port.asks(self._ready)]
+        heard = [self._hear_requests(port) for port in asking if self._may_take()]
         self._intake.order_offers()
         self._intake.forget_idle_agents()
         self._link.flush()
@@ -105,7 +108,8 @@ class Mailbox:
             port.watch(self._readiness, reading=self._is_filled and self._may_take())
         is_done = self._is_stopping and not self._orders
         pause = min(self._seat.beat_interval_sec, self._intake.offers_due(time.monotonic()))
-        if self._seat.leash_fileno() in self._readiness.wait(0 if is_done else pause):
+        self._ready = self._readiness.wait(0 if is_done else pause)
+        if self._seat.leash_fileno() in self._ready:
             self._is_stopping = self._seat.stop_requested()
             self._intake.take_settings(self._seat.settings)  # there may be new ones
 
@@ -126,6 +130,8 @@ class Mailbox:
         return bool(heard)
 
     def _hear_outcomes(self) -> None:
+        if self._outcomes_fileno not in self._ready:
+            return
         heard = self._link.receive()
         for item in heard:
             if isinstance(item, Hello):

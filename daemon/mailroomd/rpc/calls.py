@@ -155,6 +155,8 @@ class Calls:
         """
         call, future = self._begin(one)
         timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, (call,))
+        if len(self._waiting) == self._link.backlog == 1:
+            self._link.flush()  # nobody to gather with
         try:
             return _answered(await future)
         finally:
