@@ -40,8 +40,8 @@ MOST_KEPT_BACK_SEC = 0.5
 MOST_PATIENCE_SEC = 300.0  # half of what a gateway's own keys are kept: a repeated call is always recognised
 RETRY_AFTER_MS = 500  # what a client is told while a worker restarts
 CALL_BITS = 40  # of a call number; the gateway's epoch stands above, so numbers are never used twice
-MANY_CALLS = 32  # that wait at once: from here on requests gather, for larger packets and commits
-GATHER_SEC = 0.001  # far less than such a call waits anyway
+GATHER_SEC = 0.01  # at most, while earlier requests are unanswered: a few commits
+ENOUGH = 32  # requests for a good commit: the next one can gather while that is under way
 FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter of the buffer), so time helps out
 
 
@@ -98,7 +98,7 @@ class Calls:
         self._subscribers = subscribers
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
-        self._is_flush_due = False
+        self._flushing: asyncio.TimerHandle | None = None
         self._gone = 0
         self._all_answered = asyncio.Event()
         self._connected = asyncio.Event()
@@ -156,7 +156,7 @@ class Calls:
         call, future = self._begin(one)
         timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, (call,))
         if len(self._waiting) == self._link.backlog == 1:
-            self._link.flush()  # nobody to gather with
+            self._flush()  # nobody to gather with
         try:
             return _answered(await future)
         finally:
@@ -291,18 +291,23 @@ class Calls:
             )
 
     def _send(self, request: Request) -> None:
+        """Sends a request with all that gathers in this turn of the loop; or until what was sent before is answered.
+
+        So one call at a time never waits, and many at a time share a packet, a turn of the mailbox and a commit.
+        """
         self._link.send(request)
-        if not self._is_flush_due:  # once for all that gathers in this turn of the loop, or a little longer
-            self._is_flush_due = True
-            if len(self._waiting) < MANY_CALLS:
-                self._loop.call_soon(self._flush)
-            else:
-                self._loop.call_later(GATHER_SEC, self._flush)
+        gathered = self._link.backlog
+        if self._flushing is None:
+            are_unanswered = len(self._waiting) > gathered
+            self._flushing = self._loop.call_later(GATHER_SEC if are_unanswered else 0.0, self._flush)
+        elif gathered == ENOUGH:
+            self._flushing.cancel()
+            self._flushing = self._loop.call_later(0.0, self._flush)
 
     def _flush(self) -> None:
-        self._is_flush_due = not self._link.flush()
-        if self._is_flush_due:
-            self._loop.call_later(FLUSH_AGAIN_SEC, self._flush)
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing = None if self._link.flush() else self._loop.call_later(FLUSH_AGAIN_SEC, self._flush)
 
     def _hear(self) -> None:
         events = self._link.receive()
@@ -313,14 +318,14 @@ class Calls:
                 log.debug("mailbox restarted", waiting=len(self._waiting))
                 self._link.welcome(event)
                 self._on_event(event)
-                if not self._is_flush_due:
-                    self._flush()
                 continue
             call = getattr(event, "call", 0)
             if not call:
                 self._on_event(event)
             else:
                 self._settle(call, cast("Answer", event))
+        if events and (self._flushing is not None or self._link.backlog):
+            self._flush()
 
     def _unanswered(self) -> list[Request]:
         """What a mailbox that restarted has to hear again."""
