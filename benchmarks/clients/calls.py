@@ -20,13 +20,18 @@ CALL_TIMEOUT_SEC = 10.0
 
 
 class CallsJob(msgspec.Struct, frozen=True):
-    """What to do: so many calls, after some that aren't counted."""
+    """What to do: so many calls, after some that aren't counted.
+
+    Attributes:
+        limit: of CheckInbox; 0 for the daemon's own.
+    """
 
     address: str
     agent: str
     calls: int
     method: Literal["SendMessage", "CheckInbox"] = "SendMessage"
     warm_up: int = 50
+    limit: int = 0
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -65,7 +70,7 @@ def _method(channel: aio.Channel, job: CallsJob) -> tuple[Any, Any]:
     """Returns the call and its request."""
     path, request, response = {
         "SendMessage": (SEND_MESSAGE, request_for(job.agent), pb.SendMessageResponse),
-        "CheckInbox": (CHECK_INBOX, pb.CheckInboxRequest(agent=job.agent), pb.CheckInboxResponse),
+        "CheckInbox": (CHECK_INBOX, pb.CheckInboxRequest(agent=job.agent, limit=job.limit), pb.CheckInboxResponse),
     }[job.method]
     serialized = request.SerializeToString()
     call = channel.unary_unary(path, request_serializer=bytes, response_deserializer=response.FromString)

@@ -14,7 +14,8 @@ QUESTION = "How long does CheckInbox take with 10 and 100,000 unread messages be
 METHOD = (
     "A grpc.aio client asks two daemons in turn, each on a store that was filled before, one call after another. With "
     "10 unread messages the answer is a fifth as long as with 100,000 (50 at most come at once), so the same is also "
-    "asked with 50 unread: that tells the size of the answer from the size of the mailbox."
+    "asked with 50 unread, and the oldest 10 of the 100,000 are asked for: that tells the size of the answer from the "
+    "size of the mailbox."
 )
 COMMAND = "python -m benchmarks.clients.calls '{…}'"
 AGENT = "deep"
@@ -32,8 +33,8 @@ def measure(options: Options) -> Result:
         running("daemon", *flags, data=prepare(Mail(AGENT, read=read, unread=many))) as full,
     ):
 
-        def check(server: Server, name: str, _: int) -> dict[str, float]:
-            job = CallsJob(server.address, AGENT, calls, "CheckInbox")
+        def check(server: Server, name: str, _: int, limit: int = 0) -> dict[str, float]:
+            job = CallsJob(server.address, AGENT, calls, "CheckInbox", limit=limit)
             return {name: measure_calls(job).p50_ms}
 
         rounds.take(
@@ -41,11 +42,20 @@ def measure(options: Options) -> Result:
             partial(check, few, "few"),
             partial(check, page, "page"),
             partial(check, full, "full"),
+            partial(check, full, "ten of them", limit=10),
         )
     figures = [
         Figure("10 unread, CheckInbox, p50", rounds.median("few"), "ms", COMMAND),
         Figure("50 unread, CheckInbox, p50", rounds.median("page"), "ms", COMMAND),
         Figure(f"{many:,} unread, CheckInbox, p50", rounds.median("full"), "ms", COMMAND),
+        Figure(f"{many:,} unread, the oldest 10, p50", rounds.median("ten of them"), "ms", COMMAND),
+        Figure(
+            f"the oldest 10 of {many:,} unread, of 10 unread",
+            rounds.ratio("ten of them", "few"),
+            "×",
+            COMMAND,
+            at_most(1.5),
+        ),
         Figure(f"{many:,} unread, of 10 unread", rounds.ratio("full", "few"), "×", COMMAND, at_most(1.5)),
         Figure(f"{many:,} unread, of 50 unread", rounds.ratio("full", "page"), "×", COMMAND),
     ]

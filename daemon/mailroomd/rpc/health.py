@@ -19,7 +19,7 @@ from mailroomd.rpc.caller import Context
 from mailroomd.rpc.gate import Gate
 from mailroomd.rpc.status import refuse
 
-LOOK_EVERY_SEC = 0.2  # at the workers' states, which change without an event that reaches the gateway
+LOOK_EVERY_SEC = 0.5  # at the workers' states, which change without an event that reaches the gateway
 NEEDED = ("command-queue", "mailbox")
 
 
