@@ -10,7 +10,7 @@ from mailroomd.ipc.queue import PacketQueue
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.message import Draft
 from mailroomd.rpc.calls import MOST_PATIENCE_SEC, Ask, Calls
-from mailroomd.rpc.turns import Lane
+from mailroomd.rpc.turns import MOST_ALONE, Lane
 
 Played = TypeVar("Played")
 LARGE = Draft("abc", "a", "x" * 60_000)
@@ -18,6 +18,10 @@ LARGE = Draft("abc", "a", "x" * 60_000)
 
 def store(call: int) -> StoreMessage:
     return StoreMessage(call, str(call), client_key=False, resubmitted=False, draft=LARGE)
+
+
+def store_small(call: int) -> StoreMessage:
+    return StoreMessage(call, str(call), client_key=False, resubmitted=False, draft=Draft("abc", "a", "go"))
 
 
 def ignore(_: Event | Hello) -> None:
@@ -68,3 +72,23 @@ def test_at_a_stop_every_call_that_waits_is_answered() -> None:
 
 def test_nobody_waits_longer_than_a_gateways_own_keys_are_kept() -> None:
     assert MOST_PATIENCE_SEC * 1000 < 10 * 60 * 1000
+
+
+def test_a_batch_that_is_cancelled_sends_none_of_those_whose_turn_had_not_come() -> None:
+    requests: PacketQueue[Any] = PacketQueue("requests", REQUESTS)
+    events: PacketQueue[Any] = PacketQueue("events", EVENTS)
+
+    async def play() -> list[int]:
+        calls = Calls(0, 1, requests, events, list, ignore)
+        batch = [Ask(Lane("a", in_batch=True), store_small) for _ in range(MOST_ALONE + 50)]
+        waiting = asyncio.ensure_future(calls.ask_all(batch, MessageStored, None))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.sleep(0.05)
+        calls.close()
+        return [one.call & 0xFFFF for one in requests.get_many_nowait()]
+
+    sent = asyncio.run(play())
+    requests.close()
+    events.close()
+    assert sent == list(range(1, MOST_ALONE + 1))
