@@ -172,5 +172,24 @@ def test_taking_away_removes_the_files_of_read_messages(office: Office) -> None:
     office.filing.take_away("nobody", [1, 2])
 
 
+def test_what_could_not_be_removed_is_tried_again_until_it_is_gone(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    numbers, _ = office.send("a", "a", "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(office.files, "remove", refuse)
+        assert office.filing.take_away("a", numbers[:2]) == []
+        assert office.retry() == []
+        assert office.filing.next_retry_sec == office.now_sec + backoff_sec(1)
+    assert office.there("a") == numbers
+    office.now_sec += backoff_sec(1)
+    assert office.retry() == []
+    assert office.there("a") == numbers[2:]
+    assert office.filing.next_retry_sec is None
+
+
 def test_backoff_doubles_from_half_a_second_to_half_a_minute() -> None:
     assert [backoff_sec(attempt) for attempt in (1, 2, 3, 6, 7, 8, 10_000)] == [0.5, 1, 2, 16, 30, 30, 30]

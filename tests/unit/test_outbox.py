@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mailroomd.core.log import log
+from mailroomd.storage import outbox_file
 from mailroomd.storage.outbox import Outbox
 from mailroomd.storage.outbox_file import MAX_RESPONSE_BYTES, FileIdentity, OutboxFile
 
@@ -565,6 +566,20 @@ def test_what_cannot_be_deleted_is_not_handed_over_again_and_deleted_later(
         assert desk.outbox.pending() == {}
     assert desk.wait(31) == []
     assert not path.exists()
+
+
+def test_a_file_that_cannot_be_read_for_a_while_is_found_when_it_can(
+    desk: Desk, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    desk.put("s/a.json", {"turn": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox_file, "_read_unchanged", refuse)
+        assert desk.wait(10) == []
+        assert len(lines) == 1
+    assert [one.name for one in desk.wait(31)] == ["a.json"]
 
 
 def test_pending_files_are_counted_with_the_age_of_the_oldest(desk: Desk) -> None:

@@ -208,7 +208,7 @@ class CommandQueue:
             self._while_writable(lambda: self._store.files.note_unfiled(errors))
             done.outcomes = [_with_error(one, errors) for one in done.outcomes]
         cleared = [number for one in done.outcomes if isinstance(one, MailboxCleared) for number in one.message_ids]
-        if cleared:  # what can't be removed stays on the list, for the next start
+        if cleared:  # what can't be removed stays on the list, until `Filing` has removed it or the next start
             self._while_writable(lambda: self._store.files.forget_cleared(gone.intersection(cleared)))
 
     def _hand_to_teams(self, done: Committed) -> None:

@@ -9,6 +9,7 @@ Invariant: a file that is on the list is reported with the reason, until it is d
 
 __all__ = ["Filing", "describe"]
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.inbox_watch import DirectoryFault, InboxWatch
 from mailroomd.storage.message_store import StoredMail
 
+_NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
 RETRY_SLICE = 200  # files written between two commits, so that senders don't wait for a long list
 
 
@@ -51,6 +53,9 @@ class Filing:
         self._ledger = ledger
         self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
+        self._left: dict[str, set[int]] = {}  # files of messages that are over, which could not be removed
+        self._left_attempts = 0
+        self._left_due_sec = 0.0
         self._lost: set[str] = set()
         self._taken: set[int] = set()
         self._watch = InboxWatch(root, self._ids_that_should_be_there)
@@ -67,8 +72,11 @@ class Filing:
 
     @property
     def next_retry_sec(self) -> float | None:
-        """When to call `retry`, on the monotonic clock; None if nothing waits."""
-        return min((one.due_sec for one in self._waiting.values()), default=None)
+        """When to call `retry`, on the monotonic clock; None if nothing waits to be written or removed."""
+        due = [one.due_sec for one in self._waiting.values()]
+        if self._left:
+            due.append(self._left_due_sec)
+        return min(due, default=None)
 
     def file(self, mail: Iterable[StoredMail], now_sec: float) -> dict[int, str]:
         """Writes the files of a commit; returns why some could not be written, by message id."""
@@ -88,20 +96,12 @@ class Filing:
     def take_away(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
         """Removes the files of messages that are over; returns the ids of those that are gone.
 
-        One that can't be removed goes at the next start.
+        What can't be removed is tried again with `retry`, and at the next start.
         """
         self._taken.difference_update(message_ids)
         if mailbox in self._waiting:
             self._waiting[mailbox].numbers.difference_update(message_ids)
-        gone: list[int] = []
-        try:
-            for number in message_ids:
-                self._watch.expect_removal(mailbox, number)
-                self._files.remove(mailbox, number)
-                gone.append(number)
-        except OSError:
-            return gone
-        return gone
+        return self._remove(mailbox, message_ids)
 
     def keep_trying(self, mailbox: str, number: int, now_sec: float) -> None:
         """Puts a file on the list of those that are tried again."""
@@ -112,7 +112,13 @@ class Filing:
         waiting.numbers.add(number)
 
     def retry(self, now_sec: float) -> list[int]:
-        """Tries the files that are due; returns the ids of those that are durable now."""
+        """Tries the files that are due; returns the ids of those that are durable now.
+
+        Raises:
+            StoreFull, StoreFailed: that files are gone could not be noted; it will be with the next note.
+        """
+        if self._left and self._left_due_sec <= now_sec:
+            self._remove_left(now_sec)
         filed: list[int] = []
         for mailbox, waiting in list(self._waiting.items()):
             if waiting.due_sec > now_sec:
@@ -183,6 +189,31 @@ class Filing:
         return [one for one in self._ledger.filed_in(mailbox) if one not in waiting and one not in self._taken]
 
     # -- retries --------------------------------------------------------------------------------------------------
+
+    def _remove(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
+        """Removes files up to the first that can't be, and remembers what is left; returns the ids of those removed."""
+        for count, number in enumerate(message_ids):
+            try:
+                self._watch.expect_removal(mailbox, number)
+                self._files.remove(mailbox, number)
+            except OSError as error:
+                if error.errno not in _NOT_A_DIRECTORY:
+                    self._left.setdefault(mailbox, set()).update(message_ids[count:])
+                return list(message_ids[:count])
+        return list(message_ids)
+
+    def _remove_left(self, now_sec: float) -> None:
+        left, self._left = self._left, {}
+        gone: list[int] = []
+        for mailbox, numbers in left.items():
+            slice_of_it, rest = sorted(numbers)[:RETRY_SLICE], sorted(numbers)[RETRY_SLICE:]
+            gone += self._remove(mailbox, slice_of_it)
+            if rest:
+                self._left.setdefault(mailbox, set()).update(rest)
+        self._left_attempts = 0 if gone else self._left_attempts + 1
+        self._left_due_sec = now_sec + (backoff_sec(self._left_attempts) if self._left_attempts else 0.0)
+        if gone:
+            self._ledger.forget_cleared(gone)
 
     def _retry_mailbox(self, mailbox: str, numbers: list[int]) -> list[int]:
         done: list[int] = []

@@ -429,7 +429,7 @@ class Outbox:
             return self._read(directory, name, file_name, candidate, status)
         except OSError as error:
             self._schedule(name, file_name, candidate, self._now_sec + candidate.next_pause_sec())
-            self._complain(("session", name), f"outbox/{name} cannot be read", error)
+            self._complain(("file", name), f"a file in outbox/{name} cannot be read", error)
             return None
         finally:
             os.close(directory)
@@ -469,6 +469,7 @@ class Outbox:
             self._schedule(name, file_name, candidate, self._now_sec + SETTLE_SEC)
         else:
             candidate.state = _State.HANDED
+            self._complaints.discard(("file", name))
         return body
 
     def _leave_or_wait(self, name: str, file_name: str, candidate: _Candidate) -> None:

@@ -111,6 +111,7 @@ def read_response(directory: int, name: str, status: os.stat_result) -> bytes | 
 
     Raises:
         NotAResponse: it is none, so far.
+        OSError: it can't be read now: no descriptor, no memory, a failing disk.
     """
     if _HOSTILE.search(name):
         raise NotAResponse("its name is not UTF-8, or has control characters")
@@ -122,7 +123,7 @@ def read_response(directory: int, name: str, status: os.stat_result) -> bytes | 
         raw = _read_unchanged(directory, name, identity_of(status))
     except FileNotFoundError:
         return None
-    except OSError as error:
+    except PermissionError as error:
         raise NotAResponse(f"it cannot be read: {error.strerror}") from error
     return None if raw is None else _decode(raw)
 
