@@ -56,7 +56,7 @@ def test_sends_that_still_wait_at_a_stop_hear_that_the_mail_room_is_stopping() -
             room.stats(agent)
             began = time.monotonic()
             assert room.stop(signal.SIGTERM) == 0
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 10, "what systemd gives it: TimeoutStopSec"
             assert {(one.result().code, one.result().reason) for one in waiting} == {
                 (grpc.StatusCode.UNAVAILABLE, "STOPPING")
             }

@@ -148,7 +148,7 @@ def test_a_worker_that_is_killed_is_restarted_at_once_and_nobody_else_is(start_d
     killed_at = time.monotonic()
     os.kill(daemon.pid_of("mailbox"), signal.SIGKILL)
     wait_until(lambda: daemon.pid_of("mailbox", epoch=2), "the mailbox is there again")
-    assert time.monotonic() - killed_at < 2.0
+    assert time.monotonic() - killed_at < 5.0, "at once, and the start of a Python process on a busy machine"
     daemon.send(signal.SIGTERM)
     assert daemon.exit_code() == 0
     assert {name: epoch for name, _, _, epoch in daemon.journal()} == {"command-queue": 1, "mailbox": 2, "gateway": 1}
