@@ -25,7 +25,6 @@ HELD_BACK_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """What a terminal or `systemctl` sends to a whole group. A worker is stopped by its supervisor, and by nothing else. It
 is spawned with these blocked, so that none of them can hit it before it ignores them."""
 
-COLLECT_AFTER = 20_000  # objects more than were given back; Python's own is 700
 _TRACED = tuple(f"mailroomd.processes.{module}" for module in ("gateway", "mailbox", "command_queue"))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -44,7 +43,7 @@ def run_worker(seat: WorkerSeat, target: str, config: object) -> None:
             tracing.configure(seat.name, seat.settings.trace)
         module, _, function = target.partition(":")
         run = getattr(importlib.import_module(module), function)
-        _collect_seldom()
+        gc.freeze()  # what was imported is no garbage: the collector need not walk through it again and again
         run(seat, config)
     except TracingNotInstalled as missing:
         seat.report_cannot_start(str(missing))
@@ -55,15 +54,6 @@ def run_worker(seat: WorkerSeat, target: str, config: object) -> None:
         raise SystemExit(1) from None
     finally:
         tracing.close()
-
-
-def _collect_seldom() -> None:
-    """Lets the garbage collector leave alone what was imported, and look at the rest when much has gathered.
-
-    Little of what a worker makes is in cycles, and the thousands of streams of a gateway would be walked through often.
-    """
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 def _die_with_supervisor() -> None:

@@ -11,7 +11,7 @@ __all__ = ["Ask", "Calls"]
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -158,10 +158,13 @@ class Calls:
         if len(self._waiting) == self._link.backlog == 1:
             self._flush()  # nobody to gather with
         try:
-            return _answered(await future)
+            answer = await future
         finally:
             timer.cancel()
             self._forget(call)
+        if isinstance(answer, CallFailed):
+            raise _refusal(answer)
+        return cast("Answered", answer)
 
     async def ask_all(
         self, asks: Iterable[Ask], answer_type: type[Answered], time_left_sec: float | None
@@ -179,10 +182,8 @@ class Calls:
         results: list[Answered | MailroomError] = []
         try:
             for one in begun:
-                try:
-                    results.append(one if isinstance(one, MailroomError) else _answered(await one[1]))
-                except MailroomError as error:
-                    results.append(error)
+                answer = one if isinstance(one, MailroomError) else await one[1]
+                results.append(_refusal(answer) if isinstance(answer, CallFailed) else cast("Answered", answer))
         finally:
             timer.cancel()
             for call in calls:
@@ -334,17 +335,10 @@ class Calls:
         return counts + list(map(_again, sent))
 
 
-def _answered(answer: Answer) -> Any:
-    """Returns an answer.
-
-    Raises:
-        MailroomError: it is a refusal.
-    """
-    if isinstance(answer, CallFailed):
-        raise MailroomError(
-            Reason(answer.reason), answer.sentence, field=answer.field, retry_after_ms=answer.retry_after_ms
-        )
-    return answer
+def _refusal(failed: CallFailed) -> MailroomError:
+    return MailroomError(
+        Reason(failed.reason), failed.sentence, field=failed.field, retry_after_ms=failed.retry_after_ms
+    )
 
 
 def _again(request: Request) -> Request:
