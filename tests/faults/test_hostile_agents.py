@@ -32,15 +32,14 @@ def room() -> Generator[Room]:
 
 def outside(room: Room) -> Path:
     """Returns a directory that is none of the daemon's."""
-    directory = Path(f"{room.directory.resolve()}-outside")
-    directory.mkdir(exist_ok=True)
-    return directory
+    return Path(f"{room.directory.resolve()}-outside")
 
 
 @pytest.fixture
 def victim(room: Room) -> Generator[Path]:
     """A file of somebody else's; it is to stay as it is."""
     path = outside(room) / "victim.json"
+    path.parent.mkdir()
     path.write_bytes(VICTIM)
     yield path
     assert path.read_bytes() == VICTIM
