@@ -89,6 +89,12 @@ class Scene:
                 connection.execute("SELECT file_error <> '' FROM messages WHERE id = ?", (number,)).fetchone()[0] == 1
             )
 
+    def is_indexed(self) -> bool:
+        """Whether the full-text index has every message."""
+        with closing(sqlite3.connect(f"file:{self.daemon.database}?mode=ro", uri=True)) as connection:
+            (indexed,) = connection.execute("SELECT value FROM meta WHERE name = 'indexed_id'").fetchone()
+        return indexed >= self.sent[-1].id
+
     def broken(self) -> list[str]:
         """Asks the checker."""
         evidence = gather(self.daemon, None)
@@ -157,6 +163,24 @@ def test_acknowledging_works_on_a_disk_that_somebody_else_filled() -> None:
         early = [this.send().message.id for _ in range(50)]
         pids = this.daemon.signal_workers(["command-queue"], signal.SIGKILL)  # a log that starts anew has no room in it
         this.daemon.wait_replaced(pids)
+        this.disk.fill()
+        for number in early[:20]:
+            this.acknowledge([number])
+        this.disk.make_room()
+        wait_until(this.is_serving, "health says that there is room")
+        this.send()
+        this.check()
+
+
+def test_what_can_wait_does_not_give_up_the_reserve_while_somebody_still_fills_the_disk() -> None:
+    with scene("state") as this:
+        early = [this.send().message.id for _ in range(50)]
+        wait_until(this.is_indexed, "the index is filled: nothing else waits")
+        this.disk.fill()
+        this.calls.check_inbox(pb.CheckInboxRequest(agent="abc", observe=False, limit=1), timeout=CALL_SEC)
+        wait_until(lambda: not this.is_serving(), "the daemon finds no room for who was here, and health says so")
+        this.disk.fill()
+        pause(1.5)  # the daemon looks at the disk every second
         this.disk.fill()
         for number in early[:20]:
             this.acknowledge([number])

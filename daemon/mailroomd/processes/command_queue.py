@@ -170,14 +170,14 @@ class CommandQueue:
         may_be_lost = all(isinstance(one, WriteOffered) for one in commands)
         work = [self._finds.found_at(one) if isinstance(one, GrantIds) else one for one in commands]
         notes, started_ns = CommitNotes(commands), time.monotonic_ns()
+        lazy = [] if self._condition.is_full else self._housekeeping.lazy
         try:
-            done = self._store.commit([*self._housekeeping.lazy, *work], _now_ms(), lazily=may_be_lost)
-            self._housekeeping.lazy.clear()
+            done = self._store.commit([*lazy, *work], _now_ms(), lazily=may_be_lost)
+            lazy.clear()
             self._meter.committed(started_ns, len(commands))
         except StoreFull:
-            if not self._condition.is_full:
-                self._condition.become_full()
-                return self._commit(commands)  # once more, without the messages, in the room that the reserve gave
+            if self._condition.make_way(can_wait=may_be_lost):
+                return self._commit(commands)  # once more: without the messages, then in the reserve's room
             done = Committed(self._refuse(commands, *self._condition.refusal))
         except StoreFailed as error:
             self._exit_if_lost(error)
@@ -274,8 +274,7 @@ class CommandQueue:
         try:
             write()
         except StoreFull:
-            self._condition.become_full()
-            return False
+            return self._condition.make_way() and self._while_writable(write)
         except StoreFailed as error:
             self._exit_if_lost(error)
             return False
@@ -289,7 +288,8 @@ class CommandQueue:
 
         def work() -> None:
             nonlocal pause
-            pause = min(self._housekeeping.run(now, _now_ms()), self._finds.look(now, _now_ms()))
+            has_room = not self._condition.is_full
+            pause = min(self._housekeeping.run(now, _now_ms(), has_room=has_room), self._finds.look(now, _now_ms()))
 
         if not self._while_writable(work):
             pause = 1.0
@@ -362,11 +362,10 @@ class CommandQueue:
         while self._take_commands():
             pass
         self._team.close()
-        try:
-            self._store.files.note_team_errors(self._team.take_notes())
-            self._housekeeping.finish(_now_ms())
-        except (StoreFull, StoreFailed) as error:  # the next start checks the files instead
-            log.warning("stopped with a full disk", error=str(error))
+        notes = self._team.take_notes()
+        is_written = self._while_writable(lambda: self._store.files.note_team_errors(notes))
+        if not (self._while_writable(lambda: self._housekeeping.finish(_now_ms())) and is_written):
+            log.warning("stopped without its last marks: the next start checks the files instead")
         self._link.flush()
         self._store.close()
         self._finds.close()

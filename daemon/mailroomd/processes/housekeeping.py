@@ -84,20 +84,21 @@ class Housekeeping:
         untold, self._untold = self._untold, []
         return untold
 
-    def run(self, now: float, now_ms: int) -> float:
+    def run(self, now: float, now_ms: int, *, has_room: bool = True) -> float:
         """Does what is due; returns for how many seconds nothing will be.
+
+        Args:
+            has_room: whether the disk is not full. Where it is, only what makes room is done: the rest can wait, and
+                would take the room that is kept for acknowledging.
 
         Raises:
             StoreFull, StoreFailed: from the store; nothing was written.
         """
         self._settle_log()
-        return min(
-            self._write_lazily(now, now_ms),
-            self._sync_files(now),
-            self._sweep(now, now_ms),
-            self._fill_index(now),
-            60.0,
-        )
+        due = self._sweep(now, now_ms)
+        if not has_room:
+            return min(due, 60.0)
+        return min(due, self._write_lazily(now, now_ms), self._sync_files(now), self._fill_index(now), 60.0)
 
     def finish(self, now_ms: int) -> None:
         """Makes everything durable, at a clean stop."""

@@ -1,8 +1,9 @@
 """StoreCondition — whether the database takes messages, and if not, what their senders are told.
 
-Owns the two causes: the disk is full (then the reserve is given up, so that reading and acknowledging go on), or the
-database takes as much as it may (`--max-disk-size`), with a warning before. Each change is logged once and told to the
-mailbox. Not here: what fails (`Transactions`), the rule (`core.disk_limit`). Above: the command-queue's loop.
+Owns the two causes: the disk is full, or the database takes as much as it may (`--max-disk-size`), with a warning
+before. On a full disk messages are refused first, and the reserve is given up only when something else finds no room:
+whoever fills the disk may still be at it. Each change is logged once and told to the mailbox.
+Not here: what fails (`Transactions`), the rule (`core.disk_limit`). Above: the command-queue's loop.
 """
 
 __all__ = ["FULL_SENTENCE", "StoreCondition"]
@@ -53,7 +54,7 @@ class StoreCondition:
 
     @property
     def is_full(self) -> bool:
-        """Whether the disk is full: the reserve has been given up."""
+        """Whether the disk is full: what can wait is not written."""
         return self._is_full
 
     @property
@@ -73,13 +74,24 @@ class StoreCondition:
         sentence = self._sentence()
         return StoreConditionChanged(not sentence, sentence)
 
-    def become_full(self) -> None:
-        """Takes note that something could not be written for want of room."""
-        self._reserve.release()
+    def make_way(self, *, can_wait: bool = False) -> bool:
+        """Takes note that something could not be written for want of room; returns whether it may find some now.
+
+        That is so after the first time, when messages (and what can wait) are left out from then on, and after the
+        second, which gives up the reserve.
+
+        Args:
+            can_wait: whether it is nothing to give up the reserve for.
+        """
         if not self._is_full:
             self._is_full = True
             log.error("disk full", sentence=FULL_SENTENCE)
             self._send(self.now())
+            return True
+        if can_wait or not self._reserve.is_held:
+            return False
+        self._reserve.release()
+        return not self._reserve.is_held
 
     def look(self, now_sec: float) -> None:
         """Looks, now and then, at the disk if it was full, and at what the database takes."""

@@ -1,7 +1,7 @@
 """Reserve — a preallocated file beside the database that is given up when the disk is full.
 
 Owns `{state_dir}/reserve`. Its room lets reading, acknowledging and retention go on while sends are refused; sends are
-taken again when it could be set aside anew with as much to spare.
+taken again when it is set aside and there is as much to spare.
 """
 
 __all__ = ["Reserve"]
@@ -24,6 +24,15 @@ class Reserve:
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "reserve"
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the room is set aside."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        return found.st_size >= RESERVE_BYTES
+
     def release(self) -> None:
         """Gives the room to the filesystem."""
         with suppress(OSError):  # what can't be removed gives no room, and there may be enough without it
@@ -31,27 +40,32 @@ class Reserve:
 
     def release_if_tight(self) -> None:
         """Gives the room to the filesystem if there is little else: what a start has to write may need it."""
-        with suppress(OSError):
-            room = os.statvfs(self._path.parent)
-            if room.f_bavail * room.f_frsize < RESERVE_BYTES:
-                self.release()
+        if not self._has_room(RESERVE_BYTES):
+            self.release()
 
     def refill(self) -> bool:
-        """Sets the room aside; returns whether there was enough, with as much again to spare.
+        """Sets the room aside if it is not; returns whether it is, with as much again to spare.
 
         A filesystem that can't set room aside is no full one: then there is no reserve.
         """
+        if self.is_held:
+            return self._has_room(RESERVE_BYTES)
+        if not self._has_room(2 * RESERVE_BYTES):
+            return False
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 os.posix_fallocate(handle, 0, RESERVE_BYTES)
-                room = os.fstatvfs(handle)
             finally:
                 os.close(handle)
         except OSError as error:
             self.release()
             return error.errno not in (errno.ENOSPC, errno.EDQUOT)
-        if room.f_bavail * room.f_frsize < RESERVE_BYTES:
-            self.release()
-            return False
         return True
+
+    def _has_room(self, size_bytes: int) -> bool:
+        try:
+            room = os.statvfs(self._path.parent)
+        except OSError:
+            return True
+        return room.f_bavail * room.f_frsize >= size_bytes
