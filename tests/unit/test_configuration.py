@@ -1,6 +1,7 @@
 """Where a value comes from, and what is said about a wrong one."""
 
 import json
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -8,17 +9,20 @@ from mailroomd.cli.configuration import ConfigurationError, Origin, resolve
 from mailroomd.cli.main import main
 from mailroomd.cli.reference import example_toml, reference_page
 from mailroomd.model.settings import Intensity, settings_table
+from support.daemon import short_directory
 
 
 @pytest.fixture(autouse=True)
-def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clean_home(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """Gives a home directory; with a short path, as the default socket lies below it."""
     for setting in settings_table():
         monkeypatch.delenv(setting.variable, raising=False)
     for name in ("MAILROOM_CONFIG", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path
+    with short_directory() as home:
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        yield home
 
 
 def write_usual_file(home: Path, text: str) -> Path:

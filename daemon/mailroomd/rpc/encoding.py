@@ -15,6 +15,7 @@ from mailroomd.model.message import Message
 from mailroomd.rpc.conversion import message_to_proto, receipt_to_proto, response_to_proto
 
 CACHE_BYTES = 4 << 20  # of serialized events: the announcements that many streams are about to write
+ENTRY_BYTES = 300  # that each takes beside: key, ids, and its place in the order
 
 
 class EventEncoder:
@@ -41,10 +42,10 @@ class EventEncoder:
         if encoded is None:
             event = pb.SubscribeResponse(message=message_to_proto(message), event_id=format_id(message.id))
             encoded = self._cache[key] = event.SerializeToString()
-            self._cached_bytes += len(encoded)
+            self._cached_bytes += len(encoded) + ENTRY_BYTES
             while self._cached_bytes > CACHE_BYTES:
                 _, old = self._cache.popitem(last=False)
-                self._cached_bytes -= len(old)
+                self._cached_bytes -= len(old) + ENTRY_BYTES
         return encoded
 
     def caught_up(self, cursor: int) -> bytes:

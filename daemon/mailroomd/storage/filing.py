@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mailroomd.core.log import log
 from mailroomd.core.retry import backoff_sec
-from mailroomd.model.findings import FilesTaken
+from mailroomd.model.findings import FilesTaken, MailFiled
 from mailroomd.storage.file_ledger import FileLedger
 from mailroomd.storage.inbox_file import encode_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles
@@ -53,6 +53,7 @@ class Filing:
         self._ledger = ledger
         self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
+        self._written_late: dict[int, str] = {}  # the mailboxes of files of which the database does not know yet
         self._left: dict[str, set[int]] = {}  # files of messages that are over, which could not be removed
         self._left_attempts = 0
         self._left_due_sec = 0.0
@@ -125,6 +126,7 @@ class Filing:
                 continue
             done = self._retry_mailbox(mailbox, sorted(waiting.numbers)[:RETRY_SLICE])
             filed.extend(done)
+            self._written_late.update(dict.fromkeys(done, mailbox))
             waiting.numbers.difference_update(done)
             waiting.attempts = 0 if done else waiting.attempts + 1
             waiting.due_sec = now_sec + (backoff_sec(waiting.attempts) if waiting.attempts else 0.0)
@@ -163,9 +165,16 @@ class Filing:
             self._ledger.note_unfiled(lost, were_filed=True)
         return taken
 
-    def committed(self, taken: FilesTaken) -> None:
-        """Takes note that messages whose files agents took are read."""
-        self._taken.difference_update(taken.message_ids)
+    def committed(self, finding: FilesTaken | MailFiled) -> None:
+        """Takes note that messages whose files agents took are read, or that the database knows of files written late.
+
+        One of the latter may have been taken since it was written, when its absence meant nothing yet.
+        """
+        if isinstance(finding, FilesTaken):
+            self._taken.difference_update(finding.message_ids)
+            return
+        for mailbox in {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}:
+            self._watch.look_again(mailbox)
 
     def close(self) -> None:
         """Closes every handle of the watch."""

@@ -205,6 +205,12 @@ class InboxWatch:
         self._suspended.discard(mailbox)
         self.watch(mailbox)
 
+    def look_again(self, mailbox: str) -> None:
+        """Compares a directory: `ids_of` may name files now that were written, and taken, before it named them."""
+        self.watch(mailbox)
+        if mailbox in self._watched:
+            self._to_compare[mailbox] = None
+
     def collect(self, now_sec: float) -> list[Report]:
         """Returns what was taken, and which directories were lost."""
         self._now_sec = now_sec
