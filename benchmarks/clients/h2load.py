@@ -4,7 +4,7 @@ A gRPC error has HTTP status 200, so h2load's word is not enough: it is checked 
 the benchmarks count afterwards what arrived. Bounded in number and time, and to the loopback address only.
 """
 
-__all__ = ["Done", "background", "command_of", "post", "send"]
+__all__ = ["Done", "background", "command_of", "flood", "post", "send"]
 
 import re
 import subprocess
@@ -18,6 +18,7 @@ from benchmarks.clients.control import SEND_MESSAGE
 from benchmarks.clients.messages import CONTENT, FRAME_HEADER_BYTES, framed, request_for
 
 TIMEOUT_SEC = 180.0
+FLOOD_REQUESTS = 1_000_000  # more than a flood gets through in its time
 GRPC_HEADERS = ("content-type: application/grpc", "te: trailers")
 
 FINISHED = re.compile(r"finished in [\d.]+m?s, ([\d.]+) req/s")
@@ -70,10 +71,22 @@ def post(url: str, body: bytes, headers: Sequence[str], requests: int, clients: 
 @contextmanager
 def background(address: str, recipient: str, rate_per_sec: float, clients: int) -> Generator[None]:
     """Sends at a steady rate while the block runs, at most for TIMEOUT_SEC."""
+    requests = int(rate_per_sec * TIMEOUT_SEC)
+    with _running(address, recipient, requests, clients, 32, "--rps", f"{rate_per_sec / clients:.1f}"):
+        yield
+
+
+@contextmanager
+def flood(address: str, recipient: str, clients: int, streams: int) -> Generator[None]:
+    """Has so many sends of one sender under way at any moment while the block runs, at most for TIMEOUT_SEC."""
+    with _running(address, recipient, FLOOD_REQUESTS, clients, streams):
+        yield
+
+
+@contextmanager
+def _running(address: str, recipient: str, requests: int, clients: int, streams: int, *more: str) -> Generator[None]:
     with _body(framed(request_for(recipient).SerializeToString())) as body:
-        requests = int(rate_per_sec * TIMEOUT_SEC)
-        per_client = ["--rps", f"{rate_per_sec / clients:.1f}"]
-        command = command_of(f"http://{address}{SEND_MESSAGE}", body.name, requests, clients, 32, *per_client)
+        command = command_of(f"http://{address}{SEND_MESSAGE}", body.name, requests, clients, streams, *more)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             yield
