@@ -1,5 +1,6 @@
 """Lines for the journal: recognised by device and inode, each with its priority."""
 
+import json
 import os
 import subprocess
 import sys
@@ -60,3 +61,26 @@ def test_what_is_redirected_elsewhere_is_not_the_journal(tmp_path: Path, stream:
 def test_each_line_of_a_text_gets_the_priority() -> None:
     assert prefixed("a\nb", "warning") == "<4>a\n<4>b"
     assert prefixed("", "info") == "<6>"
+
+
+WITHOUT_DESCRIPTORS = """
+import os, resource
+from mailroomd.core.log import configure_log, log
+configure_log("gateway", "info", "json")
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 10_000))
+log.error("no file descriptor left", call="CheckInbox")
+resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 10_000))
+log.info("better")
+"""
+
+
+def test_a_process_without_descriptors_still_logs_and_goes_on() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS], env=environment, capture_output=True, text=True, check=True
+    )
+    plain, better = map(json.loads, done.stderr.splitlines())
+    assert (plain["process"], plain["event"], plain["call"]) == ("gateway", "no file descriptor left", "CheckInbox")
+    assert "Too many open files" in plain["without_structlog"]
+    assert better["event"] == "better"
+    assert "without_structlog" not in better

@@ -5,7 +5,8 @@ Owns structlog's configuration: JSON lines, aligned colours in a terminal, text 
 `from mailroomd.core.log import log`, `log.info("restarted", pid=7)`. It is no module logger and has no handlers.
 structlog is imported with the first line that is logged, not before: it costs 65 ms and 13 MB a process (120 ms and
 18 MB with rich, which it would take along); a healthy worker is silent.
-Invariant: logging never stops the daemon; when standard error is gone, lines are lost.
+Invariant: logging never stops the daemon; when standard error is gone, lines are lost; without descriptors or memory
+they are plain.
 """
 
 __all__ = ["complain", "configure_log", "log"]
@@ -15,6 +16,8 @@ import sys
 from contextlib import suppress
 from functools import partialmethod
 from typing import Any
+
+import orjson
 
 from mailroomd.core.journal import is_journal, prefixed
 
@@ -87,9 +90,13 @@ class Log:
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         if _LEVELS[level] < _LEVELS[self._level]:
             return
-        if self._logger is None:
-            self._logger = self._open()
-        getattr(self._logger, level)(event, **fields)
+        try:
+            if self._logger is None:
+                self._logger = self._open()
+            getattr(self._logger, level)(event, **fields)
+        except (OSError, ImportError, MemoryError):  # of the import, where there is no descriptor or no memory left
+            with suppress(MemoryError, TypeError):  # a name that is no text
+                _write_plainly(self._process, level, event, fields)
 
     def _open(self) -> Any:
         structlog = _import_structlog()
@@ -126,6 +133,15 @@ def complain(sentence: str) -> None:
     """Prints a sentence for the user on standard error: the last words of a daemon that cannot go on."""
     text = f"mailroomd: {sentence}"
     print(prefixed(text, "error") if is_journal() else text, file=sys.stderr, flush=True)
+
+
+def _write_plainly(process: str, level: str, event: str, fields: dict[str, object]) -> None:
+    """Writes a line without structlog, as JSON; an exception as its one line."""
+    error = sys.exc_info()[1]
+    line = {"process": process, **fields, "event": event, "level": level, "without_structlog": repr(error)}
+    text = orjson.dumps(line, default=str).decode()
+    with suppress(OSError):
+        os.write(_STDERR, (prefixed(text, level) if is_journal() else text).encode(errors="backslashreplace") + b"\n")
 
 
 def _as_text(_: object, __: str, fields: dict[str, Any]) -> str:

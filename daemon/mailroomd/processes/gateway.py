@@ -33,6 +33,7 @@ from mailroomd.rpc.bells import Bells
 from mailroomd.rpc.calls import Calls
 from mailroomd.rpc.client_limits import ClientLimits, Limits
 from mailroomd.rpc.gate import Gate
+from mailroomd.rpc.grpc_log import hear_grpc
 from mailroomd.rpc.handlers import generic_handler
 from mailroomd.rpc.health import Health
 from mailroomd.rpc.mail_reader import MailReader
@@ -74,6 +75,7 @@ class Gateway:
         refusals.attach(seat.metrics)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_exit_on_own_error)
+        hear_grpc()
         loop.add_reader(seat.leash_fileno(), self._hear_leash)
         layout = TableLayout.for_ring(seat.settings.table_bytes, seat.settings.table_mailboxes)
         self._reader = MailReader(TableReader(config.table.buffer, layout), seat.settings.state_dir)

@@ -9,9 +9,10 @@ Invariant: each request passes the gate, whose table knows it by its RPC's name.
 __all__ = ["Context", "Handler", "bidirectional", "generic_handler", "server_stream", "unary"]
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -21,6 +22,7 @@ from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_METADATA_DEPTH
 from mailroomd.rpc.caller import Context
 from mailroomd.rpc.gate import Gate, Write
+from mailroomd.rpc.grpc_log import end_without_memory
 from mailroomd.rpc.status import refuse
 from mailroomd.storage.database import is_damaged
 
@@ -42,10 +44,8 @@ def unary(request_type: type[Asked], method: Callable[[Asked, Context], Awaitabl
                     response = await method(request, context)
                 gate.check_answer(rpc, caller, request, response)
                 return response.SerializeToString()
-            except MailroomError as error:
-                await refuse(context, error)
             except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
-                await refuse(context, _internal(error))
+                await _refuse(context, error)
 
         return cast("MethodHandler", grpc.unary_unary_rpc_method_handler(handle))
 
@@ -63,10 +63,8 @@ def server_stream(request_type: type[Asked], method: Callable[[Asked, Context, W
                 request = decode(request_type, raw)
                 with gate.streaming(caller), gate.holding(rpc, caller, request, len(raw)):
                     await method(request, context, gate.passing(caller, context.write))
-            except MailroomError as error:
-                await refuse(context, error)
             except Exception as error:  # noqa: BLE001 - as above
-                await refuse(context, _internal(error))
+                await _refuse(context, error)
 
         return cast("MethodHandler", grpc.unary_stream_rpc_method_handler(handle))
 
@@ -88,10 +86,8 @@ def bidirectional(request_type: type[Asked], method: Callable[[Asked, Context], 
                         with gate.holding(rpc, caller, request, len(raw)):
                             response = await method(request, context)
                         yield response.SerializeToString()
-            except MailroomError as error:
-                await refuse(context, error)
             except Exception as error:  # noqa: BLE001 - as above
-                await refuse(context, _internal(error))
+                await _refuse(context, error)
 
         return cast("MethodHandler", grpc.stream_stream_rpc_method_handler(handle))
 
@@ -108,10 +104,13 @@ def decode(request_type: type[Asked], raw: bytes) -> Asked:
 
     Raises:
         MailroomError: the bytes are no such request.
+        MemoryError: there is none for it; protobuf calls that a DecodeError, too.
     """
     try:
         return request_type.FromString(raw)
     except DecodeError as error:
+        if "alloc failed" in str(error):
+            raise MemoryError from error
         if "MaxDepth" in str(error):  # protobuf's own bound lies a little above ours
             raise MailroomError(
                 Reason.METADATA_TOO_DEEP,
@@ -129,6 +128,16 @@ def _rpc_of(request_type: type[Message]) -> str:
     return request_type.DESCRIPTOR.name.removesuffix("Request")
 
 
+async def _refuse(context: Context, error: Exception) -> NoReturn:
+    """Ends a call with the status of an error. Without memory even that fails: the process ends, calls come again."""
+    try:
+        if isinstance(error, MemoryError):
+            raise error
+        await refuse(context, error if isinstance(error, MailroomError) else _internal(error))
+    except MemoryError:
+        end_without_memory()
+
+
 def _internal(error: Exception) -> MailroomError:
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return MailroomError(Reason.WORKER_RESTARTING, "the mail room did not answer in time: try again")
@@ -136,9 +145,9 @@ def _internal(error: Exception) -> MailroomError:
         log.error("database damaged", error=str(error))
         sentence = f"the database is damaged ({error}): run `mailroom doctor`, which says what can be saved"
         return MailroomError(Reason.STORAGE_FAILED, sentence)
-    if isinstance(error, MemoryError):
-        log.error("no memory left", error=str(error))
-        return MailroomError(Reason.WORKER_RESTARTING, "the mail room has no memory left for this: try again")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        log.error("no file descriptor left: raise the limit (LimitNOFILE=)", error=str(error))
+        return MailroomError(Reason.WORKER_RESTARTING, "the mail room has no file descriptor left for this: try again")
     if isinstance(error, sqlite3.OperationalError):
         log.warning("database not read", error=str(error))
         sentence = f"the database could not be read ({error}): try again"
