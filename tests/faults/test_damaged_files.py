@@ -106,6 +106,17 @@ def test_flipped_bits_are_refused_with_a_sentence_or_harm_nothing_but_what_they_
     print(f"{refused} of {rounds()} were refused at the start")
 
 
+def test_a_schema_with_text_that_is_none_is_refused_with_a_sentence_and_leads_to_the_doctor(origin: Origin) -> None:
+    with new_room() as room:
+        database = origin.lay_out(room)
+        raw = database.read_bytes()
+        assert raw.count(b"tablemessagesmessages") == 1  # type, name and table, in the schema
+        database.write_bytes(raw.replace(b"tablemessagesmessages", b"tablemess\xe5gesmess\xe5ges"))
+        assert not starts(room)
+        assert "Traceback" not in room.log(), room.log()
+        assert "move mailroom.db* away and start" in " ".join(doctor(room).split())
+
+
 def test_a_database_that_is_none_leads_to_the_doctor_and_back_by_way_of_the_files(origin: Origin) -> None:
     with new_room() as room:
         database = origin.lay_out(room)

@@ -50,7 +50,7 @@ class DatabaseTooNew(Exception):  # noqa: N818 - named for what was found
 
 
 class DamagedRow(sqlite3.DatabaseError):
-    """A row that no version of the daemon has written."""
+    """A row, of a table or of the schema, that no version of the daemon has written."""
 
 
 class LogInUse(sqlite3.OperationalError):
@@ -73,6 +73,7 @@ def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqli
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise DatabaseTooNew(path, version)
+        _read_schema(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, from a connection of its own
@@ -139,7 +140,12 @@ def open_archive(state_dir: Path) -> sqlite3.Connection:
         sqlite3.Error: it can't be opened.
     """
     connection = _connect(f"file:{_quoted(state_dir / DATABASE_NAME)}?mode=ro")
-    connection.execute("PRAGMA query_only = 1")
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        _read_schema(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -195,6 +201,18 @@ def _connect(uri: str) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=256,
     )
+
+
+def _read_schema(connection: sqlite3.Connection) -> None:
+    """Lets SQLite read the schema. Python can't tell what is wrong with one if that quotes text that is none.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged.
+    """
+    try:
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except UnicodeDecodeError as error:
+        raise DamagedRow("the schema holds text that is none") from error
 
 
 def _quoted(path: Path) -> str:

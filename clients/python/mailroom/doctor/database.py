@@ -31,8 +31,9 @@ def check(places: Places) -> Iterator[Finding]:
         with closing(open_for_reading(places.database)) as connection:
             yield _schema(connection)
             yield _integrity(connection, places.database)
-    except sqlite3.DatabaseError as error:
-        is_damaged = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's words quote a damaged text
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        is_damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         advice = _way_back(places.database) if is_damaged else "check its mode, its owner and its disk"
         yield problem("database", f"{places.database} cannot be read: {error}", advice)
     yield from _log(places)
