@@ -147,8 +147,8 @@ def test_an_inbox_that_is_not_what_it_was_is_filed_again_and_no_link_is_followed
         # what an agent takes while its directory is filed again is known as read only after the next start
         with trial_of(daemon, "spoiled directories", on_files=what == "one inbox") as trial:
             place = daemon.inbox / MAILBOX if what == "one inbox" else daemon.inbox
-            wait_until(place.is_dir, "it is there")
             for _ in range(FAULTS):
+                wait_until(place.is_dir, "it is there")
                 spoil(place, elsewhere)
                 pause(LASTS_SEC)
                 trial.load.wait_for_progress()

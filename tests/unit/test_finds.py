@@ -1,6 +1,7 @@
 """What nobody orders is looked for, asks for its places, and is let go of only when it is committed."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from mailroomd.model.commands import GrantIds, IdsWanted, MessagesExpired, Messa
 from mailroomd.model.states import DeliveryState
 from mailroomd.processes.discoveries import AGAIN_SEC
 from mailroomd.processes.finds import EXPIRY_SLICE, LOOK_AGAIN_SEC, Finds
-from mailroomd.storage.filing import Filing
+from mailroomd.storage.filing import RETRY_SLICE, Filing
 from mailroomd.storage.inbox_files import InboxFiles
 from mailroomd.storage.message_archive import MessageArchive
 from mailroomd.storage.outbox import Outbox
@@ -247,3 +248,66 @@ def test_a_file_that_is_taken_between_its_late_writing_and_that_commit_counts_as
     assert office.states() == [DeliveryState.FILED] * 2
     office.settle(*office.wait(5))
     assert office.states() == [DeliveryState.READ, DeliveryState.FILED]
+
+
+def file_late(office: Office, letters: int) -> list[int]:
+    """Sends letters to "a" whose files find something in their way at first; returns their ids, not committed yet."""
+    (office.root / "inbox/a").touch()
+    done = office.desk.done(*[office.desk.letter(draft("a")) for _ in range(letters)])
+    office.desk.store.files.note_unfiled(office.filing.file(done.mail, office.now_sec))
+    office.pass_by(1)
+    (office.root / "inbox/a").unlink()
+    office.pass_by(60)
+    return [one.id for one in done.mail]
+
+
+def replace_directory(office: Office) -> None:
+    shutil.rmtree(office.root / "inbox/a")
+    (office.root / "inbox/a").mkdir()
+
+
+def let_everything_be_filed(office: Office, numbers: list[int]) -> None:
+    for _ in range(5):
+        office.settle(*office.wait(10))
+    assert office.states() == [DeliveryState.FILED] * len(numbers), "nobody has read anything"
+    assert [one for one in numbers if not office.path("a", one).exists()] == []
+    assert office.desk.store.files.unfiled() == []
+
+
+def test_what_was_written_late_into_a_directory_that_is_lost_before_the_commit_is_filed_again(office: Office) -> None:
+    numbers = file_late(office, 2)
+    replace_directory(office)
+    office.settle(*office.finds.asked(), *office.requests())
+    let_everything_be_filed(office, [*numbers, *office.send("a")])
+
+
+def test_what_was_delivered_into_a_directory_that_is_replaced_before_anybody_looks_is_filed_again(
+    office: Office,
+) -> None:
+    numbers = office.send("a", "a")
+    replace_directory(office)
+    let_everything_be_filed(office, [*numbers, *office.send("a")])
+
+
+def test_a_directory_that_is_lost_again_while_it_is_filed_again_makes_nothing_read(office: Office) -> None:
+    numbers = office.send(*["a"] * (RETRY_SLICE + 5))
+    office.wait(2)
+    shutil.rmtree(office.root / "inbox/a")
+    office.pass_by(0.01)
+    while len(list((office.root / "inbox").glob("a/*"))) < RETRY_SLICE:
+        office.pass_by(0.1)  # the first slice is there again, the rest is not
+    replace_directory(office)
+    let_everything_be_filed(office, numbers)
+
+
+def test_a_directory_that_its_agent_removes_when_all_is_read_is_no_loss(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (number,) = office.send("a")
+    office.path("a", number).unlink()
+    office.settle(*office.wait(2))
+    replace_directory(office)
+    (second,) = office.send("a")
+    assert office.wait(5) == []
+    assert office.path("a", second).exists()
+    assert "lost" not in capsys.readouterr().err

@@ -41,10 +41,19 @@ class FileLedger:
         Raises:
             StoreFull, StoreFailed: nothing was written.
         """
-        self._notes.update({number: (error, were_filed) for number, error in errors.items()})
+        self.remember_unfiled(errors, were_filed=were_filed)
         with self._transactions.durable():
             self.write_notes()
         self.forget_notes()
+
+    def remember_unfiled(self, errors: Mapping[int, str], *, were_filed: bool = False) -> None:
+        """Keeps such notes for the next commit of them, at the latest with the next `synced_id`."""
+        self._notes.update({number: (error, were_filed) for number, error in errors.items()})
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether notes wait to be committed."""
+        return bool(self._notes)
 
     def write_notes(self) -> None:
         """Writes the notes that wait, within the open transaction."""

@@ -20,8 +20,9 @@ from mailroomd.model.findings import FilesTaken, MailFiled
 from mailroomd.storage.file_ledger import FileLedger
 from mailroomd.storage.inbox_file import encode_inbox_file
 from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.inbox_watch import DirectoryFault, InboxWatch
+from mailroomd.storage.inbox_watch import REPLACED, DirectoryFault, InboxWatch
 from mailroomd.storage.message_store import StoredMail
+from mailroomd.storage.place import Identity
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
 RETRY_SLICE = 200  # files written between two commits, so that senders don't wait for a long list
@@ -29,9 +30,14 @@ RETRY_SLICE = 200  # files written between two commits, so that senders don't wa
 
 @dataclass(slots=True)
 class _Waiting:
-    """The files of one mailbox that could not be written."""
+    """The files of one mailbox that could not be written.
+
+    Attributes:
+        places: the directories that files were written to meanwhile, where the first one was lost.
+    """
 
     numbers: set[int] = field(default_factory=set[int])
+    places: set[Identity | None] = field(default_factory=set["Identity | None"])
     attempts: int = 0
     due_sec: float = 0.0
 
@@ -53,7 +59,9 @@ class Filing:
         self._ledger = ledger
         self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
-        self._written_late: dict[int, str] = {}  # the mailboxes of files of which the database does not know yet
+        self._written_late: dict[int, tuple[str, Identity | None]] = {}  # where; the database does not know of it yet
+        self._lost_late: dict[int, str] = {}  # files that were lost meanwhile, and why
+        self._being_filed: Sequence[StoredMail] = ()
         self._left: dict[str, set[int]] = {}  # files of messages that are over, which could not be removed
         self._left_attempts = 0
         self._left_due_sec = 0.0
@@ -85,13 +93,18 @@ class Filing:
         inbox = self._check_inbox()
         for mailbox, letters in _by_mailbox(mail).items():
             directory = inbox or self._check_directory(mailbox)  # its handle is good until the next mailbox's
+            filed_into = None if isinstance(directory, OSError) else self._files.identity_of(mailbox)
             for one in letters:
                 self._beat()
                 error = self._write(directory, one)
                 if error is not None:
                     errors[one.id] = describe(error)
                     self.keep_trying(mailbox, one.id, now_sec)
-            self._watch.watch(mailbox)
+            if mailbox in self._lost:
+                self._waiting[mailbox].places.add(filed_into)
+            self._being_filed = letters
+            self._watch.watch(mailbox, filed_into)
+        self._being_filed = ()
         return errors
 
     def take_away(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
@@ -126,15 +139,13 @@ class Filing:
                 continue
             done = self._retry_mailbox(mailbox, sorted(waiting.numbers)[:RETRY_SLICE])
             filed.extend(done)
-            self._written_late.update(dict.fromkeys(done, mailbox))
             waiting.numbers.difference_update(done)
             waiting.attempts = 0 if done else waiting.attempts + 1
             waiting.due_sec = now_sec + (backoff_sec(waiting.attempts) if waiting.attempts else 0.0)
             if not waiting.numbers:
                 del self._waiting[mailbox]
                 if mailbox in self._lost:
-                    self._lost.discard(mailbox)
-                    self._watch.refiled(mailbox)
+                    self._end_loss(mailbox, waiting.places, now_sec)
         return filed
 
     # -- what agents did ------------------------------------------------------------------------------------------
@@ -161,20 +172,23 @@ class Filing:
             else:
                 self._taken.update(report.message_ids)
                 taken.append(FilesTaken(report.mailbox, tuple(report.message_ids)))
-        if lost:
+        if lost or self._ledger.has_notes:  # before any of these files is written again
             self._ledger.note_unfiled(lost, were_filed=True)
         return taken
 
     def committed(self, finding: FilesTaken | MailFiled) -> None:
         """Takes note that messages whose files agents took are read, or that the database knows of files written late.
 
-        One of the latter may have been taken since it was written, when its absence meant nothing yet.
+        One of the latter may have been taken since it was written, when its absence meant nothing yet; or lost.
         """
         if isinstance(finding, FilesTaken):
             self._taken.difference_update(finding.message_ids)
             return
-        for mailbox in {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}:
-            self._watch.look_again(mailbox)
+        places = {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}
+        for mailbox, filed_into in places:
+            self._watch.look_again(mailbox, filed_into)
+        lost = {one: self._lost_late.pop(one) for one in finding.message_ids if one in self._lost_late}
+        self._ledger.remember_unfiled(lost, were_filed=True)
 
     def close(self) -> None:
         """Closes every handle of the watch."""
@@ -182,20 +196,34 @@ class Filing:
 
     def _file_again(self, fault: DirectoryFault, now_sec: float) -> dict[int, str]:
         """Puts every file of a lost directory on the list; returns why they are missing, by message id."""
-        numbers = self._ids_that_should_be_there(fault.mailbox)
+        late = [one for one, (mailbox, _) in self._written_late.items() if mailbox == fault.mailbox]
+        for number in late:
+            del self._written_late[number]
+            self._lost_late[number] = f"{fault.reason}; it is tried again"
+        numbers = [*self._ids_that_should_be_there(fault.mailbox), *late]
         log.warning("inbox directory lost, its mail is filed again", mailbox=fault.mailbox, reason=fault.reason)
         self._lost.add(fault.mailbox)
         for number in numbers:
             self.keep_trying(fault.mailbox, number, now_sec)
         if fault.mailbox not in self._waiting:
             self._lost.discard(fault.mailbox)
-            self._watch.refiled(fault.mailbox)
+            self._watch.refiled(fault.mailbox, None)
         return dict.fromkeys(numbers, f"{fault.reason}; it is tried again")
 
+    def _end_loss(self, mailbox: str, places: set[Identity | None], now_sec: float) -> None:
+        """Ends what a lost directory began; not where another one was lost since."""
+        if len(places) > 1:
+            self._ledger.remember_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
+            return
+        self._lost.discard(mailbox)
+        self._watch.refiled(mailbox, next(iter(places), None))
+
     def _ids_that_should_be_there(self, mailbox: str) -> list[int]:
-        """Returns what has a file unless its agent took it just now: unread, filed, not waiting to be written."""
-        waiting = self._waiting.get(mailbox, _Waiting()).numbers
-        return [one for one in self._ledger.filed_in(mailbox) if one not in waiting and one not in self._taken]
+        """Returns what has a file unless its agent took it just now: unread, filed before, not waiting for that."""
+        others = {one.id for one in self._being_filed}.union(
+            self._taken, self._waiting.get(mailbox, _Waiting()).numbers
+        )
+        return [one for one in self._ledger.filed_in(mailbox) if one not in others]
 
     # -- retries --------------------------------------------------------------------------------------------------
 
@@ -233,6 +261,10 @@ class Filing:
                 if message is not None and message.state.is_unread:
                     body = encode_inbox_file(number, message.timestamp_ms, message.draft)
                     self._files.write_durably(mailbox, number, body)
+                    filed_into = self._files.identity_of(mailbox)
+                    self._written_late[number] = (mailbox, filed_into)
+                    self._waiting[mailbox].places.add(filed_into)
+                    self._lost_late.pop(number, None)
                 done.append(number)
         except OSError:
             pass  # the reason is known already; the next attempt comes later

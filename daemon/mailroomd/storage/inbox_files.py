@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mailroomd.model.ids import format_id, parse_id
+from mailroomd.storage.place import Identity
 
 OPEN_DIRECTORIES = 256  # handles kept: agents that get mail at the same time; well below the usual limit of 1024
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,7 +25,6 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LARGEST_FILE_BYTES = 16 << 20  # twice what a message can become as JSON; what an agent made larger is not read
 READ_BYTES = 64 << 10  # at once: most files are whole after one
 _libc = ctypes.CDLL(None, use_errno=True)
-_Identity = tuple[int, int]  # device and inode
 
 
 class InboxFiles:
@@ -41,7 +41,7 @@ class InboxFiles:
         self._path = root / "inbox"
         self._inbox = -1
         self._temporary = -1
-        self._directories: OrderedDict[str, tuple[int, _Identity]] = OrderedDict()
+        self._directories: OrderedDict[str, tuple[int, Identity]] = OrderedDict()
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open_inbox()
         self._clean_temporary()
@@ -67,7 +67,7 @@ class InboxFiles:
     def _is_in_place(self) -> bool:
         inbox = self._path.stat(follow_symlinks=False)
         temporary = os.stat(".tmp", dir_fd=self._inbox, follow_symlinks=False)
-        return self._identities == (_identity_of(inbox), _identity_of(temporary))
+        return os.path.samestat(inbox, os.fstat(self._inbox)) and os.path.samestat(temporary, os.fstat(self._temporary))
 
     def check_directory(self, mailbox: str) -> int:
         """Returns the handle of a mailbox's directory, made where it is absent, opened again where it was replaced.
@@ -80,17 +80,23 @@ class InboxFiles:
         known = self._directories.get(mailbox)
         if known is not None:
             with suppress(FileNotFoundError):
-                if _identity_of(os.stat(mailbox, dir_fd=self._inbox, follow_symlinks=False)) == known[1]:
+                status = os.stat(mailbox, dir_fd=self._inbox, follow_symlinks=False)
+                if (status.st_dev, status.st_ino) == known[1][:2]:  # its handle is open: no other gets this number
                     self._directories.move_to_end(mailbox)
                     return known[0]
             self._forget(mailbox)
         with suppress(FileExistsError):
             os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
         handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
-        self._directories[mailbox] = (handle, _identity_of(os.fstat(handle)))
+        self._directories[mailbox] = (handle, Identity.of(handle))
         if len(self._directories) > OPEN_DIRECTORIES:
             self._forget(next(iter(self._directories)))
         return handle
+
+    def identity_of(self, mailbox: str) -> Identity | None:
+        """Returns which directory files were written to last; None if that was too long ago."""
+        known = self._directories.get(mailbox)
+        return None if known is None else known[1]
 
     def write(self, directory: int, number: int, body: bytes) -> None:
         """Writes one file: a temporary name, then the final one.
@@ -210,7 +216,6 @@ class InboxFiles:
             raise
         self.close()
         self._inbox, self._temporary = inbox, temporary
-        self._identities = (_identity_of(os.fstat(inbox)), _identity_of(os.fstat(temporary)))
 
     def _clean_temporary(self) -> None:
         for name in os.listdir(self._temporary):  # noqa: PTH208 - by its handle
@@ -237,10 +242,6 @@ def _ids_in(directory: int) -> Iterator[int]:
         if name.endswith(".json"):
             with suppress(ValueError):
                 yield parse_id(name.removesuffix(".json"))
-
-
-def _identity_of(status: os.stat_result) -> _Identity:
-    return status.st_dev, status.st_ino
 
 
 def _read_whole(handle: int) -> bytes:

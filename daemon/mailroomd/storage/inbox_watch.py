@@ -8,9 +8,8 @@ Invariant: an id is reported as taken only if its file is not there, in a direct
 since its files were filed; never because a directory is gone, was replaced, or can't be read.
 """
 
-__all__ = ["DirectoryFault", "InboxWatch", "Report", "Taken"]
+__all__ = ["REPLACED", "DirectoryFault", "InboxWatch", "Report", "Taken"]
 
-import fcntl
 import math
 import os
 from collections import OrderedDict
@@ -24,7 +23,7 @@ from mailroomd.core.log import log
 from mailroomd.model.ids import format_id, parse_id
 from mailroomd.model.names import is_name
 from mailroomd.storage.inotify import Event, Inotify, Mask
-from mailroomd.storage.place import Place
+from mailroomd.storage.place import Identity, Place
 
 # `rm -rf inbox/abc` deletes file after file, and only then the directory. So deletions in one directory are held until
 # nothing was deleted in it for HOLD_SEC. An agent that takes its mail one by one would never be quiet so long: fewer
@@ -46,7 +45,6 @@ EXPECTED_MOST = 10_000  # own removals that were announced and not seen yet, in 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MASK = Mask.DELETE | Mask.MOVED_FROM | Mask.DELETE_SELF | Mask.ONLY_DIRECTORY
 _GONE = int(Mask.DELETE_SELF | Mask.IGNORED | Mask.UNMOUNT)
-_GET_GENERATION = 0x80087601  # FS_IOC_GETVERSION
 
 GONE = "its directory is gone"
 REPLACED = "its directory was replaced"
@@ -83,7 +81,7 @@ class _Directory:
 
     Attributes:
         wd: its watch; -1 if there is none: then it goes back to the patrol when it was compared.
-        generation: of its inode: with its number, it tells it from a later directory in its place.
+        identity: what tells it from a later directory in its place.
         place: for the patrol, when it is not watched any more.
         held: ids whose files were deleted, from `held_from_sec` to `held_until_sec`.
         expected: ids whose files we remove ourselves.
@@ -92,7 +90,7 @@ class _Directory:
     """
 
     wd: int
-    generation: int
+    identity: Identity
     place: Place
     held: dict[int, None] = field(default_factory=dict[int, None])
     held_from_sec: float = 0.0
@@ -124,7 +122,7 @@ class _Idle:
     """One directory that only the patrol looks at."""
 
     place: Place
-    generation: int
+    identity: Identity
 
 
 class InboxWatch:
@@ -151,7 +149,7 @@ class InboxWatch:
         self._wds: dict[int, str] = {}
         self._holding: dict[str, None] = {}
         self._idle: dict[str, _Idle] = {}
-        self._wanted: OrderedDict[str, None] = OrderedDict()  # to be watched and compared, the last first
+        self._wanted: OrderedDict[str, Identity | None] = OrderedDict()  # to be watched and compared, the last first
         self._to_compare: dict[str, None] = {}
         self._suspended: set[str] = set()
         self._reports: list[Report] = []
@@ -178,12 +176,20 @@ class InboxWatch:
         release_sec = min((self._watched[one].release_sec() for one in self._holding), default=math.inf)
         return max(0.0, min(work_sec, release_sec) - now_sec)
 
-    def watch(self, mailbox: str) -> None:
-        """Watches a directory from now on; call it after each delivery into it. Cheap: no system call."""
+    def watch(self, mailbox: str, filed_into: Identity | None = None) -> None:
+        """Watches a directory from now on; call it after each delivery into it. Cheap: no system call.
+
+        Args:
+            filed_into: the directory that has the file. Where that is another one than before, something was lost.
+        """
+        if mailbox in self._suspended:
+            return
+        if filed_into is not None and self._identity_of(mailbox) not in (filed_into, None):
+            self._lose(mailbox, REPLACED)
         if mailbox in self._watched:
             self._watched.move_to_end(mailbox)
         elif mailbox not in self._suspended:
-            self._wanted[mailbox] = None
+            self._wanted[mailbox] = filed_into or self._wanted.get(mailbox)
 
     def expect_removal(self, mailbox: str, message_id: int) -> None:
         """Takes note that we are about to remove this file ourselves: its message is read or expired already."""
@@ -200,14 +206,14 @@ class InboxWatch:
             if len(directory.expected) > EXPECTED_MOST:
                 del directory.expected[next(iter(directory.expected))]
 
-    def refiled(self, mailbox: str) -> None:
+    def refiled(self, mailbox: str, filed_into: Identity | None = None) -> None:
         """Ends what a DirectoryFault began: every file of the mailbox is there again, or `ids_of` leaves it out."""
         self._suspended.discard(mailbox)
-        self.watch(mailbox)
+        self.watch(mailbox, filed_into)
 
-    def look_again(self, mailbox: str) -> None:
-        """Compares a directory: `ids_of` may name files now that were written, and taken, before it named them."""
-        self.watch(mailbox)
+    def look_again(self, mailbox: str, filed_into: Identity | None) -> None:
+        """Compares a directory: `ids_of` names files now that were written, and perhaps taken, before it did."""
+        self.watch(mailbox, filed_into)
         if mailbox in self._watched:
             self._to_compare[mailbox] = None
 
@@ -255,7 +261,8 @@ class InboxWatch:
             self._start_over()
         elif event.wd == self._inbox_wd:
             if event.name and event.is_about_directory:
-                self._lose(event.name, GONE)
+                if not self._is_in_its_place(event.name):
+                    self._lose(event.name, GONE)
             elif not event.name:
                 self._next_patrol_sec = self._now_sec
         elif event.wd in self._wds:
@@ -318,7 +325,7 @@ class InboxWatch:
 
     def _is_the_same(self, directory: _Directory, handle: int) -> bool:
         """Returns whether this is the directory that was watched: rmdir and mkdir may well use its number again."""
-        if directory.place.is_elsewhere(os.fstat(handle)) or _generation_of(handle) != directory.generation:
+        if Identity.of(handle) != directory.identity:
             return False
         wd = -1 if directory.wd < 0 else self._add_watch(handle)
         if wd in (directory.wd, -1):
@@ -365,7 +372,7 @@ class InboxWatch:
             with suppress(OSError):
                 handle = os.open(name, _DIRECTORY, dir_fd=self._inbox)
                 try:
-                    self._idle[name] = _Idle(Place.settled(os.fstat(handle)), _generation_of(handle))
+                    self._idle[name] = _Idle(Place.settled(os.fstat(handle)), Identity.of(handle))
                 finally:
                     os.close(handle)
 
@@ -387,8 +394,8 @@ class InboxWatch:
         while self._wanted or self._to_compare:
             yield from repeat(None, OPENING_ENTRIES)
             if self._wanted:
-                mailbox, _ = self._wanted.popitem()
-                directory = self._admit(mailbox)
+                mailbox, filed_into = self._wanted.popitem()
+                directory = self._admit(mailbox, filed_into)
             elif self._to_compare:
                 mailbox = next(iter(self._to_compare))
                 del self._to_compare[mailbox]
@@ -432,8 +439,8 @@ class InboxWatch:
 
     # -- coming and going -----------------------------------------------------------------------------------------
 
-    def _admit(self, mailbox: str) -> _Directory | None:
-        """Watches a directory; None if it is lost."""
+    def _admit(self, mailbox: str, filed_into: Identity | None) -> _Directory | None:
+        """Watches a directory; None if it is lost, or another one than that into which files were filed."""
         if not self._check_inbox():
             self._lose(mailbox, INBOX_REPLACED)
         if mailbox in self._suspended or mailbox in self._watched:
@@ -443,8 +450,8 @@ class InboxWatch:
         if handle is None:
             return None
         try:
-            status, generation = os.fstat(handle), _generation_of(handle)
-            if idle is not None and (idle.generation != generation or idle.place.is_elsewhere(status)):
+            status, identity = os.fstat(handle), Identity.of(handle)
+            if any(known not in (identity, None) for known in (filed_into, idle and idle.identity)):
                 self._lose(mailbox, REPLACED)
                 return None
             self._make_room()
@@ -456,7 +463,7 @@ class InboxWatch:
             os.close(handle)
         place = Place() if idle is None else self._idle.pop(mailbox).place
         place.note(status, self._now_sec)
-        directory = self._watched[mailbox] = _Directory(wd, generation, place)
+        directory = self._watched[mailbox] = _Directory(wd, identity, place)
         if wd >= 0:
             self._wds[wd] = mailbox
         return directory
@@ -488,7 +495,7 @@ class InboxWatch:
     def _retire(self, mailbox: str, directory: _Directory) -> None:
         """Leaves a directory to the patrol."""
         self._forget(mailbox)
-        self._idle[mailbox] = _Idle(directory.place, directory.generation)
+        self._idle[mailbox] = _Idle(directory.place, directory.identity)
 
     def _lose(self, mailbox: str, reason: str) -> None:
         """Voids what is held of a mailbox. If it has unread messages, its caller has to file them again."""
@@ -507,6 +514,22 @@ class InboxWatch:
         self._idle.pop(mailbox, None)
         self._wanted.pop(mailbox, None)
         self._to_compare.pop(mailbox, None)
+
+    def _identity_of(self, mailbox: str) -> Identity | None:
+        """Returns which directory a mailbox has, as far as is known."""
+        known = self._watched.get(mailbox) or self._idle.get(mailbox)
+        return self._wanted.get(mailbox) if known is None else known.identity
+
+    def _is_in_its_place(self, mailbox: str) -> bool:
+        """Returns whether a mailbox has the directory that is known; a report may be of the one before."""
+        known = self._identity_of(mailbox)
+        with suppress(OSError):
+            handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
+            try:
+                return Identity.of(handle) == known
+            finally:
+                os.close(handle)
+        return False
 
     # -- handles --------------------------------------------------------------------------------------------------
 
@@ -580,14 +603,6 @@ def _is_there(directory: int, message_id: int) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _generation_of(handle: int) -> int:
-    """Returns the generation of an inode, which differs where its number is used again; 0 where there is none."""
-    try:
-        return int.from_bytes(fcntl.ioctl(handle, _GET_GENERATION, bytes(8))[:4], "little")
-    except OSError:
-        return 0
 
 
 def _unreadable(error: OSError) -> str:

@@ -1,17 +1,39 @@
-"""Place — whether a directory has changed since it was listed, for the price of one stat.
+"""Place — which directory it is, and whether it has changed since it was listed, for the price of one stat.
 
-Owns the rule for a directory's mtime: as two changes may share a tick of the filesystem's clock, an mtime says nothing
-about changes until a second after it was first seen; until then the directory is listed each time.
+Owns what tells a directory from a later one in its place, and the rule for a directory's mtime: as two changes may
+share a tick of the filesystem's clock, an mtime says nothing about changes until a second after it was first seen;
+until then the directory is listed each time.
 Used by the rescans of `Outbox` and `InboxWatch`. Time is the caller's monotonic clock; no two clocks are compared.
 """
 
-__all__ = ["Place"]
+__all__ = ["Identity", "Place"]
 
+import fcntl
 import os
 import stat
 from dataclasses import dataclass
+from typing import NamedTuple
 
 SETTLED_AFTER_SEC = 1.0  # longer than any filesystem's tick, but for FAT's
+_GET_GENERATION = 0x80087601  # FS_IOC_GETVERSION
+
+
+class Identity(NamedTuple):
+    """What tells a directory from every other one, also from one that is made later and gets its inode's number."""
+
+    device: int
+    inode: int
+    generation: int  # 0 where the filesystem has none
+
+    @classmethod
+    def of(cls, handle: int) -> "Identity":
+        """Returns the identity of an open directory."""
+        status = os.fstat(handle)
+        try:
+            generation = int.from_bytes(fcntl.ioctl(handle, _GET_GENERATION, bytes(8))[:4], "little")
+        except OSError:
+            generation = 0
+        return cls(status.st_dev, status.st_ino, generation)
 
 
 @dataclass(slots=True)
