@@ -33,11 +33,11 @@ class _Waiting:
     """The files of one mailbox that could not be written.
 
     Attributes:
-        places: the directories that files were written to meanwhile, where the first one was lost.
+        places: the directories that files were written to meanwhile.
     """
 
     numbers: set[int] = field(default_factory=set[int])
-    places: set[Identity | None] = field(default_factory=set["Identity | None"])
+    places: set[Identity] = field(default_factory=set[Identity])
     attempts: int = 0
     due_sec: float = 0.0
 
@@ -59,7 +59,7 @@ class Filing:
         self._ledger = ledger
         self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
-        self._written_late: dict[int, tuple[str, Identity | None]] = {}  # where; the database does not know of it yet
+        self._written_late: dict[int, tuple[str, Identity]] = {}  # where; the database does not know of it yet
         self._lost_late: dict[int, str] = {}  # files that were lost meanwhile, and why
         self._being_filed: Sequence[StoredMail] = ()
         self._left: dict[str, set[int]] = {}  # files of messages that are over, which could not be removed
@@ -100,7 +100,7 @@ class Filing:
                 if error is not None:
                     errors[one.id] = describe(error)
                     self.keep_trying(mailbox, one.id, now_sec)
-            if mailbox in self._lost:
+            if mailbox in self._lost and filed_into is not None:
                 self._waiting[mailbox].places.add(filed_into)
             self._being_filed = letters
             self._watch.watch(mailbox, filed_into)
@@ -210,7 +210,7 @@ class Filing:
             self._watch.refiled(fault.mailbox, None)
         return dict.fromkeys(numbers, f"{fault.reason}; it is tried again")
 
-    def _end_loss(self, mailbox: str, places: set[Identity | None], now_sec: float) -> None:
+    def _end_loss(self, mailbox: str, places: set[Identity], now_sec: float) -> None:
         """Ends what a lost directory began; not where another one was lost since."""
         if len(places) > 1:
             self._ledger.remember_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)

@@ -93,10 +93,9 @@ class InboxFiles:
             self._forget(next(iter(self._directories)))
         return handle
 
-    def identity_of(self, mailbox: str) -> Identity | None:
-        """Returns which directory files were written to last; None if that was too long ago."""
-        known = self._directories.get(mailbox)
-        return None if known is None else known[1]
+    def identity_of(self, mailbox: str) -> Identity:
+        """Returns which directory it is that `check_directory` returned just now."""
+        return self._directories[mailbox][1]
 
     def write(self, directory: int, number: int, body: bytes) -> None:
         """Writes one file: a temporary name, then the final one.

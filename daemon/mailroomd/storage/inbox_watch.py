@@ -211,7 +211,7 @@ class InboxWatch:
         self._suspended.discard(mailbox)
         self.watch(mailbox, filed_into)
 
-    def look_again(self, mailbox: str, filed_into: Identity | None) -> None:
+    def look_again(self, mailbox: str, filed_into: Identity) -> None:
         """Compares a directory: `ids_of` names files now that were written, and perhaps taken, before it did."""
         self.watch(mailbox, filed_into)
         if mailbox in self._watched:
