@@ -1,6 +1,9 @@
 """Each step of a message is a receipt for its sender, at its own place; the first one is read from the message."""
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import cast
 
 import pytest
 from mailroomd.model.announcement import Receipt
@@ -8,8 +11,9 @@ from mailroomd.model.commands import ReadWritten, StepsWritten
 from mailroomd.model.findings import FilesTaken, MailExpired, MailFiled
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database import open_archive
 from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.receipts import FORGET_SLICE, KEPT_MS
+from mailroomd.storage.receipts import FORGET_SLICE, KEPT_MS, receipts_after
 from support.storing import NOW_MS, Desk, draft
 
 STORED, FILED, OFFERED, READ, EXPIRED = list(DeliveryState)[1:]
@@ -34,6 +38,30 @@ def test_a_filed_message_has_its_receipt_at_the_number_behind_its_own(desk: Desk
         Receipt(number + 1, "dashboard", number, "abc", FILED, NOW_MS + 5)
     ]
     assert desk.rows("SELECT * FROM receipts") == [], "it needs no row"
+
+
+class Interrupted:
+    """A reader's connection, between whose statements something else happens."""
+
+    def __init__(self, connection: sqlite3.Connection, meanwhile: Callable[[], object]) -> None:
+        self._connection = connection
+        self._meanwhile = iter([lambda: None, meanwhile])
+
+    def execute(self, sql: str, values: Sequence[object]) -> sqlite3.Cursor:
+        next(self._meanwhile)()
+        return self._connection.execute(sql, values)
+
+
+def test_the_first_receipt_of_a_message_that_is_deleted_during_the_reading_is_read_once(desk: Desk) -> None:
+    first, second = desk.send(draft(), draft())
+    with closing(open_archive(desk.state_dir)) as connection:
+        reading = Interrupted(connection, lambda: desk.commit(desk.clearing("abc", first)))
+        found = receipts_after(cast("sqlite3.Connection", reading), ["dashboard"], 0, MAX_ID, 10)
+    assert desk.rows("SELECT id FROM messages") == [(second,)]
+    assert [(one.id, one.message_id, one.state) for one in found] == [
+        (first + 1, first, FILED),
+        (second + 1, second, FILED),
+    ]
 
 
 def test_a_message_without_a_file_is_stored_first_and_filed_at_a_later_place(

@@ -72,20 +72,20 @@ def receipts_after(
     """
     whose = f"sender IN ({','.join('?' * len(senders))}) AND" if senders is not None else ""
     values = tuple(senders or ())
-    rows = connection.execute(
-        f"SELECT id, sender, message_id, recipient, state, timestamp_ms FROM receipts"  # noqa: S608 - own text
-        f" WHERE {whose} id > ? AND id <= ? ORDER BY id LIMIT ?",
-        (*values, cursor, mark, limit),
-    )
+    # In this order: the first step of a message that is deleted meanwhile is found twice, not never.
     first_steps = connection.execute(
-        f"SELECT {_FIRST_STEP}"  # noqa: S608
+        f"SELECT {_FIRST_STEP}"  # noqa: S608 - own text
         f" FROM messages WHERE {whose} id >= ? AND id < ? AND filed_id <> -1 ORDER BY id LIMIT ?",
         (*values, cursor, mark, limit),
-    )
-    found = [
-        Receipt(number, sender, message_id, recipient, DeliveryState(state), timestamp_ms)
-        for number, sender, message_id, recipient, state, timestamp_ms in chain(rows, first_steps)
-    ]
-    found.sort(key=lambda one: one.id)
-    batch = Batch(found[:limit])
+    ).fetchall()
+    rows = connection.execute(
+        f"SELECT id, sender, message_id, recipient, state, timestamp_ms FROM receipts"  # noqa: S608
+        f" WHERE {whose} id > ? AND id <= ? ORDER BY id LIMIT ?",
+        (*values, cursor, mark, limit),
+    ).fetchall()
+    found = {
+        number: Receipt(number, sender, message_id, recipient, DeliveryState(state), timestamp_ms)
+        for number, sender, message_id, recipient, state, timestamp_ms in chain(first_steps, rows)
+    }
+    batch = Batch(found[number] for number in sorted(found)[:limit])
     return batch.cut() if len(batch) == limit else batch

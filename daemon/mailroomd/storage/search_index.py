@@ -115,7 +115,7 @@ def matching_ids(
     )
     rows = connection.execute(
         "SELECT rowid FROM search WHERE search MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?",
-        (scope, bound, limit - len(rest)),
+        (scope, min(bound, indexed_id + 1), limit - len(rest)),  # not what was indexed since
     )
     return rest + [number for (number,) in rows]
 

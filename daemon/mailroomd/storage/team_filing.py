@@ -8,6 +8,7 @@ Invariant: messages for one inbox are appended in the order of `submit`, and eve
 
 __all__ = ["TeamFiling"]
 
+import os
 import threading
 import time
 from concurrent.futures import Future
@@ -126,6 +127,14 @@ class TeamFiling:
     # -- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        """Works until it is told to end; what ends it else (no memory, say) ends the process: its successor goes on."""
+        try:
+            self._work()
+        except BaseException:  # noqa: BLE001 - whatever it is
+            log.exception("the thread of the team inboxes ended")
+            os._exit(os.EX_SOFTWARE)
+
+    def _work(self) -> None:
         while (found := self._next()) is not None:
             recipient, letters = found
             sentence, is_final = self._append(recipient, [one.message for one in letters])
