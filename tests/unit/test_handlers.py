@@ -1,8 +1,13 @@
 """What nobody expected becomes a status with a reason: one that says whether to try again."""
 
 import asyncio
+import errno
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -46,7 +51,7 @@ class OpenGate:
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
-        (MemoryError(), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
+        (OSError(errno.EMFILE, "Too many open files"), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
         (sqlite3.OperationalError("disk I/O error"), grpc.StatusCode.UNAVAILABLE, "STORAGE_FAILED"),
         (TimeoutError(), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
         (KeyError("a fault of ours"), grpc.StatusCode.INTERNAL, "INTERNAL"),
@@ -61,3 +66,25 @@ def test_an_unexpected_error_says_whether_to_try_again(error: Exception, code: g
     with pytest.raises(Refused):
         asyncio.run(handler.unary_unary(b"", context))
     assert (context.code, error_reason(context)) == (code, reason)
+
+
+WITHOUT_MEMORY = """
+import asyncio
+from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.rpc.handlers import unary
+from tests.unit.test_handlers import Context, OpenGate
+
+async def fail(request, context):
+    raise MemoryError
+
+asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGate()).unary_unary(b"", Context()))
+"""
+
+
+def test_a_process_without_memory_ends_with_a_line_in_its_log() -> None:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+    }
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], env=environment, capture_output=True, text=True)
+    assert done.returncode == os.EX_SOFTWARE, done.stderr
+    assert "no memory left" in done.stderr
