@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+_NEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_UNNAMED = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
 RESERVE_BYTES = 4 << 20  # some thousand acknowledgements; little enough for the smallest disk
 
 
@@ -40,7 +42,7 @@ class Reserve:
 
     def release_if_tight(self) -> None:
         """Gives the room to the filesystem if there is little else: what a start has to write may need it."""
-        if not self._has_room(RESERVE_BYTES):
+        if not self._is_free(RESERVE_BYTES):
             self.release()
 
     def refill(self) -> bool:
@@ -48,24 +50,29 @@ class Reserve:
 
         A filesystem that can't set room aside is no full one: then there is no reserve.
         """
-        if self.is_held:
-            return self._has_room(RESERVE_BYTES)
-        if not self._has_room(2 * RESERVE_BYTES):
+        was_held = self.is_held
+        if not self._is_free(RESERVE_BYTES if was_held else 2 * RESERVE_BYTES):
             return False
         try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                os.posix_fallocate(handle, 0, RESERVE_BYTES)
-            finally:
-                os.close(handle)
+            if not was_held:
+                self._set_aside(os.open(self._path, _NEW, 0o600))
+            self._set_aside(os.open(self._path.parent, _UNNAMED, 0o600))  # the spare: a quota shows only so
         except OSError as error:
-            self.release()
+            if not was_held:
+                self.release()
             return error.errno not in (errno.ENOSPC, errno.EDQUOT)
         return True
 
-    def _has_room(self, size_bytes: int) -> bool:
+    def _is_free(self, size_bytes: int) -> bool:
         try:
             room = os.statvfs(self._path.parent)
         except OSError:
             return True
         return room.f_bavail * room.f_frsize >= size_bytes
+
+    @staticmethod
+    def _set_aside(handle: int) -> None:
+        try:
+            os.posix_fallocate(handle, 0, RESERVE_BYTES)
+        finally:
+            os.close(handle)
