@@ -379,6 +379,14 @@ def test_a_message_tells_its_history_in_order(room: Room) -> None:
     assert (got.delivery.recipient_known, got.delivery.inbox_file_error) == (True, "")
 
 
+def test_what_was_handed_over_is_called_offered_before_the_mailbox_knows(room: Room) -> None:
+    agent = room.new_agent()
+    sent = room.send(agent, "x").message
+    with room.stopped(room.pid_of("mailbox")):
+        assert [one.id for one in room.check(agent).messages] == [sent.id]
+        assert room.state(sent.id) == pb.DELIVERY_STATE_OFFERED
+
+
 def test_a_message_that_does_not_exist_is_not_found(room: Room) -> None:
     for missing in (NO_ID, "7" + "f" * 15):
         refusal = refusal_of(lambda missing=missing: room.get(missing))

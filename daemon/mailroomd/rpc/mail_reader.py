@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -286,17 +287,14 @@ class MailReader:
             return [(row.name, _counts(row)) for row in rows_there]
 
     def _with_states(self, messages: Iterable[Message]) -> list[Message]:
-        """Returns messages from the database with the table's states: OFFERED reaches the database a little later."""
+        """Returns messages from the database as far as they have come: OFFERED reaches table and database later."""
         return [self._with_state(one) for one in messages]
 
     def _with_state(self, message: Message) -> Message:
-        try:
-            state = self._table.find(message.id).state
-        except NotInTable:
-            if message.id not in self._offered:
-                return message
-            state = DeliveryState.OFFERED
-        return Message(message.id, message.timestamp_ms, max(message.state, state), message.draft)
+        state = max(message.state, DeliveryState.OFFERED) if message.id in self._offered else message.state
+        with suppress(NotInTable):
+            state = max(state, self._table.find(message.id).state)
+        return Message(message.id, message.timestamp_ms, state, message.draft)
 
     def _is_offered(self, number: int, state: DeliveryState) -> bool:
         return state >= DeliveryState.OFFERED or number in self._offered
