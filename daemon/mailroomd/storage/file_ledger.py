@@ -58,10 +58,13 @@ class FileLedger:
     def write_notes(self) -> None:
         """Writes the notes that wait, within the open transaction."""
         self._connection.executemany(
-            "UPDATE messages SET file_error = ?1, filed_ms = CASE WHEN ?2 THEN filed_ms ELSE 0 END,"
-            " filed_id = CASE WHEN ?2 THEN filed_id ELSE 0 END,"
-            " state = CASE WHEN state = 2 AND NOT ?2 THEN 1 ELSE state END WHERE id = ?3 AND state < 4",
-            [(error, were_filed, number) for number, (error, were_filed) in self._notes.items()],
+            "UPDATE messages SET file_error = :error, filed_ms = CASE WHEN :were_filed THEN filed_ms ELSE 0 END,"
+            " filed_id = CASE WHEN :were_filed THEN filed_id ELSE 0 END,"
+            " state = CASE WHEN state = 2 AND NOT :were_filed THEN 1 ELSE state END WHERE id = :id AND state < 4",
+            [
+                {"id": number, "error": error, "were_filed": were_filed}
+                for number, (error, were_filed) in self._notes.items()
+            ],
         )
         self._connection.executemany("DELETE FROM cleared_files WHERE id = ?", [(one,) for one in self._gone])
 
