@@ -1,6 +1,7 @@
 """A transaction is whole or absent, and nothing is written behind a log that is in doubt."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def test_a_state_dir_with_hostile_characters_in_its_name_is_opened(tmp_path: Pat
     place.mkdir()
     desk = Desk(place)
     desk.commit(desk.letter(draft()))
-    assert MessageArchive(place).last_id() == desk.last_id
+    with closing(MessageArchive(place)) as archive:
+        assert archive.last_id() == desk.last_id
     assert (place / "mailroom.db").exists()
     desk.store.close()
 

@@ -343,9 +343,9 @@ class MessageStore:
         It looks at every row: for a worker that restarts, not for a send.
         """
         rows: list[tuple[int, str, int]] = self._connection.execute(
-            "SELECT id, recipient, state FROM messages WHERE read_ms >= ?1 OR (filed_ms >= ?1 AND state IN (2, 3))"
+            "SELECT id, recipient, state FROM messages WHERE read_ms >= ? OR (filed_ms >= ? AND state IN (2, 3))"
             " ORDER BY recipient, id",
-            (since_ms,),
+            (since_ms, since_ms),
         ).fetchall()
         outcomes: list[Outcome] = []
         for mailbox, changed in groupby(rows, itemgetter(1)):
