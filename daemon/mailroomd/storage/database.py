@@ -23,13 +23,12 @@ __all__ = [
     "settle_log",
 ]
 
-import errno
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from mailroomd.storage.disk_room import has_room
 from mailroomd.storage.schema import SCHEMA_VERSION, bring_up_to_date
 
 DATABASE_NAME = "mailroom.db"
@@ -162,20 +161,8 @@ def is_full(error: sqlite3.Error, state_dir: Path | None = None) -> bool:
     """
     code = getattr(error, "sqlite_errorcode", 0)
     if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):
-        return state_dir is not None and not _has_room(state_dir)
+        return state_dir is not None and not has_room(state_dir, ROOM_BYTES)
     return code & 0xFF == sqlite3.SQLITE_FULL
-
-
-def _has_room(directory: Path) -> bool:
-    try:
-        handle = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(handle, 0, ROOM_BYTES)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
-    return True
 
 
 def is_damaged(error: sqlite3.Error) -> bool:

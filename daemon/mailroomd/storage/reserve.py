@@ -6,13 +6,13 @@ taken again when it is set aside and there is as much to spare.
 
 __all__ = ["Reserve"]
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from mailroomd.storage.disk_room import NO_ROOM, allocate, has_room
+
 _NEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_UNNAMED = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
 RESERVE_BYTES = 4 << 20  # some thousand acknowledgements; little enough for the smallest disk
 
 
@@ -55,13 +55,15 @@ class Reserve:
             return False
         try:
             if not was_held:
-                self._set_aside(os.open(self._path, _NEW, 0o600))
-            self._set_aside(os.open(self._path.parent, _UNNAMED, 0o600))  # the spare: a quota shows only so
+                allocate(os.open(self._path, _NEW, 0o600), RESERVE_BYTES)
         except OSError as error:
-            if not was_held:
-                self.release()
-            return error.errno not in (errno.ENOSPC, errno.EDQUOT)
-        return True
+            self.release()
+            return error.errno not in NO_ROOM
+        if has_room(self._path.parent, RESERVE_BYTES):
+            return True
+        if not was_held:
+            self.release()
+        return False
 
     def _is_free(self, size_bytes: int) -> bool:
         try:
@@ -69,10 +71,3 @@ class Reserve:
         except OSError:
             return True
         return room.f_bavail * room.f_frsize >= size_bytes
-
-    @staticmethod
-    def _set_aside(handle: int) -> None:
-        try:
-            os.posix_fallocate(handle, 0, RESERVE_BYTES)
-        finally:
-            os.close(handle)
