@@ -108,7 +108,7 @@ def examine(file: Path) -> Backup:
             if faults != ("ok",):
                 raise BackupUnusableError(f"{file} is damaged: {faults[0]}")
             return _contents(connection)
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite's words quote a damaged text
+    except sqlite3.Error as error:
         raise BackupUnusableError(f"{file} is no backup of a mail room: {error}") from error
 
 

@@ -92,7 +92,7 @@ def _guarded(work: Callable[[], Result]) -> Result:
 
     try:
         return work()
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except sqlite3.Error as error:
         raise OSError(f"the database cannot be copied or read: {error} (mailroom doctor looks at it)") from error
 
 

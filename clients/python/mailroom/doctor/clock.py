@@ -40,6 +40,6 @@ def _newest_sec(places: Places) -> float:
     try:
         with closing(open_for_reading(places.database)) as connection:
             row = connection.execute("SELECT timestamp_ms FROM messages ORDER BY id DESC LIMIT 1").fetchone()
-    except (sqlite3.Error, UnicodeDecodeError):  # the database's own check says so
+    except sqlite3.Error:  # the database's own check says so
         return 0.0
     return row[0] / 1000 if row else 0.0

@@ -31,7 +31,7 @@ def check(places: Places) -> Iterator[Finding]:
     try:
         with closing(open_for_reading(places.database)) as connection:
             rows = connection.execute(UNREAD, (MOST,)).fetchall()
-    except (sqlite3.Error, UnicodeDecodeError):
+    except sqlite3.Error:
         return
     different = [path for row in rows if (path := _different_copy(places.inbox, *row))]
     if not different:

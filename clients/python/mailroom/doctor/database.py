@@ -31,8 +31,10 @@ def check(places: Places) -> Iterator[Finding]:
         with closing(open_for_reading(places.database)) as connection:
             yield _schema(connection)
             yield _integrity(connection, places.database)
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's words quote a damaged text
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    except sqlite3.DatabaseError as error:
+        code = getattr(
+            error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT
+        )  # Python's own words have none: text that is none
         is_damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         advice = _way_back(places.database) if is_damaged else "check its mode, its owner and its disk"
         yield problem("database", f"{places.database} cannot be read: {error}", advice)
@@ -46,7 +48,15 @@ def open_for_reading(database: Path) -> sqlite3.Connection:
         sqlite3.Error: it cannot be opened.
     """
     connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
-    connection.execute("PRAGMA query_only = 1")
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except UnicodeDecodeError as error:  # what SQLite says of a damaged schema quotes it
+        connection.close()
+        raise sqlite3.DatabaseError("the schema holds text that is none") from error
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
