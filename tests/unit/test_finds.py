@@ -234,22 +234,6 @@ def test_a_file_that_is_written_at_last_asks_for_the_place_of_its_receipt(office
     assert office.requests() == []
 
 
-def test_a_file_that_is_taken_between_its_late_writing_and_that_commit_counts_as_read(office: Office) -> None:
-    (office.root / "inbox/a").touch()
-    done = office.desk.done(office.desk.letter(draft("a")), office.desk.letter(draft("a")))
-    errors = office.filing.file(done.mail, office.now_sec)
-    office.desk.store.files.note_unfiled(errors)
-    office.pass_by(1)
-    (office.root / "inbox/a").unlink()
-    office.pass_by(60)
-    office.path("a", done.mail[0].id).unlink()
-    office.wait(5)  # whatever the watch hears of it means nothing yet
-    office.settle(*office.finds.asked())
-    assert office.states() == [DeliveryState.FILED] * 2
-    office.settle(*office.wait(5))
-    assert office.states() == [DeliveryState.READ, DeliveryState.FILED]
-
-
 def file_late(office: Office, letters: int) -> list[int]:
     """Sends letters to "a" whose files find something in their way at first; returns their ids, not committed yet."""
     (office.root / "inbox/a").touch()
@@ -259,6 +243,16 @@ def file_late(office: Office, letters: int) -> list[int]:
     (office.root / "inbox/a").unlink()
     office.pass_by(60)
     return [one.id for one in done.mail]
+
+
+def test_a_file_that_is_taken_between_its_late_writing_and_that_commit_counts_as_read(office: Office) -> None:
+    taken, _ = file_late(office, 2)
+    office.path("a", taken).unlink()
+    office.wait(5)  # whatever the watch hears of it means nothing yet
+    office.settle(*office.finds.asked())
+    assert office.states() == [DeliveryState.FILED] * 2
+    office.settle(*office.wait(5))
+    assert office.states() == [DeliveryState.READ, DeliveryState.FILED]
 
 
 def replace_directory(office: Office) -> None:

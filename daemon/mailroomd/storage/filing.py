@@ -25,6 +25,7 @@ from mailroomd.storage.message_store import StoredMail
 from mailroomd.storage.place import Identity
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
+LOST = "its directory was lost; it is tried again"
 RETRY_SLICE = 200  # files written between two commits, so that senders don't wait for a long list
 
 
@@ -33,11 +34,11 @@ class _Waiting:
     """The files of one mailbox that could not be written.
 
     Attributes:
-        places: the directories that files were written to meanwhile.
+        directories: into which files were written meanwhile; more than one if one was lost.
     """
 
     numbers: set[int] = field(default_factory=set[int])
-    places: set[Identity] = field(default_factory=set[Identity])
+    directories: set[Identity] = field(default_factory=set[Identity])
     attempts: int = 0
     due_sec: float = 0.0
 
@@ -60,7 +61,6 @@ class Filing:
         self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
         self._written_late: dict[int, tuple[str, Identity]] = {}  # where; the database does not know of it yet
-        self._lost_late: dict[int, str] = {}  # files that were lost meanwhile, and why
         self._being_filed: Sequence[StoredMail] = ()
         self._left: dict[str, set[int]] = {}  # files of messages that are over, which could not be removed
         self._left_attempts = 0
@@ -101,7 +101,7 @@ class Filing:
                     errors[one.id] = describe(error)
                     self.keep_trying(mailbox, one.id, now_sec)
             if mailbox in self._lost and filed_into is not None:
-                self._waiting[mailbox].places.add(filed_into)
+                self._waiting[mailbox].directories.add(filed_into)
             self._being_filed = letters
             self._watch.watch(mailbox, filed_into)
         self._being_filed = ()
@@ -145,7 +145,7 @@ class Filing:
             if not waiting.numbers:
                 del self._waiting[mailbox]
                 if mailbox in self._lost:
-                    self._end_loss(mailbox, waiting.places, now_sec)
+                    self._end_loss(mailbox, waiting.directories, now_sec)
         return filed
 
     # -- what agents did ------------------------------------------------------------------------------------------
@@ -179,16 +179,15 @@ class Filing:
     def committed(self, finding: FilesTaken | MailFiled) -> None:
         """Takes note that messages whose files agents took are read, or that the database knows of files written late.
 
-        One of the latter may have been taken since it was written, when its absence meant nothing yet; or lost.
+        One of the latter may have been lost since, and wait again; or taken, when that meant nothing yet.
         """
         if isinstance(finding, FilesTaken):
             self._taken.difference_update(finding.message_ids)
             return
-        places = {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}
-        for mailbox, filed_into in places:
-            self._watch.look_again(mailbox, filed_into)
-        lost = {one: self._lost_late.pop(one) for one in finding.message_ids if one in self._lost_late}
-        self._ledger.remember_unfiled(lost, were_filed=True)
+        waiting = set[int]().union(*(one.numbers for one in self._waiting.values()))
+        self._ledger.remember_unfiled(dict.fromkeys(waiting.intersection(finding.message_ids), LOST), were_filed=True)
+        for filed in {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}:
+            self._watch.look_again(*filed)
 
     def close(self) -> None:
         """Closes every handle of the watch."""
@@ -199,7 +198,6 @@ class Filing:
         late = [one for one, (mailbox, _) in self._written_late.items() if mailbox == fault.mailbox]
         for number in late:
             del self._written_late[number]
-            self._lost_late[number] = f"{fault.reason}; it is tried again"
         numbers = [*self._ids_that_should_be_there(fault.mailbox), *late]
         log.warning("inbox directory lost, its mail is filed again", mailbox=fault.mailbox, reason=fault.reason)
         self._lost.add(fault.mailbox)
@@ -207,16 +205,16 @@ class Filing:
             self.keep_trying(fault.mailbox, number, now_sec)
         if fault.mailbox not in self._waiting:
             self._lost.discard(fault.mailbox)
-            self._watch.refiled(fault.mailbox, None)
+            self._watch.refiled(fault.mailbox)
         return dict.fromkeys(numbers, f"{fault.reason}; it is tried again")
 
-    def _end_loss(self, mailbox: str, places: set[Identity], now_sec: float) -> None:
+    def _end_loss(self, mailbox: str, directories: set[Identity], now_sec: float) -> None:
         """Ends what a lost directory began; not where another one was lost since."""
-        if len(places) > 1:
+        if len(directories) > 1:
             self._ledger.remember_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
             return
         self._lost.discard(mailbox)
-        self._watch.refiled(mailbox, next(iter(places), None))
+        self._watch.refiled(mailbox, next(iter(directories), None))
 
     def _ids_that_should_be_there(self, mailbox: str) -> list[int]:
         """Returns what has a file unless its agent took it just now: unread, filed before, not waiting for that."""
@@ -263,8 +261,7 @@ class Filing:
                     self._files.write_durably(mailbox, number, body)
                     filed_into = self._files.identity_of(mailbox)
                     self._written_late[number] = (mailbox, filed_into)
-                    self._waiting[mailbox].places.add(filed_into)
-                    self._lost_late.pop(number, None)
+                    self._waiting[mailbox].directories.add(filed_into)
                 done.append(number)
         except OSError:
             pass  # the reason is known already; the next attempt comes later

@@ -2,7 +2,7 @@
 
 Owns the watches of the directories delivered to last, and the patrol, which finds changes in the others by mtime: a
 directory that has changed becomes one of the watched, and is compared. Deletions are *held* until the directory is
-quiet (see `HOLD_SEC`) and is proved to be the one that was watched; else all that was held is void: it is a fault.
+quiet (see `WatchedDirectory`) and is proved to be the one that was watched; else what was held is void: it is a fault.
 Not here: what is done about either. Above: the command-queue, whose monotonic clock it uses.
 Invariant: an id is reported as taken only if its file is not there, in a directory that has been there all the time
 since its files were filed; never because a directory is gone, was replaced, or can't be read.
@@ -15,7 +15,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
 
@@ -24,15 +24,8 @@ from mailroomd.model.ids import format_id, parse_id
 from mailroomd.model.names import is_name
 from mailroomd.storage.inotify import Event, Inotify, Mask
 from mailroomd.storage.place import Identity, Place
+from mailroomd.storage.watched_directory import WatchedDirectory
 
-# `rm -rf inbox/abc` deletes file after file, and only then the directory. So deletions in one directory are held until
-# nothing was deleted in it for HOLD_SEC. An agent that takes its mail one by one would never be quiet so long: fewer
-# than BURST_FILES in TRICKLE_SEC are no rm -rf, and are let go then, within the second that is promised. More of them
-# are held until it is quiet, BURST_MOST_SEC at most: being late is harmless, losing unread mail is not.
-HOLD_SEC = 0.1
-TRICKLE_SEC = 0.5
-BURST_FILES = 20
-BURST_MOST_SEC = 30.0  # a million files
 PATROL_SEC = 0.5  # with a slice and the hold, below the second within which a taken file counts as read
 SLICE_SEC = 0.05  # between two slices of patrol and comparing
 SLICE_ENTRIES = 500  # in one slice: some 2 ms; so 10,000 directories a second for 4 % of a processor
@@ -76,48 +69,6 @@ Report = Taken | DirectoryFault
 
 
 @dataclass(slots=True)
-class _Directory:
-    """One directory that is watched, or being compared.
-
-    Attributes:
-        wd: its watch; -1 if there is none: then it goes back to the patrol when it was compared.
-        identity: what tells it from a later directory in its place.
-        place: for the patrol, when it is not watched any more.
-        held: ids whose files were deleted, from `held_from_sec` to `held_until_sec`.
-        expected: ids whose files we remove ourselves.
-        missing: ids that a comparison has not found yet.
-        is_quiet: whether the last comparison found nothing new.
-    """
-
-    wd: int
-    identity: Identity
-    place: Place
-    held: dict[int, None] = field(default_factory=dict[int, None])
-    held_from_sec: float = 0.0
-    held_until_sec: float = 0.0
-    expected: dict[int, None] = field(default_factory=dict[int, None])
-    missing: set[int] = field(default_factory=set[int])
-    is_quiet: bool = False
-
-    def hold(self, message_id: int, now_sec: float) -> None:
-        """Takes a deletion that is not believed yet."""
-        if message_id in self.held:
-            return
-        if not self.held:
-            self.held_from_sec = now_sec
-        self.held[message_id] = None
-        self.held_until_sec = now_sec
-
-    def release_sec(self) -> float:
-        """Returns when what is held may be believed, if nothing more happens."""
-        return min(self.held_until_sec + HOLD_SEC, self.hold_most_sec())
-
-    def hold_most_sec(self) -> float:
-        """Returns when what is held is believed though more happens."""
-        return self.held_from_sec + (TRICKLE_SEC if len(self.held) < BURST_FILES else BURST_MOST_SEC)
-
-
-@dataclass(slots=True)
 class _Idle:
     """One directory that only the patrol looks at."""
 
@@ -145,7 +96,7 @@ class InboxWatch:
         self._ids_of = ids_of
         self._watched_most = watched_most
         self._now_sec = -math.inf
-        self._watched: OrderedDict[str, _Directory] = OrderedDict()  # the one delivered to longest ago first
+        self._watched: OrderedDict[str, WatchedDirectory] = OrderedDict()  # the one delivered to longest ago first
         self._wds: dict[int, str] = {}
         self._holding: dict[str, None] = {}
         self._idle: dict[str, _Idle] = {}
@@ -272,7 +223,7 @@ class InboxWatch:
             elif not event.is_about_directory:
                 self._take_deletion(mailbox, self._watched[mailbox], event.name)
 
-    def _take_deletion(self, mailbox: str, directory: _Directory, name: str) -> None:
+    def _take_deletion(self, mailbox: str, directory: WatchedDirectory, name: str) -> None:
         message_id = _id_of(name)
         if message_id is None:
             return
@@ -294,7 +245,7 @@ class InboxWatch:
 
     # -- the hold -------------------------------------------------------------------------------------------------
 
-    def _release(self, mailbox: str, directory: _Directory) -> None:
+    def _release(self, mailbox: str, directory: WatchedDirectory) -> None:
         """Reports what is held, if the directory is still the one that was watched, and the files are not there."""
         handle = self._open(mailbox)
         if handle is None:
@@ -323,7 +274,7 @@ class InboxWatch:
             if directory.wd < 0:
                 self._retire(mailbox, directory)
 
-    def _is_the_same(self, directory: _Directory, handle: int) -> bool:
+    def _is_the_same(self, directory: WatchedDirectory, handle: int) -> bool:
         """Returns whether this is the directory that was watched: rmdir and mkdir may well use its number again."""
         if Identity.of(handle) != directory.identity:
             return False
@@ -405,7 +356,7 @@ class InboxWatch:
             if directory is not None:
                 yield from self._compare(mailbox, directory)
 
-    def _compare(self, mailbox: str, directory: _Directory) -> Slices:
+    def _compare(self, mailbox: str, directory: WatchedDirectory) -> Slices:
         """Holds the ids whose files are missing. The ids come first, so a file that is written meanwhile isn't one."""
         directory.missing = set(self._ids_of(mailbox))
         if directory.missing:
@@ -439,7 +390,7 @@ class InboxWatch:
 
     # -- coming and going -----------------------------------------------------------------------------------------
 
-    def _admit(self, mailbox: str, filed_into: Identity | None) -> _Directory | None:
+    def _admit(self, mailbox: str, filed_into: Identity | None) -> WatchedDirectory | None:
         """Watches a directory; None if it is lost, or another one than that into which files were filed."""
         if not self._check_inbox():
             self._lose(mailbox, INBOX_REPLACED)
@@ -463,7 +414,7 @@ class InboxWatch:
             os.close(handle)
         place = Place() if idle is None else self._idle.pop(mailbox).place
         place.note(status, self._now_sec)
-        directory = self._watched[mailbox] = _Directory(wd, identity, place)
+        directory = self._watched[mailbox] = WatchedDirectory(wd, identity, place)
         if wd >= 0:
             self._wds[wd] = mailbox
         return directory
@@ -476,7 +427,7 @@ class InboxWatch:
             if mailbox not in self._holding and mailbox not in self._to_compare:
                 self._evict(mailbox, self._watched[mailbox])
 
-    def _evict(self, mailbox: str, directory: _Directory) -> None:
+    def _evict(self, mailbox: str, directory: WatchedDirectory) -> None:
         """Ends a watch: what was reported up to the mtime that the patrol goes on from is taken first."""
         try:
             status = os.stat(mailbox, dir_fd=self._inbox, follow_symlinks=False)
@@ -492,7 +443,7 @@ class InboxWatch:
             directory.place = Place.settled(status)
             self._retire(mailbox, directory)
 
-    def _retire(self, mailbox: str, directory: _Directory) -> None:
+    def _retire(self, mailbox: str, directory: WatchedDirectory) -> None:
         """Leaves a directory to the patrol."""
         self._forget(mailbox)
         self._idle[mailbox] = _Idle(directory.place, directory.identity)
