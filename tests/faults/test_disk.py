@@ -109,6 +109,13 @@ class Scene:
         self.daemon.start()
         assert not self.broken()
 
+    def make_room_and_check(self) -> None:
+        """Gives the disk room again, and requires that everything works and nothing is broken."""
+        self.disk.make_room()
+        wait_until(self.is_serving, "health says that there is room")
+        self.send()
+        self.check()
+
 
 @contextmanager
 def scene(what_is_on_it: str) -> Generator[Scene]:
@@ -152,10 +159,7 @@ def test_a_full_disk_refuses_sends_and_nothing_else_and_takes_them_again_when_th
             this.acknowledge([number])
         this.acknowledge(early[10:40])
         assert this.unread()[:10] == early[40:]
-        this.disk.make_room()
-        wait_until(this.is_serving, "health says that there is room")
-        this.send()
-        this.check()
+        this.make_room_and_check()
 
 
 def test_acknowledging_works_on_a_disk_that_somebody_else_filled() -> None:
@@ -166,10 +170,7 @@ def test_acknowledging_works_on_a_disk_that_somebody_else_filled() -> None:
         this.disk.fill()
         for number in early[:20]:
             this.acknowledge([number])
-        this.disk.make_room()
-        wait_until(this.is_serving, "health says that there is room")
-        this.send()
-        this.check()
+        this.make_room_and_check()
 
 
 def test_what_can_wait_does_not_give_up_the_reserve_while_somebody_still_fills_the_disk() -> None:
@@ -184,10 +185,7 @@ def test_what_can_wait_does_not_give_up_the_reserve_while_somebody_still_fills_t
         this.disk.fill()
         for number in early[:20]:
             this.acknowledge([number])
-        this.disk.make_room()
-        wait_until(this.is_serving, "health says that there is room")
-        this.send()
-        this.check()
+        this.make_room_and_check()
 
 
 def test_a_disk_that_the_mail_itself_fills_is_no_reason_to_give_up() -> None:
@@ -216,10 +214,7 @@ def test_a_worker_that_dies_on_a_full_disk_comes_back_and_health_follows_the_roo
             this.calls.send(pb.SendMessageRequest(recipient="abc", sender="s"), timeout=CALL_SEC, wait_for_ready=True)
         assert refused_as_full(caught.value)
         this.acknowledge(early[:5])
-        this.disk.make_room()
-        wait_until(this.is_serving, "health says that there is room")
-        this.send()
-        this.check()
+        this.make_room_and_check()
 
 
 def test_a_command_queue_that_dies_while_room_is_made_says_that_there_is_room() -> None:
@@ -246,10 +241,7 @@ def test_a_daemon_that_is_stopped_and_started_on_a_full_disk_answers_readers() -
         assert this.unread()[:50] == early
         this.acknowledge(early[:20])
         assert not this.is_serving()
-        this.disk.make_room()
-        wait_until(this.is_serving, "health says that there is room")
-        this.send()
-        this.check()
+        this.make_room_and_check()
 
 
 def test_files_that_find_no_room_are_stored_with_the_reason_and_filed_when_there_is_room() -> None:

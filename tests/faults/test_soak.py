@@ -31,11 +31,9 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(SOAK_SEC + 300)]
 MAILBOXES = 10
 GROWN_BYTES, GROWN_DESCRIPTORS, GROWN_THREADS = 8 << 20, 15, 3  # between the second and the last third, at most
 SAMPLE_SEC = 0.25
-LONG_SEC = 600  # from here on, what is kept by number is filled first
-FIRST_MESSAGES, FIRST_NAMES = (
-    60_000,
-    25_000,
-)  # more than what is kept: 2 x 16,384 positions, 16 MiB of pages, 20,000 agents
+IS_LONG = SOAK_SEC >= 600  # then what is kept by number is filled first: by more than ...
+FIRST_MESSAGES = 60_000  # ... 2 x 16,384 positions and 16 MiB of pages
+FIRST_NAMES = 25_000  # ... 20,000 agents without mail
 REPORT_SEC = 60  # a line for each process, in a long soak
 Work = Callable[[Room, Client, int], None]
 
@@ -141,7 +139,7 @@ def test_what_the_daemon_takes_stands_still_under_everything_at_once() -> None:
     chance("soak")
     flags = ("--keep-read", "2s", "--sweep-every", "500ms", "--log-level", "warning")
     with running_room(*flags) as room:
-        if SOAK_SEC >= LONG_SEC:
+        if IS_LONG:
             fill_what_is_kept_by_number(room)
         with all_at_work(room):
             samples: list[Footprint] = []
@@ -149,7 +147,7 @@ def test_what_the_daemon_takes_stands_still_under_everything_at_once() -> None:
             family = room.family()
             while time.monotonic() < began + SOAK_SEC:
                 samples.append(footprint(family))
-                if SOAK_SEC >= LONG_SEC and time.monotonic() >= reported + REPORT_SEC:
+                if IS_LONG and time.monotonic() >= reported + REPORT_SEC:
                     reported = time.monotonic()
                     report(family, began)
                 pause(SAMPLE_SEC)

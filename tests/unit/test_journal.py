@@ -82,5 +82,7 @@ def test_a_process_without_descriptors_still_logs_and_goes_on() -> None:
     plain, better = map(json.loads, done.stderr.splitlines())
     assert (plain["process"], plain["event"], plain["call"]) == ("gateway", "no file descriptor left", "CheckInbox")
     assert "Too many open files" in plain["without_structlog"]
+    assert plain["timestamp"][:13] == better["timestamp"][:13]
+    assert plain["timestamp"].endswith("Z")
     assert better["event"] == "better"
     assert "without_structlog" not in better

@@ -14,6 +14,7 @@ __all__ = ["complain", "configure_log", "log"]
 import os
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partialmethod
 from typing import Any
 
@@ -138,8 +139,8 @@ def complain(sentence: str) -> None:
 def _write_plainly(process: str, level: str, event: str, fields: dict[str, object]) -> None:
     """Writes a line without structlog, as JSON; an exception as its one line."""
     error = sys.exc_info()[1]
-    line = {"process": process, **fields, "event": event, "level": level, "without_structlog": repr(error)}
-    text = orjson.dumps(line, default=str).decode()
+    line = {"process": process, **fields, "event": event, "level": level, "timestamp": datetime.now(UTC)}
+    text = orjson.dumps(line | {"without_structlog": repr(error)}, default=str, option=orjson.OPT_UTC_Z).decode()
     with suppress(OSError):
         os.write(_STDERR, (prefixed(text, level) if is_journal() else text).encode(errors="backslashreplace") + b"\n")
 

@@ -12,6 +12,7 @@ import asyncio
 import errno
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar, cast
 
 import grpc
@@ -130,12 +131,10 @@ def _rpc_of(request_type: type[Message]) -> str:
 
 async def _refuse(context: Context, error: Exception) -> NoReturn:
     """Ends a call with the status of an error. Without memory even that fails: the process ends, calls come again."""
-    try:
-        if isinstance(error, MemoryError):
-            raise error
-        await refuse(context, error if isinstance(error, MailroomError) else _internal(error))
-    except MemoryError:
-        end_without_memory()
+    if not isinstance(error, MemoryError):
+        with suppress(MemoryError):
+            await refuse(context, error if isinstance(error, MailroomError) else _internal(error))
+    end_without_memory()
 
 
 def _internal(error: Exception) -> MailroomError:
