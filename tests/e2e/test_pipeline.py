@@ -128,7 +128,8 @@ def test_a_response_reaches_its_session_and_the_dashboard_and_its_file_is_gone(r
 def test_a_response_nobody_was_subscribed_for_is_replayed_once(room: Room) -> None:
     session = room.new_agent()
     path = leave_response(room, session, "early.json", {"n": 1})
-    wait_until(lambda: not path.exists(), "it is taken in")
+    wait_until(lambda: not path.exists(), "it is durable")
+    room.send(room.new_agent())  # is answered behind it, so that it is no news to a later subscriber
     observer = room.subscribe(session, include_unread=True, observe=True)
     assert responses(observer, 1)[0].file_name == "early.json"
     first = room.subscribe(session, include_unread=True)
