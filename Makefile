@@ -49,10 +49,10 @@ audit: .venv/dev.stamp ## Look for known vulnerabilities in what the lock instal
 
 faults: .venv/dev.stamp ## Run the long campaign of fault tests (an hour), and put its figures into docs/reliability.md
 	@scripts/need-debian gcc mkfs.ext4=e2fsprogs
-	@PYTHONPATH=tests .venv/bin/python -m support.fault_report begin
+	@PYTHONPATH=tests .venv/bin/python -m support.faults.fault_report begin
 	@MAILROOM_TEST_CAMPAIGN=1 MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} MAILROOM_FAULT_RESULTS=tests/faults/results/trials.jsonl \
 	  .venv/bin/python -m pytest -m faults --numprocesses 2 --dist worksteal tests/faults $(ARGS)
-	@PYTHONPATH=tests .venv/bin/python -m support.fault_report write
+	@PYTHONPATH=tests .venv/bin/python -m support.faults.fault_report write
 
 soak: .venv/dev.stamp ## Run the daemon under everything at once for half an hour, and fail where it grows
 	@MAILROOM_SOAK_SEC=$${MAILROOM_SOAK_SEC:-1800} .venv/bin/python -m pytest -s -m faults tests/faults/test_soak.py $(ARGS)

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailroomd.model.commands import WriteMessage, WriteRead
 from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import Draft
-from mailroomd.storage.database import DATABASE_NAME
-from mailroomd.storage.inbox_file import encode_inbox_file
-from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.message_store import MessageStore, StoredMail
-from mailroomd.storage.schema import SCHEMA_VERSION
+from mailroomd.protocol.commands import WriteMessage, WriteRead
+from mailroomd.storage.database.connection import DATABASE_NAME
+from mailroomd.storage.database.message_store import MessageStore, StoredMail
+from mailroomd.storage.database.schema import SCHEMA_VERSION
+from mailroomd.storage.inbox.encoding import encode_inbox_file
+from mailroomd.storage.inbox.files import InboxFiles
 
 from benchmarks.clients.messages import CONTENT, SENDER
 from benchmarks.servers.bare_loop import IDS_PER_MESSAGE

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 from mailroomd.model.message import Draft
-from mailroomd.storage.inbox_file import encode_inbox_file
+from mailroomd.storage.inbox.encoding import encode_inbox_file
 
 from benchmarks.clients import process
 from benchmarks.clients.messages import CONTENT, SENDER

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailroomd.model.commands import WriteMessage
 from mailroomd.model.message import Draft
-from mailroomd.storage.database import checkpoint
-from mailroomd.storage.inbox_file import encode_inbox_file
-from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.message_store import MessageStore, StoredMail
+from mailroomd.protocol.commands import WriteMessage
+from mailroomd.storage.database.connection import checkpoint
+from mailroomd.storage.database.message_store import MessageStore, StoredMail
+from mailroomd.storage.inbox.encoding import encode_inbox_file
+from mailroomd.storage.inbox.files import InboxFiles
 
 from benchmarks.clients.messages import CONTENT, SENDER
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mailroom import Mailroom
-from support.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon, short_directory
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from mailroom import Draft, Mailroom
-from support.command_line import BOUND_SEC, Done, command, environment, run_here
-from support.daemon import Daemon, short_directory
-from support.waiting import wait_until
+from support.harness.command_line import BOUND_SEC, Done, command, environment, run_here
+from support.harness.daemon import Daemon, short_directory
+from support.harness.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import json
 import pytest
 from mailroom import Mailroom, ResourceExhausted
 from mailroomd.core.disk_limit import DiskUse, judge_disk
-from support.daemon import Daemon, short_directory
-from support.metrics_page import MetricsPage
-from support.waiting import wait_until
+from support.harness.daemon import Daemon, short_directory
+from support.harness.metrics_page import MetricsPage
+from support.harness.waiting import wait_until
 
 FLAGS = ("--max-disk-size", "8MiB", "--warn-disk-size", "4MiB", "--metrics", "127.0.0.1:0", "--log-format", "json")
 

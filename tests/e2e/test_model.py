@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from mailroom.v1 import mailroom_pb2 as pb
-from support.room import Room, running_room, wait_until
-from support.waiting import rounds
+from support.harness.room import Room, running_room, wait_until
+from support.harness.waiting import rounds
 
 STEPS = 15
 RESTARTS_MOST = 1  # of the whole daemon in one example: each takes a second or two
@@ -26,7 +26,7 @@ picks = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 
 
 @dataclass
-class Letter:
+class InboxFile:
     """What the model knows of a message."""
 
     recipient: str
@@ -46,7 +46,7 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
         self.room = room
         bob = room.new_agent()
         self.names = {"ann": room.new_agent(), "bob": bob, "bob@alpha": f"{bob}@alpha"}
-        self.letters: dict[str, Letter] = {}
+        self.letters: dict[str, InboxFile] = {}
         self.restarts = 0
 
     def unread_of(self, mailbox: str) -> list[str]:
@@ -60,13 +60,13 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
     def send(self, name: str, content: str) -> None:
         sent = self.room.send(self.names[name], content, sender="model")
         assert sent.delivery.state == pb.DELIVERY_STATE_FILED
-        self.letters[sent.message.id] = Letter(self.names[name], content, pb.DELIVERY_STATE_FILED)
+        self.letters[sent.message.id] = InboxFile(self.names[name], content, pb.DELIVERY_STATE_FILED)
 
     @rule(name=agents)
     def send_what_expires(self, name: str) -> None:
         sent = self.room.send(self.names[name], "short-lived", sender="model", ttl_sec=SHORT_TTL_SEC).message.id
         wait_until(lambda: self.room.state(sent) == pb.DELIVERY_STATE_EXPIRED, "it expires")
-        self.letters[sent] = Letter(self.names[name], "short-lived", pb.DELIVERY_STATE_EXPIRED)
+        self.letters[sent] = InboxFile(self.names[name], "short-lived", pb.DELIVERY_STATE_EXPIRED)
 
     @rule(name=agents, which=picks)
     def acknowledge(self, name: str, which: list[int]) -> None:
@@ -142,7 +142,7 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
             allowed.add(pb.DELIVERY_STATE_FILED)
         assert one.state in allowed, one
 
-    def rows_agree(self, mailbox: str, mine: dict[str, Letter]) -> None:
+    def rows_agree(self, mailbox: str, mine: dict[str, InboxFile]) -> None:
         connection = sqlite3.connect(f"file:{self.room.state_dir}/mailroom.db?mode=ro", uri=True)
         try:
             rows: list[Any] = connection.execute(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.room import Room, refusal_of, running_room, send_request, wait_until
+from support.harness.room import Room, refusal_of, running_room, send_request, wait_until
 
 MIXED = ("mixed", "agent@team", "third")
 

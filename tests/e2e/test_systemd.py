@@ -19,10 +19,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
-from support.contract import blocking_stubs
-from support.small_disk import SmallDisk, small_disk
-from support.systemd import Systemd, systemd_user
-from support.waiting import wait_until
+from support.faults.small_disk import SmallDisk, small_disk
+from support.harness.contract import blocking_stubs
+from support.harness.systemd import Systemd, systemd_user
+from support.harness.waiting import wait_until
 
 UNIT = "mailroomd.service"
 REPOSITORY = Path(__file__).parents[2]

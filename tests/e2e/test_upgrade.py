@@ -9,11 +9,11 @@ from contextlib import closing, contextmanager
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.model.message import Draft
-from mailroomd.storage.inbox_file import encode_inbox_file
-from support.checker import Sent, broken_promises, gather
-from support.daemon import Daemon, short_directory
-from support.load import digest_of
-from support.version_1 import VERSION_1
+from mailroomd.storage.inbox.encoding import encode_inbox_file
+from support.faults.checker import Sent, broken_promises, gather
+from support.faults.load import digest_of
+from support.harness.daemon import Daemon, short_directory
+from support.harness.version_1 import VERSION_1
 
 MESSAGES, MAILBOXES = 10_000, 21
 UNREAD_EVERY = 10  # of which one is unread, and has a file

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.waiting import BOUND_SEC, wait_until
+from support.harness.waiting import BOUND_SEC, wait_until
 
 pytestmark = pytest.mark.timeout(400)  # seconds: with empty caches, most of it is the network's
 
@@ -68,8 +68,8 @@ def installed(built: Path) -> Path:
 def test_wheel_and_sdist_have_what_they_should(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mailroom", "mailroomd"}
-    assert {"mailroom/units/user/mailroomd.service", "mailroom/units/mailroomd.service"} <= names
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mailroom", "mailroom_apps", "mailroomd"}
+    assert {"mailroomd/units/user/mailroomd.service", "mailroomd/units/mailroomd.service"} <= names
     assert {"mailroom/py.typed", "mailroomd/py.typed", "mailroom/v1/mailroom_pb2.pyi"} <= names
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}

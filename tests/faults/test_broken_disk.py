@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from support.daemon import WORKERS, Daemon, short_directory
-from support.failing_io import FailingIo
-from support.load import Load
-from support.small_disk import Unmountable, disk_or_skip, place_on
-from support.under_load import Trial, daemon_under_load
-from support.waiting import chance, chosen, is_campaign, pause, wait_until
+from support.faults.failing_io import FailingIo
+from support.faults.load import Load
+from support.faults.small_disk import Unmountable, disk_or_skip, place_on
+from support.faults.under_load import Trial, daemon_under_load
+from support.harness.daemon import WORKERS, Daemon, short_directory
+from support.harness.waiting import chance, chosen, is_campaign, pause, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

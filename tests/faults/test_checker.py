@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.checker import broken_promises, gather
-from support.daemon import Daemon, short_directory
-from support.evidence import Evidence, Sent
-from support.inbox_watcher import watch_inbox
-from support.load import LoadPlan, digest_of, run_load
-from support.sound_evidence import FIRST, SECOND, THIRD, inbox_file, sound_evidence
-from support.waiting import wait_until
+from support.faults.checker import broken_promises, gather
+from support.faults.evidence import Evidence, Sent
+from support.faults.inbox_watcher import watch_inbox
+from support.faults.load import LoadPlan, digest_of, run_load
+from support.faults.sound_evidence import FIRST, SECOND, THIRD, inbox_file, sound_evidence
+from support.harness.daemon import Daemon, short_directory
+from support.harness.waiting import wait_until
 
 READ, FILED = 4, 2
 

@@ -3,10 +3,19 @@
 from collections.abc import Callable
 
 import pytest
-from support.checker import broken_promises
-from support.evidence import Evidence, Step
-from support.load_plan import CLEARED_MAILBOX, CLEARING_SENDER, MOVING_SESSION, STEADY_SESSION, TEAM_MAILBOX
-from support.sound_evidence import EXPIRED_ONE, FIRST, RESPONSE, SECOND, TAKEN_ONE, TEAM_ONE, THIRD, sound_evidence
+from support.faults.checker import broken_promises
+from support.faults.evidence import Evidence, Step
+from support.faults.load_plan import CLEARED_MAILBOX, CLEARING_SENDER, MOVING_SESSION, STEADY_SESSION, TEAM_MAILBOX
+from support.faults.sound_evidence import (
+    EXPIRED_ONE,
+    FIRST,
+    RESPONSE,
+    SECOND,
+    TAKEN_ONE,
+    TEAM_ONE,
+    THIRD,
+    sound_evidence,
+)
 
 FILED, OFFERED, READ, EXPIRED = 2, 3, 4, 5
 BROKEN = "database disk image is malformed"

@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.moved_clock import MovedClock
-from support.room import Room, duration, new_room, refusal_of, wait_until
-from support.waiting import pause
+from support.faults.moved_clock import MovedClock
+from support.harness.room import Room, duration, new_room, refusal_of, wait_until
+from support.harness.waiting import pause
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

@@ -7,11 +7,11 @@ point, so one load passes many. MAILROOM_TEST_SEED repeats a run's choice.
 import signal
 
 import pytest
-from support.crash_points import AFTER, BEFORE, MOMENTS, POINTS, CrashPoint, Shot, points_of
-from support.daemon import WORKERS, short_directory
-from support.fuses import burnt, daemon_with_fuses, without_fuses
-from support.under_load import daemon_under_load
-from support.waiting import chance, chosen, is_campaign, wait_until
+from support.faults.crash_points import AFTER, BEFORE, MOMENTS, POINTS, CrashPoint, Shot, points_of
+from support.faults.fuses import burnt, daemon_with_fuses, without_fuses
+from support.faults.under_load import daemon_under_load
+from support.harness.daemon import WORKERS, short_directory
+from support.harness.waiting import chance, chosen, is_campaign, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

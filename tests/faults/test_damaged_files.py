@@ -18,8 +18,8 @@ from pathlib import Path
 import grpc
 import pytest
 from mailroomd.model.ids import parse_id
-from support.room import DAEMON, Room, new_room, running_room, wait_until
-from support.waiting import chance, rounds
+from support.harness.room import DAEMON, Room, new_room, running_room, wait_until
+from support.harness.waiting import chance, rounds
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -13,13 +13,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
-from support.checker import Sent, broken_promises, gather
-from support.contract import BlockingStubs, blocking_stubs, error_reason
-from support.daemon import Daemon, short_directory
-from support.inbox_watcher import watch_inbox
-from support.load import digest_of
-from support.small_disk import SmallDisk, disk_or_skip, place_on
-from support.waiting import pause, wait_until
+from support.faults.checker import Sent, broken_promises, gather
+from support.faults.inbox_watcher import watch_inbox
+from support.faults.load import digest_of
+from support.faults.small_disk import SmallDisk, disk_or_skip, place_on
+from support.harness.contract import BlockingStubs, blocking_stubs, error_reason
+from support.harness.daemon import Daemon, short_directory
+from support.harness.waiting import pause, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

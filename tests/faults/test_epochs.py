@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.checker import Evidence, Sent, Stream, broken_promises, gather
-from support.contract import RETRYABLE, BlockingStream, BlockingStubs, blocking_stubs, error_reason
-from support.daemon import Daemon, short_directory
-from support.load import digest_of
-from support.waiting import BOUND_SEC, chance, pause, rounds, wait_until
+from support.faults.checker import Evidence, Sent, Stream, broken_promises, gather
+from support.faults.load import digest_of
+from support.harness.contract import RETRYABLE, BlockingStream, BlockingStubs, blocking_stubs, error_reason
+from support.harness.daemon import Daemon, short_directory
+from support.harness.waiting import BOUND_SEC, chance, pause, rounds, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -11,12 +11,12 @@ from contextlib import ExitStack
 import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.flood import FloodPlan, flood
-from support.footprint import Footprint, footprint
-from support.raw_http2 import DATA, END_STREAM, RawConnection, frame, grpc_body, raw_connection
-from support.raw_streams import raw_streams
-from support.room import SERVICE, Room, connect, running_room, wait_until
-from support.waiting import is_campaign, pause
+from support.faults.flood import FloodPlan, flood
+from support.faults.footprint import Footprint, footprint
+from support.harness.raw_http2 import DATA, END_STREAM, RawConnection, frame, grpc_body, raw_connection
+from support.harness.raw_streams import raw_streams
+from support.harness.room import SERVICE, Room, connect, running_room, wait_until
+from support.harness.waiting import is_campaign, pause
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.model.ids import MS_SHIFT, format_id
-from support.room import Room, new_room, wait_until
-from support.write_watch import WriteWatch
+from support.faults.write_watch import WriteWatch
+from support.harness.room import Room, new_room, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

@@ -20,11 +20,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.model.names import is_name
-from support import waiting
-from support.any_request import BAD_NAMES, damaged, request_bytes
-from support.contract import error_reason
-from support.footprint import footprint
-from support.raw_http2 import (
+from support.faults.footprint import footprint
+from support.faults.write_watch import WriteWatch
+from support.harness import waiting
+from support.harness.any_request import BAD_NAMES, damaged, request_bytes
+from support.harness.contract import error_reason
+from support.harness.raw_http2 import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -40,8 +41,7 @@ from support.raw_http2 import (
     header_block,
     raw_connection,
 )
-from support.room import SERVICE, Room, new_room, refusal_of, wait_until
-from support.write_watch import WriteWatch
+from support.harness.room import SERVICE, Room, new_room, refusal_of, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -98,7 +98,7 @@ def message_type(name: str) -> type[Message]:
 
 
 def ask(room: Room, method: str, raw: bytes) -> grpc.StatusCode | None:
-    """Calls a method with any bytes and reads its first answer; returns its status, None where that has no reason."""
+    """MailboxClient a method with any bytes and reads its first answer; returns its status, None where that has no reason."""
     path, kind = SERVICE + method, METHODS[method]
     deadline_sec = 0.3 if method in ENDLESS else BOUND_SEC
     channel: Any = room.channel

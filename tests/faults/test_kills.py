@@ -9,10 +9,10 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from support.daemon import STUCK_AFTER_SEC, WORKERS, Daemon, short_directory
-from support.load import Load
-from support.under_load import daemon_under_load
-from support.waiting import chance, pause, rounds
+from support.faults.load import Load
+from support.faults.under_load import daemon_under_load
+from support.harness.daemon import STUCK_AFTER_SEC, WORKERS, Daemon, short_directory
+from support.harness.waiting import chance, pause, rounds
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.footprint import footprint
-from support.room import Room, new_room
-from support.waiting import is_campaign
+from support.faults.footprint import footprint
+from support.harness.room import Room, new_room
+from support.harness.waiting import is_campaign
 
 from benchmarks.stores import Mail, prepare
 

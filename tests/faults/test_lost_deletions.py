@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.contract import BlockingStubs
-from support.crash_points import BEFORE, Shot
-from support.daemon import Daemon, short_directory
-from support.fuses import burnt, daemon_with_fuses
-from support.waiting import wait_until
+from support.faults.crash_points import BEFORE, Shot
+from support.faults.fuses import burnt, daemon_with_fuses
+from support.harness.contract import BlockingStubs
+from support.harness.daemon import Daemon, short_directory
+from support.harness.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -8,14 +8,14 @@ import json
 import os
 
 import pytest
-from support.crash_points import BEFORE, Shot
-from support.daemon import Daemon, short_directory
-from support.evidence import Evidence
-from support.fuses import burnt, daemon_with_fuses, without_fuses
-from support.gathering import gather
-from support.small_disk import SmallDisk, disk_or_skip, place_on
-from support.under_load import daemon_under_load
-from support.waiting import chance, is_campaign, pause, wait_until
+from support.faults.crash_points import BEFORE, Shot
+from support.faults.evidence import Evidence
+from support.faults.fuses import burnt, daemon_with_fuses, without_fuses
+from support.faults.gathering import gather
+from support.faults.small_disk import SmallDisk, disk_or_skip, place_on
+from support.faults.under_load import daemon_under_load
+from support.harness.daemon import Daemon, short_directory
+from support.harness.waiting import chance, is_campaign, pause, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

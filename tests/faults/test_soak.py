@@ -18,12 +18,12 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.flood import FloodPlan, flood
-from support.footprint import Footprint, footprint
-from support.raw_http2 import raw_connection
-from support.raw_streams import raw_streams
-from support.room import Client, Room, connect, duration, running_room, send_request
-from support.waiting import chance, pause
+from support.faults.flood import FloodPlan, flood
+from support.faults.footprint import Footprint, footprint
+from support.harness.raw_http2 import raw_connection
+from support.harness.raw_streams import raw_streams
+from support.harness.room import Client, Room, connect, duration, running_room, send_request
+from support.harness.waiting import chance, pause
 
 SOAK_SEC = float(os.environ.get("MAILROOM_SOAK_SEC") or 45)
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(SOAK_SEC + 300)]

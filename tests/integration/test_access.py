@@ -16,9 +16,9 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from mailroom.v1 import mailroom_pb2 as pb
-from mailroomd.rpc.access import RULES
-from mailroomd.storage.token_file import TokenFile
-from support.room import BOUND_SEC, Client, Room, connect, new_room, refusal_of, send_request, wait_until
+from mailroomd.auth.access import RULES
+from mailroomd.auth.token_file import TokenFile
+from support.harness.room import BOUND_SEC, Client, Room, connect, new_room, refusal_of, send_request, wait_until
 
 NOW_MS = 1_700_000_000_000
 SERVICES = [

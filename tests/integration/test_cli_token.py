@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from mailroom import AsyncMailroom, Mailroom, PermissionDenied, Unauthenticated
-from support.room import Room, new_room
+from support.harness.room import Room, new_room
 
 TOKEN = re.compile(r"mr_([0-9a-f]{8})_[A-Za-z0-9_-]{43}\n")
 
@@ -32,7 +32,7 @@ def tcp_of(room: Room) -> str:
 def cli(*arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "mailroom", *arguments],
+        [sys.executable, "-m", "mailroom_apps", *arguments],
         env=environment | {"TERM": "dumb", "COLUMNS": "200"} | dict(extra or {}),
         capture_output=True,
         text=True,

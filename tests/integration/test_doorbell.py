@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from mailroom import DeliveryState, Mailroom
-from support.daemon import Daemon, short_directory
-from support.hooks import Session
-from support.waiting import BOUND_SEC, pause, wait_until
+from support.harness.daemon import Daemon, short_directory
+from support.harness.hooks import Session
+from support.harness.waiting import BOUND_SEC, pause, wait_until
 
 RUNG, NOTHING = 2, 0
 
@@ -163,7 +163,7 @@ def test_the_doorbell_waits_for_a_daemon_that_is_down(daemon: Daemon, room: Mail
 def test_the_doorbell_ends_with_its_session(session: Session) -> None:
     # A shell between the two, as Claude Code has one; the session is the Python process around it.
     script = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[1] + '; exit $?'])"
-    hook = " ".join([sys.executable, "-m", "mailroom", "doorbell"])
+    hook = " ".join([sys.executable, "-m", "mailroom_apps", "doorbell"])
     with Path(session.directory / "said").open("wb") as said:
         parent = subprocess.Popen(
             [sys.executable, "-c", script, hook],

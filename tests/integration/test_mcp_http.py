@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import httpx2
 import pytest
-from support.mcp_client import (
+from support.harness.mcp_client import (
     VERSIONS,
     HttpServer,
     over_http,
@@ -13,7 +13,7 @@ from support.mcp_client import (
     running_http_server,
     session,
 )
-from support.waiting import BOUND_SEC
+from support.harness.waiting import BOUND_SEC
 
 TOKEN_CHARS = 43  # 32 bytes in base64
 

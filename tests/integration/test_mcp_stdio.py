@@ -12,8 +12,8 @@ from mcp.client.session import ClientSession
 from mcp.client.subscriptions import listen
 from mcp.server.subscriptions import ResourceUpdated
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from support.daemon import Daemon
-from support.mcp_client import (
+from support.harness.daemon import Daemon
+from support.harness.mcp_client import (
     MODERN,
     VERSIONS,
     ask,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.mcp_client import HttpServer, mailroom_command, running_http_server, send
-from support.waiting import BOUND_SEC
+from support.harness.mcp_client import HttpServer, mailroom_command, running_http_server, send
+from support.harness.waiting import BOUND_SEC
 
 PROJECT = Path(__file__).resolve().parents[2]
 ERAS = pytest.mark.parametrize("era", ["legacy", "modern"])

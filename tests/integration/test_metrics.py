@@ -14,9 +14,9 @@ import grpc
 import pytest
 from mailroom import Mailroom
 from mailroom.v1 import mailroom_pb2 as pb
-from support.daemon import Daemon, short_directory
-from support.metrics_page import MetricsPage
-from support.waiting import wait_until
+from support.harness.daemon import Daemon, short_directory
+from support.harness.metrics_page import MetricsPage
+from support.harness.waiting import wait_until
 
 DASHBOARD = Path(__file__).parents[2] / "docs/grafana/mailroom.json"
 FLAGS = ("--metrics", "127.0.0.1:0", "--log-format", "json")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from mailroomd.ipc.queue import Empty
-from support import queue_children as children
-from support.queue_children import LARGE_BYTES, Halt, Items, Note, new_queue, note, numbered
+from support.harness import queue_children as children
+from support.harness.queue_children import LARGE_BYTES, Halt, Items, Note, new_queue, note, numbered
 
 WITHIN_SEC = 20  # the bound of every wait
 TICK_SEC = 0.002

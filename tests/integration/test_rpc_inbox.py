@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.room import Room, connect, refusal_of, running_room, send_request, wait_until
+from support.harness.room import Room, connect, refusal_of, running_room, send_request, wait_until
 
 NO_ID = "0" * 15 + "7"
 MIB = 1 << 20

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.room import Refusal, Room, duration, refusal_of, running_room, send_request, struct, wait_until
+from support.harness.room import Refusal, Room, duration, refusal_of, running_room, send_request, struct, wait_until
 
 MIB = 1 << 20
 NO_NAMES = {

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.room import Room, Stream, connect, refusal_of, running_room, wait_until
+from support.harness.room import Room, Stream, connect, refusal_of, running_room, wait_until
 
 FIRST_ID = "0" * 15 + "1"  # before every message
 

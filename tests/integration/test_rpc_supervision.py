@@ -12,7 +12,7 @@ import grpc
 import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.room import Client, Room, connect, refusal_of, running_room, wait_until
+from support.harness.room import Client, Room, connect, refusal_of, running_room, wait_until
 
 SERVICES = ("mailroom.v1.MailboxService", "mailroom.v1.SupervisorService")
 WORKERS = ("command-queue", "mailbox", "gateway")

@@ -99,7 +99,7 @@ def start_daemon(tmp_path: Path) -> Iterator[StartDaemon]:
         }
         with (directory / "stdout").open("wb") as out, (directory / "stderr").open("wb") as err:
             process = subprocess.Popen(
-                [sys.executable, "-m", "support.toy_workers", "--state-dir", str(state_dir), *flags],
+                [sys.executable, "-m", "support.fakes.toy_workers", "--state-dir", str(state_dir), *flags],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

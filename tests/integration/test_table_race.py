@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from mailroomd.memory.shared_memory import SharedMemory
-from support.table_children import LAYOUT, NAMES, follow, look_around, write_until_killed
+from support.harness.table_children import LAYOUT, NAMES, follow, look_around, write_until_killed
 
 SPAWN = multiprocessing.get_context("spawn")
 RACE_SEC = 1.5  # timed on purpose: tearing shows only under a race

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailroomd.storage.directory_lock import DirectoryLock, LockBusy
-from mailroomd.storage.team_inbox import TeamInboxes
-from support import team_inbox_children as children
-from support.team_inbox_children import AGENT, TEAM, numbered
-from support.waiting import BOUND_SEC, chance, wait_until
+from mailroomd.storage.team_inbox.directory_lock import DirectoryLock, LockBusy
+from mailroomd.storage.team_inbox.inboxes import TeamInboxes
+from support.harness import team_inbox_children as children
+from support.harness.team_inbox_children import AGENT, TEAM, numbered
+from support.harness.waiting import BOUND_SEC, chance, wait_until
 
 RACE_SEC = 3.0
 KILLS = 5

@@ -14,8 +14,8 @@ import grpc
 import pytest
 from mailroom import InvalidArgument, Mailroom, TlsFailed
 from mailroom.errors import DaemonNotRunning
-from mailroomd.storage.token_file import TokenFile
-from support.room import Refusal, Room, connect, new_room, refusal_of
+from mailroomd.auth.token_file import TokenFile
+from support.harness.room import Refusal, Room, connect, new_room, refusal_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
 BLOCKS = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon, short_directory
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

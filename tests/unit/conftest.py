@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.storing import Desk
+from support.harness.storing import Desk
 
 # The tests run side by side on a busy machine: figures of time are the benchmarks'.
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from mailroomd.core.aliases import TIDY_FROM, Alias, Aliases
-from mailroomd.model.commands import AliasWritten, WriteAlias
-from mailroomd.storage.message_archive import MessageArchive
-from support.storing import NOW_MS, Desk
+from mailroomd.protocol.commands import AliasWritten, WriteAlias
+from mailroomd.storage.database.message_archive import MessageArchive
+from support.harness.storing import NOW_MS, Desk
 
 
 def knowing(*aliases: tuple[str, str, int]) -> Aliases:

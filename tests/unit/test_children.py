@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from mailroomd.model.settings import Settings
-from mailroomd.processes.config import CommandQueueConfig, GatewayConfig, MailboxConfig
 from mailroomd.supervisor.children import mailroom_children
+from mailroomd.worker.config import CommandQueueConfig, GatewayConfig, MailboxConfig
 
 LISTEN = ("unix:/run/a.sock", "127.0.0.1:0")
 

@@ -4,11 +4,11 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
-from mailroom.cli import names
-from mailroom.cli.app import app
-from mailroom.cli.durations import format_age, parse_duration
-from mailroom.cli.names import login_name, near_names
-from mailroom.cli.printable import printable, printable_line
+from mailroom_apps import names
+from mailroom_apps.cli.app import app
+from mailroom_apps.cli.durations import format_age, parse_duration
+from mailroom_apps.names import login_name, near_names
+from mailroom_apps.printable import printable, printable_line
 from typer.testing import CliRunner
 
 

@@ -3,10 +3,10 @@
 from contextlib import ExitStack
 
 import pytest
+from mailroomd.auth.caller import OWNER, Caller, Role
+from mailroomd.gateway import client_limits
+from mailroomd.gateway.client_limits import ClientLimits, Limits
 from mailroomd.model.errors import MailroomError, Reason
-from mailroomd.rpc import client_limits
-from mailroomd.rpc.caller import OWNER, Caller, Role
-from mailroomd.rpc.client_limits import ClientLimits, Limits
 
 BOB = Caller(Role.AGENT, "token 1", "bob")
 ALICE = Caller(Role.AGENT, "token 2", "alice")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mailroomd.storage import directory_lock
-from mailroomd.storage.directory_lock import STALE_SEC, DirectoryLock, LockBusy, LockLost
-from support.waiting import BOUND_SEC, wait_until
+from mailroomd.storage.team_inbox import directory_lock
+from mailroomd.storage.team_inbox.directory_lock import STALE_SEC, DirectoryLock, LockBusy, LockLost
+from support.harness.waiting import BOUND_SEC, wait_until
 
 FILE = "bob.json"
 SHORT_STALE_SEC = 0.2

@@ -1,11 +1,11 @@
 """Numbers in shared memory become families of samples, and text that Prometheus reads."""
 
 import pytest
-from mailroomd.core.exposition import Reading, as_text, families_of
 from mailroomd.ipc.control_page import ControlPage
-from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.model.errors import Reason
-from mailroomd.model.metrics import COMMIT_COMMANDS, REFUSALS, SEND_SECONDS, SENDS, role_of
+from mailroomd.observability.exposition import Reading, as_text, families_of
+from mailroomd.observability.metrics import COMMIT_COMMANDS, REFUSALS, SEND_SECONDS, SENDS, role_of
+from mailroomd.observability.metrics_block import MetricsBlock
 from prometheus_client.parser import text_string_to_metric_families
 
 

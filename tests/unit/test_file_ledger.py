@@ -1,10 +1,10 @@
 """What the database knows of the inbox files: which are missing and why, and what a clearing left."""
 
 import pytest
-from mailroomd.model.findings import MailFiled
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.transactions import StoreFull
-from support.storing import NOW_MS, Desk, draft, fill_up, make_room
+from mailroomd.protocol.local_events import MailFiled
+from mailroomd.storage.database.transactions import StoreFull
+from support.harness.storing import NOW_MS, Desk, draft, fill_up, make_room
 
 FILED, READ, STORED = DeliveryState.FILED, DeliveryState.READ, DeliveryState.STORED
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mailroomd.core.retry import backoff_sec
-from mailroomd.model.findings import MailFiled
+from mailroomd.core.backoff import backoff_sec
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage import inbox_files
-from mailroomd.storage.filing import RETRY_SLICE, Filing
-from mailroomd.storage.inbox_files import InboxFiles
-from support.storing import Desk, draft
+from mailroomd.protocol.local_events import MailFiled
+from mailroomd.storage.inbox import files as inbox_files
+from mailroomd.storage.inbox.files import InboxFiles
+from mailroomd.storage.inbox.filing import RETRY_SLICE, Filing
+from support.harness.storing import Desk, draft
 
 
 class Office:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from mailroomd.storage.inbox_census import InboxCensus, PendingFiles
+from mailroomd.gateway.inbox_census import InboxCensus, PendingFiles
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailroomd.core.log import log
 from mailroomd.model.ids import format_id
-from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.inbox_watch import DirectoryFault, InboxWatch, Report, Taken
+from mailroomd.observability.log import log
+from mailroomd.storage.inbox.files import InboxFiles
+from mailroomd.storage.inbox.watch import DirectoryFault, InboxWatch, Report, Taken
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 PROMISED_SEC = 1.0
@@ -104,7 +104,7 @@ def room(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(type(log), "_write", be_silent)
     if request.param == "blind":
-        monkeypatch.setattr("mailroomd.storage.inbox_watch.Inotify", refuse)
+        monkeypatch.setattr("mailroomd.storage.inbox.watch.Inotify", refuse)
     made = Room(tmp_path, 0 if request.param == "patrolled" else 100)
     assert (made.watch.fileno() is None) == (request.param == "blind")
     yield made

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailroomd.storage.inotify import Event, Inotify, Mask
+from mailroomd.storage.directories.inotify import Event, Inotify, Mask
 
 EVERYTHING = Mask.CLOSE_WRITE | Mask.MOVED_FROM | Mask.MOVED_TO | Mask.CREATE | Mask.DELETE | Mask.DELETE_SELF
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -179,7 +179,7 @@ def test_without_a_watch_left_the_error_names_the_limit(
             ctypes.set_errno(errno.ENOSPC)
             return -1
 
-    monkeypatch.setattr("mailroomd.storage.inotify._libc", Kernel())
+    monkeypatch.setattr("mailroomd.storage.directories.inotify._libc", Kernel())
     with pytest.raises(OSError, match="max_user_watches") as caught:
         inotify.add(tmp_path, EVERYTHING)
     assert caught.value.errno == errno.ENOSPC

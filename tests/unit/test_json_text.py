@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mailroom.setup.json_text import JsonError, JsonText
+from mailroom_apps.setup.json_text import JsonError, JsonText
 
 ENTRY: dict[str, Any] = {"hooks": [{"type": "command", "command": "x"}]}
 

@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from mailroomd.ipc.link import Link
-from mailroomd.ipc.packets import Hello, Reset
 from mailroomd.ipc.queue import PacketQueue
+from mailroomd.protocol.packets import Hello, Reset
 
 BULK = "x" * 20_000  # three to a packet, so that a queue is full after a dozen
 
 
-class Ask(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class PendingRequest(msgspec.Struct, frozen=True, array_like=True, tag=True):
     asker: int
     number: int
     bulk: str = ""
@@ -30,7 +30,7 @@ class Told(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 def queue(name: str) -> "PacketQueue[Any]":
-    return PacketQueue(name, (Hello, Reset, Ask, Told))
+    return PacketQueue(name, (Hello, Reset, PendingRequest, Told))
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Asker:
     """A side that repeats what is unanswered, as gateway and mailbox do towards what is below them."""
 
     epoch: int
-    link: Link[Told, Ask] = field(init=False)
-    unanswered: dict[int, Ask] = field(default_factory=dict[int, Ask])
+    link: Link[Told, PendingRequest] = field(init=False)
+    unanswered: dict[int, PendingRequest] = field(default_factory=dict[int, PendingRequest])
     peer: int = 0
 
 
@@ -48,7 +48,7 @@ class Teller:
     """A side that settles what it hears at once and remembers nothing."""
 
     epoch: int
-    link: Link[Ask, Told] = field(init=False)
+    link: Link[PendingRequest, Told] = field(init=False)
     peer: int = 0
     heard: list[int] = field(default_factory=list[int])  # in this conversation
 
@@ -95,7 +95,7 @@ class LinkMachine(RuleBasedStateMachine):
             return  # the mailbox gives out no id before it is answered; a gateway takes no call
         for _ in range(count):
             self.last_number += 1
-            item = Ask(self.asker.epoch, self.last_number, bulk)
+            item = PendingRequest(self.asker.epoch, self.last_number, bulk)
             self.asker.unanswered[item.number] = item
             self.asker.link.send(item)
 
@@ -173,10 +173,12 @@ def queues() -> Iterator[tuple["PacketQueue[Any]", "PacketQueue[Any]"]]:
 Pair = tuple["PacketQueue[Any]", "PacketQueue[Any]"]
 
 
-def links(queues: Pair, upper: int, lower: int, unanswered: list[Ask]) -> tuple[Link[Told, Ask], Link[Ask, Told]]:
+def links(
+    queues: Pair, upper: int, lower: int, unanswered: list[PendingRequest]
+) -> tuple[Link[Told, PendingRequest], Link[PendingRequest, Told]]:
     down, up = queues
-    above: Link[Told, Ask] = Link(upper, up, down, lambda: unanswered)
-    below: Link[Ask, Told] = Link(lower, down, up, list)
+    above: Link[Told, PendingRequest] = Link(upper, up, down, lambda: unanswered)
+    below: Link[PendingRequest, Told] = Link(lower, down, up, list)
     return above, below
 
 
@@ -202,7 +204,7 @@ def test_nothing_is_heard_before_the_peer_has_answered(queues: Pair) -> None:
 
 
 def test_what_is_unanswered_is_said_again_in_order_and_once_though_both_have_restarted(queues: Pair) -> None:
-    unanswered = [Ask(2, number) for number in range(1, 4)]
+    unanswered = [PendingRequest(2, number) for number in range(1, 4)]
     above, below = links(queues, 2, 2, unanswered)
     above.greet()
     below.greet()
@@ -246,7 +248,7 @@ def test_a_backlog_keeps_its_order_through_a_full_queue(queues: Pair) -> None:
         link.greet()
     for link in (above, below, above):
         welcome_all(link)
-    asked = [Ask(1, number, BULK if number % 3 else "") for number in range(200)]
+    asked = [PendingRequest(1, number, BULK if number % 3 else "") for number in range(200)]
     for item in asked:
         above.send(item)
     assert not above.flush()

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mailroomd.model.commands import Command
-from mailroomd.model.findings import FilesTaken, MailExpired, MailFiled
-from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.message_store import FoundAt
-from mailroomd.storage.transactions import StoreFull
-from support.storing import Desk, counted, draft, fill_up, make_room, recounted
+from mailroomd.protocol.commands import Command
+from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailFiled
+from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.database.message_store import SequencedEvent
+from mailroomd.storage.database.transactions import StoreFull
+from support.harness.storing import Desk, counted, draft, fill_up, make_room, recounted
 
 ENDS = ("expire", "clear", "sweep")
 operations = st.lists(
@@ -33,7 +33,7 @@ def test_counters_equal_a_recount_after_any_operations(steps: list[tuple[str, st
         told: dict[str, tuple[int, int, int]] = {}
         batch: list[Command] = []
 
-        def commit(*more: Command | FoundAt) -> None:
+        def commit(*more: Command | SequencedEvent) -> None:
             told.update(counted(desk.commit(*batch, *more)))
             batch.clear()
 

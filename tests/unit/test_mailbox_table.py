@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.states import DeliveryState, may_become
-from mailroomd.storage import table_reader, table_writer
-from mailroomd.storage.mailbox_entry import MailboxEntry
-from mailroomd.storage.table_layout import BLOCK_BYTES, RECORD_BYTES, Header, TableLayout
-from mailroomd.storage.table_reader import NotInTable, Record, TableReader
-from mailroomd.storage.table_writer import TableFull, TableWriter
+from mailroomd.table import reader as table_reader
+from mailroomd.table import writer as table_writer
+from mailroomd.table.entry import MailboxEntry
+from mailroomd.table.layout import BLOCK_BYTES, RECORD_BYTES, Header, TableLayout
+from mailroomd.table.reader import NotInTable, Record, TableReader
+from mailroomd.table.writer import TableFull, TableWriter
 
 RING_BYTES = 64 << 10
 SLOTS = 8  # of which seven are used: the eighth mailbox overflows
@@ -27,7 +28,7 @@ limits = st.integers(1, 12)
 
 
 @dataclass
-class Letter:
+class InboxFile:
     """A record as the model knows it."""
 
     id: int
@@ -90,9 +91,9 @@ class MailboxTableMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.room = Room()
-        self.letters: list[Letter] = []  # visible ones, oldest first
+        self.letters: list[InboxFile] = []  # visible ones, oldest first
         self.struck: set[int] = set()
-        self.pending: list[Letter] = []
+        self.pending: list[InboxFile] = []
         self.last_id = 0
         self.lost_through = 0  # what a rebuild left out
         self.rebuild(keep=0)
@@ -127,7 +128,7 @@ class MailboxTableMachine(RuleBasedStateMachine):
             assert list(self.room.words[:8]) == [*before[:6], *claimed], "nothing changed"
             return
         self.last_id = number
-        self.pending.append(Letter(number, name, number * 3, body, DeliveryState.FILED, position))
+        self.pending.append(InboxFile(number, name, number * 3, body, DeliveryState.FILED, position))
 
     @rule(name=names, leave=st.sampled_from([0, 8, RECORD_BYTES - 8, RECORD_BYTES, RECORD_BYTES + 8]))
     def append_up_to_the_end_of_the_ring(self, name: str, leave: int) -> None:
@@ -145,7 +146,7 @@ class MailboxTableMachine(RuleBasedStateMachine):
             entry = self.room.writer.entry(letter.mailbox)
             entry.pending -= 1
             if index in struck:
-                self.room.writer.set_state(letter.position, DeliveryState.STRUCK)
+                self.room.writer.set_state(letter.position, DeliveryState.VOIDED)
                 self.struck.add(letter.id)
             else:
                 self.letters.append(letter)
@@ -208,10 +209,10 @@ class MailboxTableMachine(RuleBasedStateMachine):
 
     # -- what the model knows -------------------------------------------------------------------------------------
 
-    def of(self, name: str) -> list[Letter]:
+    def of(self, name: str) -> list[InboxFile]:
         return [one for one in self.letters if one.mailbox == name]
 
-    def is_in_ring(self, letter: Letter) -> bool:
+    def is_in_ring(self, letter: InboxFile) -> bool:
         return letter.position >= self.room.words[Header.TAIL]
 
     def evicted_through(self) -> int:
@@ -220,7 +221,7 @@ class MailboxTableMachine(RuleBasedStateMachine):
     def has_no_slot(self, name: str) -> bool:
         return self.room.words[Header.OVERFLOWED] == 1 and self.room.reader.find_slot(name.encode()) is None
 
-    def compare(self, found: list[Record], expected: list[Letter]) -> None:
+    def compare(self, found: list[Record], expected: list[InboxFile]) -> None:
         assert [(one.id, one.mailbox, one.timestamp_ms, one.body, one.state) for one in found] == [
             (one.id, one.mailbox, one.timestamp_ms, one.body, one.state) for one in expected
         ]
@@ -398,7 +399,7 @@ def test_nothing_above_the_mark_is_shown(room: Room) -> None:
 def test_a_struck_record_is_passed_over_and_its_neighbours_are_found(room: Room) -> None:
     room.store(1, "a")
     room.writer.set_state(
-        room.writer.append(2, 20, room.writer.entry("a"), b"void", DeliveryState.FILED), DeliveryState.STRUCK
+        room.writer.append(2, 20, room.writer.entry("a"), b"void", DeliveryState.FILED), DeliveryState.VOIDED
     )
     room.store(3, "a")
     assert ids(room.reader.after("a", 0, 10)) == [1, 3]
@@ -584,7 +585,7 @@ def test_what_is_shown_is_listed_without_what_is_struck_pending_or_evicted(room:
     for number in range(1, 4):
         room.store(number, "a")
     struck = room.writer.append(4, 40, room.writer.entry("a"), b"void", DeliveryState.FILED)
-    room.writer.set_state(struck, DeliveryState.STRUCK)
+    room.writer.set_state(struck, DeliveryState.VOIDED)
     room.store(5, "b")
     room.writer.append(6, 60, room.writer.entry("b"), b"pending", DeliveryState.FILED)
     assert room.reader.shown_ids() == [1, 2, 3, 5]

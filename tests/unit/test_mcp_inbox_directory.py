@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from mailroom import InvalidArgument, Priority
-from mailroom.mcp.inbox_directory import InboxDirectory
+from mailroom_apps.mcp.inbox_directory import InboxDirectory
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Draft
 from mailroomd.model.message import Priority as DaemonPriority
-from mailroomd.storage.inbox_file import encode_inbox_file
+from mailroomd.storage.inbox.encoding import encode_inbox_file
 
 NUMBER = 0x0198_C0FF_EE00_0001
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mailroomd.storage.message_archive import MessageArchive
-from support.storing import NOW_MS, Desk, draft
+from mailroomd.storage.database.message_archive import MessageArchive
+from support.harness.storing import NOW_MS, Desk, draft
 
 
 def test_pages_of_the_archive_end_at_the_mark(desk: Desk) -> None:

@@ -1,6 +1,8 @@
 """The store on a real database: what a commit promises, and what is told again after a restart."""
 
-from mailroomd.model.commands import (
+from mailroomd.model.errors import Reason
+from mailroomd.model.states import DeliveryState
+from mailroomd.protocol.commands import (
     CommandRefused,
     MailboxCounted,
     MessageFiled,
@@ -12,12 +14,10 @@ from mailroomd.model.commands import (
     WriteMessage,
     WriteSeen,
 )
-from mailroomd.model.errors import Reason
-from mailroomd.model.findings import FilesTaken
-from mailroomd.model.states import DeliveryState
-from mailroomd.storage.transactions import StoreFailed
-from support.failing import Failing, connect
-from support.storing import NOW_MS, Desk, answers, counted, draft, recounted
+from mailroomd.protocol.local_events import FilesTaken
+from mailroomd.storage.database.transactions import StoreFailed
+from support.faults.failing import Failing, connect
+from support.harness.storing import NOW_MS, Desk, answers, counted, draft, recounted
 
 FILED, READ = DeliveryState.FILED, DeliveryState.READ
 

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from mailroomd.supervisor.notifier import Notifier
-from support.service_socket import service_socket
+from support.fakes.service_socket import service_socket
 
 
 def test_words_arrive_in_one_datagram_each_on_a_line_of_its_own(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailroomd.core.log import log
-from mailroomd.storage import outbox_file
-from mailroomd.storage.outbox import Outbox
-from mailroomd.storage.outbox_file import MAX_RESPONSE_BYTES, FileIdentity, OutboxFile
+from mailroomd.observability.log import log
+from mailroomd.storage.outbox import file as outbox_file
+from mailroomd.storage.outbox.file import MAX_RESPONSE_BYTES, FileIdentity, OutboxFile
+from mailroomd.storage.outbox.outbox import Outbox
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 PROMISED_SEC = 2.0
@@ -73,7 +73,7 @@ def blind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> 
     def refuse() -> None:
         raise OSError(24, "no inotify instance left")
 
-    monkeypatch.setattr("mailroomd.storage.outbox.Inotify", refuse)
+    monkeypatch.setattr("mailroomd.storage.outbox.outbox.Inotify", refuse)
     made = Desk(tmp_path)
     assert made.outbox.fileno() is None
     assert lines.pop().startswith("warning: the outbox is not watched")
@@ -178,7 +178,7 @@ def test_when_the_kernel_has_no_watch_left_it_is_said_once_and_files_are_found(
     def refuse(*_: object) -> int:
         raise OSError(28, "no inotify watch left: raise fs.inotify.max_user_watches")
 
-    monkeypatch.setattr("mailroomd.storage.inotify.Inotify.add", refuse)
+    monkeypatch.setattr("mailroomd.storage.directories.inotify.Inotify.add", refuse)
     desk = Desk(tmp_path)
     for number in range(5):
         desk.put(f"s{number}/a.json", {})

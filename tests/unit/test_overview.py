@@ -1,7 +1,7 @@
 """Two looks at the daemon make rates, percentiles and a list of busy mailboxes."""
 
-from mailroom.overview import Look, overview_of
 from mailroom.stats import MailboxStats, MetricSample, Status
+from mailroom_apps.cli.overview import Look, overview_of
 
 
 def look(at_sec: float, metrics: dict[tuple[str, str, str], float], totals: dict[str, int]) -> Look:

@@ -7,14 +7,14 @@ from typing import cast
 
 import pytest
 from mailroomd.model.announcement import Receipt
-from mailroomd.model.commands import ReadWritten, StepsWritten
-from mailroomd.model.findings import FilesTaken, MailExpired, MailFiled
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.database import open_archive
-from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.receipts import FORGET_SLICE, KEPT_MS, receipts_after
-from support.storing import NOW_MS, Desk, draft
+from mailroomd.protocol.commands import ReadWritten, StepsWritten
+from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailFiled
+from mailroomd.storage.database.connection import open_archive
+from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS, receipts_after
+from support.harness.storing import NOW_MS, Desk, draft
 
 STORED, FILED, OFFERED, READ, EXPIRED = list(DeliveryState)[1:]
 Step = tuple[int, int, DeliveryState]  # place, message, state

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mailroomd.model.findings import FilesTaken
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage import recovery
-from mailroomd.storage.file_ledger import FileLedger
-from mailroomd.storage.filing import Filing
-from mailroomd.storage.inbox_file import is_whole_inbox_file
-from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.recovery import RecoveryReport, recover_files
-from mailroomd.storage.transactions import StoreFull
-from support.storing import Desk, draft
+from mailroomd.protocol.local_events import FilesTaken
+from mailroomd.storage.database.file_ledger import FileLedger
+from mailroomd.storage.database.transactions import StoreFull
+from mailroomd.storage.inbox import recovery
+from mailroomd.storage.inbox.encoding import is_whole_inbox_file
+from mailroomd.storage.inbox.files import InboxFiles
+from mailroomd.storage.inbox.filing import Filing
+from mailroomd.storage.inbox.recovery import RecoveryReport, recover_files
+from support.harness.storing import Desk, draft
 
 FILED, READ, STORED = DeliveryState.FILED, DeliveryState.READ, DeliveryState.STORED
 

@@ -2,8 +2,8 @@
 
 import re
 
-from support.crash_points import POINTS
-from support.fault_report import PAGE, RESULTS_FILE, figures, read_trials
+from support.faults.crash_points import POINTS
+from support.faults.fault_report import PAGE, RESULTS_FILE, figures, read_trials
 
 TESTS = RESULTS_FILE.parents[2]
 

@@ -2,11 +2,11 @@
 
 import msgspec
 import pytest
-from mailroomd.model.commands import CommandRefused, MessageRepeated, MessageWritten, ReadWritten, StepsWritten
 from mailroomd.model.errors import Reason
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.request_keys import CLIENT_KEYS_KEPT_MS, GATEWAY_KEYS_KEPT_MS, PRUNE_SLICE
-from support.storing import NOW_MS, Desk, answers, counted, draft
+from mailroomd.protocol.commands import CommandRefused, MessageRepeated, MessageWritten, ReadWritten, StepsWritten
+from mailroomd.storage.database.request_keys import CLIENT_KEYS_KEPT_MS, GATEWAY_KEYS_KEPT_MS, PRUNE_SLICE
+from support.harness.storing import NOW_MS, Desk, answers, counted, draft
 
 FILED, OFFERED, READ = DeliveryState.FILED, DeliveryState.OFFERED, DeliveryState.READ
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from mailroomd.storage.reserve import RESERVE_BYTES, Reserve
+from mailroomd.storage.database.reserve import RESERVE_BYTES, Reserve
 
 
 def blocks_of(path: Path) -> int:

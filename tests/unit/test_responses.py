@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 from mailroomd.model.announcement import Response
-from mailroomd.model.commands import ResponseWritten, StepsWritten
-from mailroomd.model.findings import ResponseLeft
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage import responses
-from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.receipts import FORGET_SLICE, KEPT_MS
-from support.storing import NOW_MS, Desk, answers, draft
+from mailroomd.protocol.commands import ResponseWritten, StepsWritten
+from mailroomd.protocol.local_events import ResponseLeft
+from mailroomd.storage.database import responses
+from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS
+from support.harness.storing import NOW_MS, Desk, answers, draft
 
 FILED, OFFERED = DeliveryState.FILED, DeliveryState.OFFERED
 

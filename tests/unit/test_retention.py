@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from mailroomd.model.commands import MailboxCleared, MessagesExpired, MessagesRemoved, StepsWritten, WriteSeen
-from mailroomd.model.findings import MailExpired
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage import retention
-from mailroomd.storage.filing import Filing
-from mailroomd.storage.inbox_files import InboxFiles
-from mailroomd.storage.recovery import recover_files
-from support.storing import NOW_MS, Desk, answers, counted, draft, recounted
+from mailroomd.protocol.commands import MailboxCleared, MessagesExpired, MessagesRemoved, StepsWritten, WriteSeen
+from mailroomd.protocol.local_events import MailExpired
+from mailroomd.storage.database import retention
+from mailroomd.storage.inbox.files import InboxFiles
+from mailroomd.storage.inbox.filing import Filing
+from mailroomd.storage.inbox.recovery import recover_files
+from support.harness.storing import NOW_MS, Desk, answers, counted, draft, recounted
 
 DAY_MS = 24 * 3600 * 1000
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mailroomd.model.commands import Command, WriteAlias, WriteSeen
-from mailroomd.model.findings import FilesTaken, MailExpired, MailFiled, ResponseLeft
-from mailroomd.storage.message_store import FoundAt
-from mailroomd.storage.transactions import StoreFailed
-from support.failing import Failing, connect
-from support.storing import NOW_MS, Desk, draft, recounted
+from mailroomd.protocol.commands import Command, WriteAlias, WriteSeen
+from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailFiled, ResponseLeft
+from mailroomd.storage.database.message_store import SequencedEvent
+from mailroomd.storage.database.transactions import StoreFailed
+from support.faults.failing import Failing, connect
+from support.harness.storing import NOW_MS, Desk, draft, recounted
 
 KINDS = ("send", "send", "keyed", "read", "take", "expire", "offer", "file", "clear", "alias", "seen", "respond")
 works = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from("ab"), st.integers(0, 7)), min_size=1, max_size=6)
@@ -38,9 +38,9 @@ def furnished(place: Path) -> Desk:
     return desk
 
 
-def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | FoundAt]:
+def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | SequencedEvent]:
     ids = sorted(desk.table)
-    work: list[Command | FoundAt] = []
+    work: list[Command | SequencedEvent] = []
     for kind, name, number in steps:
         some = tuple(ids[number % 8 : number % 8 + 3])
         match kind:

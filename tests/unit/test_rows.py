@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from mailroomd.storage.database import DamagedRow
-from mailroomd.storage.rows import message_of
+from mailroomd.storage.database.connection import DamagedRow
+from mailroomd.storage.database.rows import message_of
 
 ROW = (7, "abc", "dashboard", "go", "text", '{"turn":1}', "", 0, 2, 0, 1000, 3, 0)
 

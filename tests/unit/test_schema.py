@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 from mailroomd.model.announcement import Receipt
-from mailroomd.model.commands import MailboxCounted, MessageRepeated, MessageWritten
-from mailroomd.model.findings import MailFiled
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage import schema
-from mailroomd.storage.database import DatabaseTooNew, open_store
-from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.schema import SCHEMA_VERSION
-from support.storing import FIRST_ID, NOW_MS, Desk, answers, counted, draft, recounted
-from support.version_1 import VERSION_1
+from mailroomd.protocol.commands import MailboxCounted, MessageRepeated, MessageWritten
+from mailroomd.protocol.local_events import MailFiled
+from mailroomd.storage.database import schema
+from mailroomd.storage.database.connection import DatabaseTooNew, open_store
+from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.database.schema import SCHEMA_VERSION
+from support.harness.storing import FIRST_ID, NOW_MS, Desk, answers, counted, draft, recounted
+from support.harness.version_1 import VERSION_1
 
 READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STORED
 

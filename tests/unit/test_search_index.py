@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mailroomd.storage import search_index
-from mailroomd.storage.database import open_archive
-from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.search_index import match_expression, matching_ids
-from mailroomd.storage.transactions import StoreFull
-from support.storing import NOW_MS, Desk, draft, fill_up, make_room
+from mailroomd.storage.database import search_index
+from mailroomd.storage.database.connection import open_archive
+from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.database.search_index import match_expression, matching_ids
+from mailroomd.storage.database.transactions import StoreFull
+from support.harness.storing import NOW_MS, Desk, draft, fill_up, make_room
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 from mailroom.v1 import mailroom_pb2 as pb
-from mailroomd.ipc.metrics_block import MetricsBlock
-from mailroomd.ipc.packets import MessageStored
+from mailroomd.gateway.mailbox_client import PendingRequest
+from mailroomd.gateway.sending import BROADCAST_BYTES, Sending
 from mailroomd.model.limits import MAX_WAITING_BYTES
 from mailroomd.model.states import DeliveryState
-from mailroomd.rpc.calls import Ask
-from mailroomd.rpc.sending import BROADCAST_BYTES, Sending
+from mailroomd.observability.metrics_block import MetricsBlock
+from mailroomd.protocol.packets import MessageStored
 
 
 class CallsThatWeigh:
@@ -22,7 +22,7 @@ class CallsThatWeigh:
     def request_key(self, call: int) -> str:
         return str(call)
 
-    async def ask(self, one: Ask, _: Any, __: float | None) -> MessageStored:
+    async def ask(self, one: PendingRequest, _: Any, __: float | None) -> MessageStored:
         self.waiting_bytes += one.weight_bytes
         self.most_bytes = max(self.most_bytes, self.waiting_bytes)
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from mailroomd.ipc.control_page import WorkerState
 from mailroomd.supervisor.child import Child
 from mailroomd.supervisor.notifier import Notifier
 from mailroomd.supervisor.service_report import ServiceReport
-from support.service_socket import ServiceSocket, service_socket
+from support.fakes.service_socket import ServiceSocket, service_socket
 
 RUNNING = WorkerState.RUNNING
 ADDRESSES = ("unix:/run/a.sock",)

@@ -4,13 +4,13 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
+from mailroomd.command_queue.table_audit import lost_deletions
 from mailroomd.memory.shared_memory import SharedMemory
-from mailroomd.model.commands import MailboxCounted, MessagesRemoved
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.table_audit import lost_deletions
-from mailroomd.storage.table_layout import TableLayout
-from mailroomd.storage.table_reader import TableReader
-from mailroomd.storage.table_writer import TableWriter
+from mailroomd.protocol.commands import MailboxCounted, MessagesRemoved
+from mailroomd.table.layout import TableLayout
+from mailroomd.table.reader import TableReader
+from mailroomd.table.writer import TableWriter
 
 LAYOUT = TableLayout.for_ring(64 << 10, 16)
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mailroomd.model.message import Draft
-from mailroomd.storage import team_filing, team_inbox
-from mailroomd.storage.directory_lock import LockBusy, LockLost
-from mailroomd.storage.message_store import StoredMail
-from mailroomd.storage.team_filing import TeamFiling
-from mailroomd.storage.team_inbox import NoSuchInbox, TeamInboxes
-from mailroomd.storage.team_inbox_file import NotAnInbox, extend_team_inbox
-from support.waiting import BOUND_SEC, wait_until
+from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.team_inbox import filing as team_filing
+from mailroomd.storage.team_inbox import inboxes as team_inbox
+from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
+from mailroomd.storage.team_inbox.file import NotAnInbox, extend_team_inbox
+from mailroomd.storage.team_inbox.filing import TeamFiling
+from mailroomd.storage.team_inbox.inboxes import NoSuchInbox, TeamInboxes
+from support.harness.waiting import BOUND_SEC, wait_until
 
 NOON_MS = 1_767_268_800_005
 

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from mailroomd.model.tokens import id_in, new_token
-from mailroomd.storage.token_file import KnownTokens, TokenFile, TokensUnreadable
+from mailroomd.auth.token_file import KnownTokens, TokenFile, TokensUnreadable
+from mailroomd.auth.tokens import id_in, new_token
 
 NOW_MS = 1_800_000_000_000
 

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailroomd.model.commands import MessageWritten
 from mailroomd.model.states import DeliveryState
-from mailroomd.storage.database import (
+from mailroomd.protocol.commands import MessageWritten
+from mailroomd.storage.database.connection import (
     is_full,
     is_lost_write,
     lost_write_was_noted,
     note_lost_write,
     open_archive,
 )
-from mailroomd.storage.message_archive import MessageArchive
-from mailroomd.storage.message_store import MessageStore
-from mailroomd.storage.transactions import StoreFailed, StoreFull
-from support.failing import error
-from support.storing import Desk, answers, counted, draft, fill_up, make_room, recounted
+from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.database.message_store import MessageStore
+from mailroomd.storage.database.transactions import StoreFailed, StoreFull
+from support.faults.failing import error
+from support.harness.storing import Desk, answers, counted, draft, fill_up, make_room, recounted
 
 FILED = DeliveryState.FILED
 
@@ -95,7 +95,7 @@ def test_a_log_that_cannot_be_settled_for_want_of_room_is_settled_before_the_nex
     first = desk.letter(draft())
     desk.commit(first)
     desk.store.close()
-    monkeypatch.setattr("mailroomd.storage.transactions.settle_log", settle)
+    monkeypatch.setattr("mailroomd.storage.database.transactions.settle_log", settle)
     desk.store = MessageStore(desk.state_dir, desk.mail_at)
     assert desk.store.files.message(first.id) is not None
     with pytest.raises(StoreFull):

@@ -15,8 +15,8 @@ from typing import NoReturn
 
 from mailroomd import __version__
 from mailroomd.cli.configuration import Configuration, ConfigurationError, Origin, resolve
-from mailroomd.core.log import complain
 from mailroomd.model.settings import Settings, settings_table
+from mailroomd.observability.log import complain
 
 _INTRODUCTION = "Runs the mail room: durable messages between software agents on this machine, over gRPC."
 _EXAMPLES = """\

@@ -2,7 +2,7 @@
 
 Owns the table of live aliases of one process, and the rule: mail for a session goes to its agent's mailbox, and who
 reads under either name reads both mailboxes, so nothing that came before the alias is out of sight.
-Pure: times are the caller's. Not here: where they are kept (`storage.alias_rows`).
+Pure: times are the caller's. Not here: where they are kept (`storage.database.alias_rows`).
 """
 
 __all__ = ["Alias", "Aliases"]

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 import msgspec
 
-from mailroomd.ipc.metrics_block import MetricsBlock
 from mailroomd.memory.double_cell import DoubleCell
 from mailroomd.memory.shared_memory import SharedMemory
-from mailroomd.model.metrics import BLOCK_WORDS
+from mailroomd.observability.metrics import BLOCK_WORDS
+from mailroomd.observability.metrics_block import MetricsBlock
 
 _LINE_BYTES = 64  # a cache line: two workers that beat never fight for one
 _LINE_WORDS = _LINE_BYTES // 8

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from mailroomd.ipc.packets import Hello, Reset
 from mailroomd.ipc.queue import PacketQueue
+from mailroomd.protocol.packets import Hello, Reset
 
 Received = TypeVar("Received")
 Sent = TypeVar("Sent")

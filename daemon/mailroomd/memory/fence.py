@@ -13,6 +13,6 @@ _lock = threading.Lock()
 
 
 def fence() -> None:
-    """Orders every load and store before it before every load and store after it."""
+    """InFlightCommands every load and store before it before every load and store after it."""
     with _lock:
         pass

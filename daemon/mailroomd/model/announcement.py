@@ -1,6 +1,6 @@
 """Announcement — what a stream carries, each with a place in the one order: messages, receipts, command responses.
 
-Owns the shapes of receipts and responses. Not here: messages (`model.message`), the contract's events (`rpc.encoding`).
+Owns the shapes of receipts and responses. Not here: messages (`model.message`), the contract's events (`gateway.encoding`).
 """
 
 __all__ = ["Announcement", "Receipt", "Response"]

@@ -1,7 +1,7 @@
 """MailroomError — every way in which the daemon says no to a client.
 
 Owns the closed vocabulary of reasons: stable, upper snake case, part of the contract. Each error words itself from its
-arguments and says what to do. Not here: gRPC codes (`rpc.status` has the one table from reason to code).
+arguments and says what to do. Not here: gRPC codes (`gateway.status` has the one table from reason to code).
 """
 
 __all__ = ["MailroomError", "Reason", "message_not_found", "stopping", "too_large"]

@@ -6,7 +6,7 @@ line, the configuration file and the reference page are all made from this table
 `cli.configuration`'s to know. Standard library only.
 """
 
-__all__ = ["Intensity", "Setting", "Settings", "default_listen", "settings_table"]
+__all__ = ["RESTORE_DIRECTORY", "Intensity", "Setting", "Settings", "default_listen", "settings_table"]
 
 import os
 from collections.abc import Callable
@@ -16,6 +16,9 @@ from typing import Any
 
 from mailroomd.model import quantities
 from mailroomd.model.quantities import Intensity
+
+RESTORE_DIRECTORY = "restore"
+"""Below the state directory: `mailroom restore` leaves a backup there, and the command-queue takes it at its start."""
 
 _UNITS = {"_per_min": "", "_per_sec": "", "_sec": "", "_bytes": "_size"}
 
@@ -67,7 +70,7 @@ def _setting(
 ) -> Any:
     """Declares a field; a callable default is called for each Settings made without a value.
 
-    What is `reloadable` takes effect on SIGHUP: whoever uses it must read it from the seat's settings each time.
+    What is `reloadable` takes effect on SIGHUP: whoever uses it must read it from the context's settings each time.
     """
     row = {
         "metavar": metavar,

@@ -12,7 +12,7 @@ from enum import IntEnum
 class DeliveryState(IntEnum):
     """States of a message; a greater number is further on its way."""
 
-    STRUCK = 0
+    VOIDED = 0
     """Its transaction failed, it repeated an earlier request, or it was deleted: no reader sees it. Table only."""
     STORED = 1
     """Durable; its inbox file is not there yet and is being retried."""
@@ -32,16 +32,16 @@ class DeliveryState(IntEnum):
 
 
 TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
-    DeliveryState.STRUCK: frozenset(),
+    DeliveryState.VOIDED: frozenset(),
     DeliveryState.STORED: frozenset(
-        {DeliveryState.FILED, DeliveryState.OFFERED, DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.STRUCK}
+        {DeliveryState.FILED, DeliveryState.OFFERED, DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.VOIDED}
     ),
     DeliveryState.FILED: frozenset(
-        {DeliveryState.OFFERED, DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.STRUCK}
+        {DeliveryState.OFFERED, DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.VOIDED}
     ),
-    DeliveryState.OFFERED: frozenset({DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.STRUCK}),
-    DeliveryState.READ: frozenset({DeliveryState.STRUCK}),
-    DeliveryState.EXPIRED: frozenset({DeliveryState.STRUCK}),
+    DeliveryState.OFFERED: frozenset({DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.VOIDED}),
+    DeliveryState.READ: frozenset({DeliveryState.VOIDED}),
+    DeliveryState.EXPIRED: frozenset({DeliveryState.VOIDED}),
 }
 
 

@@ -1,1 +1,1 @@
-"""storage — where messages are kept: the mailbox table in shared memory, the database, the inbox files."""
+"""storage — everything on disk: the database, inbox files, outbox files and team inboxes."""

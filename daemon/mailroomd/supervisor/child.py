@@ -1,6 +1,6 @@
 """Child — one worker, seen by its supervisor: what it is (data), and its present process.
 
-Owns the process, the supervisor's end of its leash, its epoch and its status. It decides nothing: whether a child is
+Owns the process, the supervisor's end of its control_channel, its epoch and its status. It decides nothing: whether a child is
 stuck, may be restarted or has to stop is said by `supervisor.supervisor`.
 Invariant: a new process is started only after the one before it has been reaped.
 """
@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from mailroomd.ipc.control_page import ControlPage, WorkerState, WorkerStatus
+from mailroomd.model.clock import now_ms
 from mailroomd.model.settings import Settings
-from mailroomd.processes.inherited import Inherited
-from mailroomd.processes.leash import STOP, Report
-from mailroomd.processes.worker import WorkerSeat
 from mailroomd.supervisor.exits import describe_exit
 from mailroomd.supervisor.spawning import SpawnProcess, spawn_worker
+from mailroomd.worker.control_channel import STOP, Report
+from mailroomd.worker.inherited import Inherited
+from mailroomd.worker.runner import WorkerContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class ChildSpec:
 
     Attributes:
         name: the one name of the process.
-        target: "module:function", called with (seat, config).
+        target: "module:function", called with (context, config).
         configure: makes the config for a start from the addresses that have been announced so far.
         shutdown_sec: how long it may take to stop.
         stops_with: children next to each other with the same word here are stopped at the same time.
@@ -51,11 +52,11 @@ class Child:
         self.epoch = 0
         self.was_ready_once = False
         self.started_ns = 0
-        self.doom = ""
+        self.kill_reason = ""
         self._index = index
         self._control = control
         self._process: SpawnProcess | None = None
-        self._leash: Connection | None = None
+        self._control_channel: Connection | None = None
         self.trouble = ""
         self._status = WorkerStatus(spec.name, 0, WorkerState.STARTING, 0, 0, "")
 
@@ -96,14 +97,14 @@ class Child:
             OSError: the system has no process, memory or descriptor for it.
         """
         self.epoch += 1
-        self.doom = ""
+        self.kill_reason = ""
         self.trouble = ""
-        self._leash, theirs = multiprocessing.Pipe()
-        seat = WorkerSeat(self.name, self.epoch, self._index, theirs, self._control, lock, settings)
+        self._control_channel, theirs = multiprocessing.Pipe()
+        context = WorkerContext(self.name, self.epoch, self._index, theirs, self._control, lock, settings)
         self.started_ns = time.monotonic_ns()
-        self._process = spawn_worker(seat, self.spec.target, self.spec.configure(addresses))
+        self._process = spawn_worker(context, self.spec.target, self.spec.configure(addresses))
         state = WorkerState.STARTING if self.epoch == 1 else WorkerState.RESTARTING
-        self._publish(pid=self._process.pid or 0, state=state, started_at_ms=time.time_ns() // 1_000_000)
+        self._publish(pid=self._process.pid or 0, state=state, started_at_ms=now_ms())
 
     @property
     def sentinel(self) -> int:
@@ -116,20 +117,20 @@ class Child:
         found: list[int | Connection] = []
         if self._process is not None:
             found.append(self._process.sentinel)
-        if self._leash is not None:
-            found.append(self._leash)
+        if self._control_channel is not None:
+            found.append(self._control_channel)
         return found
 
     def hear(self) -> list[Report]:
         """Takes what the worker has said; never waits."""
         reports: list[Report] = []
-        while self._leash is not None:
+        while self._control_channel is not None:
             try:
-                if not self._leash.poll():
+                if not self._control_channel.poll():
                     break
-                reports.append(self._leash.recv())
+                reports.append(self._control_channel.recv())
             except (EOFError, OSError):
-                self._drop_leash()
+                self._close_control_channel()
         return reports
 
     def note_ready(self) -> None:
@@ -138,10 +139,10 @@ class Child:
         self._publish(state=WorkerState.RUNNING)
 
     def hand_settings(self, settings: Settings) -> None:
-        """Sends settings that hold from now on; small enough for some hundreds of them to wait in the leash."""
+        """Sends settings that hold from now on; small enough for some hundreds of them to wait in the control_channel."""
         with suppress(OSError):  # it is dead already; its successor starts with them
-            if self._leash is not None:
-                self._leash.send(settings)
+            if self._control_channel is not None:
+                self._control_channel.send(settings)
 
     def ask_to_stop(self) -> None:
         """Says STOP; whether it is heard shows when the process exits."""
@@ -149,13 +150,13 @@ class Child:
             return
         self._publish(state=WorkerState.STOPPING)
         with suppress(OSError):  # it is dead already
-            if self._leash is not None:
-                self._leash.send(STOP)
+            if self._control_channel is not None:
+                self._control_channel.send(STOP)
 
-    def kill(self, doom: str) -> None:
+    def kill(self, kill_reason: str) -> None:
         """Sends SIGKILL, for the reason given; the process is there until it has been reaped."""
-        if self._process is not None and not self.doom:
-            self.doom = doom
+        if self._process is not None and not self.kill_reason:
+            self.kill_reason = kill_reason
             self._process.kill()
 
     def has_died(self) -> bool:
@@ -169,16 +170,16 @@ class Child:
         exit_code = self._process.exitcode or 0
         self._process.close()
         self._process = None
-        self._drop_leash()
-        last_exit = self.doom or describe_exit(exit_code)
+        self._close_control_channel()
+        last_exit = self.kill_reason or describe_exit(exit_code)
         restarts = self._status.restarts + (then is WorkerState.RESTARTING)
         self._publish(state=then, restarts=restarts, last_exit=last_exit)
         return last_exit
 
-    def _drop_leash(self) -> None:
-        if self._leash is not None:
-            self._leash.close()
-            self._leash = None
+    def _close_control_channel(self) -> None:
+        if self._control_channel is not None:
+            self._control_channel.close()
+            self._control_channel = None
 
     def _publish(self, **changes: object) -> None:
         self._status = replace(self._status, **changes)

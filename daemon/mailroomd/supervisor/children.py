@@ -9,15 +9,15 @@ __all__ = ["mailroom_children"]
 from dataclasses import replace
 from functools import partial
 
-from mailroomd.ipc.packets import EVENTS, OUTCOMES, REQUESTS, WRITES
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.quantities import is_tcp
 from mailroomd.model.settings import Settings
-from mailroomd.processes.config import CommandQueueConfig, GatewayConfig, MailboxConfig, MetricsConfig
-from mailroomd.storage.table_layout import TableLayout
+from mailroomd.protocol.packets import EVENTS, OUTCOMES, REQUESTS, WRITES
 from mailroomd.supervisor.child import ChildSpec
 from mailroomd.supervisor.metrics_socket import open_metrics_socket
+from mailroomd.table.layout import TableLayout
+from mailroomd.worker.config import CommandQueueConfig, GatewayConfig, MailboxConfig, MetricsConfig
 
 # seconds each. The gateway says good-bye to its streams, the mailbox has only to hand on what it took, and the
 # command-queue may take what is left of the whole budget (supervisor.shutdown).
@@ -55,7 +55,7 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
 
 
 def _child(name: str, module: str, config: object, shutdown_sec: float) -> ChildSpec:
-    return ChildSpec(name, f"mailroomd.processes.{module}:main", lambda _: config, shutdown_sec, name)
+    return ChildSpec(name, f"mailroomd.{module}.process:main", lambda _: config, shutdown_sec, name)
 
 
 def _metrics(settings: Settings) -> tuple[ChildSpec, ...]:
@@ -68,7 +68,7 @@ def _metrics(settings: Settings) -> tuple[ChildSpec, ...]:
 def _gateway(config: GatewayConfig) -> ChildSpec:
     name = f"gateway{_suffix(config.gateway)}"
     return ChildSpec(
-        name, "mailroomd.processes.gateway:main", partial(_gateway_config, config), _GATEWAY_SHUTDOWN_SEC, "gateway"
+        name, "mailroomd.gateway.process:main", partial(_gateway_config, config), _GATEWAY_SHUTDOWN_SEC, "gateway"
     )
 
 

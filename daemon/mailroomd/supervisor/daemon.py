@@ -8,22 +8,22 @@ __all__ = ["run_daemon"]
 
 import faulthandler
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from mailroomd import __version__
-from mailroomd.core.journal import is_journal
-from mailroomd.core.log import configure_log, log
 from mailroomd.ipc.control_page import ControlPage, DaemonStatus
+from mailroomd.model.clock import now_ms
 from mailroomd.model.settings import Settings
+from mailroomd.observability.journal import is_journal
+from mailroomd.observability.log import configure_log, log
 from mailroomd.supervisor.child import ChildSpec
 from mailroomd.supervisor.children import mailroom_children
 from mailroomd.supervisor.exits import ExitCode, Refusal
 from mailroomd.supervisor.exposure import check_exposure
 from mailroomd.supervisor.notifier import Notifier
-from mailroomd.supervisor.premises import clear_sockets, make_state_dir, publish_addresses, withdraw_addresses
+from mailroomd.supervisor.preflight import clear_sockets, make_state_dir, publish_addresses, withdraw_addresses
 from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.signals import SignalInbox
 from mailroomd.supervisor.state_lock import acquire_state_lock
@@ -69,7 +69,7 @@ def _run(
         log.debug("settings", **{name: f"{getattr(settings, name)} ({origin})" for name, origin in origins.items()})
         specs = _make_children(settings)
         control = ControlPage.create(len(specs))
-        control.write_daemon(DaemonStatus(__version__, time.time_ns() // 1_000_000, os.getpid()))
+        control.write_daemon(DaemonStatus(__version__, now_ms(), os.getpid()))
         supervisor = Supervisor(
             specs, settings, control, lock, signals, service, read_settings, partial(_tell_ready, settings)
         )

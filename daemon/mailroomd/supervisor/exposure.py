@@ -7,12 +7,12 @@ worker starts. Whether TLS is needed is `cli.configuration`'s to know, as it fol
 __all__ = ["check_exposure"]
 
 import stat
-import time
 from pathlib import Path
 
+from mailroomd.auth.token_file import TokenFile, TokensUnreadable
+from mailroomd.model.clock import now_ms
 from mailroomd.model.quantities import is_tcp
 from mailroomd.model.settings import Settings
-from mailroomd.storage.token_file import TokenFile, TokensUnreadable
 from mailroomd.supervisor.exits import ExitCode, Refusal
 
 
@@ -29,8 +29,7 @@ def check_exposure(settings: Settings) -> None:
     tcp = next(filter(is_tcp, settings.listen), None)
     if tcp is None:
         return
-    now_ms = time.time_ns() // 1_000_000
-    if settings.auth == "required" and all(token.has_expired(now_ms) for token in tokens):
+    if settings.auth == "required" and all(token.has_expired(now_ms()) for token in tokens):
         raise _refusal(
             f"{tcp} is TCP, and there is no token to use it with: make one with "
             f"`mailroom token create --state-dir {settings.state_dir} --agent NAME` (or --admin)"

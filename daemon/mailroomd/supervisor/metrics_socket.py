@@ -5,9 +5,9 @@ __all__ = ["open_metrics_socket"]
 import os
 import socket
 
-from mailroomd.core.log import log
-from mailroomd.processes.inherited import Inherited
+from mailroomd.observability.log import log
 from mailroomd.supervisor.exits import ExitCode, Refusal
+from mailroomd.worker.inherited import Inherited
 
 
 def open_metrics_socket(address: str) -> Inherited:

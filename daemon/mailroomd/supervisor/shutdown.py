@@ -1,6 +1,6 @@
 """stop_in_reverse — the ordered end: the last started is the first to go.
 
-Owns the budget of time. Each worker is asked over its leash and may finish what it accepted; what does not go in its
+Owns the budget of time. Each worker is asked over its control_channel and may finish what it accepted; what does not go in its
 time is killed. Nobody is restarted any more: that is the supervisor's loop, which has ended by now.
 Invariant: afterwards every child has been reaped.
 """
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from multiprocessing import connection
 
-from mailroomd.core.log import log
 from mailroomd.ipc.control_page import WorkerState
+from mailroomd.observability.log import log
 from mailroomd.supervisor.child import Child
 
 # For all together: SIGTERM promises 5 s, of which the supervisor needs some; systemd's TimeoutStopSec has to be more.

@@ -13,7 +13,7 @@ import signal
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 
-from mailroomd.processes.worker import HELD_BACK_SIGNALS, WorkerSeat, run_worker
+from mailroomd.worker.runner import HELD_BACK_SIGNALS, WorkerContext, run_worker
 
 # What a worker's libraries read before any of its code runs: gRPC's fork handlers are of no use here, and its own log
 # lines would mix with ours (a failed bind has a sentence of its own). glibc would raise its bound for blocks that go
@@ -27,13 +27,13 @@ WORKER_ENVIRONMENT = {
 _context = multiprocessing.get_context("spawn")
 
 
-def spawn_worker(seat: WorkerSeat, target: str, config: object) -> SpawnProcess:
-    """Starts `target` ("module:function") in a process of its own, and closes this process's copy of its leash end.
+def spawn_worker(context: WorkerContext, target: str, config: object) -> SpawnProcess:
+    """Starts `target` ("module:function") in a process of its own, and closes this process's copy of its control_channel end.
 
     Raises:
         OSError: no process, memory or descriptor to be had.
     """
-    process = _context.Process(target=run_worker, args=(seat, target, config), name=seat.name)
+    process = _context.Process(target=run_worker, args=(context, target, config), name=context.name)
     # multiprocessing starts its tracker process with the first child and then unblocks signals: let it do that now.
     resource_tracker.ensure_running()
     for name, value in WORKER_ENVIRONMENT.items():
@@ -43,5 +43,5 @@ def spawn_worker(seat: WorkerSeat, target: str, config: object) -> SpawnProcess:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        seat.leash.close()
+        context.control_channel.close()
     return process

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from mailroomd.processes.inherited import Inherited
 from mailroomd.supervisor.exits import ExitCode, Refusal
+from mailroomd.worker.inherited import Inherited
 
 PATIENCE_SEC = 10.0  # a daemon that is stopping takes up to 5 s, a new one should take over from it
 _RETRY_SEC = 0.05  # flock has no time-out of its own; this is below what anybody notices

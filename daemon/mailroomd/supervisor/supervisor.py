@@ -14,19 +14,18 @@ from collections.abc import Callable, Sequence
 from multiprocessing import connection
 
 from mailroomd.core.liveness import Liveness
-from mailroomd.core.log import configure_log, log
 from mailroomd.core.restart_policy import RestartPolicy
 from mailroomd.ipc.control_page import ControlPage, WorkerState
-from mailroomd.model.settings import Settings
-from mailroomd.processes.inherited import Inherited
-from mailroomd.processes.leash import CannotStartReport, HealthChanged, Listening, Ready, Report
-from mailroomd.storage.staging import STAGING_NAME
+from mailroomd.model.settings import RESTORE_DIRECTORY, Settings
+from mailroomd.observability.log import configure_log, log
 from mailroomd.supervisor.child import Child, ChildSpec
 from mailroomd.supervisor.exits import ExitCode, Refusal
 from mailroomd.supervisor.reload import merge
 from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.shutdown import stop_in_reverse
 from mailroomd.supervisor.signals import STOPPING, SignalInbox
+from mailroomd.worker.control_channel import CannotStartReport, HealthChanged, Listening, Ready, Report
+from mailroomd.worker.inherited import Inherited
 
 # A worker that is starting has not beaten yet while it imports, and recovers a database that may be large (it beats as
 # it goes): so it may be silent for longer than one that works.
@@ -129,7 +128,7 @@ class Supervisor:
             for report in child.hear():
                 self._take_report(child, report)
             if died:
-                self._bury(child)
+                self._reap(child)
 
     def _take_report(self, child: Child, report: Report) -> None:
         match report:
@@ -142,7 +141,7 @@ class Supervisor:
             case CannotStartReport(sentence, exit_code):
                 raise Refusal(sentence, exit_code)
 
-    def _bury(self, child: Child) -> None:
+    def _reap(self, child: Child) -> None:
         last_exit = child.reap(WorkerState.RESTARTING)
         if self._stopping:
             return
@@ -164,9 +163,9 @@ class Supervisor:
                 patience_sec = max(patience_sec, START_PATIENCE_SEC)
             if child.is_started and self._liveness.is_stuck(child.last_beat_ns, child.started_ns, patience_sec):
                 self._all_fresh = False
-                self._condemn(child, patience_sec)
+                self._kill_stuck(child, patience_sec)
 
-    def _condemn(self, child: Child, silent_sec: float) -> None:
+    def _kill_stuck(self, child: Child, silent_sec: float) -> None:
         """A stuck worker is killed and, once reaped, restarted; one that never got ready would not get ready then."""
         if not child.was_ready_once:
             raise Refusal(f"{child.name} did not get ready: no sign of life for {silent_sec:g} s", ExitCode.GAVE_UP)
@@ -174,7 +173,7 @@ class Supervisor:
 
     def _restart_for_restoring(self) -> None:
         """Stops every worker where a backup waits to be restored; the command-queue takes it when it starts."""
-        was_seen, self._is_backup_seen = self._is_backup_seen, (self._settings.state_dir / STAGING_NAME).is_dir()
+        was_seen, self._is_backup_seen = self._is_backup_seen, (self._settings.state_dir / RESTORE_DIRECTORY).is_dir()
         if self._is_backup_seen and not was_seen and self._told is not None and not self._stopping:
             log.warning("restarting every worker to restore a backup")
             stop_in_reverse(self._children)

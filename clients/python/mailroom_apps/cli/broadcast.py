@@ -1,0 +1,84 @@
+"""`mailroom broadcast` — sends an independent copy to each of many."""
+
+__all__ = ["broadcast"]
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from mailroom.messages import SendOutcome
+
+from mailroom_apps.cli.completion import complete_agent
+from mailroom_apps.cli.connection import connect
+from mailroom_apps.cli.exit_codes import ExitCode
+from mailroom_apps.cli.options import Address, Json
+from mailroom_apps.cli.output import emit_records
+from mailroom_apps.cli.sending import (
+    Key,
+    Metadata,
+    Priority,
+    Sender,
+    Thread,
+    Ttl,
+    Type,
+    delivery_remarks,
+    read_content,
+)
+from mailroom_apps.printable import printable_line
+
+if TYPE_CHECKING:
+    from mailroom.blocking import Mailroom
+
+_HEADERS = ("RECIPIENT", "ID", "STATE", "REMARK")
+
+
+def broadcast(
+    content: Annotated[str, typer.Argument(metavar="CONTENT", help="The text; -: read it from stdin.")],
+    to: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TO...", help="Recipients.", autocompletion=complete_agent, show_default=False),
+    ] = None,
+    all_alive: Annotated[bool, typer.Option("--all-alive", help="Everybody who is alive, but the sender.")] = False,
+    sender: Sender = None,
+    type_: Type = "text",
+    thread: Thread = None,
+    priority: Priority = None,
+    ttl: Ttl = None,
+    metadata: Metadata = None,
+    key: Key = None,
+    json: Json = False,
+    address: Address = None,
+) -> None:
+    """Sends a copy to each recipient; one that fails stops no other, and makes the exit code 1."""
+    if bool(to) == all_alive:
+        raise typer.BadParameter("give recipients, or --all-alive", param_hint="TO")
+    text = read_content(content)
+    with connect(address) as client:
+        outcomes = client.broadcast(
+            to or _alive(client, sender),
+            text,
+            sender=sender,
+            type=type_,
+            thread_id=thread,
+            priority=priority,
+            ttl=ttl,
+            metadata=metadata,
+            idempotency_key=key,
+        )
+    emit_records(outcomes, _HEADERS, _row, json=json, nothing="nobody is alive: nothing was sent")
+    if any(outcome.error for outcome in outcomes):
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _alive(client: "Mailroom", sender: str | None) -> list[str]:
+    own = sender or client.sender
+    return [agent.name for agent in client.agents(alive_only=True) if agent.name != own]
+
+
+def _row(outcome: SendOutcome) -> tuple[str, ...]:
+    recipient = printable_line(outcome.recipient)
+    if outcome.error:
+        return (recipient, "-", "not sent", printable_line(outcome.error.message))
+    assert outcome.sent is not None
+    delivery = outcome.sent.delivery
+    remarks = [] if delivery.recipient_known else ["nobody of that name has been here yet"]
+    return (recipient, outcome.sent.id, delivery.state, "; ".join([*remarks, *delivery_remarks(delivery)]))

@@ -1,0 +1,31 @@
+"""Durations — lengths of time as people type them: 500ms, 30s, 10m, 1h30m, 2d; a bare number means seconds."""
+
+__all__ = ["format_age", "format_ago", "parse_duration"]
+
+import re
+from datetime import UTC, datetime
+
+import typer
+
+from mailroom_apps.ages import format_age
+
+_UNITS_SEC = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+
+
+def parse_duration(text: str) -> float:
+    """Returns seconds.
+
+    Raises:
+        BadParameter: the text is no duration.
+    """
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return float(text)
+    if re.fullmatch(rf"({_PART.pattern})+", text):
+        return sum(float(number) * _UNITS_SEC[unit] for number, unit in _PART.findall(text))
+    raise typer.BadParameter(f"{text!r} is no duration: write 500ms, 30s, 10m, 1h30m or 2d")
+
+
+def format_ago(moment: datetime | None) -> str:
+    """Returns how long ago a moment was, e.g. "3m ago"; None was never."""
+    return f"{format_age(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago" if moment else "never"

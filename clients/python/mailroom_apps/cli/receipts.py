@@ -1,0 +1,48 @@
+"""`mailroom receipts` — what became of the messages that an agent sent."""
+
+__all__ = ["receipts"]
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from mailroom.cursor import BEGINNING
+from mailroom.events import CaughtUp, Receipt
+
+from mailroom_apps.cli.connection import connect
+from mailroom_apps.cli.options import Address, Agent, Json
+from mailroom_apps.cli.output import emit, emit_json, remark
+from mailroom_apps.cli.rendering import render_event
+
+if TYPE_CHECKING:
+    from mailroom.subscriptions import Subscription
+
+
+def receipts(
+    agent: Agent,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Begin behind this message or event.")] = None,
+    json: Json = False,
+    address: Address = None,
+) -> None:
+    """Shows how far the messages of a sender have come: the receipts of the last 24 hours."""
+    shown = 0
+    with (
+        connect(address) as client,
+        client.subscribe(
+            agent, after_id=after or BEGINNING, include_receipts=True, observe=True, caught_up=True
+        ) as events,
+    ):
+        for receipt in _of(events, follow=follow):
+            shown += 1
+            emit_json(receipt.to_dict()) if json else emit(render_event(receipt))
+    if not shown:
+        remark(f"no receipt for {agent}")
+
+
+def _of(events: "Subscription", *, follow: bool) -> Iterator[Receipt]:
+    for event in events:
+        if isinstance(event, Receipt):
+            yield event
+        if isinstance(event, CaughtUp) and not follow:
+            return

@@ -1,0 +1,137 @@
+"""The commands `mailroom setup …` — they show what is to change, ask, and write."""
+
+__all__ = ["setup"]
+
+import shlex
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailroom_apps.cli.exit_codes import ExitCode
+from mailroom_apps.cli.options import examples
+from mailroom_apps.cli.output import emit, remark
+from mailroom_apps.hooks.event import is_name
+from mailroom_apps.printable import printable
+from mailroom_apps.setup import claude_code, generic
+from mailroom_apps.setup.change import Change, SetupError
+from mailroom_apps.setup.claude_code import Wish
+from mailroom_apps.setup.program import own_command
+
+setup = typer.Typer(
+    name="setup",
+    help="Connects an agents' program to the mail room, by its settings; shows the change first.",
+    no_args_is_help=True,
+)
+
+
+class Scope(StrEnum):
+    """Whose settings are written."""
+
+    PROJECT = "project"
+    USER = "user"
+
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and not is_name(name):
+        raise typer.BadParameter("a name has 1 to 128 of A-Z a-z 0-9 . _ - and at most one @, and starts with no dot")
+    return name
+
+
+AgentName = Annotated[
+    str | None,
+    typer.Option("--agent", callback=_checked_name, help="The agent's name.", show_default="the session's id"),
+]
+Command = Annotated[str | None, typer.Option(help="How to start this program.", show_default="its absolute path")]
+Project = Annotated[bool, typer.Option("--project", help="The settings of the project in this directory.")]
+User = Annotated[bool, typer.Option("--user", help="Your own settings, for every project.")]
+Remove = Annotated[bool, typer.Option("--remove", help="Take away what this command has written, and nothing else.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the change, and do nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@setup.command(
+    "claude-code",
+    epilog=examples("mailroom setup claude-code --agent reviewer", "mailroom setup claude-code --user --remove"),
+)
+def set_up_claude_code(
+    project: Project = False,
+    user: User = False,
+    agent: AgentName = None,
+    command: Command = None,
+    remove: Remove = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Writes the MCP server and the hooks into Claude Code's settings (of this project, unless --user)."""
+    scope = _scope(project, user, Scope.PROJECT)
+    changed = _apply(claude_code.plan, _wish(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    if changed and not remove:
+        remark("restart Claude Code, and approve the server where it asks")
+
+
+@setup.command("codex", epilog=examples("mailroom setup codex --agent reviewer", "mailroom setup codex --remove"))
+def set_up_codex(
+    project: Project = False,
+    user: User = False,
+    agent: AgentName = None,
+    command: Command = None,
+    remove: Remove = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Writes the MCP server into Codex's settings (yours, unless --project)."""
+    from mailroom_apps.setup import codex
+
+    scope = _scope(project, user, Scope.USER)
+    _apply(codex.plan, _wish(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+
+
+@setup.command("generic")
+def show_generic(agent: AgentName = None, command: Command = None) -> None:
+    """Prints settings for any other program."""
+    emit(generic.snippet(_wish(Scope.USER, agent or "NAME", command, remove=False)))
+
+
+def _scope(project: bool, user: bool, default: Scope) -> Scope:
+    if project and user:
+        raise typer.BadParameter("give one of them", param_hint="--project, --user")
+    return Scope.PROJECT if project else Scope.USER if user else default
+
+
+def _wish(scope: Scope, agent: str | None, command: str | None, remove: bool) -> Wish:
+    words = tuple(shlex.split(command)) if command else own_command()
+    return Wish(Path.cwd(), scope is Scope.USER, agent, words, remove)
+
+
+def _apply(plan: Callable[[Wish], list[Change]], wish: Wish, *, dry_run: bool, yes: bool) -> bool:
+    """Shows the changes and, if it may, makes them: all are planned before the first is made."""
+    try:
+        changes = [change for change in plan(wish) if change.is_needed]
+        if not changes:
+            remark("nothing to change")
+            return False
+        for change in changes:
+            emit(printable(change.diff()))
+        if dry_run:
+            return False
+        if not (yes or _is_confirmed()):
+            remark("nothing was changed")
+            raise typer.Exit(ExitCode.REFUSED)
+        for change in changes:
+            change.write()
+            remark(f"{'removed' if change.after is None else 'wrote'} {change.path}")
+        return True
+    except SetupError as error:
+        remark(str(error))
+        raise typer.Exit(ExitCode.REFUSED) from error
+
+
+def _is_confirmed() -> bool:
+    if not sys.stdin.isatty():
+        remark("this is no terminal to ask in: give --yes to make this change")
+        return False
+    return typer.confirm("Make this change?", err=True)

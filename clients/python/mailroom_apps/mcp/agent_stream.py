@@ -1,0 +1,87 @@
+"""AgentStream — follows one agent for those who watch its resources: an observing Subscribe stream that never ends.
+
+An inbox changes when mail for its agent arrives, a message when its sender gets a receipt. After an interruption the
+inbox is said to have changed as well, since a client that looks once too often loses nothing.
+"""
+
+__all__ = ["AgentStream"]
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from mailroom.aio import AsyncMailroom
+from mailroom.errors import MailroomError
+from mailroom.events import CaughtUp, Event, Receipt
+from mailroom.messages import Message
+
+from mailroom_apps.mcp.resources import InboxUri, MessageUri
+
+LIVE_BOUND_SEC = 3.0  # a subscription is not kept waiting longer for a daemon that may be down
+RETRY_SEC = 2.0  # while there is no daemon
+
+log = logging.getLogger(__name__)
+
+
+class AgentStream:
+    """The stream of one agent.
+
+    Args:
+        client: the daemon's.
+        agent: who is followed.
+        publish: called with the URI of each resource that has changed.
+    """
+
+    def __init__(self, client: AsyncMailroom, agent: str, publish: Callable[[str], Awaitable[None]]) -> None:
+        self.watchers = 0
+        self._client = client
+        self._agent = agent
+        self._publish = publish
+        self._live = asyncio.Event()
+        self._interrupted = False
+        self._task = asyncio.create_task(self._follow(), name=f"watch {agent}")
+
+    async def wait_live(self) -> None:
+        """Waits until nothing that happens from now on is missed; not for long, though, if there is no daemon."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LIVE_BOUND_SEC):
+                await self._live.wait()
+
+    def cancel(self) -> asyncio.Task[None]:
+        """Ends it; returns what to wait for."""
+        self._task.cancel()
+        return self._task
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._follow_once()
+            except MailroomError as error:
+                self._interrupted = True
+                log.info("%s is not watched until the mail room is back: %s", self._agent, error.message)
+            await asyncio.sleep(RETRY_SEC)
+
+    async def _follow_once(self) -> None:
+        async with self._client.subscribe(
+            self._agent, observe=True, include_receipts=True, caught_up=True, on_interrupted=self._note_interruption
+        ) as subscription:
+            async for event in subscription:
+                if changed := self._changed(event):
+                    await self._publish(str(changed))
+
+    def _note_interruption(self, _: MailroomError) -> None:
+        self._interrupted = True
+
+    def _changed(self, event: Event) -> InboxUri | MessageUri | None:
+        match event:
+            case Message():
+                return InboxUri(self._agent)
+            case Receipt():
+                return MessageUri(event.message_id)
+            case CaughtUp():
+                self._live.set()
+                interrupted, self._interrupted = self._interrupted, False
+                return InboxUri(self._agent) if interrupted else None
+            case _:
+                return None

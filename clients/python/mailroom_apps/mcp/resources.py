@@ -1,0 +1,139 @@
+"""Resources — mail as things that can be read and watched: `mailroom://inbox/{agent}` and `mailroom://message/{id}`.
+
+A host reads a resource on its own account, maybe without a model ever seeing it. So reading one is looking on: nothing
+counts as shown, nobody as present.
+"""
+
+__all__ = ["InboxUri", "MessageUri", "Resources", "parse_uri"]
+
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+import mcp_types as types
+from mailroom.aio import AsyncMailroom
+from mailroom.errors import InvalidArgument, MailroomError, NotFound
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel
+
+from mailroom_apps.mcp.inbox_directory import check_name
+from mailroom_apps.mcp.shown import Shown
+from mailroom_apps.mcp.views import InboxView, MessageView, StatusView, message_view, status_view
+
+JSON = "application/json"
+READ_TIMEOUT_SEC = 10.0
+READ_LIMIT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class InboxUri:
+    """Names the unread mail of an agent."""
+
+    agent: str
+
+    def __str__(self) -> str:
+        return f"mailroom://inbox/{quote(self.agent, safe='@')}"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUri:
+    """Names one message."""
+
+    message_id: str
+
+    def __str__(self) -> str:
+        return f"mailroom://message/{self.message_id}"
+
+
+class _TrackedView(BaseModel):
+    message: MessageView
+    status: StatusView
+
+
+def parse_uri(uri: str) -> InboxUri | MessageUri:
+    """Returns what a URI names.
+
+    Raises:
+        MCPError: nothing of ours.
+    """
+    parts = urlsplit(uri)
+    name = unquote(parts.path.removeprefix("/"))
+    match parts.scheme, parts.netloc:
+        case "mailroom", "inbox":
+            try:
+                return InboxUri(check_name(name, uri))
+            except InvalidArgument as error:
+                raise MCPError(types.INVALID_PARAMS, error.message, {"uri": uri}) from error
+        case "mailroom", "message" if name:
+            return MessageUri(name)
+        case _:
+            sentence = f"{uri!r} is no resource here: mailroom://inbox/AGENT or mailroom://message/ID"
+            raise MCPError(types.INVALID_PARAMS, sentence, {"uri": uri})
+
+
+class Resources:
+    """The mail room's resources.
+
+    Args:
+        client: the daemon's.
+        shown: what was shown already.
+        agent: whose inbox is listed, or None.
+    """
+
+    def __init__(self, client: AsyncMailroom, shown: Shown, agent: str | None) -> None:
+        self._client = client
+        self._shown = shown
+        self._agent = agent
+
+    def listed(self) -> list[types.Resource]:
+        """Returns the agent's own inbox, where it is known whose this is."""
+        if self._agent is None:
+            return []
+        uri = str(InboxUri(self._agent))
+        return [types.Resource(uri=uri, name="inbox", description=f"Unread mail of {self._agent}", mime_type=JSON)]
+
+    def templates(self) -> list[types.ResourceTemplate]:
+        """Returns what else can be read."""
+        return [
+            types.ResourceTemplate(
+                uri_template="mailroom://inbox/{agent}",
+                name="inbox of an agent",
+                description="Its unread mail",
+                mime_type=JSON,
+            ),
+            types.ResourceTemplate(
+                uri_template="mailroom://message/{id}",
+                name="message",
+                description="One message, and how far it has come",
+                mime_type=JSON,
+            ),
+        ]
+
+    async def read(self, uri: str) -> types.ReadResourceResult:
+        """Returns a resource's content.
+
+        Raises:
+            MCPError: there is none, or the daemon can't say.
+        """
+        target = parse_uri(uri)
+        try:
+            view = await (
+                self._inbox(target.agent) if isinstance(target, InboxUri) else self._message(target.message_id)
+            )
+        except MailroomError as error:
+            code = types.INVALID_PARAMS if isinstance(error, InvalidArgument | NotFound) else types.INTERNAL_ERROR
+            sentence = f"{error.message} ({error.reason or error.code})"
+            raise MCPError(code, sentence, {"uri": uri}) from error
+        text = view.model_dump_json(exclude_none=True)
+        return types.ReadResourceResult(
+            contents=[types.TextResourceContents(uri=uri, text=text, mime_type=JSON)], ttl_ms=0, cache_scope="private"
+        )
+
+    async def _inbox(self, agent: str) -> InboxView:
+        found = await self._client.check_inbox(agent, limit=READ_LIMIT, observe=True, timeout=READ_TIMEOUT_SEC)
+        views = [message_view(message, shown_before=self._shown.has(message)) for message in found]
+        return InboxView(agent=agent, messages=views, more=found.more, source="daemon")
+
+    async def _message(self, message_id: str) -> _TrackedView:
+        tracked = await self._client.get_message(message_id, timeout=READ_TIMEOUT_SEC)
+        view = message_view(tracked.message, shown_before=self._shown.has(tracked.message))
+        return _TrackedView(message=view, status=status_view(tracked))

@@ -1,0 +1,165 @@
+"""Views — what tools and resources answer, as models; their JSON schemas are what clients are shown.
+
+What says nothing is left out of an answer (a type "text", a normal priority, no metadata): every agent pays for it.
+"""
+
+__all__ = [
+    "AcknowledgedView",
+    "AgentView",
+    "AgentsView",
+    "BroadcastView",
+    "CopyView",
+    "InboxView",
+    "MessageView",
+    "SentView",
+    "StatusView",
+    "StepView",
+    "message_view",
+    "status_view",
+]
+
+from typing import Any, Literal
+
+from mailroom.messages import Message, TrackedMessage
+from mailroom.records import iso_utc
+from mailroom.states import DeliveryState, Priority
+from pydantic import BaseModel
+
+
+class MessageView(BaseModel):
+    """One message. `shown_before`: an earlier answer, a stream or a hook has shown it already."""
+
+    id: str
+    sender: str
+    content: str
+    timestamp: str | None = None
+    shown_before: bool
+    type: str | None = None
+    thread_id: str | None = None
+    in_reply_to: str | None = None
+    priority: str | None = None
+    expires_at: str | None = None
+    metadata: dict[str, Any] | None = None
+    sender_verified: bool | None = None
+
+
+class InboxView(BaseModel):
+    """Unread messages. `more`: others remain. `note`: what is out of the ordinary, e.g. that the daemon is down."""
+
+    agent: str
+    messages: list[MessageView]
+    more: bool
+    source: Literal["daemon", "files"]
+    note: str | None = None
+
+
+class AcknowledgedView(BaseModel):
+    """Which messages are read now, and which ids the mailbox does not have."""
+
+    acknowledged: list[str]
+    unknown: list[str]
+
+
+class SentView(BaseModel):
+    """A message that is durable. `note`: what its sender should know, e.g. that nobody of that name was ever here."""
+
+    id: str
+    recipient: str
+    state: str
+    recipient_known: bool
+    note: str | None = None
+
+
+class CopyView(BaseModel):
+    """What became of one copy of a broadcast: it has an id, or an error."""
+
+    recipient: str
+    id: str | None = None
+    state: str | None = None
+    error: str | None = None
+
+
+class BroadcastView(BaseModel):
+    """What became of each copy, in the order of the recipients."""
+
+    results: list[CopyView]
+
+
+class AgentView(BaseModel):
+    """One agent. `alive`: it listens now, or was here within the last five minutes."""
+
+    name: str
+    alive: bool
+    last_seen: str | None = None
+    unread: int
+    sessions: list[str] | None = None
+
+
+class AgentsView(BaseModel):
+    """Everybody who has been here."""
+
+    agents: list[AgentView]
+
+
+class StepView(BaseModel):
+    """One step of a message's way."""
+
+    state: str
+    timestamp: str | None = None
+
+
+class StatusView(BaseModel):
+    """How far a message has come: stored, filed, offered, read or expired."""
+
+    id: str
+    sender: str
+    recipient: str
+    state: str
+    history: list[StepView]
+    note: str | None = None
+
+
+def message_view(message: Message, *, shown_before: bool) -> MessageView:
+    """Returns a message as agents see it."""
+    return MessageView(
+        id=message.id,
+        sender=message.sender,
+        content=message.content,
+        timestamp=iso_utc(message.timestamp) if message.timestamp else None,
+        shown_before=shown_before,
+        type=message.type if message.type != "text" else None,
+        thread_id=message.thread_id,
+        in_reply_to=message.in_reply_to,
+        priority=message.priority.value if message.priority is not Priority.NORMAL else None,
+        expires_at=iso_utc(message.expires_at) if message.expires_at else None,
+        metadata=message.metadata or None,
+        sender_verified=message.sender_verified or None,
+    )
+
+
+def status_view(tracked: TrackedMessage) -> StatusView:
+    """Returns how far a message has come."""
+    message, delivery = tracked.message, tracked.delivery
+    notes = [
+        note
+        for note in (
+            delivery.inbox_file_error and f"its inbox file is not there yet: {delivery.inbox_file_error}",
+            delivery.team_inbox_error and f"its team inbox has it not yet: {delivery.team_inbox_error}",
+            not delivery.recipient_known
+            and message.state is not DeliveryState.READ
+            and f"nobody called {message.recipient} has been here yet",
+        )
+        if note
+    ]
+    steps = [
+        StepView(state=step.state.value, timestamp=iso_utc(step.timestamp) if step.timestamp else None)
+        for step in tracked.history
+    ]
+    return StatusView(
+        id=message.id,
+        sender=message.sender,
+        recipient=message.recipient,
+        state=message.state.value,
+        history=steps,
+        note="; ".join(notes) or None,
+    )

@@ -1,0 +1,124 @@
+"""Watching — tells clients that a resource they subscribed to has changed.
+
+Holds one `AgentStream` per agent, for as long as somebody watches a resource of it. Two generations of the protocol ask
+in different ways: `resources/subscribe` on a connection that lasts, and `subscriptions/listen` streams, which the SDK
+serves from a bus.
+Invariant: once a subscription is confirmed, no change is missed.
+"""
+
+__all__ = ["Watching"]
+
+import asyncio
+from typing import Any, Self
+
+import mcp_types as types
+from mailroom.aio import AsyncMailroom
+from mailroom.errors import MailroomError
+from mcp.server import ServerRequestContext
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
+from mcp.shared.exceptions import MCPError
+
+from mailroom_apps.mcp.agent_stream import AgentStream
+from mailroom_apps.mcp.resources import InboxUri, parse_uri
+
+MAX_SUBSCRIPTIONS = 1024  # the oldest is dropped: a connection over HTTP that went away does not say good-bye
+LOOK_UP_TIMEOUT_SEC = 5.0
+
+Context = ServerRequestContext[Any, Any]
+_Key = tuple[str, str]  # of a subscription: URI and connection
+
+
+class Watching:
+    """The subscriptions to resources of all connections. Use it in an `async with`, which ends all streams.
+
+    Args:
+        client: the daemon's.
+    """
+
+    def __init__(self, client: AsyncMailroom) -> None:
+        self._client = client
+        self._bus = InMemorySubscriptionBus()
+        self._listening = ListenHandler(self._bus)
+        self._subscriptions: dict[_Key, tuple[ServerSession, str]] = {}  # with the agent that is followed for it
+        self._streams: dict[str, AgentStream] = {}
+
+    async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        """Serves resources/subscribe."""
+        key = (params.uri, _connection(context))
+        agent = await self._agent_behind(params.uri)
+        self._forget(key)
+        self._subscriptions[key] = (context.session, agent)
+        stream = self._keep(agent)
+        if len(self._subscriptions) > MAX_SUBSCRIPTIONS:
+            self._forget(next(iter(self._subscriptions)))
+        await stream.wait_live()
+        return types.EmptyResult()
+
+    async def unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
+        """Serves resources/unsubscribe."""
+        self._forget((params.uri, _connection(context)))
+        return types.EmptyResult()
+
+    async def listen(
+        self, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Serves subscriptions/listen, until the client ends it."""
+        agents = [await self._agent_behind(uri) for uri in params.notifications.resource_subscriptions or ()]
+        streams = [self._keep(agent) for agent in agents]
+        try:
+            for stream in streams:
+                await stream.wait_live()
+            return await self._listening(context, params)
+        finally:
+            for agent in agents:
+                self._drop(agent)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if ending := [stream.cancel() for stream in self._streams.values()]:
+            await asyncio.wait(ending)
+
+    async def _agent_behind(self, uri: str) -> str:
+        """Returns the agent in whose stream the changes of a resource show: of a message, that is its sender.
+
+        Raises:
+            MCPError: there is no such resource, or the daemon can't say.
+        """
+        target = parse_uri(uri)
+        if isinstance(target, InboxUri):
+            return target.agent
+        try:
+            return (await self._client.get_message(target.message_id, timeout=LOOK_UP_TIMEOUT_SEC)).message.sender
+        except MailroomError as error:
+            sentence = f"{error.message} ({error.reason or error.code})"
+            raise MCPError(types.INVALID_PARAMS, sentence, {"uri": uri}) from error
+
+    def _keep(self, agent: str) -> AgentStream:
+        if agent not in self._streams:
+            self._streams[agent] = AgentStream(self._client, agent, self._publish)
+        self._streams[agent].watchers += 1
+        return self._streams[agent]
+
+    def _drop(self, agent: str) -> None:
+        stream = self._streams[agent]
+        stream.watchers -= 1
+        if not stream.watchers:
+            self._streams.pop(agent).cancel()
+
+    def _forget(self, key: _Key) -> None:
+        if found := self._subscriptions.pop(key, None):
+            self._drop(found[1])
+
+    async def _publish(self, uri: str) -> None:
+        await self._bus.publish(ResourceUpdated(uri=uri))
+        for (subscribed, _), (session, _) in list(self._subscriptions.items()):
+            if subscribed == uri:
+                await session.send_resource_updated(uri)
+
+
+def _connection(context: Context) -> str:
+    """Returns what tells connections apart: the session of streamable HTTP; over stdio there is just one."""
+    return context.request.headers.get("mcp-session-id", "") if context.request is not None else ""

@@ -1,0 +1,176 @@
+"""Writing — the tools that an agent sends with: send_message, reply, broadcast.
+
+Each send carries an idempotency key. When it stays unknown whether a message arrived, the error names the key, so that
+repeating the call does not double the message.
+"""
+
+__all__ = ["Writing"]
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+from mailroom.aio import AsyncMailroom
+from mailroom.errors import DeadlineExceeded, InvalidArgument, MailroomError, Unavailable, error_of
+from mailroom.messages import Delivery, SendOutcome, SentMessage
+from mailroom.options import SendOptions
+from pydantic import Field
+
+from mailroom_apps.mcp.views import BroadcastView, CopyView, SentView
+from mailroom_apps.names import near_names
+
+SEND_TIMEOUT_SEC = 10.0
+LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, once the message is on its way
+
+PriorityName = Literal["low", "normal", "high", "urgent"]
+TtlSec = Annotated[float, Field(gt=0, description="Out of date after so many seconds")]
+Key = Annotated[str, Field(description="Same key: sent once")]
+
+
+class Writing:
+    """What an agent sends with.
+
+    Args:
+        client: the daemon's.
+    """
+
+    def __init__(self, client: AsyncMailroom) -> None:
+        self._client = client
+
+    async def send_message(
+        self,
+        from_session_id: str,
+        to_session_id: str,
+        content: str,
+        thread_id: str | None = None,
+        in_reply_to: str | None = None,
+        priority: PriorityName = "normal",
+        message_type: str = "text",
+        metadata: dict[str, Any] | None = None,
+        ttl_sec: TtlSec | None = None,
+        idempotency_key: Key | None = None,
+    ) -> SentView:
+        """Sends one message; see `SendOptions`."""
+        options = SendOptions(
+            sender=from_session_id,
+            type=message_type,
+            metadata=metadata,
+            thread_id=thread_id,
+            in_reply_to=in_reply_to,
+            priority=priority,
+            ttl=ttl_sec,
+        )
+        return await self._send(to_session_id, content, options, idempotency_key)
+
+    async def reply(
+        self,
+        session_id: str,
+        message_id: str,
+        content: str,
+        priority: PriorityName = "normal",
+        metadata: dict[str, Any] | None = None,
+        idempotency_key: Key | None = None,
+    ) -> SentView:
+        """Answers a message: to its sender, in its thread. The answered message stays unread.
+
+        Raises:
+            InvalidArgument: the message is the agent's own.
+        """
+        answered = (await self._client.get_message(message_id, timeout=SEND_TIMEOUT_SEC)).message
+        if answered.sender == session_id:
+            raise InvalidArgument(
+                f"message {message_id} was sent by {session_id} itself, to {answered.recipient}: use send_message",
+                reason="REPLY_TO_SELF",
+                field="message_id",
+            )
+        options = SendOptions(
+            sender=session_id,
+            thread_id=answered.thread_id,
+            in_reply_to=message_id,
+            priority=priority,
+            metadata=metadata,
+        )
+        return await self._send(answered.sender, content, options, idempotency_key)
+
+    async def broadcast(
+        self,
+        from_session_id: str,
+        to_session_ids: list[str],
+        content: str,
+        thread_id: str | None = None,
+        priority: PriorityName = "normal",
+        message_type: str = "text",
+        metadata: dict[str, Any] | None = None,
+        idempotency_key: Key | None = None,
+    ) -> BroadcastView:
+        """Sends an independent copy to each recipient."""
+        async with _naming_the_key(idempotency_key) as key:
+            outcomes = await self._client.broadcast(
+                to_session_ids,
+                content,
+                sender=from_session_id,
+                type=message_type,
+                thread_id=thread_id,
+                priority=priority,
+                metadata=metadata,
+                idempotency_key=key,
+                timeout=SEND_TIMEOUT_SEC,
+            )
+        return BroadcastView(results=[_copy(outcome) for outcome in outcomes])
+
+    async def _send(self, to: str, content: str, options: SendOptions, key: str | None) -> SentView:
+        async with _naming_the_key(key) as known_key:
+            options["idempotency_key"] = known_key
+            sent = await self._client.send(to, content, timeout=SEND_TIMEOUT_SEC, **options)
+        return SentView(
+            id=sent.id,
+            recipient=sent.message.recipient,
+            state=sent.delivery.state.value,
+            recipient_known=sent.delivery.recipient_known,
+            note=await self._note(sent),
+        )
+
+    async def _note(self, sent: SentMessage) -> str | None:
+        notes = _delivery_notes(sent.delivery)
+        if not sent.delivery.recipient_known:
+            notes.append(await self._warning(sent.message.recipient))
+        return " ".join(notes) or None
+
+    async def _warning(self, recipient: str) -> str:
+        try:
+            known = [agent.name for agent in await self._client.agents(timeout=LOOK_UP_TIMEOUT_SEC)]
+        except MailroomError:  # the message is sent: a missing suggestion is no failure
+            known = []
+        near = near_names(recipient, known)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        return f"Nobody called {recipient} has been here yet; the message waits for them.{meant}"
+
+
+def _delivery_notes(delivery: Delivery) -> list[str]:
+    faults = (("inbox file", delivery.inbox_file_error), ("team inbox", delivery.team_inbox_error))
+    return [f"The {what} is not written yet: {fault}." for what, fault in faults if fault]
+
+
+def _copy(outcome: SendOutcome) -> CopyView:
+    sent, error = outcome.sent, outcome.error
+    return CopyView(
+        recipient=outcome.recipient,
+        id=sent.id if sent else None,
+        state=sent.delivery.state.value if sent else None,
+        error=f"{error.message} ({error.reason})" if error else None,
+    )
+
+
+@asynccontextmanager
+async def _naming_the_key(given: str | None) -> AsyncGenerator[str]:
+    """Gives the key to send with; names it where it stays unknown whether the message arrived."""
+    key = given or uuid4().hex
+    try:
+        yield key
+    except (Unavailable, DeadlineExceeded) as error:
+        sentence = (
+            f"{error.message.rstrip('.')}. Then repeat this call with idempotency_key {key}: so it arrives once, "
+            "whatever became of this attempt."
+        )
+        raise error_of(error.code, sentence, reason=error.reason) from error

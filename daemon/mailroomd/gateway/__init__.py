@@ -1,0 +1,1 @@
+"""gateway — the worker that speaks gRPC: requests in, answers and streams out."""

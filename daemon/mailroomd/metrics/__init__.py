@@ -1,0 +1,1 @@
+"""metrics — the worker that serves Prometheus metrics over HTTP."""

@@ -1,0 +1,1 @@
+"""observability — log, journal, tracing and metrics."""

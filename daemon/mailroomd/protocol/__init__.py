@@ -1,0 +1,1 @@
+"""protocol — the vocabulary that the worker processes speak: packets, commands, outcomes, local events."""

@@ -1,1 +1,0 @@
-"""rpc — the gRPC face: servicers, conversion, and the one table from error to status."""

@@ -1,0 +1,1 @@
+"""database — `mailroom.db`: its schema, its one writer and its readers."""

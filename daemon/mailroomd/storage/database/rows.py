@@ -1,0 +1,80 @@
+"""Rows — a message as a row of the database, both ways on one screen."""
+
+__all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "message_of", "row_of"]
+
+from typing import Any
+
+import orjson
+
+from mailroomd.model.message import Draft, Message
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database.connection import DamagedRow
+
+MESSAGE_COLUMNS = (
+    "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state,"
+    " verified"
+)
+INSERT_MESSAGE = (
+    f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms, filed_id, team_error) VALUES ({','.join('?' * 16)})"  # noqa: S608
+)
+
+_STATES = frozenset(state.value for state in DeliveryState)
+
+
+def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
+    """Returns a new message's row: FILED, which only a failed file write corrects."""
+    return (
+        number,
+        draft.recipient,
+        draft.sender,
+        draft.content,
+        draft.type,
+        draft.metadata.decode(),
+        draft.thread_id,
+        draft.in_reply_to,
+        draft.priority,
+        draft.ttl_ms,
+        timestamp_ms,
+        DeliveryState.FILED.value,
+        draft.verified,
+        filed_ms,
+        number + 1,
+        team_error,
+    )
+
+
+def message_of(row: tuple[Any, ...]) -> Message:
+    """Returns the message of a row that begins with `MESSAGE_COLUMNS`.
+
+    Raises:
+        DamagedRow: the database has kept its form, and lost its content.
+    """
+    number, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, ttl_ms, *rest = row
+    timestamp_ms, state, verified = rest[:3]
+    texts = (recipient, sender, content, kind, metadata, thread_id)
+    numbers = (number, in_reply_to, priority, ttl_ms, timestamp_ms)
+    has_types = all(type(one) is str for one in texts) and all(type(one) is int for one in numbers)
+    if not (has_types and state in _STATES and _is_object(metadata)):
+        raise DamagedRow(f"the row of message {number!r} is not what was written")
+    draft = Draft(
+        recipient,
+        sender,
+        content,
+        kind,
+        metadata.encode(),
+        thread_id,
+        in_reply_to,
+        priority,
+        ttl_ms,
+        bool(verified),
+    )
+    return Message(number, timestamp_ms, DeliveryState(state), draft)
+
+
+def _is_object(text: str) -> bool:
+    if text == "{}":
+        return True
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False

@@ -1,0 +1,145 @@
+"""Transactions — the writer's transactions on `mailroom.db`: durable ones, and lazy ones that skip the fsync.
+
+Owns the connection, the settling of what a crash left in the log, and the sorting of failures into "full" and
+"failed". Not here: what is written (`MessageStore` and its parts). Invariant: a transaction is whole or absent;
+nothing is written behind a log that is in doubt.
+"""
+
+__all__ = ["StoreFailed", "StoreFull", "Transactions"]
+
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mailroomd.storage.database.connection import (
+    LogInUse,
+    forget_lost_write,
+    is_full,
+    is_lost_write,
+    lost_write_was_noted,
+    open_store,
+    set_lazy,
+    settle_log,
+)
+
+COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that every one touches
+
+
+class StoreFull(Exception):  # noqa: N818 - named for what was found
+    """The disk is full: the transaction is rolled back, nothing of it was written."""
+
+
+class StoreFailed(Exception):  # noqa: N818 - named for what was found
+    """The transaction is rolled back for another reason; `fatal` where the database can't be believed any more."""
+
+    def __init__(self, cause: sqlite3.Error) -> None:
+        super().__init__(str(cause))
+        self.fatal = is_lost_write(cause)
+
+
+class Transactions:
+    """Begins and ends the writer's transactions.
+
+    Args:
+        state_dir: where `mailroom.db` lies.
+        beat: called while an old database is brought up to date, for the heartbeat.
+
+    Attributes:
+        connection: the writer's.
+        unsettled_bytes: about how much was written to the log; the checkpointer sets it back.
+        last_sync_ns: how long the last transaction's COMMIT took: writing the log, and its fsync.
+
+    Raises:
+        DatabaseTooNew, sqlite3.Error: as in `open_store`.
+        StoreFailed: an fsync failed before, and what it left can't be settled.
+    """
+
+    def __init__(self, state_dir: Path, beat: Callable[[], None] = lambda: None) -> None:
+        self._state_dir = state_dir
+        self._is_settled = False
+        self.connection = open_store(state_dir, beat)
+        self.unsettled_bytes = 0
+        self.last_sync_ns = 0
+        try:
+            self._settle_log()
+        except (StoreFull, StoreFailed) as failure:
+            if isinstance(failure, StoreFailed) and failure.fatal:
+                self.connection.close()
+                raise
+            # else every transaction tries again, and mail can be read meanwhile
+
+    def close(self) -> None:
+        """Folds the log into the database and closes it."""
+        with suppress(sqlite3.Error):  # a backup reads, or there is no room: the next start does it
+            settle_log(self.connection)
+        self.connection.close()
+
+    @contextmanager
+    def durable(self) -> Generator[None, None, None]:
+        """Commits at its end, fsynced; rolls back where anything was raised.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        self._settle_log()
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
+            committing_ns = time.monotonic_ns()
+            self.connection.execute("COMMIT")
+            self.last_sync_ns = time.monotonic_ns() - committing_ns
+        except BaseException as error:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error) from error
+            raise
+        self.unsettled_bytes += COMMIT_LOG_BYTES
+
+    @contextmanager
+    def lazy(self) -> Generator[None, None, None]:
+        """Is like `durable` without the fsync: for what may be lost in a power cut."""
+        set_lazy(self.connection, lazy=True)
+        try:
+            with self.durable():
+                yield
+        finally:
+            set_lazy(self.connection, lazy=False)
+
+    def used_bytes(self) -> int:
+        """Returns what the database takes without the pages that are free for what comes next."""
+        read = self.connection.execute
+        pages, free, page_bytes = (
+            read(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * page_bytes
+
+    def settle_rest_of_log(self) -> None:
+        """Finishes a checkpoint between two commits, so that the log starts from its beginning again."""
+        self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _settle_log(self) -> None:
+        """Settles what a crash left in the log, before anything is written behind it.
+
+        A reader may be in the way: that is waited for after a failed fsync only, when the log itself is in doubt.
+
+        Raises:
+            StoreFull, StoreFailed: it is not settled.
+        """
+        if self._is_settled:
+            return
+        try:
+            settle_log(self.connection)
+        except LogInUse as error:
+            if lost_write_was_noted(self._state_dir):
+                raise StoreFailed(error) from error
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        else:
+            forget_lost_write(self._state_dir)
+        self._is_settled = True
+
+    def _failure(self, error: sqlite3.Error) -> StoreFull | StoreFailed:
+        return StoreFull(str(error)) if is_full(error, self._state_dir) else StoreFailed(error)

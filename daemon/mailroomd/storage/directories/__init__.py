@@ -1,0 +1,1 @@
+"""directories — noticing changes in directories: inotify, snapshots, identities."""

@@ -1,0 +1,73 @@
+"""DirectorySnapshot — which directory it is, and whether it has changed since it was listed, for the price of one stat.
+
+Owns what tells a directory from a later one in its place, and the rule for a directory's mtime: as two changes may
+share a tick of the filesystem's clock, an mtime says nothing about changes until a second after it was first seen;
+until then the directory is listed each time.
+Used by the rescans of `Outbox` and `InboxWatch`. Time is the caller's monotonic clock; no two clocks are compared.
+"""
+
+__all__ = ["DirectoryIdentity", "DirectorySnapshot"]
+
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+from typing import NamedTuple
+
+SETTLED_AFTER_SEC = 1.0  # longer than any filesystem's tick, but for FAT's
+_GET_GENERATION = 0x80087601  # FS_IOC_GETVERSION
+
+
+class DirectoryIdentity(NamedTuple):
+    """What tells a directory from every other one, also from one that is made later and gets its inode's number."""
+
+    device: int
+    inode: int
+    generation: int  # 0 where the filesystem has none
+
+    @classmethod
+    def of(cls, handle: int) -> "DirectoryIdentity":
+        """Returns the identity of an open directory."""
+        status = os.fstat(handle)
+        try:
+            generation = int.from_bytes(fcntl.ioctl(handle, _GET_GENERATION, bytes(8))[:4], "little")
+        except OSError:
+            generation = 0
+        return cls(status.st_dev, status.st_ino, generation)
+
+
+@dataclass(slots=True)
+class DirectorySnapshot:
+    """A directory, as it was when it was last listed.
+
+    Attributes:
+        seen: device, inode and mtime_ns; None if it was not listed yet.
+        noticed_sec: when it was first seen so.
+        is_settled: whether it was listed once more since the mtime can be trusted.
+    """
+
+    seen: tuple[int, int, int] | None = None
+    noticed_sec: float = 0.0
+    is_settled: bool = False
+
+    @classmethod
+    def settled(cls, status: os.stat_result) -> "DirectorySnapshot":
+        """Returns a directory whose content is known by other means."""
+        return cls((status.st_dev, status.st_ino, status.st_mtime_ns), is_settled=True)
+
+    def is_elsewhere(self, status: os.stat_result) -> bool:
+        """Returns whether something else than the directory that was listed is there."""
+        return not stat.S_ISDIR(status.st_mode) or (
+            self.seen is not None and self.seen[:2] != (status.st_dev, status.st_ino)
+        )
+
+    def note(self, status: os.stat_result, now_sec: float) -> bool:
+        """Takes note of how it is now; returns whether something may have changed: then the caller lists it."""
+        seen = (status.st_dev, status.st_ino, status.st_mtime_ns)
+        if seen != self.seen:
+            self.seen, self.noticed_sec, self.is_settled = seen, now_sec, False
+            return True
+        if self.is_settled:
+            return False
+        self.is_settled = now_sec - self.noticed_sec >= SETTLED_AFTER_SEC
+        return True

@@ -1,0 +1,1 @@
+"""inbox — one JSON file for each unread message, and the watch that notices when an agent takes one."""

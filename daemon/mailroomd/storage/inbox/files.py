@@ -1,0 +1,256 @@
+"""InboxFiles — the inbox directories: a file for every unread message, by rename.
+
+Owns `{root}/inbox` and `{root}/inbox/.tmp`, and handles of the directories used last. Every path is opened relative to
+a directory handle and no link is followed, so nothing is written outside. Only the command-queue has one.
+Not here: the format (`inbox_file`), which files should exist (`recovery`), durability (`sync_filesystem`).
+Invariant: a reader of an inbox sees a whole file under its final name, or none; temporary names never end in .json.
+"""
+
+__all__ = ["InboxFiles", "sync_filesystem"]
+
+import ctypes
+import os
+from collections import OrderedDict
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mailroomd.model.ids import format_id, parse_id
+from mailroomd.storage.directories.snapshot import DirectoryIdentity
+
+OPEN_DIRECTORIES = 256  # handles kept: agents that get mail at the same time; well below the usual limit of 1024
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+LARGEST_FILE_BYTES = 16 << 20  # twice what a message can become as JSON; what an agent made larger is not read
+READ_BYTES = 64 << 10  # at once: most files are whole after one
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class InboxFiles:
+    """Writes and removes inbox files.
+
+    Args:
+        root: holds inbox/; made where it is absent.
+
+    Raises:
+        OSError: inbox/ can't be made or opened.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / "inbox"
+        self._inbox = -1
+        self._temporary = -1
+        self._directories: OrderedDict[str, tuple[int, DirectoryIdentity]] = OrderedDict()
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._open_inbox()
+        self._clean_temporary()
+
+    @property
+    def inbox_fileno(self) -> int:
+        """The handle of inbox/, for syncing its filesystem; where it was replaced, of the one before."""
+        return self._inbox
+
+    def check(self) -> None:
+        """Opens inbox/ and its .tmp again where one was replaced. Call it once for each batch.
+
+        Raises:
+            OSError: there is no inbox/ that can be used.
+        """
+        try:
+            if self._is_in_place():
+                return
+        except FileNotFoundError:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._open_inbox()
+
+    def _is_in_place(self) -> bool:
+        inbox = self._path.stat(follow_symlinks=False)
+        temporary = os.stat(".tmp", dir_fd=self._inbox, follow_symlinks=False)
+        return os.path.samestat(inbox, os.fstat(self._inbox)) and os.path.samestat(temporary, os.fstat(self._temporary))
+
+    def check_directory(self, mailbox: str) -> int:
+        """Returns the handle of a mailbox's directory, made where it is absent, opened again where it was replaced.
+
+        It is good until the next call: handles that were not used lately are closed.
+
+        Raises:
+            OSError: something else is in its place, or it can't be made or opened.
+        """
+        known = self._directories.get(mailbox)
+        if known is not None:
+            with suppress(FileNotFoundError):
+                status = os.stat(mailbox, dir_fd=self._inbox, follow_symlinks=False)
+                if (status.st_dev, status.st_ino) == known[1][:2]:  # its handle is open: no other gets this number
+                    self._directories.move_to_end(mailbox)
+                    return known[0]
+            self._forget(mailbox)
+        with suppress(FileExistsError):
+            os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
+        handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
+        self._directories[mailbox] = (handle, DirectoryIdentity.of(handle))
+        if len(self._directories) > OPEN_DIRECTORIES:
+            self._forget(next(iter(self._directories)))
+        return handle
+
+    def identity_of(self, mailbox: str) -> DirectoryIdentity:
+        """Returns which directory it is that `check_directory` returned just now."""
+        return self._directories[mailbox][1]
+
+    def write(self, directory: int, number: int, body: bytes) -> None:
+        """Writes one file: a temporary name, then the final one.
+
+        Args:
+            directory: from `check_directory`.
+
+        Raises:
+            OSError: it could not be written; nothing of it is visible.
+        """
+        name = format_id(number)
+        handle = os.open(name, _CREATE, mode=0o600, dir_fd=self._temporary)
+        try:
+            try:
+                _write_whole(handle, body)
+            finally:
+                os.close(handle)
+            os.rename(name, f"{name}.json", src_dir_fd=self._temporary, dst_dir_fd=directory)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._temporary)
+            raise
+
+    def write_durably(self, mailbox: str, number: int, body: bytes) -> None:
+        """Writes one file and syncs it with its directory: for those that come later than their message's commit.
+
+        Raises:
+            OSError: it could not be written, or is not certain to be durable.
+        """
+        directory = self.check_directory(mailbox)
+        with suppress(FileNotFoundError):
+            os.unlink(format_id(number), dir_fd=self._temporary)
+        self.write(directory, number, body)
+        handle = os.open(f"{format_id(number)}.json", _READ, dir_fd=directory)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.fsync(directory)
+
+    def remove(self, mailbox: str, number: int) -> None:
+        """Removes one file, if it is there.
+
+        Raises:
+            OSError: it is there and can't be removed.
+        """
+        with self._existing(mailbox) as directory:
+            if directory is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{format_id(number)}.json", dir_fd=directory)
+
+    def listing(self, mailbox: str) -> set[int] | None:
+        """Returns the ids of the files in a mailbox's directory; None if there is no such directory.
+
+        Raises:
+            OSError: it is there and can't be read.
+        """
+        with self._existing(mailbox) as directory:
+            if directory is None:
+                return None
+            return set(_ids_in(directory))
+
+    def read(self, mailbox: str, number: int) -> bytes | None:
+        """Returns a file's content; None if it is not there.
+
+        Raises:
+            OSError: it is there and can't be read.
+        """
+        with self._existing(mailbox) as directory:
+            if directory is None:
+                return None
+            try:
+                handle = os.open(f"{format_id(number)}.json", _READ, dir_fd=directory)
+            except FileNotFoundError:
+                return None
+            try:
+                return _read_whole(handle)
+            finally:
+                os.close(handle)
+
+    def mailboxes(self) -> list[str]:
+        """Returns the names of the directories in inbox/."""
+        with os.scandir(self._inbox) as entries:
+            return [one.name for one in entries if not one.name.startswith(".") and one.is_dir(follow_symlinks=False)]
+
+    def close(self) -> None:
+        """Closes every handle."""
+        for name in list(self._directories):
+            self._forget(name)
+        for handle in (self._inbox, self._temporary):
+            if handle >= 0:
+                os.close(handle)
+        self._inbox = self._temporary = -1
+
+    @contextmanager
+    def _existing(self, mailbox: str) -> Generator[int | None, None, None]:
+        """Gives the handle of a directory that exists, None where it doesn't; makes none."""
+        try:
+            handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _open_inbox(self) -> None:
+        """Opens inbox/ and its .tmp; the handles stay as they were where one can't be opened."""
+        inbox = os.open(self._path, _DIRECTORY)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(".tmp", mode=0o700, dir_fd=inbox)
+            temporary = os.open(".tmp", _DIRECTORY, dir_fd=inbox)
+        except OSError:
+            os.close(inbox)
+            raise
+        self.close()
+        self._inbox, self._temporary = inbox, temporary
+
+    def _clean_temporary(self) -> None:
+        for name in os.listdir(self._temporary):  # noqa: PTH208 - by its handle
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._temporary)
+
+    def _forget(self, mailbox: str) -> None:
+        handle, _ = self._directories.pop(mailbox)
+        os.close(handle)
+
+
+def sync_filesystem(handle: int) -> None:
+    """Makes everything that was written to a handle's filesystem durable.
+
+    Raises:
+        OSError: something could not be written; what was written before may be lost.
+    """
+    if _libc.syncfs(handle) != 0:
+        raise OSError(ctypes.get_errno(), "syncfs failed")
+
+
+def _ids_in(directory: int) -> Iterator[int]:
+    for name in os.listdir(directory):
+        if name.endswith(".json"):
+            with suppress(ValueError):
+                yield parse_id(name.removesuffix(".json"))
+
+
+def _read_whole(handle: int) -> bytes:
+    pieces: list[bytes] = []
+    while len(pieces) * READ_BYTES < LARGEST_FILE_BYTES and (piece := os.read(handle, READ_BYTES)):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _write_whole(handle: int, body: bytes) -> None:
+    rest = memoryview(body)
+    while rest:
+        rest = rest[os.write(handle, rest) :]

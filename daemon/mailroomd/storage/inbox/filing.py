@@ -1,0 +1,302 @@
+"""Filing — keeps the inbox files in step with what was committed, and learns from them what agents took.
+
+Owns the writing of a commit's files, the list of those that could not be written with their retries, and the watch over
+those that are there. A mailbox whose directory is broken costs one attempt at a time, however many files wait for it;
+one whose directory was lost gets all its files again, and nothing of it counts as read.
+Not here: single files (`InboxFiles`), the start (`recovery`), what is committed of it. Above: the command-queue.
+Invariant: a file that is on the list is reported with the reason, until it is durable under its final name.
+"""
+
+__all__ = ["Filing", "describe"]
+
+import errno
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailroomd.core.backoff import backoff_sec
+from mailroomd.observability.log import log
+from mailroomd.protocol.local_events import FilesTaken, MailFiled
+from mailroomd.storage.database.file_ledger import FileLedger
+from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.directories.snapshot import DirectoryIdentity
+from mailroomd.storage.inbox.encoding import encode_inbox_file
+from mailroomd.storage.inbox.files import InboxFiles
+from mailroomd.storage.inbox.watch import REPLACED, DirectoryFault, InboxWatch
+
+_NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
+LOST = "its directory was lost; it is tried again"
+RETRY_SLICE = 200  # files written between two commits, so that senders don't wait for a long list
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """The files of one mailbox that could not be written.
+
+    Attributes:
+        directories: into which files were written meanwhile; more than one if one was lost.
+    """
+
+    numbers: set[int] = field(default_factory=set[int])
+    directories: set[DirectoryIdentity] = field(default_factory=set[DirectoryIdentity])
+    attempts: int = 0
+    due_sec: float = 0.0
+
+
+class Filing:
+    """Files messages.
+
+    Args:
+        root: holds inbox/.
+        files: the inbox directories.
+        ledger: what the database knows of the files.
+        beat: called for each file, for the heartbeat.
+    """
+
+    def __init__(
+        self, root: Path, files: InboxFiles, ledger: FileLedger, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self._files = files
+        self._ledger = ledger
+        self._beat = beat
+        self._waiting: dict[str, _Waiting] = {}
+        self._written_late: dict[int, tuple[str, DirectoryIdentity]] = {}  # where; the database does not know of it yet
+        self._being_filed: Sequence[StoredMail] = ()
+        self._left: dict[str, set[int]] = {}  # files of messages that are over, which could not be removed
+        self._left_attempts = 0
+        self._left_due_sec = 0.0
+        self._lost: set[str] = set()
+        self._taken: set[int] = set()
+        self._watch = InboxWatch(root, self._ids_that_should_be_there)
+
+    @property
+    def unfiled(self) -> int:
+        """How many files could not be written yet."""
+        return sum(len(one.numbers) for one in self._waiting.values())
+
+    @property
+    def uncommitted(self) -> int:
+        """How many files agents took without that being committed yet."""
+        return len(self._taken)
+
+    @property
+    def next_retry_sec(self) -> float | None:
+        """When to call `retry`, on the monotonic clock; None if nothing waits to be written or removed."""
+        due = [one.due_sec for one in self._waiting.values()]
+        if self._left:
+            due.append(self._left_due_sec)
+        return min(due, default=None)
+
+    def file(self, mail: Iterable[StoredMail], now_sec: float) -> dict[int, str]:
+        """Writes the files of a commit; returns why some could not be written, by message id."""
+        errors: dict[int, str] = {}
+        inbox = self._check_inbox()
+        for mailbox, letters in _by_mailbox(mail).items():
+            directory = inbox or self._check_directory(mailbox)  # its handle is good until the next mailbox's
+            filed_into = None if isinstance(directory, OSError) else self._files.identity_of(mailbox)
+            for one in letters:
+                self._beat()
+                error = self._write(directory, one)
+                if error is not None:
+                    errors[one.id] = describe(error)
+                    self.keep_trying(mailbox, one.id, now_sec)
+            if mailbox in self._lost and filed_into is not None:
+                self._waiting[mailbox].directories.add(filed_into)
+            self._being_filed = letters
+            self._watch.watch(mailbox, filed_into)
+        self._being_filed = ()
+        return errors
+
+    def take_away(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
+        """Removes the files of messages that are over; returns the ids of those that are gone.
+
+        What can't be removed is tried again with `retry`, and at the next start.
+        """
+        self._taken.difference_update(message_ids)
+        if mailbox in self._waiting:
+            self._waiting[mailbox].numbers.difference_update(message_ids)
+        return self._remove(mailbox, message_ids)
+
+    def keep_trying(self, mailbox: str, number: int, now_sec: float) -> None:
+        """Puts a file on the list of those that are tried again."""
+        waiting = self._waiting.setdefault(mailbox, _Waiting())
+        if not waiting.numbers:
+            waiting.attempts = 1
+            waiting.due_sec = now_sec + backoff_sec(1)
+        waiting.numbers.add(number)
+
+    def retry(self, now_sec: float) -> list[int]:
+        """Tries the files that are due; returns the ids of those that are durable now.
+
+        Raises:
+            StoreFull, StoreFailed: that files are gone could not be noted; it will be with the next note.
+        """
+        if self._left and self._left_due_sec <= now_sec:
+            self._remove_left(now_sec)
+        filed: list[int] = []
+        for mailbox, waiting in list(self._waiting.items()):
+            if waiting.due_sec > now_sec:
+                continue
+            done = self._retry_mailbox(mailbox, sorted(waiting.numbers)[:RETRY_SLICE])
+            filed.extend(done)
+            waiting.numbers.difference_update(done)
+            waiting.attempts = 0 if done else waiting.attempts + 1
+            waiting.due_sec = now_sec + (backoff_sec(waiting.attempts) if waiting.attempts else 0.0)
+            if not waiting.numbers:
+                del self._waiting[mailbox]
+                if mailbox in self._lost:
+                    self._end_loss(mailbox, waiting.directories, now_sec)
+        return filed
+
+    # -- what agents did ------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int | None:
+        """Returns the descriptor that is readable when `collect` should be called; None if the kernel gave none."""
+        return self._watch.fileno()
+
+    def due(self, now_sec: float) -> float:
+        """Returns after how many seconds to call `collect`, whatever the descriptor says; 0 for at once."""
+        return self._watch.due(now_sec)
+
+    def collect(self, now_sec: float) -> list[FilesTaken]:
+        """Returns which files agents took; `committed` says when that is done. Lost directories are filed again.
+
+        Raises:
+            StoreFull, StoreFailed: that files are missing could not be noted; it will be with the next note.
+        """
+        taken: list[FilesTaken] = []
+        lost: dict[int, str] = {}
+        for report in self._watch.collect(now_sec):
+            if isinstance(report, DirectoryFault):
+                lost |= self._file_again(report, now_sec)
+            else:
+                self._taken.update(report.message_ids)
+                taken.append(FilesTaken(report.mailbox, tuple(report.message_ids)))
+        if lost or self._ledger.has_notes:  # before any of these files is written again
+            self._ledger.note_unfiled(lost, were_filed=True)
+        return taken
+
+    def committed(self, finding: FilesTaken | MailFiled) -> None:
+        """Takes note that messages whose files agents took are read, or that the database knows of files written late.
+
+        One of the latter may have been lost since, and wait again; or taken, when that meant nothing yet.
+        """
+        if isinstance(finding, FilesTaken):
+            self._taken.difference_update(finding.message_ids)
+            return
+        waiting = set[int]().union(*(one.numbers for one in self._waiting.values()))
+        self._ledger.remember_unfiled(dict.fromkeys(waiting.intersection(finding.message_ids), LOST), were_filed=True)
+        for filed in {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}:
+            self._watch.look_again(*filed)
+
+    def close(self) -> None:
+        """Closes every handle of the watch."""
+        self._watch.close()
+
+    def _file_again(self, fault: DirectoryFault, now_sec: float) -> dict[int, str]:
+        """Puts every file of a lost directory on the list; returns why they are missing, by message id."""
+        late = [one for one, (mailbox, _) in self._written_late.items() if mailbox == fault.mailbox]
+        for number in late:
+            del self._written_late[number]
+        numbers = [*self._ids_that_should_be_there(fault.mailbox), *late]
+        log.warning("inbox directory lost, its mail is filed again", mailbox=fault.mailbox, reason=fault.reason)
+        self._lost.add(fault.mailbox)
+        for number in numbers:
+            self.keep_trying(fault.mailbox, number, now_sec)
+        if fault.mailbox not in self._waiting:
+            self._lost.discard(fault.mailbox)
+            self._watch.refiled(fault.mailbox)
+        return dict.fromkeys(numbers, f"{fault.reason}; it is tried again")
+
+    def _end_loss(self, mailbox: str, directories: set[DirectoryIdentity], now_sec: float) -> None:
+        """Ends what a lost directory began; not where another one was lost since."""
+        if len(directories) > 1:
+            self._ledger.remember_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
+            return
+        self._lost.discard(mailbox)
+        self._watch.refiled(mailbox, next(iter(directories), None))
+
+    def _ids_that_should_be_there(self, mailbox: str) -> list[int]:
+        """Returns what has a file unless its agent took it just now: unread, filed before, not waiting for that."""
+        others = {one.id for one in self._being_filed}.union(
+            self._taken, self._waiting.get(mailbox, _Waiting()).numbers
+        )
+        return [one for one in self._ledger.filed_in(mailbox) if one not in others]
+
+    # -- retries --------------------------------------------------------------------------------------------------
+
+    def _remove(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
+        """Removes files up to the first that can't be, and remembers what is left; returns the ids of those removed."""
+        for count, number in enumerate(message_ids):
+            try:
+                self._watch.expect_removal(mailbox, number)
+                self._files.remove(mailbox, number)
+            except OSError as error:
+                if error.errno not in _NOT_A_DIRECTORY:
+                    self._left.setdefault(mailbox, set()).update(message_ids[count:])
+                return list(message_ids[:count])
+        return list(message_ids)
+
+    def _remove_left(self, now_sec: float) -> None:
+        left, self._left = self._left, {}
+        gone: list[int] = []
+        for mailbox, numbers in left.items():
+            slice_of_it, rest = sorted(numbers)[:RETRY_SLICE], sorted(numbers)[RETRY_SLICE:]
+            gone += self._remove(mailbox, slice_of_it)
+            if rest:
+                self._left.setdefault(mailbox, set()).update(rest)
+        self._left_attempts = 0 if gone else self._left_attempts + 1
+        self._left_due_sec = now_sec + (backoff_sec(self._left_attempts) if self._left_attempts else 0.0)
+        if gone:
+            self._ledger.forget_cleared(gone)
+
+    def _retry_mailbox(self, mailbox: str, numbers: list[int]) -> list[int]:
+        done: list[int] = []
+        try:
+            self._files.check()
+            for number in numbers:
+                message = self._ledger.message(number)
+                if message is not None and message.state.is_unread:
+                    body = encode_inbox_file(number, message.timestamp_ms, message.draft)
+                    self._files.write_durably(mailbox, number, body)
+                    filed_into = self._files.identity_of(mailbox)
+                    self._written_late[number] = (mailbox, filed_into)
+                    self._waiting[mailbox].directories.add(filed_into)
+                done.append(number)
+        except OSError:
+            pass  # the reason is known already; the next attempt comes later
+        return done
+
+    def _check_inbox(self) -> OSError | None:
+        try:
+            self._files.check()
+        except OSError as error:
+            return error
+        return None
+
+    def _check_directory(self, mailbox: str) -> int | OSError:
+        try:
+            return self._files.check_directory(mailbox)
+        except OSError as error:
+            return error
+
+    def _write(self, directory: int | OSError, one: StoredMail) -> OSError | None:
+        if isinstance(directory, OSError):
+            return directory
+        try:
+            self._files.write(directory, one.id, encode_inbox_file(one.id, one.timestamp_ms, one.draft))
+        except OSError as error:
+            return error
+        return None
+
+
+def _by_mailbox(mail: Iterable[StoredMail]) -> dict[str, list[StoredMail]]:
+    sorted_mail: dict[str, list[StoredMail]] = {}
+    for one in mail:
+        sorted_mail.setdefault(one.draft.recipient, []).append(one)
+    return sorted_mail
+
+
+def describe(error: OSError) -> str:
+    """Returns why a file could not be written, for people."""
+    return f"{error.strerror or error} ({error.filename or 'inbox'}); it is tried again"

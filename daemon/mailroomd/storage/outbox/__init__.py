@@ -1,0 +1,1 @@
+"""outbox — JSON files that agents leave as responses."""

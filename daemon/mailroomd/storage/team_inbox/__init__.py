@@ -1,0 +1,1 @@
+"""team_inbox — entries in Claude Code's team inboxes."""

@@ -1,0 +1,98 @@
+"""Team inbox file — the JSON array in which Claude Code's team agents find their messages, and our entries in it.
+
+Owns the entry: `from`, `text`, `timestamp` (ISO 8601 with milliseconds), `read` (false), `summary` where the message's
+metadata has a string of that name, and `mailroom_id`, the message's id, by which a repeated one is recognised.
+Source: shared/design/agents.md, "Native team inbox" (unofficial). Not here: reading and writing it (`TeamInboxes`).
+Invariant: what was in the file stays as it is, byte for byte (numbers beyond 64 bits, order, doubled keys, lone
+surrogates): ours are put in before the closing bracket, after the whole was parsed. Only blanks there may change.
+"""
+
+__all__ = ["NotAnInbox", "extend_team_inbox"]
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NoReturn, cast
+
+import orjson
+
+from mailroomd.model.ids import format_id
+from mailroomd.storage.database.message_store import StoredMail
+
+_BLANKS = b" \t\n\r"  # that JSON allows around values
+
+
+class NotAnInbox(ValueError):  # noqa: N818 - named for what was found
+    """These bytes are no JSON array."""
+
+
+def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail]) -> bytes:
+    """Returns a team inbox with messages appended that are not in it yet; the same bytes if all of them are.
+
+    Args:
+        raw: the file's content; none, or only blanks, is an empty inbox.
+        mail: the messages, in the order in which they are appended.
+
+    Raises:
+        NotAnInbox: the content is no JSON array.
+        RecursionError: it is nested too deeply to say.
+    """
+    entries = _entries_of(raw)
+    known = {_id_of(entry) for entry in entries}
+    new: dict[str, bytes] = {}
+    for one in mail:
+        name = format_id(one.id)
+        if name not in known:
+            new[name] = _encode(name, one)
+    if not new:
+        return raw
+    body = raw.rstrip(_BLANKS)
+    tail = raw[len(body) :] if body else b"\n"
+    head = body[:-1].rstrip(_BLANKS) if body else b"["
+    return b"".join((head, b"," if entries else b"", b"\n  ", b",\n  ".join(new.values()), b"\n]", tail))
+
+
+def _encode(name: str, message: StoredMail) -> bytes:
+    draft = message.draft
+    timestamp = datetime.fromtimestamp(message.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    entry: dict[str, Any] = {
+        "from": draft.sender,
+        "text": draft.content,
+        "timestamp": timestamp.replace("+00:00", "Z"),
+        "read": False,
+        "mailroom_id": name,
+    }
+    summary = orjson.loads(draft.metadata).get("summary")
+    if isinstance(summary, str) and summary:
+        entry["summary"] = summary
+    return orjson.dumps(entry)
+
+
+def _id_of(entry: Any) -> str:
+    found = cast("dict[str, Any]", entry).get("mailroom_id") if isinstance(entry, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _entries_of(raw: bytes) -> list[Any]:
+    if not raw.strip(_BLANKS):
+        return []
+    try:
+        found: Any = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        found = _parse_like_node(raw)
+    if not isinstance(found, list):
+        raise NotAnInbox("it is not an array")
+    return cast("list[Any]", found)
+
+
+def _parse_like_node(raw: bytes) -> Any:
+    """Parses what Node takes and orjson doesn't: lone surrogates, numbers out of range, bytes that are no UTF-8."""
+    try:
+        text = raw.decode("utf-8", "replace")  # as Node reads a file
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise NotAnInbox(str(error)) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotAnInbox(f"{name} is no JSON")

@@ -1,0 +1,210 @@
+"""TeamFiling — appends messages to team inboxes in a thread of its own, until they are there.
+
+Owns the backlog and its bounds, and the retries: their lock can be held for seconds by somebody else. An inbox that is
+broken costs one attempt at a time, however many messages wait for it; what waits for one inbox is appended at once.
+Not here: the appending (`TeamInboxes`), what survives a restart (the caller). Above: the command-queue.
+Invariant: messages for one inbox are appended in the order of `submit`, and every future gets its result.
+"""
+
+__all__ = ["TeamFiling"]
+
+import os
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from mailroomd.core.backoff import backoff_sec
+from mailroomd.observability.log import log
+from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
+from mailroomd.storage.team_inbox.inboxes import NoSuchInbox, TeamInboxes
+
+BACKLOG_MESSAGES, BACKLOG_CHARS = 10_000, 64 << 20  # in all; characters of content
+INBOX_MESSAGES, INBOX_CHARS = 2_000, 8 << 20  # for one inbox, so that a broken one leaves room to the others
+SLICE_MESSAGES = 500  # appended at once: some milliseconds, while others wait for the lock
+_STOPPED = "the daemon stopped before the team inbox could be written"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedEntry:
+    message: StoredMail
+    done: "Future[str]"
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What waits for one inbox."""
+
+    entries: list[QueuedEntry] = field(default_factory=list[QueuedEntry])
+    size_chars: int = 0
+    attempts: int = 0
+    due_sec: float = 0.0  # on the monotonic clock; the one that is due longest comes first
+    reason: str = ""
+    had_last_try: bool = False
+
+
+class TeamFiling:
+    """Files messages in team inboxes.
+
+    Args:
+        inboxes: where they are appended; from now on used by this object's thread only.
+    """
+
+    def __init__(self, inboxes: TeamInboxes) -> None:
+        self._inboxes = inboxes
+        self._changed = threading.Condition()
+        self._waiting: dict[str, _Waiting] = {}  # by recipient
+        self._count = 0
+        self._size_chars = 0
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="team-filing", daemon=True)
+        self._thread.start()
+
+    def submit(self, message: StoredMail) -> "Future[str]":
+        """Takes a message for `agent@team`; returns at once.
+
+        Returns:
+            Done when it is settled: with "" when it is in the inbox and durable, otherwise with a sentence that says
+            why it never will be. While it is being retried it is not done, and `reason` says why. Its callbacks run in
+            the filing's thread.
+        """
+        done: Future[str] = Future()
+        done.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        size = len(message.draft.content)
+        recipient = message.draft.recipient
+        with self._changed:
+            refusal = _STOPPED if self._is_closing else self._refusal(recipient, size)
+            if not refusal:
+                waiting = self._waiting.setdefault(recipient, _Waiting(due_sec=time.monotonic()))
+                waiting.entries.append(QueuedEntry(message, done))
+                waiting.size_chars += size
+                self._count += 1
+                self._size_chars += size
+                self._changed.notify_all()
+        if refusal:
+            done.set_result(refusal)
+        return done
+
+    def unfinished(self) -> int:
+        """Returns how many messages are not settled yet."""
+        with self._changed:
+            return self._count
+
+    def reason(self, recipient: str) -> str:
+        """Returns why the last attempt at an inbox failed, as a sentence; empty if it did not."""
+        with self._changed:
+            waiting = self._waiting.get(recipient)
+            return waiting.reason if waiting is not None else ""
+
+    def close(self, timeout_sec: float) -> int:
+        """Tries everything that waits once more, then ends; returns how many messages are left.
+
+        Args:
+            timeout_sec: how long to wait for that at most; a thread that is stuck in the system does not last longer
+                than the process.
+        """
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout_sec)
+        with self._changed:
+            left = [entry for waiting in self._waiting.values() for entry in waiting.entries]
+            self._waiting.clear()
+            self._count = self._size_chars = 0
+        for entry in left:
+            entry.done.set_result(_STOPPED)
+        return len(left)
+
+    def _refusal(self, recipient: str, size: int) -> str:
+        waiting = self._waiting.get(recipient) or _Waiting()
+        if len(waiting.entries) >= INBOX_MESSAGES or waiting.size_chars + size > INBOX_CHARS:
+            return f"too many messages wait for this team inbox already ({waiting.reason or 'it is slow'})"
+        if self._count >= BACKLOG_MESSAGES or self._size_chars + size > BACKLOG_CHARS:
+            return "too many messages wait for team inboxes already"
+        return ""
+
+    # -- the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Works until it is told to end; what ends it else (no memory, say) ends the process: its successor goes on."""
+        try:
+            self._work()
+        except BaseException:  # noqa: BLE001 - whatever it is
+            log.exception("the thread of the team inboxes ended")
+            os._exit(os.EX_SOFTWARE)
+
+    def _work(self) -> None:
+        while (found := self._next()) is not None:
+            recipient, entries = found
+            sentence, is_final = self._append(recipient, [one.message for one in entries])
+            if sentence and not is_final:
+                self._postpone(recipient, sentence)
+            else:
+                self._settle(recipient, entries, sentence)
+
+    def _next(self) -> tuple[str, list[QueuedEntry]] | None:
+        """Waits until an inbox is due; returns it with what is to be appended, or None at the end."""
+        with self._changed:
+            while True:
+                waiting = {name: one for name, one in self._waiting.items() if not one.had_last_try}
+                if waiting:
+                    recipient, first = min(waiting.items(), key=lambda item: item[1].due_sec)
+                    pause = 0.0 if self._is_closing else first.due_sec - time.monotonic()
+                    if pause <= 0:
+                        first.had_last_try = self._is_closing
+                        return recipient, first.entries[:SLICE_MESSAGES]
+                    self._changed.wait(pause)
+                elif self._is_closing:
+                    return None
+                else:
+                    self._changed.wait()
+
+    def _append(self, recipient: str, mail: list[StoredMail]) -> tuple[str, bool]:
+        """Returns why messages could not be appended, and whether that is final."""
+        agent, _, team = recipient.partition("@")
+        try:
+            self._inboxes.append(agent, team, *mail)
+        except NoSuchInbox as error:
+            return str(error), True
+        except (LockBusy, LockLost) as error:
+            return f"{error}; it is tried again", False
+        except OSError as error:
+            return f"{error.strerror or error} ({error.filename or 'team inbox'}); it is tried again", False
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread: others wait for it
+            log.exception("team inbox not written", recipient=recipient)
+            return f"{type(error).__name__}: {error}; it is tried again", False
+        return "", True
+
+    def _postpone(self, recipient: str, sentence: str) -> None:
+        with self._changed:
+            waiting = self._waiting.get(recipient)
+            if waiting is None:  # closed meanwhile
+                return
+            waiting.attempts += 1
+            waiting.reason = sentence
+            pause = backoff_sec(waiting.attempts)
+            waiting.due_sec = time.monotonic() + pause
+            attempts, count = waiting.attempts, len(waiting.entries)
+        if attempts == 1:
+            log.warning("team inbox not written", recipient=recipient, messages=count, error=sentence)
+
+    def _settle(self, recipient: str, entries: list[QueuedEntry], sentence: str) -> None:
+        with self._changed:
+            waiting = self._waiting.get(recipient)
+            if waiting is None:  # closed meanwhile: they have their results
+                return
+            attempts = waiting.attempts
+            size = sum(len(one.message.draft.content) for one in entries)
+            del waiting.entries[: len(entries)]
+            waiting.size_chars -= size
+            waiting.attempts, waiting.reason, waiting.had_last_try = 0, "", False
+            waiting.due_sec = time.monotonic()
+            if not waiting.entries:
+                del self._waiting[recipient]
+            self._count -= len(entries)
+            self._size_chars -= size
+        if attempts and not sentence:
+            log.info("team inbox written at last", recipient=recipient, messages=len(entries))
+        for entry in entries:
+            entry.done.set_result(sentence)

@@ -1,0 +1,232 @@
+"""TeamInboxes — appends messages to Claude Code's team inboxes, `{root}/teams/{team}/inboxes/{agent}.json`.
+
+Owns the paths, the lock and the replacing. Every directory is opened relative to a handle and no link is followed.
+Not here: the format (`team_inbox_file`), the lock itself (`DirectoryLock`), retries (`TeamFiling`).
+Written by rename under the lock, though Claude Code writes in place: readers take no lock, and our death in the middle
+must leave the old file whole; writers that respect the lock open the file under it, so they never hold the old one.
+The lock is held briefly, for Claude Code drops its own message after 0.6 s of waiting or less: parsing, writing and
+fsync come before it, and count if the file is the same under the lock; only if not, they are done again under it.
+Invariant: an entry that was written by one who held the lock is never lost to us.
+"""
+
+__all__ = ["NoSuchInbox", "TeamInboxes"]
+
+import errno
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mailroomd.model.names import MAX_NAME_BYTES
+from mailroomd.observability.log import log
+from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.team_inbox.directory_lock import STALE_SEC, DirectoryLock
+from mailroomd.storage.team_inbox.file import NotAnInbox, extend_team_inbox
+
+PATIENCE_SEC = 1.0  # for the lock at one attempt; other inboxes wait behind it
+MAX_INBOX_BYTES = 64 << 20  # of a file that is read whole; far above any that an agent still reads
+ABANDONED_SEC = 60.0  # age from which a temporary file is a crash's: no attempt lasts as long
+READ_BYTES = 256 << 10  # at once
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_TEMPORARY = ".mailroom"  # what temporary names end in; they start with a dot
+_OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class NoSuchInbox(ValueError):  # noqa: N818 - named for what was found
+    """An agent's or a team's name can't name a file; trying again does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An inbox as it was read; empty if it is not there."""
+
+    raw: bytes = b""
+    status: os.stat_result | None = None
+
+
+@dataclass(slots=True)
+class _Replacement:
+    """What an inbox becomes: a temporary file, durable already; no name if it stays as it is."""
+
+    made_from: bytes
+    name: str
+
+
+class TeamInboxes:
+    """Appends to team inboxes.
+
+    Args:
+        root: holds teams/; links to it are followed, links in it are not.
+        patience_sec: how long one call waits for an inbox's lock.
+        stale_sec: see `DirectoryLock`.
+    """
+
+    def __init__(self, root: Path, patience_sec: float = PATIENCE_SEC, stale_sec: float = STALE_SEC) -> None:
+        self._root = root
+        self._patience_sec = patience_sec
+        self._stale_sec = stale_sec
+        self._cleaned: set[str] = set()
+
+    def append(self, agent: str, team: str, *mail: StoredMail) -> str:
+        """Appends messages that are not there yet; when it returns, all of them are there, and durable.
+
+        Returns:
+            Empty; or, if the file that was there was no JSON array, the name under which it was set aside.
+
+        Raises:
+            NoSuchInbox: a name is empty or too long.
+            LockBusy: somebody else has the lock.
+            LockLost: it was taken from us: the entries may be there or not, so it has to be done again.
+            OSError: something is in the way, or the disk is full; the inbox is as it was.
+        """
+        file = f"{_component(agent, 'agent')}.json"
+        team = _component(team, "team")
+        with _opened(self._root, "teams", team, "inboxes") as directory:
+            if team not in self._cleaned:
+                _remove_abandoned(directory)
+                self._cleaned.add(team)
+            set_aside = self._append(directory, file, mail)
+            os.fsync(directory)
+        return set_aside
+
+    def _append(self, directory: int, file: str, mail: Sequence[StoredMail]) -> str:
+        set_aside = ""
+        replacement = _prepare_early(directory, file, mail)
+        try:
+            lock = DirectoryLock(directory, file, self._stale_sec)
+            with lock.held(self._patience_sec):
+                found = _read(directory, file)
+                if replacement is None or replacement.made_from != found.raw:
+                    _discard(directory, replacement)
+                    try:
+                        replacement = _prepare(directory, file, found, mail)
+                    except NotAnInbox:
+                        replacement = _prepare(directory, file, _Found(status=found.status), mail)
+                        set_aside = f"{file}.corrupt-{_timestamp()}"
+                if replacement.name:
+                    lock.check()
+                    if set_aside:
+                        os.rename(file, set_aside, src_dir_fd=directory, dst_dir_fd=directory)
+                        log.warning("team inbox was no JSON array: set aside", file=file, now=set_aside)
+                    os.rename(replacement.name, file, src_dir_fd=directory, dst_dir_fd=directory)
+                    replacement.name = ""
+        finally:
+            _discard(directory, replacement)
+        return set_aside
+
+
+def _prepare_early(directory: int, file: str, mail: Sequence[StoredMail]) -> _Replacement | None:
+    """Prepares without the lock. Who has it may be writing: then what is read is torn, and nothing can be said."""
+    try:
+        return _prepare(directory, file, _read(directory, file), mail)
+    except NotAnInbox:
+        return None
+
+
+def _prepare(directory: int, file: str, found: _Found, mail: Sequence[StoredMail]) -> _Replacement:
+    try:
+        body = extend_team_inbox(found.raw, mail)
+    except RecursionError as error:
+        raise OSError(errno.ENOTSUP, "what is in it is nested too deeply", file) from error
+    if body == found.raw:
+        return _Replacement(found.raw, "")
+    name = f".{file}.{secrets.token_hex(8)}{_TEMPORARY}"
+    replacement = _Replacement(found.raw, name)
+    handle = os.open(name, _CREATE, mode=0o600, dir_fd=directory)
+    try:
+        _take_over_access(handle, found.status)
+        _write_whole(handle, body)
+        os.fsync(handle)
+    except OSError:
+        _discard(directory, replacement)
+        raise
+    finally:
+        os.close(handle)
+    return replacement
+
+
+def _take_over_access(handle: int, status: os.stat_result | None) -> None:
+    """Gives the new file the owner and mode of the one that it replaces, or fails: its agent has to read it."""
+    if status is None:
+        return
+    ours = os.fstat(handle)
+    if (ours.st_uid, ours.st_gid) != (status.st_uid, status.st_gid):
+        os.fchown(handle, status.st_uid, status.st_gid)
+    os.fchmod(handle, stat.S_IMODE(status.st_mode))
+
+
+def _read(directory: int, file: str) -> _Found:
+    try:
+        handle = os.open(file, _READ, dir_fd=directory)
+    except FileNotFoundError:
+        return _Found()
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", file)
+        raw = bytearray()
+        while len(raw) <= MAX_INBOX_BYTES and (piece := os.read(handle, READ_BYTES)):
+            raw += piece
+        if len(raw) > MAX_INBOX_BYTES:
+            raise OSError(errno.EFBIG, f"it is larger than {MAX_INBOX_BYTES >> 20} MiB", file)
+        return _Found(bytes(raw), status)
+    finally:
+        os.close(handle)
+
+
+def _write_whole(handle: int, body: bytes) -> None:
+    rest = memoryview(body)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _discard(directory: int, replacement: _Replacement | None) -> None:
+    if replacement is not None and replacement.name:
+        with suppress(OSError):
+            os.unlink(replacement.name, dir_fd=directory)
+        replacement.name = ""
+
+
+@contextmanager
+def _opened(root: Path, *names: str) -> Generator[int, None, None]:
+    """Gives the handle of a directory below the root; what is absent of it is made."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in names:
+            with suppress(FileExistsError):
+                os.mkdir(name, mode=0o700, dir_fd=handle)
+            below = os.open(name, _DIRECTORY, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(directory: int) -> None:
+    """Removes the temporary files of crashes."""
+    for name in os.listdir(directory):
+        if name.startswith(".") and name.endswith(_TEMPORARY):
+            with suppress(OSError):
+                if os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime < time.time() - ABANDONED_SEC:
+                    os.unlink(name, dir_fd=directory)
+
+
+def _component(name: str, what: str) -> str:
+    """Returns a name as Claude Code writes it in a path: one component, never hidden and never a way out."""
+    if not name or len(name) > MAX_NAME_BYTES:
+        raise NoSuchInbox(f"the {what}'s name has {len(name)} characters: 1 to {MAX_NAME_BYTES} name a team inbox")
+    return _OTHER_CHARACTERS.sub("-", name)
+
+
+def _timestamp() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"

@@ -1,0 +1,124 @@
+"""MailboxSlots — the writer's side of the hash of mailboxes in the table.
+
+Owns which name holds which slot, the list of slots that were ever used, and taking slots away. Not here: what a
+mailbox's counts say (`MailboxEntry`), which mailboxes are forgotten (`TableWriter`), finding a name (`TableReader`).
+The hash is probed step by step; whoever stood behind a slot that is taken away moves up, so that no gap is left.
+Invariant: a reader that finds a name in the same slot before and after it read the counts has read that mailbox's.
+"""
+
+__all__ = ["MailboxSlots"]
+
+from mailroomd.memory.double_cell import DoubleCell
+from mailroomd.memory.fence import fence
+from mailroomd.table.layout import (
+    COUNTS,
+    SLOT_HEAD,
+    VACANT,
+    Header,
+    MailboxCounts,
+    TableLayout,
+    name_hash,
+)
+
+FREE = 0
+LOAD = 7 / 8  # of the slots: beyond it, probing gets long and mailboxes overflow to the database
+_NOTHING = COUNTS.pack(*MailboxCounts())
+
+
+class MailboxSlots:
+    """Hands out slots.
+
+    Args:
+        memory: the table's.
+        layout: its layout.
+    """
+
+    def __init__(self, memory: memoryview, layout: TableLayout) -> None:
+        self._memory = memory
+        self._words = memory.cast("Q")
+        self._layout = layout
+        self._slots: dict[str, int] = {}
+        self._listed: set[int] = set()
+
+    def claim(self, name: str) -> DoubleCell | None:
+        """Gives a name a slot, with counts that are all zero; returns their cell, or None: there is none left."""
+        if len(self._slots) >= self._layout.slots * LOAD:
+            self._words[Header.OVERFLOWED] = 1
+            return None
+        slot = name_hash(name.encode()) % self._layout.slots
+        while self._length_of(slot):
+            slot = self._next(slot)
+        return self._put(name, slot, _NOTHING)
+
+    def take_away(self, name: str) -> dict[str, DoubleCell]:
+        """Takes a name's slot away, if it has one; returns where the counts of others lie now that moved up for it."""
+        gap = self._slots.pop(name, None)
+        if gap is None:
+            return {}
+        moved: dict[str, DoubleCell] = {}
+        self._words[Header.MOVES] += 1
+        self._set_length(gap, VACANT)
+        slot = self._next(gap)
+        while self._length_of(slot):
+            one = self._name_in(slot)
+            if self._may_stand_at(gap, one, slot):
+                moved[one] = self._put(one, gap, self._cell(slot).read())  # for a moment it stands in both
+                self._set_length(slot, VACANT)
+                gap = slot
+            slot = self._next(slot)
+        self._set_length(gap, FREE)
+        self._words[Header.MOVES] += 1
+        return moved
+
+    def forget_all(self) -> None:
+        """Begins anew; whoever calls it empties the memory."""
+        self._words[Header.SLOTS_USED] = 0
+        self._words[Header.OVERFLOWED] = 0
+        self._words[Header.MOVES] += self._words[Header.MOVES] & 1  # the predecessor may have died on the way
+        self._slots, self._listed = {}, set()
+
+    def _put(self, name: str, slot: int, counts: bytes) -> DoubleCell:
+        encoded = name.encode()
+        offset = self._layout.slot_offset(slot)
+        self._memory[offset + 8 : offset + 8 + len(encoded)] = encoded
+        cell = self._cell(slot)
+        if slot in self._listed or counts != _NOTHING:
+            cell.write(counts)
+        self._set_length(slot, len(encoded))  # from now on readers find it
+        self._list(slot)
+        self._slots[name] = slot
+        return cell
+
+    def _may_stand_at(self, gap: int, name: str, slot: int) -> bool:
+        """Returns whether a name that stands at a slot would be found at a gap before it."""
+        home = name_hash(name.encode()) % self._layout.slots
+        return (slot - home) % self._layout.slots >= (slot - gap) % self._layout.slots
+
+    def _list(self, slot: int) -> None:
+        """Puts a slot onto the list of those that were ever used, once."""
+        if slot in self._listed:
+            return
+        used = len(self._listed)
+        at = self._layout.used_slots_offset + used * 4
+        self._memory[at : at + 4] = slot.to_bytes(4, "little")
+        fence()
+        self._words[Header.SLOTS_USED] = used + 1
+        self._listed.add(slot)
+
+    def _next(self, slot: int) -> int:
+        return (slot + 1) % self._layout.slots
+
+    def _cell(self, slot: int) -> DoubleCell:
+        return DoubleCell(self._memory, self._layout.slot_offset(slot) + SLOT_HEAD.size, COUNTS.size)
+
+    def _name_in(self, slot: int) -> str:
+        length, name = SLOT_HEAD.unpack_from(self._memory, self._layout.slot_offset(slot))
+        return name[:length].decode()
+
+    def _length_of(self, slot: int) -> int:
+        return self._words[self._layout.slot_offset(slot) >> 3]
+
+    def _set_length(self, slot: int, length: int) -> None:
+        fence()
+        self._words[self._layout.slot_offset(slot) >> 3] = length
+        fence()

@@ -1,0 +1,100 @@
+"""`mailroom watch` in a real terminal: what scrolls, what stays below, and how it ends."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.fakes.fake_mail_room import InThread, StreamEnd, in_thread
+from support.harness.command_line import BOUND_SEC, command, environment
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Generator[InThread, None, None]:
+    with in_thread(tmp_path) as room:
+        yield room
+
+
+class Terminal:
+    """A process in a pseudo-terminal, and all that it has drawn."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", handle: int) -> None:
+        self.process = process
+        self.drawn = ""
+        self._handle = handle
+
+    def read_until(self, text: str) -> None:
+        """Reads on until the text was drawn; the test's own time limit bounds it."""
+        while text not in self.drawn:
+            more = self._read()
+            assert more, f"{text!r} was never drawn: {self.drawn!r}"
+
+    def end(self, number: int) -> int:
+        """Ends the process by a signal and returns its exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(BOUND_SEC)
+        while self._read():
+            pass
+        return code
+
+    def _read(self) -> str:
+        try:
+            more = os.read(self._handle, 65536).decode()
+        except OSError:  # EIO: nobody has the other end any more
+            return ""
+        self.drawn += more
+        return more
+
+
+@contextmanager
+def watching(address: str, *arguments: str) -> Generator[Terminal, None, None]:
+    ours, theirs = os.openpty()
+    env = environment(address, {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"})
+    with subprocess.Popen(command("watch", *arguments), env=env, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        try:
+            yield Terminal(process, ours)
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_messages_scroll_above_the_unread_count_and_the_cursor_comes_back(
+    fake: InThread, number: int, code: int
+) -> None:
+    with watching(fake.address, "abc") as terminal:
+        terminal.read_until("watching")
+        fake.do(lambda room: room.deliver("abc", "one\x1b[2J"))
+        terminal.read_until("one\\x1b[2J")
+        terminal.read_until("1 unread")
+        assert terminal.end(number) == code
+        assert terminal.drawn.rindex(SHOW_CURSOR) > terminal.drawn.rindex(HIDE_CURSOR)
+        assert "Traceback" not in terminal.drawn
+
+
+def test_every_mailbox_with_unread_mail_is_listed_and_a_lost_daemon_is_said(fake: InThread) -> None:
+    fake.do(lambda room: [room.deliver(name, "x") for name in ("abc", "xyz", "xyz")])
+    fake.do(lambda room: room.stream_ends.append((2, StreamEnd.GOING_AWAY)))
+    with watching(fake.address, "--all") as terminal:
+        terminal.read_until("xyz  2 unread")
+        terminal.read_until("abc  1 unread")
+        fake.do(lambda room: room.deliver("abc", "the last before it goes"))
+        terminal.read_until("lost the daemon")
+        fake.do(lambda room: room.deliver("abc", "after it came back"))
+        terminal.read_until("after it came back")
+        assert terminal.end(signal.SIGINT) == 130
+
+
+@pytest.mark.parametrize("option", ["--plain", "--json"])
+def test_plain_lines_are_to_be_had_in_a_terminal_as_well(fake: InThread, option: str) -> None:
+    fake.do(lambda room: room.deliver("abc", "hello"))
+    with watching(fake.address, "abc", "--unread", option) as terminal:
+        terminal.read_until("hello")
+        terminal.end(signal.SIGINT)
+        assert HIDE_CURSOR not in terminal.drawn

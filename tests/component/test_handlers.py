@@ -1,0 +1,90 @@
+"""What nobody expected becomes a status with a reason: one that says whether to try again."""
+
+import asyncio
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.gateway.handlers import unary
+from mailroomd.gateway.request_guard import RequestGuard
+from support.harness.contract import error_reason
+
+
+class Refused(Exception):  # noqa: N818 - stands for gRPC's own way out of a handler
+    """The call was ended with a status."""
+
+
+class Context:
+    """The part of a call's context that a refusal uses."""
+
+    def __init__(self) -> None:
+        self.code: grpc.StatusCode | None = None
+        self.metadata: Any = ()
+
+    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: Any = ()) -> None:
+        self.code, self.metadata = code, trailing_metadata
+        raise Refused(details)
+
+    def trailing_metadata(self) -> Any:
+        return self.metadata
+
+
+class OpenGate:
+    """Lets everybody pass."""
+
+    def authenticate(self, *_: object) -> None: ...
+
+    def admit(self, *_: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def check_answer(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
+        (sqlite3.OperationalError("disk I/O error"), grpc.StatusCode.UNAVAILABLE, "STORAGE_FAILED"),
+        (TimeoutError(), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
+        (KeyError("a fault of ours"), grpc.StatusCode.INTERNAL, "INTERNAL"),
+    ],
+)
+def test_an_unexpected_error_says_whether_to_try_again(error: Exception, code: grpc.StatusCode, reason: str) -> None:
+    async def fail(_: pb.GetMessageRequest, __: Any) -> Any:
+        raise error
+
+    context: Any = Context()
+    handler: Any = unary(pb.GetMessageRequest, fail)(cast("RequestGuard", OpenGate()))
+    with pytest.raises(Refused):
+        asyncio.run(handler.unary_unary(b"", context))
+    assert (context.code, error_reason(context)) == (code, reason)
+
+
+WITHOUT_MEMORY = """
+import asyncio
+from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.gateway.handlers import unary
+from tests.component.test_handlers import Context, OpenGate
+
+async def fail(request, context):
+    raise MemoryError
+
+asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGate()).unary_unary(b"", Context()))
+"""
+
+
+def test_a_process_without_memory_ends_with_a_line_in_its_log() -> None:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
+    }
+    done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], env=environment, capture_output=True, text=True)
+    assert done.returncode == os.EX_SOFTWARE, done.stderr
+    assert "no memory left" in done.stderr

@@ -1,0 +1,88 @@
+"""Lines for the journal: recognised by device and inode, each with its priority."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mailroomd.observability.journal import is_journal, prefixed
+
+PROGRAM = """
+from mailroomd.observability.log import complain, configure_log, log
+configure_log("mailbox", "debug", {form!r})
+log.debug("looks", at="here")
+log.warning("worker died", worker="gateway", pid=7)
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("worker failed")
+complain("cannot start")
+"""
+
+
+def lines_in_the_journal(path: Path, form: str) -> list[str]:
+    """Runs the program with its standard error where the variable says that the journal is."""
+    with path.open("wb") as err:
+        found = os.fstat(err.fileno())
+        environment = os.environ | {
+            "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}",
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+        subprocess.run([sys.executable, "-c", PROGRAM.format(form=form)], env=environment, stderr=err, check=True)
+    return path.read_text().splitlines()
+
+
+def test_in_the_journal_lines_are_text_with_a_priority_each(tmp_path: Path) -> None:
+    lines = lines_in_the_journal(tmp_path / "journal", "auto")
+    assert lines[:3] == [
+        "<7>mailbox: looks at='here'",
+        "<4>mailbox: worker died worker='gateway' pid=7",
+        "<3>mailbox: worker failed",
+    ]
+    assert all(line.startswith("<3>") for line in lines[2:])
+    assert "<3>ZeroDivisionError: division by zero" in lines
+    assert lines[-1] == "<3>mailroomd: cannot start"
+
+
+def test_json_lines_get_priorities_in_the_journal_too(tmp_path: Path) -> None:
+    lines = lines_in_the_journal(tmp_path / "journal", "json")
+    assert lines[1].startswith('<4>{"process": "mailbox", "worker": "gateway", "pid": 7, "event": "worker died"')
+
+
+@pytest.mark.parametrize("stream", ["", "nonsense", "1:2"])
+def test_what_is_redirected_elsewhere_is_not_the_journal(tmp_path: Path, stream: str) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        assert not is_journal(file.fileno(), {"JOURNAL_STREAM": stream})
+    assert not is_journal(9999, {"JOURNAL_STREAM": "1:2"})
+
+
+def test_each_line_of_a_text_gets_the_priority() -> None:
+    assert prefixed("a\nb", "warning") == "<4>a\n<4>b"
+    assert prefixed("", "info") == "<6>"
+
+
+WITHOUT_DESCRIPTORS = """
+import os, resource
+from mailroomd.observability.log import configure_log, log
+configure_log("gateway", "info", "json")
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 10_000))
+log.error("no file descriptor left", call="CheckInbox")
+resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 10_000))
+log.info("better")
+"""
+
+
+def test_a_process_without_descriptors_still_logs_and_goes_on() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS], env=environment, capture_output=True, text=True, check=True
+    )
+    plain, better = map(json.loads, done.stderr.splitlines())
+    assert (plain["process"], plain["event"], plain["call"]) == ("gateway", "no file descriptor left", "CheckInbox")
+    assert "Too many open files" in plain["without_structlog"]
+    assert plain["timestamp"][:13] == better["timestamp"][:13]
+    assert plain["timestamp"].endswith("Z")
+    assert better["event"] == "better"
+    assert "without_structlog" not in better

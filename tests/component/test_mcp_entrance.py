@@ -1,0 +1,103 @@
+"""How `mailroom mcp` lets people in and turns them away: the token, the endpoint, options that don't fit, the extra."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mailroom import InvalidArgument, PermissionDenied
+from mailroom_apps.mcp.bearer_token import SharedToken, given_or_kept
+from mailroom_apps.mcp.over_http import parse_endpoint
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+WITHOUT_THE_EXTRA = """
+import sys
+sys.modules["mcp_types"] = sys.modules["mcp"] = None  # as if they were not installed
+from mailroom_apps.__main__ import main
+sys.exit(main())
+"""
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=30, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_a_token_is_made_once_and_kept_for_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "token"
+    token = given_or_kept(None, file)
+    assert given_or_kept(None, file) == token
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert [one.name for one in file.parent.iterdir()] == ["token"]
+
+
+def test_a_token_that_was_given_comes_first(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    assert given_or_kept(TOKEN, file) == TOKEN
+    assert not file.exists()
+
+
+def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o640)
+    with pytest.raises(PermissionDenied, match=f"chmod 600 {file}") as refused:
+        given_or_kept(None, file)
+    assert refused.value.reason == "TOKEN_FILE_EXPOSED"
+
+
+def test_a_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PermissionDenied) as refused:
+        given_or_kept("secret", tmp_path / "token")
+    assert refused.value.reason == "TOKEN_TOO_SHORT"
+
+
+@pytest.mark.parametrize("shown", ["", TOKEN[:-1], TOKEN + "0", "ü", TOKEN.upper()])
+def test_only_the_token_itself_is_taken(shown: str) -> None:
+    assert asyncio.run(SharedToken(TOKEN).verify_token(shown)) is None
+    assert asyncio.run(SharedToken(TOKEN).verify_token(TOKEN)) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("127.0.0.1:8030", ("127.0.0.1", 8030)),
+        ("localhost:0", ("127.0.0.1", 0)),
+        ("[::1]:8030", ("::1", 8030)),
+        ("127.8.8.8:1", ("127.8.8.8", 1)),
+    ],
+)
+def test_an_endpoint_on_the_loopback_is_taken(text: str, endpoint: tuple[str, int]) -> None:
+    assert parse_endpoint(text) == endpoint
+
+
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0:8030", "[::]:8030", "mail.example:80", "8030", "127.0.0.1:x", ":1", "127.0.0.1:65536"]
+)
+def test_any_other_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        parse_endpoint(text)
+    assert refused.value.reason == "ENDPOINT_INVALID"
+
+
+def test_without_the_extra_a_sentence_says_how_to_get_it() -> None:
+    done = run("-c", WITHOUT_THE_EXTRA, "mcp")
+    assert done.returncode == 1
+    assert "pip install 'mailroomd[mcp]'" in done.stderr
+
+
+def test_a_channel_needs_an_agent_and_stdio() -> None:
+    done = run("-m", "mailroom_apps", "mcp", "--channel")
+    assert done.returncode == 2
+    assert "MAILROOM_AGENT" in done.stderr
+    done = run("-m", "mailroom_apps", "mcp", "--channel", "--agent", "me", "--http", "127.0.0.1:0")
+    assert done.returncode == 2
+    assert "stdio" in done.stderr
+
+
+def test_the_command_line_loads_the_sdk_of_mcp_for_this_command_only() -> None:
+    done = run("-c", "import mailroom_apps.cli.app, sys; print(*{name.partition('.')[0] for name in sys.modules})")
+    assert not {"mcp", "mcp_types", "pydantic", "starlette", "uvicorn"} & set(done.stdout.split())

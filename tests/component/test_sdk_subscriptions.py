@@ -1,0 +1,215 @@
+"""Subscriptions miss nothing and repeat nothing, wherever and however their stream breaks; in both clients."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from mailroom import AsyncMailroom, CaughtUp, CommandResponse, DeliveryState, Event, InvalidArgument, Message, Receipt
+from support.fakes.fake_mail_room import FakeMailRoom, Refusal, StreamEnd, play
+
+KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
+ENDS = pytest.mark.parametrize("end", list(StreamEnd))
+
+
+def in_gaps(room: FakeMailRoom, *contents: str) -> Callable[[Exception], None]:
+    """Returns a callback that delivers one message each time the stream is down."""
+    loop, rest = asyncio.get_running_loop(), iter(contents)
+
+    def deliver(_error: Exception) -> None:
+        if content := next(rest, None):
+            loop.call_soon_threadsafe(room.deliver, "abc", content)
+
+    return deliver
+
+
+async def contents_of(events: Any, count: int) -> list[str]:
+    """Returns the contents of the next messages."""
+    return [(await anext(events)).content for _ in range(count)]
+
+
+async def nothing_more(room: FakeMailRoom, events: Any) -> None:
+    """Asserts that nothing is left over, by sending a last message and finding it next."""
+    room.deliver("abc", "the end")
+    assert await contents_of(events, 1) == ["the end"]
+
+
+@KINDS
+@ENDS
+def test_a_stream_that_breaks_at_every_position_is_resumed(kind: str, end: StreamEnd, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        first = room.deliver("abc", "before")
+        for number in range(4):
+            room.deliver("abc", f"old {number}")
+        room.stream_ends.extend((position, end) for position in (0, 1, 2, 3, 1, 4, 2))
+        gaps = [f"gap {number}" for number in range(4)]
+        async with client.subscribe("abc", after_id=first, on_interrupted=in_gaps(room, *gaps)) as events:
+            got = await contents_of(events, 8)
+            assert sorted(got) == sorted([f"old {number}" for number in range(4)] + gaps)
+            assert got == [message.content for message in room.messages.values()][1:]
+            await nothing_more(room, events)
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+@pytest.mark.parametrize("end", [StreamEnd.UNAVAILABLE, StreamEnd.GOING_AWAY])
+@pytest.mark.parametrize("position", range(6))
+def test_a_replay_of_unread_mail_that_breaks_is_taken_up_again(
+    kind: str, end: StreamEnd, position: int, tmp_path: Path
+) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        for number in range(4):
+            room.deliver("abc", f"unread {number}")
+            room.mark_read(room.deliver("abc", f"read {number}"))
+        room.stream_ends.extend([(position, end), (position, end)])
+        async with client.subscribe("abc", include_unread=True, on_interrupted=in_gaps(room, "gap")) as events:
+            first = await anext(events)
+            assert isinstance(first, Message)
+            room.mark_read(first.id)
+            got = [first.content, *await contents_of(events, 3)]
+            assert got == [f"unread {number}" for number in range(4)]
+            room.deliver("abc", "live")
+            rest = await contents_of(events, 1)
+            assert rest in (["gap"], ["live"])
+            if rest == ["gap"]:
+                assert await contents_of(events, 1) == ["live"]
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_once_a_position_is_known_unread_mail_is_not_replayed_again(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        room.deliver("abc", "unread")
+        room.stream_ends.extend([(1, StreamEnd.UNAVAILABLE), (2, StreamEnd.UNAVAILABLE)])
+        async with client.subscribe("abc", include_unread=True, on_interrupted=in_gaps(room, "", "gap")) as events:
+            assert await contents_of(events, 1) == ["unread"]
+            assert await contents_of(events, 1) == ["gap"]
+        asked = [(request.include_unread, bool(request.after_id)) for request in room.requests["Subscribe"]]
+        assert asked == [(True, False), (True, False), (False, True)]
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_nothing_is_missed_when_the_first_stream_broke_in_an_empty_mail_room(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        room.stream_ends.append((1, StreamEnd.UNAVAILABLE))
+        async with client.subscribe("abc", on_interrupted=in_gaps(room, "gap")) as events:
+            assert await contents_of(events, 1) == ["gap"]
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_a_daemon_that_was_down_for_a_while_is_subscribed_to_again(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        room.deliver("abc", "old")
+        async with client.subscribe("abc", include_unread=True) as events:
+            assert await contents_of(events, 1) == ["old"]
+            await room.stop()
+            room.deliver("abc", "while away")
+            waiting = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            await room.start()
+            event = await waiting
+            assert isinstance(event, Message)
+            assert event.content == "while away"
+
+    play(kind, tmp_path, scene, grace=0.0)
+
+
+@KINDS
+def test_catching_up_is_told_only_when_asked_and_after_each_replay(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        old = room.deliver("abc", "old")
+        room.stream_ends.append((3, StreamEnd.GOING_AWAY))
+        got: list[Event] = []
+        async with client.subscribe("abc", include_unread=True, caught_up=True) as events:
+            got += [await anext(events), await anext(events)]
+            room.deliver("abc", "new")
+            got += [await anext(events), await anext(events)]
+        assert [type(event) for event in got] == [Message, CaughtUp, Message, CaughtUp]
+        assert got[1].event_id == old
+        assert got[3].event_id == got[2].event_id
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_a_dashboard_sees_every_mailbox_with_receipts_and_responses(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        async with client.subscribe(all_agents=True, caught_up=True) as events:
+            assert isinstance(await anext(events), CaughtUp)
+            message_id = room.deliver("abc", "go")
+            room.mark_read(message_id)
+            room.respond("xyz", {"ok": True, "count": 2})
+            message, receipt, response = [await anext(events) for _ in range(3)]
+            assert isinstance(message, Message)
+            assert isinstance(receipt, Receipt)
+            assert (receipt.message_id, receipt.state) == (message_id, DeliveryState.READ)
+            assert isinstance(response, CommandResponse)
+            assert response.body == {"ok": True, "count": 2}
+            assert message.event_id < receipt.event_id < response.event_id
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_a_refused_subscription_raises_and_ends(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        room.refuse("Subscribe", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "AGENT_INVALID", "no name", field="agent"))
+        events = client.subscribe("..")
+        with pytest.raises(InvalidArgument) as caught:
+            await anext(events)
+        assert caught.value.field == "agent"
+        assert [event async for event in events] == []
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_closing_a_subscription_cancels_its_call(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        events = client.subscribe("abc", caught_up=True)
+        await anext(events)
+        assert room.open_streams == 1
+        waiting = asyncio.create_task(collected(events))
+        await events.aclose()
+        await room.wait_until(lambda: room.open_streams == 0)
+        assert await waiting == []
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_closing_the_client_ends_its_subscriptions(kind: str, tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        waiting = asyncio.create_task(collected(client.subscribe("abc")))
+        await room.wait_until(lambda: room.open_streams == 1)
+        await client.close()
+        assert await waiting == []
+
+    play(kind, tmp_path, scene)
+
+
+def test_a_cancelled_wait_for_the_next_event_loses_nothing(tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+        room.deliver("abc", "old")
+        async with client.subscribe("abc", include_unread=True) as events:
+            assert await contents_of(events, 1) == ["old"]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await anext(events)
+            room.deliver("abc", "meanwhile")
+            assert await contents_of(events, 1) == ["meanwhile"]
+            await nothing_more(room, events)
+
+    play("asyncio", tmp_path, scene)
+
+
+async def collected(events: Any) -> list[Event]:
+    return [event async for event in events]

@@ -1,0 +1,121 @@
+"""Toy workers, and a daemon of them: everything is real but the work.
+
+Run as a program it is `mailroomd` with other children: TOY_CHILDREN has a JSON list of [name, function]. Each worker
+writes what it does into the journal, TOY_JOURNAL: one line "name what pid epoch" each.
+"""
+
+import ctypes
+import json
+import os
+import time
+from multiprocessing import connection
+from pathlib import Path
+from unittest import mock
+
+from mailroomd.cli.main import main
+from mailroomd.model.settings import Settings
+from mailroomd.supervisor import daemon, state_lock
+from mailroomd.supervisor.child import ChildSpec
+from mailroomd.worker.runner import CannotStart, WorkerContext
+
+TOY_SHUTDOWN_SEC = 0.5
+TOY_LOCK_PATIENCE_SEC = 2.0
+
+
+def note(context: WorkerContext, what: str, journal: str) -> None:
+    with Path(journal).open("a") as file:  # O_APPEND, one write: lines of several workers do not mix
+        file.write(f"{context.name} {what} {os.getpid()} {context.epoch}\n")
+
+
+def work_until_stopped(context: WorkerContext) -> None:
+    while not context.stop_requested():
+        context.beat()
+        connection.wait([context.control_fileno()], context.beat_interval_sec)
+
+
+def obedient(context: WorkerContext, journal: str) -> None:
+    note(context, "starts", journal)
+    note(context, "ready", journal)
+    context.ready()
+    context.ready()
+    work_until_stopped(context)
+    note(context, "stops", journal)
+
+
+def listening(context: WorkerContext, journal: str) -> None:
+    context.announce(["127.0.0.1:4711", "unix:/run/toy.sock"])
+    obedient(context, journal)
+
+
+def reloading(context: WorkerContext, journal: str) -> None:
+    """Notes the settings that it has, at first and when they change."""
+    context.ready()
+    noted = None
+    while not context.stop_requested():
+        if noted != context.settings:
+            noted = context.settings
+            note(context, f"max-unread-{noted.max_unread}-{noted.log_level}", journal)
+        context.beat()
+        connection.wait([context.control_fileno()], context.beat_interval_sec)
+
+
+def mortal(context: WorkerContext, journal: str) -> None:
+    note(context, "starts", journal)
+    context.ready()
+    raise SystemExit(3)
+
+
+def faulty(context: WorkerContext, journal: str) -> None:
+    note(context, "starts", journal)
+    raise RuntimeError("a toy is broken")
+
+
+def refusing(context: WorkerContext, journal: str) -> None:
+    note(context, "starts", journal)
+    raise CannotStart("the toy database is newer than this daemon: upgrade it", 78)
+
+
+def reporting(context: WorkerContext, journal: str) -> None:
+    note(context, "starts", journal)
+    context.report_cannot_start("the toy root is not writable", 73)
+
+
+def deaf(context: WorkerContext, journal: str) -> None:
+    note(context, "starts", journal)
+    context.ready()
+    while True:
+        context.beat()
+        time.sleep(context.beat_interval_sec)
+
+
+def clumsy(context: WorkerContext, journal: str) -> None:
+    note(context, "starts", journal)
+    context.ready()
+    work_until_stopped(context)
+    raise SystemExit(9)
+
+
+def lingering(context: WorkerContext, journal: str) -> None:
+    """Outlives its supervisor, as no worker should, until the file "leave" is there."""
+    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+    note(context, "starts", journal)
+    context.ready()
+    while not Path(journal).with_name("leave").exists():
+        context.beat()
+        time.sleep(0.01)
+
+
+def toy_children(_settings: Settings) -> tuple[ChildSpec, ...]:
+    journal = os.environ["TOY_JOURNAL"]
+    return tuple(
+        ChildSpec(name, f"support.fakes.toy_workers:{function}", lambda _: journal, TOY_SHUTDOWN_SEC, name)
+        for name, function in json.loads(os.environ["TOY_CHILDREN"])
+    )
+
+
+if __name__ == "__main__":
+    with (
+        mock.patch.object(daemon, "mailroom_children", toy_children),
+        mock.patch.object(state_lock, "PATIENCE_SEC", TOY_LOCK_PATIENCE_SEC),
+    ):
+        raise SystemExit(main())

@@ -1,0 +1,250 @@
+"""crash_points — the named points at which a process can be killed, and the fuse that does it.
+
+A point is a function of the daemon on the way of something that must not be lost; there are two moments at each, before
+and after. The fuse is laid around the function in the one process that is to die (`crashing_worker`,
+`crashing_daemon`), so the daemon itself has no switch for it and pays nothing. Not here: which points are taken when
+(the tests). Invariant: a fuse that burns leaves a line in the journal before the process is gone.
+"""
+
+__all__ = ["AFTER", "BEFORE", "MOMENTS", "POINTS", "CrashPoint", "Shot", "arm", "points_of", "resolve"]
+
+import functools
+import importlib
+import inspect
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+BEFORE, AFTER = "before", "after"
+MOMENTS = (BEFORE, AFTER)
+
+
+@dataclass(frozen=True)
+class CrashPoint:
+    """One point.
+
+    Attributes:
+        process: the one name of the process.
+        place: "module:function" or "module:Class.method", below `mailroomd`, where the process looks it up.
+        queue: only where it works on this queue.
+        with_result: only where it returned something: most calls find nothing to do.
+        at_start: it is passed at the start of its process only, once.
+    """
+
+    name: str
+    process: str
+    place: str
+    queue: str = ""
+    with_result: bool = False
+    at_start: bool = False
+
+
+class Shot(NamedTuple):
+    """One planned crash: at the `passing`-th time, from 1, that this moment of this point is passed."""
+
+    name: str
+    moment: str
+    passing: int
+
+
+_COMMAND_QUEUE = (
+    ("take commands from the queue", "ipc.queue:PacketQueue.get_many_nowait"),
+    ("commit", "storage.database.message_store:MessageStore.commit"),
+    ("look at one message", "storage.database.message_store:MessageStore._write_message"),
+    ("remember the key", "storage.database.request_keys:RequestKeys.remember"),
+    ("insert the rows", "storage.database.message_store:MessageStore._insert"),
+    ("count, the last before COMMIT", "storage.database.mailbox_counters:MailboxCounters.settle"),
+    ("mark read", "storage.database.message_steps:MessageSteps.read"),
+    ("mark offered", "storage.database.message_steps:MessageSteps.offer"),
+    ("mark expired", "storage.database.message_steps:MessageSteps.expire"),
+    ("write receipts", "storage.database.receipts:ReceiptRows.write"),
+    ("file a commit", "storage.inbox.filing:Filing.file"),
+    ("write a file", "storage.inbox.files:InboxFiles.write"),
+    ("fill a file, before its rename", "storage.inbox.files:_write_whole"),
+    ("take files away", "storage.inbox.filing:Filing.take_away"),
+    ("remove a file", "storage.inbox.files:InboxFiles.remove"),
+    ("report outcomes", "ipc.queue:PacketQueue.put_many_nowait"),
+    ("find files that were taken", "storage.inbox.filing:Filing.collect"),
+    ("ask for places", "command_queue.pending_events:PendingEvents.requests"),
+    ("commit what was found", "storage.database.message_store:MessageStore._write_found"),
+    ("let a finding go", "command_queue.local_events:LocalEvents.committed"),
+    ("take responses from the outbox", "storage.outbox.outbox:Outbox.collect"),
+    ("write a response", "storage.database.responses:ResponseRows.write"),
+    ("delete a response's file", "storage.outbox.outbox:Outbox.delete"),
+    ("append to a team inbox", "storage.team_inbox.inboxes:TeamInboxes.append"),
+    ("prepare a team inbox, before its rename", "storage.team_inbox.inboxes:_prepare"),
+    ("replace a team inbox, before its sync", "storage.team_inbox.inboxes:TeamInboxes._append"),
+    ("note a team entry", "storage.database.file_ledger:FileLedger.note_team_errors"),
+    ("write an alias", "storage.database.alias_rows:AliasRows.write"),
+    ("clear a mailbox", "storage.database.retention:Retention.clear"),
+    ("forget cleared files", "storage.database.file_ledger:FileLedger.forget_cleared"),
+    ("sweep a slice", "storage.database.retention:Retention.remove_ended"),
+    ("commit a sweep", "storage.database.message_store:MessageStore.delete_ended"),
+    ("forget old keys", "storage.database.message_store:MessageStore.forget_old"),
+    ("fill the index", "storage.database.search_index:SearchIndex.fill"),
+    ("commit the index", "storage.database.message_store:MessageStore.index_more"),
+    ("sync the files", "command_queue.housekeeping:sync_filesystem"),
+    ("note what is synced", "storage.database.message_store:MessageStore.note_synced"),
+    ("checkpoint", "command_queue.housekeeping:checkpoint"),
+)
+_COMMAND_QUEUE_STARTS = (
+    ("open the database", "storage.database.transactions:open_store"),
+    ("settle the log", "storage.database.transactions:settle_log"),
+    ("recover the files", "command_queue.process:recover_files"),
+    ("greet the mailbox", "ipc.link:Link.greet"),
+)
+_MAILBOX = (
+    ("take requests from the queue", "ipc.queue:PacketQueue.get_many_nowait"),
+    ("give an id", "mailbox.in_flight:InFlightCommands.issue"),
+    ("append to the table", "table.writer:TableWriter.append"),
+    ("order", "mailbox.in_flight:InFlightCommands.order"),
+    ("send orders", "ipc.queue:PacketQueue.put_many_nowait"),
+    ("take outcomes from the queue", "ipc.queue:PacketQueue.get_many_nowait"),
+    ("settle an outcome", "mailbox.outcomes:OutcomeHandler.apply"),
+    ("settle a message", "mailbox.outcomes:OutcomeHandler._message_written"),
+    ("settle a reading", "mailbox.outcomes:OutcomeHandler._messages_read"),
+    ("settle a clearing", "mailbox.outcomes:OutcomeHandler._mailbox_cleared"),
+    ("settle an alias", "mailbox.outcomes:OutcomeHandler._alias_written"),
+    ("settle a response", "mailbox.outcomes:OutcomeHandler._response_written"),
+    ("grant places", "mailbox.outcomes:OutcomeHandler._grant"),
+    ("move a state in the table", "table.writer:TableWriter.advance_state"),
+    ("publish counts", "table.writer:MailboxEntry.publish"),
+    ("move the mark", "table.writer:TableWriter.move_mark"),
+    ("order offers", "mailbox.delivery_marks:PendingDeliveryMarks.take"),
+    ("announce", "mailbox.gateway_port:GatewayPort.flush"),
+    ("send answers", "ipc.queue:PacketQueue.put_many_nowait"),
+)
+_MAILBOX_STARTS = (
+    ("greet the command-queue", "ipc.link:Link.greet"),
+    ("fill the table", "mailbox.process:fill_table"),
+)
+_GATEWAY = (
+    ("ask the mailbox", "gateway.mailbox_client:MailboxClient.ask"),
+    ("tell the mailbox", "gateway.mailbox_client:MailboxClient.tell"),
+    ("send requests", "ipc.queue:PacketQueue.put_many_nowait"),
+    ("take answers from the queue", "ipc.queue:PacketQueue.get_many_nowait"),
+    ("hear answers", "gateway.mailbox_client:MailboxClient._hear"),
+    ("ring the bells", "gateway.wakeups:Wakeups.notify"),
+    ("read a page", "gateway.mail_reader:MailReader.after"),
+    ("read an inbox", "gateway.mail_reader:MailReader.unread"),
+    ("write an event", "gateway.encoding:EventEncoder.announcement"),
+)
+_GATEWAY_STARTS = (("greet the mailbox", "gateway.mailbox_client:MailboxClient.greet"),)
+_SUPERVISOR = (
+    ("start a worker", "supervisor.child:Child.start"),
+    ("note that a worker is ready", "supervisor.child:Child.note_ready"),
+    ("reap a worker", "supervisor.child:Child.reap"),
+)
+_QUEUES = {
+    "take commands from the queue": "writes",
+    "report outcomes": "outcomes",
+    "take requests from the queue": "requests",
+    "send orders": "writes",
+    "take outcomes from the queue": "outcomes",
+    "send answers": "events",
+    "send requests": "requests",
+    "take answers from the queue": "events",
+}
+_WITH_RESULT = frozenset(
+    {
+        "find files that were taken",
+        "ask for places",
+        "take responses from the outbox",
+        "sweep a slice",
+        "order offers",
+        *(name for name in _QUEUES if name.startswith("take")),
+    }
+)
+
+
+def _points(process: str, rows: Sequence[tuple[str, str]], *, at_start: bool = False) -> list[CrashPoint]:
+    return [
+        CrashPoint(name, process, place, _QUEUES.get(name, ""), name in _WITH_RESULT, at_start) for name, place in rows
+    ]
+
+
+POINTS = (
+    *_points("command-queue", _COMMAND_QUEUE),
+    *_points("command-queue", _COMMAND_QUEUE_STARTS, at_start=True),
+    *_points("mailbox", _MAILBOX),
+    *_points("mailbox", _MAILBOX_STARTS, at_start=True),
+    *_points("gateway", _GATEWAY),
+    *_points("gateway", _GATEWAY_STARTS, at_start=True),
+    *_points("supervisor", _SUPERVISOR),
+)
+
+
+def points_of(process: str) -> list[CrashPoint]:
+    """Returns the points of one process, in the order of the way of a message."""
+    return [one for one in POINTS if one.process == process]
+
+
+def arm(process: str, shot: Shot, journal: str) -> None:
+    """Lays the fuse in this process.
+
+    Args:
+        journal: a file; gets the line "process: moment name" when the fuse burns.
+
+    Raises:
+        AttributeError, ImportError, StopIteration: there is no such point (any more).
+    """
+    point = next(one for one in points_of(process) if one.name == shot.name)
+    owner, name = resolve(point.place)
+    function = getattr(owner, name)
+    setattr(owner, name, _with_fuse(function, point, _Fuse(shot, f"{process}: {shot.moment} {shot.name}", journal)))
+
+
+def resolve(place: str) -> tuple[Any, str]:
+    """Returns whose attribute the function is, and its name there."""
+    module, _, path = place.partition(":")
+    owner: Any = importlib.import_module(f"mailroomd.{module}")
+    *outer, name = path.split(".")
+    for one in outer:
+        owner = getattr(owner, one)
+    getattr(owner, name)
+    return owner, name
+
+
+@dataclass
+class _Fuse:
+    """Counts the passings of one moment, and kills this process at the last one."""
+
+    shot: Shot
+    line: str
+    journal: str
+    passed: int = 0
+
+    def pass_by(self, moment: str) -> None:
+        if moment != self.shot.moment:
+            return
+        self.passed += 1
+        if self.passed == self.shot.passing:
+            handle = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.write(handle, f"{self.line}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _with_fuse(function: Callable[..., Any], point: CrashPoint, fuse: _Fuse) -> Callable[..., Any]:
+    def is_meant(arguments: tuple[Any, ...]) -> bool:
+        return not point.queue or arguments[0].name.startswith(point.queue)
+
+    @functools.wraps(function)
+    def passing(*arguments: Any, **named: Any) -> Any:
+        if not is_meant(arguments):
+            return function(*arguments, **named)
+        fuse.pass_by(BEFORE)
+        result = function(*arguments, **named)
+        if result or not point.with_result:
+            fuse.pass_by(AFTER)
+        return result
+
+    @functools.wraps(function)
+    async def passing_later(*arguments: Any, **named: Any) -> Any:
+        fuse.pass_by(BEFORE)
+        result = await function(*arguments, **named)
+        fuse.pass_by(AFTER)
+        return result
+
+    return passing_later if inspect.iscoroutinefunction(function) else passing
