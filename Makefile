@@ -1,18 +1,21 @@
 # Everything that is done with this project; `make` lists it. The same targets run here and in CI (.ci/run).
 # ARGS passes arguments on: make run ARGS="--listen 127.0.0.1:8025", make test ARGS="tests/unit -x".
+# Tests come in tiers: `test` runs anywhere, `test-system` needs root or Debian packages or takes long; CI runs both.
 
 SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 ARGS ?=
+SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
+	systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-all check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/dev.stamp ## Make .venv and install the project with its development tools (only when pyproject.toml changed)
 
@@ -20,14 +23,19 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@echo 'In another terminal, here: source .venv/bin/activate && mailroom watch abc'
 	@exec .venv/bin/mailroomd $(ARGS)
 
-test: .venv/dev.stamp ## Run every test
-	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
-		systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
-	@temporary=$$(mktemp -d /tmp/mrt-XXXXXX); trap 'rm -rf "$$temporary"' EXIT; \
-	  .venv/bin/python -m pytest --numprocesses 4 --dist worksteal --basetemp "$$temporary/t" $(ARGS)
+test: .venv/dev.stamp ## Run the tests that need neither root nor Debian packages (under two minutes)
+	@scripts/pytest -m "not system" $(ARGS)
 
-test-all: .venv/dev.stamp ## Run the parts' tests and the wheel's on each supported Python that is here
-	@scripts/test-all $(ARGS)
+test-system: .venv/dev.stamp ## Run the tests that need root, Debian packages, systemd or loop mounts, and the long ones
+	@scripts/need-debian $(SYSTEM_PACKAGES)
+	@scripts/pytest -m system $(ARGS)
+
+test-all: .venv/dev.stamp ## Run every test
+	@scripts/need-debian $(SYSTEM_PACKAGES)
+	@scripts/pytest $(ARGS)
+
+test-pythons: .venv/dev.stamp ## Run the unit and component tests and the wheel's on each supported Python installed here
+	@scripts/test-pythons $(ARGS)
 
 check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract and its generated code
 	@scripts/check
