@@ -63,7 +63,7 @@ def test_a_silent_run_imports_nothing_heavy_and_writes_nothing(session: Session)
     loaded = set(done.stdout.decode().split())
     heavy = {"grpc", "google", "typer", "click", "rich", "asyncio", "orjson", "dataclasses", "inspect", "typing"}
     assert not loaded & (heavy | {"pathlib", "subprocess", "socket", "logging", "tempfile", "argparse", "datetime"})
-    ours = {name for name in loaded if name.startswith("mailroom_apps.") or name.startswith("mailroom.")}
+    ours = {name for name in loaded if name.startswith(("mailroom_apps.", "mailroom."))}
     parts = {f"mailroom_apps.hooks.{name}" for name in ("command", "complaints", "event", "inbox", "memory", "news")}
     assert ours == {"mailroom_apps.__main__", "mailroom_apps.hooks", *parts}
     assert sorted(path.stat().st_mtime_ns for path in session.memory.parent.iterdir()) == before

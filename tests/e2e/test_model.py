@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Room, running_room, wait_until
-from support.harness.waiting import rounds
+from support.harness.room import Room, running_room
+from support.harness.waiting import rounds, wait_until
 
 STEPS = 15
 RESTARTS_MOST = 1  # of the whole daemon in one example: each takes a second or two

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Room, Stream, duration, refusal_of, running_room, wait_until
+from support.harness.client import Stream, duration, refusal_of
+from support.harness.room import Room, running_room
+from support.harness.waiting import wait_until
 
 STORED, FILED = pb.DELIVERY_STATE_STORED, pb.DELIVERY_STATE_FILED
 OFFERED, READ, EXPIRED = pb.DELIVERY_STATE_OFFERED, pb.DELIVERY_STATE_READ, pb.DELIVERY_STATE_EXPIRED

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Room, refusal_of, running_room, send_request, wait_until
+from support.harness.client import refusal_of, send_request
+from support.harness.room import Room, running_room
+from support.harness.waiting import wait_until
 
 MIXED = ("mixed", "agent@team", "third")
 

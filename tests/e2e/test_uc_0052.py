@@ -11,7 +11,8 @@ from typing import cast
 
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Room, running_room, wait_until
+from support.harness.room import Room, running_room
+from support.harness.waiting import wait_until
 
 EIGHT_FIELDS = {"type", "from", "content", "message_type", "metadata", "id", "session_id", "timestamp"}
 

@@ -68,7 +68,11 @@ def installed(built: Path) -> Path:
 def test_wheel_and_sdist_have_what_they_should(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mailroom", "mailroom_apps", "mailroomd"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "mailroom",
+        "mailroom_apps",
+        "mailroomd",
+    }
     assert {"mailroomd/units/user/mailroomd.service", "mailroomd/units/mailroomd.service"} <= names
     assert {"mailroom/py.typed", "mailroomd/py.typed", "mailroom/v1/mailroom_pb2.pyi"} <= names
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:

@@ -10,8 +10,9 @@ import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.moved_clock import MovedClock
-from support.harness.room import Room, duration, new_room, refusal_of, wait_until
-from support.harness.waiting import pause
+from support.harness.client import duration, refusal_of
+from support.harness.room import Room, new_room
+from support.harness.waiting import pause, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

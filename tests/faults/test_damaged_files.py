@@ -18,8 +18,9 @@ from pathlib import Path
 import grpc
 import pytest
 from mailroomd.model.ids import parse_id
-from support.harness.room import DAEMON, Room, new_room, running_room, wait_until
-from support.harness.waiting import chance, rounds
+from support.harness.daemon import MAILROOMD
+from support.harness.room import Room, new_room, running_room
+from support.harness.waiting import chance, rounds, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -248,7 +249,7 @@ def test_a_configuration_of_any_bytes_is_refused_with_a_sentence(tmp_path: Path)
     for raw in cases:
         path.write_bytes(raw)
         ended = subprocess.run(
-            [DAEMON, "--config", path], capture_output=True, timeout=60, check=False, env={"HOME": str(tmp_path)}
+            [MAILROOMD, "--config", path], capture_output=True, timeout=60, check=False, env={"HOME": str(tmp_path)}
         )
         said = ended.stderr.decode(errors="replace")
         assert ended.returncode in (os.EX_CONFIG, os.EX_USAGE, os.EX_CANTCREAT), (raw[:100], said)

@@ -13,10 +13,11 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.flood import FloodPlan, flood
 from support.faults.footprint import Footprint, footprint
+from support.harness.client import SERVICE, connect
 from support.harness.raw_http2 import DATA, END_STREAM, RawConnection, frame, grpc_body, raw_connection
 from support.harness.raw_streams import raw_streams
-from support.harness.room import SERVICE, Room, connect, running_room, wait_until
-from support.harness.waiting import is_campaign, pause
+from support.harness.room import Room, running_room
+from support.harness.waiting import is_campaign, pause, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -12,7 +12,8 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.model.ids import MS_SHIFT, format_id
 from support.faults.write_watch import WriteWatch
-from support.harness.room import Room, new_room, wait_until
+from support.harness.room import Room, new_room
+from support.harness.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

@@ -24,6 +24,7 @@ from support.faults.footprint import footprint
 from support.faults.write_watch import WriteWatch
 from support.harness import waiting
 from support.harness.any_request import BAD_NAMES, damaged, request_bytes
+from support.harness.client import SERVICE, refusal_of
 from support.harness.contract import error_reason
 from support.harness.raw_http2 import (
     CONTINUATION,
@@ -41,7 +42,8 @@ from support.harness.raw_http2 import (
     header_block,
     raw_connection,
 )
-from support.harness.room import SERVICE, Room, new_room, refusal_of, wait_until
+from support.harness.room import Room, new_room
+from support.harness.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -98,7 +100,7 @@ def message_type(name: str) -> type[Message]:
 
 
 def ask(room: Room, method: str, raw: bytes) -> grpc.StatusCode | None:
-    """MailboxClient a method with any bytes and reads its first answer; returns its status, None where that has no reason."""
+    """Calls a method with any bytes and reads its first answer; returns its status, None where that has no reason."""
     path, kind = SERVICE + method, METHODS[method]
     deadline_sec = 0.3 if method in ENDLESS else BOUND_SEC
     channel: Any = room.channel

@@ -20,9 +20,10 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.flood import FloodPlan, flood
 from support.faults.footprint import Footprint, footprint
+from support.harness.client import Client, connect, duration, send_request
 from support.harness.raw_http2 import raw_connection
 from support.harness.raw_streams import raw_streams
-from support.harness.room import Client, Room, connect, duration, running_room, send_request
+from support.harness.room import Room, running_room
 from support.harness.waiting import chance, pause
 
 SOAK_SEC = float(os.environ.get("MAILROOM_SOAK_SEC") or 45)

@@ -18,7 +18,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.access import RULES
 from mailroomd.auth.token_file import TokenFile
-from support.harness.room import BOUND_SEC, Client, Room, connect, new_room, refusal_of, send_request, wait_until
+from support.harness.client import Client, connect, refusal_of, send_request
+from support.harness.room import Room, new_room
+from support.harness.waiting import BOUND_SEC, wait_until
 
 NOW_MS = 1_700_000_000_000
 SERVICES = [

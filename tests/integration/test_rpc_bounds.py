@@ -8,7 +8,9 @@ import grpc
 import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import connect, duration, new_room, refusal_of, running_room, wait_until
+from support.harness.client import connect, duration, refusal_of
+from support.harness.room import new_room, running_room
+from support.harness.waiting import wait_until
 
 LARGE = "x" * 1_000_000
 

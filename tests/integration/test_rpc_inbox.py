@@ -8,7 +8,9 @@ from typing import Any
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Room, connect, refusal_of, running_room, send_request, wait_until
+from support.harness.client import connect, refusal_of, send_request
+from support.harness.room import Room, running_room
+from support.harness.waiting import wait_until
 
 NO_ID = "0" * 15 + "7"
 MIB = 1 << 20

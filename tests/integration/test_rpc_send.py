@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Refusal, Room, duration, refusal_of, running_room, send_request, struct, wait_until
+from support.harness.client import Refusal, duration, refusal_of, send_request, struct
+from support.harness.room import Room, running_room
+from support.harness.waiting import wait_until
 
 MIB = 1 << 20
 NO_NAMES = {

@@ -12,7 +12,9 @@ from typing import Any
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Room, Stream, connect, refusal_of, running_room, wait_until
+from support.harness.client import Stream, connect, refusal_of
+from support.harness.room import Room, running_room
+from support.harness.waiting import wait_until
 
 FIRST_ID = "0" * 15 + "1"  # before every message
 

@@ -12,7 +12,9 @@ import grpc
 import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Client, Room, connect, refusal_of, running_room, wait_until
+from support.harness.client import Client, connect, refusal_of
+from support.harness.room import Room, running_room
+from support.harness.waiting import wait_until
 
 SERVICES = ("mailroom.v1.MailboxService", "mailroom.v1.SupervisorService")
 WORKERS = ("command-queue", "mailbox", "gateway")

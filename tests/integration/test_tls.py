@@ -15,7 +15,8 @@ import pytest
 from mailroom import InvalidArgument, Mailroom, TlsFailed
 from mailroom.errors import DaemonNotRunning
 from mailroomd.auth.token_file import TokenFile
-from support.harness.room import Refusal, Room, connect, new_room, refusal_of
+from support.harness.client import Refusal, connect, refusal_of
+from support.harness.room import Room, new_room
 
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
 BLOCKS = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)

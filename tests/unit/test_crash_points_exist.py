@@ -5,7 +5,8 @@ from support.faults.crash_points import points_of, resolve
 
 
 @pytest.mark.parametrize(
-    "place", sorted({point.place for process in ("command-queue", "mailbox", "gateway") for point in points_of(process)})
+    "place",
+    sorted({point.place for process in ("command-queue", "mailbox", "gateway") for point in points_of(process)}),
 )
 def test_a_crash_point_names_a_function_that_exists(place: str) -> None:
     owner, name = resolve(place)

@@ -33,7 +33,7 @@ CHANNEL_OPTIONS = (
 
 @dataclass(frozen=True)
 class AsyncStubs:
-    """MailboxClient on a grpc.aio channel; each takes a request and `timeout` in seconds."""
+    """Calls on a grpc.aio channel; each takes a request and `timeout` in seconds."""
 
     send: Callable[..., Awaitable[pb.SendMessageResponse]]
     check_inbox: Callable[..., Awaitable[pb.CheckInboxResponse]]
@@ -54,7 +54,7 @@ class BlockingStream(Protocol):
 
 @dataclass(frozen=True)
 class BlockingStubs:
-    """MailboxClient on a blocking channel; `start_send` returns a future."""
+    """Calls on a blocking channel; `start_send` returns a future."""
 
     send: Callable[..., pb.SendMessageResponse]
     start_send: Callable[..., "grpc.Future[pb.SendMessageResponse]"]

@@ -1,10 +1,11 @@
-"""Daemon — a real mailroomd in directories of its own, which tests start, wound, watch and stop.
+"""Daemon — a real mailroomd in directories of its own, which tests start, injure, watch and stop.
 
-Everything that belongs to it is found by a mark in its environment, which every descendant inherits, and by the lock
-file of its state directory: so `processes` sees orphans as well.
+The one harness for daemon processes; `room.Room` adds a client to it. `processes` finds everything that belongs to a
+daemon by a mark in its environment, which every descendant inherits, and by the lock file of its state directory, so it
+sees orphans as well.
 """
 
-__all__ = ["Daemon", "short_directory"]
+__all__ = ["IMPATIENT", "MAILROOMD", "Daemon", "is_gone", "short_directory"]
 
 import os
 import secrets
@@ -19,13 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+import psutil
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.contract import BlockingStubs, blocking_stubs
 from support.harness.waiting import BOUND_SEC, wait_until
 
 WORKERS = ("command-queue", "mailbox", "gateway")
-MANY_RESTARTS = "1000/10"  # tests restart workers more often than a healthy daemon would allow
 STUCK_AFTER_SEC = 1.0
+# Flags for tests that kill workers: a stuck one is replaced soon, and it may be restarted more often than a healthy one.
+IMPATIENT = ("--stuck-after", f"{STUCK_AFTER_SEC:g}s", "--max-restarts", "1000/10")
+MAILROOMD = str(Path(sys.executable).with_name("mailroomd"))
 
 
 @dataclass
@@ -34,29 +38,32 @@ class Daemon:
 
     Attributes:
         directory: holds everything else, and the log; its path is short, because of the socket in it.
-        flags: further flags.
-        program: what is run, with the daemon's command line.
-        environment: further variables; may be changed between two starts.
+        flags: flags of every start, behind those for its places.
+        program: what to run, with the daemon's command line.
+        environment: further variables; may change between two starts.
+        base_flags: flags that most tests leave as they are.
+        root, state_dir, address: its places; may change between two starts.
+        process: the supervisor's process; None before the first start and after `wait_for_end`.
+        addresses: where it listens, as it announced at its last start.
     """
 
     directory: Path
     flags: Sequence[str] = ()
-    program: Sequence[str] = (str(Path(sys.executable).with_name("mailroomd")),)
+    program: Sequence[str] = (MAILROOMD,)
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    base_flags: Sequence[str] = IMPATIENT
     root: Path = field(init=False)
     state_dir: Path = field(init=False)
+    address: str = field(init=False)
     process: "subprocess.Popen[bytes] | None" = None
+    addresses: list[str] = field(default_factory=list[str])
     _mark: str = field(default_factory=lambda: f"MARK_OF_TEST_DAEMON={secrets.token_hex(8)}", repr=False)
     _starts: int = 0
 
     def __post_init__(self) -> None:
         self.root = self.directory / "root"
         self.state_dir = self.directory / "state"
-
-    @property
-    def address(self) -> str:
-        """Where it listens."""
-        return f"unix:{self.directory}/s/mailroom.sock"
+        self.address = f"unix:{self.directory}/s/mailroom.sock"
 
     @property
     def database(self) -> Path:
@@ -76,35 +83,44 @@ class Daemon:
 
     # -- its life -------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Starts it and waits until it says that it is ready."""
+    def start(self, *flags: str) -> None:
+        """Starts it and waits until it announces that it is ready."""
+        process = self.launch(*flags)
+        wait_until(lambda: self._ready_line() or process.poll() is not None, "the daemon announces that it is ready")
+        assert process.poll() is None, f"the daemon ended with {process.poll()}:\n{self.log()[-3000:]}"
+        self.addresses = self._ready_line().split(" is ready: ")[1].split()
+
+    def launch(self, *flags: str) -> "subprocess.Popen[bytes]":
+        """Starts its process and returns at once."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
         name, _, value = self._mark.partition("=")
-        command = [*self.program]
-        command += ["--root", str(self.root), "--state-dir", str(self.state_dir), "--listen", self.address]
-        command += ["--stuck-after", f"{STUCK_AFTER_SEC:g}s", "--max-restarts", MANY_RESTARTS, *self.flags]
-        said = self.directory / f"stdout-{self._starts}"
-        with said.open("wb") as out, (self.directory / "log").open("ab") as err:
+        places = ("--root", str(self.root), "--state-dir", str(self.state_dir), "--listen", self.address)
+        self._starts += 1
+        with self._stdout.open("wb") as out, (self.directory / "log").open("ab") as err:
             self.process = subprocess.Popen(
-                command,
+                [*self.program, *places, *self.base_flags, *self.flags, *flags],
                 env=environment | {name: value, "HOME": str(self.directory)} | self.environment,
+                cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
             )
-        self._starts += 1
-        process = self.process
-        wait_until(
-            lambda: " is ready: " in said.read_text() or process.poll() is not None, "the daemon says that it is ready"
-        )
-        assert process.poll() is None, f"the daemon ended with {process.poll()}:\n{self.log()[-3000:]}"
+        return self.process
 
-    def stop(self) -> int:
-        """Stops it by SIGTERM; returns its exit code."""
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stops it by a signal to the supervisor; returns its exit code."""
         assert self.process is not None
-        self.process.terminate()
+        self.process.send_signal(number)
         return self.process.wait(BOUND_SEC)
+
+    @property
+    def _stdout(self) -> Path:
+        return self.directory / f"stdout-{self._starts}"
+
+    def _ready_line(self) -> str:
+        lines = self._stdout.read_text().splitlines(keepends=True)
+        return next((line for line in lines if " is ready: " in line and line.endswith("\n")), "")
 
     def kill_supervisor(self) -> None:
         """Kills the supervisor, and with it all, by SIGKILL."""
@@ -191,6 +207,14 @@ def _described(process: Path) -> str:
     with suppress(OSError):
         return f"{process.name} ({(process / 'comm').read_text().strip()})"
     return process.name
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Returns whether a process has ended, reaped or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

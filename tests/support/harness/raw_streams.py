@@ -11,8 +11,8 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from mailroom.v1 import mailroom_pb2 as pb
+from support.harness.client import SERVICE
 from support.harness.raw_http2 import ACK, DATA, END_STREAM, PING, RawConnection, frame, grpc_body
-from support.harness.room import SERVICE
 from support.harness.waiting import BOUND_SEC, wait_until
 
 _HEAD = struct.Struct(">IBI")  # of a frame, whose length has three bytes
