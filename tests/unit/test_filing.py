@@ -26,13 +26,13 @@ class Office:
 
     def send(self, *names: str) -> tuple[list[int], dict[int, str]]:
         mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
-        errors = self.filing.file(mail, self.now_sec)
+        errors = self.filing.file_mail(mail, self.now_sec)
         if errors:
             self.desk.store.files.note_unfiled(errors)
         return [one.id for one in mail], errors
 
     def retry(self) -> list[int]:
-        filed = self.filing.retry(self.now_sec)
+        filed = self.filing.retry_due(self.now_sec)
         self.desk.commit(self.desk.found(MailFiled(tuple(filed))))
         return filed
 
@@ -40,7 +40,7 @@ class Office:
         return self.root / "inbox" / name
 
     def there(self, name: str) -> list[int]:
-        return sorted(self.files.listing(name) or ())
+        return sorted(self.files.list_ids(name) or ())
 
     def state(self, number: int) -> DeliveryState:
         message = self.desk.store.files.message(number)
@@ -137,7 +137,7 @@ def test_a_message_that_was_read_meanwhile_gets_no_file(office: Office) -> None:
     numbers, _ = office.send("a", "a", "a")
     office.place("a").unlink()
     office.desk.commit(office.desk.reading("a", *numbers[:2]))
-    office.filing.take_away("a", numbers[:1])
+    office.filing.remove_files("a", numbers[:1])
     assert office.filing.unfiled == 2
     office.now_sec += 60
     assert office.retry() == numbers[1:]
@@ -148,7 +148,7 @@ def test_a_message_that_was_read_meanwhile_gets_no_file(office: Office) -> None:
 def test_acknowledged_mail_stops_waiting_also_where_its_directory_is_broken(office: Office) -> None:
     office.place("a").touch()
     numbers, _ = office.send("a", "a")
-    office.filing.take_away("a", numbers)
+    office.filing.remove_files("a", numbers)
     assert office.filing.unfiled == 0
     office.now_sec += 60
     assert office.retry() == []
@@ -167,9 +167,9 @@ def test_a_long_list_is_worked_off_in_slices(office: Office) -> None:
 
 def test_taking_away_removes_the_files_of_read_messages(office: Office) -> None:
     numbers, _ = office.send("a", "a", "a")
-    office.filing.take_away("a", numbers[:2])
+    office.filing.remove_files("a", numbers[:2])
     assert office.there("a") == numbers[2:]
-    office.filing.take_away("nobody", [1, 2])
+    office.filing.remove_files("nobody", [1, 2])
 
 
 def test_what_could_not_be_removed_is_tried_again_until_it_is_gone(
@@ -181,7 +181,7 @@ def test_what_could_not_be_removed_is_tried_again_until_it_is_gone(
     numbers, _ = office.send("a", "a", "a")
     with monkeypatch.context() as patch:
         patch.setattr(office.files, "remove", refuse)
-        assert office.filing.take_away("a", numbers[:2]) == []
+        assert office.filing.remove_files("a", numbers[:2]) == []
         assert office.retry() == []
         assert office.filing.next_retry_sec == office.now_sec + backoff_sec(1)
     assert office.there("a") == numbers

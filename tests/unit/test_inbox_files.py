@@ -42,8 +42,8 @@ def descriptors() -> set[str]:
 
 
 def put(files: InboxFiles, mailbox: str = "abc", number: int = NUMBER, body: bytes = BODY) -> None:
-    files.check()
-    files.write(files.check_directory(mailbox), number, body)
+    files.ensure_inbox()
+    files.write(files.ensure_directory(mailbox), number, body)
 
 
 # -- the format -------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_a_write_that_fails_leaves_nothing(
             put(files)
     assert [one for one in (tmp_path / "inbox").rglob("*") if one.is_file()] == []
     put(files)
-    assert files.listing("abc") == {NUMBER}
+    assert files.list_ids("abc") == {NUMBER}
 
 
 def test_a_file_is_replaced_by_rename_and_a_link_in_its_place_is_not_followed(
@@ -150,7 +150,7 @@ def test_a_file_is_replaced_by_rename_and_a_link_in_its_place_is_not_followed(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    files.check_directory("abc")
+    files.ensure_directory("abc")
     place = tmp_path / "inbox" / "abc" / NAME
     place.symlink_to(victim)
     put(files)
@@ -189,8 +189,8 @@ def test_only_names_that_are_ids_are_listed(files: InboxFiles, tmp_path: Path) -
     put(files)
     for name in ("note.json", "0001.json", f"{NUMBER:016x}", f"{NUMBER:016X}.json", ".hidden.json", f"{NAME}.tmp"):
         (tmp_path / "inbox" / "abc" / name).touch()
-    assert files.listing("abc") == {NUMBER}
-    assert files.listing("nobody") is None
+    assert files.list_ids("abc") == {NUMBER}
+    assert files.list_ids("nobody") is None
     assert not (tmp_path / "inbox" / "nobody").exists()
     (tmp_path / "inbox" / ".hidden").mkdir()
     (tmp_path / "inbox" / "link").symlink_to(tmp_path / "inbox" / "abc")
@@ -203,7 +203,7 @@ def test_removing_takes_one_file_and_does_not_mind_if_it_is_gone(files: InboxFil
     files.remove("abc", NUMBER)
     files.remove("abc", NUMBER)
     files.remove("nobody", NUMBER)
-    assert files.listing("abc") == {NUMBER + 1}
+    assert files.list_ids("abc") == {NUMBER + 1}
     assert files.read("abc", NUMBER) is None
     assert files.read("nobody", NUMBER) is None
 
@@ -224,7 +224,7 @@ def a_link(place: Path) -> None:
 def test_something_else_under_a_files_name_is_neither_read_nor_waited_for(
     files: InboxFiles, tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
-    files.check_directory("abc")
+    files.ensure_directory("abc")
     make(tmp_path / "inbox" / "abc" / NAME)
     with suppress(OSError):
         assert files.read("abc", NUMBER) == b""
@@ -279,7 +279,7 @@ def test_something_else_in_a_directorys_place_is_an_error_until_it_is_mended(
     (tmp_path / what).unlink()
     (tmp_path / "aside").rename(tmp_path / what)
     put(files, number=NUMBER + 1)
-    assert files.listing("abc") == {NUMBER, NUMBER + 1}
+    assert files.list_ids("abc") == {NUMBER, NUMBER + 1}
     assert [*outside.iterdir()] == []
 
 
@@ -287,7 +287,7 @@ def test_a_mailbox_that_is_a_link_or_a_file_is_an_error_and_not_an_empty_one(fil
     (tmp_path / "inbox" / "link").symlink_to(tmp_path)
     (tmp_path / "inbox" / "file").touch()
     for name in ("link", "file"):
-        for ask in (lambda name=name: files.listing(name), lambda name=name: files.read(name, 1)):
+        for ask in (lambda name=name: files.list_ids(name), lambda name=name: files.read(name, 1)):
             with pytest.raises(OSError):
                 ask()
         with pytest.raises(OSError):
@@ -322,4 +322,4 @@ def test_the_handles_that_are_kept_are_bounded(
         for number in range(40):
             put(files, f"m{number}", NUMBER + turn)
     assert len(descriptors()) <= 5 + 2
-    assert all(files.listing(f"m{number}") == {NUMBER, NUMBER + 1} for number in range(40))
+    assert all(files.list_ids(f"m{number}") == {NUMBER, NUMBER + 1} for number in range(40))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.storage.inbox.files import InboxFiles
-from mailroomd.storage.inbox.watch import DirectoryFault, InboxWatch, Report, Taken
+from mailroomd.storage.inbox.reports import DirectoryFault, Report, Taken
+from mailroomd.storage.inbox.watch import InboxWatch
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 PROMISED_SEC = 1.0
@@ -32,13 +33,13 @@ class Room:
         self.wait(3)
 
     def deliver(self, mailbox: str, count: int = 1) -> list[int]:
-        directory = self.files.check_directory(mailbox)
+        directory = self.files.ensure_directory(mailbox)
         numbers = list(range(self.last_id + 1, self.last_id + 1 + count))
         self.last_id += count
         for number in numbers:
             self.files.write(directory, number, b"{}")
         self.unread.setdefault(mailbox, set()).update(numbers)
-        self.watch.watch(mailbox)
+        self.watch.watch_mailbox(mailbox)
         return numbers
 
     def acknowledge(self, mailbox: str, number: int) -> None:
@@ -53,14 +54,14 @@ class Room:
         """What is reported in so much time to a worker that sleeps as long as it may."""
         end_sec = self.now_sec + seconds
         reports = self.collect()
-        while self.now_sec + self.watch.due(self.now_sec) <= end_sec:
-            self.now_sec += max(0.001, self.watch.due(self.now_sec))
+        while self.now_sec + self.watch.due_in_sec(self.now_sec) <= end_sec:
+            self.now_sec += max(0.001, self.watch.due_in_sec(self.now_sec))
             reports += self.collect()
         self.now_sec = end_sec
         return reports
 
     def collect(self) -> list[Report]:
-        reports = self.watch.collect(self.now_sec)
+        reports = self.watch.collect_reports(self.now_sec)
         for one in reports:
             if isinstance(one, Taken):
                 assert not {number for number in one.message_ids if self.place(one.mailbox, number).exists()}
@@ -69,11 +70,11 @@ class Room:
 
     def file_again(self, mailbox: str) -> None:
         """What follows a fault."""
-        self.files.check()
-        directory = self.files.check_directory(mailbox)
+        self.files.ensure_inbox()
+        directory = self.files.ensure_directory(mailbox)
         for number in self.unread[mailbox]:
             self.files.write(directory, number, b"{}")
-        self.watch.refiled(mailbox)
+        self.watch.on_refiled(mailbox)
 
     def close(self) -> None:
         self.watch.close()
@@ -104,7 +105,7 @@ def room(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(type(log), "_write", be_silent)
     if request.param == "blind":
-        monkeypatch.setattr("mailroomd.storage.inbox.watch.Inotify", refuse)
+        monkeypatch.setattr("mailroomd.storage.directories.watcher.Inotify", refuse)
     made = Room(tmp_path, 0 if request.param == "patrolled" else 100)
     assert (made.watch.fileno() is None) == (request.param == "blind")
     yield made
@@ -323,7 +324,7 @@ def test_a_directory_of_many_files_is_compared_in_slices(tmp_path: Path) -> None
     assert room.collect() == []
     room.now_sec += 0.6
     assert room.collect() == []
-    assert 0 < room.watch.due(room.now_sec) <= 0.05  # there is more to compare
+    assert 0 < room.watch.due_in_sec(room.now_sec) <= 0.05  # there is more to compare
     assert room.wait(PROMISED_SEC) == [Taken("bob", [first])]
     room.close()
 
@@ -467,8 +468,8 @@ def test_the_directory_of_a_mailbox_without_mail_may_go(room: Room) -> None:
 
 def test_what_the_inbox_held_before_is_known_from_the_start(tmp_path: Path) -> None:
     files = InboxFiles(tmp_path)
-    files.write(files.check_directory("bob"), 7, b"{}")
-    files.write(files.check_directory("eve"), 8, b"{}")
+    files.write(files.ensure_directory("bob"), 7, b"{}")
+    files.write(files.ensure_directory("eve"), 8, b"{}")
     files.close()
     room = Room(tmp_path)
     room.unread = {"bob": {7}, "eve": {8}}
@@ -524,5 +525,5 @@ def test_only_what_was_taken_counts_and_in_the_end_the_files_are_the_unread_mess
                         gone -= room.unread[report.mailbox]  # delivered once more
                         room.file_again(report.mailbox)
         for mailbox, unread in room.unread.items():
-            assert (room.files.listing(mailbox) or set()) == unread
+            assert (room.files.list_ids(mailbox) or set()) == unread
         room.close()

@@ -38,17 +38,17 @@ class Desk:
 
     def collect(self) -> list[OutboxFile]:
         """What a worker finds in this moment."""
-        found = self.outbox.collect(self.now_sec)
-        while self.outbox.due(self.now_sec) == 0:
-            found += self.outbox.collect(self.now_sec)
+        found = self.outbox.collect_responses(self.now_sec)
+        while self.outbox.due_in_sec(self.now_sec) == 0:
+            found += self.outbox.collect_responses(self.now_sec)
         return found
 
     def wait(self, seconds: float) -> list[OutboxFile]:
         """What a worker finds in so much time, if it sleeps as long as it may."""
         end_sec = self.now_sec + seconds
         found = self.collect()
-        while self.now_sec + self.outbox.due(self.now_sec) <= end_sec:
-            self.now_sec += self.outbox.due(self.now_sec)
+        while self.now_sec + self.outbox.due_in_sec(self.now_sec) <= end_sec:
+            self.now_sec += self.outbox.due_in_sec(self.now_sec)
             found += self.collect()
         self.now_sec = end_sec
         return found
@@ -73,10 +73,10 @@ def blind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> 
     def refuse() -> None:
         raise OSError(24, "no inotify instance left")
 
-    monkeypatch.setattr("mailroomd.storage.outbox.outbox.Inotify", refuse)
+    monkeypatch.setattr("mailroomd.storage.directories.watcher.Inotify", refuse)
     made = Desk(tmp_path)
     assert made.outbox.fileno() is None
-    assert lines.pop().startswith("warning: the outbox is not watched")
+    assert lines.pop().startswith("warning: directory not watched, relying on rescans")
     (tmp_path / "outbox/s").mkdir()
     made.wait(5)
     yield made
@@ -104,7 +104,7 @@ def be_silent(*_: object) -> None:
 
 def test_a_file_that_is_renamed_into_place_is_found_at_once(desk: Desk) -> None:
     desk.put("s/a.json", {"ok": [1, "ü"]})
-    (found,) = desk.outbox.collect(desk.now_sec)
+    (found,) = desk.outbox.collect_responses(desk.now_sec)
     assert (found.session, found.name, json.loads(found.body)) == ("s", "a.json", {"ok": [1, "ü"]})
     assert found.identity.inode == (desk.path / "s/a.json").stat().st_ino
 
@@ -115,7 +115,7 @@ def test_a_file_is_found_at_once_when_its_writer_closes_it(desk: Desk) -> None:
         file.flush()
         assert desk.wait(0.9) == []
         file.write("1}")
-    assert desk.names(desk.outbox.collect(desk.now_sec)) == ["s/a.json"]
+    assert desk.names(desk.outbox.collect_responses(desk.now_sec)) == ["s/a.json"]
 
 
 def test_the_first_file_of_a_new_session_does_not_wait_for_the_rescan(desk: Desk) -> None:
@@ -201,11 +201,11 @@ def test_after_an_overflow_everything_is_looked_at_again(desk: Desk, lines: list
 def test_much_at_once_comes_in_portions(desk: Desk) -> None:
     for number in range(500):
         desk.put(f"s/{number:03}.json", {"number": number})
-    assert len(desk.outbox.collect(desk.now_sec, limit=7)) == 7
-    assert desk.outbox.due(desk.now_sec) == 0
-    assert len(desk.outbox.collect(desk.now_sec)) == 200
+    assert len(desk.outbox.collect_responses(desk.now_sec, limit=7)) == 7
+    assert desk.outbox.due_in_sec(desk.now_sec) == 0
+    assert len(desk.outbox.collect_responses(desk.now_sec)) == 200
     assert len(desk.collect()) == 293
-    assert desk.outbox.due(desk.now_sec) > 0
+    assert desk.outbox.due_in_sec(desk.now_sec) > 0
 
 
 def test_many_sessions_are_looked_through_in_slices(tmp_path: Path) -> None:
@@ -213,8 +213,8 @@ def test_many_sessions_are_looked_through_in_slices(tmp_path: Path) -> None:
         (tmp_path / f"outbox/s{number}").mkdir(parents=True)
         (tmp_path / f"outbox/s{number}/a.json").write_text("{}")
     desk = Desk(tmp_path)
-    assert desk.outbox.collect(desk.now_sec) == []
-    assert desk.outbox.due(desk.now_sec) == 0  # there is more to look at
+    assert desk.outbox.collect_responses(desk.now_sec) == []
+    assert desk.outbox.due_in_sec(desk.now_sec) == 0  # there is more to look at
     assert len(desk.wait(PROMISED_SEC)) == 400
     desk.outbox.close()
 
@@ -334,7 +334,7 @@ def test_what_is_no_response_is_logged_once_and_left(desk: Desk, lines: list[str
     assert lines == []
     assert desk.wait(0.02) == []
     assert len(lines) == 1
-    assert lines[0].startswith("error: response left where it is")
+    assert lines[0].startswith("error: ignoring invalid outbox file")
     assert reason in lines[0]
     for _ in range(50):
         desk.put("s/other.json", {})  # the directory changes
@@ -394,7 +394,7 @@ def test_several_large_files_do_not_come_in_one_portion(desk: Desk) -> None:
     raw = b'{"a":"' + b"x" * (2 << 20) + b'"}'
     for number in range(4):
         desk.put(f"s/{number}.json", raw)
-    assert [len(desk.outbox.collect(desk.now_sec)) for _ in range(3)] == [2, 2, 0]
+    assert [len(desk.outbox.collect_responses(desk.now_sec)) for _ in range(3)] == [2, 2, 0]
 
 
 def test_links_directories_fifos_sockets_and_devices_do_no_harm(desk: Desk, lines: list[str], tmp_path: Path) -> None:
@@ -418,7 +418,6 @@ def test_links_directories_fifos_sockets_and_devices_do_no_harm(desk: Desk, line
     assert desk.names(desk.wait(60)) == ["s/good.json"]
     assert len(lines) == kinds
     assert all("not a regular file" in line for line in lines)
-    assert desk.outbox.pending() == {"s": (1, (directory / "good.json").stat().st_mtime_ns)}
     assert (tmp_path / "secret.json").exists()
     assert len(list(directory.iterdir())) == kinds + 1
 
@@ -447,7 +446,7 @@ def test_odd_names_are_only_names(desk: Desk, name: str) -> None:
     desk.put(f"s/{name[-200:]}", {})
     (found,) = desk.collect()
     assert found.name == name[-200:]
-    assert desk.outbox.delete(found)
+    assert desk.outbox.remove_response(found)
 
 
 def test_directories_that_are_not_named_like_sessions_are_logged_once(desk: Desk, lines: list[str]) -> None:
@@ -484,19 +483,10 @@ def test_a_file_is_handed_over_once_and_gone_when_deleted(desk: Desk) -> None:
     (desk.path / "s/noise").touch()
     os.close(os.open(path, os.O_WRONLY))  # closed after writing, but nothing was
     assert desk.wait(60) == []
-    assert desk.outbox.delete(found)
+    assert desk.outbox.remove_response(found)
     assert not path.exists()
-    assert desk.outbox.delete(found)
+    assert desk.outbox.remove_response(found)
     assert desk.wait(60) == []
-    assert desk.outbox.pending() == {}
-
-
-def test_what_could_not_be_stored_is_handed_over_again(desk: Desk) -> None:
-    desk.put("s/a.json", {})
-    for _ in range(3):
-        (found,) = desk.wait(1.1)
-        assert desk.collect() == []
-        desk.outbox.put_back(found)
 
 
 @pytest.mark.parametrize("is_noticed", [False, True])
@@ -505,10 +495,10 @@ def test_a_file_that_was_replaced_since_is_kept_and_found(desk: Desk, is_noticed
     (first,) = desk.collect()
     desk.put("s/a.json", {"a": 2})
     found = desk.collect() if is_noticed else []
-    assert not desk.outbox.delete(first)
+    assert not desk.outbox.remove_response(first)
     found += desk.wait(5)
     assert [one.body for one in found] == [b'{"a":2}']
-    assert desk.outbox.delete(found[0])
+    assert desk.outbox.remove_response(found[0])
     assert not path.exists()
 
 
@@ -517,10 +507,10 @@ def test_a_file_that_was_written_again_since_is_kept_and_found(blind: Desk) -> N
     path.write_text('{"a":1}')
     (first,) = blind.wait(PROMISED_SEC)
     path.write_text('{"a":2222}')
-    assert not blind.outbox.delete(first)
+    assert not blind.outbox.remove_response(first)
     (second,) = blind.wait(PROMISED_SEC)
     assert second.body == b'{"a":2222}'
-    assert blind.outbox.delete(second)
+    assert blind.outbox.remove_response(second)
 
 
 def test_a_file_that_vanishes_is_no_error(desk: Desk, lines: list[str]) -> None:
@@ -529,11 +519,11 @@ def test_a_file_that_vanishes_is_no_error(desk: Desk, lines: list[str]) -> None:
     path = desk.put("s/b.json", {})
     (found,) = desk.collect()
     path.unlink()
-    assert desk.outbox.delete(found)
+    assert desk.outbox.remove_response(found)
     desk.put("s/c.json", {})
     (found,) = desk.collect()
     shutil.rmtree(desk.path / "s")
-    assert desk.outbox.delete(found)
+    assert desk.outbox.remove_response(found)
     assert desk.wait(60) == []
     assert lines == []
 
@@ -545,7 +535,7 @@ def test_nothing_outside_is_deleted_through_a_directory_that_became_a_link(desk:
     os.link(path, tmp_path / "elsewhere/a.json")  # the very same file
     shutil.rmtree(desk.path / "s")
     (desk.path / "s").symlink_to(tmp_path / "elsewhere")
-    assert not desk.outbox.delete(found)
+    assert not desk.outbox.remove_response(found)
     desk.wait(5)
     assert (tmp_path / "elsewhere/a.json").exists()
 
@@ -560,10 +550,10 @@ def test_what_cannot_be_deleted_is_not_handed_over_again_and_deleted_later(
     (found,) = desk.collect()
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        assert not desk.outbox.delete(found)
+        assert not desk.outbox.remove_response(found)
         assert desk.wait(100) == []
         assert len(lines) == 1
-        assert desk.outbox.pending() == {}
+        assert path.exists()
     assert desk.wait(31) == []
     assert not path.exists()
 
@@ -580,22 +570,6 @@ def test_a_file_that_cannot_be_read_for_a_while_is_found_when_it_can(
         assert desk.wait(10) == []
         assert len(lines) == 1
     assert [one.name for one in desk.wait(31)] == ["a.json"]
-
-
-def test_pending_files_are_counted_with_the_age_of_the_oldest(desk: Desk) -> None:
-    for number in range(3):
-        os.utime(desk.put(f"s/{number}.json", {}), ns=(number, 1000 - number))
-    desk.put("t/broken.json", b"oops")
-    os.utime(desk.path / "t/broken.json", ns=(7, 7))
-    (desk.path / "empty").mkdir()
-    found = desk.wait(3)
-    assert desk.outbox.pending() == {"s": (3, 998), "t": (1, 7)}
-    for one in found:
-        desk.outbox.delete(one)
-    assert desk.outbox.pending() == {"t": (1, 7)}
-    (desk.path / "t/broken.json").unlink()
-    desk.wait(PROMISED_SEC)
-    assert desk.outbox.pending() == {}
 
 
 steps = st.one_of(
@@ -635,7 +609,7 @@ def test_no_response_is_ever_deleted_unseen(steps: list[tuple[str, str | float]]
             else:
                 seen += [one.body for one in in_hand]
                 for one in in_hand:
-                    desk.outbox.delete(one)
+                    desk.outbox.remove_response(one)
                 in_hand = []
         desk.outbox.close()
         assert len(seen) == len(set(seen))

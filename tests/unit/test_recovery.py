@@ -31,7 +31,7 @@ class Office:
     def send(self, *names: str) -> list[int]:
         mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
         filing = self.filing()
-        assert filing.file(mail, 0.0) == {}
+        assert filing.file_mail(mail, 0.0) == {}
         filing.close()
         return [one.id for one in mail]
 
@@ -182,8 +182,8 @@ def test_something_else_in_a_directorys_place_is_a_fault_and_nothing_is_marked_r
     directory.unlink()
     filing = office.filing()
     for mailbox, number in office.desk.store.files.unfiled():
-        filing.keep_trying(mailbox, number, 0.0)
-    assert filing.retry(10.0) == numbers
+        filing.retry_later(mailbox, number, 0.0)
+    assert filing.retry_due(10.0) == numbers
     filing.close()
     assert all(office.is_whole("a", number) for number in numbers)
 
@@ -223,13 +223,13 @@ def test_a_long_mailbox_is_checked_in_pages_with_a_beat_for_each_and_listed_once
         office.path("a", number).unlink()
     listed: list[str] = []
     beats: list[int] = []
-    real = InboxFiles.listing
+    real = InboxFiles.list_ids
 
     def listing(files: InboxFiles, mailbox: str) -> set[int] | None:
         listed.append(mailbox)
         return real(files, mailbox)
 
-    monkeypatch.setattr(InboxFiles, "listing", listing)
+    monkeypatch.setattr(InboxFiles, "list_ids", listing)
     report = office.look(lambda: beats.append(1))
     assert (report.checked, report.rewritten) == (48, 0)
     assert [one.mailbox for one in report.taken] == ["a"] * 5, "one for each page"
