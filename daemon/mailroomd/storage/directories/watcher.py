@@ -120,7 +120,7 @@ class DirectoryWatcher:
         """Returns the handle of a child.
 
         Raises:
-            OSError: it is gone, is no directory, or can't be opened.
+            OSError: it is gone, is not a directory, or can't be opened.
         """
         return os.open(child, OPEN_DIRECTORY, dir_fd=self.handle)
 

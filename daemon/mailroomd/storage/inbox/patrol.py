@@ -137,7 +137,7 @@ class InboxPatrol:
 
 
 def id_in_name(name: str) -> int | None:
-    """Returns the message id in the name of an inbox file; None if it is no such name."""
+    """Returns the message id in the name of an inbox file; None for any other name."""
     with suppress(ValueError):
         return parse_id(name.removesuffix(".json")) if name.endswith(".json") else None
     return None

@@ -192,7 +192,7 @@ class InboxWatch:
 
 
 def _is_there(directory: int, message_id: int) -> bool:
-    """Returns whether something has the name of a message's file, even if it is no file.
+    """Returns whether something has the name of a message's file, even if it is not a file.
 
     Raises:
         OSError: the directory can't be searched.

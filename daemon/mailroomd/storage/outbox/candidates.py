@@ -39,7 +39,7 @@ class Candidate:
         since_sec: since when it is known to be so.
         due_sec: when to look at it; entries of the heap with another time are void.
         is_closed: whether its writer is known to be done.
-        fault: why it is no response, as it is.
+        fault: why it is not a response, as it is now.
         pause_sec: before the next look at a file that is ignored or can't be removed.
     """
 

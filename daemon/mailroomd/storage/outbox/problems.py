@@ -19,7 +19,7 @@ class Problems:
         self._logged: set[Hashable] = set()
 
     def report(self, key: Hashable, event: str, error: OSError | None = None, **fields: object) -> None:
-        """Logs a problem, unless it is known already: as an error with its reason, or else as a warning."""
+        """Logs a problem, unless it is known already: as an error if it has a reason, otherwise as a warning."""
         if key in self._logged or len(self._logged) >= PROBLEMS_MOST:
             return
         self._logged.add(key)

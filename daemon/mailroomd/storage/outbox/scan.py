@@ -73,7 +73,7 @@ class OutboxScan:
         """Returns the handle of a session's directory.
 
         Raises:
-            OSError: it is gone, is no directory, or can't be opened.
+            OSError: it is gone, is not a directory, or can't be opened.
         """
         return self._watcher.open_child(session_name)
 
