@@ -104,7 +104,7 @@ class _Writer:
         done = self._store.commit(commands, now_ms, lazily=True)
         if self._files:
             for one in done.mail:
-                directory = self._files.check_directory(one.draft.recipient)
+                directory = self._files.ensure_directory(one.draft.recipient)
                 self._files.write(directory, one.id, encode_inbox_file(one.id, one.timestamp_ms, one.draft))
         self._tidy(now_ms)
         return numbers

@@ -54,7 +54,7 @@ class BareLoop:
         self._mail: dict[int, StoredMail] = {}
         self._store = MessageStore(data, lambda command: self._mail[command.id])
         self._files = InboxFiles(data)
-        self._directory = self._files.check_directory(MAILBOX)
+        self._directory = self._files.ensure_directory(MAILBOX)
         self._draft = Draft(MAILBOX, SENDER, CONTENT)
         self._checkpoints = ThreadPoolExecutor(1)
 

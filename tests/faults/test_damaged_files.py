@@ -1,6 +1,6 @@
-"""Files that are not what was written: flipped bits, torn ends, nonsense. It is said, and the rest goes on.
+"""Damaged files: flipped bits, torn ends, nonsense. Each is reported, and the rest goes on.
 
-MAILROOM_TEST_ROUNDS damages of each kind (2 by default); MAILROOM_TEST_SEED repeats them.
+Each kind is repeated MAILROOM_TEST_ROUNDS times (2 by default); MAILROOM_TEST_SEED reproduces a run.
 """
 
 import json
@@ -31,13 +31,13 @@ CONTENT = "number {} " + "x" * 200
 
 @dataclass
 class Origin:
-    """A mail room that stopped well, to be copied: its directory, and what is unread in it."""
+    """A daemon's directory after a clean stop, to be copied, and the ids of its unread messages."""
 
     directory: Path
     ids: list[str]
 
     def lay_out(self, room: Room) -> Path:
-        """Makes a room's directories a copy of it; returns the database."""
+        """Copies it into a room's directories; returns the database."""
         for name in ("root", "state"):
             shutil.copytree(self.directory / name, room.directory / name)
         return room.state_dir / "mailroom.db"
@@ -63,7 +63,7 @@ def flip_bits(path: Path, number: int, random_numbers: random.Random) -> None:
 
 
 def starts(room: Room) -> bool:
-    """Starts the daemon; returns whether it took what it found. If not, it said why in a sentence, and gave up."""
+    """Starts the daemon; returns whether it serves. If not, it has said why in a sentence, and given up."""
     with suppress(AssertionError):
         room.start()
         return True
@@ -84,12 +84,12 @@ def answers_or_names_the_database(call: Callable[[], object]) -> bool:
 
 
 def doctor(room: Room) -> str:
-    """Returns what the doctor says of the database."""
+    """Returns the doctor's report on the database."""
     command = [str(DOCTOR), "doctor", "--root", str(room.root), "--state-dir", str(room.state_dir)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
-def test_flipped_bits_are_refused_with_a_sentence_or_harm_nothing_but_what_they_hit(origin: Origin) -> None:
+def test_flipped_bits_are_refused_with_a_sentence_or_do_no_further_harm(origin: Origin) -> None:
     random_numbers = chance("flipped bits")
     refused = 0
     for turn in range(rounds()):
@@ -107,7 +107,7 @@ def test_flipped_bits_are_refused_with_a_sentence_or_harm_nothing_but_what_they_
     print(f"{refused} of {rounds()} were refused at the start")
 
 
-def test_a_schema_with_text_that_is_none_is_refused_with_a_sentence_and_leads_to_the_doctor(origin: Origin) -> None:
+def test_a_schema_with_invalid_text_is_refused_and_leads_to_the_doctor(origin: Origin) -> None:
     with new_room() as room:
         database = origin.lay_out(room)
         raw = database.read_bytes()
@@ -118,7 +118,7 @@ def test_a_schema_with_text_that_is_none_is_refused_with_a_sentence_and_leads_to
         assert "move mailroom.db* away and start" in " ".join(doctor(room).split())
 
 
-def test_a_database_that_is_none_leads_to_the_doctor_and_back_by_way_of_the_files(origin: Origin) -> None:
+def test_after_a_corrupted_database_is_moved_away_the_inbox_files_remain(origin: Origin) -> None:
     with new_room() as room:
         database = origin.lay_out(room)
         whole = database.read_bytes()
@@ -134,7 +134,7 @@ def test_a_database_that_is_none_leads_to_the_doctor_and_back_by_way_of_the_file
         assert room.send("abc").message.id > origin.ids[-1]
 
 
-def test_a_bit_that_flipped_inside_a_text_is_found_by_the_doctor(origin: Origin) -> None:
+def test_the_doctor_finds_a_flipped_bit_inside_a_text(origin: Origin) -> None:
     with new_room() as room:
         database = origin.lay_out(room)
         raw = database.read_bytes()
@@ -144,7 +144,7 @@ def test_a_bit_that_flipped_inside_a_text_is_found_by_the_doctor(origin: Origin)
         assert f"{origin.ids[-1]}.json" in "".join(doctor(room).split())
 
 
-def test_a_torn_log_gives_back_what_was_before_the_tear_whole_and_no_id_twice() -> None:
+def test_a_torn_log_keeps_what_precedes_the_tear_and_no_id_is_reused() -> None:
     random_numbers = chance("torn log")
     with new_room() as room:
         room.start()
@@ -172,7 +172,7 @@ def test_a_torn_log_gives_back_what_was_before_the_tear_whole_and_no_id_twice() 
             room.stop(signal.SIGTERM)
 
 
-def test_outbox_files_of_any_bytes_are_left_or_handed_over_and_stop_nothing() -> None:
+def test_outbox_files_of_any_bytes_are_left_or_collected_and_stop_nothing() -> None:
     random_numbers = chance("outbox")
     good = json.dumps({"status": "done", "nested": {"list": [1, 2.5, None, "ä"]}}).encode()
     with running_room() as room:
@@ -200,7 +200,7 @@ def test_outbox_files_of_any_bytes_are_left_or_handed_over_and_stop_nothing() ->
         while stream.next().command_response.file_name != "last.json":
             pass
         stream.cancel()
-        wait_until(lambda: not (directory / "last.json").exists(), "what was handed over is removed")
+        wait_until(lambda: not (directory / "last.json").exists(), "a collected response is removed")
         assert room.send("abc").message.id
         assert all(one.restarts == 0 for one in room.status().workers), room.log()
         assert "Traceback" not in room.log()
@@ -258,7 +258,7 @@ def test_a_configuration_of_any_bytes_is_refused_with_a_sentence(tmp_path: Path)
         assert str(path) in said
 
 
-def test_ids_in_a_fuzzed_form_are_never_taken_for_one() -> None:
+def test_fuzzed_ids_are_never_accepted() -> None:
     random_numbers = chance("ids")
     good = "0123456789abcdef"
     for _ in range(2000):

@@ -1,4 +1,4 @@
-"""An agent that owns the root's directories and fills them with links, pipes and worse: nothing outside is touched.
+"""An agent fills the root's directories with links, pipes and worse: nothing outside them is touched.
 
 The daemon's writes are traced, as its clients' are in test_hostile_clients.
 """
@@ -32,13 +32,13 @@ def room() -> Generator[Room]:
 
 
 def outside(room: Room) -> Path:
-    """Returns a directory that is none of the daemon's."""
+    """Returns a directory that is not the daemon's."""
     return Path(f"{room.directory.resolve()}-outside")
 
 
 @pytest.fixture
 def victim(room: Room) -> Generator[Path]:
-    """A file of somebody else's; it is to stay as it is."""
+    """A foreign file; it must stay as it is."""
     path = outside(room) / "victim.json"
     path.parent.mkdir()
     path.write_bytes(VICTIM)
@@ -66,9 +66,7 @@ def test_an_inbox_that_is_a_link_to_etc_gets_no_file_and_its_mail_is_kept(room: 
     (room.root / "inbox" / "linked").unlink()
 
 
-def test_an_inbox_that_is_full_of_links_under_names_of_files_to_come_keeps_what_they_lead_to(
-    room: Room, victim: Path
-) -> None:
+def test_links_under_names_of_future_inbox_files_are_not_followed(room: Room, victim: Path) -> None:
     room.send("trapped")
     inbox = room.inbox("trapped")
     now_ms = time.time_ns() // 1_000_000
@@ -83,9 +81,7 @@ def test_an_inbox_that_is_full_of_links_under_names_of_files_to_come_keeps_what_
     assert not any(room.file_of("trapped", number).exists() for number in sent)
 
 
-def test_the_directory_of_temporary_files_may_be_a_link_and_nothing_is_written_through_it(
-    room: Room, victim: Path
-) -> None:
+def test_nothing_is_written_through_a_linked_temporary_directory(room: Room, victim: Path) -> None:
     temporary = room.root / "inbox" / ".tmp"
     temporary.rename(temporary.with_name(".old"))
     temporary.symlink_to(victim.parent)
@@ -97,7 +93,7 @@ def test_the_directory_of_temporary_files_may_be_a_link_and_nothing_is_written_t
 
 
 @pytest.mark.parametrize("place", ["session", "session/a.json", "session/b.json"])
-def test_an_outbox_with_links_hands_over_and_deletes_nothing_of_others(room: Room, victim: Path, place: str) -> None:
+def test_links_in_the_outbox_are_neither_read_nor_removed(room: Room, victim: Path, place: str) -> None:
     path = room.root / "outbox" / "links" / place
     path.parent.mkdir(parents=True)
     if place == "session":
@@ -124,9 +120,7 @@ def test_an_outbox_with_links_hands_over_and_deletes_nothing_of_others(room: Roo
 @pytest.mark.parametrize(
     "place", ["teams", "teams/t", "teams/t/inboxes", "teams/t/inboxes/bob.json", "teams/t/inboxes/bob.json.lock"]
 )
-def test_a_team_inbox_that_is_a_link_at_any_step_gets_nothing_and_the_sender_hears_why(
-    room: Room, victim: Path, place: str
-) -> None:
+def test_a_linked_team_inbox_gets_nothing_and_the_sender_learns_why(room: Room, victim: Path, place: str) -> None:
     path = room.root / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(victim if place.endswith(".json") else victim.parent)
@@ -141,7 +135,7 @@ def test_a_team_inbox_that_is_a_link_at_any_step_gets_nothing_and_the_sender_hea
     (room.root / "teams").rmdir()
 
 
-def test_pipes_devices_and_loops_in_every_directory_hold_up_nobody(room: Room) -> None:
+def test_pipes_devices_and_loops_in_every_directory_block_nothing(room: Room) -> None:
     for directory in ("inbox/odd", "outbox/odd"):
         path = room.root / directory
         path.mkdir(parents=True, exist_ok=True)

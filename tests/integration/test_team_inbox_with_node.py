@@ -1,4 +1,4 @@
-"""Team inboxes between programs: against npm's proper-lockfile in Node, between two of ours, and over sudden deaths."""
+"""Team inboxes between programs: with npm's proper-lockfile in Node, between two daemons, and across sudden deaths."""
 
 import json
 import os
@@ -91,16 +91,16 @@ def entries_of(inbox: Path) -> list[dict[str, Any]]:
     return found  # pyright: ignore[reportUnknownVariableType]
 
 
-def check_ours(entries: list[dict[str, Any]], writer: str, count: int) -> None:
-    """Every entry of one of our writers is there once, whole and in order."""
-    ours = [entry for entry in entries if entry["from"] == writer]
+def check_daemons(entries: list[dict[str, Any]], writer: str, count: int) -> None:
+    """Every entry of a daemon's writer is there once, whole and in order."""
+    written = [entry for entry in entries if entry["from"] == writer]
     expected = [numbered(writer, number) for number in range(count)]
-    assert [entry["mailroom_id"] for entry in ours] == [f"{one.id:016x}" for one in expected]
-    assert [entry["text"] for entry in ours] == [one.draft.content for one in expected]
+    assert [entry["mailroom_id"] for entry in written] == [f"{message.id:016x}" for message in expected]
+    assert [entry["text"] for entry in written] == [message.draft.content for message in expected]
 
 
 def check_nodes(entries: list[dict[str, Any]], writer: str, count: int) -> None:
-    """Every entry of a Node writer is there once, whole and in order, with the field that we know nothing of."""
+    """Every entry of a Node writer is there once, whole and in order, with the field that Mailroom does not know."""
     nodes = [entry for entry in entries if entry["from"] == writer]
     assert [entry["number"] for entry in nodes] == list(range(count))
     assert [entry["text"] for entry in nodes] == [f"{number} {'é' * (number % 300)}" for number in range(count)]
@@ -126,10 +126,10 @@ def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_two_of_ours_and_a_node_writer_at_full_speed_lose_nothing(
+def test_two_daemons_and_a_node_writer_at_full_speed_lose_nothing(
     tmp_path: Path, inbox: Path, start: Start, start_node: StartNode
 ) -> None:
-    told = {name: spawn.Pipe(duplex=False) for name in ("ours-1", "ours-2")}
+    told = {name: spawn.Pipe(duplex=False) for name in ("daemon-1", "daemon-2")}
     for name, (_, result) in told.items():
         start(children.append_for, tmp_path, name, RACE_SEC, result)
     node = start_node("append", inbox, "node", int(RACE_SEC * 1000))
@@ -140,7 +140,7 @@ def test_two_of_ours_and_a_node_writer_at_full_speed_lose_nothing(
     print(counts, nodes)
     entries = entries_of(inbox)
     for name, (count, _) in counts.items():
-        check_ours(entries, name, count)
+        check_daemons(entries, name, count)
         assert count >= LEAST_APPENDED
     check_nodes(entries, "node", nodes["appended"])
     assert nodes["appended"] >= LEAST_APPENDED
@@ -151,10 +151,10 @@ def test_two_of_ours_and_a_node_writer_at_full_speed_lose_nothing(
             end.close()
 
 
-def test_two_of_ours_lose_nothing_and_a_reader_always_sees_a_whole_array(
+def test_two_daemons_lose_nothing_and_a_reader_always_sees_a_whole_array(
     tmp_path: Path, inbox: Path, start: Start
 ) -> None:
-    told = {name: spawn.Pipe(duplex=False) for name in ("ours-1", "ours-2")}
+    told = {name: spawn.Pipe(duplex=False) for name in ("daemon-1", "daemon-2")}
     running = [start(children.append_for, tmp_path, name, 1.0, result) for name, (_, result) in told.items()]
     wait_until(inbox.exists, "the first entry is there")
     reads, longest = 0, 0
@@ -167,22 +167,20 @@ def test_two_of_ours_lose_nothing_and_a_reader_always_sees_a_whole_array(
     for name, (end, _) in told.items():
         count, _ = receive(end)
         assert count >= LEAST_APPENDED
-        check_ours(entries_of(inbox), name, count)
+        check_daemons(entries_of(inbox), name, count)
     for pipe in told.values():
         for end in pipe:
             end.close()
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_inbox_that_others_write_on(
-    tmp_path: Path, inbox: Path, start: Start
-) -> None:
+def test_a_killed_writer_leaves_a_whole_inbox(tmp_path: Path, inbox: Path, start: Start) -> None:
     random = chance("killed writers")
     others = '{"from":"node","huge":123456789012345678901234567890}'
     inbox.write_text(f"[{others}]")
     said: Counter[str] = Counter()
     for kill in range(KILLS):
         told, result = spawn.Pipe(duplex=False)
-        writer = f"ours-{kill}"
+        writer = f"daemon-{kill}"
         child = start(children.append_until_killed, tmp_path, writer, SHORT_STALE_SEC, result)
         while said[writer] < 3:
             said[writer] = receive(told) + 1
@@ -197,13 +195,11 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_inbox_that_others_write_on
         for name, count in said.items():
             written = sum(entry["from"] == name for entry in entries)
             assert count <= written <= count + 1  # the last one may be there without having been said
-            check_ours(entries, name, written)
+            check_daemons(entries, name, written)
     assert inbox.read_text().startswith(f"[{others},")
 
 
-def test_the_lock_of_one_of_ours_that_was_killed_is_taken_over_once_it_is_stale(
-    tmp_path: Path, inbox: Path, start: Start
-) -> None:
+def test_the_stale_lock_of_a_killed_daemon_is_taken_over(tmp_path: Path, inbox: Path, start: Start) -> None:
     told, result = spawn.Pipe(duplex=False)
     child = start(children.hold, inbox.parent, inbox.name, 10.0, result)
     assert receive(told) == "held"
@@ -211,33 +207,29 @@ def test_the_lock_of_one_of_ours_that_was_killed_is_taken_over_once_it_is_stale(
     child.join(BOUND_SEC)
     lock = inbox.with_name(f"{inbox.name}.lock")
     left_ns = lock.stat().st_mtime_ns
-    TeamInboxes(tmp_path, BOUND_SEC, SHORT_STALE_SEC).append(AGENT, TEAM, numbered("ours-1", 0))
+    TeamInboxes(tmp_path, BOUND_SEC, SHORT_STALE_SEC).append(AGENT, TEAM, numbered("daemon-1", 0))
     assert time.time_ns() - left_ns > SHORT_STALE_SEC * 1e9
     assert not lock.exists()
-    check_ours(entries_of(inbox), "ours-1", 1)
+    check_daemons(entries_of(inbox), "daemon-1", 1)
     told.close()
     result.close()
 
 
-def test_the_lock_of_a_node_program_keeps_us_out_until_it_is_killed_and_stale(
-    inbox: Path, handle: int, start_node: StartNode
-) -> None:
+def test_a_node_lock_keeps_the_daemon_out_until_it_is_stale(inbox: Path, handle: int, start_node: StartNode) -> None:
     node = start_node("hold", inbox, 10_000)
     assert next_line(node) == "held"
     with pytest.raises(LockBusy):
-        TeamInboxes(inbox.parents[3], patience_sec=0.05).append(AGENT, TEAM, numbered("ours-1", 0))
+        TeamInboxes(inbox.parents[3], patience_sec=0.05).append(AGENT, TEAM, numbered("daemon-1", 0))
     node.kill()
     node.wait(BOUND_SEC)
     lock = DirectoryLock(handle, inbox.name, SHORT_STALE_SEC)
     with lock.held(BOUND_SEC):  # its probing set the mtime ahead by up to a second
         pass
-    TeamInboxes(inbox.parents[3], patience_sec=0).append(AGENT, TEAM, numbered("ours-1", 0))
-    check_ours(entries_of(inbox), "ours-1", 1)
+    TeamInboxes(inbox.parents[3], patience_sec=0).append(AGENT, TEAM, numbered("daemon-1", 0))
+    check_daemons(entries_of(inbox), "daemon-1", 1)
 
 
-def test_our_lock_keeps_a_node_program_out_until_we_are_killed_and_it_is_stale(
-    inbox: Path, start: Start, start_node: StartNode
-) -> None:
+def test_the_daemons_lock_keeps_node_out_until_it_is_stale(inbox: Path, start: Start, start_node: StartNode) -> None:
     told, result = spawn.Pipe(duplex=False)
     child = start(children.hold, inbox.parent, inbox.name, 10.0, result)
     assert receive(told) == "held"
@@ -258,7 +250,7 @@ def test_our_lock_keeps_a_node_program_out_until_we_are_killed_and_it_is_stale(
     result.close()
 
 
-def test_a_node_program_that_was_stopped_notices_that_we_took_its_lock_over(
+def test_a_stopped_node_program_notices_that_its_lock_was_taken_over(
     inbox: Path, handle: int, start_node: StartNode
 ) -> None:
     node = start_node("hold", inbox, int(NODES_LEAST_STALE_SEC * 1000))
@@ -269,7 +261,7 @@ def test_a_node_program_that_was_stopped_notices_that_we_took_its_lock_over(
         assert next_line(node) == "compromised"
 
 
-def test_one_of_ours_that_was_stopped_notices_that_a_node_program_took_its_lock_over(
+def test_a_stopped_daemon_notices_that_its_lock_was_taken_over(
     inbox: Path, start: Start, start_node: StartNode
 ) -> None:
     told, result = spawn.Pipe(duplex=False)

@@ -1,4 +1,4 @@
-"""The directory lock keeps proper-lockfile's convention, and never does harm to a lock that is not its own."""
+"""The directory lock follows proper-lockfile's convention and never harms a lock that it does not hold."""
 
 import os
 import time
@@ -46,7 +46,7 @@ def test_the_lock_is_a_directory_beside_the_file_and_gone_after_the_release(hand
     assert open_descriptors() == before
 
 
-def test_a_lock_that_is_held_makes_others_wait_no_longer_than_they_would(handle: int, lock_path: Path) -> None:
+def test_waiting_for_a_held_lock_ends_after_the_given_time(handle: int, lock_path: Path) -> None:
     with DirectoryLock(handle, FILE).held(0):
         started = time.monotonic()
         with pytest.raises(LockBusy, match=r"another program holds bob.json.lock"):
@@ -55,7 +55,7 @@ def test_a_lock_that_is_held_makes_others_wait_no_longer_than_they_would(handle:
         assert lock_path.is_dir()
 
 
-def test_who_waits_gets_the_lock_when_it_is_released(handle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiter_gets_the_lock_when_it_is_released(handle: int, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = DirectoryLock(handle, FILE), DirectoryLock(handle, FILE)
     first.acquire(0)
     pauses: list[float] = []
@@ -83,13 +83,13 @@ def test_a_lock_becomes_stale_after_ten_seconds_and_is_then_taken_over(handle: i
     assert not lock_path.exists()
 
 
-def test_of_two_that_take_over_the_same_stale_lock_the_first_stands_back(
+def test_the_first_of_two_that_take_over_a_stale_lock_gives_way(
     handle: int, lock_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock_path.mkdir()
     make_older(lock_path, STALE_SEC + 1)
 
-    def other_takes_over(_: float) -> None:  # it looked at the stale lock before ours was made
+    def other_takes_over(_: float) -> None:  # it looked at the stale lock before the new one was made
         lock_path.rmdir()
         lock_path.mkdir()
 
@@ -109,10 +109,10 @@ def test_the_holder_keeps_its_lock_fresh(handle: int, lock_path: Path) -> None:
                 DirectoryLock(handle, FILE).acquire(0)
 
 
-def test_checking_renews_the_lock(handle: int, lock_path: Path) -> None:
+def test_verifying_renews_the_lock(handle: int, lock_path: Path) -> None:
     with (lock := DirectoryLock(handle, FILE)).held(0):
         before = lock_path.stat().st_mtime_ns
-        lock.check()
+        lock.verify()
         assert lock_path.stat().st_mtime_ns > before
 
 
@@ -142,15 +142,13 @@ def touch(path: Path) -> None:
 
 
 @pytest.mark.parametrize("take", [replace, replace_with_same_time, remove, touch])
-def test_a_lock_that_was_taken_from_us_is_noticed_and_left_alone(
-    handle: int, lock_path: Path, take: Callable[[Path], None]
-) -> None:
+def test_a_lost_lock_is_noticed_and_left_alone(handle: int, lock_path: Path, take: Callable[[Path], None]) -> None:
     lock = DirectoryLock(handle, FILE)
     lock.acquire(0)
     take(lock_path)
     was_there = lock_path.exists()
-    with pytest.raises(LockLost, match=r"another program took bob.json.lock away"):
-        lock.check()
+    with pytest.raises(LockLost, match=r"another program took or removed bob.json.lock"):
+        lock.verify()
     assert lock.is_lost
     with pytest.raises(LockLost):
         lock.release()
@@ -173,10 +171,10 @@ def test_a_lost_lock_can_be_taken_again(handle: int, lock_path: Path) -> None:
         lock_path.rmdir()
     with lock.held(0):
         assert not lock.is_lost
-        lock.check()
+        lock.verify()
 
 
-def test_an_error_under_the_lock_releases_it_and_is_what_is_raised(handle: int, lock_path: Path) -> None:
+def test_an_error_under_the_lock_releases_it_and_propagates(handle: int, lock_path: Path) -> None:
     with pytest.raises(KeyError), DirectoryLock(handle, FILE).held(0):
         raise KeyError
     assert not lock_path.exists()
@@ -185,7 +183,7 @@ def test_an_error_under_the_lock_releases_it_and_is_what_is_raised(handle: int, 
     assert lock_path.is_file()
 
 
-def test_a_link_in_the_lock_s_place_is_neither_followed_nor_removed(
+def test_a_link_in_place_of_the_lock_is_neither_followed_nor_removed(
     handle: int, tmp_path: Path, lock_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()

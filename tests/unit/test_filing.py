@@ -1,4 +1,4 @@
-"""Filing writes what was committed, and keeps trying what it could not write until it is there."""
+"""Filing writes the files of a commit, and retries those that it could not write."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,21 +26,21 @@ class Office:
 
     def send(self, *names: str) -> tuple[list[int], dict[int, str]]:
         mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
-        errors = self.filing.file(mail, self.now_sec)
+        errors = self.filing.file_mail(mail, self.now_sec)
         if errors:
             self.desk.store.files.note_unfiled(errors)
         return [one.id for one in mail], errors
 
     def retry(self) -> list[int]:
-        filed = self.filing.retry(self.now_sec)
+        filed = self.filing.retry_due(self.now_sec)
         self.desk.commit(self.desk.found(MailFiled(tuple(filed))))
         return filed
 
-    def place(self, name: str) -> Path:
+    def path_of(self, name: str) -> Path:
         return self.root / "inbox" / name
 
-    def there(self, name: str) -> list[int]:
-        return sorted(self.files.listing(name) or ())
+    def ids_in(self, name: str) -> list[int]:
+        return sorted(self.files.list_ids(name) or ())
 
     def state(self, number: int) -> DeliveryState:
         message = self.desk.store.files.message(number)
@@ -57,33 +57,31 @@ def office(tmp_path: Path) -> Iterator[Office]:
     made.desk.store.close()
 
 
-def test_every_file_of_a_batch_lands_in_its_own_mailbox_however_many_there_are(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_file_of_a_commit_lands_in_its_own_mailbox(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """Handles are closed and their numbers used again within one batch."""
     monkeypatch.setattr(inbox_files, "OPEN_DIRECTORIES", 4)
     names = [f"m{number}" for number in range(20)]
     numbers, errors = office.send(*names, *names)
     assert errors == {}
     for index, name in enumerate(names):
-        assert office.there(name) == [numbers[index], numbers[index + 20]]
-        for number in office.there(name):
+        assert office.ids_in(name) == [numbers[index], numbers[index + 20]]
+        for number in office.ids_in(name):
             assert f'"session_id":"{name}"'.encode() in (office.files.read(name, number) or b"")
 
 
-def test_a_broken_directory_costs_its_own_mailbox_and_the_reason_is_told(office: Office) -> None:
-    office.place("broken").touch()
+def test_a_broken_directory_affects_only_its_mailbox_and_its_reason_is_reported(office: Office) -> None:
+    office.path_of("broken").touch()
     (bad, good, worse), errors = office.send("broken", "good", "broken")
     assert errors.keys() == {bad, worse}
     assert "Not a directory" in errors[bad]
     assert "broken" in errors[bad]
     assert "tried again" in errors[bad]
-    assert office.there("good") == [good]
+    assert office.ids_in("good") == [good]
     assert [office.state(number) for number in (bad, good)] == [DeliveryState.STORED, DeliveryState.FILED]
     assert office.filing.unfiled == 2
 
 
-def test_an_inbox_that_is_gone_bad_is_noticed_and_everything_is_filed_when_it_is_mended(office: Office) -> None:
+def test_mail_is_filed_once_a_broken_inbox_is_repaired(office: Office) -> None:
     inbox = office.root / "inbox"
     inbox.rename(office.root / "aside")
     inbox.touch()
@@ -92,13 +90,13 @@ def test_an_inbox_that_is_gone_bad_is_noticed_and_everything_is_filed_when_it_is
     inbox.unlink()
     office.now_sec += 60
     assert sorted(office.retry()) == numbers
-    assert office.there("a") + office.there("b") == numbers
+    assert office.ids_in("a") + office.ids_in("b") == numbers
     assert office.filing.unfiled == 0
     assert office.filing.next_retry_sec is None
 
 
-def test_retries_back_off_and_files_become_filed_at_last(office: Office) -> None:
-    office.place("a").touch()
+def test_retries_back_off_until_the_message_is_filed(office: Office) -> None:
+    office.path_of("a").touch()
     (number,), _ = office.send("a")
     waited: list[float] = []
     for _ in range(9):
@@ -112,67 +110,67 @@ def test_retries_back_off_and_files_become_filed_at_last(office: Office) -> None
         assert office.retry() == []
     assert waited == pytest.approx([0.5, 1, 2, 4, 8, 16, 30, 30, 30])
     assert office.state(number) is DeliveryState.STORED
-    office.place("a").unlink()
+    office.path_of("a").unlink()
     office.now_sec += 30
     assert office.retry() == [number]
     assert office.state(number) is DeliveryState.FILED
     assert office.desk.store.files.unfiled() == []
-    assert office.there("a") == [number]
+    assert office.ids_in("a") == [number]
 
 
 def test_new_mail_is_filed_while_older_mail_still_waits(office: Office) -> None:
-    office.place("a").touch()
+    office.path_of("a").touch()
     (old,), _ = office.send("a")
-    office.place("a").unlink()
+    office.path_of("a").unlink()
     (new,), errors = office.send("a")
     assert errors == {}
-    assert office.there("a") == [new]
+    assert office.ids_in("a") == [new]
     office.now_sec += 1
     assert office.retry() == [old]
-    assert office.there("a") == [old, new]
+    assert office.ids_in("a") == [old, new]
 
 
 def test_a_message_that_was_read_meanwhile_gets_no_file(office: Office) -> None:
-    office.place("a").touch()
+    office.path_of("a").touch()
     numbers, _ = office.send("a", "a", "a")
-    office.place("a").unlink()
+    office.path_of("a").unlink()
     office.desk.commit(office.desk.reading("a", *numbers[:2]))
-    office.filing.take_away("a", numbers[:1])
+    office.filing.remove_files("a", numbers[:1])
     assert office.filing.unfiled == 2
     office.now_sec += 60
     assert office.retry() == numbers[1:]
-    assert office.there("a") == numbers[2:]
+    assert office.ids_in("a") == numbers[2:]
     assert [office.state(number) for number in numbers] == [DeliveryState.READ] * 2 + [DeliveryState.FILED]
 
 
-def test_acknowledged_mail_stops_waiting_also_where_its_directory_is_broken(office: Office) -> None:
-    office.place("a").touch()
+def test_acknowledged_mail_stops_waiting_even_if_its_directory_is_broken(office: Office) -> None:
+    office.path_of("a").touch()
     numbers, _ = office.send("a", "a")
-    office.filing.take_away("a", numbers)
+    office.filing.remove_files("a", numbers)
     assert office.filing.unfiled == 0
     office.now_sec += 60
     assert office.retry() == []
     assert office.filing.next_retry_sec is None
 
 
-def test_a_long_list_is_worked_off_in_slices(office: Office) -> None:
-    office.place("a").touch()
+def test_a_long_list_is_retried_in_slices(office: Office) -> None:
+    office.path_of("a").touch()
     numbers, _ = office.send(*["a"] * (RETRY_SLICE + 5))
-    office.place("a").unlink()
+    office.path_of("a").unlink()
     office.now_sec += 60
     assert office.retry() == numbers[:RETRY_SLICE]
     assert office.filing.next_retry_sec == office.now_sec, "the rest is due at once"
     assert office.retry() == numbers[RETRY_SLICE:]
 
 
-def test_taking_away_removes_the_files_of_read_messages(office: Office) -> None:
+def test_files_of_read_messages_are_removed(office: Office) -> None:
     numbers, _ = office.send("a", "a", "a")
-    office.filing.take_away("a", numbers[:2])
-    assert office.there("a") == numbers[2:]
-    office.filing.take_away("nobody", [1, 2])
+    office.filing.remove_files("a", numbers[:2])
+    assert office.ids_in("a") == numbers[2:]
+    office.filing.remove_files("nobody", [1, 2])
 
 
-def test_what_could_not_be_removed_is_tried_again_until_it_is_gone(
+def test_a_file_that_could_not_be_removed_is_retried_until_it_is_gone(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -181,13 +179,13 @@ def test_what_could_not_be_removed_is_tried_again_until_it_is_gone(
     numbers, _ = office.send("a", "a", "a")
     with monkeypatch.context() as patch:
         patch.setattr(office.files, "remove", refuse)
-        assert office.filing.take_away("a", numbers[:2]) == []
+        assert office.filing.remove_files("a", numbers[:2]) == []
         assert office.retry() == []
         assert office.filing.next_retry_sec == office.now_sec + backoff_sec(1)
-    assert office.there("a") == numbers
+    assert office.ids_in("a") == numbers
     office.now_sec += backoff_sec(1)
     assert office.retry() == []
-    assert office.there("a") == numbers[2:]
+    assert office.ids_in("a") == numbers[2:]
     assert office.filing.next_retry_sec is None
 
 

@@ -1,4 +1,4 @@
-"""An inbox file is whole under its final name or absent, whoever replaces, links or removes what is around it."""
+"""An inbox file is whole under its final name or absent, whatever happens to the directories around it."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def files(tmp_path: Path) -> Iterator[InboxFiles]:
 
 
 def descriptors() -> set[str]:
-    """What this process has open below a directory of a test."""
+    """Returns what this process has open below a directory of a test."""
     found: set[str] = set()
     for one in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # the handle by which they are listed
@@ -42,14 +42,14 @@ def descriptors() -> set[str]:
 
 
 def put(files: InboxFiles, mailbox: str = "abc", number: int = NUMBER, body: bytes = BODY) -> None:
-    files.check()
-    files.write(files.check_directory(mailbox), number, body)
+    files.ensure_inbox()
+    files.write(files.ensure_directory(mailbox), number, body)
 
 
 # -- the format -------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_has_the_eight_fields_of_the_use_case_and_a_timestamp_with_its_zone() -> None:
+def test_a_file_has_the_eight_required_fields_and_a_utc_timestamp() -> None:
     draft = Draft("abc", "dashboard", "go ☃", metadata=b'{"a":[1,{"b":null}]}')
     raw = encode_inbox_file(NUMBER, 1_800_000_000_123, draft)
     assert raw.endswith(b"}\n")
@@ -66,7 +66,7 @@ def test_a_file_has_the_eight_fields_of_the_use_case_and_a_timestamp_with_its_zo
     }
 
 
-def test_a_file_has_whatever_else_the_message_has() -> None:
+def test_a_file_has_the_optional_fields_that_the_message_has() -> None:
     draft = Draft("abc", "b", "", "question", b"{}", "thread", 0xFF, Priority.URGENT, 60_000)
     body = json.loads(encode_inbox_file(NUMBER, 0, draft))
     assert (body["message_type"], body["thread_id"], body["in_reply_to"]) == ("question", "thread", "00000000000000ff")
@@ -74,13 +74,13 @@ def test_a_file_has_whatever_else_the_message_has() -> None:
 
 
 @given(st.integers(0, 4_000_000_000_000))
-def test_every_timestamp_is_parsed_to_the_millisecond_that_it_was_made_from(milliseconds: int) -> None:
+def test_every_timestamp_parses_back_to_the_same_millisecond(milliseconds: int) -> None:
     said = orjson.loads(encode_inbox_file(1, milliseconds, Draft("a", "b", "c")))["timestamp"]
     assert datetime.fromisoformat(said) == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 @given(st.text(max_size=50), st.integers(0, 60))
-def test_a_cut_off_file_is_not_whole_and_one_that_was_added_to_is(content: str, cut: int) -> None:
+def test_a_truncated_file_is_not_whole_and_an_extended_one_is(content: str, cut: int) -> None:
     raw = encode_inbox_file(NUMBER, 0, Draft("abc", "b", content))
     assert is_whole_inbox_file(raw, NUMBER)
     assert not is_whole_inbox_file(raw[: -2 - cut], NUMBER)
@@ -89,14 +89,14 @@ def test_a_cut_off_file_is_not_whole_and_one_that_was_added_to_is(content: str, 
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0" * 100, b"[]", b'"x"', b"null", b'{"id": 7}', b"{}", b"\xff\xfe"])
-def test_what_is_no_inbox_file_is_not_whole(raw: bytes) -> None:
+def test_other_content_is_not_a_whole_inbox_file(raw: bytes) -> None:
     assert not is_whole_inbox_file(raw, NUMBER)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def test_directories_are_made_when_absent_and_private_and_what_was_there_is_untouched(tmp_path: Path) -> None:
+def test_directories_are_created_private_and_existing_files_stay(tmp_path: Path) -> None:
     old = tmp_path / "root" / "inbox" / "abc" / "note.txt"
     old.parent.mkdir(parents=True)
     old.write_text("mine")
@@ -111,7 +111,7 @@ def test_directories_are_made_when_absent_and_private_and_what_was_there_is_unto
     assert (new / NAME).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_shows_up_whole_under_its_final_name_only(
+def test_a_file_appears_whole_under_its_final_name_only(
     files: InboxFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
@@ -142,7 +142,7 @@ def test_a_write_that_fails_leaves_nothing(
             put(files)
     assert [one for one in (tmp_path / "inbox").rglob("*") if one.is_file()] == []
     put(files)
-    assert files.listing("abc") == {NUMBER}
+    assert files.list_ids("abc") == {NUMBER}
 
 
 def test_a_file_is_replaced_by_rename_and_a_link_in_its_place_is_not_followed(
@@ -150,7 +150,7 @@ def test_a_file_is_replaced_by_rename_and_a_link_in_its_place_is_not_followed(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    files.check_directory("abc")
+    files.ensure_directory("abc")
     place = tmp_path / "inbox" / "abc" / NAME
     place.symlink_to(victim)
     put(files)
@@ -176,7 +176,7 @@ def test_a_late_file_is_synced_with_its_directory(
     assert files.read("abc", NUMBER) == BODY
 
 
-def test_a_filesystem_is_synced_and_a_handle_that_is_none_is_an_error(files: InboxFiles) -> None:
+def test_syncing_a_filesystem_needs_a_valid_handle(files: InboxFiles) -> None:
     sync_filesystem(files.inbox_fileno)
     with pytest.raises(OSError, match="syncfs"):
         sync_filesystem(-1)
@@ -189,21 +189,21 @@ def test_only_names_that_are_ids_are_listed(files: InboxFiles, tmp_path: Path) -
     put(files)
     for name in ("note.json", "0001.json", f"{NUMBER:016x}", f"{NUMBER:016X}.json", ".hidden.json", f"{NAME}.tmp"):
         (tmp_path / "inbox" / "abc" / name).touch()
-    assert files.listing("abc") == {NUMBER}
-    assert files.listing("nobody") is None
+    assert files.list_ids("abc") == {NUMBER}
+    assert files.list_ids("nobody") is None
     assert not (tmp_path / "inbox" / "nobody").exists()
     (tmp_path / "inbox" / ".hidden").mkdir()
     (tmp_path / "inbox" / "link").symlink_to(tmp_path / "inbox" / "abc")
     assert files.mailboxes() == ["abc"]
 
 
-def test_removing_takes_one_file_and_does_not_mind_if_it_is_gone(files: InboxFiles) -> None:
+def test_removing_a_file_that_is_gone_succeeds(files: InboxFiles) -> None:
     put(files)
     put(files, number=NUMBER + 1)
     files.remove("abc", NUMBER)
     files.remove("abc", NUMBER)
     files.remove("nobody", NUMBER)
-    assert files.listing("abc") == {NUMBER + 1}
+    assert files.list_ids("abc") == {NUMBER + 1}
     assert files.read("abc", NUMBER) is None
     assert files.read("nobody", NUMBER) is None
 
@@ -221,10 +221,10 @@ def a_link(place: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [a_pipe, a_directory, a_link])
-def test_something_else_under_a_files_name_is_neither_read_nor_waited_for(
+def test_a_pipe_link_or_directory_under_a_files_name_is_not_read(
     files: InboxFiles, tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
-    files.check_directory("abc")
+    files.ensure_directory("abc")
     make(tmp_path / "inbox" / "abc" / NAME)
     with suppress(OSError):
         assert files.read("abc", NUMBER) == b""
@@ -244,7 +244,7 @@ def replace(place: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [remove, replace])
 @pytest.mark.parametrize("what", ["inbox", "inbox/abc", "inbox/.tmp"])
-def test_a_directory_that_was_removed_or_replaced_is_noticed_by_the_next_batch(
+def test_the_next_batch_notices_a_removed_or_replaced_directory(
     files: InboxFiles, tmp_path: Path, spoil: Callable[[Path], None], what: str
 ) -> None:
     put(files)
@@ -263,7 +263,7 @@ def by_a_link(place: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [by_a_file, by_a_link])
 @pytest.mark.parametrize("what", ["inbox", "inbox/abc", "inbox/.tmp"])
-def test_something_else_in_a_directorys_place_is_an_error_until_it_is_mended(
+def test_a_file_or_link_in_place_of_a_directory_is_an_error_until_repaired(
     files: InboxFiles, tmp_path: Path, spoil: Callable[[Path], None], what: str
 ) -> None:
     outside = tmp_path / "outside"
@@ -279,15 +279,15 @@ def test_something_else_in_a_directorys_place_is_an_error_until_it_is_mended(
     (tmp_path / what).unlink()
     (tmp_path / "aside").rename(tmp_path / what)
     put(files, number=NUMBER + 1)
-    assert files.listing("abc") == {NUMBER, NUMBER + 1}
+    assert files.list_ids("abc") == {NUMBER, NUMBER + 1}
     assert [*outside.iterdir()] == []
 
 
-def test_a_mailbox_that_is_a_link_or_a_file_is_an_error_and_not_an_empty_one(files: InboxFiles, tmp_path: Path) -> None:
+def test_a_mailbox_that_is_a_link_or_a_file_is_an_error_not_an_empty_one(files: InboxFiles, tmp_path: Path) -> None:
     (tmp_path / "inbox" / "link").symlink_to(tmp_path)
     (tmp_path / "inbox" / "file").touch()
     for name in ("link", "file"):
-        for ask in (lambda name=name: files.listing(name), lambda name=name: files.read(name, 1)):
+        for ask in (lambda name=name: files.list_ids(name), lambda name=name: files.read(name, 1)):
             with pytest.raises(OSError):
                 ask()
         with pytest.raises(OSError):
@@ -295,7 +295,7 @@ def test_a_mailbox_that_is_a_link_or_a_file_is_an_error_and_not_an_empty_one(fil
 
 
 @pytest.mark.parametrize("spoil", [by_a_file, by_a_link])
-def test_an_inbox_that_is_no_directory_stops_the_start(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_an_inbox_that_is_not_a_directory_prevents_the_start(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "outside").mkdir()
@@ -305,7 +305,7 @@ def test_an_inbox_that_is_no_directory_stops_the_start(tmp_path: Path, spoil: Ca
     assert descriptors() == set()
 
 
-def test_what_an_interrupted_write_left_is_cleared_away_at_the_start(tmp_path: Path) -> None:
+def test_leftovers_of_an_interrupted_write_are_removed_at_the_start(tmp_path: Path) -> None:
     files = InboxFiles(tmp_path)
     (tmp_path / "inbox" / ".tmp" / format_id(NUMBER)).write_text("half")
     files.close()
@@ -314,7 +314,7 @@ def test_what_an_interrupted_write_left_is_cleared_away_at_the_start(tmp_path: P
     files.close()
 
 
-def test_the_handles_that_are_kept_are_bounded(
+def test_the_number_of_open_directory_handles_is_bounded(
     files: InboxFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_files, "OPEN_DIRECTORIES", 5)
@@ -322,4 +322,4 @@ def test_the_handles_that_are_kept_are_bounded(
         for number in range(40):
             put(files, f"m{number}", NUMBER + turn)
     assert len(descriptors()) <= 5 + 2
-    assert all(files.listing(f"m{number}") == {NUMBER, NUMBER + 1} for number in range(40))
+    assert all(files.list_ids(f"m{number}") == {NUMBER, NUMBER + 1} for number in range(40))

@@ -1,4 +1,4 @@
-"""Files that agents take away, on real directories, with a clock that the test moves: no test waits."""
+"""Inbox files that agents take, on real directories, with a clock that the test moves: no test waits."""
 
 import os
 import select
@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.storage.inbox.files import InboxFiles
-from mailroomd.storage.inbox.watch import DirectoryFault, InboxWatch, Report, Taken
+from mailroomd.storage.inbox.reports import DirectoryFault, Report, Taken
+from mailroomd.storage.inbox.watch import InboxWatch
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 PROMISED_SEC = 1.0
 
 
 class Room:
-    """A worker with its inbox files, the unread messages that it knows of, and the time."""
+    """A worker with its inbox files, its unread messages, and the time."""
 
     def __init__(self, root: Path, watched_most: int = 100) -> None:
         self.path = root / "inbox"
@@ -32,13 +33,13 @@ class Room:
         self.wait(3)
 
     def deliver(self, mailbox: str, count: int = 1) -> list[int]:
-        directory = self.files.check_directory(mailbox)
+        directory = self.files.ensure_directory(mailbox)
         numbers = list(range(self.last_id + 1, self.last_id + 1 + count))
         self.last_id += count
         for number in numbers:
             self.files.write(directory, number, b"{}")
         self.unread.setdefault(mailbox, set()).update(numbers)
-        self.watch.watch(mailbox)
+        self.watch.watch_mailbox(mailbox)
         return numbers
 
     def acknowledge(self, mailbox: str, number: int) -> None:
@@ -46,34 +47,34 @@ class Room:
         self.watch.expect_removal(mailbox, number)
         self.files.remove(mailbox, number)
 
-    def place(self, mailbox: str, number: int) -> Path:
+    def path_of(self, mailbox: str, number: int) -> Path:
         return self.path / mailbox / f"{format_id(number)}.json"
 
     def wait(self, seconds: float) -> list[Report]:
-        """What is reported in so much time to a worker that sleeps as long as it may."""
+        """Returns what is reported within this time to a worker that sleeps as long as it may."""
         end_sec = self.now_sec + seconds
         reports = self.collect()
-        while self.now_sec + self.watch.due(self.now_sec) <= end_sec:
-            self.now_sec += max(0.001, self.watch.due(self.now_sec))
+        while self.now_sec + self.watch.due_in_sec(self.now_sec) <= end_sec:
+            self.now_sec += max(0.001, self.watch.due_in_sec(self.now_sec))
             reports += self.collect()
         self.now_sec = end_sec
         return reports
 
     def collect(self) -> list[Report]:
-        reports = self.watch.collect(self.now_sec)
+        reports = self.watch.collect_reports(self.now_sec)
         for one in reports:
             if isinstance(one, Taken):
-                assert not {number for number in one.message_ids if self.place(one.mailbox, number).exists()}
+                assert not {number for number in one.message_ids if self.path_of(one.mailbox, number).exists()}
                 self.unread[one.mailbox].difference_update(one.message_ids)
         return reports
 
     def file_again(self, mailbox: str) -> None:
-        """What follows a fault."""
-        self.files.check()
-        directory = self.files.check_directory(mailbox)
+        """Files the mail of a lost directory again."""
+        self.files.ensure_inbox()
+        directory = self.files.ensure_directory(mailbox)
         for number in self.unread[mailbox]:
             self.files.write(directory, number, b"{}")
-        self.watch.refiled(mailbox)
+        self.watch.on_refiled(mailbox)
 
     def close(self) -> None:
         self.watch.close()
@@ -81,7 +82,7 @@ class Room:
 
 
 def taken(reports: list[Report]) -> dict[str, list[int]]:
-    """The ids that were reported; there was no fault."""
+    """Returns the ids that were reported; there was no fault."""
     result: dict[str, list[int]] = {}
     for one in reports:
         assert isinstance(one, Taken)
@@ -90,21 +91,21 @@ def taken(reports: list[Report]) -> dict[str, list[int]]:
 
 
 def faults(reports: list[Report]) -> list[str]:
-    """The mailboxes that were lost; nothing was taken."""
+    """Returns the mailboxes that were lost; nothing was taken."""
     assert all(isinstance(one, DirectoryFault) for one in reports), reports
     return [one.mailbox for one in reports]
 
 
 @pytest.fixture(params=["watched", "patrolled", "blind"])
 def room(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
-    """A room that watches its directories; whose directories are all watched by mtime; without inotify at all."""
+    """A room with watches; one with the patrol only; one without inotify at all."""
 
     def refuse() -> None:
         raise OSError(24, "no inotify instance left")
 
     monkeypatch.setattr(type(log), "_write", be_silent)
     if request.param == "blind":
-        monkeypatch.setattr("mailroomd.storage.inbox.watch.Inotify", refuse)
+        monkeypatch.setattr("mailroomd.storage.directories.watcher.Inotify", refuse)
     made = Room(tmp_path, 0 if request.param == "patrolled" else 100)
     assert (made.watch.fileno() is None) == (request.param == "blind")
     yield made
@@ -126,31 +127,31 @@ def be_silent(*_: object) -> None:
 # -- taken ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_deleted_counts_within_a_second(room: Room) -> None:
+def test_a_deleted_file_counts_as_taken_within_a_second(room: Room) -> None:
     first, second = room.deliver("bob", 2)
     assert room.wait(10) == []
-    room.place("bob", first).unlink()
+    room.path_of("bob", first).unlink()
     assert room.wait(PROMISED_SEC) == [Taken("bob", [first])]
-    room.place("bob", second).unlink()
+    room.path_of("bob", second).unlink()
     assert room.wait(PROMISED_SEC) == [Taken("bob", [second])]
     assert room.wait(10) == []
 
 
-def test_a_file_that_is_taken_before_its_directory_is_watched_counts(room: Room) -> None:
+def test_a_file_taken_before_its_directory_is_watched_counts(room: Room) -> None:
     (number,) = room.deliver("bob")
-    room.place("bob", number).unlink()
+    room.path_of("bob", number).unlink()
     assert room.wait(PROMISED_SEC) == [Taken("bob", [number])]
 
 
-def test_a_file_that_is_moved_away_counts(room: Room, tmp_path: Path) -> None:
+def test_a_file_moved_away_counts_as_taken(room: Room, tmp_path: Path) -> None:
     first, second = room.deliver("bob", 2)
     room.wait(10)
-    room.place("bob", first).rename(tmp_path / "mine.json")
-    room.place("bob", second).rename(room.path / "bob/read.json")
+    room.path_of("bob", first).rename(tmp_path / "mine.json")
+    room.path_of("bob", second).rename(room.path / "bob/read.json")
     assert taken(room.wait(PROMISED_SEC)) == {"bob": [first, second]}
 
 
-def test_many_files_that_are_deleted_at_once_all_count(room: Room) -> None:
+def test_many_files_deleted_at_once_all_count(room: Room) -> None:
     numbers = {mailbox: room.deliver(mailbox, 300) for mailbox in ("bob", "eve")}
     room.wait(10)
     for path in room.path.glob("*/*.json"):
@@ -159,30 +160,30 @@ def test_many_files_that_are_deleted_at_once_all_count(room: Room) -> None:
     assert {mailbox: sorted(ids) for mailbox, ids in reports.items()} == numbers
 
 
-def test_a_file_that_is_put_back_was_not_taken(room: Room, tmp_path: Path) -> None:
-    """An editor that saves: it moves the old file aside and writes a new one."""
+def test_a_file_replaced_by_an_editor_was_not_taken(room: Room, tmp_path: Path) -> None:
+    """Some editors save by moving the old file aside and writing a new one."""
     (number,) = room.deliver("bob")
     room.wait(10)
-    room.place("bob", number).rename(room.path / "bob/backup~")
-    room.place("bob", number).write_text("{}")
+    room.path_of("bob", number).rename(room.path / "bob/backup~")
+    room.path_of("bob", number).write_text("{}")
     assert room.wait(10) == []
-    room.place("bob", number).unlink()
+    room.path_of("bob", number).unlink()
     assert room.wait(PROMISED_SEC) == [Taken("bob", [number])]
 
 
-def test_other_names_say_nothing(room: Room) -> None:
+def test_files_with_other_names_are_ignored(room: Room) -> None:
     (number,) = room.deliver("bob")
     for name in ("x", "x.json", f"{number:x}.json", f"{format_id(number)}.json.bak", "8" * 16 + ".json", "\udcff.json"):
         (room.path / "bob" / name).touch()
     (room.path / "bob/0000000000000abc.json").mkdir()
     room.wait(10)
     for path in (room.path / "bob").iterdir():
-        if path != room.place("bob", number):
+        if path != room.path_of("bob", number):
             path.rmdir() if path.is_dir() else path.unlink()
     assert room.wait(10) == []
 
 
-def test_our_own_writing_wakes_nobody(watched: Room) -> None:
+def test_files_written_by_the_daemon_cause_no_event(watched: Room) -> None:
     watched.deliver("bob", 5)
     watched.wait(10)
     watched.deliver("bob", 5)
@@ -194,49 +195,49 @@ def test_our_own_writing_wakes_nobody(watched: Room) -> None:
     assert select.select([fileno], [], [], 0)[0] == []
 
 
-def test_what_we_remove_ourselves_is_not_reported(room: Room) -> None:
+def test_files_removed_by_the_daemon_are_not_reported(room: Room) -> None:
     numbers = room.deliver("bob", 5)
     room.acknowledge("bob", numbers[0])
     room.wait(10)
     for number in numbers[1:3]:
         room.acknowledge("bob", number)
     assert room.wait(10) == []
-    room.place("bob", numbers[3]).unlink()
+    room.path_of("bob", numbers[3]).unlink()
     room.collect()
     room.acknowledge("bob", numbers[3])  # while its deletion is held
     assert room.wait(10) == []
 
 
-def test_an_agent_that_takes_its_mail_one_by_one_is_not_kept_waiting(room: Room) -> None:
+def test_taking_mail_one_by_one_is_reported_without_delay(room: Room) -> None:
     numbers = room.deliver("bob", 40)
     room.wait(10)
-    for place, number in enumerate(numbers):
-        room.place("bob", number).unlink()
+    for position, number in enumerate(numbers):
+        room.path_of("bob", number).unlink()
         room.wait(0.09)
-        assert not room.unread["bob"] & set(numbers[: max(0, place - 11)])  # what is older than a second
+        assert not room.unread["bob"] & set(numbers[: max(0, position - 11)])  # older than a second
 
 
-def test_changes_in_directories_that_are_not_watched_are_found(tmp_path: Path) -> None:
+def test_changes_in_unwatched_directories_are_found(tmp_path: Path) -> None:
     room = Room(tmp_path, watched_most=2)
     for name in "abcdef":
         room.deliver(name, 2)
     room.wait(20)
     for name in "abcdef":
         (number, _) = sorted(room.unread[name])
-        room.place(name, number).unlink()
+        room.path_of(name, number).unlink()
         assert room.wait(PROMISED_SEC) == [Taken(name, [number])]
     for name in "abcdef":
         (number,) = room.unread[name]
-        room.place(name, number).unlink()
+        room.path_of(name, number).unlink()
     assert len(taken(room.wait(PROMISED_SEC))) == 6
     room.close()
 
 
-def test_a_deletion_that_is_held_survives_the_eviction_of_its_watch(tmp_path: Path) -> None:
+def test_a_held_deletion_survives_the_eviction_of_its_watch(tmp_path: Path) -> None:
     room = Room(tmp_path, watched_most=1)
     (number,) = room.deliver("bob")
     room.wait(10)
-    room.place("bob", number).unlink()
+    room.path_of("bob", number).unlink()
     for name in "cdefg":
         room.deliver(name)
     assert taken(room.wait(PROMISED_SEC)) == {"bob": [number]}
@@ -251,13 +252,13 @@ def test_a_deletion_just_before_the_eviction_of_its_watch_counts(tmp_path: Path)
     room.wait(10)
     room.deliver("c")
     room.deliver("d")  # which is the first to be watched, in the place of `first`
-    room.unread = Meddler(room.unread, "d", room.place("second", number).unlink)
+    room.unread = Meddler(room.unread, "d", room.path_of("second", number).unlink)
     assert taken(room.wait(PROMISED_SEC)) == {"second": [number]}
     room.close()
 
 
 class Meddler(dict[str, set[int]]):
-    """Lets something happen in the middle of `collect`: when it asks for one mailbox's ids first."""
+    """Makes something happen in the middle of `collect_reports`: when it first asks for one mailbox's ids."""
 
     def __init__(self, unread: dict[str, set[int]], mailbox: str, happen: Callable[[], None]) -> None:
         super().__init__(unread)
@@ -268,20 +269,20 @@ class Meddler(dict[str, set[int]]):
         return super().get(mailbox, default)
 
 
-def test_what_is_to_be_compared_after_an_overflow_is_not_evicted_before(tmp_path: Path) -> None:
+def test_a_directory_to_be_compared_after_an_overflow_is_not_evicted_before(tmp_path: Path) -> None:
     room = Room(tmp_path, watched_most=2)
     numbers = {name: room.deliver(name)[0] for name in "ab"}
     room.wait(10)
     flood(room.path / "b")
     for name in "ab":
-        room.place(name, numbers[name]).unlink()
+        room.path_of(name, numbers[name]).unlink()
     for name in "cde":
         room.deliver(name)
     assert taken(room.wait(PROMISED_SEC)) == {name: [numbers[name]] for name in "ab"}
     room.close()
 
 
-def test_what_we_remove_during_a_comparison_is_not_reported(tmp_path: Path) -> None:
+def test_files_removed_by_the_daemon_during_a_comparison_are_not_reported(tmp_path: Path) -> None:
     room = Room(tmp_path)
     numbers = room.deliver("bob", 700)
     room.now_sec += 0.6
@@ -297,7 +298,7 @@ def test_after_an_overflow_the_directories_are_compared(watched: Room) -> None:
     watched.deliver("lost")
     watched.wait(10)
     flood(watched.path / "bob")
-    watched.place("bob", numbers[0]).unlink()  # its event is lost
+    watched.path_of("bob", numbers[0]).unlink()  # its event is lost
     shutil.rmtree(watched.path / "lost")
     (watched.path / "lost").mkdir()
     reports = watched.wait(PROMISED_SEC)
@@ -306,7 +307,7 @@ def test_after_an_overflow_the_directories_are_compared(watched: Room) -> None:
 
 
 def flood(directory: Path) -> None:
-    """Makes more events than the kernel's queue holds, of nobody's interest."""
+    """Causes more events than the kernel's queue holds, all of them irrelevant."""
     handle = os.open(directory, os.O_RDONLY)
     os.close(os.open("a", os.O_WRONLY | os.O_CREAT, dir_fd=handle))
     names = ["a", "b"]
@@ -319,11 +320,11 @@ def flood(directory: Path) -> None:
 def test_a_directory_of_many_files_is_compared_in_slices(tmp_path: Path) -> None:
     room = Room(tmp_path)
     first, *_ = room.deliver("bob", 700)
-    room.place("bob", first).unlink()
+    room.path_of("bob", first).unlink()
     assert room.collect() == []
     room.now_sec += 0.6
     assert room.collect() == []
-    assert 0 < room.watch.due(room.now_sec) <= 0.05  # there is more to compare
+    assert 0 < room.watch.due_in_sec(room.now_sec) <= 0.05  # there is more to compare
     assert room.wait(PROMISED_SEC) == [Taken("bob", [first])]
     room.close()
 
@@ -341,15 +342,15 @@ def test_a_directory_that_is_deleted_with_its_files_is_a_fault(room: Room, count
     room.file_again("bob")
     assert room.wait(10) == []
     number = min(room.unread["bob"])
-    room.place("bob", number).unlink()
+    room.path_of("bob", number).unlink()
     assert room.wait(PROMISED_SEC + 0.5) == [Taken("bob", [number])]
 
 
-def test_a_directory_that_is_deleted_while_we_look_is_a_fault(room: Room) -> None:
+def test_a_directory_that_is_deleted_slowly_is_a_fault(room: Room) -> None:
     numbers = room.deliver("bob", 200)
     room.wait(10)
     for number in numbers:
-        room.place("bob", number).unlink()
+        room.path_of("bob", number).unlink()
         assert room.wait(0.015) == []  # 3 s in all: a slow disk
     (room.path / "bob").rmdir()
     assert faults(room.wait(10)) == ["bob"]
@@ -411,7 +412,7 @@ def test_a_directory_that_cannot_be_read_is_a_fault(room: Room, monkeypatch: pyt
 
     with monkeypatch.context() as patch:  # as root, permissions would not stop us
         patch.setattr(os, "open", refuse)
-        room.place("bob", numbers[0]).unlink()
+        room.path_of("bob", numbers[0]).unlink()
         (fault,) = room.wait(10)
     assert fault == DirectoryFault("bob", "its directory cannot be read: Permission denied")
     room.file_again("bob")
@@ -428,20 +429,20 @@ def test_an_inbox_that_is_replaced_loses_every_mailbox(room: Room, tmp_path: Pat
         room.file_again(name)
     assert room.wait(10) == []
     (number,) = room.unread["a"]
-    room.place("a", number).unlink()
+    room.path_of("a", number).unlink()
     assert room.wait(PROMISED_SEC + 0.5) == [Taken("a", [number])]
     shutil.rmtree(room.path)
     assert set(faults(room.wait(10))) == {"b", "c"}
 
 
-def test_a_mailbox_is_left_alone_until_it_was_filed_again(room: Room) -> None:
+def test_nothing_counts_as_taken_until_a_lost_mailbox_is_filed_again(room: Room) -> None:
     numbers = room.deliver("bob", 3)
     room.wait(10)
     shutil.rmtree(room.path / "bob")
     assert faults(room.wait(10)) == ["bob"]
     numbers += room.deliver("bob")
     room.wait(10)
-    room.place("bob", numbers[-1]).unlink()
+    room.path_of("bob", numbers[-1]).unlink()
     assert room.wait(10) == []
     shutil.rmtree(room.path / "bob")
     if room.watch.fileno() is not None:
@@ -451,7 +452,7 @@ def test_a_mailbox_is_left_alone_until_it_was_filed_again(room: Room) -> None:
     assert len(room.unread["bob"]) == 4
 
 
-def test_the_directory_of_a_mailbox_without_mail_may_go(room: Room) -> None:
+def test_removing_the_directory_of_an_empty_mailbox_is_no_fault(room: Room) -> None:
     (number,) = room.deliver("bob")
     room.acknowledge("bob", number)
     (room.path / "stranger").mkdir()
@@ -461,19 +462,19 @@ def test_the_directory_of_a_mailbox_without_mail_may_go(room: Room) -> None:
     assert room.wait(10) == []
     (number,) = room.deliver("bob")
     room.wait(10)
-    room.place("bob", number).unlink()
+    room.path_of("bob", number).unlink()
     assert room.wait(PROMISED_SEC) == [Taken("bob", [number])]
 
 
-def test_what_the_inbox_held_before_is_known_from_the_start(tmp_path: Path) -> None:
+def test_files_from_before_the_start_are_watched(tmp_path: Path) -> None:
     files = InboxFiles(tmp_path)
-    files.write(files.check_directory("bob"), 7, b"{}")
-    files.write(files.check_directory("eve"), 8, b"{}")
+    files.write(files.ensure_directory("bob"), 7, b"{}")
+    files.write(files.ensure_directory("eve"), 8, b"{}")
     files.close()
     room = Room(tmp_path)
     room.unread = {"bob": {7}, "eve": {8}}
     assert room.wait(10) == []
-    room.place("bob", 7).unlink()
+    room.path_of("bob", 7).unlink()
     shutil.rmtree(room.path / "eve")
     reports = room.wait(PROMISED_SEC)
     assert sorted(reports, key=str) == [DirectoryFault("eve", "its directory is gone"), Taken("bob", [7])]
@@ -490,13 +491,13 @@ steps = st.one_of(
 
 @given(steps=st.lists(steps, max_size=25), watched_most=st.integers(0, 3))
 @settings(max_examples=40, deadline=None)
-def test_only_what_was_taken_counts_and_in_the_end_the_files_are_the_unread_messages(
+def test_only_taken_files_count_and_the_files_end_up_as_the_unread_messages(
     steps: list[tuple[str, str, float]], watched_most: int
 ) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(log), "_write", be_silent)
         room = Room(Path(directory), watched_most)
-        gone: set[int] = set()  # what agents took
+        gone: set[int] = set()  # taken by agents
         for step, mailbox, number in [*steps, ("wait", "", 5.0), ("wait", "", 5.0)]:
             path = room.path / mailbox
             there = sorted(path.glob("*.json"))[: int(number)] if mailbox else []
@@ -524,5 +525,5 @@ def test_only_what_was_taken_counts_and_in_the_end_the_files_are_the_unread_mess
                         gone -= room.unread[report.mailbox]  # delivered once more
                         room.file_again(report.mailbox)
         for mailbox, unread in room.unread.items():
-            assert (room.files.listing(mailbox) or set()) == unread
+            assert (room.files.list_ids(mailbox) or set()) == unread
         room.close()

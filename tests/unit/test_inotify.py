@@ -1,4 +1,4 @@
-"""The wrapper over inotify, against the kernel."""
+"""The inotify wrapper, against the kernel."""
 
 import ctypes
 import errno
@@ -65,7 +65,7 @@ def test_only_what_was_asked_for_is_reported(inotify: Inotify, tmp_path: Path) -
     assert said(inotify.read()) == [(Mask.DELETE, "x")]
 
 
-def test_a_handle_is_watched_wherever_its_directory_went(inotify: Inotify, tmp_path: Path) -> None:
+def test_an_open_directory_is_watched_wherever_it_moves(inotify: Inotify, tmp_path: Path) -> None:
     (tmp_path / "box").mkdir()
     handle = os.open(tmp_path / "box", os.O_RDONLY)
     (tmp_path / "box").rename(tmp_path / "moved")
@@ -76,7 +76,7 @@ def test_a_handle_is_watched_wherever_its_directory_went(inotify: Inotify, tmp_p
     assert [(one.wd, one.name) for one in inotify.read()] == [(wd, "x")] * 2
 
 
-def test_a_watch_ends_with_its_directory_and_its_number_is_not_used_again(inotify: Inotify, tmp_path: Path) -> None:
+def test_a_watch_ends_with_its_directory_and_its_number_is_not_reused(inotify: Inotify, tmp_path: Path) -> None:
     box = tmp_path / "box"
     box.mkdir()
     wd = inotify.add(box, EVERYTHING)
@@ -88,7 +88,7 @@ def test_a_watch_ends_with_its_directory_and_its_number_is_not_used_again(inotif
     assert not inotify.remove(wd)
 
 
-def test_a_watch_that_was_removed_says_so_once(inotify: Inotify, tmp_path: Path) -> None:
+def test_removing_a_watch_causes_one_event(inotify: Inotify, tmp_path: Path) -> None:
     wd = inotify.add(tmp_path, EVERYTHING)
     assert inotify.remove(wd)
     (tmp_path / "x").touch()
@@ -146,7 +146,7 @@ def test_any_name_comes_as_it_is(raw: bytes) -> None:
     assert os.fsencode(event.name) == raw
 
 
-def test_what_cannot_be_watched_is_named(inotify: Inotify, tmp_path: Path) -> None:
+def test_an_error_names_the_path_that_cannot_be_watched(inotify: Inotify, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         inotify.add(tmp_path / "nowhere", EVERYTHING)
     (tmp_path / "file").touch()

@@ -38,7 +38,7 @@ class Office:
 
     def send(self, *names: str, ttl_ms: int = 0) -> list[int]:
         done = self.desk.done(*[self.desk.letter(draft(name, ttl_ms=ttl_ms)) for name in names])
-        assert self.filing.file(done.mail, self.now_sec) == {}
+        assert self.filing.file_mail(done.mail, self.now_sec) == {}
         self.finds.note_mail(done.mail)
         return [one.id for one in done.mail]
 
@@ -77,7 +77,7 @@ class Office:
         done = self.desk.done(*map(self.finds.found_at, grants))
         self.finds.committed([one.request for one in grants])
         for mailbox, numbers in done.removed:
-            self.filing.take_away(mailbox, numbers)
+            self.filing.remove_files(mailbox, numbers)
         return answers(done.outcomes)
 
     def path(self, name: str, number: int) -> Path:
@@ -115,7 +115,7 @@ def test_a_file_that_its_agent_took_is_read_once_it_is_committed(office: Office)
 def test_our_own_removals_are_no_find(office: Office) -> None:
     one, _ = office.send("a", "a")
     office.desk.commit(office.desk.reading("a", one))
-    office.filing.take_away("a", [one])
+    office.filing.remove_files("a", [one])
     assert office.wait(15) == []
 
 
@@ -229,7 +229,7 @@ def test_a_file_that_a_crash_left_behind_its_commit_is_deleted_and_not_announced
 def test_a_file_that_is_written_at_last_asks_for_the_place_of_its_receipt(office: Office) -> None:
     (office.root / "inbox/a").touch()
     done = office.desk.done(office.desk.letter(draft("a")))
-    errors = office.filing.file(done.mail, office.now_sec)
+    errors = office.filing.file_mail(done.mail, office.now_sec)
     office.desk.store.files.note_unfiled(errors)
     office.pass_by(1)
     assert office.requests() == []
@@ -245,7 +245,7 @@ def file_late(office: Office, letters: int) -> list[int]:
     """Sends letters to "a" whose files find something in their way at first; returns their ids, not committed yet."""
     (office.root / "inbox/a").touch()
     done = office.desk.done(*[office.desk.letter(draft("a")) for _ in range(letters)])
-    office.desk.store.files.note_unfiled(office.filing.file(done.mail, office.now_sec))
+    office.desk.store.files.note_unfiled(office.filing.file_mail(done.mail, office.now_sec))
     office.pass_by(1)
     (office.root / "inbox/a").unlink()
     office.pass_by(60)

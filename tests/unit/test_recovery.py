@@ -1,4 +1,4 @@
-"""After a stop of any kind the inbox files agree with the database again, case by case."""
+"""After any kind of stop recovery makes the inbox files agree with the database, case by case."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ FILED, READ, STORED = DeliveryState.FILED, DeliveryState.READ, DeliveryState.STO
 
 
 class Office:
-    """Mail that was stored and filed before the daemon stopped."""
+    """A daemon with mail that was stored and filed before it stopped."""
 
     def __init__(self, place: Path) -> None:
         self.root = place / "root"
@@ -31,7 +31,7 @@ class Office:
     def send(self, *names: str) -> list[int]:
         mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
         filing = self.filing()
-        assert filing.file(mail, 0.0) == {}
+        assert filing.file_mail(mail, 0.0) == {}
         filing.close()
         return [one.id for one in mail]
 
@@ -46,11 +46,11 @@ class Office:
         self.files.close()
         self.desk.reopen()
         self.files = InboxFiles(self.root)
-        report = self.look()
+        report = self.check()
         self.desk.commit(*map(self.desk.found, report.taken))
         return report
 
-    def look(self, beat: Callable[[], None] = lambda: None) -> RecoveryReport:
+    def check(self, beat: Callable[[], None] = lambda: None) -> RecoveryReport:
         """Recovers, and commits nothing of it."""
         return recover_files(self.desk.store.files, self.files, self.desk.store.mark("synced_id"), beat)
 
@@ -73,14 +73,14 @@ def office(tmp_path: Path) -> Iterator[Office]:
     made.desk.store.close()
 
 
-def test_where_all_is_well_nothing_is_touched(office: Office) -> None:
+def test_recovery_touches_nothing_if_all_is_well(office: Office) -> None:
     first, last = office.send("a", "b")
     before = [office.path(name, number).stat().st_mtime_ns for name, number in (("a", first), ("b", last))]
     assert office.recover() == RecoveryReport(checked=2)
     assert before == [office.path(name, number).stat().st_mtime_ns for name, number in (("a", first), ("b", last))]
 
 
-def test_a_missing_file_that_had_reached_the_disk_was_taken_by_its_agent(office: Office) -> None:
+def test_a_missing_file_that_was_synced_was_taken_by_its_agent(office: Office) -> None:
     taken, kept = office.send("a", "a")
     office.synced(kept)
     office.path("a", taken).unlink()
@@ -90,7 +90,7 @@ def test_a_missing_file_that_had_reached_the_disk_was_taken_by_its_agent(office:
     assert office.recover() == RecoveryReport(checked=1)
 
 
-def test_a_missing_file_that_may_never_have_reached_the_disk_is_written_again(office: Office) -> None:
+def test_a_missing_file_that_was_not_synced_is_written_again(office: Office) -> None:
     synced, fresh = office.send("a", "a")
     office.synced(synced)
     office.path("a", fresh).unlink()
@@ -136,7 +136,7 @@ def test_a_file_that_is_not_whole_is_written_again(
     assert office.states(number) == [FILED]
 
 
-def test_a_file_to_which_its_agent_added_is_left_as_it_is(office: Office) -> None:
+def test_a_file_that_its_agent_extended_is_left_as_it_is(office: Office) -> None:
     (number,) = office.send("a")
     edited = office.path("a", number).read_bytes()[:-2] + b',"seen":true}\n'
     office.path("a", number).write_bytes(edited)
@@ -144,7 +144,7 @@ def test_a_file_to_which_its_agent_added_is_left_as_it_is(office: Office) -> Non
     assert office.path("a", number).read_bytes() == edited
 
 
-def test_the_file_of_a_message_that_is_read_is_removed_and_what_is_not_ours_stays(office: Office) -> None:
+def test_the_file_of_a_read_message_is_removed_and_foreign_files_stay(office: Office) -> None:
     read, unread = office.send("a", "a")
     office.desk.commit(office.desk.reading("a", read))
     strangers = [office.path("a", 77), office.path("a", unread).with_name("note.txt")]
@@ -168,7 +168,7 @@ def test_a_missing_directory_never_means_read(office: Office, what: str) -> None
     assert all(office.is_whole("a", number) for number in numbers)
 
 
-def test_something_else_in_a_directorys_place_is_a_fault_and_nothing_is_marked_read(office: Office) -> None:
+def test_a_file_in_place_of_a_directory_never_means_read(office: Office) -> None:
     *numbers, other = office.send("a", "a", "b")
     office.synced(other)
     directory = office.root / "inbox" / "a"
@@ -182,13 +182,13 @@ def test_something_else_in_a_directorys_place_is_a_fault_and_nothing_is_marked_r
     directory.unlink()
     filing = office.filing()
     for mailbox, number in office.desk.store.files.unfiled():
-        filing.keep_trying(mailbox, number, 0.0)
-    assert filing.retry(10.0) == numbers
+        filing.retry_later(mailbox, number, 0.0)
+    assert filing.retry_due(10.0) == numbers
     filing.close()
     assert all(office.is_whole("a", number) for number in numbers)
 
 
-def test_a_message_whose_file_is_still_to_come_is_not_taken_for_read(office: Office) -> None:
+def test_a_message_that_was_not_filed_yet_does_not_count_as_read(office: Office) -> None:
     (number,) = office.send("a")
     office.path("a", number).unlink()
     office.desk.store.files.note_unfiled({number: "why"})
@@ -197,9 +197,7 @@ def test_a_message_whose_file_is_still_to_come_is_not_taken_for_read(office: Off
     assert office.states(number) == [STORED]
 
 
-def test_a_file_that_goes_between_the_listing_and_the_look_was_taken(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_vanishes_after_the_listing_was_taken(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     (number,) = office.send("a")
     office.synced(number)
     real = InboxFiles.read
@@ -213,9 +211,7 @@ def test_a_file_that_goes_between_the_listing_and_the_look_was_taken(
     assert (report.taken, report.rewritten) == ([FilesTaken("a", (number,))], 0)
 
 
-def test_a_long_mailbox_is_checked_in_pages_with_a_beat_for_each_and_listed_once(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_mailbox_is_listed_once_and_checked_in_pages(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "PAGE", 10)
     numbers = office.send(*["a"] * 45, *["b"] * 3)
     office.synced(numbers[-1])
@@ -223,14 +219,14 @@ def test_a_long_mailbox_is_checked_in_pages_with_a_beat_for_each_and_listed_once
         office.path("a", number).unlink()
     listed: list[str] = []
     beats: list[int] = []
-    real = InboxFiles.listing
+    real = InboxFiles.list_ids
 
     def listing(files: InboxFiles, mailbox: str) -> set[int] | None:
         listed.append(mailbox)
         return real(files, mailbox)
 
-    monkeypatch.setattr(InboxFiles, "listing", listing)
-    report = office.look(lambda: beats.append(1))
+    monkeypatch.setattr(InboxFiles, "list_ids", listing)
+    report = office.check(lambda: beats.append(1))
     assert (report.checked, report.rewritten) == (48, 0)
     assert [one.mailbox for one in report.taken] == ["a"] * 5, "one for each page"
     assert [number for one in report.taken for number in one.message_ids] == numbers[:45:3]
@@ -244,7 +240,7 @@ def full(*_: object) -> None:
     raise StoreFull("no room")
 
 
-def test_a_full_disk_does_not_stop_the_start_and_nothing_is_lost_by_it(
+def test_a_full_disk_neither_prevents_the_start_nor_loses_anything(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken, kept = office.send("a", "b")
@@ -253,7 +249,7 @@ def test_a_full_disk_does_not_stop_the_start_and_nothing_is_lost_by_it(
     shutil.rmtree(office.root / "inbox" / "b")
     (office.root / "inbox" / "b").touch()
     monkeypatch.setattr(FileLedger, "write_notes", full)
-    report = office.look()
+    report = office.check()
     assert (report.taken, report.errors.keys()) == ([FilesTaken("a", (taken,))], {kept})
     assert office.desk.store.files.unfiled() == []
     monkeypatch.undo()
@@ -268,5 +264,5 @@ def test_recovery_leaves_no_descriptor_open(office: Office) -> None:
     office.send(*[f"m{number}" for number in range(30)])
     office.recover()
     before = len([*Path("/proc/self/fd").iterdir()])
-    office.look()
+    office.check()
     assert len([*Path("/proc/self/fd").iterdir()]) == before

@@ -128,13 +128,13 @@ def test_a_clearing_that_was_interrupted_is_finished_by_the_recovery(desk: Desk,
     files = InboxFiles(root)
     filing = Filing(root, files, desk.store.files)
     letters = [desk.letter(draft(name)) for name in "aab"]
-    assert filing.file(desk.done(*letters).mail, 0.0) == {}
+    assert filing.file_mail(desk.done(*letters).mail, 0.0) == {}
     desk.commit(desk.clearing("a", desk.last_id))
     filing.close()
     desk.reopen()  # the crash: committed, but no file was removed
     report = recover_files(desk.store.files, files, 0, lambda: None)
     assert (report.removed, report.taken, report.errors) == (2, [], {})
-    assert (files.listing("a"), files.listing("b")) == (set(), {letters[2].id})
+    assert (files.list_ids("a"), files.list_ids("b")) == (set(), {letters[2].id})
     assert desk.store.files.cleared() == []
     files.close()
 

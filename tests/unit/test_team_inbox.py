@@ -1,4 +1,4 @@
-"""Team inboxes and their filing: what others wrote stays as it is, ours is there once, and nothing leaves teams/."""
+"""Team inboxes: entries of other writers stay as they are, each message is there once, nothing is written elsewhere."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def inboxes(tmp_path: Path) -> TeamInboxes:
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Path:
-    """Where bob@alpha's inbox is; its directory is there."""
+    """The path of bob@alpha's inbox; its directory exists."""
     directory = tmp_path / "teams" / "alpha" / "inboxes"
     directory.mkdir(parents=True)
     return directory / "bob.json"
@@ -61,7 +61,7 @@ def ids(inbox: Path) -> list[int]:
 # -- the format -------------------------------------------------------------------------------------------------------
 
 
-def test_an_entry_is_claude_code_s_with_our_id() -> None:
+def test_an_entry_has_claude_codes_fields_and_the_message_id() -> None:
     assert json.loads(extended("", 7)) == [
         {
             "from": "alice",
@@ -76,7 +76,7 @@ def test_an_entry_is_claude_code_s_with_our_id() -> None:
 @pytest.mark.parametrize(
     ("metadata", "summary"), [(b'{"summary":"in short"}', "in short"), (b'{"summary":[1]}', None), (b"{}", None)]
 )
-def test_a_summary_comes_from_the_metadata_where_it_is_text(metadata: bytes, summary: str | None) -> None:
+def test_a_summary_comes_from_the_metadata_if_it_is_text(metadata: bytes, summary: str | None) -> None:
     assert json.loads(extend_team_inbox(b"[]", [mail(7, metadata=metadata)]))[0].get("summary") == summary
 
 
@@ -96,7 +96,7 @@ OTHERS = (
         "[" + "1" * 5000 + "]",
     ],
 )
-def test_what_others_wrote_stays_byte_for_byte(raw: str | bytes) -> None:
+def test_entries_of_other_writers_stay_byte_for_byte(raw: str | bytes) -> None:
     raw = raw.encode() if isinstance(raw, str) else raw
     result = extended(raw, 7)
     kept = raw.rstrip()[:-1].rstrip()
@@ -124,12 +124,12 @@ def test_any_array_keeps_its_entries_in_order(entries: list[object], indent: int
 
 
 @pytest.mark.parametrize("raw", ["", " \n", "[]", " [ \n ] "])
-def test_an_empty_inbox_becomes_an_array_of_ours(raw: str) -> None:
+def test_an_empty_inbox_becomes_an_array_of_the_new_entries(raw: str) -> None:
     assert len(json.loads(extended(raw, 7, 8, 8))) == 2
 
 
 @pytest.mark.parametrize("raw", ['{"a":1}', "[1", "[1,]", "[NaN]", "[-Infinity]", "[]]", "\ufeff[]", '"[]"', "5", "\0"])
-def test_what_is_no_array_is_refused(raw: str) -> None:
+def test_content_that_is_not_an_array_is_refused(raw: str) -> None:
     with pytest.raises(NotAnInbox):
         extended(raw, 7)
 
@@ -146,7 +146,7 @@ def test_a_message_is_appended_in_private_directories(tmp_path: Path, inboxes: T
     assert names_in(tmp_path / "teams/alpha/inboxes") == ["bob.json"]
 
 
-def test_a_repeated_message_is_there_once_and_the_file_untouched(inboxes: TeamInboxes, inbox: Path) -> None:
+def test_a_repeated_message_is_there_once_and_leaves_the_file_untouched(inboxes: TeamInboxes, inbox: Path) -> None:
     inboxes.append("bob", "alpha", mail(7), mail(8))
     before = inbox.stat()
     inboxes.append("bob", "alpha", mail(8), mail(7))
@@ -171,7 +171,7 @@ def test_the_new_file_has_the_owner_of_the_old_one(inboxes: TeamInboxes, inbox: 
 
 
 @pytest.mark.parametrize("raw", [b'[{"from":"x"', b'{"entries":[]}', b"\0\0\0"])
-def test_a_file_that_is_no_array_is_set_aside_and_work_goes_on(
+def test_a_file_that_is_not_json_is_set_aside_and_appending_goes_on(
     inboxes: TeamInboxes, inbox: Path, raw: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     inbox.write_bytes(raw)
@@ -205,7 +205,7 @@ def test_no_name_leaves_teams(tmp_path: Path, inboxes: TeamInboxes, name: str) -
 
 
 @pytest.mark.parametrize(("agent", "team"), [("", "alpha"), ("bob", ""), ("b" * 129, "alpha"), ("bob", "a" * 129)])
-def test_an_empty_or_endless_name_is_refused(tmp_path: Path, inboxes: TeamInboxes, agent: str, team: str) -> None:
+def test_an_empty_or_overlong_name_is_refused(tmp_path: Path, inboxes: TeamInboxes, agent: str, team: str) -> None:
     with pytest.raises(NoSuchInbox):
         inboxes.append(agent, team, mail(7))
     assert names_in(tmp_path) == []
@@ -227,7 +227,7 @@ def test_no_link_is_followed(tmp_path: Path, inboxes: TeamInboxes, link: str) ->
     assert not target.is_file() or target.read_text() == "[]"
 
 
-def test_a_fifo_or_directory_in_the_file_s_place_is_an_error_at_once(inboxes: TeamInboxes, inbox: Path) -> None:
+def test_a_fifo_or_directory_in_place_of_the_file_is_an_error_at_once(inboxes: TeamInboxes, inbox: Path) -> None:
     os.mkfifo(inbox)
     with pytest.raises(OSError, match="not a regular file"):
         inboxes.append("bob", "alpha", mail(7))
@@ -245,7 +245,7 @@ def test_a_lock_that_is_held_leaves_the_inbox_as_it_is(inboxes: TeamInboxes, inb
     assert names_in(inbox.parent) == ["bob.json.lock"]
 
 
-def test_what_another_appends_while_we_prepare_is_kept(
+def test_an_entry_that_is_appended_during_preparation_is_kept(
     inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare = team_inbox._prepare_early  # pyright: ignore[reportPrivateUsage]
@@ -288,14 +288,14 @@ def test_a_write_that_fails_leaves_the_inbox_whole(
     def fail(_handle: int, _body: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(team_inbox, "_write_whole", fail)
+    monkeypatch.setattr(team_inbox, "write_whole", fail)
     with pytest.raises(OSError, match="No space"):
         inboxes.append("bob", "alpha", mail(7))
     assert inbox.read_text() == "[1]"
     assert names_in(inbox.parent) == ["bob.json"]
 
 
-def test_temporary_files_of_a_crash_are_removed_and_those_at_work_are_not(inboxes: TeamInboxes, inbox: Path) -> None:
+def test_old_temporary_files_are_removed_and_recent_ones_are_not(inboxes: TeamInboxes, inbox: Path) -> None:
     old, new = inbox.with_name(".bob.json.1.mailroom"), inbox.with_name(".bob.json.2.mailroom")
     for path in (old, new):
         path.touch()
@@ -308,7 +308,7 @@ def test_temporary_files_of_a_crash_are_removed_and_those_at_work_are_not(inboxe
 # -- the thread -------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_that_was_filed_is_said_to_be(filing: TeamFiling, inbox: Path) -> None:
+def test_a_filed_message_is_reported_as_done(filing: TeamFiling, inbox: Path) -> None:
     done = [filing.submit(mail(number)) for number in range(1, 50)]
     assert {one.result(BOUND_SEC) for one in done} == {""}
     assert ids(inbox) == list(range(1, 50))
@@ -316,7 +316,7 @@ def test_a_message_that_was_filed_is_said_to_be(filing: TeamFiling, inbox: Path)
     assert filing.reason("bob@alpha") == ""
 
 
-def test_an_inbox_whose_lock_is_held_is_tried_until_it_is_free_and_others_do_not_wait(
+def test_a_locked_inbox_is_retried_and_delays_no_other(
     filing: TeamFiling, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(team_filing, "backoff_sec", lambda _attempts: 0.01)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
@@ -336,12 +336,12 @@ def test_an_inbox_whose_lock_is_held_is_tried_until_it_is_free_and_others_do_not
 
 
 @pytest.mark.parametrize("recipient", ["bob", "@alpha", "bob@"])
-def test_a_recipient_without_a_team_or_name_is_answered_for_good(filing: TeamFiling, recipient: str) -> None:
+def test_a_recipient_without_a_team_or_name_is_refused_for_good(filing: TeamFiling, recipient: str) -> None:
     assert "name a team inbox" in filing.submit(mail(1, recipient=recipient)).result(BOUND_SEC)
     assert filing.unfinished() == 0
 
 
-def test_the_backlog_is_bounded_by_inbox_and_in_all(
+def test_the_backlog_is_bounded_per_inbox_and_in_all(
     filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(team_filing, "INBOX_MESSAGES", 2)
@@ -358,7 +358,7 @@ def test_the_backlog_is_bounded_by_inbox_and_in_all(
     assert all("stopped" in one.result(0) for one in kept)
 
 
-def test_closing_tries_once_more_and_takes_no_further_mail(filing: TeamFiling, inbox: Path) -> None:
+def test_closing_tries_once_more_and_accepts_no_further_mail(filing: TeamFiling, inbox: Path) -> None:
     lock = inbox.with_name("bob.json.lock")
     lock.mkdir()
     done = filing.submit(mail(1))
@@ -370,15 +370,15 @@ def test_closing_tries_once_more_and_takes_no_further_mail(filing: TeamFiling, i
     assert "stopped" in filing.submit(mail(2)).result(0)
 
 
-def test_a_fault_in_one_inbox_does_not_end_the_thread(
+def test_a_bug_with_one_inbox_does_not_end_the_thread(
     filing: TeamFiling, inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = inboxes.append
 
-    def append_or_fail(agent: str, team: str, *letters: StoredMail) -> str:
+    def append_or_fail(agent: str, team: str, *messages: StoredMail) -> str:
         if agent == "carol":
             raise KeyError("a fault")
-        return append(agent, team, *letters)
+        return append(agent, team, *messages)
 
     monkeypatch.setattr(inboxes, "append", append_or_fail)
     filing.submit(mail(1, recipient="carol@alpha"))

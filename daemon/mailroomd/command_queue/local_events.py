@@ -63,7 +63,7 @@ class LocalEvents:
         Raises:
             StoreFull, StoreFailed: from `Filing.collect`; nothing is lost.
         """
-        for taken in self._filing.collect(now_sec):
+        for taken in self._filing.collect_taken(now_sec):
             self._discoveries.add(taken)
         pause = self._look_at_expiry(now_sec, now_ms)
         due_sec = self._filing.next_retry_sec
@@ -74,8 +74,8 @@ class LocalEvents:
             pause = min(pause, max(0.0, due_sec - now_sec))
         if self._discoveries.has_room:
             self._look_at_outbox(now_sec)
-            pause = min(pause, self._outbox.due(now_sec))
-        return min(pause, self._filing.due(now_sec), self._discoveries.due(now_sec))
+            pause = min(pause, self._outbox.due_in_sec(now_sec))
+        return min(pause, self._filing.due_in_sec(now_sec), self._discoveries.due(now_sec))
 
     def requests(self, now_sec: float) -> list[AllocateIds]:
         """Returns the requests for places that are due."""
@@ -96,11 +96,11 @@ class LocalEvents:
             if isinstance(finding, ResponseLeft):
                 file = self._in_hand.pop(finding, None)
                 if file is not None:
-                    self._outbox.delete(file)
+                    self._outbox.remove_response(file)
             elif isinstance(finding, FilesTaken):
-                self._filing.committed(finding)
+                self._filing.on_committed(finding)
             elif isinstance(finding, MailFiled):
-                self._filing.committed(finding)
+                self._filing.on_committed(finding)
                 log.info("inbox files written at last", files=finding.places, left=self._filing.unfiled)
             elif isinstance(finding, MailExpired):
                 self._look_at_expiry_sec = 0.0  # there may be more
@@ -129,12 +129,12 @@ class LocalEvents:
         return max(0.0, (self._next_expiry_ms - now_ms) / 1000)
 
     def _retry_files(self, now_sec: float) -> None:
-        filed = self._filing.retry(now_sec)
+        filed = self._filing.retry_due(now_sec)
         if filed:
             self._discoveries.add(MailFiled(tuple(filed)))
 
     def _look_at_outbox(self, now_sec: float) -> None:
-        for file in self._outbox.collect(now_sec):
+        for file in self._outbox.collect_responses(now_sec):
             left = ResponseLeft(file.session, file.name, file.identity.lasting, file.body)
             self._in_hand[left] = file
             self._discoveries.add(left)

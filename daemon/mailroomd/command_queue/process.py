@@ -198,11 +198,11 @@ class CommandQueue:
 
     def _file(self, done: Committed, notes: CommitObserver) -> None:
         started_ns = time.monotonic_ns()
-        errors = self._filing.file(done.mail, time.monotonic())
+        errors = self._filing.file_mail(done.mail, time.monotonic())
         if done.mail:
             self._meter.filed(started_ns)
             notes.filed(done.mail, errors)
-        gone = {number for removed in done.removed for number in self._filing.take_away(*removed)}
+        gone = {number for removed in done.removed for number in self._filing.remove_files(*removed)}
         if errors:
             number, sentence = next(iter(errors.items()))
             log.warning("inbox file not written", message_id=f"{number:016x}", files=len(errors), error=sentence)
@@ -323,11 +323,11 @@ class CommandQueue:
     def _take_over(self, report: RecoveryReport) -> None:
         now = time.monotonic()
         for mailbox, number in self._store.files.unfiled():
-            self._filing.keep_trying(mailbox, number, now)
+            self._filing.retry_later(mailbox, number, now)
         for number in report.errors:  # of which the database may not know yet
             message = self._store.files.message(number)
             if message is not None:
-                self._filing.keep_trying(message.draft.recipient, number, now)
+                self._filing.retry_later(message.draft.recipient, number, now)
         if self._context.epoch > 1 or not self._commit_taken(report):
             for finding in report.taken:
                 self._finds.add(finding)

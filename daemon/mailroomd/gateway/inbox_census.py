@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from mailroomd.model.ids import parse_id
 from mailroomd.model.names import is_name
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from mailroomd.storage.directories.files import OPEN_DIRECTORY
 
 
 class PendingFiles(NamedTuple):
@@ -37,7 +36,7 @@ class InboxCensus:
     def take(self, session: str = "") -> dict[str, PendingFiles]:
         """Returns the sessions that have files, or the one that is named; one that can't be read is left out."""
         try:
-            inbox = os.open(self._inbox, _DIRECTORY)
+            inbox = os.open(self._inbox, OPEN_DIRECTORY)
         except OSError:
             return {}
         try:
@@ -50,7 +49,7 @@ class InboxCensus:
 
 def _count(inbox: int, name: str) -> PendingFiles:
     try:
-        directory = os.open(name, _DIRECTORY, dir_fd=inbox)
+        directory = os.open(name, OPEN_DIRECTORY, dir_fd=inbox)
     except OSError:
         return PendingFiles(0, 0)
     files, oldest_id = 0, 0

@@ -1,4 +1,4 @@
-"""What the processes of the team inboxes' tests run; spawned children import it by this name."""
+"""The programs of the child processes of the team inboxes' tests; they import this module by name."""
 
 import os
 import time
@@ -27,7 +27,7 @@ def _first_id(writer: str) -> int:
 
 
 def append_for(root: Path, writer: str, seconds: float, result: "Connection[Any, Any]") -> None:
-    """Appends at full speed for a while; then tells how many messages, and how often the lock was not to be had."""
+    """Appends at full speed for a while; then sends how many messages, and how often the lock was busy."""
     inboxes = TeamInboxes(root, PATIENCE_SEC)
     end = time.monotonic() + seconds
     number = busy = 0
@@ -41,7 +41,7 @@ def append_for(root: Path, writer: str, seconds: float, result: "Connection[Any,
 
 
 def append_until_killed(root: Path, writer: str, stale_sec: float, result: "Connection[Any, Any]") -> None:
-    """Appends at full speed, and tells the number of each message that is there."""
+    """Appends at full speed, and sends the number of each message once it is there."""
     inboxes = TeamInboxes(root, PATIENCE_SEC, stale_sec)
     number = 0
     while True:
@@ -54,7 +54,7 @@ def append_until_killed(root: Path, writer: str, stale_sec: float, result: "Conn
 
 
 def hold(directory: Path, file: str, stale_sec: float, result: "Connection[Any, Any]") -> None:
-    """Takes the lock, says so, and holds it until it is killed; says when it was lost."""
+    """Takes the lock, reports that, and holds it until killed; reports when it was lost."""
     lock = DirectoryLock(os.open(directory, os.O_RDONLY | os.O_DIRECTORY), file, stale_sec)
     lock.acquire(PATIENCE_SEC)
     result.send("held")

@@ -1,1 +1,1 @@
-"""directories — noticing changes in directories: inotify, snapshots, identities."""
+"""directories — noticing changes in directories: inotify, watches, patrols, snapshots, safe ways to open and write."""

@@ -1,11 +1,11 @@
-"""Inotify — the kernel's own reports of what happens in directories, and nothing around them.
+"""Inotify — the kernel's reports of what happens in directories, through ctypes.
 
-Owns one inotify instance, called by ctypes. Not a general watcher: those (watchfiles, watchdog) watch trees, with a
-thread and with every kind of event; they report our own creates and renames and cost four times as much CPU a file
-(facts.md). Here the mask says what may cost anything, and a poll loop does the waiting.
-Not here: what an event means (`Outbox`, `InboxWatch`). What happens while nobody watches is not reported, and the
+Owns one inotify instance. Not a general watcher: those (watchfiles, watchdog) watch trees, in a thread, for every kind
+of event; they report the daemon's own creates and renames, and cost four times as much CPU per file (docs/facts.md).
+Here the mask limits what costs anything, and the caller's poll loop does the waiting.
+Not here: what an event means (`DirectoryWatcher` and its users). What happens without a watch is not reported, and the
 kernel's queue is bounded (fs.inotify.max_queued_events): pair it with a rescan.
-Invariant: events come in the order in which things happened, over all watches; an overflow says that some were lost.
+Invariant: events come in the order in which things happened, over all watches; an overflow means that some were lost.
 """
 
 __all__ = ["Event", "Inotify", "Mask"]
@@ -23,7 +23,7 @@ _HEAD = Struct("iIII")  # struct inotify_event: wd, mask, cookie, length of the 
 
 
 class Mask(IntFlag):
-    """What to report, and what was reported (inotify(7), <sys/inotify.h>)."""
+    """What to report, and what was reported; see inotify(7)."""
 
     CLOSE_WRITE = 0x8
     MOVED_FROM = 0x40
@@ -45,9 +45,9 @@ class Event(NamedTuple):
     """One report.
 
     Attributes:
-        wd: which watch; -1 for an overflow.
-        mask: bits of `Mask`, as a plain number because an IntFlag costs a microsecond each.
-        name: of the entry in the directory, as os.fsdecode gives it; empty if it is about the directory itself.
+        wd: the watch; -1 for an overflow.
+        mask: bits of `Mask`, as a plain int because an IntFlag costs a microsecond each.
+        name: of the entry in the directory, as os.fsdecode returns it; empty if it is about the directory itself.
     """
 
     wd: int
@@ -74,7 +74,7 @@ class Inotify:
     """One inotify instance; it never blocks.
 
     Raises:
-        OSError: EMFILE or ENFILE where there is no instance or no descriptor left; the sentence names the limit.
+        OSError: EMFILE or ENFILE if there is no instance or no descriptor left; its text names the limit.
     """
 
     def __init__(self) -> None:
@@ -84,43 +84,43 @@ class Inotify:
         """Returns the descriptor: readable when there is something to read; -1 once closed."""
         return self._fileno
 
-    def add(self, place: Path | str | int, mask: int) -> int:
-        """Watches; returns the watch's number (wd).
+    def add(self, source: Path | str | int, mask: int) -> int:
+        """Watches a directory or file; returns the number of the watch (wd).
 
-        An inode has one watch in an instance: who adds it again gets the same number, with the new mask. Numbers are
-        not used again, so the same number proves that it is the same inode, watched without a break.
+        An inode has one watch in an instance: adding it again returns the same number, with the new mask. Numbers are
+        never reused, so the same number proves that it is the same inode, watched without a break.
 
         Args:
-            place: a path, or the handle of an open directory, which is free of races (it needs /proc).
+            source: a path, or the handle of an open directory, which is free of races (it needs /proc).
             mask: bits of `Mask`.
 
         Raises:
             ValueError: the path holds a NUL.
-            OSError: ENOSPC where the limit of watches is reached (the sentence names it); whatever a path can be.
+            OSError: ENOSPC if the limit of watches is reached (its text names the limit); or the path can't be used.
         """
-        path = f"/proc/self/fd/{place}" if isinstance(place, int) else place
+        path = f"/proc/self/fd/{source}" if isinstance(source, int) else source
         raw = os.fsencode(path)
         if b"\0" in raw:
             raise ValueError("embedded null byte")
         return _checked(_libc.inotify_add_watch(self._fileno, raw, mask), "inotify_add_watch", os.fspath(path))
 
     def remove(self, wd: int) -> bool:
-        """Ends a watch; returns False where it was gone already. Its last event is IGNORED."""
+        """Ends a watch; returns False if it was gone already. Its last event is IGNORED."""
         return _libc.inotify_rm_watch(self._fileno, wd) == 0
 
     def read(self) -> list[Event]:
-        """Returns what was reported, up to some 1,300 events; nothing where there is nothing."""
+        """Returns what was reported, up to some 1,300 events; an empty list if there is nothing."""
         try:
             raw = os.read(self._fileno, READ_BYTES)
         except BlockingIOError:
             return []
         events: list[Event] = []
-        place = 0
-        while place < len(raw):
-            wd, mask, _, length = _HEAD.unpack_from(raw, place)
-            place += _HEAD.size
-            events.append(Event(wd, mask, os.fsdecode(raw[place : place + length].rstrip(b"\0"))))
-            place += length
+        offset = 0
+        while offset < len(raw):
+            wd, mask, _, length = _HEAD.unpack_from(raw, offset)
+            offset += _HEAD.size
+            events.append(Event(wd, mask, os.fsdecode(raw[offset : offset + length].rstrip(b"\0"))))
+            offset += length
         return events
 
     def close(self) -> None:
@@ -140,8 +140,8 @@ _SENTENCES = {
 def _checked(result: int, call: str, path: str | None = None) -> int:
     if result >= 0:
         return result
-    number = ctypes.get_errno()
-    raise OSError(number, _SENTENCES.get((call, number), f"{call}: {os.strerror(number)}"), path)
+    code = ctypes.get_errno()
+    raise OSError(code, _SENTENCES.get((call, code), f"{call}: {os.strerror(code)}"), path)
 
 
 def _load() -> ctypes.CDLL:

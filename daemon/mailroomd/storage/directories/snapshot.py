@@ -1,9 +1,9 @@
-"""DirectorySnapshot — which directory it is, and whether it has changed since it was listed, for the price of one stat.
+"""DirectorySnapshot — which directory it is, and whether it may have changed since it was listed, for one stat.
 
-Owns what tells a directory from a later one in its place, and the rule for a directory's mtime: as two changes may
-share a tick of the filesystem's clock, an mtime says nothing about changes until a second after it was first seen;
-until then the directory is listed each time.
-Used by the rescans of `Outbox` and `InboxWatch`. Time is the caller's monotonic clock; no two clocks are compared.
+Owns what tells a directory from a later one in its place, and the rule for a directory's mtime. Two changes may share
+one tick of the filesystem's clock, so an mtime proves nothing until a second after it was first seen; until then the
+directory is listed each time.
+Used by the patrols of `OutboxScan` and `InboxWatch`. Time is the caller's monotonic clock; no two clocks are compared.
 """
 
 __all__ = ["DirectoryIdentity", "DirectorySnapshot"]
@@ -14,16 +14,16 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
-SETTLED_AFTER_SEC = 1.0  # longer than any filesystem's tick, but for FAT's
+SETTLED_AFTER_SEC = 1.0  # longer than the tick of any filesystem except FAT
 _GET_GENERATION = 0x80087601  # FS_IOC_GETVERSION
 
 
 class DirectoryIdentity(NamedTuple):
-    """What tells a directory from every other one, also from one that is made later and gets its inode's number."""
+    """What tells a directory from every other one, including a later one that reuses its inode number."""
 
     device: int
     inode: int
-    generation: int  # 0 where the filesystem has none
+    generation: int  # 0 on filesystems that have none
 
     @classmethod
     def of(cls, handle: int) -> "DirectoryIdentity":
@@ -38,12 +38,12 @@ class DirectoryIdentity(NamedTuple):
 
 @dataclass(slots=True)
 class DirectorySnapshot:
-    """A directory, as it was when it was last listed.
+    """A directory as it was when it was last listed.
 
     Attributes:
-        seen: device, inode and mtime_ns; None if it was not listed yet.
+        seen: device, inode and mtime_ns; None if it was never listed.
         noticed_sec: when it was first seen so.
-        is_settled: whether it was listed once more since the mtime can be trusted.
+        is_settled: whether it was listed once more after the mtime became trustworthy.
     """
 
     seen: tuple[int, int, int] | None = None
@@ -52,17 +52,17 @@ class DirectorySnapshot:
 
     @classmethod
     def settled(cls, status: os.stat_result) -> "DirectorySnapshot":
-        """Returns a directory whose content is known by other means."""
+        """Returns the snapshot of a directory whose content is known by other means."""
         return cls((status.st_dev, status.st_ino, status.st_mtime_ns), is_settled=True)
 
     def is_elsewhere(self, status: os.stat_result) -> bool:
-        """Returns whether something else than the directory that was listed is there."""
+        """Returns whether something else has taken the place of the directory that was listed."""
         return not stat.S_ISDIR(status.st_mode) or (
             self.seen is not None and self.seen[:2] != (status.st_dev, status.st_ino)
         )
 
-    def note(self, status: os.stat_result, now_sec: float) -> bool:
-        """Takes note of how it is now; returns whether something may have changed: then the caller lists it."""
+    def update(self, status: os.stat_result, now_sec: float) -> bool:
+        """Records the directory's present state; returns whether it may have changed, so that it must be listed."""
         seen = (status.st_dev, status.st_ino, status.st_mtime_ns)
         if seen != self.seen:
             self.seen, self.noticed_sec, self.is_settled = seen, now_sec, False

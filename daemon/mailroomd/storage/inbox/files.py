@@ -1,8 +1,8 @@
-"""InboxFiles — the inbox directories: a file for every unread message, by rename.
+"""InboxFiles — the inbox directories: one file for every unread message, put in place by rename.
 
 Owns `{root}/inbox` and `{root}/inbox/.tmp`, and handles of the directories used last. Every path is opened relative to
 a directory handle and no link is followed, so nothing is written outside. Only the command-queue has one.
-Not here: the format (`inbox_file`), which files should exist (`recovery`), durability (`sync_filesystem`).
+Not here: the format (`inbox.encoding`), which files should exist (`recovery`), when they are durable (its caller).
 Invariant: a reader of an inbox sees a whole file under its final name, or none; temporary names never end in .json.
 """
 
@@ -16,13 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mailroomd.model.ids import format_id, parse_id
+from mailroomd.storage.directories.files import CREATE_FILE, OPEN_DIRECTORY, READ_FILE, read_at_most, write_whole
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
 
 OPEN_DIRECTORIES = 256  # handles kept: agents that get mail at the same time; well below the usual limit of 1024
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-LARGEST_FILE_BYTES = 16 << 20  # twice what a message can become as JSON; what an agent made larger is not read
+LARGEST_FILE_BYTES = 16 << 20  # twice what a message can become as JSON; of a file made larger the rest is not read
 READ_BYTES = 64 << 10  # at once: most files are whole after one
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,14 +46,14 @@ class InboxFiles:
 
     @property
     def inbox_fileno(self) -> int:
-        """The handle of inbox/, for syncing its filesystem; where it was replaced, of the one before."""
+        """The handle of inbox/, for syncing its filesystem; of the former one until a replaced inbox/ is noticed."""
         return self._inbox
 
-    def check(self) -> None:
-        """Opens inbox/ and its .tmp again where one was replaced. Call it once for each batch.
+    def ensure_inbox(self) -> None:
+        """Opens inbox/ and its .tmp again if one was replaced. Call it once for each batch of files.
 
         Raises:
-            OSError: there is no inbox/ that can be used.
+            OSError: there is no usable inbox/.
         """
         try:
             if self._is_in_place():
@@ -69,10 +67,10 @@ class InboxFiles:
         temporary = os.stat(".tmp", dir_fd=self._inbox, follow_symlinks=False)
         return os.path.samestat(inbox, os.fstat(self._inbox)) and os.path.samestat(temporary, os.fstat(self._temporary))
 
-    def check_directory(self, mailbox: str) -> int:
-        """Returns the handle of a mailbox's directory, made where it is absent, opened again where it was replaced.
+    def ensure_directory(self, mailbox: str) -> int:
+        """Returns the handle of a mailbox's directory, made if it is absent, opened again if it was replaced.
 
-        It is good until the next call: handles that were not used lately are closed.
+        The handle is good until the next call: those that were not used lately are closed.
 
         Raises:
             OSError: something else is in its place, or it can't be made or opened.
@@ -87,30 +85,30 @@ class InboxFiles:
             self._forget(mailbox)
         with suppress(FileExistsError):
             os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
-        handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
+        handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
         self._directories[mailbox] = (handle, DirectoryIdentity.of(handle))
         if len(self._directories) > OPEN_DIRECTORIES:
             self._forget(next(iter(self._directories)))
         return handle
 
     def identity_of(self, mailbox: str) -> DirectoryIdentity:
-        """Returns which directory it is that `check_directory` returned just now."""
+        """Returns the identity of the directory that `ensure_directory` returned just now."""
         return self._directories[mailbox][1]
 
-    def write(self, directory: int, number: int, body: bytes) -> None:
+    def write(self, directory: int, message_id: int, body: bytes) -> None:
         """Writes one file: a temporary name, then the final one.
 
         Args:
-            directory: from `check_directory`.
+            directory: from `ensure_directory`.
 
         Raises:
             OSError: it could not be written; nothing of it is visible.
         """
-        name = format_id(number)
-        handle = os.open(name, _CREATE, mode=0o600, dir_fd=self._temporary)
+        name = format_id(message_id)
+        handle = os.open(name, CREATE_FILE, mode=0o600, dir_fd=self._temporary)
         try:
             try:
-                _write_whole(handle, body)
+                write_whole(handle, body)
             finally:
                 os.close(handle)
             os.rename(name, f"{name}.json", src_dir_fd=self._temporary, dst_dir_fd=directory)
@@ -119,24 +117,24 @@ class InboxFiles:
                 os.unlink(name, dir_fd=self._temporary)
             raise
 
-    def write_durably(self, mailbox: str, number: int, body: bytes) -> None:
-        """Writes one file and syncs it with its directory: for those that come later than their message's commit.
+    def write_durably(self, mailbox: str, message_id: int, body: bytes) -> None:
+        """Writes one file and syncs it with its directory: for files that come later than their message's commit.
 
         Raises:
-            OSError: it could not be written, or is not certain to be durable.
+            OSError: it could not be written, or may not be durable.
         """
-        directory = self.check_directory(mailbox)
+        directory = self.ensure_directory(mailbox)
         with suppress(FileNotFoundError):
-            os.unlink(format_id(number), dir_fd=self._temporary)
-        self.write(directory, number, body)
-        handle = os.open(f"{format_id(number)}.json", _READ, dir_fd=directory)
+            os.unlink(format_id(message_id), dir_fd=self._temporary)
+        self.write(directory, message_id, body)
+        handle = os.open(f"{format_id(message_id)}.json", READ_FILE, dir_fd=directory)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
         os.fsync(directory)
 
-    def remove(self, mailbox: str, number: int) -> None:
+    def remove(self, mailbox: str, message_id: int) -> None:
         """Removes one file, if it is there.
 
         Raises:
@@ -145,9 +143,9 @@ class InboxFiles:
         with self._existing(mailbox) as directory:
             if directory is not None:
                 with suppress(FileNotFoundError):
-                    os.unlink(f"{format_id(number)}.json", dir_fd=directory)
+                    os.unlink(f"{format_id(message_id)}.json", dir_fd=directory)
 
-    def listing(self, mailbox: str) -> set[int] | None:
+    def list_ids(self, mailbox: str) -> set[int] | None:
         """Returns the ids of the files in a mailbox's directory; None if there is no such directory.
 
         Raises:
@@ -158,7 +156,7 @@ class InboxFiles:
                 return None
             return set(_ids_in(directory))
 
-    def read(self, mailbox: str, number: int) -> bytes | None:
+    def read(self, mailbox: str, message_id: int) -> bytes | None:
         """Returns a file's content; None if it is not there.
 
         Raises:
@@ -168,18 +166,22 @@ class InboxFiles:
             if directory is None:
                 return None
             try:
-                handle = os.open(f"{format_id(number)}.json", _READ, dir_fd=directory)
+                handle = os.open(f"{format_id(message_id)}.json", READ_FILE, dir_fd=directory)
             except FileNotFoundError:
                 return None
             try:
-                return _read_whole(handle)
+                return read_at_most(handle, LARGEST_FILE_BYTES, READ_BYTES)
             finally:
                 os.close(handle)
 
     def mailboxes(self) -> list[str]:
         """Returns the names of the directories in inbox/."""
         with os.scandir(self._inbox) as entries:
-            return [one.name for one in entries if not one.name.startswith(".") and one.is_dir(follow_symlinks=False)]
+            return [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
 
     def close(self) -> None:
         """Closes every handle."""
@@ -192,9 +194,9 @@ class InboxFiles:
 
     @contextmanager
     def _existing(self, mailbox: str) -> Generator[int | None, None, None]:
-        """Gives the handle of a directory that exists, None where it doesn't; makes none."""
+        """Gives the handle of an existing directory, None if it doesn't exist; makes none."""
         try:
-            handle = os.open(mailbox, _DIRECTORY, dir_fd=self._inbox)
+            handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
         except FileNotFoundError:
             yield None
             return
@@ -204,12 +206,12 @@ class InboxFiles:
             os.close(handle)
 
     def _open_inbox(self) -> None:
-        """Opens inbox/ and its .tmp; the handles stay as they were where one can't be opened."""
-        inbox = os.open(self._path, _DIRECTORY)
+        """Opens inbox/ and its .tmp; keeps the present handles if one can't be opened."""
+        inbox = os.open(self._path, OPEN_DIRECTORY)
         try:
             with suppress(FileExistsError):
                 os.mkdir(".tmp", mode=0o700, dir_fd=inbox)
-            temporary = os.open(".tmp", _DIRECTORY, dir_fd=inbox)
+            temporary = os.open(".tmp", OPEN_DIRECTORY, dir_fd=inbox)
         except OSError:
             os.close(inbox)
             raise
@@ -241,16 +243,3 @@ def _ids_in(directory: int) -> Iterator[int]:
         if name.endswith(".json"):
             with suppress(ValueError):
                 yield parse_id(name.removesuffix(".json"))
-
-
-def _read_whole(handle: int) -> bytes:
-    pieces: list[bytes] = []
-    while len(pieces) * READ_BYTES < LARGEST_FILE_BYTES and (piece := os.read(handle, READ_BYTES)):
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _write_whole(handle: int, body: bytes) -> None:
-    rest = memoryview(body)
-    while rest:
-        rest = rest[os.write(handle, rest) :]

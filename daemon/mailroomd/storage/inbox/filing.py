@@ -1,10 +1,10 @@
 """Filing — keeps the inbox files in step with what was committed, and learns from them what agents took.
 
 Owns the writing of a commit's files, the list of those that could not be written with their retries, and the watch over
-those that are there. A mailbox whose directory is broken costs one attempt at a time, however many files wait for it;
-one whose directory was lost gets all its files again, and nothing of it counts as read.
+those that are there. A mailbox with a broken directory costs one attempt at a time, however many files wait for it; a
+mailbox that lost its directory gets all its files again, and none of its messages counts as read.
 Not here: single files (`InboxFiles`), the start (`recovery`), what is committed of it. Above: the command-queue.
-Invariant: a file that is on the list is reported with the reason, until it is durable under its final name.
+Invariant: a file on the list is reported with its reason, until it is durable under its final name.
 """
 
 __all__ = ["Filing", "describe"]
@@ -22,7 +22,8 @@ from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
 from mailroomd.storage.inbox.encoding import encode_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
-from mailroomd.storage.inbox.watch import REPLACED, DirectoryFault, InboxWatch
+from mailroomd.storage.inbox.reports import REPLACED, DirectoryFault
+from mailroomd.storage.inbox.watch import InboxWatch
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
 LOST = "its directory was lost; it is tried again"
@@ -37,7 +38,7 @@ class _Waiting:
         directories: into which files were written meanwhile; more than one if one was lost.
     """
 
-    numbers: set[int] = field(default_factory=set[int])
+    message_ids: set[int] = field(default_factory=set[int])
     directories: set[DirectoryIdentity] = field(default_factory=set[DirectoryIdentity])
     attempts: int = 0
     due_sec: float = 0.0
@@ -60,7 +61,7 @@ class Filing:
         self._ledger = ledger
         self._beat = beat
         self._waiting: dict[str, _Waiting] = {}
-        self._written_late: dict[int, tuple[str, DirectoryIdentity]] = {}  # where; the database does not know of it yet
+        self._written_late: dict[int, tuple[str, DirectoryIdentity]] = {}  # where; not known to the database yet
         self._being_filed: Sequence[StoredMail] = ()
         self._left: dict[str, set[int]] = {}  # files of messages that are over, which could not be removed
         self._left_attempts = 0
@@ -72,7 +73,7 @@ class Filing:
     @property
     def unfiled(self) -> int:
         """How many files could not be written yet."""
-        return sum(len(one.numbers) for one in self._waiting.values())
+        return sum(len(waiting.message_ids) for waiting in self._waiting.values())
 
     @property
     def uncommitted(self) -> int:
@@ -81,55 +82,55 @@ class Filing:
 
     @property
     def next_retry_sec(self) -> float | None:
-        """When to call `retry`, on the monotonic clock; None if nothing waits to be written or removed."""
-        due = [one.due_sec for one in self._waiting.values()]
+        """When to call `retry_due`, on the monotonic clock; None if nothing waits to be written or removed."""
+        due = [waiting.due_sec for waiting in self._waiting.values()]
         if self._left:
             due.append(self._left_due_sec)
         return min(due, default=None)
 
-    def file(self, mail: Iterable[StoredMail], now_sec: float) -> dict[int, str]:
+    def file_mail(self, mail: Iterable[StoredMail], now_sec: float) -> dict[int, str]:
         """Writes the files of a commit; returns why some could not be written, by message id."""
         errors: dict[int, str] = {}
-        inbox = self._check_inbox()
-        for mailbox, letters in _by_mailbox(mail).items():
-            directory = inbox or self._check_directory(mailbox)  # its handle is good until the next mailbox's
+        inbox_error = self._ensure_inbox()
+        for mailbox, messages in _by_mailbox(mail).items():
+            directory = inbox_error or self._ensure_directory(mailbox)  # good until the next mailbox's
             filed_into = None if isinstance(directory, OSError) else self._files.identity_of(mailbox)
-            for one in letters:
+            for message in messages:
                 self._beat()
-                error = self._write(directory, one)
+                error = self._write(directory, message)
                 if error is not None:
-                    errors[one.id] = describe(error)
-                    self.keep_trying(mailbox, one.id, now_sec)
+                    errors[message.id] = describe(error)
+                    self.retry_later(mailbox, message.id, now_sec)
             if mailbox in self._lost and filed_into is not None:
                 self._waiting[mailbox].directories.add(filed_into)
-            self._being_filed = letters
-            self._watch.watch(mailbox, filed_into)
+            self._being_filed = messages
+            self._watch.watch_mailbox(mailbox, filed_into)
         self._being_filed = ()
         return errors
 
-    def take_away(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
+    def remove_files(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
         """Removes the files of messages that are over; returns the ids of those that are gone.
 
-        What can't be removed is tried again with `retry`, and at the next start.
+        What can't be removed is tried again with `retry_due`, and at the next start.
         """
         self._taken.difference_update(message_ids)
         if mailbox in self._waiting:
-            self._waiting[mailbox].numbers.difference_update(message_ids)
+            self._waiting[mailbox].message_ids.difference_update(message_ids)
         return self._remove(mailbox, message_ids)
 
-    def keep_trying(self, mailbox: str, number: int, now_sec: float) -> None:
+    def retry_later(self, mailbox: str, message_id: int, now_sec: float) -> None:
         """Puts a file on the list of those that are tried again."""
         waiting = self._waiting.setdefault(mailbox, _Waiting())
-        if not waiting.numbers:
+        if not waiting.message_ids:
             waiting.attempts = 1
             waiting.due_sec = now_sec + backoff_sec(1)
-        waiting.numbers.add(number)
+        waiting.message_ids.add(message_id)
 
-    def retry(self, now_sec: float) -> list[int]:
+    def retry_due(self, now_sec: float) -> list[int]:
         """Tries the files that are due; returns the ids of those that are durable now.
 
         Raises:
-            StoreFull, StoreFailed: that files are gone could not be noted; it will be with the next note.
+            StoreFull, StoreFailed: that files are gone could not be recorded; it will be with the next record.
         """
         if self._left and self._left_due_sec <= now_sec:
             self._remove_left(now_sec)
@@ -137,12 +138,12 @@ class Filing:
         for mailbox, waiting in list(self._waiting.items()):
             if waiting.due_sec > now_sec:
                 continue
-            done = self._retry_mailbox(mailbox, sorted(waiting.numbers)[:RETRY_SLICE])
+            done = self._retry_mailbox(mailbox, sorted(waiting.message_ids)[:RETRY_SLICE])
             filed.extend(done)
-            waiting.numbers.difference_update(done)
+            waiting.message_ids.difference_update(done)
             waiting.attempts = 0 if done else waiting.attempts + 1
             waiting.due_sec = now_sec + (backoff_sec(waiting.attempts) if waiting.attempts else 0.0)
-            if not waiting.numbers:
+            if not waiting.message_ids:
                 del self._waiting[mailbox]
                 if mailbox in self._lost:
                     self._end_loss(mailbox, waiting.directories, now_sec)
@@ -151,22 +152,22 @@ class Filing:
     # -- what agents did ------------------------------------------------------------------------------------------
 
     def fileno(self) -> int | None:
-        """Returns the descriptor that is readable when `collect` should be called; None if the kernel gave none."""
+        """Returns the descriptor that is readable when `collect_taken` should be called; None if there is none."""
         return self._watch.fileno()
 
-    def due(self, now_sec: float) -> float:
-        """Returns after how many seconds to call `collect`, whatever the descriptor says; 0 for at once."""
-        return self._watch.due(now_sec)
+    def due_in_sec(self, now_sec: float) -> float:
+        """Returns after how many seconds to call `collect_taken`, whatever the descriptor says; 0 for at once."""
+        return self._watch.due_in_sec(now_sec)
 
-    def collect(self, now_sec: float) -> list[FilesTaken]:
-        """Returns which files agents took; `committed` says when that is done. Lost directories are filed again.
+    def collect_taken(self, now_sec: float) -> list[FilesTaken]:
+        """Returns which files agents took; call `on_committed` when that is durable. Files lost directories again.
 
         Raises:
-            StoreFull, StoreFailed: that files are missing could not be noted; it will be with the next note.
+            StoreFull, StoreFailed: that files are missing could not be recorded; it will be with the next record.
         """
         taken: list[FilesTaken] = []
         lost: dict[int, str] = {}
-        for report in self._watch.collect(now_sec):
+        for report in self._watch.collect_reports(now_sec):
             if isinstance(report, DirectoryFault):
                 lost |= self._file_again(report, now_sec)
             else:
@@ -176,18 +177,19 @@ class Filing:
             self._ledger.note_unfiled(lost, were_filed=True)
         return taken
 
-    def committed(self, finding: FilesTaken | MailFiled) -> None:
-        """Takes note that messages whose files agents took are read, or that the database knows of files written late.
+    def on_committed(self, event: FilesTaken | MailFiled) -> None:
+        """Records that messages whose files agents took are read, or that the database knows of files written late.
 
         One of the latter may have been lost since, and wait again; or taken, when that meant nothing yet.
         """
-        if isinstance(finding, FilesTaken):
-            self._taken.difference_update(finding.message_ids)
+        if isinstance(event, FilesTaken):
+            self._taken.difference_update(event.message_ids)
             return
-        waiting = set[int]().union(*(one.numbers for one in self._waiting.values()))
-        self._ledger.remember_unfiled(dict.fromkeys(waiting.intersection(finding.message_ids), LOST), were_filed=True)
-        for filed in {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}:
-            self._watch.look_again(*filed)
+        waiting = set[int]().union(*(waiting.message_ids for waiting in self._waiting.values()))
+        self._ledger.remember_unfiled(dict.fromkeys(waiting.intersection(event.message_ids), LOST), were_filed=True)
+        filed = {self._written_late.pop(number) for number in event.message_ids if number in self._written_late}
+        for mailbox, filed_into in filed:
+            self._watch.compare_mailbox(mailbox, filed_into)
 
     def close(self) -> None:
         """Closes every handle of the watch."""
@@ -195,42 +197,42 @@ class Filing:
 
     def _file_again(self, fault: DirectoryFault, now_sec: float) -> dict[int, str]:
         """Puts every file of a lost directory on the list; returns why they are missing, by message id."""
-        late = [one for one, (mailbox, _) in self._written_late.items() if mailbox == fault.mailbox]
-        for number in late:
-            del self._written_late[number]
-        numbers = [*self._ids_that_should_be_there(fault.mailbox), *late]
-        log.warning("inbox directory lost, its mail is filed again", mailbox=fault.mailbox, reason=fault.reason)
+        late = [message_id for message_id, (mailbox, _) in self._written_late.items() if mailbox == fault.mailbox]
+        for message_id in late:
+            del self._written_late[message_id]
+        message_ids = [*self._ids_that_should_be_there(fault.mailbox), *late]
+        log.warning("inbox directory lost, filing its mail again", mailbox=fault.mailbox, reason=fault.reason)
         self._lost.add(fault.mailbox)
-        for number in numbers:
-            self.keep_trying(fault.mailbox, number, now_sec)
+        for message_id in message_ids:
+            self.retry_later(fault.mailbox, message_id, now_sec)
         if fault.mailbox not in self._waiting:
             self._lost.discard(fault.mailbox)
-            self._watch.refiled(fault.mailbox)
-        return dict.fromkeys(numbers, f"{fault.reason}; it is tried again")
+            self._watch.on_refiled(fault.mailbox)
+        return dict.fromkeys(message_ids, f"{fault.reason}; it is tried again")
 
     def _end_loss(self, mailbox: str, directories: set[DirectoryIdentity], now_sec: float) -> None:
-        """Ends what a lost directory began; not where another one was lost since."""
+        """Ends what a lost directory began; not if another one was lost since."""
         if len(directories) > 1:
             self._ledger.remember_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
             return
         self._lost.discard(mailbox)
-        self._watch.refiled(mailbox, next(iter(directories), None))
+        self._watch.on_refiled(mailbox, next(iter(directories), None))
 
     def _ids_that_should_be_there(self, mailbox: str) -> list[int]:
         """Returns what has a file unless its agent took it just now: unread, filed before, not waiting for that."""
-        others = {one.id for one in self._being_filed}.union(
-            self._taken, self._waiting.get(mailbox, _Waiting()).numbers
+        others = {message.id for message in self._being_filed}.union(
+            self._taken, self._waiting.get(mailbox, _Waiting()).message_ids
         )
-        return [one for one in self._ledger.filed_in(mailbox) if one not in others]
+        return [message_id for message_id in self._ledger.filed_in(mailbox) if message_id not in others]
 
     # -- retries --------------------------------------------------------------------------------------------------
 
     def _remove(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
-        """Removes files up to the first that can't be, and remembers what is left; returns the ids of those removed."""
-        for count, number in enumerate(message_ids):
+        """Removes files up to the first that can't be, and remembers the rest; returns the ids of those removed."""
+        for count, message_id in enumerate(message_ids):
             try:
-                self._watch.expect_removal(mailbox, number)
-                self._files.remove(mailbox, number)
+                self._watch.expect_removal(mailbox, message_id)
+                self._files.remove(mailbox, message_id)
             except OSError as error:
                 if error.errno not in _NOT_A_DIRECTORY:
                     self._left.setdefault(mailbox, set()).update(message_ids[count:])
@@ -240,51 +242,52 @@ class Filing:
     def _remove_left(self, now_sec: float) -> None:
         left, self._left = self._left, {}
         gone: list[int] = []
-        for mailbox, numbers in left.items():
-            slice_of_it, rest = sorted(numbers)[:RETRY_SLICE], sorted(numbers)[RETRY_SLICE:]
-            gone += self._remove(mailbox, slice_of_it)
-            if rest:
-                self._left.setdefault(mailbox, set()).update(rest)
+        for mailbox, message_ids in left.items():
+            in_order = sorted(message_ids)
+            gone += self._remove(mailbox, in_order[:RETRY_SLICE])
+            if in_order[RETRY_SLICE:]:
+                self._left.setdefault(mailbox, set()).update(in_order[RETRY_SLICE:])
         self._left_attempts = 0 if gone else self._left_attempts + 1
         self._left_due_sec = now_sec + (backoff_sec(self._left_attempts) if self._left_attempts else 0.0)
         if gone:
             self._ledger.forget_cleared(gone)
 
-    def _retry_mailbox(self, mailbox: str, numbers: list[int]) -> list[int]:
+    def _retry_mailbox(self, mailbox: str, message_ids: list[int]) -> list[int]:
         done: list[int] = []
         try:
-            self._files.check()
-            for number in numbers:
-                message = self._ledger.message(number)
+            self._files.ensure_inbox()
+            for message_id in message_ids:
+                message = self._ledger.message(message_id)
                 if message is not None and message.state.is_unread:
-                    body = encode_inbox_file(number, message.timestamp_ms, message.draft)
-                    self._files.write_durably(mailbox, number, body)
+                    body = encode_inbox_file(message_id, message.timestamp_ms, message.draft)
+                    self._files.write_durably(mailbox, message_id, body)
                     filed_into = self._files.identity_of(mailbox)
-                    self._written_late[number] = (mailbox, filed_into)
+                    self._written_late[message_id] = (mailbox, filed_into)
                     self._waiting[mailbox].directories.add(filed_into)
-                done.append(number)
+                done.append(message_id)
         except OSError:
             pass  # the reason is known already; the next attempt comes later
         return done
 
-    def _check_inbox(self) -> OSError | None:
+    def _ensure_inbox(self) -> OSError | None:
         try:
-            self._files.check()
+            self._files.ensure_inbox()
         except OSError as error:
             return error
         return None
 
-    def _check_directory(self, mailbox: str) -> int | OSError:
+    def _ensure_directory(self, mailbox: str) -> int | OSError:
         try:
-            return self._files.check_directory(mailbox)
+            return self._files.ensure_directory(mailbox)
         except OSError as error:
             return error
 
-    def _write(self, directory: int | OSError, one: StoredMail) -> OSError | None:
+    def _write(self, directory: int | OSError, message: StoredMail) -> OSError | None:
         if isinstance(directory, OSError):
             return directory
         try:
-            self._files.write(directory, one.id, encode_inbox_file(one.id, one.timestamp_ms, one.draft))
+            body = encode_inbox_file(message.id, message.timestamp_ms, message.draft)
+            self._files.write(directory, message.id, body)
         except OSError as error:
             return error
         return None
@@ -292,11 +295,11 @@ class Filing:
 
 def _by_mailbox(mail: Iterable[StoredMail]) -> dict[str, list[StoredMail]]:
     sorted_mail: dict[str, list[StoredMail]] = {}
-    for one in mail:
-        sorted_mail.setdefault(one.draft.recipient, []).append(one)
+    for message in mail:
+        sorted_mail.setdefault(message.draft.recipient, []).append(message)
     return sorted_mail
 
 
 def describe(error: OSError) -> str:
-    """Returns why a file could not be written, for people."""
+    """Returns why a file could not be written, as a phrase for people."""
     return f"{error.strerror or error} ({error.filename or 'inbox'}); it is tried again"

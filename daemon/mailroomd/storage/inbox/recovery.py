@@ -1,10 +1,9 @@
 """Recovery — makes the inbox files agree with the database after a stop, clean or not.
 
-Owns the rule (architecture.md, "Files and recovery"), for an unread message whose file should exist: missing and id
-<= synced_id: its agent took it away, it is read. Missing and id > synced_id: it may never have reached the disk, it
-is written again. Empty or torn: written again. The file of a read message: removed. A directory that is missing or
-unreadable is a fault and never means read. Above: the command-queue, before it takes any command; that commits what
-agents took.
+Owns the rule for an unread message whose file should exist. Missing, and its id is at most `synced_id`: its agent took
+it away, so it is read. Missing, and its id is above: it may never have reached the disk, and is written again. Empty or
+torn: written again. The file of a read message: removed. A directory that is missing or unreadable is a fault and never
+means read. Above: the command-queue, before it takes any command; it commits what agents took.
 """
 
 __all__ = ["RecoveryReport", "recover_files"]
@@ -33,8 +32,8 @@ class RecoveryReport:
     Attributes:
         checked: unread messages whose files were looked at.
         rewritten: files that were written again.
-        taken: messages that their agents had read by taking the file; to be committed.
-        removed: files of messages that are read, or were cleared away.
+        taken: messages that their agents read by taking the file; to be committed.
+        removed: files of messages that are read, or were cleared.
         errors: why files could not be written, by message id.
     """
 
@@ -53,19 +52,19 @@ def recover_files(ledger: FileLedger, files: InboxFiles, synced_id: int, beat: C
         beat: called between pages, for the heartbeat.
     """
     report = RecoveryReport()
-    place = ("", 0)
-    directory = _Directory("", set())
-    while page := ledger.filed_after(*place, PAGE):
+    last_seen = ("", 0)
+    listing = _Listing("", set())
+    while page := ledger.filed_after(*last_seen, PAGE):
         for mailbox, rows in groupby(page, itemgetter(0)):
-            if mailbox != directory.mailbox:
-                directory = _look_into(files, mailbox)
-            taken = _check_files(ledger, files, directory, [number for _, number in rows], synced_id, report)
+            if mailbox != listing.mailbox:
+                listing = _list_directory(files, mailbox)
+            taken = _check_files(ledger, files, listing, [message_id for _, message_id in rows], synced_id, report)
             if taken:
                 report.taken.append(FilesTaken(mailbox, tuple(taken)))
-        place = page[-1]
+        last_seen = page[-1]
         beat()
     if report.errors:
-        with suppress(StoreFull):  # the ledger keeps them in mind
+        with suppress(StoreFull):  # the ledger keeps them for the next commit
             ledger.note_unfiled(report.errors, were_filed=True)
     _remove_files_of_read_messages(ledger, files, report, beat)
     _remove_cleared_files(ledger, files, report)
@@ -74,61 +73,61 @@ def recover_files(ledger: FileLedger, files: InboxFiles, synced_id: int, beat: C
     return report
 
 
-class _Directory(NamedTuple):
-    """What was found in one mailbox's directory: ids, None where it is missing, or why it can't be read."""
+class _Listing(NamedTuple):
+    """The ids in one mailbox's directory; None if it is missing, an error if it can't be read."""
 
     mailbox: str
-    found: set[int] | OSError | None
+    ids: set[int] | OSError | None
 
 
-def _look_into(files: InboxFiles, mailbox: str) -> _Directory:
+def _list_directory(files: InboxFiles, mailbox: str) -> _Listing:
     try:
-        return _Directory(mailbox, files.listing(mailbox))
+        return _Listing(mailbox, files.list_ids(mailbox))
     except OSError as error:
-        return _Directory(mailbox, error)
+        return _Listing(mailbox, error)
 
 
 def _check_files(
     ledger: FileLedger,
     files: InboxFiles,
-    directory: _Directory,
-    numbers: list[int],
+    listing: _Listing,
+    message_ids: list[int],
     synced_id: int,
     report: RecoveryReport,
 ) -> list[int]:
-    """Writes again what has to be; returns the messages whose files were taken away."""
-    mailbox, found = directory
-    report.checked += len(numbers)
-    if isinstance(found, OSError):
-        report.errors.update(dict.fromkeys(numbers, describe(found)))
+    """Writes files again where that is needed; returns the messages whose files were taken away."""
+    mailbox, ids = listing
+    report.checked += len(message_ids)
+    if isinstance(ids, OSError):
+        report.errors.update(dict.fromkeys(message_ids, describe(ids)))
         return []
     taken: list[int] = []
-    for number in numbers:
-        raw = _content(files, mailbox, number) if found is not None and number in found else None
-        if raw is None and found is not None and number <= synced_id:
-            taken.append(number)
-        elif raw is None or not is_whole_inbox_file(raw, number):
-            _write_again(ledger, files, mailbox, number, report)
+    for message_id in message_ids:
+        raw = _content(files, mailbox, message_id) if ids is not None and message_id in ids else None
+        if raw is None and ids is not None and message_id <= synced_id:
+            taken.append(message_id)
+        elif raw is None or not is_whole_inbox_file(raw, message_id):
+            _write_again(ledger, files, mailbox, message_id, report)
     return taken
 
 
-def _content(files: InboxFiles, mailbox: str, number: int) -> bytes | None:
-    """Returns a file's content, nothing where something else is in its place, None if it is gone since the listing."""
+def _content(files: InboxFiles, mailbox: str, message_id: int) -> bytes | None:
+    """Returns a file's content: no bytes if something else is in its place, None if it went after the listing."""
     try:
-        return files.read(mailbox, number)
+        return files.read(mailbox, message_id)
     except OSError:
         return b""
 
 
-def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, number: int, report: RecoveryReport) -> None:
-    message = ledger.message(number)
+def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, message_id: int, report: RecoveryReport) -> None:
+    message = ledger.message(message_id)
     assert message is not None  # it was read in this process, which alone removes rows
     try:
-        directory = files.check_directory(mailbox)
-        files.write(directory, number, encode_inbox_file(number, message.timestamp_ms, message.draft))
+        directory = files.ensure_directory(mailbox)
+        files.write(directory, message_id, encode_inbox_file(message_id, message.timestamp_ms, message.draft))
         report.rewritten += 1
     except OSError as error:
-        report.errors[number] = describe(error)
+        report.errors[message_id] = describe(error)
 
 
 def _remove_files_of_read_messages(
@@ -136,10 +135,9 @@ def _remove_files_of_read_messages(
 ) -> None:
     for mailbox in files.mailboxes():
         try:
-            there = files.listing(mailbox) or set()
-            for number in there:
-                if ledger.is_read(number, mailbox):
-                    files.remove(mailbox, number)
+            for message_id in files.list_ids(mailbox) or set():
+                if ledger.is_read(message_id, mailbox):
+                    files.remove(mailbox, message_id)
                     report.removed += 1
         except OSError:
             continue  # an unreadable directory is reported when something is written to it
@@ -147,12 +145,12 @@ def _remove_files_of_read_messages(
 
 
 def _remove_cleared_files(ledger: FileLedger, files: InboxFiles, report: RecoveryReport) -> None:
-    """Removes what a clearing left that was interrupted; what can't be removed stays on the list."""
+    """Removes what an interrupted clearing has left; what can't be removed stays on the list."""
     gone: list[int] = []
-    for mailbox, number in ledger.cleared():
+    for mailbox, message_id in ledger.cleared():
         with suppress(OSError):
-            files.remove(mailbox, number)
-            gone.append(number)
+            files.remove(mailbox, message_id)
+            gone.append(message_id)
     if gone:
         report.removed += len(gone)
         with suppress(StoreFull):

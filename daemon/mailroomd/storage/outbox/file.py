@@ -1,10 +1,10 @@
 """Outbox file — one response that an agent left as `{root}/outbox/{session}/{name}.json`.
 
 Owns what such a file may be: a regular file, its name UTF-8 without control characters, up to 3 MiB, one JSON object
-of at most 32 levels (a Struct that is nested deeper is one that no client could parse). Everything works relative to
-a directory's handle, follows no link and opens nothing but regular files, so a fifo or a device does no harm.
-Not here: when a file is looked at (`Outbox`). Invariant: bytes that are returned were read from the file of the
-identity that is returned with them, which had not changed by the end of reading.
+of at most 32 levels (no client could parse a Struct that is nested deeper). Every call works relative to a directory's
+handle, follows no link and opens nothing but regular files, so a pipe or a device does no harm.
+Not here: when a file is looked at (`Outbox`). Invariant: the bytes of a response were read from the file whose identity
+is returned with them, and that file had not changed by the end of reading.
 """
 
 __all__ = [
@@ -14,10 +14,10 @@ __all__ = [
     "OutboxFile",
     "identity_of",
     "is_candidate",
-    "look_at",
     "read_response",
     "remove_if_same",
     "shown",
+    "stat_file",
 ]
 
 import os
@@ -29,22 +29,22 @@ from typing import Any, NamedTuple
 import orjson
 
 from mailroomd.model.limits import MAX_METADATA_DEPTH
+from mailroomd.storage.directories.files import READ_FILE, read_at_most
 
 MAX_RESPONSE_BYTES = 3 << 20  # as the JSON text of an event it fits into the 4 MiB that gRPC clients take
-MAX_RESPONSE_DEPTH = MAX_METADATA_DEPTH  # the same, as it travels as the same thing
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and what was no UTF-8
+MAX_RESPONSE_DEPTH = MAX_METADATA_DEPTH  # a response travels as a Struct, as metadata does
+_HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and bytes that are not UTF-8
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
 class NotAResponse(Exception):  # noqa: N818 - named for what was found
-    """The file, as it is now, is none that can be announced; the text says why."""
+    """The file, as it is now, can't be announced; the text says why."""
 
 
 class FileIdentity(NamedTuple):
-    """Which file it is, in which condition: a file that is written again or replaced has another one."""
+    """Which file it is, in which condition: it changes when the file is written again or replaced."""
 
     device: int
     inode: int
@@ -53,7 +53,7 @@ class FileIdentity(NamedTuple):
 
     @property
     def lasting(self) -> str:
-        """What may be kept: a disk has another device number after a restart of the machine."""
+        """The part that stays valid when the machine restarts: a disk may get another device number then."""
         return f"{self.inode}:{self.size_bytes}:{self.mtime_ns}"
 
 
@@ -62,9 +62,10 @@ class OutboxFile:
     """One response.
 
     Attributes:
-        session: whose outbox it lies in.
+        session: the session whose outbox it lies in.
         name: the file's name, with its .json.
-        identity: what `delete` goes by. Keep its `lasting` with the response: it tells a repeated file from a new one.
+        identity: what `Outbox.remove_response` compares. Store its `lasting` with the response: it tells a repeated
+            file from a new one.
         body: the JSON object, encoded anew: compact UTF-8, no name twice in one object.
     """
 
@@ -80,19 +81,19 @@ def is_candidate(name: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """Returns a name for the log, in which hostile characters are escaped."""
+    """Returns a name for the log, with hostile characters escaped."""
     return ascii(name) if _HOSTILE.search(name) else name
 
 
 def identity_of(status: os.stat_result) -> FileIdentity:
-    """Returns the identity of what was looked at; of anything but a regular file only which one it is."""
+    """Returns the identity of what was looked at; for anything but a regular file, device and inode only."""
     if not stat.S_ISREG(status.st_mode):
         return FileIdentity(status.st_dev, status.st_ino, 0, 0)
     return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def look_at(directory: int, name: str) -> os.stat_result | None:
-    """Returns what lies there under this name; None if nothing does.
+def stat_file(directory: int, name: str) -> os.stat_result | None:
+    """Returns the status of what has this name; None if nothing has.
 
     Raises:
         OSError: it can't be seen.
@@ -107,18 +108,18 @@ def read_response(directory: int, name: str, status: os.stat_result) -> bytes | 
     """Returns a file's JSON object; None if the file has changed since it was looked at, or while it was read.
 
     Args:
-        status: from `look_at`.
+        status: from `stat_file`.
 
     Raises:
-        NotAResponse: it is none, so far.
+        NotAResponse: it is not a response, so far.
         OSError: it can't be read now: no descriptor, no memory, a failing disk.
     """
     if _HOSTILE.search(name):
-        raise NotAResponse("its name is not UTF-8, or has control characters")
+        raise NotAResponse("its name is not valid UTF-8, or has control characters")
     if not stat.S_ISREG(status.st_mode):
         raise NotAResponse("it is not a regular file")
     if status.st_size > MAX_RESPONSE_BYTES:
-        raise NotAResponse(f"it has {status.st_size:,} bytes; at most {MAX_RESPONSE_BYTES:,} are taken")
+        raise NotAResponse(f"it has {status.st_size:,} bytes; at most {MAX_RESPONSE_BYTES:,} are allowed")
     try:
         raw = _read_unchanged(directory, name, identity_of(status))
     except FileNotFoundError:
@@ -144,16 +145,12 @@ def remove_if_same(directory: int, name: str, identity: FileIdentity) -> bool:
 
 
 def _read_unchanged(directory: int, name: str, identity: FileIdentity) -> bytes | None:
-    handle = os.open(name, _READ, dir_fd=directory)
+    handle = os.open(name, READ_FILE, dir_fd=directory)
     try:
         if identity_of(os.fstat(handle)) != identity:  # the same inode: so it is a regular file
             return None
-        pieces: list[bytes] = []
-        rest = identity.size_bytes + 1
-        while rest and (piece := os.read(handle, rest)):
-            pieces.append(piece)
-            rest -= len(piece)
-        return b"".join(pieces) if identity_of(os.fstat(handle)) == identity else None
+        raw = read_at_most(handle, identity.size_bytes + 1, identity.size_bytes + 1)
+        return raw if identity_of(os.fstat(handle)) == identity else None
     finally:
         os.close(handle)
 
@@ -172,7 +169,7 @@ def _decode(raw: bytes) -> bytes:
 
 
 def _is_deeper(encoded: bytes, levels: int) -> bool:
-    """Returns whether JSON has more levels; on its text, as looking at each of five million values takes a second."""
+    """Returns whether JSON has more levels. It works on the text: walking five million values takes a second."""
     if encoded.count(b"[") + encoded.count(b"{") <= levels:
         return False
     brackets = _STRING.sub(b"", encoded).translate(_AS_SQUARE, _NO_BRACKETS)

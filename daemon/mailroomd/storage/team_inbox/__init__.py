@@ -1,1 +1,1 @@
-"""team_inbox — entries in Claude Code's team inboxes."""
+"""team_inbox — appending messages to Claude Code's team inboxes."""

@@ -1,11 +1,12 @@
 """DirectoryLock — a lock between programs: the directory `{file}.lock`, by proper-lockfile's convention.
 
-Source: npm's proper-lockfile 4.1.2, lib/lockfile.js. mkdir takes it. One whose mtime is older than `stale_sec` was left
-behind: rmdir, then mkdir once more. The holder renews the mtime every `stale_sec / 2`; when the directory is gone, or
-its mtime is not the one that was set, the lock is lost ("compromised"). Releasing is rmdir.
-Ours beyond it: the held directory stays open, so its inode is no one else's and is compared too; who took over a stale
-lock looks again after a moment, because two may do so at once (moxystudio/node-proper-lockfile#121).
-Not here: what the lock protects. Invariant: a lock that is not ours any more is not removed, and never passes `check`.
+Source: npm's proper-lockfile 4.1.2, lib/lockfile.js. mkdir takes the lock. A lock with an mtime older than `stale_sec`
+was left behind: rmdir, then mkdir once more. The holder renews the mtime every `stale_sec / 2`; if the directory is
+gone, or its mtime is not the one that was set, the lock is lost ("compromised"). rmdir releases it.
+Added here: the held directory stays open, so that no other directory gets its inode, which is compared too; after
+taking over a stale lock the holder checks once more, because two programs may do so at once
+(moxystudio/node-proper-lockfile#121).
+Not here: what the lock protects. Invariant: a lock that was lost is not removed, and never passes `verify`.
 """
 
 __all__ = ["STALE_SEC", "DirectoryLock", "LockBusy", "LockLost"]
@@ -17,33 +18,34 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-STALE_SEC = 10.0  # proper-lockfile's default: both sides have to mean the same
-FIRST_PAUSE_SEC = 0.002  # a holder needs a few milliseconds as a rule
-LONGEST_PAUSE_SEC = 0.025  # below other writers' 100 ms, so that one waiting here is not starved
+from mailroomd.storage.directories.files import OPEN_DIRECTORY
+
+STALE_SEC = 10.0  # proper-lockfile's default: both sides must use the same
+FIRST_PAUSE_SEC = 0.002  # a holder usually needs a few milliseconds
+LONGEST_PAUSE_SEC = 0.025  # below other writers' 100 ms, so that a waiter here is not starved
 RENEW_AGAIN_SEC = 1.0  # after a renewal that failed; as proper-lockfile does
-SETTLE_SEC = 0.05  # after a take-over: longer than another's way from looking at the stale lock to removing it
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+SETTLE_SEC = 0.05  # after a take-over: longer than another program needs from seeing the stale lock to removing it
 
 
 class LockBusy(Exception):  # noqa: N818 - named for what was found
-    """Somebody else has held the lock for as long as the caller would wait."""
+    """Another program has held the lock for as long as the caller was willing to wait."""
 
     def __init__(self, name: str, patience_sec: float) -> None:
         super().__init__(f"another program holds {name} (waited {patience_sec:g} s)")
 
 
 class LockLost(Exception):  # noqa: N818 - named for what was found
-    """The lock was taken from us, or removed, while we held it: what was done under it may have been overwritten."""
+    """Another program took or removed the lock while it was held: work done under it may have been overwritten."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"another program took {name} away while we held it")
+        super().__init__(f"another program took or removed {name} while the daemon held it")
 
 
 class DirectoryLock:
-    """One lock. It is held by one thread at a time, and can be taken again after it was released.
+    """One lock. One thread holds it at a time; it can be taken again after it was released.
 
     Args:
-        directory: handle of the directory that the file lies in; it has to stay open while the lock is held.
+        directory: handle of the directory that holds the file; it must stay open while the lock is held.
         file: name of the file that is locked; it need not exist.
         stale_sec: age of the mtime from which a lock counts as left behind.
     """
@@ -61,18 +63,18 @@ class DirectoryLock:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was noticed already that the lock was taken from us."""
+        """Whether the loss of the lock was noticed."""
         return self._is_lost
 
     def acquire(self, patience_sec: float) -> None:
-        """Takes the lock, and has a thread keep it fresh until `release`.
+        """Takes the lock, and starts a thread that keeps it fresh until `release`.
 
         Args:
-            patience_sec: how long to wait at most; 0 tries once.
+            patience_sec: the longest wait; 0 tries once.
 
         Raises:
-            LockBusy: somebody else has it.
-            OSError: it can't be made, or a stale one can't be removed (it is no directory, or not empty).
+            LockBusy: another program has it.
+            OSError: it can't be made, or a stale one can't be removed (not a directory, or not empty).
         """
         deadline = time.monotonic() + patience_sec
         pause = FIRST_PAUSE_SEC
@@ -80,7 +82,7 @@ class DirectoryLock:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise LockBusy(self._name, patience_sec)
-            time.sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 - so that two don't keep in step
+            time.sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 - so that two waiters don't keep in step
             pause = min(LONGEST_PAUSE_SEC, 2 * pause)
         self._released = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(self._released,), name="lock-keeper", daemon=True)
@@ -91,12 +93,12 @@ class DirectoryLock:
             raise
         self._keeper = keeper
 
-    def check(self) -> None:
-        """Makes sure that the lock is ours, and fresh for another `stale_sec`: call it before what can't be undone.
+    def verify(self) -> None:
+        """Makes sure that the lock is still held, and renews it for `stale_sec`; call it before what can't be undone.
 
         Raises:
             LockLost: it is not.
-            OSError: that can't be found out.
+            OSError: that can't be determined.
         """
         with self._mutex:
             if self._is_lost or not self._is_ours():
@@ -105,10 +107,10 @@ class DirectoryLock:
             self._touch()
 
     def release(self) -> None:
-        """Removes the lock, if it is ours; if not, it stays as it is.
+        """Removes the lock if it is still held; otherwise leaves it as it is.
 
         Raises:
-            LockLost: it was taken from us before.
+            LockLost: it was lost before.
             OSError: it can't be removed.
         """
         self._released.set()
@@ -116,32 +118,32 @@ class DirectoryLock:
             self._keeper.join()
             self._keeper = None
         try:
-            self.check()
+            self.verify()
             os.rmdir(self._name, dir_fd=self._directory)
         finally:
             self._forget()
 
     @contextmanager
     def held(self, patience_sec: float) -> Generator[None, None, None]:
-        """Holds the lock for a while; see `acquire` and `release` for what is raised."""
+        """Holds the lock within a `with` block; see `acquire` and `release` for the exceptions."""
         self.acquire(patience_sec)
         try:
             yield
         except BaseException:
-            with suppress(LockLost, OSError):  # what happened first is what counts
+            with suppress(LockLost, OSError):  # the first exception is the one that counts
                 self.release()
             raise
         self.release()
 
     def _try(self) -> bool:
-        """Takes the lock if that is possible now, in proper-lockfile's order."""
+        """Takes the lock if that is possible now, with proper-lockfile's order of steps."""
         if self._make():
             return True
         try:
-            found = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+            status = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:  # released meanwhile
             return self._make()
-        if found.st_mtime >= time.time() - self._stale_sec:
+        if status.st_mtime >= time.time() - self._stale_sec:
             return False
         with suppress(FileNotFoundError):
             os.rmdir(self._name, dir_fd=self._directory)
@@ -153,10 +155,10 @@ class DirectoryLock:
         except FileExistsError:
             return False
         try:
-            self._handle = os.open(self._name, _DIRECTORY, dir_fd=self._directory)
+            self._handle = os.open(self._name, OPEN_DIRECTORY, dir_fd=self._directory)
             self._is_lost = False
             self._touch()
-        except FileNotFoundError:  # another that had found a stale lock here removed ours
+        except FileNotFoundError:  # a program that had seen the stale lock removed this one
             self._forget()
             return False
         except OSError:
@@ -176,8 +178,8 @@ class DirectoryLock:
     def _touch(self) -> None:
         """Renews the mtime.
 
-        proper-lockfile probes whether the file system keeps milliseconds, to know what it will find later. Reading the
-        time back tells as much; where it is cut to seconds, the lock looks a second or two older than it is.
+        proper-lockfile probes whether the filesystem keeps milliseconds, to know which time to expect later. Reading
+        the time back serves as well; if it is cut to seconds, the lock looks a second or two older than it is.
         """
         now_ns = time.time_ns()
         os.utime(self._handle, ns=(now_ns, now_ns))
@@ -186,17 +188,17 @@ class DirectoryLock:
     def _is_ours(self) -> bool:
         ours = os.fstat(self._handle)
         try:
-            found = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+            present = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return os.path.samestat(found, ours) and found.st_mtime_ns == self._mtime_ns
+        return os.path.samestat(present, ours) and present.st_mtime_ns == self._mtime_ns
 
     def _keep(self, released: threading.Event) -> None:
-        """Renews the lock until it is released or lost; `check` tells the holder."""
+        """Renews the lock until it is released or lost; `verify` tells the holder."""
         pause = self._stale_sec / 2
         while not released.wait(pause):
             try:
-                self.check()
+                self.verify()
                 pause = self._stale_sec / 2
             except LockLost:
                 return

@@ -1,10 +1,11 @@
-"""Team inbox file — the JSON array in which Claude Code's team agents find their messages, and our entries in it.
+"""Team inbox file — the JSON array in which agents of a Claude Code team find their messages, and Mailroom's entries.
 
-Owns the entry: `from`, `text`, `timestamp` (ISO 8601 with milliseconds), `read` (false), `summary` where the message's
-metadata has a string of that name, and `mailroom_id`, the message's id, by which a repeated one is recognised.
-Source: shared/design/agents.md, "Native team inbox" (unofficial). Not here: reading and writing it (`TeamInboxes`).
+Owns the entry: `from`, `text`, `timestamp` (ISO 8601 with milliseconds), `read` (false), `summary` if the message's
+metadata has a string of that name, and `mailroom_id`, the message's id, by which a repeated entry is recognised.
+Source: the files that Claude Code itself writes; the format is not documented. Not here: reading and writing the file
+(`TeamInboxes`).
 Invariant: what was in the file stays as it is, byte for byte (numbers beyond 64 bits, order, doubled keys, lone
-surrogates): ours are put in before the closing bracket, after the whole was parsed. Only blanks there may change.
+surrogates): new entries go before the closing bracket, after the whole was parsed. Only blanks there may change.
 """
 
 __all__ = ["NotAnInbox", "extend_team_inbox"]
@@ -23,27 +24,27 @@ _BLANKS = b" \t\n\r"  # that JSON allows around values
 
 
 class NotAnInbox(ValueError):  # noqa: N818 - named for what was found
-    """These bytes are no JSON array."""
+    """The content is not a JSON array."""
 
 
 def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail]) -> bytes:
-    """Returns a team inbox with messages appended that are not in it yet; the same bytes if all of them are.
+    """Returns a team inbox with the messages appended that are not in it yet; the same bytes if all of them are.
 
     Args:
-        raw: the file's content; none, or only blanks, is an empty inbox.
+        raw: the file's content; nothing, or only blanks, is an empty inbox.
         mail: the messages, in the order in which they are appended.
 
     Raises:
-        NotAnInbox: the content is no JSON array.
-        RecursionError: it is nested too deeply to say.
+        NotAnInbox: the content is not a JSON array.
+        RecursionError: it is nested too deeply to tell.
     """
     entries = _entries_of(raw)
     known = {_id_of(entry) for entry in entries}
     new: dict[str, bytes] = {}
-    for one in mail:
-        name = format_id(one.id)
-        if name not in known:
-            new[name] = _encode(name, one)
+    for message in mail:
+        mailroom_id = format_id(message.id)
+        if mailroom_id not in known:
+            new[mailroom_id] = _encode(mailroom_id, message)
     if not new:
         return raw
     body = raw.rstrip(_BLANKS)
@@ -52,7 +53,7 @@ def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail]) -> bytes:
     return b"".join((head, b"," if entries else b"", b"\n  ", b",\n  ".join(new.values()), b"\n]", tail))
 
 
-def _encode(name: str, message: StoredMail) -> bytes:
+def _encode(mailroom_id: str, message: StoredMail) -> bytes:
     draft = message.draft
     timestamp = datetime.fromtimestamp(message.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
     entry: dict[str, Any] = {
@@ -60,7 +61,7 @@ def _encode(name: str, message: StoredMail) -> bytes:
         "text": draft.content,
         "timestamp": timestamp.replace("+00:00", "Z"),
         "read": False,
-        "mailroom_id": name,
+        "mailroom_id": mailroom_id,
     }
     summary = orjson.loads(draft.metadata).get("summary")
     if isinstance(summary, str) and summary:
@@ -69,24 +70,24 @@ def _encode(name: str, message: StoredMail) -> bytes:
 
 
 def _id_of(entry: Any) -> str:
-    found = cast("dict[str, Any]", entry).get("mailroom_id") if isinstance(entry, dict) else None
-    return found if isinstance(found, str) else ""
+    mailroom_id = cast("dict[str, Any]", entry).get("mailroom_id") if isinstance(entry, dict) else None
+    return mailroom_id if isinstance(mailroom_id, str) else ""
 
 
 def _entries_of(raw: bytes) -> list[Any]:
     if not raw.strip(_BLANKS):
         return []
     try:
-        found: Any = orjson.loads(raw)
+        content: Any = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        found = _parse_like_node(raw)
-    if not isinstance(found, list):
+        content = _parse_like_node(raw)
+    if not isinstance(content, list):
         raise NotAnInbox("it is not an array")
-    return cast("list[Any]", found)
+    return cast("list[Any]", content)
 
 
 def _parse_like_node(raw: bytes) -> Any:
-    """Parses what Node takes and orjson doesn't: lone surrogates, numbers out of range, bytes that are no UTF-8."""
+    """Parses what Node accepts and orjson doesn't: lone surrogates, numbers out of range, bytes that are not UTF-8."""
     try:
         text = raw.decode("utf-8", "replace")  # as Node reads a file
         return json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
@@ -95,4 +96,4 @@ def _parse_like_node(raw: bytes) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise NotAnInbox(f"{name} is no JSON")
+    raise NotAnInbox(f"{name} is not JSON")

@@ -1,7 +1,7 @@
 """TeamFiling — appends messages to team inboxes in a thread of its own, until they are there.
 
-Owns the backlog and its bounds, and the retries: their lock can be held for seconds by somebody else. An inbox that is
-broken costs one attempt at a time, however many messages wait for it; what waits for one inbox is appended at once.
+Owns the backlog and its bounds, and the retries: another program may hold an inbox's lock for seconds. A broken inbox
+costs one attempt at a time, however many messages wait for it; what waits for one inbox is appended together.
 Not here: the appending (`TeamInboxes`), what survives a restart (the caller). Above: the command-queue.
 Invariant: messages for one inbox are appended in the order of `submit`, and every future gets its result.
 """
@@ -22,12 +22,14 @@ from mailroomd.storage.team_inbox.inboxes import NoSuchInbox, TeamInboxes
 
 BACKLOG_MESSAGES, BACKLOG_CHARS = 10_000, 64 << 20  # in all; characters of content
 INBOX_MESSAGES, INBOX_CHARS = 2_000, 8 << 20  # for one inbox, so that a broken one leaves room to the others
-SLICE_MESSAGES = 500  # appended at once: some milliseconds, while others wait for the lock
+SLICE_MESSAGES = 500  # appended together: some milliseconds, while other programs wait for the lock
 _STOPPED = "the daemon stopped before the team inbox could be written"
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedEntry:
+    """A message that waits for its entry in a team inbox."""
+
     message: StoredMail
     done: "Future[str]"
 
@@ -39,7 +41,7 @@ class _Waiting:
     entries: list[QueuedEntry] = field(default_factory=list[QueuedEntry])
     size_chars: int = 0
     attempts: int = 0
-    due_sec: float = 0.0  # on the monotonic clock; the one that is due longest comes first
+    due_sec: float = 0.0  # on the monotonic clock; the inbox that has been due longest comes first
     reason: str = ""
     had_last_try: bool = False
 
@@ -48,7 +50,7 @@ class TeamFiling:
     """Files messages in team inboxes.
 
     Args:
-        inboxes: where they are appended; from now on used by this object's thread only.
+        inboxes: appends the messages; from now on only this object's thread may use it.
     """
 
     def __init__(self, inboxes: TeamInboxes) -> None:
@@ -65,12 +67,12 @@ class TeamFiling:
         """Takes a message for `agent@team`; returns at once.
 
         Returns:
-            Done when it is settled: with "" when it is in the inbox and durable, otherwise with a sentence that says
-            why it never will be. While it is being retried it is not done, and `reason` says why. Its callbacks run in
-            the filing's thread.
+            Done when the message is settled: with "" once it is in the inbox and durable, otherwise with a sentence
+            that says why it never will be. While it is retried it is not done, and `reason` says why. Its callbacks run
+            in the filing's thread.
         """
         done: Future[str] = Future()
-        done.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        done.set_running_or_notify_cancel()  # from here on it can't be cancelled
         size = len(message.draft.content)
         recipient = message.draft.recipient
         with self._changed:
@@ -92,7 +94,7 @@ class TeamFiling:
             return self._count
 
     def reason(self, recipient: str) -> str:
-        """Returns why the last attempt at an inbox failed, as a sentence; empty if it did not."""
+        """Returns why the last attempt at an inbox failed, as a sentence; empty if it did not fail."""
         with self._changed:
             waiting = self._waiting.get(recipient)
             return waiting.reason if waiting is not None else ""
@@ -101,8 +103,7 @@ class TeamFiling:
         """Tries everything that waits once more, then ends; returns how many messages are left.
 
         Args:
-            timeout_sec: how long to wait for that at most; a thread that is stuck in the system does not last longer
-                than the process.
+            timeout_sec: the longest wait for that; a thread that is stuck in a system call ends with the process.
         """
         with self._changed:
             self._is_closing = True
@@ -127,29 +128,29 @@ class TeamFiling:
     # -- the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Works until it is told to end; what ends it else (no memory, say) ends the process: its successor goes on."""
+        """Works until `close`. Whatever else ends it (no memory, say) ends the process, and its successor goes on."""
         try:
             self._work()
         except BaseException:  # noqa: BLE001 - whatever it is
-            log.exception("the thread of the team inboxes ended")
+            log.exception("team inbox thread failed")
             os._exit(os.EX_SOFTWARE)
 
     def _work(self) -> None:
-        while (found := self._next()) is not None:
-            recipient, entries = found
+        while (due := self._next_due()) is not None:
+            recipient, entries = due
             sentence, is_final = self._append(recipient, [one.message for one in entries])
             if sentence and not is_final:
                 self._postpone(recipient, sentence)
             else:
                 self._settle(recipient, entries, sentence)
 
-    def _next(self) -> tuple[str, list[QueuedEntry]] | None:
+    def _next_due(self) -> tuple[str, list[QueuedEntry]] | None:
         """Waits until an inbox is due; returns it with what is to be appended, or None at the end."""
         with self._changed:
             while True:
-                waiting = {name: one for name, one in self._waiting.items() if not one.had_last_try}
-                if waiting:
-                    recipient, first = min(waiting.items(), key=lambda item: item[1].due_sec)
+                candidates = {name: inbox for name, inbox in self._waiting.items() if not inbox.had_last_try}
+                if candidates:
+                    recipient, first = min(candidates.items(), key=lambda item: item[1].due_sec)
                     pause = 0.0 if self._is_closing else first.due_sec - time.monotonic()
                     if pause <= 0:
                         first.had_last_try = self._is_closing
@@ -171,7 +172,7 @@ class TeamFiling:
             return f"{error}; it is tried again", False
         except OSError as error:
             return f"{error.strerror or error} ({error.filename or 'team inbox'}); it is tried again", False
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread: others wait for it
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the thread: other inboxes need it
             log.exception("team inbox not written", recipient=recipient)
             return f"{type(error).__name__}: {error}; it is tried again", False
         return "", True
@@ -192,10 +193,10 @@ class TeamFiling:
     def _settle(self, recipient: str, entries: list[QueuedEntry], sentence: str) -> None:
         with self._changed:
             waiting = self._waiting.get(recipient)
-            if waiting is None:  # closed meanwhile: they have their results
+            if waiting is None:  # closed meanwhile: the entries have their results
                 return
             attempts = waiting.attempts
-            size = sum(len(one.message.draft.content) for one in entries)
+            size = sum(len(entry.message.draft.content) for entry in entries)
             del waiting.entries[: len(entries)]
             waiting.size_chars -= size
             waiting.attempts, waiting.reason, waiting.had_last_try = 0, "", False
@@ -205,6 +206,6 @@ class TeamFiling:
             self._count -= len(entries)
             self._size_chars -= size
         if attempts and not sentence:
-            log.info("team inbox written at last", recipient=recipient, messages=len(entries))
+            log.info("team inbox written after retries", recipient=recipient, messages=len(entries))
         for entry in entries:
             entry.done.set_result(sentence)

@@ -1,12 +1,13 @@
 """TeamInboxes — appends messages to Claude Code's team inboxes, `{root}/teams/{team}/inboxes/{agent}.json`.
 
 Owns the paths, the lock and the replacing. Every directory is opened relative to a handle and no link is followed.
-Not here: the format (`team_inbox_file`), the lock itself (`DirectoryLock`), retries (`TeamFiling`).
-Written by rename under the lock, though Claude Code writes in place: readers take no lock, and our death in the middle
-must leave the old file whole; writers that respect the lock open the file under it, so they never hold the old one.
-The lock is held briefly, for Claude Code drops its own message after 0.6 s of waiting or less: parsing, writing and
-fsync come before it, and count if the file is the same under the lock; only if not, they are done again under it.
-Invariant: an entry that was written by one who held the lock is never lost to us.
+Source: the paths that Claude Code itself uses. Not here: the format (`team_inbox.file`), the lock (`DirectoryLock`),
+retries (`TeamFiling`).
+The file is replaced by rename under the lock, although Claude Code writes in place: readers take no lock, and a crash
+in the middle must leave the old file whole. Writers that respect the lock open the file under it, so they never hold
+the old one. The lock is held briefly, because Claude Code drops its own message after 0.6 s of waiting or less:
+parsing, writing and fsync come before it, and are repeated under it only if the file has changed.
+Invariant: an entry written by a holder of the lock is never lost through this module.
 """
 
 __all__ = ["NoSuchInbox", "TeamInboxes"]
@@ -26,27 +27,25 @@ from pathlib import Path
 from mailroomd.model.names import MAX_NAME_BYTES
 from mailroomd.observability.log import log
 from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.directories.files import CREATE_FILE, OPEN_DIRECTORY, READ_FILE, read_at_most, write_whole
 from mailroomd.storage.team_inbox.directory_lock import STALE_SEC, DirectoryLock
 from mailroomd.storage.team_inbox.file import NotAnInbox, extend_team_inbox
 
-PATIENCE_SEC = 1.0  # for the lock at one attempt; other inboxes wait behind it
+PATIENCE_SEC = 1.0  # for the lock in one attempt; other inboxes wait behind it
 MAX_INBOX_BYTES = 64 << 20  # of a file that is read whole; far above any that an agent still reads
-ABANDONED_SEC = 60.0  # age from which a temporary file is a crash's: no attempt lasts as long
+ABANDONED_SEC = 60.0  # age from which a temporary file is left by a crash: no attempt takes as long
 READ_BYTES = 256 << 10  # at once
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_TEMPORARY = ".mailroom"  # what temporary names end in; they start with a dot
+_TEMPORARY = ".mailroom"  # suffix of temporary names; they start with a dot
 _OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class NoSuchInbox(ValueError):  # noqa: N818 - named for what was found
-    """An agent's or a team's name can't name a file; trying again does not help."""
+    """An agent's or a team's name can't name a file; trying again will not help."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """An inbox as it was read; empty if it is not there."""
+class _Content:
+    """An inbox as it was read; empty if it does not exist."""
 
     raw: bytes = b""
     status: os.stat_result | None = None
@@ -54,7 +53,7 @@ class _Found:
 
 @dataclass(slots=True)
 class _Replacement:
-    """What an inbox becomes: a temporary file, durable already; no name if it stays as it is."""
+    """What replaces an inbox: a temporary file, durable already; no name if the inbox stays as it is."""
 
     made_from: bytes
     name: str
@@ -64,7 +63,7 @@ class TeamInboxes:
     """Appends to team inboxes.
 
     Args:
-        root: holds teams/; links to it are followed, links in it are not.
+        root: holds teams/; links that lead to the root are followed, links in it are not.
         patience_sec: how long one call waits for an inbox's lock.
         stale_sec: see `DirectoryLock`.
     """
@@ -76,15 +75,15 @@ class TeamInboxes:
         self._cleaned: set[str] = set()
 
     def append(self, agent: str, team: str, *mail: StoredMail) -> str:
-        """Appends messages that are not there yet; when it returns, all of them are there, and durable.
+        """Appends the messages that are not there yet; when it returns, all of them are there, and durable.
 
         Returns:
-            Empty; or, if the file that was there was no JSON array, the name under which it was set aside.
+            Empty; or, if the file was not a JSON array, the name under which it was set aside.
 
         Raises:
             NoSuchInbox: a name is empty or too long.
-            LockBusy: somebody else has the lock.
-            LockLost: it was taken from us: the entries may be there or not, so it has to be done again.
+            LockBusy: another program has the lock.
+            LockLost: the lock was lost: the entries may be there or not, so append them again.
             OSError: something is in the way, or the disk is full; the inbox is as it was.
         """
         file = f"{_component(agent, 'agent')}.json"
@@ -103,19 +102,19 @@ class TeamInboxes:
         try:
             lock = DirectoryLock(directory, file, self._stale_sec)
             with lock.held(self._patience_sec):
-                found = _read(directory, file)
-                if replacement is None or replacement.made_from != found.raw:
+                content = _read(directory, file)
+                if replacement is None or replacement.made_from != content.raw:
                     _discard(directory, replacement)
                     try:
-                        replacement = _prepare(directory, file, found, mail)
+                        replacement = _prepare(directory, file, content, mail)
                     except NotAnInbox:
-                        replacement = _prepare(directory, file, _Found(status=found.status), mail)
+                        replacement = _prepare(directory, file, _Content(status=content.status), mail)
                         set_aside = f"{file}.corrupt-{_timestamp()}"
                 if replacement.name:
-                    lock.check()
+                    lock.verify()
                     if set_aside:
                         os.rename(file, set_aside, src_dir_fd=directory, dst_dir_fd=directory)
-                        log.warning("team inbox was no JSON array: set aside", file=file, now=set_aside)
+                        log.warning("team inbox is not a JSON array, set aside", file=file, set_aside=set_aside)
                     os.rename(replacement.name, file, src_dir_fd=directory, dst_dir_fd=directory)
                     replacement.name = ""
         finally:
@@ -124,26 +123,26 @@ class TeamInboxes:
 
 
 def _prepare_early(directory: int, file: str, mail: Sequence[StoredMail]) -> _Replacement | None:
-    """Prepares without the lock. Who has it may be writing: then what is read is torn, and nothing can be said."""
+    """Prepares without the lock. Its holder may be writing: then the file looks torn, which proves nothing."""
     try:
         return _prepare(directory, file, _read(directory, file), mail)
     except NotAnInbox:
         return None
 
 
-def _prepare(directory: int, file: str, found: _Found, mail: Sequence[StoredMail]) -> _Replacement:
+def _prepare(directory: int, file: str, content: _Content, mail: Sequence[StoredMail]) -> _Replacement:
     try:
-        body = extend_team_inbox(found.raw, mail)
+        body = extend_team_inbox(content.raw, mail)
     except RecursionError as error:
-        raise OSError(errno.ENOTSUP, "what is in it is nested too deeply", file) from error
-    if body == found.raw:
-        return _Replacement(found.raw, "")
+        raise OSError(errno.ENOTSUP, "its content is nested too deeply", file) from error
+    if body == content.raw:
+        return _Replacement(content.raw, "")
     name = f".{file}.{secrets.token_hex(8)}{_TEMPORARY}"
-    replacement = _Replacement(found.raw, name)
-    handle = os.open(name, _CREATE, mode=0o600, dir_fd=directory)
+    replacement = _Replacement(content.raw, name)
+    handle = os.open(name, CREATE_FILE, mode=0o600, dir_fd=directory)
     try:
-        _take_over_access(handle, found.status)
-        _write_whole(handle, body)
+        _copy_access(handle, content.status)
+        write_whole(handle, body)
         os.fsync(handle)
     except OSError:
         _discard(directory, replacement)
@@ -153,8 +152,8 @@ def _prepare(directory: int, file: str, found: _Found, mail: Sequence[StoredMail
     return replacement
 
 
-def _take_over_access(handle: int, status: os.stat_result | None) -> None:
-    """Gives the new file the owner and mode of the one that it replaces, or fails: its agent has to read it."""
+def _copy_access(handle: int, status: os.stat_result | None) -> None:
+    """Gives the new file the owner and mode of the old one, or fails: the agent must be able to read it."""
     if status is None:
         return
     ours = os.fstat(handle)
@@ -163,29 +162,21 @@ def _take_over_access(handle: int, status: os.stat_result | None) -> None:
     os.fchmod(handle, stat.S_IMODE(status.st_mode))
 
 
-def _read(directory: int, file: str) -> _Found:
+def _read(directory: int, file: str) -> _Content:
     try:
-        handle = os.open(file, _READ, dir_fd=directory)
+        handle = os.open(file, READ_FILE, dir_fd=directory)
     except FileNotFoundError:
-        return _Found()
+        return _Content()
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", file)
-        raw = bytearray()
-        while len(raw) <= MAX_INBOX_BYTES and (piece := os.read(handle, READ_BYTES)):
-            raw += piece
+        raw = read_at_most(handle, MAX_INBOX_BYTES + 1, READ_BYTES)
         if len(raw) > MAX_INBOX_BYTES:
             raise OSError(errno.EFBIG, f"it is larger than {MAX_INBOX_BYTES >> 20} MiB", file)
-        return _Found(bytes(raw), status)
+        return _Content(raw, status)
     finally:
         os.close(handle)
-
-
-def _write_whole(handle: int, body: bytes) -> None:
-    rest = memoryview(body)
-    while rest:
-        rest = rest[os.write(handle, rest) :]
 
 
 def _discard(directory: int, replacement: _Replacement | None) -> None:
@@ -197,14 +188,14 @@ def _discard(directory: int, replacement: _Replacement | None) -> None:
 
 @contextmanager
 def _opened(root: Path, *names: str) -> Generator[int, None, None]:
-    """Gives the handle of a directory below the root; what is absent of it is made."""
+    """Gives the handle of a directory below the root; makes the parts that are absent."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:
             with suppress(FileExistsError):
                 os.mkdir(name, mode=0o700, dir_fd=handle)
-            below = os.open(name, _DIRECTORY, dir_fd=handle)
+            below = os.open(name, OPEN_DIRECTORY, dir_fd=handle)
             os.close(handle)
             handle = below
         yield handle
@@ -213,7 +204,7 @@ def _opened(root: Path, *names: str) -> Generator[int, None, None]:
 
 
 def _remove_abandoned(directory: int) -> None:
-    """Removes the temporary files of crashes."""
+    """Removes temporary files that crashes have left."""
     for name in os.listdir(directory):
         if name.startswith(".") and name.endswith(_TEMPORARY):
             with suppress(OSError):
@@ -222,7 +213,7 @@ def _remove_abandoned(directory: int) -> None:
 
 
 def _component(name: str, what: str) -> str:
-    """Returns a name as Claude Code writes it in a path: one component, never hidden and never a way out."""
+    """Returns a name as Claude Code writes it in a path: one component, never hidden, and never a way out."""
     if not name or len(name) > MAX_NAME_BYTES:
         raise NoSuchInbox(f"the {what}'s name has {len(name)} characters: 1 to {MAX_NAME_BYTES} name a team inbox")
     return _OTHER_CHARACTERS.sub("-", name)

@@ -1,7 +1,7 @@
 """WatchedDirectory — one inbox directory that is watched or compared, and its deletions that are not believed yet.
 
 Owns the rule when a deletion may be believed. Not here: the watches, the comparing, and the proof that it is still the
-same directory (`InboxWatch`). Pure: the clock is the caller's, monotonic.
+same directory (`InboxDirectories`, `InboxPatrol`). Pure: the clock is the caller's, monotonic.
 """
 
 __all__ = ["WatchedDirectory"]
@@ -12,8 +12,8 @@ from mailroomd.storage.directories.snapshot import DirectoryIdentity, DirectoryS
 
 # `rm -rf inbox/abc` deletes file after file, and only then the directory. So deletions in one directory are held until
 # nothing was deleted in it for HOLD_SEC. An agent that takes its mail one by one would never be quiet so long: fewer
-# than BURST_FILES in TRICKLE_SEC are no rm -rf, and are let go then, within the second that is promised. More of them
-# are held until it is quiet, BURST_MOST_SEC at most: being late is harmless, losing unread mail is not.
+# than BURST_FILES in TRICKLE_SEC are no rm -rf, and are believed then, within the second that is promised. More of them
+# are held until it is quiet, for at most BURST_MOST_SEC: being late is harmless, losing unread mail is not.
 HOLD_SEC = 0.1
 TRICKLE_SEC = 0.5
 BURST_FILES = 20
@@ -25,18 +25,18 @@ class WatchedDirectory:
     """One directory that is watched, or being compared.
 
     Attributes:
-        wd: its watch; -1 if there is none: then it goes back to the patrol when it was compared.
+        wd: its watch; -1 if it has none: then it goes back to the patrol once it was compared.
         identity: what tells it from a later directory in its place.
-        place: for the patrol, when it is not watched any more.
+        snapshot: for the patrol, when it is no longer watched.
         held: ids whose files were deleted, from `held_from_sec` to `held_until_sec`.
-        expected: ids whose files we remove ourselves.
+        expected: ids whose files the daemon removes itself.
         missing: ids that a comparison has not found yet.
         is_quiet: whether the last comparison found nothing new.
     """
 
     wd: int
     identity: DirectoryIdentity
-    place: DirectorySnapshot
+    snapshot: DirectorySnapshot
     held: dict[int, None] = field(default_factory=dict[int, None])
     held_from_sec: float = 0.0
     held_until_sec: float = 0.0
@@ -45,7 +45,7 @@ class WatchedDirectory:
     is_quiet: bool = False
 
     def hold(self, message_id: int, now_sec: float) -> None:
-        """Takes a deletion that is not believed yet."""
+        """Records a deletion that is not believed yet."""
         if message_id in self.held:
             return
         if not self.held:
@@ -58,5 +58,5 @@ class WatchedDirectory:
         return min(self.held_until_sec + HOLD_SEC, self.hold_most_sec())
 
     def hold_most_sec(self) -> float:
-        """Returns when what is held is believed though more happens."""
+        """Returns when what is held is believed even though more happens."""
         return self.held_from_sec + (TRICKLE_SEC if len(self.held) < BURST_FILES else BURST_MOST_SEC)
