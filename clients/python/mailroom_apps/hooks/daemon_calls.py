@@ -1,39 +1,39 @@
-"""Notices — what a hook tells the daemon: that mail was handed over, and which agent a session belongs to.
+"""DaemonCalls — what a hook tells the daemon: which messages were offered, and whose session this is.
 
-The only part of the hook that loads gRPC. Nothing here may fail the hook: mail that was shown is shown, whether the
-daemon knows or not; it stays FILED for its sender until it is read.
+The only part of the hook that loads gRPC. Nothing here may fail the hook: mail that was shown is shown whether or not
+the daemon knows. Until it does, the sender sees the message as filed.
 """
 
-__all__ = ["TIMEOUT_SEC", "announce_session", "report_offered"]
+__all__ = ["TIMEOUT_SEC", "mark_offered", "set_alias"]
 
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from mailroom_apps.hooks.inbox_file import InboxFile
+from mailroom.inbox_file import InboxFile
 
 if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
 
-TIMEOUT_SEC = 4.0  # the session waits for its hook; a healthy daemon answers within milliseconds on an idle machine
+TIMEOUT_SEC = 4.0  # the session waits for its hook; a healthy daemon on an idle machine answers within milliseconds
 
 
-def report_offered(letters: Iterable[InboxFile], address: str | None) -> str:
-    """Tells the daemon that messages were handed over; returns what went wrong, or ""."""
+def mark_offered(messages: Iterable[InboxFile], address: str | None) -> str:
+    """Tells the daemon that messages were shown; returns an error sentence, or ""."""
     by_mailbox: dict[str, list[str]] = defaultdict(list)
-    for letter in letters:
-        by_mailbox[letter.mailbox].append(letter.id)
+    for message in messages:
+        by_mailbox[message.mailbox].append(message.id)
 
-    def tell(client: "Mailroom") -> None:
+    def mark_each(client: "Mailroom") -> None:
         for mailbox, ids in by_mailbox.items():
             client.mark_offered(mailbox, ids)
 
-    return _call(tell, address)
+    return _call(mark_each, address)
 
 
-def announce_session(agent: str, session: str, address: str | None) -> str:
-    """Tells the daemon that a session is an agent's; returns what went wrong, or ""."""
+def set_alias(agent: str, session: str, address: str | None) -> str:
+    """Makes a session's id an alias of its agent; returns an error sentence, or ""."""
     return _call(lambda client: client.set_alias(agent, session), address)
 
 

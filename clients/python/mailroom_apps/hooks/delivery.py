@@ -1,113 +1,132 @@
-"""Showing — one session is shown mail once: chosen, written, and only then remembered.
+"""Delivery — shows mail to a session exactly once: selected, written, and only then recorded as shown.
 
-The one place where a message becomes a shown one, for hooks and for the doorbell. Above: `command`, `doorbell`.
-What a tool has just shown (check_inbox, say) counts as shown, so that it does not come again right behind.
-Invariant: what was written is what is remembered; if it cannot be remembered, nothing is written.
+The only place where a message becomes a shown one, for hooks and for the doorbell. Messages that a tool has just shown
+(check_inbox, for example) count as shown, so that they do not appear twice in a row. Above: `command`, `mail_watcher`.
+Invariant: exactly the messages that were written are recorded; if they cannot be recorded, nothing is written.
 """
 
-__all__ = ["preview", "show"]
+__all__ = ["preview", "show_mail"]
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from mailroom.inbox_directory import mailbox_directory
+from mailroom.inbox_file import InboxFile, decode_inbox_file, read_inbox_file
+
 from mailroom_apps.hooks.event import DOORBELL, STOP, HookEvent
-from mailroom_apps.hooks.inbox import Unread
-from mailroom_apps.hooks.inbox_file import InboxFile, read_inbox_file
-from mailroom_apps.hooks.keeper import Keeper
-from mailroom_apps.hooks.memory import Memory
-from mailroom_apps.hooks.news import find_news
 from mailroom_apps.hooks.report import Report, compose
+from mailroom_apps.hooks.session_state import SessionState
+from mailroom_apps.hooks.session_update import SessionUpdate
+from mailroom_apps.hooks.unseen import find_unseen
 
-MOST_OPENED = 1000  # files in one run, the newest first: about 20 ms
-NONE_CARRIED: Mapping[str, InboxFile] = {}
+MAX_OPENED = 1000  # files in one run, the newest first: about 20 ms
+NO_MESSAGES: Mapping[str, InboxFile] = {}
+
+_URGENT = b'"urgent"'  # a file without these bytes is not urgent; there is no need to parse it
 
 
-def show(
+def show_mail(
     event: HookEvent,
     root: str,
-    unread: Unread,
+    unread: dict[str, str],
     write: Callable[[str], None],
-    carried: Mapping[str, InboxFile] = NONE_CARRIED,
+    received: Mapping[str, InboxFile] = NO_MESSAGES,
 ) -> Report | None:
-    """Shows what is new to a session.
+    """Shows a session what it has not seen.
 
     Args:
-        event: says to whom, and on what occasion.
+        event: which session, and on which occasion.
         root: holds inbox/.
-        unread: the unread messages, and the mailbox of each.
-        write: puts the text out, and returns when it has left this process.
-        carried: letters that are at hand already, by id.
+        unread: the ids of the unread messages, and the mailbox of each.
+        write: writes the text, and returns when it has left this process.
+        received: messages that are known without their files, by id.
 
     Returns:
         What was shown; None if nothing was.
 
     Raises:
-        SessionBusyError: somebody else is showing mail to this session.
-        UnrememberedError: nothing was shown, since it could not be remembered.
-        Exception: what `write` raises; nothing is remembered then.
+        SessionBusyError: another process is showing mail to this session.
+        StateNotSavedError: nothing was shown, since it could not be recorded.
+        Exception: what `write` raises; nothing is recorded then.
     """
-    with Keeper(event.session) as keeper:
-        seen = _seen_in(event.tool_output, unread.keys() - keeper.memory.shown)
-        ids = [message_id for message_id in find_news(event, unread, keeper.memory) if message_id not in seen]
-        news = _News(ids, event, root, unread, carried)
-        report = news.report()
+    with SessionUpdate(event.session) as update:
+        seen = _ids_in(event.tool_output, unread.keys() - update.state.shown)
+        ids = [message_id for message_id in find_unseen(event, unread, update.state) if message_id not in seen]
+        selection = _Selection(ids, event, root, unread, received)
+        report = selection.compose_report()
         if report or seen:
-            letters = report.letters if report else ()
-            _remember(keeper.memory, event, unread, news.ids, seen.union(letter.id for letter in letters))
-            keeper.prepare()
+            messages = report.messages if report else ()
+            shown = seen.union(message.id for message in messages)
+            _record_shown(update.state, event, unread, selection.ids, shown)
+            update.prepare()
             if report:
                 write(report.text)
-            keeper.commit()
+            update.commit()
         return report
 
 
-def preview(event: HookEvent, root: str, unread: Unread) -> Report | None:
-    """Makes the report without remembering anything."""
-    return _News(find_news(event, unread, Memory.read(event.session)), event, root, unread, NONE_CARRIED).report()
+def preview(event: HookEvent, root: str, unread: dict[str, str]) -> Report | None:
+    """Returns the report without recording anything."""
+    ids = find_unseen(event, unread, SessionState.read(event.session))
+    return _Selection(ids, event, root, unread, NO_MESSAGES).compose_report()
 
 
-class _News:
-    """The news of one event: `ids` shrinks to those that turn out to be there to be shown."""
+class _Selection:
+    """The messages that one event may show. `ids` shrinks to those that turn out to be there."""
 
     def __init__(
-        self, ids: list[str], event: HookEvent, root: str, unread: Unread, carried: Mapping[str, InboxFile]
+        self, ids: list[str], event: HookEvent, root: str, unread: dict[str, str], received: Mapping[str, InboxFile]
     ) -> None:
-        self.ids = ids[:MOST_OPENED] if event.name == STOP else ids
+        self.ids = ids[:MAX_OPENED] if event.name == STOP else ids
         self._event = event
         self._root = root
         self._unread = unread
-        self._carried = carried
+        self._received = received
 
-    def report(self) -> Report | None:
-        """Returns the report; a stop's has urgent messages only."""
-        letters = self._letters()
+    def compose_report(self) -> Report | None:
+        """Returns the report; that of a stop has only urgent messages."""
+        messages = self._messages()
         if self._event.name == STOP:
-            letters = iter(list(letters))  # all of them: the report counts what is urgent
-        return compose(self._event.agent, letters, lambda: len(self.ids))
+            messages = iter(list(messages))  # all of them, because the report counts the urgent ones
+        return compose(self._event.agent, messages, lambda: len(self.ids))
 
-    def _letters(self) -> Iterator[InboxFile]:
-        for message_id in self.ids[:MOST_OPENED]:
-            letter = self._carried.get(message_id) or self._read(message_id)
-            if letter is None:
+    def _messages(self) -> Iterator[InboxFile]:
+        for message_id in self.ids[:MAX_OPENED]:
+            message = self._received.get(message_id) or self._read(message_id)
+            if message is None:
                 self.ids.remove(message_id)
             else:
-                yield letter
+                yield message
 
     def _read(self, message_id: str) -> InboxFile | None:
-        return read_inbox_file(self._root, self._unread[message_id], message_id, urgent_only=self._event.name == STOP)
+        """Returns a message from its file; None if that is gone, expired, broken, or not urgent at a stop."""
+        mailbox = self._unread[message_id]
+        urgent_only = self._event.name == STOP
+        try:
+            raw = read_inbox_file(f"{mailbox_directory(self._root, mailbox)}/{message_id}.json")
+        except (OSError, ValueError):
+            return None
+        if urgent_only and _URGENT not in raw:
+            return None
+        message = decode_inbox_file(raw, mailbox, message_id)
+        if message is None or message.is_expired or (urgent_only and not message.is_urgent):
+            return None
+        return message
 
 
-def _seen_in(output: bytes, ids: Iterable[str]) -> set[str]:
+def _ids_in(output: bytes, ids: Iterable[str]) -> set[str]:
     return {message_id for message_id in ids if message_id.encode() in output} if output else set()
 
 
-def _remember(memory: Memory, event: HookEvent, unread: Unread, ids: Iterable[str], shown: set[str]) -> None:
-    """Notes what is shown and what was counted with it (`ids`)."""
+def _record_shown(
+    state: SessionState, event: HookEvent, unread: dict[str, str], counted: Iterable[str], shown: set[str]
+) -> None:
+    """Records the messages that are shown, and those that are only counted beside them."""
     if event.starts_afresh:
-        memory.shown.clear()
-    memory.shown |= shown
-    memory.counted.update(ids)
+        state.shown.clear()
+    state.shown |= shown
+    state.counted.update(counted)
     if event.name == STOP:
-        memory.held.update(ids)
-    elif event.name == DOORBELL:  # it has kept the session going: the stop that it was rung at need not, too
-        memory.held |= shown
-    memory.forget_all_but({*unread, *shown})
+        state.held.update(counted)
+    elif event.name == DOORBELL:  # it has woken the session, so the next stop need not hold it up again
+        state.held |= shown
+    state.keep_only({*unread, *shown})

@@ -1,12 +1,12 @@
-"""WatchLock — lets one doorbell at a time watch for a session; the newest one.
+"""DoorbellLock — lets one doorbell at a time watch a session: the newest.
 
-Claude Code starts a doorbell at each stop and never ends the one before, which it may kill at its own time-out. So the
-newer one asks the older one to leave (SIGTERM, by pidfd, so that nobody else is hit), and takes over.
-Owns `{session}.bell` in the sessions' directory: locked by the watching process, with its process id in it; empty when
-nobody watches.
+Claude Code starts a doorbell at each stop and does not end the previous one before its time-out. So the newer doorbell
+asks the older one to exit (SIGTERM by pidfd, so that no other process is hit), and takes over.
+Owns `{session}.bell` in the sessions' directory: locked by the watching process and holding its process id; empty while
+no doorbell watches.
 """
 
-__all__ = ["WatchLock", "dismiss_doorbell"]
+__all__ = ["DoorbellLock", "dismiss_doorbell"]
 
 import fcntl
 import os
@@ -16,32 +16,32 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from mailroom_apps.hooks.memory import bell_path, sessions_directory
+from mailroom_apps.hooks.session_state import doorbell_path, sessions_directory
 
-PATIENCE_SEC = 3.0  # the older one may be about to ring, which ends with a call to the daemon
+EXIT_TIMEOUT_SEC = 3.0  # the older doorbell may be showing mail, which ends with a call to the daemon
 
 
-class WatchLock:
-    """A context manager; `held` says whether it is this process that watches.
+class DoorbellLock:
+    """A context manager; `held` says whether this process watches the session.
 
     Args:
-        session: for which session.
-        patience_sec: how long to wait for the one before.
+        session: which session.
+        timeout_sec: how long to wait for the previous doorbell to exit.
 
     Raises:
         OSError: on entering: the sessions' directory cannot be used.
     """
 
-    def __init__(self, session: str, patience_sec: float = PATIENCE_SEC) -> None:
+    def __init__(self, session: str, timeout_sec: float = EXIT_TIMEOUT_SEC) -> None:
         self.held = False
-        self._path = bell_path(session)
-        self._patience_sec = patience_sec
+        self._path = doorbell_path(session)
+        self._timeout_sec = timeout_sec
         self._file = -1
 
     def __enter__(self) -> Self:
         os.makedirs(sessions_directory(), mode=0o700, exist_ok=True)
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self.held = self._lock() or (self._ask_holder_to_leave() and self._lock())
+        self.held = self._try_lock() or (self._ask_holder_to_exit() and self._try_lock())
         if self.held:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
@@ -54,30 +54,30 @@ class WatchLock:
             os.ftruncate(self._file, 0)
         os.close(self._file)
 
-    def _lock(self) -> bool:
+    def _try_lock(self) -> bool:
         with suppress(BlockingIOError):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         return False
 
-    def _ask_holder_to_leave(self) -> bool:
-        """Returns whether the holder has ended, or had ended before it could be asked."""
+    def _ask_holder_to_exit(self) -> bool:
+        """Returns whether the holder has exited, or was gone before it could be asked."""
         with suppress(OSError, ValueError):
-            pid = self._holder()
+            pid = self._holder_pid()
             holder = os.pidfd_open(pid)
             try:
-                if not self._lock() and self._holder() == pid:  # it was alive, and the holder, when it was opened
+                if not self._try_lock() and self._holder_pid() == pid:  # so the pidfd is the holder's
                     signal.pidfd_send_signal(holder, signal.SIGTERM)
-                    return bool(select.select([holder], [], [], self._patience_sec)[0])
+                    return bool(select.select([holder], [], [], self._timeout_sec)[0])
             finally:
                 os.close(holder)
         return True
 
-    def _holder(self) -> int:
+    def _holder_pid(self) -> int:
         return int(os.pread(self._file, 20, 0))
 
 
 def dismiss_doorbell(session: str) -> None:
-    """Asks the doorbell of a session to leave, and does not wait for it."""
-    with suppress(OSError), WatchLock(session, patience_sec=0.0):
+    """Asks the doorbell of a session to exit, without waiting for it."""
+    with suppress(OSError), DoorbellLock(session, timeout_sec=0.0):
         pass

@@ -1,9 +1,9 @@
-"""Bell — listens for one session, and shows it the mail that comes.
+"""MailWatcher — listens for one session, and shows it the mail that arrives.
 
-An event on the stream says only "look again". The message in it is used where its file is not there (yet).
+An event on the stream only says "look again". The message in it is used while its file does not exist yet.
 """
 
-__all__ = ["Bell"]
+__all__ = ["MailWatcher"]
 
 import asyncio
 import os
@@ -12,24 +12,25 @@ from contextlib import suppress
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import MailroomError
 from mailroom.events import CaughtUp
+from mailroom.inbox_directory import list_unread
+from mailroom.inbox_file import InboxFile
 from mailroom.messages import Message
+from mailroom.records import iso_utc
 
+from mailroom_apps.hooks.daemon_calls import TIMEOUT_SEC
+from mailroom_apps.hooks.delivery import show_mail
 from mailroom_apps.hooks.event import HookEvent
-from mailroom_apps.hooks.inbox import list_unread
-from mailroom_apps.hooks.inbox_file import InboxFile
-from mailroom_apps.hooks.keeper import SessionBusyError
-from mailroom_apps.hooks.notices import TIMEOUT_SEC
-from mailroom_apps.hooks.showing import show
+from mailroom_apps.hooks.session_update import SessionBusyError
 
-LOOK_AGAIN_SEC = 1.0  # while somebody else shows mail to the session, which takes milliseconds
+RETRY_SEC = 1.0  # while another process shows mail to the session, which takes milliseconds
 
 
-class Bell:
-    """One bell for all mailboxes of a session. It rings once.
+class MailWatcher:
+    """Watches all mailboxes of a session, and shows mail once.
 
     Args:
         client: a client of the daemon.
-        event: to whom it rings.
+        event: which session.
         root: the directory that holds inbox/.
     """
 
@@ -40,67 +41,70 @@ class Bell:
         self._shown: tuple[InboxFile, ...] = ()
 
     @property
-    def rung(self) -> bool:
+    def has_shown_mail(self) -> bool:
         """Whether mail was shown."""
         return bool(self._shown)
 
-    async def ring_for(self, mailbox: str) -> None:
-        """Returns once it has rung, for this mailbox or another one.
+    async def watch(self, mailbox: str) -> None:
+        """Returns once mail was shown, of this mailbox or another one.
 
         Raises:
             MailroomError: the daemon refuses the stream.
-            UnrememberedError: it would ring again and again.
+            StateNotSavedError: the mail would be shown again and again.
         """
-        await self._look()  # also while the daemon is down
+        await self._show_unseen()  # while the daemon is down, too
         async with self._client.subscribe(mailbox, observe=True, caught_up=True) as events:
             async for event in events:
-                if self.rung:
+                if self.has_shown_mail:
                     return
                 if isinstance(event, Message):
-                    await self._look(event)
-                elif isinstance(event, CaughtUp):  # what came before the stream did
-                    await self._look()
-                if self.rung:
+                    await self._show_unseen(event)
+                elif isinstance(event, CaughtUp):  # mail that arrived before the stream was open
+                    await self._show_unseen()
+                if self.has_shown_mail:
                     return
 
-    async def report_offered(self) -> None:
-        """Tells the daemon what was shown, if it is there."""
+    async def mark_offered(self) -> None:
+        """Tells the daemon what was shown, if it is reachable."""
         with suppress(MailroomError):
             for mailbox in self._event.mailboxes:
-                if ids := [letter.id for letter in self._shown if letter.mailbox == mailbox]:
+                if ids := [message.id for message in self._shown if message.mailbox == mailbox]:
                     await self._client.mark_offered(mailbox, ids, timeout=TIMEOUT_SEC)
 
-    async def _look(self, message: Message | None = None) -> None:
-        """Shows what is new; `message` is new, wherever its file is."""
-        while not self.rung:
-            carried = {} if message is None else {message.id: _letter(message)}
-            unread = {letter.id: letter.mailbox for letter in carried.values()}
+    async def _show_unseen(self, message: Message | None = None) -> None:
+        """Shows what the session has not seen, and `message`, whether or not its file exists."""
+        while not self.has_shown_mail:
+            received = {} if message is None else {message.id: _inbox_file(message)}
+            unread = {received_id: file.mailbox for received_id, file in received.items()}
             unread |= list_unread(self._root, self._event.mailboxes)
             try:
-                report = show(self._event, self._root, unread, _write, carried)
+                report = show_mail(self._event, self._root, unread, _write, received)
             except SessionBusyError:
-                await asyncio.sleep(LOOK_AGAIN_SEC)
+                await asyncio.sleep(RETRY_SEC)
                 continue
-            self._shown = report.letters if report else ()
+            self._shown = report.messages if report else ()
             return
 
 
-def _letter(message: Message) -> InboxFile:
+def _inbox_file(message: Message) -> InboxFile:
     return InboxFile(
         id=message.id,
         mailbox=message.recipient,
         sender=message.sender,
         content=message.content,
+        timestamp=iso_utc(message.timestamp) if message.timestamp else "",
         type=message.type,
-        priority=message.priority.value,
+        metadata=message.metadata,
         thread_id=message.thread_id or "",
         in_reply_to=message.in_reply_to or "",
-        metadata=message.metadata,
+        priority=message.priority.value,
+        expires_at=iso_utc(message.expires_at) if message.expires_at else "",
+        sender_verified=message.sender_verified,
     )
 
 
 def _write(text: str) -> None:
-    """Writes the mail to stderr, past every buffer."""
-    left = memoryview(f"{text}\n".encode(errors="backslashreplace"))
-    while left:
-        left = left[os.write(2, left) :]
+    """Writes the mail to stderr, bypassing every buffer."""
+    rest = memoryview(f"{text}\n".encode(errors="backslashreplace"))
+    while rest:
+        rest = rest[os.write(2, rest) :]

@@ -1,11 +1,12 @@
-"""Memory — what one session has been shown, so that it never sees a message twice by accident.
+"""SessionState — the messages that one session has been shown, so that it does not see a message twice.
 
-Owns `{session}.json` in the sessions' directory: three lists of ids. A file that is broken counts as empty: mail shown
-twice is better than mail never shown. Not here: writing it (`keeper`).
-Bounds: only ids that are still unread are kept.
+Owns the place and the content of `{session}.json` in the sessions' directory: three lists of ids. A file that is broken
+counts as empty: mail shown twice is better than mail never shown.
+Not here: changing the file (`session_update`).
+Bound: only ids that are still unread are kept.
 """
 
-__all__ = ["Memory", "bell_path", "is_watched", "sessions_directory"]
+__all__ = ["SessionState", "doorbell_path", "is_watched", "sessions_directory"]
 
 import json
 import os
@@ -13,31 +14,31 @@ from collections.abc import Iterable
 
 
 def sessions_directory() -> str:
-    """Returns where the memories are: `mailroom-sessions` in $XDG_STATE_HOME, or in ~/.local/state."""
+    """Returns the directory of the session files: `mailroom-sessions` in $XDG_STATE_HOME, or in ~/.local/state."""
     base = os.environ.get("XDG_STATE_HOME", "")
     return os.path.join(base if base.startswith("/") else os.path.expanduser("~/.local/state"), "mailroom-sessions")
 
 
-def bell_path(session: str) -> str:
-    """Returns the file of the session's doorbell (`watch_lock`)."""
+def doorbell_path(session: str) -> str:
+    """Returns the file of the session's doorbell (`doorbell_lock`)."""
     return f"{sessions_directory()}/{session}.bell"
 
 
 def is_watched(session: str) -> bool:
-    """Returns whether a doorbell seems to watch for the session; costs one look at a file's size."""
+    """Returns whether a doorbell seems to watch for the session. Costs one stat call."""
     try:
-        return os.stat(bell_path(session)).st_size > 0
+        return os.stat(doorbell_path(session)).st_size > 0
     except OSError:
         return False
 
 
-class Memory:
-    """What one session knows.
+class SessionState:
+    """What one session has been shown.
 
     Attributes:
-        shown: ids whose content it has seen.
-        counted: ids that it has been told of, without their content.
-        held: ids of urgent messages that have kept it from stopping once.
+        shown: ids of messages whose content was shown.
+        counted: ids of messages that were only counted.
+        held: ids of urgent messages that have already kept the session from stopping.
     """
 
     __slots__ = ("counted", "held", "shown")
@@ -48,8 +49,8 @@ class Memory:
         self.held = set(held)
 
     @classmethod
-    def read(cls, session: str) -> "Memory":
-        """Reads the memory of a session; an empty one where there is none."""
+    def read(cls, session: str) -> "SessionState":
+        """Returns the state of a session; an empty one if it has none."""
         try:
             with open(f"{sessions_directory()}/{session}.json", "rb") as file:
                 stored = json.loads(file.read())
@@ -58,12 +59,12 @@ class Memory:
             return cls()
 
     def encode(self) -> bytes:
-        """Returns the content of its file."""
+        """Returns the content of the session's file."""
         lists = {"shown": sorted(self.shown), "counted": sorted(self.counted), "held": sorted(self.held)}
         return json.dumps(lists).encode()
 
-    def forget_all_but(self, ids: Iterable[str]) -> None:
-        """Drops what is no longer unread."""
+    def keep_only(self, ids: Iterable[str]) -> None:
+        """Drops ids of messages that are no longer unread."""
         kept = set(ids)
         self.shown &= kept
         self.counted &= kept

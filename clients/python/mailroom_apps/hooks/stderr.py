@@ -1,14 +1,14 @@
-"""Complaints — sentences on stderr that can't fail, and can't write anything else to a terminal."""
+"""Stderr — error sentences that cannot fail and cannot write control characters to a terminal."""
 
-__all__ = ["complain"]
+__all__ = ["print_error"]
 
 import os
 
 
-def complain(who: str, sentence: str) -> None:
-    """Writes a sentence to stderr, under the name of the command that says it."""
+def print_error(command: str, sentence: str) -> None:
+    """Writes a sentence to stderr, prefixed with the name of the command."""
     line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in sentence)
     try:
-        os.write(2, f"mailroom {who}: {line}\n".encode(errors="backslashreplace"))
-    except OSError:  # nobody listens
+        os.write(2, f"mailroom {command}: {line}\n".encode(errors="backslashreplace"))
+    except OSError:  # stderr is closed
         return
