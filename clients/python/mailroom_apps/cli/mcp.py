@@ -22,35 +22,41 @@ TOKEN_VARIABLE = "MAILROOM_MCP_TOKEN"  # noqa: S105 - a name, no secret
 TOKEN_FILE = "mcp-token"  # noqa: S105
 
 
+Agent = Annotated[
+    str | None, typer.Option(envvar="MAILROOM_AGENT", help="Whose mail; without it, each call names the agent.")
+]
+Http = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP on a loopback address instead of stdio.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"The token file for --http, created if missing; {TOKEN_VARIABLE} takes precedence.",
+        show_default=f"{TOKEN_FILE} in the state directory",
+    ),
+]
+AsChannel = Annotated[
+    bool,
+    typer.Option(
+        "--channel", envvar="MAILROOM_CHANNEL", help="Also announce mail as a Claude Code channel (unofficial)."
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MAILROOM_ROOT",
+        help="The directory that holds inbox/, read while the daemon is down.",
+        show_default="~/.claude",
+    ),
+]
+
+
 def mcp(
-    agent: Annotated[
-        str | None, typer.Option(envvar="MAILROOM_AGENT", help="Whose mail; without it, each call names the agent.")
-    ] = None,
-    http: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP on a loopback address instead of stdio."),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"The token file for --http, created if missing; {TOKEN_VARIABLE} takes precedence.",
-            show_default=f"{TOKEN_FILE} in the state directory",
-        ),
-    ] = None,
-    channel: Annotated[
-        bool,
-        typer.Option(
-            "--channel", envvar="MAILROOM_CHANNEL", help="Also announce mail as a Claude Code channel (unofficial)."
-        ),
-    ] = False,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="MAILROOM_ROOT",
-            help="The directory that holds inbox/, read while the daemon is down.",
-            show_default="~/.claude",
-        ),
-    ] = None,
+    agent: Agent = None,
+    http: Http = None,
+    token_file: TokenFile = None,
+    channel: AsChannel = False,
+    root: Root = None,
     address: Address = None,
 ) -> None:
     """Serve an agent's mail by MCP, on stdin and stdout."""
