@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import Draft
 from mailroomd.protocol.commands import WriteMessage, WriteRead
 from mailroomd.storage.database.connection import DATABASE_NAME
 from mailroomd.storage.database.message_store import MessageStore, StoredMail
 from mailroomd.storage.database.schema import SCHEMA_VERSION
-from mailroomd.storage.inbox.encoding import encode_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
 
 from benchmarks.clients.messages import CONTENT, SENDER

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.message import Draft
-from mailroomd.storage.inbox.encoding import encode_inbox_file
 
 from benchmarks.clients import process
 from benchmarks.clients.messages import CONTENT, SENDER

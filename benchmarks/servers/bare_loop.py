@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.message import Draft
 from mailroomd.protocol.commands import WriteMessage
 from mailroomd.storage.database.connection import checkpoint
 from mailroomd.storage.database.message_store import MessageStore, StoredMail
-from mailroomd.storage.inbox.encoding import encode_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
 
 from benchmarks.clients.messages import CONTENT, SENDER

@@ -1,4 +1,4 @@
-"""How `mailroom mcp` lets people in and turns them away: the token, the endpoint, options that don't fit, the extra."""
+"""Starting `mailroom mcp` and its access control: token, endpoint, conflicting options, the missing extra."""
 
 import asyncio
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from mailroom import InvalidArgument, PermissionDenied
-from mailroom_apps.mcp.bearer_token import SharedToken, given_or_kept
-from mailroom_apps.mcp.over_http import parse_endpoint
+from mailroom_apps.mcp.bearer_token import SharedToken, load_token
+from mailroom_apps.mcp.http_server import parse_endpoint
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 WITHOUT_THE_EXTRA = """
@@ -25,18 +25,18 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_a_token_is_made_once_and_kept_for_its_owner(tmp_path: Path) -> None:
+def test_a_token_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     file = tmp_path / "new" / "token"
-    token = given_or_kept(None, file)
-    assert given_or_kept(None, file) == token
+    token = load_token(None, file)
+    assert load_token(None, file) == token
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
-    assert [one.name for one in file.parent.iterdir()] == ["token"]
+    assert [path.name for path in file.parent.iterdir()] == ["token"]
 
 
-def test_a_token_that_was_given_comes_first(tmp_path: Path) -> None:
+def test_a_given_token_takes_precedence(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    assert given_or_kept(TOKEN, file) == TOKEN
+    assert load_token(TOKEN, file) == TOKEN
     assert not file.exists()
 
 
@@ -45,18 +45,18 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     file.write_text(TOKEN)
     file.chmod(0o640)
     with pytest.raises(PermissionDenied, match=f"chmod 600 {file}") as refused:
-        given_or_kept(None, file)
+        load_token(None, file)
     assert refused.value.reason == "TOKEN_FILE_EXPOSED"
 
 
 def test_a_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PermissionDenied) as refused:
-        given_or_kept("secret", tmp_path / "token")
+        load_token("secret", tmp_path / "token")
     assert refused.value.reason == "TOKEN_TOO_SHORT"
 
 
 @pytest.mark.parametrize("shown", ["", TOKEN[:-1], TOKEN + "0", "ü", TOKEN.upper()])
-def test_only_the_token_itself_is_taken(shown: str) -> None:
+def test_only_the_token_itself_is_accepted(shown: str) -> None:
     assert asyncio.run(SharedToken(TOKEN).verify_token(shown)) is None
     assert asyncio.run(SharedToken(TOKEN).verify_token(TOKEN)) is not None
 
@@ -70,7 +70,7 @@ def test_only_the_token_itself_is_taken(shown: str) -> None:
         ("127.8.8.8:1", ("127.8.8.8", 1)),
     ],
 )
-def test_an_endpoint_on_the_loopback_is_taken(text: str, endpoint: tuple[str, int]) -> None:
+def test_a_loopback_endpoint_is_accepted(text: str, endpoint: tuple[str, int]) -> None:
     assert parse_endpoint(text) == endpoint
 
 
@@ -83,7 +83,7 @@ def test_any_other_endpoint_is_refused(text: str) -> None:
     assert refused.value.reason == "ENDPOINT_INVALID"
 
 
-def test_without_the_extra_a_sentence_says_how_to_get_it() -> None:
+def test_without_the_extra_an_error_says_how_to_install_it() -> None:
     done = run("-c", WITHOUT_THE_EXTRA, "mcp")
     assert done.returncode == 1
     assert "pip install 'mailroomd[mcp]'" in done.stderr
@@ -98,6 +98,6 @@ def test_a_channel_needs_an_agent_and_stdio() -> None:
     assert "stdio" in done.stderr
 
 
-def test_the_command_line_loads_the_sdk_of_mcp_for_this_command_only() -> None:
+def test_only_this_command_loads_the_mcp_sdk() -> None:
     done = run("-c", "import mailroom_apps.cli.app, sys; print(*{name.partition('.')[0] for name in sys.modules})")
     assert not {"mcp", "mcp_types", "pydantic", "starlette", "uvicorn"} & set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""The MCP tools and resources in this process: the SDK's client on our server, in front of a fake mail room."""
+"""MCP tools and resources, in this process: the SDK's client and our server, with a fake daemon."""
 
 import asyncio
 import json
@@ -10,28 +10,28 @@ import grpc
 import pytest
 from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
-from mailroom_apps.mcp.reading import MAX_CHARS
+from mailroom_apps.mcp.inbox_tools import MAX_CHARS
 from mailroom_apps.mcp.server import McpConfig, McpServer
-from mailroom_apps.mcp.watching import Watching
+from mailroom_apps.mcp.subscriptions import Subscriptions
 from mcp.client import Client
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 from support.fakes.fake_mail_room import BOUND_SEC, FakeMailRoom, Refusal, running
-from support.harness.mcp_client import ask, check, fault_of
+from support.harness.mcp_client import ask, check, error_of
 
 Scene = Callable[[FakeMailRoom, ClientSession], Awaitable[None]]
 
 
 @asynccontextmanager
 async def agent_of(address: str, root: Path, name: str | None) -> AsyncGenerator[ClientSession]:
-    async with AsyncMailroom(address, sender=name, grace=0.0) as client, Watching(client) as watching:
-        server = McpServer(McpConfig(root=root, agent=name), client, watching)
+    async with AsyncMailroom(address, sender=name, grace=0.0) as client, Subscriptions(client) as subscriptions:
+        server = McpServer(McpConfig(root=root, agent=name), client, subscriptions)
         async with Client(server.sdk, mode="legacy") as connected:
             yield connected.session
 
 
 def play(directory: Path, scene: Scene, name: str | None = "me") -> None:
-    """Plays a scene with a fake and one agent."""
+    """Runs a scene with a fake daemon and one agent."""
 
     async def stage() -> None:
         async with (
@@ -45,7 +45,7 @@ def play(directory: Path, scene: Scene, name: str | None = "me") -> None:
 
 
 def write_inbox_file(root: Path, agent: str, message_id: str, content: str) -> Path:
-    """Writes what the daemon would; its real files are read in the integration tests."""
+    """Writes a file in the daemon's format; the integration tests read its real files."""
     path = root / "inbox" / agent / f"{message_id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     body: dict[str, object] = {
@@ -62,10 +62,10 @@ def write_inbox_file(root: Path, agent: str, message_id: str, content: str) -> P
     return path
 
 
-# -- whose mail it is -------------------------------------------------------------------------------------------------
+# -- the agent's name ------------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_gives_another_name_than_its_own_is_overruled(tmp_path: Path) -> None:
+def test_another_name_than_the_agents_own_is_overruled(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         room.deliver("bob", "for bob")
         assert await check(agent, session_id="bob") == []
@@ -75,11 +75,11 @@ def test_a_model_that_gives_another_name_than_its_own_is_overruled(tmp_path: Pat
     play(tmp_path, scene)
 
 
-def test_without_a_name_of_its_own_a_server_asks_for_it(tmp_path: Path) -> None:
+def test_a_server_without_an_agent_requires_the_name_in_each_call(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         schemas = {tool.name: tool.input_schema for tool in (await agent.list_tools()).tools}
         assert "session_id" in schemas["check_inbox"]["required"]
-        assert "MAILROOM_AGENT" in await fault_of(agent, "check_inbox")
+        assert "MAILROOM_AGENT" in await error_of(agent, "check_inbox")
         message_id = room.deliver("bob", "for bob")
         assert [message["id"] for message in await check(agent, session_id="bob")] == [message_id]
 
@@ -89,7 +89,7 @@ def test_without_a_name_of_its_own_a_server_asks_for_it(tmp_path: Path) -> None:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def test_reading_marks_nothing_read_and_reports_what_was_shown(tmp_path: Path) -> None:
+def test_checking_marks_nothing_read_and_reports_shown_messages(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go", thread_id="t", priority=pb.PRIORITY_URGENT)
         (message,) = await check(agent)
@@ -102,7 +102,7 @@ def test_reading_marks_nothing_read_and_reports_what_was_shown(tmp_path: Path) -
     play(tmp_path, scene)
 
 
-def test_checking_an_empty_inbox_lets_senders_see_that_the_agent_is_here(tmp_path: Path) -> None:
+def test_checking_an_empty_inbox_counts_as_presence(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         assert await check(agent) == []
         assert [request.observe for request in room.requests["CheckInbox"]] == [True, False]
@@ -110,7 +110,7 @@ def test_checking_an_empty_inbox_lets_senders_see_that_the_agent_is_here(tmp_pat
     play(tmp_path, scene)
 
 
-def test_waiting_never_shows_a_message_twice_even_if_the_daemon_was_not_told(tmp_path: Path) -> None:
+def test_waiting_shows_no_message_twice_even_if_the_report_failed(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         room.refuse("MarkOffered", Refusal(code=grpc.StatusCode.PERMISSION_DENIED, reason="LOST"))
         first = room.deliver("me", "first")
@@ -123,7 +123,7 @@ def test_waiting_never_shows_a_message_twice_even_if_the_daemon_was_not_told(tmp
     play(tmp_path, scene)
 
 
-def test_waiting_ends_without_a_message_when_the_time_is_over(tmp_path: Path) -> None:
+def test_waiting_returns_no_message_after_the_timeout(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         body = await ask(agent, "wait_for_message", timeout_sec=0.05)
         assert (body["messages"], body["more"]) == ([], False)
@@ -131,7 +131,7 @@ def test_waiting_ends_without_a_message_when_the_time_is_over(tmp_path: Path) ->
     play(tmp_path, scene)
 
 
-def test_a_call_that_its_client_gave_up_has_shown_nothing(tmp_path: Path) -> None:
+def test_a_cancelled_call_has_shown_nothing(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         waiting = asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC))
         await room.wait_until(lambda: len(room.requests["CheckInbox"]) == 3)
@@ -144,7 +144,7 @@ def test_a_call_that_its_client_gave_up_has_shown_nothing(tmp_path: Path) -> Non
     play(tmp_path, scene)
 
 
-def test_what_is_too_much_for_one_answer_is_left_for_the_next(tmp_path: Path) -> None:
+def test_messages_beyond_the_size_of_one_answer_wait_for_the_next(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         sizes = (MAX_CHARS + 1, MAX_CHARS // 2, MAX_CHARS // 2, 1)
         ids = [room.deliver("me", "x" * size) for size in sizes]
@@ -159,11 +159,11 @@ def test_what_is_too_much_for_one_answer_is_left_for_the_next(tmp_path: Path) ->
     play(tmp_path, scene)
 
 
-def test_acknowledging_what_is_not_there_is_an_error_unless_something_is(tmp_path: Path) -> None:
+def test_acknowledging_unknown_ids_fails_only_if_all_are_unknown(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go")
-        fault = await fault_of(agent, "acknowledge_message", message_id="00000000000000aa")
-        assert fault.endswith("use the ids that check_inbox gives (MESSAGE_NOT_FOUND)")
+        error = await error_of(agent, "acknowledge_message", message_id="00000000000000aa")
+        assert error.endswith("use the ids that check_inbox returns (MESSAGE_NOT_FOUND)")
         done = await ask(agent, "acknowledge_message", message_id=[message_id, "00000000000000aa"])
         assert done == {"acknowledged": [message_id], "unknown": ["00000000000000aa"]}
 
@@ -173,31 +173,31 @@ def test_acknowledging_what_is_not_there_is_an_error_unless_something_is(tmp_pat
 # -- sending ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_sender_is_told_of_a_name_that_nobody_has_and_of_one_that_is_near(tmp_path: Path) -> None:
+def test_a_send_to_an_unknown_name_warns_and_suggests_a_similar_one(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         room.known.add("reviewer")
         body = await ask(agent, "send_message", to_session_id="reviewr", content="hi")
         assert body["recipient_known"] is False
-        assert body["note"].startswith("Nobody called reviewr has been here yet")
+        assert body["note"].startswith("No agent called reviewr has connected yet.")
         assert body["note"].endswith("Did you mean reviewer?")
 
     play(tmp_path, scene)
 
 
-def test_a_send_of_unknown_outcome_names_the_key_with_which_it_arrives_once(tmp_path: Path) -> None:
+def test_a_send_of_unknown_outcome_names_its_idempotency_key(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         code = grpc.StatusCode.DEADLINE_EXCEEDED
         room.refuse("SendMessage", Refusal(code=code, reason="", message="too slow", after_doing=True))
-        fault = await fault_of(agent, "send_message", to_session_id="bob", content="hi")
+        error = await error_of(agent, "send_message", to_session_id="bob", content="hi")
         key = room.requests["SendMessage"][0].idempotency_key
-        assert f"repeat this call with idempotency_key {key}:" in fault
+        assert f"repeat this call with idempotency_key {key}:" in error
         again = await ask(agent, "send_message", to_session_id="bob", content="hi", idempotency_key=key)
         assert list(room.messages) == [again["id"]]
 
     play(tmp_path, scene)
 
 
-def test_a_reply_goes_to_the_sender_in_its_thread_and_leaves_the_message_unread(tmp_path: Path) -> None:
+def test_a_reply_goes_to_the_sender_in_its_thread_and_acknowledges_nothing(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         asked = room.deliver("me", "well?", sender="ann", thread_id="t-1")
         await ask(agent, "reply", message_id=asked, content="yes")
@@ -212,13 +212,13 @@ def test_a_reply_goes_to_the_sender_in_its_thread_and_leaves_the_message_unread(
 def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         sent = await ask(agent, "send_message", to_session_id="ann", content="well?")
-        fault = await fault_of(agent, "reply", message_id=sent["id"], content="and?")
-        assert "was sent by me itself, to ann: use send_message (REPLY_TO_SELF)" in fault
+        error = await error_of(agent, "reply", message_id=sent["id"], content="and?")
+        assert error == f"message_id: me sent message {sent['id']} itself, to ann: use send_message (REPLY_TO_SELF)"
 
     play(tmp_path, scene)
 
 
-def test_a_broadcast_tells_of_each_copy(tmp_path: Path) -> None:
+def test_a_broadcast_reports_each_copy(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         body = await ask(agent, "broadcast", to_session_ids=["ann", ".bad"], content="all")
         good, bad = body["results"]
@@ -232,32 +232,35 @@ def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_pa
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         room.known |= {"ann", "bob"}
         room.asleep.add("bob")
-        everybody = (await ask(agent, "list_agents"))["agents"]
-        assert [(one["name"], one["alive"]) for one in everybody] == [("ann", True), ("bob", False)]
-        assert [one["name"] for one in (await ask(agent, "list_agents", alive_only=True))["agents"]] == ["ann"]
+        agents = (await ask(agent, "list_agents"))["agents"]
+        assert [(listed["name"], listed["alive"]) for listed in agents] == [("ann", True), ("bob", False)]
+        alive = (await ask(agent, "list_agents", alive_only=True))["agents"]
+        assert [listed["name"] for listed in alive] == ["ann"]
 
     play(tmp_path, scene)
 
 
-# -- what goes wrong --------------------------------------------------------------------------------------------------
+# -- failures ---------------------------------------------------------------------------------------------------------
 
 
 def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
-        assert (await fault_of(agent, "fetch_mail")).startswith("there is no tool 'fetch_mail': check_inbox, ")
-        assert (await fault_of(agent, "check_inbox", limit=0)).endswith("(ARGUMENTS_INVALID)")
+        assert (await error_of(agent, "fetch_mail")).startswith(
+            "there is no tool 'fetch_mail'; the tools are check_inbox, "
+        )
+        assert (await error_of(agent, "check_inbox", limit=0)).endswith("(ARGUMENTS_INVALID)")
         code = grpc.StatusCode.RESOURCE_EXHAUSTED
         room.refuse("SendMessage", Refusal(code=code, reason="MAILBOX_FULL", message="bob has to read some first"))
-        fault = await fault_of(agent, "send_message", to_session_id="bob", content="hi")
-        assert fault == "bob has to read some first (MAILBOX_FULL)"
-        fault = await fault_of(agent, "message_status", message_id="00aa")
-        assert fault == "there is no message 00aa (MESSAGE_NOT_FOUND)"
+        error = await error_of(agent, "send_message", to_session_id="bob", content="hi")
+        assert error == "bob has to read some first (MAILBOX_FULL)"
+        error = await error_of(agent, "message_status", message_id="00aa")
+        assert error == "there is no message 00aa (MESSAGE_NOT_FOUND)"
 
     play(tmp_path, scene)
 
 
 @pytest.mark.parametrize("uri", ["mailroom://inbox/..", "mailroom://attic/me", "file:///etc/passwd"])
-def test_a_resource_that_is_none_of_ours_is_refused(tmp_path: Path, uri: str) -> None:
+def test_a_uri_that_is_not_ours_is_refused(tmp_path: Path, uri: str) -> None:
     async def scene(_: FakeMailRoom, agent: ClientSession) -> None:
         with pytest.raises(MCPError):
             await agent.read_resource(uri)
@@ -265,7 +268,7 @@ def test_a_resource_that_is_none_of_ours_is_refused(tmp_path: Path, uri: str) ->
     play(tmp_path, scene)
 
 
-def test_without_a_daemon_mail_is_read_from_files_and_sending_says_how_to_start_it(tmp_path: Path) -> None:
+def test_without_a_daemon_mail_is_read_from_files_and_sending_fails(tmp_path: Path) -> None:
     async def scene() -> None:
         write_inbox_file(tmp_path, "me", "0198000000000001", "first")
         async with agent_of(f"unix:{tmp_path}/nobody.sock", tmp_path, "me") as agent:
@@ -276,18 +279,18 @@ def test_without_a_daemon_mail_is_read_from_files_and_sending_says_how_to_start_
             write_inbox_file(tmp_path, "me", "0198000000000002", "second")
             assert [message["content"] for message in await check(agent, new_only=True)] == ["second"]
             assert [message["shown_before"] for message in await check(agent, limit=1)] == [True]
-            fault = await fault_of(agent, "send_message", to_session_id="bob", content="hi")
-            assert "Start it with `mailroomd`" in fault
-            assert fault.endswith("(DAEMON_NOT_RUNNING)")
+            error = await error_of(agent, "send_message", to_session_id="bob", content="hi")
+            assert "Start it with `mailroomd`" in error
+            assert error.endswith("(DAEMON_NOT_RUNNING)")
 
     asyncio.run(scene())
 
 
-def test_without_a_daemon_and_without_files_the_error_says_both(tmp_path: Path) -> None:
+def test_without_a_daemon_and_without_files_the_error_names_both(tmp_path: Path) -> None:
     async def scene() -> None:
         async with agent_of(f"unix:{tmp_path}/nobody.sock", tmp_path / "nowhere", "me") as agent:
-            fault = await fault_of(agent, "check_inbox")
-            assert "the mail room is not running" in fault
-            assert f"there is no directory {tmp_path}/nowhere/inbox" in fault
+            error = await error_of(agent, "check_inbox")
+            assert "is not running" in error
+            assert f"there is no directory {tmp_path}/nowhere/inbox" in error
 
     asyncio.run(scene())

@@ -7,9 +7,9 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 
 import pytest
+from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.model.message import Draft
-from mailroomd.storage.inbox.encoding import encode_inbox_file
 from support.faults.checker import Sent, broken_promises, gather
 from support.faults.load import digest_of
 from support.harness.daemon import Daemon, short_directory

@@ -1,4 +1,4 @@
-"""The hook and the doorbell beside a real daemon: what senders see of them, and when the doorbell rings and leaves."""
+"""Hook and doorbell with a real daemon: what senders see of them, and when the doorbell exits."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from support.harness.daemon import Daemon, short_directory
 from support.harness.hooks import Session
 from support.harness.waiting import BOUND_SEC, pause, wait_until
 
-RUNG, NOTHING = 2, 0
+MAIL, NO_MAIL = 2, 0
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +40,18 @@ def session(daemon: Daemon, request: pytest.FixtureRequest) -> Session:
 
 
 def is_watching(session: Session) -> bool:
-    """Returns whether a doorbell holds the place of the session's one."""
-    bell = session.memory.with_suffix(".bell")
+    """Returns whether a doorbell watches the session."""
+    bell = session.state_file.with_suffix(".bell")
     return bell.exists() and bool(bell.read_bytes())
 
 
 def wait_until_watching(session: Session) -> None:
-    """Waits until a doorbell has the place, and gRPC's threads: its stream is there, or about to be.
+    """Waits until a doorbell watches the session and has gRPC's threads: its stream is open, or about to be.
 
-    Observing streams are no presence, so the daemon does not tell. Nothing depends on it: mail that comes before the
-    stream is found by looking.
+    The daemon does not report observing streams. Nothing depends on that: mail that arrives before the stream is open
+    is found in the inbox directory.
     """
-    bell = session.memory.with_suffix(".bell")
+    bell = session.state_file.with_suffix(".bell")
 
     def has_threads() -> bool:
         with suppress(OSError, ValueError):
@@ -62,16 +62,16 @@ def wait_until_watching(session: Session) -> None:
 
 
 def end_of(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
-    """Returns how a doorbell ends, and what it says."""
-    _, said = process.communicate(timeout=BOUND_SEC)
-    return process.returncode, (said or b"").decode()
+    """Returns the exit code of a doorbell and its stderr."""
+    _, stderr = process.communicate(timeout=BOUND_SEC)
+    return process.returncode, (stderr or b"").decode()
 
 
 def state_of(room: Mailroom, message_id: str) -> DeliveryState:
     return room.get_message(message_id).delivery.state
 
 
-def test_what_a_hook_has_shown_is_offered_and_not_read(room: Mailroom, session: Session) -> None:
+def test_a_message_that_a_hook_has_shown_is_offered_and_not_read(room: Mailroom, session: Session) -> None:
     sent = room.send(session.id, "hello")
     assert state_of(room, sent.id) is DeliveryState.FILED
     assert "hello" in session.hook("UserPromptSubmit")
@@ -79,7 +79,7 @@ def test_what_a_hook_has_shown_is_offered_and_not_read(room: Mailroom, session: 
     assert [message.id for message in room.check_inbox(session.id, observe=True)] == [sent.id]
 
 
-def test_a_session_that_starts_is_known_by_its_agents_name(room: Mailroom, session: Session) -> None:
+def test_a_new_session_becomes_an_alias_of_its_agent(room: Mailroom, session: Session) -> None:
     session.agent = "the-agent"
     assert session.hook("SessionStart") == ""
     sent = room.send(session.id, "to the session's id")
@@ -87,55 +87,55 @@ def test_a_session_that_starts_is_known_by_its_agents_name(room: Mailroom, sessi
     assert "to the session's id" in session.hook("PostToolUse")
 
 
-def test_mail_rings_an_idle_session_and_is_offered(room: Mailroom, session: Session) -> None:
+def test_mail_wakes_an_idle_session_and_is_offered(room: Mailroom, session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
     sent = room.send(session.id, "wake up")
-    code, said = end_of(doorbell)
-    assert code == RUNG
-    assert f"message {sent.id} from alice" in said
-    assert "wake up" in said
+    code, stderr = end_of(doorbell)
+    assert code == MAIL
+    assert f"message {sent.id} from alice" in stderr
+    assert "wake up" in stderr
     assert state_of(room, sent.id) is DeliveryState.OFFERED
     assert session.hook("PostToolUse") == ""
     assert not is_watching(session)
 
 
-def test_mail_that_nobody_has_shown_rings_at_once_and_never_again(room: Mailroom, session: Session) -> None:
+def test_unshown_mail_wakes_the_session_at_once_and_only_once(room: Mailroom, session: Session) -> None:
     room.send(session.id, "came in the last moment", priority="urgent")
-    code, said = end_of(session.doorbell())
-    assert code == RUNG
-    assert "came in the last moment" in said
+    code, stderr = end_of(session.doorbell())
+    assert code == MAIL
+    assert "came in the last moment" in stderr
     assert session.hook("Stop") == ""  # it has been woken for it already
     doorbell = session.doorbell()
     wait_until_watching(session)
     assert doorbell.poll() is None
     doorbell.terminate()
-    assert end_of(doorbell) == (NOTHING, "")
+    assert end_of(doorbell) == (NO_MAIL, "")
 
 
 def test_a_newer_doorbell_takes_over(room: Mailroom, session: Session) -> None:
     first = session.doorbell()
     wait_until_watching(session)
     second = session.doorbell()
-    assert end_of(first) == (NOTHING, "")
+    assert end_of(first) == (NO_MAIL, "")
     wait_until_watching(session)
     other = Session(session.directory, id=f"{session.id}-other", address=session.address)
     beside = other.doorbell()
     wait_until_watching(other)
     room.send(session.id, "for the second")
-    assert end_of(second)[0] == RUNG
+    assert end_of(second)[0] == MAIL
     assert beside.poll() is None
     beside.terminate()
-    assert end_of(beside)[0] == NOTHING
+    assert end_of(beside)[0] == NO_MAIL
 
 
-def test_a_session_at_work_needs_no_doorbell(session: Session) -> None:
+def test_a_session_at_work_dismisses_its_doorbell(session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
     assert session.hook("PostToolUse", agent_id="subagent") == ""
     assert doorbell.poll() is None
     assert session.hook("UserPromptSubmit") == ""
-    assert end_of(doorbell) == (NOTHING, "")
+    assert end_of(doorbell) == (NO_MAIL, "")
 
 
 def test_the_doorbell_survives_restarts_of_the_daemon(daemon: Daemon, room: Mailroom, session: Session) -> None:
@@ -147,8 +147,8 @@ def test_the_doorbell_survives_restarts_of_the_daemon(daemon: Daemon, room: Mail
         wait_until_watching(session)
         assert doorbell.poll() is None
     room.send(session.id, "still there?")
-    code, said = end_of(doorbell)
-    assert (code, "still there?" in said) == (RUNG, True)
+    code, stderr = end_of(doorbell)
+    assert (code, "still there?" in stderr) == (MAIL, True)
 
 
 def test_the_doorbell_waits_for_a_daemon_that_is_down(daemon: Daemon, room: Mailroom, session: Session) -> None:
@@ -157,20 +157,20 @@ def test_the_doorbell_waits_for_a_daemon_that_is_down(daemon: Daemon, room: Mail
     wait_until(lambda: is_watching(session), "the doorbell waits")
     daemon.start()
     room.send(session.id, "first mail")
-    assert end_of(doorbell)[0] == RUNG
+    assert end_of(doorbell)[0] == MAIL
 
 
-def test_the_doorbell_ends_with_its_session(session: Session) -> None:
+def test_the_doorbell_exits_with_its_session(session: Session) -> None:
     # A shell between the two, as Claude Code has one; the session is the Python process around it.
     script = "import subprocess, sys; subprocess.run(['sh', '-c', sys.argv[1] + '; exit $?'])"
     hook = " ".join([sys.executable, "-m", "mailroom_apps", "doorbell"])
-    with Path(session.directory / "said").open("wb") as said:
+    with Path(session.directory / "stderr").open("wb") as stderr:
         parent = subprocess.Popen(
             [sys.executable, "-c", script, hook],
             env=session.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=stderr,
         )
     assert parent.stdin is not None
     parent.stdin.write(session.event("Stop"))
@@ -178,48 +178,48 @@ def test_the_doorbell_ends_with_its_session(session: Session) -> None:
     wait_until_watching(session)
     parent.kill()
     parent.wait(BOUND_SEC)
-    wait_until(lambda: not is_watching(session), "the doorbell has left")
+    wait_until(lambda: not is_watching(session), "the doorbell has exited")
 
 
-def test_the_doorbell_ends_when_nobody_reads_what_it_would_say(room: Mailroom, session: Session) -> None:
+def test_the_doorbell_exits_when_its_stderr_has_no_reader(room: Mailroom, session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
     assert doorbell.stderr is not None
     doorbell.stderr.close()
     doorbell.stderr = None
-    assert end_of(doorbell)[0] == NOTHING
-    sent = room.send(session.id, "nobody was told")
-    assert "nobody was told" in session.hook("UserPromptSubmit")
+    assert end_of(doorbell)[0] == NO_MAIL
+    sent = room.send(session.id, "still unseen")
+    assert "still unseen" in session.hook("UserPromptSubmit")
     assert state_of(room, sent.id) is DeliveryState.OFFERED
 
 
-def test_the_doorbell_of_an_agent_needs_no_event_and_ends_with_a_given_process(session: Session) -> None:
+def test_a_doorbell_without_an_event_exits_with_the_given_process(session: Session) -> None:
     process = subprocess.Popen(["sleep", "60"])
     agent = Session(session.directory, id="the-porter", address=session.address)
     doorbell = agent.doorbell("the-porter", "--pid", str(process.pid), stdin=b"")
     wait_until_watching(agent)
     process.kill()
     process.wait()
-    assert end_of(doorbell) == (NOTHING, "")
+    assert end_of(doorbell) == (NO_MAIL, "")
 
 
-def test_a_waiting_doorbell_costs_nothing(session: Session) -> None:
+def test_a_waiting_doorbell_uses_no_cpu_time(session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
     before = cpu_ticks(doorbell.pid)
     pause(2.0)
     assert cpu_ticks(doorbell.pid) - before <= 2  # of 10 ms
     doorbell.terminate()
-    assert end_of(doorbell)[0] == NOTHING
+    assert end_of(doorbell)[0] == NO_MAIL
 
 
-def test_a_stopped_doorbell_is_no_reason_to_wait(session: Session) -> None:
+def test_a_doorbell_that_cannot_exit_makes_the_newer_one_give_up(session: Session) -> None:
     first = session.doorbell()
     wait_until_watching(session)
     os.kill(first.pid, signal.SIGSTOP)
-    assert end_of(session.doorbell())[0] == NOTHING  # it gave way: the first one may go on at any time
+    assert end_of(session.doorbell())[0] == NO_MAIL  # the first one may go on at any time
     os.kill(first.pid, signal.SIGCONT)
-    assert end_of(first) == (NOTHING, "")
+    assert end_of(first) == (NO_MAIL, "")
 
 
 @pytest.mark.parametrize("arguments", [("--no-such-option",), ("a", "b"), ("../x",), ("--pid", "x")])
@@ -227,15 +227,15 @@ def test_a_wrong_setting_never_wakes_a_session(session: Session, arguments: tupl
     assert end_of(session.doorbell(*arguments))[0] == 1
 
 
-def test_a_doorbell_that_cannot_remember_does_not_ring(tmp_path: Path) -> None:
+def test_a_doorbell_that_cannot_record_mail_does_not_wake_the_session(tmp_path: Path) -> None:
     session = Session(tmp_path)
     session.deliver("again and again")
-    session.memory.parent.parent.mkdir()
-    session.memory.parent.write_text("a file is in the way")
-    code, said = end_of(session.doorbell())
+    session.state_file.parent.parent.mkdir()
+    session.state_file.parent.write_text("a file is in the way")
+    code, stderr = end_of(session.doorbell())
     assert code == 1
-    assert "not watching" in said
-    assert "again and again" not in said
+    assert "not watching" in stderr
+    assert "again and again" not in stderr
 
 
 def cpu_ticks(pid: int) -> int:

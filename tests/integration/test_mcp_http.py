@@ -1,4 +1,4 @@
-"""`mailroom mcp --http` with a real daemon: every revision of the protocol on one server, and who is not let in."""
+"""`mailroom mcp --http` with a real daemon: every revision of the protocol, and refused requests."""
 
 from collections.abc import Iterator, Mapping
 
@@ -25,9 +25,9 @@ def server() -> Iterator[HttpServer]:
 
 
 def post(server: HttpServer, headers: Mapping[str, str]) -> httpx2.Response:
-    everything = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json", **headers}
+    all_headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json", **headers}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-    return httpx2.post(server.url, json=body, headers=everything, timeout=BOUND_SEC)
+    return httpx2.post(server.url, json=body, headers=all_headers, timeout=BOUND_SEC)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -42,19 +42,19 @@ def test_an_agent_reads_answers_and_acknowledges_in_each_revision(server: HttpSe
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic abc", "bearer"])
-def test_whoever_does_not_show_the_token_gets_401(server: HttpServer, authorization: str) -> None:
-    answer = post(server, {"Authorization": authorization} if authorization else {})
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+def test_a_request_without_the_token_gets_401(server: HttpServer, authorization: str) -> None:
+    response = post(server, {"Authorization": authorization} if authorization else {})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_page_of_another_site_is_refused_even_with_the_token(server: HttpServer) -> None:
-    shown = {"Authorization": f"Bearer {server.token}"}
-    assert post(server, shown | {"Host": "mail.example:80"}).status_code == 421
-    assert post(server, shown | {"Origin": "http://mail.example"}).status_code == 403
+def test_requests_from_other_sites_are_refused_even_with_the_token(server: HttpServer) -> None:
+    header = {"Authorization": f"Bearer {server.token}"}
+    assert post(server, header | {"Host": "mail.example:80"}).status_code == 421
+    assert post(server, header | {"Origin": "http://mail.example"}).status_code == 403
 
 
-def test_the_token_was_made_for_its_owner_alone(server: HttpServer) -> None:
+def test_only_the_owner_can_read_the_token_file(server: HttpServer) -> None:
     assert server.token_file.stat().st_mode & 0o777 == 0o600
     assert len(server.token) == TOKEN_CHARS
-    assert [one.name for one in server.token_file.parent.iterdir()] == [server.token_file.name]
+    assert [path.name for path in server.token_file.parent.iterdir()] == [server.token_file.name]

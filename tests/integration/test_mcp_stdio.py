@@ -1,4 +1,4 @@
-"""`mailroom mcp` on stdio with a real daemon, as the MCP SDK's own client meets it, in old and new revisions."""
+"""`mailroom mcp` on stdio with a real daemon and the MCP SDK's own client, in old and new revisions."""
 
 import asyncio
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def daemon() -> Iterator[Daemon]:
 
 @pytest.fixture
 def own_daemon() -> Iterator[Daemon]:
-    """For tests that stop it."""
+    """A daemon for tests that stop it."""
     with running_daemon() as running:
         yield running
 
@@ -56,7 +56,7 @@ def test_an_agent_reads_answers_and_acknowledges(daemon: Daemon, version: str) -
     play(scene)
 
 
-def test_what_a_client_was_shown_right_before_it_left_counts_as_shown(daemon: Daemon) -> None:
+def test_a_message_shown_right_before_the_client_left_is_offered(daemon: Daemon) -> None:
     message_id = send(daemon, "brief", "go")
 
     async def scene() -> None:
@@ -68,7 +68,7 @@ def test_what_a_client_was_shown_right_before_it_left_counts_as_shown(daemon: Da
 
 
 @pytest.mark.parametrize("version", [LAST_OF_OLD, MODERN])
-def test_whoever_subscribed_to_an_inbox_is_told_of_each_arrival(daemon: Daemon, version: str) -> None:
+def test_a_subscriber_to_an_inbox_is_notified_of_each_arrival(daemon: Daemon, version: str) -> None:
     me, uri = f"watcher-{version}", f"mailroom://inbox/watcher-{version}"
     updates: asyncio.Queue[str] = asyncio.Queue()
 
@@ -80,11 +80,11 @@ def test_whoever_subscribed_to_an_inbox_is_told_of_each_arrival(daemon: Daemon, 
         (content,) = (await agent.read_resource(uri)).contents
         assert isinstance(content, types.TextResourceContents)
         assert message_id in content.text
-        assert state_of(daemon, message_id) == pb.DELIVERY_STATE_FILED, "reading a resource hands nothing over"
+        assert state_of(daemon, message_id) == pb.DELIVERY_STATE_FILED, "reading a resource offers nothing"
 
     async def scene() -> None:
         async with session(over_stdio(daemon, "--agent", me), version, on_message) as agent:
-            assert [str(one.uri) for one in (await agent.list_resources()).resources] == [uri]
+            assert [str(resource.uri) for resource in (await agent.list_resources()).resources] == [uri]
             if version == MODERN:
                 async with listen(agent, resource_subscriptions=[uri]) as subscription:
                     message_id = send(daemon, me, "news")
@@ -101,14 +101,14 @@ def test_whoever_subscribed_to_an_inbox_is_told_of_each_arrival(daemon: Daemon, 
                 await agent.send_request(
                     types.UnsubscribeRequest(params=types.UnsubscribeRequestParams(uri=uri)), types.EmptyResult
                 )
-                send(daemon, me, "nobody listens")
+                send(daemon, me, "after unsubscribing")
                 await check(agent)
                 assert updates.empty()
 
     play(scene)
 
 
-def test_whoever_subscribed_to_a_message_is_told_when_it_was_read(daemon: Daemon) -> None:
+def test_a_subscriber_to_a_message_is_notified_when_it_is_read(daemon: Daemon) -> None:
     async def scene() -> None:
         async with session(over_stdio(daemon, "--agent", "asker")) as agent:
             sent = await ask(agent, "send_message", to_session_id="answerer", content="well?")
@@ -124,7 +124,7 @@ def test_whoever_subscribed_to_a_message_is_told_when_it_was_read(daemon: Daemon
     play(scene)
 
 
-def test_mail_is_read_from_files_while_the_daemon_is_down_and_from_the_daemon_when_it_is_back(
+def test_mail_is_read_from_files_while_the_daemon_is_down(
     own_daemon: Daemon,
 ) -> None:
     daemon = own_daemon
@@ -138,7 +138,7 @@ def test_mail_is_read_from_files_while_the_daemon_is_down_and_from_the_daemon_wh
 
             body = await ask(agent, "check_inbox")
             assert body["source"] == "files"
-            assert "the mail room is not running" in body["note"]
+            assert "is not running" in body["note"]
             assert "Start it with `mailroomd`" in body["note"]
             (message,) = body["messages"]
             assert (message["id"], message["content"]) == (message_id, "before the stop")
@@ -146,15 +146,17 @@ def test_mail_is_read_from_files_while_the_daemon_is_down_and_from_the_daemon_wh
 
             await asyncio.to_thread(daemon.start)
             body = await ask(agent, "check_inbox")
-            assert (body["source"], [one["id"] for one in body["messages"]]) == ("daemon", [message_id])
+            assert (body["source"], [message["id"] for message in body["messages"]]) == ("daemon", [message_id])
             await ask(agent, "send_message", to_session_id="dashboard", content="back again")
 
     play(scene)
 
 
-def test_the_channel_rings_once_for_a_burst_and_hands_nothing_over(daemon: Daemon) -> None:
-    rings: asyncio.Queue[Ring] = asyncio.Queue()
-    binding = NotificationBinding(method="notifications/claude/channel", params_type=Ring, handler=rings.put)
+def test_the_channel_announces_a_burst_once_and_offers_nothing(daemon: Daemon) -> None:
+    announcements: asyncio.Queue[Announcement] = asyncio.Queue()
+    binding = NotificationBinding(
+        method="notifications/claude/channel", params_type=Announcement, handler=announcements.put
+    )
     waiting = send(daemon, "called", "before", "early-bird")
 
     async def scene() -> None:
@@ -162,7 +164,7 @@ def test_the_channel_rings_once_for_a_burst_and_hands_nothing_over(daemon: Daemo
         async with session(transport, LAST_OF_OLD, bindings=[binding]) as agent:
             assert agent.server_capabilities is not None
             assert agent.server_capabilities.experimental == {"claude/channel": {}}
-            first = await rings.get()
+            first = await announcements.get()
             assert first.content == "A message from early-bird. Read with check_inbox."
             assert first.meta == {
                 "count": "1",
@@ -171,17 +173,17 @@ def test_the_channel_rings_once_for_a_burst_and_hands_nothing_over(daemon: Daemo
                 "priority": "normal",
             }
             burst = [send(daemon, "called", "one of three", sender) for sender in ("ann", "bob", "ann")]
-            second = await rings.get()
+            second = await announcements.get()
             assert second.content == "3 messages from ann, bob. Read with check_inbox."
             assert second.meta["message_id"] == burst[-1]
-            assert {state_of(daemon, one) for one in (waiting, *burst)} == {pb.DELIVERY_STATE_FILED}
-            assert [one["shown_before"] for one in await check(agent)] == [False] * 4
+            assert {state_of(daemon, message_id) for message_id in (waiting, *burst)} == {pb.DELIVERY_STATE_FILED}
+            assert [message["shown_before"] for message in await check(agent)] == [False] * 4
 
     play(scene)
 
 
-class Ring(BaseModel):
-    """A ring of the channel, to the letter of its format: anything else is refused."""
+class Announcement(BaseModel):
+    """The strict format of a channel notification."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     content: str

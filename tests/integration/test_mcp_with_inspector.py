@@ -1,4 +1,4 @@
-"""`mailroom mcp` as the MCP Inspector meets it: a client in another language, of both generations of the protocol."""
+"""`mailroom mcp` with the MCP Inspector: a client in another language, in both generations of the protocol."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from support.harness.waiting import BOUND_SEC
 
 PROJECT = Path(__file__).resolve().parents[2]
 ERAS = pytest.mark.parametrize("era", ["legacy", "modern"])
-TOOL_FAILED = 5  # the Inspector's exit code for a result that is an error
+TOOL_FAILED = 5  # the Inspector's exit code for an error result
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def server() -> Iterator[HttpServer]:
 
 @pytest.fixture(scope="session")
 def inspector() -> list[str]:
-    found = subprocess.run([PROJECT / "scripts/need-npm", "inspector"], capture_output=True, text=True, timeout=100)
-    assert found.returncode == 0, found.stderr
-    program = f"{found.stdout.strip()}/node_modules/.bin/mcp-inspector"
+    setup = subprocess.run([PROJECT / "scripts/need-npm", "inspector"], capture_output=True, text=True, timeout=100)
+    assert setup.returncode == 0, setup.stderr
+    program = f"{setup.stdout.strip()}/node_modules/.bin/mcp-inspector"
     patience = ["--connect-timeout", f"{BOUND_SEC * 1000:.0f}"]  # the server's start takes seconds on a busy machine
     return ["node", program, "--cli", "--format", "json", "--quiet", *patience]
 
@@ -45,9 +45,9 @@ def tool_call(tool: str, **arguments: object) -> list[str]:
     return ["--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments)]
 
 
-def test_the_schemas_are_portable_and_the_own_name_is_in_none_of_them(inspector: list[str], server: HttpServer) -> None:
+def test_schemas_are_portable_and_do_not_ask_for_the_own_name(inspector: list[str], server: HttpServer) -> None:
     variables = ["-e", f"MAILROOM_ADDRESS={server.daemon.address}", "-e", "MAILROOM_AGENT=me"]
-    wanted = ["--method", "tools/list", "--strict"]  # fails for schemas that other models' hosts don't take
+    wanted = ["--method", "tools/list", "--strict"]  # fails for schemas that some hosts do not accept
     listed = inspect([*inspector, mailroom_command(), "mcp", *variables, *wanted])
     names = [tool["name"] for tool in listed["tools"]]
     assert {"check_inbox", "acknowledge_message", "send_message", "reply", "broadcast"} <= set(names)
@@ -60,8 +60,8 @@ def test_the_schemas_are_portable_and_the_own_name_is_in_none_of_them(inspector:
 def test_a_message_is_sent_and_found(inspector: list[str], server: HttpServer, era: str) -> None:
     command = over_http(inspector, server, era)
     message_id = send(server.daemon, f"inspected-{era}", "hello")
-    found = inspect([*command, *tool_call("check_inbox", session_id=f"inspected-{era}")])
-    assert [message["id"] for message in found["structuredContent"]["messages"]] == [message_id]
+    result = inspect([*command, *tool_call("check_inbox", session_id=f"inspected-{era}")])
+    assert [message["id"] for message in result["structuredContent"]["messages"]] == [message_id]
     read = inspect([*command, "--method", "resources/read", "--uri", f"mailroom://message/{message_id}"])
     assert json.loads(read["contents"][0]["text"])["message"]["content"] == "hello"
 

@@ -12,10 +12,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mailroom.inbox_file_encoder import encode_inbox_file, is_whole_inbox_file
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Draft, Priority
 from mailroomd.storage.inbox import files as inbox_files
-from mailroomd.storage.inbox.encoding import encode_inbox_file, is_whole_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles, sync_filesystem
 
 NUMBER = 0x1A2B3C4D5E6F7

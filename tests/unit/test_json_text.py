@@ -1,4 +1,4 @@
-"""JSON that is edited in place: what is not edited stays, byte for byte."""
+"""JSON that is edited in place: everything that is not edited stays, byte for byte."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ values = st.recursive(
 
 
 @pytest.mark.parametrize("text", ODD_DOCUMENTS)
-def test_what_is_added_and_removed_again_leaves_no_trace(text: str) -> None:
+def test_an_entry_that_is_added_and_removed_leaves_no_trace(text: str) -> None:
     document = JsonText(text)
     added = document.added((), "new", ENTRY)
     assert added.value == {**document.value, "new": ENTRY}
@@ -39,7 +39,7 @@ def test_what_is_added_and_removed_again_leaves_no_trace(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ODD_DOCUMENTS)
-def test_an_addition_changes_no_line_but_to_add_a_comma(text: str) -> None:
+def test_an_addition_changes_other_lines_only_by_a_comma(text: str) -> None:
     added = JsonText(text).added((), "new", ENTRY).text
     for line in text.splitlines():
         kept = line.strip().rstrip("}").rstrip()
@@ -68,7 +68,7 @@ def test_any_document_keeps_its_values_and_its_text(value: dict[str, Any], inden
         assert json.loads(JsonText(text).removed((name,)).text) == {k: v for k, v in value.items() if k != name}
 
 
-def test_comments_of_others_survive_the_removal_of_what_is_between_them() -> None:
+def test_comments_survive_the_removal_of_the_entry_between_them() -> None:
     text = "[\n  1, // first\n  2, // second\n  3 // third\n]\n"
     assert JsonText(text).removed((1,)).text == "[\n  1, // first\n  // second\n  3 // third\n]\n"
     left = JsonText(text).removed((2,))
@@ -81,6 +81,6 @@ def test_comments_of_others_survive_the_removal_of_what_is_between_them() -> Non
     ["", "{", '{"a": }', "{'a': 1}", '{"a": 1} x', '{"a": 1 "b": 2}', "[1 2]", "{,}", '{"a": NaN}', '{"a": 01}',
      "[" * 9999, '{"a": "\n"}', "/* {}"],
 )  # fmt: skip
-def test_what_is_no_json_is_refused(text: str) -> None:
+def test_invalid_json_is_refused(text: str) -> None:
     with pytest.raises(JsonError):
         JsonText(text)

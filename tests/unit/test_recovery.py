@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mailroom.inbox_file_encoder import is_whole_inbox_file
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import FilesTaken
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.transactions import StoreFull
 from mailroomd.storage.inbox import recovery
-from mailroomd.storage.inbox.encoding import is_whole_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.inbox.recovery import RecoveryReport, recover_files

@@ -1,7 +1,7 @@
 """Draft and Message — what a sender hands in, and what the mail room makes of it.
 
 Owns their shape and their packed form (msgpack of a Draft): the payload of a table record and of a request packet.
-Not here: the contract's protobuf messages (`gateway.conversion`), the inbox file's JSON (`storage.inbox.encoding`).
+Not here: the contract's protobuf messages (`gateway.conversion`), the inbox file's JSON (`mailroom.inbox_file`).
 Invariant: a Draft is valid (`core.validation`) before it is packed, and equal drafts pack to equal bytes.
 """
 

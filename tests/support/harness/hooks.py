@@ -1,7 +1,7 @@
-"""Session — runs `mailroom hook` and `mailroom doorbell` as Claude Code does, on directories of its own.
+"""Session — runs `mailroom hook` and `mailroom doorbell` as Claude Code does, with directories of its own.
 
-The events are shaped as Claude Code's documentation gives them. `hook` runs in this process, since most of a hook that
-has mail is the import of gRPC; `run` and `doorbell` start real ones.
+The events have the shape that Claude Code documents. `hook` runs in this process, because most of the time of a hook
+with mail is the import of gRPC; `run` and `doorbell` start processes.
 """
 
 __all__ = ["Session", "inbox_id"]
@@ -27,19 +27,19 @@ _counter = itertools.count(1)
 
 
 def inbox_id(age_sec: float = 0.0) -> str:
-    """Returns an id as the daemon would have given it some time ago; later calls give higher ones."""
+    """Returns an id that the daemon could have issued `age_sec` ago; later calls return higher ids."""
     return f"{(int((time.time() - age_sec) * 1000) << 20) + next(_counter):016x}"
 
 
 @dataclass
 class Session:
-    """One session of Claude Code, as its hooks know it.
+    """One session of Claude Code, as its hooks see it.
 
     Attributes:
         directory: holds the root with the inboxes, and the state.
         id: the session's id, and the agent's name if `agent` is not given.
-        agent: its name, given to the hooks.
-        address: where the daemon is; nowhere, if not given.
+        agent: its name, passed to the hooks.
+        address: where the daemon is; None: there is no daemon.
     """
 
     directory: Path
@@ -54,8 +54,8 @@ class Session:
         return self.directory / "root"
 
     @property
-    def memory(self) -> Path:
-        """What the session has been shown, as a file."""
+    def state_file(self) -> Path:
+        """Where the hooks keep what the session has been shown."""
         return self.directory / "xdg" / "mailroom-sessions" / f"{self.id}.json"
 
     def environment(self) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Session:
         return json.dumps({**common, "hook_event_name": name, **own, **fields}).encode()
 
     def run(self, stdin: bytes, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-        """Runs the hook on some input; it has to end well, whatever it is given."""
+        """Runs the hook with any input; there must be no traceback."""
         done = subprocess.run(
             self.command("hook", *arguments),
             env=self.environment(),
@@ -122,7 +122,7 @@ class Session:
         return done
 
     def hook(self, name: str, **fields: object) -> str:
-        """Runs the hook on an event; returns what the model is told, "" for nothing."""
+        """Runs the hook on an event; returns the text for the model, "" for none."""
         stdin, stdout = io.TextIOWrapper(io.BytesIO(self.event(name, **fields))), io.StringIO()
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
@@ -140,7 +140,7 @@ class Session:
         return answer["hookSpecificOutput"]["additionalContext"]
 
     def doorbell(self, *arguments: str, stdin: bytes | None = None) -> "subprocess.Popen[bytes]":
-        """Starts a doorbell, as the hook of a stop if nothing else is given."""
+        """Starts a doorbell; by default as the hook of a stop."""
         process = subprocess.Popen(
             self.command("doorbell", *arguments),
             env=self.environment(),

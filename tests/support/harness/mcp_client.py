@@ -1,4 +1,4 @@
-"""MCP client — the SDK's own client, for every revision of the protocol, on a real `mailroom mcp`."""
+"""MCP client — the SDK's own client, in every revision of the protocol, for a real `mailroom mcp`."""
 
 __all__ = [
     "MODERN",
@@ -7,7 +7,7 @@ __all__ = [
     "ask",
     "check",
     "environment",
-    "fault_of",
+    "error_of",
     "mailroom_command",
     "over_http",
     "over_stdio",
@@ -54,7 +54,7 @@ Transport = AbstractAsyncContextManager[TransportStreams]
 
 @contextmanager
 def running_daemon() -> Generator[Daemon]:
-    """Gives a daemon that runs, and takes everything of it away."""
+    """Starts a daemon, and removes everything of it at the end."""
     with short_directory() as directory:
         daemon = Daemon(directory)
         try:
@@ -66,7 +66,7 @@ def running_daemon() -> Generator[Daemon]:
 
 @dataclass(frozen=True)
 class HttpServer:
-    """A `mailroom mcp --http` that runs, and its daemon."""
+    """A running `mailroom mcp --http`, and its daemon."""
 
     daemon: Daemon
     url: str
@@ -74,40 +74,40 @@ class HttpServer:
 
     @property
     def token(self) -> str:
-        """What its clients have to show."""
+        """The token that its clients need."""
         return self.token_file.read_text().strip()
 
 
 @contextmanager
 def running_http_server() -> Generator[HttpServer]:
-    """Gives a server on a port of the system's choice, with a token file that it makes itself, and a daemon for it."""
+    """Starts a daemon and a server, on a port that the system chooses and with a token file that the server creates."""
     with running_daemon() as daemon:
-        said, token_file = daemon.directory / "mcp-said", daemon.directory / "new" / "mcp-token"
+        output, token_file = daemon.directory / "mcp-output", daemon.directory / "new" / "mcp-token"
         command = [mailroom_command(), "mcp", "--http", "127.0.0.1:0", "--token-file", str(token_file)]
-        with said.open("wb") as out:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, env=environment(daemon))
+        with output.open("wb") as stdout:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, env=environment(daemon))
         try:
-            ready = wait_until(lambda: re.findall(r"is ready: (http://\S+)", said.read_text()), "it says it is ready")
-            yield HttpServer(daemon, ready[0], token_file)
+            urls = wait_until(lambda: re.findall(r"is ready: (http://\S+)", output.read_text()), "the server is ready")
+            yield HttpServer(daemon, urls[0], token_file)
         finally:
             process.terminate()
             process.wait(BOUND_SEC)
 
 
 def mailroom_command() -> str:
-    """Returns the command `mailroom` of this environment."""
+    """Returns the path of `mailroom` in this virtual environment."""
     return str(Path(sys.executable).with_name("mailroom"))
 
 
 def environment(daemon: Daemon, **more: str) -> dict[str, str]:
-    """Returns the environment of an agent without any configuration of its own."""
+    """Returns the environment of an agent without configuration of its own."""
     base = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
-    where = {"MAILROOM_ADDRESS": daemon.address, "MAILROOM_ROOT": str(daemon.root), "HOME": str(daemon.directory)}
-    return base | where | more
+    settings = {"MAILROOM_ADDRESS": daemon.address, "MAILROOM_ROOT": str(daemon.root), "HOME": str(daemon.directory)}
+    return base | settings | more
 
 
 def over_stdio(daemon: Daemon, *arguments: str, **variables: str) -> Transport:
-    """Returns the transport to a `mailroom mcp` of its own."""
+    """Returns the transport to a new `mailroom mcp`."""
     return stdio_client(
         StdioServerParameters(
             command=mailroom_command(), args=["mcp", *arguments], env=environment(daemon, **variables)
@@ -117,7 +117,7 @@ def over_stdio(daemon: Daemon, *arguments: str, **variables: str) -> Transport:
 
 @asynccontextmanager
 async def over_http(url: str, token: str) -> AsyncGenerator[TransportStreams]:
-    """Gives the transport to a server that runs already."""
+    """Opens the transport to a running server."""
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=BOUND_SEC) as client,
         streamable_http_client(url, http_client=client) as streams,
@@ -126,7 +126,7 @@ async def over_http(url: str, token: str) -> AsyncGenerator[TransportStreams]:
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
-    """Runs a scene under one bound."""
+    """Runs a scene with a time limit."""
 
     async def stage() -> None:
         async with asyncio.timeout(2 * BOUND_SEC):
@@ -136,14 +136,14 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
 
 
 def send(daemon: Daemon, recipient: str, content: str, sender: str = "dashboard") -> str:
-    """Sends a message by other means than MCP; returns its id."""
+    """Sends a message over gRPC; returns its id."""
     with daemon.calls() as calls:
         request = pb.SendMessageRequest(recipient=recipient, sender=sender, content=content)
         return calls.send(request, timeout=BOUND_SEC, wait_for_ready=True).message.id
 
 
 def state_of(daemon: Daemon, message_id: str) -> int:
-    """Returns how far a message has come."""
+    """Returns the delivery state of a message."""
     with daemon.calls() as calls:
         return calls.get_message(pb.GetMessageRequest(id=message_id), timeout=BOUND_SEC).message.state
 
@@ -163,7 +163,7 @@ async def session(
     on_message: MessageHandlerFnT | None = None,
     bindings: list[NotificationBinding[Any]] | None = None,
 ) -> AsyncGenerator[ClientSession]:
-    """Gives a session that speaks one revision of the protocol."""
+    """Opens a session in one revision of the protocol."""
     async with (
         transport as (incoming, outgoing),
         ClientSession(
@@ -184,7 +184,7 @@ async def session(
 
 
 async def _discover(opened: ClientSession) -> None:
-    """Asks as long as it takes: the SDK waits ten seconds, a server's start on a busy machine may take longer."""
+    """Asks until there is an answer: the SDK waits for ten seconds, a start on a busy machine may take longer."""
     while opened.discover_result is None:
         try:
             await opened.discover()
@@ -207,13 +207,13 @@ async def _shake_hands(opened: ClientSession, version: str) -> types.InitializeR
 
 
 async def read_answer_acknowledge(agent: ClientSession, daemon: Daemon, me: str, **own_name: str) -> None:
-    """Plays an agent's day: a message arrives, is read, answered and acknowledged.
+    """Runs a whole exchange: a message arrives, is read, answered and acknowledged.
 
     Args:
         agent: the agent's session.
         daemon: the server's.
         me: the agent's name.
-        own_name: `session_id` where the server does not know whose it is.
+        own_name: `session_id`, if the server has no agent.
     """
     message_id = await asyncio.to_thread(send, daemon, me, "please look")
     assert len((await agent.list_tools()).tools) == 8
@@ -237,23 +237,23 @@ async def read_answer_acknowledge(agent: ClientSession, daemon: Daemon, me: str,
 
 
 async def ask(opened: ClientSession, tool: str, **arguments: Any) -> dict[str, Any]:
-    """MailboxClient a tool that has to succeed; returns its result, which text and structure agree on."""
+    """Calls a tool that must succeed; returns its result, after checking that text and structure agree."""
     result = await opened.call_tool(tool, arguments)
     text = _text(result)
     assert not result.is_error, text
     body: dict[str, Any] = json.loads(text)
-    assert result.structured_content in (None, body)  # the oldest revisions have the text alone
+    assert result.structured_content in (None, body)  # the oldest revisions have only the text
     return body
 
 
 async def check(opened: ClientSession, **arguments: Any) -> list[dict[str, Any]]:
-    """Returns the messages that check_inbox gives."""
+    """Returns the messages of check_inbox."""
     body = await ask(opened, "check_inbox", **arguments)
     return body["messages"]
 
 
-async def fault_of(opened: ClientSession, tool: str, **arguments: Any) -> str:
-    """MailboxClient a tool that has to fail; returns what it says."""
+async def error_of(opened: ClientSession, tool: str, **arguments: Any) -> str:
+    """Calls a tool that must fail; returns its error sentence."""
     result = await opened.call_tool(tool, arguments)
     assert result.is_error, _text(result)
     return _text(result)

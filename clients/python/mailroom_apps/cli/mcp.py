@@ -1,4 +1,4 @@
-"""`mailroom mcp` — serves the mail room to an agent by the Model Context Protocol, on stdio or the loopback."""
+"""`mailroom mcp` — serves an agent's mail by the Model Context Protocol, on stdio or the loopback interface."""
 
 __all__ = ["mcp"]
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mailroom.addresses import state_directory
 from mailroom.errors import MailroomError
+from mailroom.inbox_directory import default_root
 
 from mailroom_apps.cli.connection import chosen_address, quiet_grpc
 from mailroom_apps.cli.options import Address
@@ -21,51 +22,61 @@ TOKEN_VARIABLE = "MAILROOM_MCP_TOKEN"  # noqa: S105 - a name, no secret
 TOKEN_FILE = "mcp-token"  # noqa: S105
 
 
+Agent = Annotated[
+    str | None, typer.Option(envvar="MAILROOM_AGENT", help="Whose mail; without it, each call names the agent.")
+]
+Http = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP on a loopback address instead of stdio.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"The token file for --http, created if missing; {TOKEN_VARIABLE} takes precedence.",
+        show_default=f"{TOKEN_FILE} in the state directory",
+    ),
+]
+AsChannel = Annotated[
+    bool,
+    typer.Option(
+        "--channel", envvar="MAILROOM_CHANNEL", help="Also announce mail as a Claude Code channel (unofficial)."
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MAILROOM_ROOT",
+        help="The directory that holds inbox/, read while the daemon is down.",
+        show_default="~/.claude",
+    ),
+]
+
+
 def mcp(
-    agent: Annotated[
-        str | None, typer.Option(envvar="MAILROOM_AGENT", help="Whose mail it is; else each call has to say.")
-    ] = None,
-    http: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Serve by streamable HTTP on the loopback instead of stdio."),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"Holds the token for --http, unless {TOKEN_VARIABLE} is set; made where it is missing.",
-            show_default=f"{TOKEN_FILE} in the state directory",
-        ),
-    ] = None,
-    channel: Annotated[
-        bool,
-        typer.Option("--channel", envvar="MAILROOM_CHANNEL", help="Also ring as a Claude Code channel (unofficial)."),
-    ] = False,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="MAILROOM_ROOT",
-            help="Holds inbox/, which is read while the daemon is down.",
-            show_default="~/.claude",
-        ),
-    ] = None,
+    agent: Agent = None,
+    http: Http = None,
+    token_file: TokenFile = None,
+    channel: AsChannel = False,
+    root: Root = None,
     address: Address = None,
 ) -> None:
-    """Serves mail to an agent by MCP, on stdin and stdout."""
+    """Serve an agent's mail by MCP, on stdin and stdout."""
     if channel and not agent:
         raise typer.BadParameter(
-            "a channel rings for one agent: give --agent, or set MAILROOM_AGENT", param_hint="--channel"
+            "a channel serves one agent: give --agent, or set MAILROOM_AGENT", param_hint="--channel"
         )
     if channel and http:
-        raise typer.BadParameter("a channel works over stdio only: leave one of the two out", param_hint="--channel")
+        raise typer.BadParameter(
+            "a channel works over stdio only: give either --channel or --http", param_hint="--channel"
+        )
     quiet_grpc()
     try:
-        from mailroom_apps.mcp.inbox_directory import check_name, default_root
-        from mailroom_apps.mcp.over_stdio import serve_stdio
+        from mailroom_apps.mcp.offline_inbox import check_name
         from mailroom_apps.mcp.server import McpConfig
+        from mailroom_apps.mcp.stdio_server import serve_stdio
     except ModuleNotFoundError as error:
         raise _extra_missing(error) from error
     config = McpConfig(
-        root=root.expanduser() if root else default_root(),
+        root=root.expanduser() if root else Path(default_root()),
         agent=check_name(agent, "--agent") if agent else None,
         address=chosen_address(address),
         channel=channel,
@@ -77,12 +88,12 @@ def mcp(
 
 
 def _serve_http(config: "McpConfig", endpoint: str, token_file: Path) -> None:
-    from mailroom_apps.mcp.bearer_token import given_or_kept
-    from mailroom_apps.mcp.over_http import HttpConfig, parse_endpoint, serve_http
+    from mailroom_apps.mcp.bearer_token import load_token
+    from mailroom_apps.mcp.http_server import HttpConfig, parse_endpoint, serve_http
 
     host, port = parse_endpoint(endpoint)
     given = os.environ.get(TOKEN_VARIABLE)
-    token = given_or_kept(given, token_file)
+    token = load_token(given, token_file)
     remark(f"clients send `Authorization: Bearer TOKEN` with the token in {TOKEN_VARIABLE if given else token_file}")
     serve_http(config, HttpConfig(host, port, token))
 

@@ -1,7 +1,7 @@
 """`mailroom hook` and `mailroom doorbell` — as the command line shows them.
 
-They run before this framework is even imported (`mailroom_apps.__main__`); what is here is their help, and the way for those
-who write options in front of them.
+Both run before this framework is imported (`mailroom_apps.__main__`). These functions hold their help, and serve
+callers that put options of `mailroom` in front of the command.
 """
 
 __all__ = ["doorbell", "hook"]
@@ -19,9 +19,9 @@ _Root = Annotated[str | None, typer.Option(help="The directory that holds inbox/
 
 
 def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None) -> None:
-    """For hooks of Claude Code: reads an event on stdin, shows unread mail that this session has not seen yet.
+    """Show a Claude Code session its new mail; runs as a hook and reads the event on stdin.
 
-    `mailroom setup claude-code` installs it. Shows nothing, fast, when there is nothing; marks nothing read.
+    `mailroom setup claude-code` installs it. Without new mail it prints nothing. It never marks mail read.
     """
     from mailroom_apps.hooks.command import main
 
@@ -31,12 +31,14 @@ def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None
 def doorbell(
     agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="Whose mail.", show_default=False)] = None,
     root: _Root = None,
-    pid: Annotated[int | None, typer.Option(help="End with this process.", show_default="the session's")] = None,
+    pid: Annotated[
+        int | None, typer.Option(help="Exit when this process ends.", show_default="the session's process")
+    ] = None,
     address: Address = None,
 ) -> None:
-    """Waits for mail, then ends with 2 and the mail on stderr: wakes an idle session of Claude Code (asyncRewake).
+    """Wait for mail, then exit with 2 and the mail on stderr: wakes an idle Claude Code session (asyncRewake).
 
-    Ends with 0 when the session does, is at work again, or has a newer doorbell.
+    Exits with 0 when the session ends, is at work again, or has a newer doorbell.
     """
     from mailroom_apps.hooks.doorbell import main
 

@@ -1,4 +1,4 @@
-"""The commands `mailroom setup …` — they show what is to change, ask, and write."""
+"""The commands `mailroom setup …` — they show the changes, ask, and write."""
 
 __all__ = ["setup"]
 
@@ -10,34 +10,34 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from mailroom.inbox_directory import is_mailbox_name
 
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import examples
 from mailroom_apps.cli.output import emit, remark
-from mailroom_apps.hooks.event import is_name
 from mailroom_apps.printable import printable
 from mailroom_apps.setup import claude_code, generic
 from mailroom_apps.setup.change import Change, SetupError
-from mailroom_apps.setup.claude_code import Wish
+from mailroom_apps.setup.options import SetupOptions
 from mailroom_apps.setup.program import own_command
 
 setup = typer.Typer(
     name="setup",
-    help="Connects an agents' program to the mail room, by its settings; shows the change first.",
+    help="Connect an agent program to Mailroom through its settings; shows the change first.",
     no_args_is_help=True,
 )
 
 
 class Scope(StrEnum):
-    """Whose settings are written."""
+    """Which settings are written."""
 
     PROJECT = "project"
     USER = "user"
 
 
 def _checked_name(name: str | None) -> str | None:
-    if name is not None and not is_name(name):
-        raise typer.BadParameter("a name has 1 to 128 of A-Z a-z 0-9 . _ - and at most one @, and starts with no dot")
+    if name is not None and not is_mailbox_name(name):
+        raise typer.BadParameter("use 1 to 128 of A-Z a-z 0-9 . _ - with at most one @, not starting with a dot")
     return name
 
 
@@ -46,10 +46,10 @@ AgentName = Annotated[
     typer.Option("--agent", callback=_checked_name, help="The agent's name.", show_default="the session's id"),
 ]
 Command = Annotated[str | None, typer.Option(help="How to start this program.", show_default="its absolute path")]
-Project = Annotated[bool, typer.Option("--project", help="The settings of the project in this directory.")]
-User = Annotated[bool, typer.Option("--user", help="Your own settings, for every project.")]
-Remove = Annotated[bool, typer.Option("--remove", help="Take away what this command has written, and nothing else.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the change, and do nothing.")]
+Project = Annotated[bool, typer.Option("--project", help="Change the settings of the project in this directory.")]
+User = Annotated[bool, typer.Option("--user", help="Change your own settings, for all projects.")]
+Remove = Annotated[bool, typer.Option("--remove", help="Remove the entries of this command, and nothing else.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show the change.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -66,11 +66,11 @@ def set_up_claude_code(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Writes the MCP server and the hooks into Claude Code's settings (of this project, unless --user)."""
+    """Write the MCP server and the hooks into Claude Code's settings (of this project, unless --user)."""
     scope = _scope(project, user, Scope.PROJECT)
-    changed = _apply(claude_code.plan, _wish(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    changed = _apply(claude_code.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
     if changed and not remove:
-        remark("restart Claude Code, and approve the server where it asks")
+        remark("restart Claude Code, and approve the server if it asks")
 
 
 @setup.command("codex", epilog=examples("mailroom setup codex --agent reviewer", "mailroom setup codex --remove"))
@@ -83,34 +83,34 @@ def set_up_codex(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Writes the MCP server into Codex's settings (yours, unless --project)."""
+    """Write the MCP server into Codex's settings (yours, unless --project)."""
     from mailroom_apps.setup import codex
 
     scope = _scope(project, user, Scope.USER)
-    _apply(codex.plan, _wish(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    _apply(codex.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
 
 
 @setup.command("generic")
 def show_generic(agent: AgentName = None, command: Command = None) -> None:
-    """Prints settings for any other program."""
-    emit(generic.snippet(_wish(Scope.USER, agent or "NAME", command, remove=False)))
+    """Print settings for any other program."""
+    emit(generic.snippet(_options(Scope.USER, agent or "NAME", command, remove=False)))
 
 
 def _scope(project: bool, user: bool, default: Scope) -> Scope:
     if project and user:
-        raise typer.BadParameter("give one of them", param_hint="--project, --user")
+        raise typer.BadParameter("give only one of them", param_hint="--project, --user")
     return Scope.PROJECT if project else Scope.USER if user else default
 
 
-def _wish(scope: Scope, agent: str | None, command: str | None, remove: bool) -> Wish:
+def _options(scope: Scope, agent: str | None, command: str | None, remove: bool) -> SetupOptions:
     words = tuple(shlex.split(command)) if command else own_command()
-    return Wish(Path.cwd(), scope is Scope.USER, agent, words, remove)
+    return SetupOptions(Path.cwd(), scope is Scope.USER, agent, words, remove)
 
 
-def _apply(plan: Callable[[Wish], list[Change]], wish: Wish, *, dry_run: bool, yes: bool) -> bool:
-    """Shows the changes and, if it may, makes them: all are planned before the first is made."""
+def _apply(plan: Callable[[SetupOptions], list[Change]], options: SetupOptions, *, dry_run: bool, yes: bool) -> bool:
+    """Shows the changes and makes them if the user agrees. All are planned before the first is made."""
     try:
-        changes = [change for change in plan(wish) if change.is_needed]
+        changes = [change for change in plan(options) if change.is_needed]
         if not changes:
             remark("nothing to change")
             return False
@@ -132,6 +132,6 @@ def _apply(plan: Callable[[Wish], list[Change]], wish: Wish, *, dry_run: bool, y
 
 def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
-        remark("this is no terminal to ask in: give --yes to make this change")
+        remark("standard input is not a terminal: pass --yes to make this change")
         return False
     return typer.confirm("Make this change?", err=True)

@@ -1,9 +1,10 @@
-"""The hook `mailroom hook` — shows an agent its mail between its steps, and stays out of the way when there is none.
+"""The hook `mailroom hook` — shows an agent its mail between its steps, and stays silent when there is none.
 
-Way of one run: `command` reads the event (`event`), lists the inbox directories (`inbox`) and compares them with what
-this session was shown (`memory`, `news`); that is all of a silent run. Else `showing` reads letters (`letters`), makes
-them into a text (`report`), writes it out and remembers it (`keeper`), and the daemon is told (`notices`).
-Above: `mailroom_apps.__main__`, before the command line's framework is imported. `mailroom_apps.hooks.doorbell` uses the same parts.
-Invariant: a silent run imports nothing but these modules and a handful of the standard library, no pathlib and no
-dataclasses among them: each millisecond is paid at every tool call of every agent.
+One run: `command` reads the event (`event`), lists the inbox directories (`mailroom.inbox_directory`) and compares them
+with what this session has been shown (`session_state`, `unseen`). A silent run ends there. Otherwise `delivery` reads
+the inbox files, turns them into a text (`report`), writes it, records that it was shown (`session_update`) and informs
+the daemon (`daemon_calls`). `mailroom doorbell` (`doorbell`, `mail_watcher`) uses the same parts.
+Above: `mailroom_apps.__main__`, before the command line's framework is imported.
+Invariant: a silent run imports only these modules, two light ones of the SDK and a handful of the standard library;
+neither pathlib nor dataclasses, because every tool call of every agent pays for each millisecond.
 """

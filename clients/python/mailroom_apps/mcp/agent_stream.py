@@ -1,7 +1,7 @@
-"""AgentStream — follows one agent for those who watch its resources: an observing Subscribe stream that never ends.
+"""AgentStream — follows one agent for clients that subscribed to its resources: an observing Subscribe stream.
 
 An inbox changes when mail for its agent arrives, a message when its sender gets a receipt. After an interruption the
-inbox is said to have changed as well, since a client that looks once too often loses nothing.
+inbox counts as changed, because a client that looks once too often loses nothing.
 """
 
 __all__ = ["AgentStream"]
@@ -18,18 +18,18 @@ from mailroom.messages import Message
 
 from mailroom_apps.mcp.resources import InboxUri, MessageUri
 
-LIVE_BOUND_SEC = 3.0  # a subscription is not kept waiting longer for a daemon that may be down
+LIVE_TIMEOUT_SEC = 3.0  # how long a subscription waits for a daemon that may be down
 RETRY_SEC = 2.0  # while there is no daemon
 
 log = logging.getLogger(__name__)
 
 
 class AgentStream:
-    """The stream of one agent.
+    """The stream of one agent. It runs until it is cancelled.
 
     Args:
-        client: the daemon's.
-        agent: who is followed.
+        client: the client of the daemon.
+        agent: whose events.
         publish: called with the URI of each resource that has changed.
     """
 
@@ -43,13 +43,13 @@ class AgentStream:
         self._task = asyncio.create_task(self._follow(), name=f"watch {agent}")
 
     async def wait_live(self) -> None:
-        """Waits until nothing that happens from now on is missed; not for long, though, if there is no daemon."""
+        """Waits until no later change is missed, or until LIVE_TIMEOUT_SEC is over."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LIVE_BOUND_SEC):
+            async with asyncio.timeout(LIVE_TIMEOUT_SEC):
                 await self._live.wait()
 
     def cancel(self) -> asyncio.Task[None]:
-        """Ends it; returns what to wait for."""
+        """Cancels the stream; returns the task to wait for."""
         self._task.cancel()
         return self._task
 
@@ -59,21 +59,21 @@ class AgentStream:
                 await self._follow_once()
             except MailroomError as error:
                 self._interrupted = True
-                log.info("%s is not watched until the mail room is back: %s", self._agent, error.message)
+                log.info("stream of %s interrupted: %s", self._agent, error.message)
             await asyncio.sleep(RETRY_SEC)
 
     async def _follow_once(self) -> None:
         async with self._client.subscribe(
-            self._agent, observe=True, include_receipts=True, caught_up=True, on_interrupted=self._note_interruption
+            self._agent, observe=True, include_receipts=True, caught_up=True, on_interrupted=self._on_interrupted
         ) as subscription:
             async for event in subscription:
-                if changed := self._changed(event):
-                    await self._publish(str(changed))
+                if uri := self._changed_resource(event):
+                    await self._publish(str(uri))
 
-    def _note_interruption(self, _: MailroomError) -> None:
+    def _on_interrupted(self, _: MailroomError) -> None:
         self._interrupted = True
 
-    def _changed(self, event: Event) -> InboxUri | MessageUri | None:
+    def _changed_resource(self, event: Event) -> InboxUri | MessageUri | None:
         match event:
             case Message():
                 return InboxUri(self._agent)

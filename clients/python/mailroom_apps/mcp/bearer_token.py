@@ -1,9 +1,9 @@
-"""Bearer token — the secret that a client of the MCP server over HTTP shows: kept in a file of its owner's, or given.
+"""BearerToken — the secret that clients of the MCP server over HTTP present: from the environment, or from a file.
 
 Invariant: a token file that others can read is refused, and a token is compared in constant time.
 """
 
-__all__ = ["SharedToken", "given_or_kept"]
+__all__ = ["SharedToken", "load_token"]
 
 import hmac
 import os
@@ -14,12 +14,12 @@ from pathlib import Path
 from mailroom.errors import PermissionDenied
 from mcp.server.auth.provider import AccessToken
 
-TOKEN_BYTES = 32  # of chance
-LEAST_CHARS = 16
+TOKEN_BYTES = 32
+MIN_TOKEN_CHARS = 16
 
 
 class SharedToken:
-    """Recognises the one token, as the SDK's token verifier.
+    """Verifies the one token, as the SDK's token verifier.
 
     Args:
         token: the secret.
@@ -29,25 +29,25 @@ class SharedToken:
         self._token = token.encode()
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Returns whom the token admits, None if it is not ours."""
+        """Returns the access that the token grants; None for any other token."""
         if not hmac.compare_digest(token.encode(errors="surrogateescape"), self._token):
             return None
         return AccessToken(token=token, client_id="mailroom", scopes=[])
 
 
-def given_or_kept(given: str | None, file: Path) -> str:
-    """Returns the token that was given, else the file's; a missing file is made, with a new token.
+def load_token(given: str | None, file: Path) -> str:
+    """Returns the given token, otherwise that of the file. A missing file is created with a new token.
 
     Raises:
         PermissionDenied: TOKEN_FILE_EXPOSED, TOKEN_TOO_SHORT.
-        OSError: the file can't be read or made.
+        OSError: the file cannot be read or created.
     """
     if given:
-        return _long_enough(given, "MAILROOM_MCP_TOKEN")
+        return _check_length(given, "MAILROOM_MCP_TOKEN")
     try:
         return _read(file)
     except FileNotFoundError:
-        return _make(file)
+        return _create(file)
 
 
 def _read(file: Path) -> str:
@@ -55,20 +55,20 @@ def _read(file: Path) -> str:
         mode = os.fstat(opened.fileno()).st_mode
         if stat.S_IMODE(mode) & 0o077:
             raise PermissionDenied(
-                f"the token file {file} can be read by others: `chmod 600 {file}`, or remove it to get a new token",
+                f"others can read the token file {file}: run `chmod 600 {file}`, or remove it to get a new token",
                 reason="TOKEN_FILE_EXPOSED",
             )
-        return _long_enough(opened.read().decode(errors="replace").strip(), str(file))
+        return _check_length(opened.read().decode(errors="replace").strip(), str(file))
 
 
-def _make(file: Path) -> str:
+def _create(file: Path) -> str:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     temporary = file.with_name(f"{file.name}.{secrets.token_hex(4)}.tmp")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(f"{token}\n")
     try:
-        os.link(temporary, file)  # unlike a rename, it never takes the place of what another has just made
+        os.link(temporary, file)  # unlike a rename, it never replaces a file that another server has just created
     except FileExistsError:
         return _read(file)
     finally:
@@ -76,10 +76,10 @@ def _make(file: Path) -> str:
     return token
 
 
-def _long_enough(token: str, source: str) -> str:
-    if len(token) < LEAST_CHARS:
+def _check_length(token: str, source: str) -> str:
+    if len(token) < MIN_TOKEN_CHARS:
         raise PermissionDenied(
-            f"{source}: a token has {LEAST_CHARS} characters at least: `openssl rand -hex 32` makes one",
+            f"{source}: a token needs at least {MIN_TOKEN_CHARS} characters; `openssl rand -hex 32` generates one",
             reason="TOKEN_TOO_SHORT",
         )
     return token

@@ -1,9 +1,9 @@
-"""Channel — rings for new mail in a Claude Code session, by the channel notification. Unofficial: it may change.
+"""Channel — announces new mail in a Claude Code session by the channel notification. Unofficial: it may change.
 
 Source of the format: Claude Code's channels (research preview): a server with the experimental capability
 `claude/channel` may send `notifications/claude/channel` with `content`, and `meta` from string to string, its keys of
-letters, digits and underscores. Nobody acknowledges it and it is dropped silently where channels are off.
-So it is a doorbell: it says that there is mail and how to read it, and never marks anything as shown.
+letters, digits and underscores. Clients do not acknowledge it and silently drop it where channels are off.
+So it only says that there is mail and how to read it, and never marks a message as shown.
 """
 
 __all__ = ["CAPABILITIES", "Channel"]
@@ -22,11 +22,11 @@ from mcp.server.context import CallNext, HandlerResult
 
 CAPABILITIES: dict[str, dict[str, Any]] = {"claude/channel": {}}
 METHOD = "notifications/claude/channel"
-GATHER_SEC = 2.0  # between two rings: what comes in a burst is told at once
+BURST_SEC = 2.0  # between two notifications: messages that arrive together are announced together
 RETRY_SEC = 2.0  # while there is no daemon
-MAX_NAMED = 5  # senders in one ring
+MAX_SENDERS = 5  # named in one notification
 
-_GREETINGS = frozenset({"initialize", "server/discover", "ping"})
+_HANDSHAKE = frozenset({"initialize", "server/discover", "ping"})
 
 log = logging.getLogger(__name__)
 
@@ -34,40 +34,40 @@ Send = Callable[[types.JSONRPCNotification], Awaitable[None]]
 
 
 class Channel:
-    """The doorbell of one agent on one connection.
+    """The notifications for one agent on one connection.
 
     Args:
-        client: the daemon's.
+        client: the client of the daemon.
         agent: whose mail.
     """
 
     def __init__(self, client: AsyncMailroom, agent: str) -> None:
         self._client = client
         self._agent = agent
-        self._greeted = asyncio.Event()
+        self._ready = asyncio.Event()
         self._arrived: list[Message] = []
-        self._someone = asyncio.Event()
+        self._has_mail = asyncio.Event()
 
-    async def note_greeting(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Middleware: whoever goes on after the greeting has seen which capabilities there are, and may be rung."""
+    async def await_handshake(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Middleware: a client that goes on after the handshake knows the capabilities and may be notified."""
         result = await call_next(ctx)
-        if ctx.method not in _GREETINGS:
-            self._greeted.set()
+        if ctx.method not in _HANDSHAKE:
+            self._ready.set()
         return result
 
-    async def ring(self, send: Send) -> None:
-        """Rings for each arrival until it is cancelled, and once at first for what is unread already."""
-        listening = asyncio.create_task(self._listen(), name="channel")
+    async def notify_forever(self, send: Send) -> None:
+        """Announces mail until it is cancelled: first what is unread already, then each arrival."""
+        listener = asyncio.create_task(self._listen(), name="channel")
         try:
-            await self._greeted.wait()
+            await self._ready.wait()
             while True:
-                await self._someone.wait()
-                self._someone.clear()
+                await self._has_mail.wait()
+                self._has_mail.clear()
                 arrived, self._arrived = self._arrived, []
                 await send(_notification(arrived))
-                await asyncio.sleep(GATHER_SEC)
+                await asyncio.sleep(BURST_SEC)
         finally:
-            listening.cancel()
+            listener.cancel()
 
     async def _listen(self) -> None:
         last_id = None
@@ -80,9 +80,9 @@ class Channel:
                         last_id = event.event_id
                         if isinstance(event, Message):
                             self._arrived.append(event)
-                            self._someone.set()
+                            self._has_mail.set()
             except MailroomError as error:
-                log.info("the channel waits for the mail room: %s", error.message)
+                log.info("channel interrupted: %s", error.message)
             await asyncio.sleep(RETRY_SEC)
 
 
@@ -93,9 +93,9 @@ def _notification(messages: Sequence[Message]) -> types.JSONRPCNotification:
 
 def _content(messages: Sequence[Message]) -> str:
     senders = list(dict.fromkeys(message.sender for message in messages))
-    named = ", ".join(senders[:MAX_NAMED]) + (" and others" if len(senders) > MAX_NAMED else "")
-    what = "A message" if len(messages) == 1 else f"{len(messages)} messages"
-    return f"{what} from {named}. Read with check_inbox."
+    named = ", ".join(senders[:MAX_SENDERS]) + (" and others" if len(senders) > MAX_SENDERS else "")
+    subject = "A message" if len(messages) == 1 else f"{len(messages)} messages"
+    return f"{subject} from {named}. Read with check_inbox."
 
 
 def _meta(messages: Sequence[Message]) -> dict[str, str]:

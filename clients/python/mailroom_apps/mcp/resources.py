@@ -1,7 +1,7 @@
-"""Resources — mail as things that can be read and watched: `mailroom://inbox/{agent}` and `mailroom://message/{id}`.
+"""Resources — mail as resources to read and to subscribe to: `mailroom://inbox/{agent}` and `mailroom://message/{id}`.
 
-A host reads a resource on its own account, maybe without a model ever seeing it. So reading one is looking on: nothing
-counts as shown, nobody as present.
+A host may read a resource without any model seeing it. So a read only observes: no message counts as shown, and no
+agent as alive.
 """
 
 __all__ = ["InboxUri", "MessageUri", "Resources", "parse_uri"]
@@ -15,8 +15,8 @@ from mailroom.errors import InvalidArgument, MailroomError, NotFound
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 
-from mailroom_apps.mcp.inbox_directory import check_name
-from mailroom_apps.mcp.shown import Shown
+from mailroom_apps.mcp.offline_inbox import check_name
+from mailroom_apps.mcp.shown_messages import ShownMessages
 from mailroom_apps.mcp.views import InboxView, MessageView, StatusView, message_view, status_view
 
 JSON = "application/json"
@@ -50,10 +50,10 @@ class _TrackedView(BaseModel):
 
 
 def parse_uri(uri: str) -> InboxUri | MessageUri:
-    """Returns what a URI names.
+    """Returns the resource that a URI names.
 
     Raises:
-        MCPError: nothing of ours.
+        MCPError: Mailroom has no such resource.
     """
     parts = urlsplit(uri)
     name = unquote(parts.path.removeprefix("/"))
@@ -66,44 +66,44 @@ def parse_uri(uri: str) -> InboxUri | MessageUri:
         case "mailroom", "message" if name:
             return MessageUri(name)
         case _:
-            sentence = f"{uri!r} is no resource here: mailroom://inbox/AGENT or mailroom://message/ID"
+            sentence = f"{uri!r} is not a Mailroom resource: use mailroom://inbox/AGENT or mailroom://message/ID"
             raise MCPError(types.INVALID_PARAMS, sentence, {"uri": uri})
 
 
 class Resources:
-    """The mail room's resources.
+    """The resources of one server.
 
     Args:
-        client: the daemon's.
-        shown: what was shown already.
+        client: the client of the daemon.
+        shown: the messages that were shown already.
         agent: whose inbox is listed, or None.
     """
 
-    def __init__(self, client: AsyncMailroom, shown: Shown, agent: str | None) -> None:
+    def __init__(self, client: AsyncMailroom, shown: ShownMessages, agent: str | None) -> None:
         self._client = client
         self._shown = shown
         self._agent = agent
 
-    def listed(self) -> list[types.Resource]:
-        """Returns the agent's own inbox, where it is known whose this is."""
+    def list_resources(self) -> list[types.Resource]:
+        """Returns the inbox of the server's agent, if it has one."""
         if self._agent is None:
             return []
         uri = str(InboxUri(self._agent))
         return [types.Resource(uri=uri, name="inbox", description=f"Unread mail of {self._agent}", mime_type=JSON)]
 
-    def templates(self) -> list[types.ResourceTemplate]:
-        """Returns what else can be read."""
+    def list_templates(self) -> list[types.ResourceTemplate]:
+        """Returns the URI templates of all resources."""
         return [
             types.ResourceTemplate(
                 uri_template="mailroom://inbox/{agent}",
                 name="inbox of an agent",
-                description="Its unread mail",
+                description="Unread mail of an agent",
                 mime_type=JSON,
             ),
             types.ResourceTemplate(
                 uri_template="mailroom://message/{id}",
                 name="message",
-                description="One message, and how far it has come",
+                description="One message and its delivery state",
                 mime_type=JSON,
             ),
         ]
@@ -112,7 +112,7 @@ class Resources:
         """Returns a resource's content.
 
         Raises:
-            MCPError: there is none, or the daemon can't say.
+            MCPError: it does not exist, or the daemon does not answer.
         """
         target = parse_uri(uri)
         try:
@@ -129,11 +129,11 @@ class Resources:
         )
 
     async def _inbox(self, agent: str) -> InboxView:
-        found = await self._client.check_inbox(agent, limit=READ_LIMIT, observe=True, timeout=READ_TIMEOUT_SEC)
-        views = [message_view(message, shown_before=self._shown.has(message)) for message in found]
-        return InboxView(agent=agent, messages=views, more=found.more, source="daemon")
+        inbox = await self._client.check_inbox(agent, limit=READ_LIMIT, observe=True, timeout=READ_TIMEOUT_SEC)
+        views = [message_view(message, shown_before=self._shown.was_shown(message)) for message in inbox]
+        return InboxView(agent=agent, messages=views, more=inbox.more, source="daemon")
 
     async def _message(self, message_id: str) -> _TrackedView:
         tracked = await self._client.get_message(message_id, timeout=READ_TIMEOUT_SEC)
-        view = message_view(tracked.message, shown_before=self._shown.has(tracked.message))
+        view = message_view(tracked.message, shown_before=self._shown.was_shown(tracked.message))
         return _TrackedView(message=view, status=status_view(tracked))

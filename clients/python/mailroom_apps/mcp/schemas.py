@@ -1,7 +1,7 @@
-"""Schemas — makes the JSON schemas that pydantic gives short: they are part of every agent's context.
+"""Schemas — shortens the JSON schemas that pydantic generates: they are part of every agent's context.
 
-Left out are titles made up from names, and null as the other choice of what may be left out anyway: an answer never has
-it, and an argument that is null counts as left out all the same.
+Removed are titles made up from names, and null as the alternative of an optional value: an answer never has it, and
+an argument that is null counts as absent anyway.
 """
 
 __all__ = ["compact"]
@@ -12,7 +12,7 @@ _NULL = {"type": "null"}
 
 
 def compact(schema: dict[str, Any]) -> dict[str, Any]:
-    """Returns a schema that says the same in less."""
+    """Returns a shorter schema with the same meaning."""
     return cast("dict[str, Any]", _compact(schema))
 
 

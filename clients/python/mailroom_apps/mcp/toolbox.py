@@ -1,8 +1,8 @@
-"""Toolbox — the tools as MCP has them: described, checked, called; failures become sentences.
+"""Toolbox — the tools as MCP clients see them: described, validated, called; failures become sentences.
 
-Owns the descriptions, which every agent pays for in its context, and the agent's own name: where it is known, the
-parameter for it is taken out of a tool's schema, and whatever a model gives there is overruled.
-Not here: what the tools do (`reading`, `writing`, `looking_up`).
+Owns the descriptions, which are part of every agent's context, and the agent's own name: if the server knows it, the
+parameter for it is removed from the schemas, and a value that a model passes anyway is overruled.
+Not here: what the tools do (`inbox_tools`, `send_tools`, `lookup_tools`).
 """
 
 __all__ = ["Toolbox"]
@@ -19,37 +19,37 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from pydantic import BaseModel, ValidationError
 
-from mailroom_apps.mcp.looking_up import LookingUp
-from mailroom_apps.mcp.reading import Reading
+from mailroom_apps.mcp.inbox_tools import InboxTools
+from mailroom_apps.mcp.lookup_tools import LookupTools
 from mailroom_apps.mcp.schemas import compact
-from mailroom_apps.mcp.writing import Writing
+from mailroom_apps.mcp.send_tools import SendTools
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """What is said of one tool.
+class _Spec:
+    """How one tool is described.
 
     Attributes:
         own: its parameter that names the agent itself, or None.
-        reads: it changes nothing that another would notice.
-        repeatable: calling it twice is the same as calling it once.
+        read_only: it changes nothing that others would notice.
+        idempotent: calling it twice has the effect of calling it once.
     """
 
     description: str
     own: str | None = None
-    reads: bool = False
-    repeatable: bool = False
+    read_only: bool = False
+    idempotent: bool = False
 
 
-_KINDS = {
-    "check_inbox": _Kind("Your unread mail, oldest first. Marks nothing read.", "session_id", reads=True),
-    "wait_for_message": _Kind("Wait for mail you have not been shown yet.", "session_id", reads=True),
-    "acknowledge_message": _Kind("Mark mail read, once you have dealt with it.", "session_id", repeatable=True),
-    "send_message": _Kind("Send a message to an agent.", "from_session_id"),
-    "reply": _Kind("Answer a message, in its thread. Does not mark it read.", "session_id"),
-    "broadcast": _Kind("Send a copy to each of several agents.", "from_session_id"),
-    "list_agents": _Kind("Who has been here, and is alive.", reads=True),
-    "message_status": _Kind("How far a message has come: stored, filed, offered, read, expired.", reads=True),
+_SPECS = {
+    "check_inbox": _Spec("Your unread mail, oldest first. Marks nothing read.", "session_id", read_only=True),
+    "wait_for_message": _Spec("Wait for mail that you have not been shown yet.", "session_id", read_only=True),
+    "acknowledge_message": _Spec("Mark mail read, once you have dealt with it.", "session_id", idempotent=True),
+    "send_message": _Spec("Send a message to an agent.", "from_session_id"),
+    "reply": _Spec("Answer a message, in its thread. Does not mark it read.", "session_id"),
+    "broadcast": _Spec("Send a copy to each of several agents.", "from_session_id"),
+    "list_agents": _Spec("List known agents, and which are alive.", read_only=True),
+    "message_status": _Spec("Delivery state: stored, filed, offered, read or expired.", read_only=True),
 }
 
 
@@ -57,39 +57,39 @@ class Toolbox:
     """All tools.
 
     Args:
-        reading: the tools for reading.
-        writing: the tools for sending.
-        looking_up: the tools for looking up.
-        agent: the agent whose tools they are, or None: then each call says.
+        inbox: the tools for reading.
+        sending: the tools for sending.
+        lookup: the tools for looking up.
+        agent: whose tools they are; None: each call names its agent.
     """
 
-    def __init__(self, reading: Reading, writing: Writing, looking_up: LookingUp, agent: str | None) -> None:
+    def __init__(self, inbox: InboxTools, sending: SendTools, lookup: LookupTools, agent: str | None) -> None:
         functions: Sequence[Callable[..., Any]] = (
-            reading.check_inbox,
-            reading.wait_for_message,
-            reading.acknowledge_message,
-            writing.send_message,
-            writing.reply,
-            writing.broadcast,
-            looking_up.list_agents,
-            looking_up.message_status,
+            inbox.check_inbox,
+            inbox.wait_for_message,
+            inbox.acknowledge_message,
+            sending.send_message,
+            sending.reply,
+            sending.broadcast,
+            lookup.list_agents,
+            lookup.message_status,
         )
         self._agent = agent
         self._tools = {
-            function.__name__: Tool.from_function(function, description=_KINDS[function.__name__].description)
+            function.__name__: Tool.from_function(function, description=_SPECS[function.__name__].description)
             for function in functions
         }
 
-    def listed(self) -> list[types.Tool]:
+    def list_tools(self) -> list[types.Tool]:
         """Returns the tools with their schemas."""
-        return [self._listed(tool) for tool in self._tools.values()]
+        return [self._describe(tool) for tool in self._tools.values()]
 
     async def call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
-        """Calls a tool. What goes wrong is a result as well, so that a model can read it and act on it."""
+        """Calls a tool. A failure is a result, too, so that a model can read it and act on it."""
         tool = self._tools.get(name)
         if tool is None:
-            return _failure(f"there is no tool {name!r}: {', '.join(self._tools)}")
-        own = _KINDS[name].own
+            return _failure(f"there is no tool {name!r}; the tools are {', '.join(self._tools)}")
+        own = _SPECS[name].own
         if own and self._agent:
             arguments = {**arguments, own: self._agent}
         try:
@@ -100,17 +100,17 @@ class Toolbox:
                 raise
             return _failure(sentence)
 
-    def _listed(self, tool: Tool) -> types.Tool:
-        kind = _KINDS[tool.name]
+    def _describe(self, tool: Tool) -> types.Tool:
+        spec = _SPECS[tool.name]
         return types.Tool(
             name=tool.name,
             description=tool.description,
-            input_schema=compact(self._without_own_name(tool.parameters, kind.own)),
+            input_schema=compact(self._without_own_name(tool.parameters, spec.own)),
             output_schema=compact(tool.output_schema) if tool.output_schema else None,
             annotations=types.ToolAnnotations(
-                read_only_hint=kind.reads,
+                read_only_hint=spec.read_only,
                 destructive_hint=False,
-                idempotent_hint=kind.reads or kind.repeatable,
+                idempotent_hint=spec.read_only or spec.idempotent,
                 open_world_hint=False,
             ),
         )
@@ -125,7 +125,7 @@ class Toolbox:
 
 def _success(view: BaseModel) -> types.CallToolResult:
     body = view.model_dump(mode="json", exclude_none=True)
-    # Clients of old revisions and most models see the text alone.
+    # Clients of old revisions and most models see only the text.
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=orjson.dumps(body).decode())], structured_content=body
     )
@@ -136,15 +136,15 @@ def _failure(sentence: str) -> types.CallToolResult:
 
 
 def _sentence(cause: BaseException | None, own: str | None) -> str | None:
-    """Returns what to tell of a failure; None for one that nobody foresaw."""
+    """Returns the sentence for a failure; None if the failure is unexpected."""
     if isinstance(cause, ValidationError):
-        faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in cause.errors()]
-        sentence = "; ".join(f"{field}: {message}" for field, message in faults)
-        if any(field == own for field, _ in faults):
-            sentence += ". It is your own name; where MAILROOM_AGENT is set for this server, it is not needed"
+        errors = [(".".join(map(str, error["loc"])), error["msg"]) for error in cause.errors()]
+        sentence = "; ".join(f"{field}: {message}" for field, message in errors)
+        if any(field == own for field, _ in errors):
+            sentence += ". It is your own name; set MAILROOM_AGENT for this server, and you need not pass it"
         return f"{sentence} (ARGUMENTS_INVALID)"
     if isinstance(cause, MailroomError):
         field = f"{cause.field}: " if isinstance(cause, InvalidArgument) and cause.field else ""
-        start = "" if cause.message.startswith(field) else field
-        return f"{start}{cause.message} ({cause.reason or cause.code})"
+        prefix = "" if cause.message.startswith(field) else field
+        return f"{prefix}{cause.message} ({cause.reason or cause.code})"
     return None

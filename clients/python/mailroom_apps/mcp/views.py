@@ -1,6 +1,7 @@
-"""Views — what tools and resources answer, as models; their JSON schemas are what clients are shown.
+"""Views — the answers of tools and resources, as models; clients see their JSON schemas.
 
-What says nothing is left out of an answer (a type "text", a normal priority, no metadata): every agent pays for it.
+Defaults are left out of an answer (type "text", normal priority, no metadata): every answer is part of an agent's
+context.
 """
 
 __all__ = [
@@ -44,7 +45,7 @@ class MessageView(BaseModel):
 
 
 class InboxView(BaseModel):
-    """Unread messages. `more`: others remain. `note`: what is out of the ordinary, e.g. that the daemon is down."""
+    """Unread messages. `more`: there are others. `note`: anything unusual, e.g. that the daemon is down."""
 
     agent: str
     messages: list[MessageView]
@@ -54,14 +55,14 @@ class InboxView(BaseModel):
 
 
 class AcknowledgedView(BaseModel):
-    """Which messages are read now, and which ids the mailbox does not have."""
+    """The messages that are read now, and the ids that the mailbox does not have."""
 
     acknowledged: list[str]
     unknown: list[str]
 
 
 class SentView(BaseModel):
-    """A message that is durable. `note`: what its sender should know, e.g. that nobody of that name was ever here."""
+    """A message that was stored. `note`: anything its sender should know, e.g. that the recipient is unknown."""
 
     id: str
     recipient: str
@@ -71,7 +72,7 @@ class SentView(BaseModel):
 
 
 class CopyView(BaseModel):
-    """What became of one copy of a broadcast: it has an id, or an error."""
+    """One copy of a broadcast: it has an id, or an error."""
 
     recipient: str
     id: str | None = None
@@ -80,13 +81,13 @@ class CopyView(BaseModel):
 
 
 class BroadcastView(BaseModel):
-    """What became of each copy, in the order of the recipients."""
+    """The result for each copy, in the order of the recipients."""
 
     results: list[CopyView]
 
 
 class AgentView(BaseModel):
-    """One agent. `alive`: it listens now, or was here within the last five minutes."""
+    """One agent. `alive`: it is connected, or was active within the last five minutes."""
 
     name: str
     alive: bool
@@ -96,20 +97,20 @@ class AgentView(BaseModel):
 
 
 class AgentsView(BaseModel):
-    """Everybody who has been here."""
+    """All known agents."""
 
     agents: list[AgentView]
 
 
 class StepView(BaseModel):
-    """One step of a message's way."""
+    """One step of a message's delivery."""
 
     state: str
     timestamp: str | None = None
 
 
 class StatusView(BaseModel):
-    """How far a message has come: stored, filed, offered, read or expired."""
+    """A message's delivery state: stored, filed, offered, read or expired."""
 
     id: str
     sender: str
@@ -138,16 +139,16 @@ def message_view(message: Message, *, shown_before: bool) -> MessageView:
 
 
 def status_view(tracked: TrackedMessage) -> StatusView:
-    """Returns how far a message has come."""
+    """Returns the delivery state of a message."""
     message, delivery = tracked.message, tracked.delivery
     notes = [
         note
         for note in (
-            delivery.inbox_file_error and f"its inbox file is not there yet: {delivery.inbox_file_error}",
-            delivery.team_inbox_error and f"its team inbox has it not yet: {delivery.team_inbox_error}",
+            delivery.inbox_file_error and f"its inbox file is not written yet: {delivery.inbox_file_error}",
+            delivery.team_inbox_error and f"it is not in its team inbox yet: {delivery.team_inbox_error}",
             not delivery.recipient_known
             and message.state is not DeliveryState.READ
-            and f"nobody called {message.recipient} has been here yet",
+            and f"no agent called {message.recipient} has connected yet",
         )
         if note
     ]

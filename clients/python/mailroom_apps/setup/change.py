@@ -1,7 +1,7 @@
-"""Change — one settings file, as it is and as it is to be: shown as a diff, then written in one step.
+"""Change — one settings file before and after: shown as a diff, then written in one step.
 
-Links are followed, so that a file kept elsewhere stays a link; mode and line ends stay. A file that somebody changed
-meanwhile is not overwritten (Claude Code rewrites its own at any time).
+Links are followed, so that a link to a file elsewhere stays a link. The file's mode and line ends are kept. A file that
+another program changed in the meantime is not overwritten (Claude Code rewrites its own at any time).
 """
 
 __all__ = ["Change", "SetupError", "read_text"]
@@ -18,17 +18,17 @@ PRIVATE_DIRECTORY = 0o700
 
 
 class SetupError(Exception):
-    """A settings file cannot be changed; it is untouched."""
+    """A settings file cannot be changed; it is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one file is to become.
+    """The change of one file.
 
     Attributes:
         path: the file.
-        before: its content; None: it is not there.
-        after: its content to be; None: it goes.
+        before: its content; None: it does not exist.
+        after: its new content; None: it is removed.
     """
 
     path: Path
@@ -52,26 +52,26 @@ class Change:
         return "\n".join(lines)
 
     def write(self) -> None:
-        """Makes the change, whole or not at all.
+        """Makes the change, completely or not at all.
 
         Raises:
-            SetupError: the file was changed meanwhile, or cannot be written.
+            SetupError: another program changed the file, or it cannot be written.
         """
         target = Path(os.path.realpath(self.path))
         try:
             target.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             if read_text(target) != self.before:
-                raise SetupError(f"{self.path} was changed by somebody else just now: it is untouched, try again")
+                raise SetupError(f"{self.path} was not changed, because another program has just changed it: try again")
             if self.after is None:
                 target.unlink()
             else:
                 _replace(target, self.after.encode())
         except OSError as error:
-            raise SetupError(f"{self.path} cannot be written ({error.strerror}): it is untouched") from error
+            raise SetupError(f"{self.path} was not changed: it cannot be written ({error.strerror})") from error
 
 
 def read_text(path: Path) -> str | None:
-    """Returns a file's text with its own line ends; None where there is no file.
+    """Returns a file's text with its own line ends; None if there is no file.
 
     Raises:
         SetupError: it cannot be read, or is not UTF-8.
@@ -81,9 +81,9 @@ def read_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise SetupError(f"{path} is not UTF-8: it is untouched") from error
+        raise SetupError(f"{path} was not changed: it is not UTF-8") from error
     except OSError as error:
-        raise SetupError(f"{path} cannot be read ({error.strerror}): it is untouched") from error
+        raise SetupError(f"{path} was not changed: it cannot be read ({error.strerror})") from error
 
 
 def _replace(target: Path, content: bytes) -> None:

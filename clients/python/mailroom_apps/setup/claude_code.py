@@ -3,146 +3,120 @@
 Source of the formats: Claude Code's documentation. Hooks: `.claude/settings.json` in a project, `settings.json` in
 `~/.claude` for a user, `{"hooks": {EVENT: [{"matcher": …, "hooks": [{"type": "command", …}]}]}}`. MCP servers:
 `.mcp.json` in a project, `~/.claude.json` for a user, `{"mcpServers": {NAME: {"command", "args", "env"}}}`.
-CLAUDE_CONFIG_DIR moves a user's files. The doorbell hangs on Stop alone: some versions do not start a session before a
-hook on SessionStart has ended, whatever it says of itself.
+CLAUDE_CONFIG_DIR moves a user's files. The doorbell is a hook of Stop only: some versions do not start a session before
+its SessionStart hooks have ended, even those that declare themselves asynchronous.
 """
 
-__all__ = ["Wish", "plan"]
+__all__ = ["plan"]
 
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from mailroom_apps.setup.change import Change, SetupError, read_text
 from mailroom_apps.setup.json_text import JsonError, JsonText, Key
+from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
 from mailroom_apps.setup.program import is_ours
 
 EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")
-HOOK_TIMEOUT_SEC = 10  # it takes 0.05 s, or 0.4 s when it has mail
+HOOK_TIMEOUT_SEC = 10  # a hook takes 0.05 s, or 0.4 s with mail
 DOORBELL_TIMEOUT_SEC = 604_800  # a week; the default of ten minutes would end it while the session still waits
-SERVER = "mailroom"
-DEPTH_OF_HANDLERS = 4  # hooks, EVENT, number of the group, hooks
+HANDLER_LIST_DEPTH = 4  # hooks, EVENT, index of the group, hooks
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be set up.
-
-    Attributes:
-        directory: the project's.
-        for_user: for all of a user's projects instead.
-        agent: the agent's name; None: the session's id.
-        command: how to start this program, word by word.
-        remove: take everything of ours away instead.
-    """
-
-    directory: Path
-    for_user: bool
-    agent: str | None
-    command: tuple[str, ...]
-    remove: bool = False
-
-    def server(self) -> dict[str, Any]:
-        """Returns the entry of the MCP server, which programs agree on."""
-        program, *arguments = self.command
-        entry: dict[str, Any] = {"command": program, "args": [*arguments, "mcp"]}
-        return entry | ({"env": {"MAILROOM_AGENT": self.agent}} if self.agent else {})
-
-
-def plan(wish: Wish) -> list[Change]:
-    """Returns what is to change: the servers' file and the hooks' file.
+def plan(options: SetupOptions) -> list[Change]:
+    """Returns the changes: of the file with MCP servers and of the file with hooks.
 
     Raises:
-        SetupError: a file is not understood.
+        SetupError: a file cannot be parsed, or has another structure.
     """
-    servers, hooks = _files(wish)
-    return [_planned(servers, wish, _with_server), _planned(hooks, wish, _with_hooks)]
+    servers, hooks = _files(options)
+    return [_plan_file(servers, options, _with_server), _plan_file(hooks, options, _with_hooks)]
 
 
-def _files(wish: Wish) -> tuple[Path, Path]:
-    if not wish.for_user:
-        return wish.directory / ".mcp.json", wish.directory / ".claude" / "settings.json"
+def _files(options: SetupOptions) -> tuple[Path, Path]:
+    if not options.for_user:
+        return options.directory / ".mcp.json", options.directory / ".claude" / "settings.json"
     if moved := os.environ.get("CLAUDE_CONFIG_DIR"):
         return Path(moved) / ".claude.json", Path(moved) / "settings.json"
     return Path.home() / ".claude.json", Path.home() / ".claude" / "settings.json"
 
 
-def _planned(path: Path, wish: Wish, edit: Callable[[JsonText, Wish, Path], JsonText]) -> Change:
+def _plan_file(path: Path, options: SetupOptions, edit: Callable[[JsonText, SetupOptions, Path], JsonText]) -> Change:
     before = read_text(path)
-    if before is None and wish.remove:
+    if before is None and options.remove:
         return Change(path, None, None)
     try:
         document = JsonText(before if before and before.strip() else "{}\n")
     except JsonError as error:
-        raise SetupError(f"{path} is no JSON ({error}): it is untouched, mend it first") from error
+        raise SetupError(f"{path} was not changed: it is not valid JSON ({error})") from error
     if not isinstance(document.value, dict):
-        raise SetupError(f"{path} holds no JSON object: it is untouched, mend it first")
-    after = edit(document, wish, path)
-    if wish.remove and before and after.text != before and after.text.strip() == "{}":
-        return Change(path, before, None)  # there was nothing in it but ours
+        raise SetupError(f"{path} was not changed: it is not a JSON object")
+    after = edit(document, options, path)
+    if options.remove and before and after.text != before and after.text.strip() == "{}":
+        return Change(path, before, None)  # it held only our entries
     return Change(path, before, after.text if before is not None or after.value else None)
 
 
-def _with_server(document: JsonText, wish: Wish, path: Path) -> JsonText:
-    entry = wish.server()
-    found = document.get("mcpServers", SERVER)
-    if found is not None and not _is_our_server(found):
-        if wish.remove:
+def _with_server(document: JsonText, options: SetupOptions, path: Path) -> JsonText:
+    entry = options.server_entry()
+    current = document.get("mcpServers", SERVER_NAME)
+    if current is not None and not _is_our_server(current):
+        if options.remove:
             return document
-        raise SetupError(f"{path} has a server {SERVER!r} that is not ours: it is untouched, rename that first")
-    if wish.remove:
-        return document if found is None else _without(document, ("mcpServers", SERVER))
-    if found == entry:
+        raise SetupError(f"{path} was not changed: its server {SERVER_NAME!r} is not ours; rename that server first")
+    if options.remove:
+        return document if current is None else _without(document, ("mcpServers", SERVER_NAME))
+    if current == entry:
         return document
-    if found is not None:
-        document = document.removed(("mcpServers", SERVER))
-    return _put(document, ("mcpServers",), SERVER, entry, path)
+    if current is not None:
+        document = document.removed(("mcpServers", SERVER_NAME))
+    return _put(document, ("mcpServers",), SERVER_NAME, entry, path)
 
 
 def _is_our_server(entry: object) -> bool:
     if not isinstance(entry, dict):
         return False
     server = cast("dict[str, Any]", entry)
-    return is_ours([str(server.get("command")), *map(str, _listed(server.get("args")))], "mcp")
+    return is_ours([str(server.get("command")), *map(str, _as_list(server.get("args")))], "mcp")
 
 
-def _with_hooks(document: JsonText, wish: Wish, path: Path) -> JsonText:
+def _with_hooks(document: JsonText, options: SetupOptions, path: Path) -> JsonText:
     for event in EVENTS:
-        wanted = [] if wish.remove else _groups(event, wish)
-        found = list(_our_handlers(document, event))
-        if [handler for _, handler in found] == [handler for group in wanted for handler in group["hooks"]]:
+        groups = [] if options.remove else _groups(event, options)
+        current = _our_handlers(document, event)
+        if [handler for _, handler in current] == [handler for group in groups for handler in group["hooks"]]:
             continue
-        for place, _ in reversed(found):
-            document = _without(document, place)
-        for group in wanted:
+        for handler_path, _ in reversed(current):
+            document = _without(document, handler_path)
+        for group in groups:
             document = _put(document, ("hooks", event), None, group, path)
     return document
 
 
-def _groups(event: str, wish: Wish) -> list[dict[str, Any]]:
-    names = ("--agent", wish.agent) if wish.agent else ()
-    line = shlex.join((*wish.command, "hook", *names))
+def _groups(event: str, options: SetupOptions) -> list[dict[str, Any]]:
+    names = ("--agent", options.agent) if options.agent else ()
+    line = shlex.join((*options.command, "hook", *names))
     groups: list[dict[str, Any]] = [{"hooks": [{"type": "command", "command": line, "timeout": HOOK_TIMEOUT_SEC}]}]
     if event == "Stop":
-        line = shlex.join((*wish.command, "doorbell", *names))
+        line = shlex.join((*options.command, "doorbell", *names))
         doorbell = {"type": "command", "command": line, "asyncRewake": True, "timeout": DOORBELL_TIMEOUT_SEC}
         groups.append({"hooks": [doorbell]})
     return groups
 
 
 def _our_handlers(document: JsonText, event: str) -> "list[tuple[tuple[Key, ...], Any]]":
-    """Returns our handlers of an event: where each is, and what it is."""
-    found: list[tuple[tuple[Key, ...], Any]] = []
-    for group_index, group in enumerate(_listed(document.get("hooks", event))):
-        handlers = _listed(cast("dict[str, Any]", group).get("hooks")) if isinstance(group, dict) else []
+    """Returns our handlers of an event, each with its path."""
+    handlers_found: list[tuple[tuple[Key, ...], Any]] = []
+    for group_index, group in enumerate(_as_list(document.get("hooks", event))):
+        handlers = _as_list(cast("dict[str, Any]", group).get("hooks")) if isinstance(group, dict) else []
         for index, handler in enumerate(handlers):
             command = _command_of(handler)
             if command and is_ours(command, "hook", "doorbell"):
-                found.append((("hooks", event, group_index, "hooks", index), handler))
-    return found
+                handlers_found.append((("hooks", event, group_index, "hooks", index), handler))
+    return handlers_found
 
 
 def _command_of(handler: object) -> str:
@@ -150,29 +124,30 @@ def _command_of(handler: object) -> str:
     return command if isinstance(command, str) else ""
 
 
-def _listed(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def _without(document: JsonText, path: tuple[Key, ...]) -> JsonText:
-    """Returns the document without an entry, and without what would be empty then: its group, event, object.
+    """Returns the document without an entry, and without the group, event and object that would be empty then.
 
-    A group without handlers means nothing, whatever else is in it.
+    A group without handlers has no effect, whatever other keys it has.
     """
     depth = len(path)
-    while depth > 1 and (depth == DEPTH_OF_HANDLERS or len(document.get(*path[: depth - 1])) == 1):
+    while depth > 1 and (depth == HANDLER_LIST_DEPTH or len(document.get(*path[: depth - 1])) == 1):
         depth -= 1
     return document.removed(path[:depth])
 
 
-def _put(document: JsonText, path: tuple[str, ...], key: str | None, value: object, path_of_file: Path) -> JsonText:
-    """Returns the document with a new entry, and the objects on the way to it."""
+def _put(document: JsonText, path: tuple[str, ...], key: str | None, value: object, file: Path) -> JsonText:
+    """Returns the document with a new entry, and with the objects on the path to it."""
     for depth, name in enumerate(path):
-        last = depth == len(path) - 1
-        wanted: object = [] if last and key is None else {}
-        found = document.get(*path[: depth + 1])
-        if found is None:
-            document = document.added(path[:depth], name, wanted)
-        elif not isinstance(found, type(wanted)):
-            raise SetupError(f"{path_of_file}: {'.'.join(path[: depth + 1])} is not what it should be: it is untouched")
+        is_last = depth == len(path) - 1
+        empty: object = [] if is_last and key is None else {}
+        current = document.get(*path[: depth + 1])
+        if current is None:
+            document = document.added(path[:depth], name, empty)
+        elif not isinstance(current, type(empty)):
+            kind = "array" if isinstance(empty, list) else "object"
+            raise SetupError(f"{file} was not changed: {'.'.join(path[: depth + 1])} is not a JSON {kind}")
     return document.added(path, key, value)

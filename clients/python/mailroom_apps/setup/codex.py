@@ -2,8 +2,8 @@
 
 Source of the format: Codex's documentation: `[mcp_servers.NAME]` with `command`, `args`, `env`, in `config.toml` in
 `~/.codex` (CODEX_HOME moves it) or in a trusted project's `.codex`. Codex has no hook that wakes an idle session, so
-its agents look by `check_inbox` and `wait_for_message`.
-Comments and order are kept by tomlkit, which the extra `codex` brings.
+its agents call `check_inbox` and `wait_for_message`.
+Comments and order are kept by tomlkit, which the extra `codex` installs.
 """
 
 __all__ = ["plan"]
@@ -14,40 +14,40 @@ from pathlib import Path
 from typing import Any, cast
 
 from mailroom_apps.setup.change import Change, SetupError, read_text
-from mailroom_apps.setup.claude_code import SERVER, Wish
+from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
 from mailroom_apps.setup.program import is_ours
 
 
-def plan(wish: Wish) -> list[Change]:
-    """Returns what is to change.
+def plan(options: SetupOptions) -> list[Change]:
+    """Returns the change of the configuration file.
 
     Raises:
-        SetupError: the file is not understood, or tomlkit is not installed.
+        SetupError: the file cannot be parsed, or tomlkit is not installed.
     """
-    path = _file(wish)
+    path = _file(options)
     before = read_text(path)
-    if before is None and wish.remove:
+    if before is None and options.remove:
         return [Change(path, None, None)]
     try:
         settings = tomllib.loads(before or "")
     except tomllib.TOMLDecodeError as error:
-        raise SetupError(f"{path} is no TOML ({error}): it is untouched, mend it first") from error
-    entry = wish.server()
+        raise SetupError(f"{path} was not changed: it is not valid TOML ({error})") from error
+    entry = options.server_entry()
     servers = settings.get("mcp_servers", {})
-    found = cast("dict[str, Any]", servers).get(SERVER) if isinstance(servers, dict) else None
-    if found is not None and not is_ours([str(found.get("command")), *map(str, found.get("args", []))], "mcp"):
-        if wish.remove:
+    current = cast("dict[str, Any]", servers).get(SERVER_NAME) if isinstance(servers, dict) else None
+    if current is not None and not is_ours([str(current.get("command")), *map(str, current.get("args", []))], "mcp"):
+        if options.remove:
             return [Change(path, before, before)]
-        raise SetupError(f"{path} has a server {SERVER!r} that is not ours: it is untouched, rename that first")
-    if found == (None if wish.remove else entry):
+        raise SetupError(f"{path} was not changed: its server {SERVER_NAME!r} is not ours; rename that server first")
+    if current == (None if options.remove else entry):
         return [Change(path, before, before)]
-    after = _edited(before or "", None if wish.remove else entry)
-    return [Change(path, before, after if after.strip() or not wish.remove else None)]
+    after = _edited(before or "", None if options.remove else entry)
+    return [Change(path, before, after if after.strip() or not options.remove else None)]
 
 
-def _file(wish: Wish) -> Path:
-    if not wish.for_user:
-        return wish.directory / ".codex" / "config.toml"
+def _file(options: SetupOptions) -> Path:
+    if not options.for_user:
+        return options.directory / ".codex" / "config.toml"
     moved = os.environ.get("CODEX_HOME")
     return (Path(moved) if moved else Path.home() / ".codex") / "config.toml"
 
@@ -57,14 +57,14 @@ def _edited(text: str, entry: dict[str, Any] | None) -> str:
         import tomlkit
     except ImportError as error:
         raise SetupError(
-            "changing TOML needs the extra `codex`: pip install 'mailroomd[codex]', or paste what `mailroom setup "
-            "generic` prints"
+            "changing TOML needs the extra `codex`: run pip install 'mailroomd[codex]', or paste the output of "
+            "`mailroom setup generic`"
         ) from error
     document = cast("Any", tomlkit.parse(text))
     servers = document.setdefault("mcp_servers", tomlkit.table(is_super_table=True))
-    servers.pop(SERVER, None)
+    servers.pop(SERVER_NAME, None)
     if entry is not None:
-        servers[SERVER] = _table(tomlkit, entry)
+        servers[SERVER_NAME] = _table(tomlkit, entry)
     elif not servers:
         document.pop("mcp_servers")
     return tomlkit.dumps(document)

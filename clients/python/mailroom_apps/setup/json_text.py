@@ -1,8 +1,8 @@
 """JsonText — a JSON document that is edited in place: everything that is not edited stays, byte for byte.
 
-Comments and trailing commas are understood and kept. New entries follow the document's own indentation and line ends.
-Own code, since no kept library for Python edits JSON in place; the result is parsed again by whoever writes it.
-Invariant: a Node's span is its exact place in the text; each edit gives a new document.
+Comments and trailing commas are accepted and kept. New entries follow the document's own indentation and line ends.
+Own code, because no maintained Python library edits JSON in place. Every edit parses its result.
+Invariant: a node's span is its exact position in the text; each edit returns a new document.
 """
 
 __all__ = ["JsonError", "JsonText"]
@@ -21,12 +21,12 @@ _DEFAULT_INDENT = "  "
 
 
 class JsonError(ValueError):
-    """The text is no JSON, not even with comments and trailing commas."""
+    """The text is not valid JSON, even with comments and trailing commas."""
 
 
 @dataclass(slots=True)
 class _Node:
-    """A value: where it is, and what is in it."""
+    """A value, its span and its entries."""
 
     start: int
     end: int = 0
@@ -40,17 +40,17 @@ class _Child:
     start: int  # of its key in an object, of its value in an array
     key: Key
     node: _Node
-    comma: int = -1  # where the comma behind it is; -1: there is none
+    comma: int = -1  # offset of the comma after it; -1: there is none
 
 
 class JsonText:
     """One document.
 
     Args:
-        text: JSON, perhaps with comments and trailing commas.
+        text: JSON; comments and trailing commas are allowed.
 
     Raises:
-        JsonError: it is not.
+        JsonError: it is not valid.
     """
 
     def __init__(self, text: str) -> None:
@@ -58,7 +58,7 @@ class JsonText:
         try:
             self._root, end = _value(text, _skip(text, 0))
         except RecursionError as error:
-            raise JsonError("it is nested too deeply") from error
+            raise JsonError("nested too deeply") from error
         if _skip(text, end) != len(text):
             raise _error(text, _skip(text, end), "the end")
 
@@ -68,7 +68,7 @@ class JsonText:
         return self._root.value
 
     def get(self, *path: Key) -> Any:
-        """Returns the value at a path; None where there is none."""
+        """Returns the value at a path; None if there is none."""
         node = self._find(path)
         return None if node is None else node.value
 
@@ -76,26 +76,26 @@ class JsonText:
         """Returns the document with a new last entry.
 
         Args:
-            path: of an object or array that is there.
+            path: of an existing object or array.
             key: the entry's key in an object; None in an array.
             value: JSON-ready.
         """
-        parent = self._found(path)
+        parent = self._existing(path)
         prefix = "" if key is None else f"{json.dumps(key, ensure_ascii=False)}: "
         if not self._is_multiline(parent):
-            joint = ", " if parent.children else ""
-            return self._inserted(parent, joint, prefix + json.dumps(value, ensure_ascii=False))
+            separator = ", " if parent.children else ""
+            return self._inserted(parent, separator, prefix + json.dumps(value, ensure_ascii=False))
         outer = self._line_indent(parent.start)
         inner = self._child_indent(parent, outer)
         dumped = json.dumps(value, ensure_ascii=False, indent=self._unit()).replace("\n", self._eol() + inner)
-        joint = "," if parent.children else ""
+        separator = "," if parent.children else ""
         entry = self._eol() + inner + prefix + dumped
         is_bare = not parent.children and not self._has_break(parent)
-        return self._inserted(parent, joint, entry, self._eol() + outer if is_bare else "")
+        return self._inserted(parent, separator, entry, self._eol() + outer if is_bare else "")
 
     def removed(self, path: tuple[Key, ...]) -> "JsonText":
-        """Returns the document without the entry at a path, its comma and the line it leaves empty."""
-        parent = self._found(path[:-1])
+        """Returns the document without the entry at a path, its comma and the line that would be left empty."""
+        parent = self._existing(path[:-1])
         index = next(index for index, child in enumerate(parent.children) if child.key == path[-1])
         child = parent.children[index]
         spans = [(child.start, child.node.end)]
@@ -111,28 +111,28 @@ class JsonText:
             text = _without_blank_inside(text, parent.start)
         return JsonText(text)
 
-    def _inserted(self, parent: _Node, joint: str, entry: str, ending: str = "") -> "JsonText":
+    def _inserted(self, parent: _Node, separator: str, entry: str, ending: str = "") -> "JsonText":
         text, end = self.text, parent.end - 1
-        place = len(text[:end].rstrip(" \t\r\n"))
-        if text[place - 1] in "{[" and not self._is_multiline(parent):
-            place = end
+        offset = len(text[:end].rstrip(" \t\r\n"))
+        if text[offset - 1] in "{[" and not self._is_multiline(parent):
+            offset = end
         if parent.children and (last := parent.children[-1]).comma < 0:
-            behind = last.node.end
-            return JsonText(text[:behind] + joint + text[behind:place] + entry + ending + text[place:])
-        if parent.children:  # they end with a comma, and so shall this one
-            entry = f"{' ' if joint == ', ' else ''}{entry},"
-        return JsonText(text[:place] + entry + ending + text[place:])
+            last_end = last.node.end
+            return JsonText(text[:last_end] + separator + text[last_end:offset] + entry + ending + text[offset:])
+        if parent.children:  # the entries end with a comma, and so does the new one
+            entry = f"{' ' if separator == ', ' else ''}{entry},"
+        return JsonText(text[:offset] + entry + ending + text[offset:])
 
     def _find(self, path: tuple[Key, ...]) -> _Node | None:
         node = self._root
         for key in path:
-            found = [child.node for child in node.children if child.key == key]
-            if not found:
+            matching = [child.node for child in node.children if child.key == key]
+            if not matching:
                 return None
-            node = found[-1]  # of a key that is there twice, the last one counts
+            node = matching[-1]  # of duplicate keys, the last one counts
         return node
 
-    def _found(self, path: tuple[Key, ...]) -> _Node:
+    def _existing(self, path: tuple[Key, ...]) -> _Node:
         node = self._find(path)
         if node is None:
             raise KeyError(path)
@@ -144,7 +144,7 @@ class JsonText:
         return "\n" in self.text.strip() or node is self._root
 
     def _has_break(self, node: _Node) -> bool:
-        """Returns whether the closing bracket stands on a line of its own."""
+        """Returns whether the closing bracket is on a line of its own."""
         inside = self.text[node.start + 1 : node.end - 1]
         return "\n" in inside[len(inside.rstrip(" \t\r\n")) :]
 
@@ -153,32 +153,32 @@ class JsonText:
             return self._line_indent(node.children[-1].start)
         return outer + self._unit()
 
-    def _line_indent(self, place: int) -> str:
-        line = self.text[self.text.rfind("\n", 0, place) + 1 : place]
+    def _line_indent(self, offset: int) -> str:
+        line = self.text[self.text.rfind("\n", 0, offset) + 1 : offset]
         return line[: len(line) - len(line.lstrip(" \t"))]
 
     def _unit(self) -> str:
-        found = re.search(r"\n([ \t]+)\S", self.text)
-        return found[1] if found else _DEFAULT_INDENT
+        indented = re.search(r"\n([ \t]+)\S", self.text)
+        return indented[1] if indented else _DEFAULT_INDENT
 
     def _eol(self) -> str:
         return "\r\n" if "\r\n" in self.text else "\n"
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """Returns the text without a stretch, and without the white space that would be left over around it."""
+    """Returns the text without a span, and without the white space that would be left around it."""
     before, rest = text[:start].rstrip(" \t"), text[end:].lstrip(" \t")
     if rest[:1] in ("}", "]"):
         return before.rstrip("\r\n \t") + text[end:]
     if before.endswith("\n"):
-        if not rest or rest[0] in "\r\n":  # nothing else is left on its line
+        if not rest or rest[0] in "\r\n":  # nothing else remains on its line
             return before.removesuffix("\n").removesuffix("\r") + rest
         return text[:start] + rest
     return (before if rest[:1] == "," else text[:start]) + text[end:]
 
 
 def _joined(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Makes one of two stretches that only white space parts, so that it goes as well."""
+    """Merges two spans with only white space between them, so that the white space is removed, too."""
     if len(spans) == 2:
         (first, first_end), (second, second_end) = sorted(spans)
         if not text[first_end:second].strip():
@@ -187,66 +187,66 @@ def _joined(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _without_blank_inside(text: str, start: int) -> str:
-    """Returns the text with a bracket closed at once if there is nothing but white space in it."""
+    """Returns the text with the white space removed from an empty pair of brackets."""
     rest = text[start + 1 :]
     left = rest.lstrip(" \t\r\n")
     return text[: start + 1] + left if left[:1] in ("}", "]") else text
 
 
-def _value(text: str, place: int) -> tuple[_Node, int]:
-    node = _Node(place)
-    match text[place : place + 1]:
+def _value(text: str, offset: int) -> tuple[_Node, int]:
+    node = _Node(offset)
+    match text[offset : offset + 1]:
         case "{" | "[":
-            node.is_object = text[place] == "{"
+            node.is_object = text[offset] == "{"
             node.end = _children(text, node)
             pairs = [(child.key, child.node.value) for child in node.children]
             node.value = dict(pairs) if node.is_object else [value for _, value in pairs]
         case '"':
-            node.value, node.end = _string(text, place)
+            node.value, node.end = _string(text, offset)
         case _:
-            found = _SCALAR.match(text, place)
-            if found is None:
-                raise _error(text, place, "a value")
-            node.value, node.end = json.loads(found[0]), found.end()
+            scalar = _SCALAR.match(text, offset)
+            if scalar is None:
+                raise _error(text, offset, "a value")
+            node.value, node.end = json.loads(scalar[0]), scalar.end()
     return node, node.end
 
 
 def _children(text: str, node: _Node) -> int:
     closing = "}" if node.is_object else "]"
-    place = _skip(text, node.start + 1)
-    while text[place : place + 1] != closing:
+    offset = _skip(text, node.start + 1)
+    while text[offset : offset + 1] != closing:
         if node.children and node.children[-1].comma < 0:
-            raise _error(text, place, f"',' or '{closing}'")
-        child = _Child(place, len(node.children), node)
+            raise _error(text, offset, f"',' or '{closing}'")
+        child = _Child(offset, len(node.children), node)
         if node.is_object:
-            child.key, place = _string(text, place)
-            place = _skip(text, place)
-            if text[place : place + 1] != ":":
-                raise _error(text, place, "':'")
-            place = _skip(text, place + 1)
-        child.node, place = _value(text, place)
+            child.key, offset = _string(text, offset)
+            offset = _skip(text, offset)
+            if text[offset : offset + 1] != ":":
+                raise _error(text, offset, "':'")
+            offset = _skip(text, offset + 1)
+        child.node, offset = _value(text, offset)
         node.children.append(child)
-        place = _skip(text, place)
-        if text[place : place + 1] == ",":
-            child.comma = place
-            place = _skip(text, place + 1)
-    return place + 1
+        offset = _skip(text, offset)
+        if text[offset : offset + 1] == ",":
+            child.comma = offset
+            offset = _skip(text, offset + 1)
+    return offset + 1
 
 
-def _string(text: str, place: int) -> tuple[str, int]:
-    if text[place : place + 1] != '"':
-        raise _error(text, place, "a string")
+def _string(text: str, offset: int) -> tuple[str, int]:
+    if text[offset : offset + 1] != '"':
+        raise _error(text, offset, "a string")
     try:
-        return _DECODER.raw_decode(text, place)
+        return _DECODER.raw_decode(text, offset)
     except ValueError as error:
-        raise _error(text, place, "a whole string") from error
+        raise _error(text, offset, "a complete string") from error
 
 
-def _skip(text: str, place: int) -> int:
-    found = _TRIVIA.match(text, place)
-    return found.end() if found else place
+def _skip(text: str, offset: int) -> int:
+    trivia = _TRIVIA.match(text, offset)
+    return trivia.end() if trivia else offset
 
 
-def _error(text: str, place: int, expected: str) -> JsonError:
-    line = text.count("\n", 0, place) + 1
-    return JsonError(f"line {line}: {expected} is expected, not {text[place : place + 10] or 'the end'!r}")
+def _error(text: str, offset: int, expected: str) -> JsonError:
+    line = text.count("\n", 0, offset) + 1
+    return JsonError(f"line {line}: expected {expected}, got {text[offset : offset + 10] or 'the end'!r}")

@@ -1,4 +1,4 @@
-"""Program — the command by which others start us, and by which we know our own entries in their settings."""
+"""Program — the command that starts this program, and how it is recognized in other programs' settings."""
 
 __all__ = ["is_ours", "own_command"]
 
@@ -12,7 +12,7 @@ NAME = "mailroom"
 
 
 def own_command() -> tuple[str, ...]:
-    """Returns this program, by its absolute path: a hook's shell may have a PATH without this virtual environment."""
+    """Returns this program by its absolute path: the PATH of a hook's shell may lack this virtual environment."""
     started = Path(sys.argv[0])
     if started.name == NAME and started.is_absolute():
         return (str(started),)
@@ -20,9 +20,9 @@ def own_command() -> tuple[str, ...]:
 
 
 def is_ours(words: str | Sequence[str], *subcommands: str) -> bool:
-    """Returns whether a command runs one of our subcommands, from wherever it is installed."""
+    """Returns whether a command runs one of these subcommands of ours, wherever it is installed."""
     try:
         parts = shlex.split(words) if isinstance(words, str) else list(words)
-    except ValueError:  # an open quotation
+    except ValueError:  # an unclosed quotation
         return False
     return any(Path(program).name == NAME and subcommand in subcommands for program, subcommand in pairwise(parts))

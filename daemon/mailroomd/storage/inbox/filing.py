@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailroom.inbox_file_encoder import encode_inbox_file
+
 from mailroomd.core.backoff import backoff_sec
 from mailroomd.observability.log import log
 from mailroomd.protocol.local_events import FilesTaken, MailFiled
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
-from mailroomd.storage.inbox.encoding import encode_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.reports import REPLACED, DirectoryFault
 from mailroomd.storage.inbox.watch import InboxWatch

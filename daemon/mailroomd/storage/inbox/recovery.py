@@ -15,10 +15,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
+from mailroom.inbox_file_encoder import encode_inbox_file, is_whole_inbox_file
+
 from mailroomd.protocol.local_events import FilesTaken
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.transactions import StoreFull
-from mailroomd.storage.inbox.encoding import encode_inbox_file, is_whole_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles, sync_filesystem
 from mailroomd.storage.inbox.filing import describe
 

@@ -1,11 +1,11 @@
-"""Shown — which messages this server has put before agents, and the report of it to the daemon.
+"""ShownMessages — which messages this server has shown to agents, and the report of it to the daemon.
 
 A message counts as shown when the answer that carries it has been written, not before: the report waits for the end of
-the request's own task, and a request that was cancelled showed nothing. A report that is lost does no harm: the daemon
-gives the message again, it is recognised here, and reported again.
+the request's own task, and a cancelled request has shown nothing. A lost report does no harm: the daemon returns the
+message again, this server recognizes it and reports it again.
 """
 
-__all__ = ["Shown"]
+__all__ = ["ShownMessages"]
 
 import asyncio
 import logging
@@ -16,54 +16,54 @@ from mailroom.errors import MailroomError
 from mailroom.messages import Message
 from mailroom.states import DeliveryState
 
-MAX_REMEMBERED = 4096  # ids of one server's agents; the daemon remembers the rest
+MAX_IDS = 4096  # of all agents of one server; the daemon knows the rest
 REPORT_TIMEOUT_SEC = 3.0
 
 log = logging.getLogger(__name__)
 
 
-class Shown:
+class ShownMessages:
     """The messages that this server has shown.
 
     Args:
-        client: tells the daemon.
+        client: the client of the daemon.
     """
 
     def __init__(self, client: AsyncMailroom) -> None:
         self._client = client
-        self._remembered: dict[str, None] = {}  # in the order in which they were shown
+        self._ids: dict[str, None] = {}  # in the order in which they were shown
         self._reports: set[asyncio.Task[None]] = set()
 
-    def has(self, message: Message) -> bool:
+    def was_shown(self, message: Message) -> bool:
         """Returns whether a message was shown before, here or elsewhere."""
-        return message.state is DeliveryState.OFFERED or message.id in self._remembered
+        return message.state is DeliveryState.OFFERED or message.id in self._ids
 
-    def when_answered(self, agent: str, messages: Iterable[Message]) -> None:
-        """Counts messages as shown as soon as the request that is being handled has been answered."""
+    def record_after_answer(self, agent: str, messages: Iterable[Message]) -> None:
+        """Records messages as shown as soon as the current request has been answered."""
         new = [message.id for message in messages if message.state is not DeliveryState.OFFERED]
         request = asyncio.current_task()
         if request and new:
-            request.add_done_callback(lambda done: None if _failed(done) else self._note(agent, new))
+            request.add_done_callback(lambda done: None if _failed(done) else self._record(agent, new))
 
     async def report(self, agent: str, ids: list[str]) -> None:
         """Tells the daemon at once.
 
         Raises:
-            MailroomError: it did not hear it.
+            MailroomError: it did not take the report.
         """
         await self._client.mark_offered(agent, ids, timeout=REPORT_TIMEOUT_SEC)
 
-    async def settle(self) -> None:
-        """Waits for the reports that are on their way."""
+    async def drain_reports(self) -> None:
+        """Waits until the pending reports have ended."""
         if self._reports:
             await asyncio.wait(self._reports)
 
-    def _note(self, agent: str, ids: list[str]) -> None:
-        for one in ids:
-            self._remembered.pop(one, None)
-            self._remembered[one] = None
-        for oldest in list(self._remembered)[:-MAX_REMEMBERED]:
-            del self._remembered[oldest]
+    def _record(self, agent: str, ids: list[str]) -> None:
+        for message_id in ids:
+            self._ids.pop(message_id, None)
+            self._ids[message_id] = None
+        for oldest_id in list(self._ids)[:-MAX_IDS]:
+            del self._ids[oldest_id]
         task = asyncio.get_running_loop().create_task(self._report_quietly(agent, ids))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)

@@ -1,10 +1,10 @@
-"""Writing — the tools that an agent sends with: send_message, reply, broadcast.
+"""SendTools — the tools that an agent sends with: send_message, reply, broadcast.
 
-Each send carries an idempotency key. When it stays unknown whether a message arrived, the error names the key, so that
-repeating the call does not double the message.
+Each send carries an idempotency key. If it is unknown whether a message was stored, the error names the key, so that
+repeating the call does not duplicate the message.
 """
 
-__all__ = ["Writing"]
+__all__ = ["SendTools"]
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,18 +21,18 @@ from mailroom_apps.mcp.views import BroadcastView, CopyView, SentView
 from mailroom_apps.names import near_names
 
 SEND_TIMEOUT_SEC = 10.0
-LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, once the message is on its way
+LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, after the message was stored
 
 PriorityName = Literal["low", "normal", "high", "urgent"]
-TtlSec = Annotated[float, Field(gt=0, description="Out of date after so many seconds")]
+TtlSec = Annotated[float, Field(gt=0, description="Expires after this many seconds")]
 Key = Annotated[str, Field(description="Same key: sent once")]
 
 
-class Writing:
-    """What an agent sends with.
+class SendTools:
+    """The tools for sending.
 
     Args:
-        client: the daemon's.
+        client: the client of the daemon.
     """
 
     def __init__(self, client: AsyncMailroom) -> None:
@@ -72,26 +72,26 @@ class Writing:
         metadata: dict[str, Any] | None = None,
         idempotency_key: Key | None = None,
     ) -> SentView:
-        """Answers a message: to its sender, in its thread. The answered message stays unread.
+        """Answers a message, to its sender and in its thread. The answered message stays unread.
 
         Raises:
             InvalidArgument: the message is the agent's own.
         """
-        answered = (await self._client.get_message(message_id, timeout=SEND_TIMEOUT_SEC)).message
-        if answered.sender == session_id:
+        original = (await self._client.get_message(message_id, timeout=SEND_TIMEOUT_SEC)).message
+        if original.sender == session_id:
             raise InvalidArgument(
-                f"message {message_id} was sent by {session_id} itself, to {answered.recipient}: use send_message",
+                f"{session_id} sent message {message_id} itself, to {original.recipient}: use send_message",
                 reason="REPLY_TO_SELF",
                 field="message_id",
             )
         options = SendOptions(
             sender=session_id,
-            thread_id=answered.thread_id,
+            thread_id=original.thread_id,
             in_reply_to=message_id,
             priority=priority,
             metadata=metadata,
         )
-        return await self._send(answered.sender, content, options, idempotency_key)
+        return await self._send(original.sender, content, options, idempotency_key)
 
     async def broadcast(
         self,
@@ -105,7 +105,7 @@ class Writing:
         idempotency_key: Key | None = None,
     ) -> BroadcastView:
         """Sends an independent copy to each recipient."""
-        async with _naming_the_key(idempotency_key) as key:
+        async with _key_in_errors(idempotency_key) as key:
             outcomes = await self._client.broadcast(
                 to_session_ids,
                 content,
@@ -120,8 +120,8 @@ class Writing:
         return BroadcastView(results=[_copy(outcome) for outcome in outcomes])
 
     async def _send(self, to: str, content: str, options: SendOptions, key: str | None) -> SentView:
-        async with _naming_the_key(key) as known_key:
-            options["idempotency_key"] = known_key
+        async with _key_in_errors(key) as idempotency_key:
+            options["idempotency_key"] = idempotency_key
             sent = await self._client.send(to, content, timeout=SEND_TIMEOUT_SEC, **options)
         return SentView(
             id=sent.id,
@@ -134,22 +134,22 @@ class Writing:
     async def _note(self, sent: SentMessage) -> str | None:
         notes = _delivery_notes(sent.delivery)
         if not sent.delivery.recipient_known:
-            notes.append(await self._warning(sent.message.recipient))
+            notes.append(await self._unknown_recipient_note(sent.message.recipient))
         return " ".join(notes) or None
 
-    async def _warning(self, recipient: str) -> str:
+    async def _unknown_recipient_note(self, recipient: str) -> str:
         try:
             known = [agent.name for agent in await self._client.agents(timeout=LOOK_UP_TIMEOUT_SEC)]
-        except MailroomError:  # the message is sent: a missing suggestion is no failure
+        except MailroomError:  # the message was sent; a missing suggestion is not an error
             known = []
         near = near_names(recipient, known)
-        meant = f" Did you mean {' or '.join(near)}?" if near else ""
-        return f"Nobody called {recipient} has been here yet; the message waits for them.{meant}"
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        return f"No agent called {recipient} has connected yet. The message will be delivered when it does.{hint}"
 
 
 def _delivery_notes(delivery: Delivery) -> list[str]:
-    faults = (("inbox file", delivery.inbox_file_error), ("team inbox", delivery.team_inbox_error))
-    return [f"The {what} is not written yet: {fault}." for what, fault in faults if fault]
+    errors = (("inbox file", delivery.inbox_file_error), ("team inbox", delivery.team_inbox_error))
+    return [f"The {copy} is not written yet: {error}." for copy, error in errors if error]
 
 
 def _copy(outcome: SendOutcome) -> CopyView:
@@ -163,14 +163,14 @@ def _copy(outcome: SendOutcome) -> CopyView:
 
 
 @asynccontextmanager
-async def _naming_the_key(given: str | None) -> AsyncGenerator[str]:
-    """Gives the key to send with; names it where it stays unknown whether the message arrived."""
+async def _key_in_errors(given: str | None) -> AsyncGenerator[str]:
+    """Gives the key to send with, and names it in errors that leave open whether the message was stored."""
     key = given or uuid4().hex
     try:
         yield key
     except (Unavailable, DeadlineExceeded) as error:
         sentence = (
-            f"{error.message.rstrip('.')}. Then repeat this call with idempotency_key {key}: so it arrives once, "
-            "whatever became of this attempt."
+            f"{error.message.rstrip('.')}. Then repeat this call with idempotency_key {key}: the message is sent once, "
+            "whether or not this attempt succeeded."
         )
         raise error_of(error.code, sentence, reason=error.reason) from error

@@ -1,12 +1,12 @@
-"""Keeper — holds one session's memory for one showing: nobody else of this session shows mail meanwhile.
+"""SessionUpdate — changes a session's state under a lock, so that only one process at a time shows mail to a session.
 
-Hooks of one event run side by side, and so does the doorbell; the lock lets each message be shown by one of them. The
-new memory is written before the mail is shown and put in place afterwards, so that a full disk is found out in time:
-what cannot be remembered would be shown again and again.
-Invariant: the memory changes after the output was flushed, or not at all.
+Hooks of one event run side by side, and so does the doorbell; the lock lets exactly one of them show a message. The new
+state is written before the mail is shown and renamed into place afterwards, so that a full disk is detected in time:
+mail whose showing cannot be recorded would be shown again and again.
+Invariant: the state changes after the output was flushed, or not at all.
 """
 
-__all__ = ["Keeper", "SessionBusyError", "UnrememberedError", "prune_sessions"]
+__all__ = ["SessionBusyError", "SessionUpdate", "StateNotSavedError", "prune_sessions"]
 
 import fcntl
 import os
@@ -15,34 +15,34 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from mailroom_apps.hooks.memory import Memory, sessions_directory
+from mailroom_apps.hooks.session_state import SessionState, sessions_directory
 
-PATIENCE_SEC = 1.0  # a showing takes milliseconds; somebody who holds the lock for longer is stopped
-LOOK_AGAIN_SEC = 0.01
-KEPT_SEC = 30 * 86_400  # a session that was quiet for so long is over
+LOCK_TIMEOUT_SEC = 1.0  # showing mail takes milliseconds; a process that holds the lock for longer is stopped
+LOCK_POLL_SEC = 0.01
+KEPT_SEC = 30 * 86_400  # a session that was quiet for this long is over
 
 
 class SessionBusyError(Exception):
-    """Somebody else is showing mail to this session right now."""
+    """Another process is showing mail to this session right now."""
 
 
-class UnrememberedError(Exception):
-    """What a session is shown cannot be remembered, so nothing was shown."""
+class StateNotSavedError(Exception):
+    """The session's state cannot be saved, so nothing was shown."""
 
 
-class Keeper:
-    """A context manager around one showing.
+class SessionUpdate:
+    """A context manager around showing mail once. Change `state`, then `prepare`, show, `commit`.
 
     Args:
-        session: whose memory.
+        session: whose state.
 
     Raises:
         SessionBusyError: on entering.
-        UnrememberedError: on entering: the sessions' directory cannot be used.
+        StateNotSavedError: on entering: the sessions' directory cannot be used.
     """
 
     def __init__(self, session: str) -> None:
-        self.memory = Memory()
+        self.state = SessionState()
         self._session = session
         self._directory = sessions_directory()
         self._lock = -1
@@ -54,34 +54,34 @@ class Keeper:
             path = f"{self._directory}/{self._session}.lock"
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise UnrememberedError(str(error)) from error
+            raise StateNotSavedError(str(error)) from error
         try:
             self._wait_for_lock()
         except BaseException:
             os.close(self._lock)
             raise
-        self.memory = Memory.read(self._session)
+        self.state = SessionState.read(self._session)
         return self
 
     def prepare(self) -> None:
-        """Writes the memory as it is to be, beside the one in place.
+        """Writes the new state beside the current one.
 
         Raises:
-            UnrememberedError: it cannot be written.
+            StateNotSavedError: it cannot be written.
         """
         self._draft = f"{self._directory}/.{self._session}.{os.getpid()}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with open(os.open(self._draft, flags, 0o600), "wb") as file:
-                file.write(self.memory.encode())
+                file.write(self.state.encode())
         except OSError as error:
-            raise UnrememberedError(str(error)) from error
+            raise StateNotSavedError(str(error)) from error
 
     def commit(self) -> None:
-        """Puts the prepared memory in place: its mail has been shown.
+        """Renames the prepared state into place: its mail has been shown.
 
         Raises:
-            OSError: it stays as it was.
+            OSError: the state stays as it was.
         """
         os.replace(self._draft, f"{self._directory}/{self._session}.json")
         self._draft = ""
@@ -95,7 +95,7 @@ class Keeper:
         os.close(self._lock)
 
     def _wait_for_lock(self) -> None:
-        deadline = time.monotonic() + PATIENCE_SEC
+        deadline = time.monotonic() + LOCK_TIMEOUT_SEC
         while True:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,11 +103,11 @@ class Keeper:
             except BlockingIOError as error:
                 if time.monotonic() >= deadline:
                     raise SessionBusyError from error
-                time.sleep(LOOK_AGAIN_SEC)
+                time.sleep(LOCK_POLL_SEC)
 
 
 def prune_sessions() -> None:
-    """Removes what sessions left behind that have long been over."""
+    """Removes the files of sessions that ended long ago."""
     oldest = time.time() - KEPT_SEC
     with suppress(OSError), os.scandir(sessions_directory()) as entries:
         for entry in entries:

@@ -1,6 +1,6 @@
-"""LookingUp — the tools that say who is here and how far a message has come: list_agents, message_status."""
+"""LookupTools — the tools that look up agents and messages: list_agents, message_status."""
 
-__all__ = ["LookingUp"]
+__all__ = ["LookupTools"]
 
 from mailroom.agents import AgentInfo
 from mailroom.aio import AsyncMailroom
@@ -11,27 +11,27 @@ from mailroom_apps.mcp.views import AgentsView, AgentView, StatusView, status_vi
 CALL_TIMEOUT_SEC = 10.0
 
 
-class LookingUp:
-    """What an agent looks things up with.
+class LookupTools:
+    """The tools for looking up.
 
     Args:
-        client: the daemon's.
+        client: the client of the daemon.
     """
 
     def __init__(self, client: AsyncMailroom) -> None:
         self._client = client
 
     async def list_agents(self, alive_only: bool = False) -> AgentsView:
-        """Returns who has been here, by name.
+        """Returns all known agents, by name.
 
         Args:
-            alive_only: leave out who neither listens nor was here within the last five minutes.
+            alive_only: leave out agents that are not connected and were not active within the last five minutes.
         """
         agents = await self._client.agents(alive_only=alive_only, timeout=CALL_TIMEOUT_SEC)
         return AgentsView(agents=list(map(_view, agents)))
 
     async def message_status(self, message_id: str) -> StatusView:
-        """Returns how far a message has come."""
+        """Returns the delivery state of a message."""
         return status_view(await self._client.get_message(message_id, timeout=CALL_TIMEOUT_SEC))
 
 

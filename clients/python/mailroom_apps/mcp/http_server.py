@@ -1,7 +1,7 @@
-"""Over HTTP — serves several clients by streamable HTTP: on the loopback only, to who shows the token.
+"""HttpServer — serves several clients by streamable HTTP, on the loopback interface only.
 
-Against pages in a browser that reach for the loopback there are three guards: the token, and the SDK's checks of Host
-and Origin.
+Three guards keep out pages in a browser that reach for the loopback: the token, and the SDK's checks of Host and
+Origin.
 """
 
 __all__ = ["HttpConfig", "parse_endpoint", "serve_http"]
@@ -18,20 +18,20 @@ from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 
 from mailroom_apps.mcp.bearer_token import SharedToken
-from mailroom_apps.mcp.server import McpConfig, opened
+from mailroom_apps.mcp.server import McpConfig, open_server
 
 PATH = "/mcp"
-STOP_SEC = 2  # for requests that are under way; event streams would last for ever
+STOP_TIMEOUT_SEC = 2  # for requests in progress; event streams never end by themselves
 
 
 @dataclass(frozen=True, slots=True)
 class HttpConfig:
-    """Where and to whom it is served.
+    """Where the server listens, and which token its clients need.
 
     Attributes:
-        host: an address of the loopback.
+        host: a loopback address.
         port: 0 lets the system choose.
-        token: what clients have to show.
+        token: the secret that clients present.
     """
 
     host: str
@@ -43,15 +43,15 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     """Returns host and port of `HOST:PORT`.
 
     Raises:
-        InvalidArgument: it is none, or not of the loopback.
+        InvalidArgument: the text has another form, or the host is not a loopback address.
     """
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise InvalidArgument(f"--http: {text!r} is no HOST:PORT, e.g. 127.0.0.1:8030", reason="ENDPOINT_INVALID")
+        raise InvalidArgument(f"--http: {text!r} is not HOST:PORT, e.g. 127.0.0.1:8030", reason="ENDPOINT_INVALID")
     if not _is_loopback(host):
         raise InvalidArgument(
-            f"--http: {host} is not of the loopback: use 127.0.0.1:{port}, and a tunnel to reach it from elsewhere",
+            f"--http: {host} is not a loopback address: use 127.0.0.1:{port}, and a tunnel for remote clients",
             reason="ENDPOINT_INVALID",
         )
     return "127.0.0.1" if host == "localhost" else host, int(port)
@@ -61,7 +61,7 @@ def serve_http(config: McpConfig, http: HttpConfig) -> None:
     """Serves until SIGINT or SIGTERM.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     with socket.create_server((http.host, http.port), family=family) as listener:
@@ -69,24 +69,24 @@ def serve_http(config: McpConfig, http: HttpConfig) -> None:
 
 
 async def _serve(config: McpConfig, http: HttpConfig, listener: socket.socket) -> None:
-    shown_host = f"[{http.host}]" if ":" in http.host else http.host
-    origin = f"http://{shown_host}:{listener.getsockname()[1]}"
-    local = [origin, origin.replace(shown_host, "localhost")]
-    async with opened(config) as server:
+    url_host = f"[{http.host}]" if ":" in http.host else http.host
+    origin = f"http://{url_host}:{listener.getsockname()[1]}"
+    origins = [origin, origin.replace(url_host, "localhost")]
+    async with open_server(config) as server:
         app = server.sdk.streamable_http_app(
             streamable_http_path=PATH,
             transport_security=TransportSecuritySettings(
-                allowed_hosts=[one.removeprefix("http://") for one in local], allowed_origins=local
+                allowed_hosts=[url.removeprefix("http://") for url in origins], allowed_origins=origins
             ),
-            # There is no authorization server: the token is agreed upon beforehand. The settings ask for a name anyway.
+            # There is no authorization server: clients know the token beforehand. The settings require a URL anyway.
             auth=AuthSettings(issuer_url=AnyHttpUrl(origin), resource_server_url=None),
             token_verifier=SharedToken(http.token),
         )
-        running = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=STOP_SEC)
+        http_server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=STOP_TIMEOUT_SEC)
         )
         print(f"mailroom mcp is ready: {origin}{PATH}", flush=True)
-        await running.serve(sockets=[listener])
+        await http_server.serve(sockets=[listener])
 
 
 def _is_loopback(host: str) -> bool:

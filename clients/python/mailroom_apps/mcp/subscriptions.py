@@ -1,12 +1,12 @@
-"""Watching — tells clients that a resource they subscribed to has changed.
+"""Subscriptions — notifies clients when a resource that they subscribed to has changed.
 
-Holds one `AgentStream` per agent, for as long as somebody watches a resource of it. Two generations of the protocol ask
-in different ways: `resources/subscribe` on a connection that lasts, and `subscriptions/listen` streams, which the SDK
-serves from a bus.
+Holds one `AgentStream` per agent, for as long as a client watches one of its resources. The two generations of the
+protocol subscribe in different ways: with `resources/subscribe` on a lasting connection, and with
+`subscriptions/listen` streams, which the SDK serves from a bus.
 Invariant: once a subscription is confirmed, no change is missed.
 """
 
-__all__ = ["Watching"]
+__all__ = ["Subscriptions"]
 
 import asyncio
 from typing import Any, Self
@@ -22,57 +22,57 @@ from mcp.shared.exceptions import MCPError
 from mailroom_apps.mcp.agent_stream import AgentStream
 from mailroom_apps.mcp.resources import InboxUri, parse_uri
 
-MAX_SUBSCRIPTIONS = 1024  # the oldest is dropped: a connection over HTTP that went away does not say good-bye
+MAX_SUBSCRIPTIONS = 1024  # the oldest is dropped: a closed HTTP connection is not reported
 LOOK_UP_TIMEOUT_SEC = 5.0
 
 Context = ServerRequestContext[Any, Any]
 _Key = tuple[str, str]  # of a subscription: URI and connection
 
 
-class Watching:
-    """The subscriptions to resources of all connections. Use it in an `async with`, which ends all streams.
+class Subscriptions:
+    """The resource subscriptions of all connections. Use it in an `async with`, which ends all streams.
 
     Args:
-        client: the daemon's.
+        client: the client of the daemon.
     """
 
     def __init__(self, client: AsyncMailroom) -> None:
         self._client = client
         self._bus = InMemorySubscriptionBus()
         self._listening = ListenHandler(self._bus)
-        self._subscriptions: dict[_Key, tuple[ServerSession, str]] = {}  # with the agent that is followed for it
+        self._subscriptions: dict[_Key, tuple[ServerSession, str]] = {}  # with the agent whose stream it needs
         self._streams: dict[str, AgentStream] = {}
 
     async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Serves resources/subscribe."""
         key = (params.uri, _connection(context))
-        agent = await self._agent_behind(params.uri)
-        self._forget(key)
+        agent = await self._agent_of(params.uri)
+        self._remove(key)
         self._subscriptions[key] = (context.session, agent)
-        stream = self._keep(agent)
+        stream = self._acquire(agent)
         if len(self._subscriptions) > MAX_SUBSCRIPTIONS:
-            self._forget(next(iter(self._subscriptions)))
+            self._remove(next(iter(self._subscriptions)))
         await stream.wait_live()
         return types.EmptyResult()
 
     async def unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
         """Serves resources/unsubscribe."""
-        self._forget((params.uri, _connection(context)))
+        self._remove((params.uri, _connection(context)))
         return types.EmptyResult()
 
     async def listen(
         self, context: Context, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
         """Serves subscriptions/listen, until the client ends it."""
-        agents = [await self._agent_behind(uri) for uri in params.notifications.resource_subscriptions or ()]
-        streams = [self._keep(agent) for agent in agents]
+        agents = [await self._agent_of(uri) for uri in params.notifications.resource_subscriptions or ()]
+        streams = [self._acquire(agent) for agent in agents]
         try:
             for stream in streams:
                 await stream.wait_live()
             return await self._listening(context, params)
         finally:
             for agent in agents:
-                self._drop(agent)
+                self._release(agent)
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,11 +81,11 @@ class Watching:
         if ending := [stream.cancel() for stream in self._streams.values()]:
             await asyncio.wait(ending)
 
-    async def _agent_behind(self, uri: str) -> str:
-        """Returns the agent in whose stream the changes of a resource show: of a message, that is its sender.
+    async def _agent_of(self, uri: str) -> str:
+        """Returns the agent whose stream reports changes of a resource; for a message, that is its sender.
 
         Raises:
-            MCPError: there is no such resource, or the daemon can't say.
+            MCPError: there is no such resource, or the daemon does not answer.
         """
         target = parse_uri(uri)
         if isinstance(target, InboxUri):
@@ -96,21 +96,21 @@ class Watching:
             sentence = f"{error.message} ({error.reason or error.code})"
             raise MCPError(types.INVALID_PARAMS, sentence, {"uri": uri}) from error
 
-    def _keep(self, agent: str) -> AgentStream:
+    def _acquire(self, agent: str) -> AgentStream:
         if agent not in self._streams:
             self._streams[agent] = AgentStream(self._client, agent, self._publish)
         self._streams[agent].watchers += 1
         return self._streams[agent]
 
-    def _drop(self, agent: str) -> None:
+    def _release(self, agent: str) -> None:
         stream = self._streams[agent]
         stream.watchers -= 1
         if not stream.watchers:
             self._streams.pop(agent).cancel()
 
-    def _forget(self, key: _Key) -> None:
-        if found := self._subscriptions.pop(key, None):
-            self._drop(found[1])
+    def _remove(self, key: _Key) -> None:
+        if subscription := self._subscriptions.pop(key, None):
+            self._release(subscription[1])
 
     async def _publish(self, uri: str) -> None:
         await self._bus.publish(ResourceUpdated(uri=uri))
@@ -120,5 +120,5 @@ class Watching:
 
 
 def _connection(context: Context) -> str:
-    """Returns what tells connections apart: the session of streamable HTTP; over stdio there is just one."""
+    """Returns the connection's key: the session id of streamable HTTP; over stdio there is only one."""
     return context.request.headers.get("mcp-session-id", "") if context.request is not None else ""

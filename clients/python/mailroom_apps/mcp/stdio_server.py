@@ -1,4 +1,4 @@
-"""Over stdio — serves one client on stdin and stdout, which is how agents start an MCP server."""
+"""StdioServer — serves one client on stdin and stdout, which is how agents start an MCP server."""
 
 __all__ = ["serve_stdio"]
 
@@ -12,31 +12,31 @@ from anyio import BrokenResourceError, ClosedResourceError
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
-from mailroom_apps.mcp.server import McpConfig, opened
+from mailroom_apps.mcp.server import McpConfig, open_server
 
 
 def serve_stdio(config: McpConfig) -> None:
     """Serves until stdin ends."""
     if sys.stdin.isatty():
         print(
-            "mailroom: this is an MCP server: it waits for an agent's messages on stdin (end with Ctrl-C)",
+            "mailroom: this MCP server expects the messages of an MCP client on stdin (press Ctrl-C to end it)",
             file=sys.stderr,
         )
-    # The SDK reads stdin in a thread that can't be interrupted. There is nothing to be saved here: the daemon has it.
+    # The SDK reads stdin in a thread that cannot be interrupted. Nothing is lost: all state is the daemon's.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(_serve(config))
 
 
 async def _serve(config: McpConfig) -> None:
-    async with opened(config) as server, stdio_server() as (incoming, outgoing):
+    async with open_server(config) as server, stdio_server() as (incoming, outgoing):
 
         async def send(notification: types.JSONRPCNotification) -> None:
-            with suppress(ClosedResourceError, BrokenResourceError):  # the client is gone, and so are we in a moment
+            with suppress(ClosedResourceError, BrokenResourceError):  # the client is gone; this server ends next
                 await outgoing.send(SessionMessage(notification))
 
-        ringing = asyncio.create_task(server.channel.ring(send)) if server.channel else None
+        notifying = asyncio.create_task(server.channel.notify_forever(send)) if server.channel else None
         try:
             await server.sdk.run(incoming, outgoing, server.options())
         finally:
-            if ringing:
-                ringing.cancel()
+            if notifying:
+                notifying.cancel()

@@ -1,0 +1,66 @@
+"""InboxDirectory — where the inbox files of a mailbox are: `{root}/inbox/{mailbox}/{id}.json`.
+
+Owns this layout for readers, the rule for mailbox names and the default root. Message ids are 16 lowercase hex digits
+and sort in delivery order.
+Not here: the content of a file (`mailroom.inbox_file`).
+Invariant: importing this module imports nothing but `os`, because `mailroom hook` runs at every tool call.
+"""
+
+__all__ = ["default_root", "is_mailbox_name", "list_unread", "mailbox_directory", "message_id_in"]
+
+import os
+from collections.abc import Iterable, Mapping
+
+MAX_NAME_CHARS = 128
+SUFFIX = ".json"
+
+_ID_CHARS = 16
+_HEX = frozenset("0123456789abcdef")
+_NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+def default_root(environ: Mapping[str, str] = os.environ) -> str:
+    """Returns the directory that holds inbox/: MAILROOM_ROOT, otherwise ~/.claude."""
+    return os.path.expanduser(environ.get("MAILROOM_ROOT") or "~/.claude")  # noqa: PTH111 - pathlib is slow to import
+
+
+def is_mailbox_name(text: str) -> bool:
+    """Returns whether the text is a valid mailbox name, AGENT or AGENT@TEAM: the contract's rule.
+
+    A valid name has 1 to 128 characters of A-Z a-z 0-9 . _ - with at most one @; neither side starts with a dot.
+    """
+    sides = text.split("@")
+    is_sound = all(side and side[0] != "." and _NAME_CHARS.issuperset(side) for side in sides)
+    return is_sound and len(sides) <= 2 and len(text) <= MAX_NAME_CHARS
+
+
+def mailbox_directory(root: str, mailbox: str) -> str:
+    """Returns the directory of a mailbox; the name must be valid."""
+    return f"{root}/inbox/{mailbox}"
+
+
+def message_id_in(name: str) -> str | None:
+    """Returns the message id in the name of an inbox file; None for any other name."""
+    message_id = name[:_ID_CHARS]
+    is_ours = len(name) == _ID_CHARS + len(SUFFIX) and name.endswith(SUFFIX) and _HEX.issuperset(message_id)
+    return message_id if is_ours else None
+
+
+def list_unread(root: str, mailboxes: Iterable[str]) -> dict[str, str]:
+    """Returns the ids of all unread messages of some mailboxes, each with its mailbox. No file is opened.
+
+    A directory that does not exist counts as empty.
+
+    Raises:
+        OSError: a directory exists but cannot be read.
+    """
+    unread: dict[str, str] = {}
+    for mailbox in mailboxes:
+        try:
+            names = os.listdir(mailbox_directory(root, mailbox))  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for name in names:
+            if message_id := message_id_in(name):
+                unread[message_id] = mailbox
+    return unread

@@ -1,0 +1,168 @@
+"""InboxFile — the content of one inbox file: an unread message as one JSON object.
+
+Owns the format that the daemon writes and that hooks, MCP server and agents read: keys, types, what is optional, the
+size limit. `FIELDS` is the one table of it; `mailroom.inbox_file_encoder` is the writer.
+Other programs may write to these directories, so a reader takes nothing for granted: a file that is torn, too large, a
+link, a pipe or not a message is skipped until it is one.
+Not here: where the files are (`mailroom.inbox_directory`).
+Invariant: importing this module imports nothing slow, because `mailroom hook` does (json, os, stat and time only).
+"""
+
+__all__ = ["FIELDS", "MAX_FILE_BYTES", "PRIORITIES", "InboxFile", "Key", "decode_inbox_file", "read_inbox_file"]
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_FILE_BYTES = 16 << 20  # 1 MiB of content can become 6 MiB of JSON; the rest leaves room for metadata
+PRIORITIES = ("low", "normal", "high", "urgent")  # in the order of the contract's numbers, which start with 1
+MESSAGE = "message"  # the value of Key.KIND in every file
+
+
+class Key:
+    """The keys of the JSON object."""
+
+    KIND = "type"
+    ID = "id"
+    SENDER = "from"
+    MAILBOX = "session_id"
+    TIMESTAMP = "timestamp"
+    TYPE = "message_type"
+    CONTENT = "content"
+    METADATA = "metadata"
+    THREAD_ID = "thread_id"
+    IN_REPLY_TO = "in_reply_to"
+    PRIORITY = "priority"
+    EXPIRES_AT = "expires_at"
+    SENDER_VERIFIED = "sender_verified"
+
+
+FIELDS: "dict[str, tuple[str, type]]" = {  # key -> attribute of InboxFile, type of its value
+    Key.ID: ("id", str),
+    Key.SENDER: ("sender", str),
+    Key.MAILBOX: ("mailbox", str),
+    Key.TIMESTAMP: ("timestamp", str),
+    Key.TYPE: ("type", str),
+    Key.CONTENT: ("content", str),
+    Key.METADATA: ("metadata", dict),
+    Key.THREAD_ID: ("thread_id", str),
+    Key.IN_REPLY_TO: ("in_reply_to", str),
+    Key.PRIORITY: ("priority", str),
+    Key.EXPIRES_AT: ("expires_at", str),
+    Key.SENDER_VERIFIED: ("sender_verified", bool),
+}
+REQUIRED = frozenset((Key.ID, Key.SENDER, Key.CONTENT))  # a value of the wrong type counts as absent
+
+
+class InboxFile:
+    """One unread message.
+
+    Attributes:
+        id: 16 lowercase hex digits, the file's name.
+        mailbox: the mailbox in whose directory the file is, whatever the file says.
+        sender: the sender's name.
+        content: up to 1 MiB of UTF-8.
+        timestamp: when the daemon accepted it, ISO 8601 in UTC with milliseconds; empty if unknown.
+        type: "text" unless the sender said otherwise.
+        metadata: a JSON object.
+        thread_id: empty if none.
+        in_reply_to: id of the message that this one answers; empty if none.
+        priority: one of PRIORITIES.
+        expires_at: when it expires, written like `timestamp`; empty for never.
+        sender_verified: whether the sender proved its name with a token of its own.
+    """
+
+    __slots__ = tuple(sorted(attribute for attribute, _ in FIELDS.values()))
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002 - the name in the contract
+        mailbox: str,
+        sender: str,
+        content: str,
+        timestamp: str = "",
+        type: str = "text",  # noqa: A002
+        metadata: dict[str, object] | None = None,
+        thread_id: str = "",
+        in_reply_to: str = "",
+        priority: str = "normal",
+        expires_at: str = "",
+        sender_verified: bool = False,
+    ) -> None:
+        self.id = id
+        self.mailbox = mailbox
+        self.sender = sender
+        self.content = content
+        self.timestamp = timestamp
+        self.type = type
+        self.metadata = metadata or {}
+        self.thread_id = thread_id
+        self.in_reply_to = in_reply_to
+        self.priority = priority if priority in PRIORITIES else "normal"
+        self.expires_at = expires_at
+        self.sender_verified = sender_verified
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether its sender called it urgent."""
+        return self.priority == "urgent"
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time to live is over, to the second. Times of this format sort as text."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        return bool(self.expires_at) and self.expires_at[: len(now)] < now
+
+
+def decode_inbox_file(
+    raw: bytes, mailbox: str, message_id: str, loads: "Callable[[bytes], Any]" = json.loads
+) -> InboxFile | None:
+    """Returns the message in a file; None if the bytes are not a whole message with this id.
+
+    Args:
+        raw: the file's content.
+        mailbox: whose directory the file is in.
+        message_id: the id in the file's name.
+        loads: the JSON parser; `json.loads` is the one that a hook can afford to import.
+    """
+    try:
+        body = loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not _is_object(body):
+        return None
+    values: dict[str, Any] = {key: body[key] for key, (_, kind) in FIELDS.items() if isinstance(body.get(key), kind)}
+    if not values.keys() >= REQUIRED or values[Key.ID] != message_id:
+        return None
+    values[Key.MAILBOX] = mailbox
+    return InboxFile(**{FIELDS[key][0]: value for key, value in values.items()})
+
+
+def _is_object(value: object) -> bool:  # a function, because narrowing the type would need `typing`: milliseconds
+    return isinstance(value, dict)
+
+
+def read_inbox_file(path: str, *, dir_fd: int | None = None) -> bytes:
+    """Returns the content of an inbox file.
+
+    Args:
+        path: where it is; relative to `dir_fd`, if that is given.
+        dir_fd: an open directory.
+
+    Raises:
+        OSError: it is gone, a link, or unreadable.
+        ValueError: it is not a regular file, or too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            raise ValueError(f"{path} is not an inbox file")
+        return file.read(MAX_FILE_BYTES)

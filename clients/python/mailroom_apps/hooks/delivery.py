@@ -1,0 +1,132 @@
+"""Delivery — shows mail to a session exactly once: selected, written, and only then recorded as shown.
+
+The only place where a message becomes a shown one, for hooks and for the doorbell. Messages that a tool has just shown
+(check_inbox, for example) count as shown, so that they do not appear twice in a row. Above: `command`, `mail_watcher`.
+Invariant: exactly the messages that were written are recorded; if they cannot be recorded, nothing is written.
+"""
+
+__all__ = ["preview", "show_mail"]
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from mailroom.inbox_directory import mailbox_directory
+from mailroom.inbox_file import InboxFile, decode_inbox_file, read_inbox_file
+
+from mailroom_apps.hooks.event import DOORBELL, STOP, HookEvent
+from mailroom_apps.hooks.report import Report, compose
+from mailroom_apps.hooks.session_state import SessionState
+from mailroom_apps.hooks.session_update import SessionUpdate
+from mailroom_apps.hooks.unseen import find_unseen
+
+MAX_OPENED = 1000  # files in one run, the newest first: about 20 ms
+NO_MESSAGES: Mapping[str, InboxFile] = {}
+
+_URGENT = b'"urgent"'  # a file without these bytes is not urgent; there is no need to parse it
+
+
+def show_mail(
+    event: HookEvent,
+    root: str,
+    unread: dict[str, str],
+    write: Callable[[str], None],
+    received: Mapping[str, InboxFile] = NO_MESSAGES,
+) -> Report | None:
+    """Shows a session what it has not seen.
+
+    Args:
+        event: which session, and on which occasion.
+        root: holds inbox/.
+        unread: the ids of the unread messages, and the mailbox of each.
+        write: writes the text, and returns when it has left this process.
+        received: messages that are known without their files, by id.
+
+    Returns:
+        What was shown; None if nothing was.
+
+    Raises:
+        SessionBusyError: another process is showing mail to this session.
+        StateNotSavedError: nothing was shown, since it could not be recorded.
+        Exception: what `write` raises; nothing is recorded then.
+    """
+    with SessionUpdate(event.session) as update:
+        seen = _ids_in(event.tool_output, unread.keys() - update.state.shown)
+        ids = [message_id for message_id in find_unseen(event, unread, update.state) if message_id not in seen]
+        selection = _Selection(ids, event, root, unread, received)
+        report = selection.compose_report()
+        if report or seen:
+            messages = report.messages if report else ()
+            shown = seen.union(message.id for message in messages)
+            _record_shown(update.state, event, unread, selection.ids, shown)
+            update.prepare()
+            if report:
+                write(report.text)
+            update.commit()
+        return report
+
+
+def preview(event: HookEvent, root: str, unread: dict[str, str]) -> Report | None:
+    """Returns the report without recording anything."""
+    ids = find_unseen(event, unread, SessionState.read(event.session))
+    return _Selection(ids, event, root, unread, NO_MESSAGES).compose_report()
+
+
+class _Selection:
+    """The messages that one event may show. `ids` shrinks to those that turn out to be there."""
+
+    def __init__(
+        self, ids: list[str], event: HookEvent, root: str, unread: dict[str, str], received: Mapping[str, InboxFile]
+    ) -> None:
+        self.ids = ids[:MAX_OPENED] if event.name == STOP else ids
+        self._event = event
+        self._root = root
+        self._unread = unread
+        self._received = received
+
+    def compose_report(self) -> Report | None:
+        """Returns the report; that of a stop has only urgent messages."""
+        messages = self._messages()
+        if self._event.name == STOP:
+            messages = iter(list(messages))  # all of them, because the report counts the urgent ones
+        return compose(self._event.agent, messages, lambda: len(self.ids))
+
+    def _messages(self) -> Iterator[InboxFile]:
+        for message_id in self.ids[:MAX_OPENED]:
+            message = self._received.get(message_id) or self._read(message_id)
+            if message is None:
+                self.ids.remove(message_id)
+            else:
+                yield message
+
+    def _read(self, message_id: str) -> InboxFile | None:
+        """Returns a message from its file; None if that is gone, expired, broken, or not urgent at a stop."""
+        mailbox = self._unread[message_id]
+        urgent_only = self._event.name == STOP
+        try:
+            raw = read_inbox_file(f"{mailbox_directory(self._root, mailbox)}/{message_id}.json")
+        except (OSError, ValueError):
+            return None
+        if urgent_only and _URGENT not in raw:
+            return None
+        message = decode_inbox_file(raw, mailbox, message_id)
+        if message is None or message.is_expired or (urgent_only and not message.is_urgent):
+            return None
+        return message
+
+
+def _ids_in(output: bytes, ids: Iterable[str]) -> set[str]:
+    return {message_id for message_id in ids if message_id.encode() in output} if output else set()
+
+
+def _record_shown(
+    state: SessionState, event: HookEvent, unread: dict[str, str], counted: Iterable[str], shown: set[str]
+) -> None:
+    """Records the messages that are shown, and those that are only counted beside them."""
+    if event.starts_afresh:
+        state.shown.clear()
+    state.shown |= shown
+    state.counted.update(counted)
+    if event.name == STOP:
+        state.held.update(counted)
+    elif event.name == DOORBELL:  # it has woken the session, so the next stop need not hold it up again
+        state.held |= shown
+    state.keep_only({*unread, *shown})

@@ -1,0 +1,83 @@
+"""DoorbellLock — lets one doorbell at a time watch a session: the newest.
+
+Claude Code starts a doorbell at each stop and does not end the previous one before its time-out. So the newer doorbell
+asks the older one to exit (SIGTERM by pidfd, so that no other process is hit), and takes over.
+Owns `{session}.bell` in the sessions' directory: locked by the watching process and holding its process id; empty while
+no doorbell watches.
+"""
+
+__all__ = ["DoorbellLock", "dismiss_doorbell"]
+
+import fcntl
+import os
+import select
+import signal
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from mailroom_apps.hooks.session_state import doorbell_path, sessions_directory
+
+EXIT_TIMEOUT_SEC = 3.0  # the older doorbell may be showing mail, which ends with a call to the daemon
+
+
+class DoorbellLock:
+    """A context manager; `held` says whether this process watches the session.
+
+    Args:
+        session: which session.
+        timeout_sec: how long to wait for the previous doorbell to exit.
+
+    Raises:
+        OSError: on entering: the sessions' directory cannot be used.
+    """
+
+    def __init__(self, session: str, timeout_sec: float = EXIT_TIMEOUT_SEC) -> None:
+        self.held = False
+        self._path = doorbell_path(session)
+        self._timeout_sec = timeout_sec
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        os.makedirs(sessions_directory(), mode=0o700, exist_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self.held = self._try_lock() or (self._ask_holder_to_exit() and self._try_lock())
+        if self.held:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.held:
+            os.ftruncate(self._file, 0)
+        os.close(self._file)
+
+    def _try_lock(self) -> bool:
+        with suppress(BlockingIOError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+    def _ask_holder_to_exit(self) -> bool:
+        """Returns whether the holder has exited, or was gone before it could be asked."""
+        with suppress(OSError, ValueError):
+            pid = self._holder_pid()
+            holder = os.pidfd_open(pid)
+            try:
+                if not self._try_lock() and self._holder_pid() == pid:  # so the pidfd is the holder's
+                    signal.pidfd_send_signal(holder, signal.SIGTERM)
+                    return bool(select.select([holder], [], [], self._timeout_sec)[0])
+            finally:
+                os.close(holder)
+        return True
+
+    def _holder_pid(self) -> int:
+        return int(os.pread(self._file, 20, 0))
+
+
+def dismiss_doorbell(session: str) -> None:
+    """Asks the doorbell of a session to exit, without waiting for it."""
+    with suppress(OSError), DoorbellLock(session, timeout_sec=0.0):
+        pass

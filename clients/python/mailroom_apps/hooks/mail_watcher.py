@@ -1,0 +1,110 @@
+"""MailWatcher — listens for one session, and shows it the mail that arrives.
+
+An event on the stream only says "look again". The message in it is used while its file does not exist yet.
+"""
+
+__all__ = ["MailWatcher"]
+
+import asyncio
+import os
+from contextlib import suppress
+
+from mailroom.aio import AsyncMailroom
+from mailroom.errors import MailroomError
+from mailroom.events import CaughtUp
+from mailroom.inbox_directory import list_unread
+from mailroom.inbox_file import InboxFile
+from mailroom.messages import Message
+from mailroom.records import iso_utc
+
+from mailroom_apps.hooks.daemon_calls import TIMEOUT_SEC
+from mailroom_apps.hooks.delivery import show_mail
+from mailroom_apps.hooks.event import HookEvent
+from mailroom_apps.hooks.session_update import SessionBusyError
+
+RETRY_SEC = 1.0  # while another process shows mail to the session, which takes milliseconds
+
+
+class MailWatcher:
+    """Watches all mailboxes of a session, and shows mail once.
+
+    Args:
+        client: a client of the daemon.
+        event: which session.
+        root: the directory that holds inbox/.
+    """
+
+    def __init__(self, client: AsyncMailroom, event: HookEvent, root: str) -> None:
+        self._client = client
+        self._event = event
+        self._root = root
+        self._shown: tuple[InboxFile, ...] = ()
+
+    @property
+    def has_shown_mail(self) -> bool:
+        """Whether mail was shown."""
+        return bool(self._shown)
+
+    async def watch(self, mailbox: str) -> None:
+        """Returns once mail was shown, of this mailbox or another one.
+
+        Raises:
+            MailroomError: the daemon refuses the stream.
+            StateNotSavedError: the mail would be shown again and again.
+        """
+        await self._show_unseen()  # while the daemon is down, too
+        async with self._client.subscribe(mailbox, observe=True, caught_up=True) as events:
+            async for event in events:
+                if self.has_shown_mail:
+                    return
+                if isinstance(event, Message):
+                    await self._show_unseen(event)
+                elif isinstance(event, CaughtUp):  # mail that arrived before the stream was open
+                    await self._show_unseen()
+                if self.has_shown_mail:
+                    return
+
+    async def mark_offered(self) -> None:
+        """Tells the daemon what was shown, if it is reachable."""
+        with suppress(MailroomError):
+            for mailbox in self._event.mailboxes:
+                if ids := [message.id for message in self._shown if message.mailbox == mailbox]:
+                    await self._client.mark_offered(mailbox, ids, timeout=TIMEOUT_SEC)
+
+    async def _show_unseen(self, message: Message | None = None) -> None:
+        """Shows what the session has not seen, and `message`, whether or not its file exists."""
+        while not self.has_shown_mail:
+            received = {} if message is None else {message.id: _inbox_file(message)}
+            unread = {received_id: file.mailbox for received_id, file in received.items()}
+            unread |= list_unread(self._root, self._event.mailboxes)
+            try:
+                report = show_mail(self._event, self._root, unread, _write, received)
+            except SessionBusyError:
+                await asyncio.sleep(RETRY_SEC)
+                continue
+            self._shown = report.messages if report else ()
+            return
+
+
+def _inbox_file(message: Message) -> InboxFile:
+    return InboxFile(
+        id=message.id,
+        mailbox=message.recipient,
+        sender=message.sender,
+        content=message.content,
+        timestamp=iso_utc(message.timestamp) if message.timestamp else "",
+        type=message.type,
+        metadata=message.metadata,
+        thread_id=message.thread_id or "",
+        in_reply_to=message.in_reply_to or "",
+        priority=message.priority.value,
+        expires_at=iso_utc(message.expires_at) if message.expires_at else "",
+        sender_verified=message.sender_verified,
+    )
+
+
+def _write(text: str) -> None:
+    """Writes the mail to stderr, bypassing every buffer."""
+    rest = memoryview(f"{text}\n".encode(errors="backslashreplace"))
+    while rest:
+        rest = rest[os.write(2, rest) :]

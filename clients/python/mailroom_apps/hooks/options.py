@@ -1,0 +1,75 @@
+"""Options — how a hook or a doorbell was set up: its arguments, then the environment.
+
+Own parser: getopt and argparse take longer to import than a silent hook takes to run.
+Invariant: the agent is a valid mailbox name, so it can become part of a path.
+"""
+
+__all__ = ["Options", "UsageError", "read_options"]
+
+import os
+
+from mailroom.inbox_directory import default_root, is_mailbox_name
+
+
+class UsageError(Exception):
+    """The command was set up wrongly. Every run would fail, so the user should see it."""
+
+
+class Options:
+    """How the hook or the doorbell was set up.
+
+    Attributes:
+        agent: whose mail; None: the session's own.
+        root: the directory that holds inbox/.
+        address: where the daemon is; None: found automatically.
+        pid: the process whose end ends the doorbell; None: found automatically.
+    """
+
+    __slots__ = ("address", "agent", "pid", "root")
+
+    def __init__(self, agent: str | None, root: str, address: str | None = None, pid: int | None = None) -> None:
+        self.agent = agent
+        self.root = root
+        self.address = address
+        self.pid = pid
+
+
+def read_options(arguments: list[str], *, positional: bool = False) -> Options:
+    """Reads the arguments of `mailroom hook` or `mailroom doorbell`; the environment supplies what they leave out.
+
+    Args:
+        arguments: without the command's name.
+        positional: whether the agent may also be given without --agent.
+
+    Raises:
+        UsageError: an argument is unknown or has an invalid value.
+    """
+    given, rest = _parse(arguments, {"--agent", "--root", "--address", *(["--pid"] if positional else [])})
+    if len(rest) > positional:
+        raise UsageError(f"unexpected argument {rest[-1]!r}: see --help")
+    agent = given.get("--agent") or (rest[0] if rest else "") or os.environ.get("MAILROOM_AGENT", "")
+    if agent and not is_mailbox_name(agent):
+        raise UsageError(f"{agent!r} is not a valid agent name: use 1 to 128 of A-Z a-z 0-9 . _ - and at most one @")
+    pid = given.get("--pid", "")
+    if pid and not (pid.isascii() and pid.isdigit()):
+        raise UsageError(f"{pid!r} is not a process id")
+    root = os.path.expanduser(given.get("--root", "")) or default_root()
+    return Options(agent or None, root, given.get("--address"), int(pid) if pid else None)
+
+
+def _parse(arguments: list[str], known: set[str]) -> tuple[dict[str, str], list[str]]:
+    """Returns the options with their values, and the other arguments."""
+    given: dict[str, str] = {}
+    rest: list[str] = []
+    following = iter(arguments)
+    for argument in following:
+        name, equals, value = argument.partition("=")
+        if not argument.startswith("-"):
+            rest.append(argument)
+        elif name not in known:
+            raise UsageError(f"unknown option {name}: see --help")
+        elif not (value := value if equals else next(following, "")):
+            raise UsageError(f"{name} needs a value")
+        else:
+            given[name] = value
+    return given, rest

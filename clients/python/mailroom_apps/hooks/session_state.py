@@ -1,0 +1,71 @@
+"""SessionState — the messages that one session has been shown, so that it does not see a message twice.
+
+Owns the place and the content of `{session}.json` in the sessions' directory: three lists of ids. A file that is broken
+counts as empty: mail shown twice is better than mail never shown.
+Not here: changing the file (`session_update`).
+Bound: only ids that are still unread are kept.
+"""
+
+__all__ = ["SessionState", "doorbell_path", "is_watched", "sessions_directory"]
+
+import json
+import os
+from collections.abc import Iterable
+
+
+def sessions_directory() -> str:
+    """Returns the directory of the session files: `mailroom-sessions` in $XDG_STATE_HOME, or in ~/.local/state."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return os.path.join(base if base.startswith("/") else os.path.expanduser("~/.local/state"), "mailroom-sessions")
+
+
+def doorbell_path(session: str) -> str:
+    """Returns the file of the session's doorbell (`doorbell_lock`)."""
+    return f"{sessions_directory()}/{session}.bell"
+
+
+def is_watched(session: str) -> bool:
+    """Returns whether a doorbell seems to watch for the session. Costs one stat call."""
+    try:
+        return os.stat(doorbell_path(session)).st_size > 0
+    except OSError:
+        return False
+
+
+class SessionState:
+    """What one session has been shown.
+
+    Attributes:
+        shown: ids of messages whose content was shown.
+        counted: ids of messages that were only counted.
+        held: ids of urgent messages that have already kept the session from stopping.
+    """
+
+    __slots__ = ("counted", "held", "shown")
+
+    def __init__(self, shown: Iterable[str] = (), counted: Iterable[str] = (), held: Iterable[str] = ()) -> None:
+        self.shown = set(shown)
+        self.counted = set(counted)
+        self.held = set(held)
+
+    @classmethod
+    def read(cls, session: str) -> "SessionState":
+        """Returns the state of a session; an empty one if it has none."""
+        try:
+            with open(f"{sessions_directory()}/{session}.json", "rb") as file:
+                stored = json.loads(file.read())
+            return cls(stored["shown"], stored["counted"], stored["held"])
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return cls()
+
+    def encode(self) -> bytes:
+        """Returns the content of the session's file."""
+        lists = {"shown": sorted(self.shown), "counted": sorted(self.counted), "held": sorted(self.held)}
+        return json.dumps(lists).encode()
+
+    def keep_only(self, ids: Iterable[str]) -> None:
+        """Drops ids of messages that are no longer unread."""
+        kept = set(ids)
+        self.shown &= kept
+        self.counted &= kept
+        self.held &= kept

@@ -1,0 +1,160 @@
+"""InboxTools — the tools that an agent reads its mail with: check_inbox, wait_for_message, acknowledge_message.
+
+Nothing is marked read before the agent says so. Each check_inbox returns everything that is unread, with `shown_before`
+on messages that were shown already; `new_only` leaves these out, and wait_for_message never shows a message twice.
+While the daemon is down, check_inbox reads the inbox files (`offline_inbox`) and says so.
+"""
+
+__all__ = ["MAX_WAIT_SEC", "InboxTools"]
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Literal
+
+from mailroom.aio import AsyncMailroom
+from mailroom.errors import DeadlineExceeded, MailroomError, NotFound, Unavailable, error_of
+from mailroom.messages import Inbox, Message
+from pydantic import Field
+
+from mailroom_apps.mcp.offline_inbox import OfflineInbox
+from mailroom_apps.mcp.shown_messages import ShownMessages
+from mailroom_apps.mcp.views import AcknowledgedView, InboxView, message_view
+
+CHECK_TIMEOUT_SEC = 4.0  # a worker restarts within a second; if it takes longer, the daemon is down: read the files
+CALL_TIMEOUT_SEC = 10.0
+DEFAULT_LIMIT = 20
+DEFAULT_WAIT_SEC = 50.0  # many clients give a tool a minute
+MAX_WAIT_SEC = 3600.0
+MAX_CHARS = 40_000  # of content in one answer, not counting its first message; clients cut much longer answers
+
+Limit = Annotated[int, Field(ge=1, le=200)]
+
+
+class InboxTools:
+    """The tools for reading.
+
+    Args:
+        client: the client of the daemon.
+        shown: the messages that were shown already.
+        offline_inbox: the inbox files.
+    """
+
+    def __init__(self, client: AsyncMailroom, shown: ShownMessages, offline_inbox: OfflineInbox) -> None:
+        self._client = client
+        self._shown = shown
+        self._offline_inbox = offline_inbox
+
+    async def check_inbox(self, session_id: str, limit: Limit = DEFAULT_LIMIT, new_only: bool = False) -> InboxView:
+        """Returns unread messages, oldest first.
+
+        Args:
+            session_id: whose mail.
+            limit: the maximum number of messages.
+            new_only: leave out messages that were shown before.
+        """
+        if new_only:
+            await self._shown.drain_reports()
+        try:
+            inbox = await self._unread(session_id, limit, new_only=new_only)
+        except (Unavailable, DeadlineExceeded) as error:
+            return await self._from_files(session_id, limit, error, new_only=new_only)
+        messages = [message for message in inbox if not (new_only and self._shown.was_shown(message))]
+        return self._view(session_id, messages, more=inbox.more)
+
+    async def wait_for_message(
+        self, session_id: str, timeout_sec: Annotated[float, Field(ge=0, le=MAX_WAIT_SEC)] = DEFAULT_WAIT_SEC
+    ) -> InboxView:
+        """Waits until there is a message that was not shown before; returns none after the timeout.
+
+        Args:
+            session_id: whose mail.
+            timeout_sec: how long to wait.
+        """
+        await self._shown.drain_reports()
+        deadline = time.monotonic() + timeout_sec
+        inbox = await self._unread(session_id, DEFAULT_LIMIT, new_only=True)
+        while True:
+            repeated = [message.id for message in inbox if self._shown.was_shown(message)]
+            if len(repeated) < len(inbox) or (not inbox and time.monotonic() >= deadline):
+                messages = [message for message in inbox if message.id not in repeated]
+                return self._view(session_id, messages, more=inbox.more)
+            if repeated:  # the daemon does not know: it would return them again at once
+                await self._shown.report(session_id, repeated)
+            inbox = await self._client.check_inbox(
+                session_id,
+                limit=DEFAULT_LIMIT,
+                wait=max(0.0, deadline - time.monotonic()),
+                observe=True,
+                unoffered_only=True,
+                timeout=CALL_TIMEOUT_SEC,
+            )
+
+    async def acknowledge_message(self, session_id: str, message_id: str | list[str]) -> AcknowledgedView:
+        """Marks messages read.
+
+        Args:
+            session_id: whose mail.
+            message_id: one id, or several.
+
+        Raises:
+            NotFound: the mailbox has none of them.
+        """
+        result = await self._client.acknowledge(session_id, message_id, timeout=CALL_TIMEOUT_SEC)
+        if result.unknown_ids and not result.acknowledged_ids:
+            raise NotFound(
+                f"the mailbox of {session_id} has no message {', '.join(result.unknown_ids)}: use the ids that "
+                "check_inbox returns",
+                reason="MESSAGE_NOT_FOUND",
+            )
+        return AcknowledgedView(acknowledged=list(result.acknowledged_ids), unknown=list(result.unknown_ids))
+
+    async def _unread(self, agent: str, limit: int, *, new_only: bool) -> Inbox:
+        check = partial(
+            self._client.check_inbox, agent, limit=limit, unoffered_only=new_only, timeout=CHECK_TIMEOUT_SEC
+        )
+        # An observing check does not count as presence of the agent. So an empty inbox is checked once more without
+        # `observe`: it offers nothing, and senders see that the agent is alive.
+        return await check(observe=True) or await check()
+
+    async def _from_files(self, agent: str, limit: int, error: MailroomError, *, new_only: bool) -> InboxView:
+        path = self._offline_inbox.path_of(agent)
+        try:
+            unread = await asyncio.to_thread(self._offline_inbox.read, agent)
+        except OSError as cause:
+            sentence = f"{error.message.rstrip('.')}. The files in {path} cannot be read either: {cause}"
+            raise error_of(error.code, sentence, reason=error.reason) from error
+        messages = [message for message in unread if not (new_only and self._shown.was_shown(message))]
+        note = (
+            f"read from the files in {path}, because {error.message.rstrip('.')}. "
+            "Until then nothing can be sent or acknowledged."
+        )
+        more = len(messages) > limit
+        return self._view(agent, messages[:limit], more=more, source="files", note=note)
+
+    def _view(
+        self,
+        agent: str,
+        messages: Sequence[Message],
+        *,
+        more: bool,
+        source: Literal["daemon", "files"] = "daemon",
+        note: str | None = None,
+    ) -> InboxView:
+        fitting = _fitting(messages)
+        views = [message_view(message, shown_before=self._shown.was_shown(message)) for message in fitting]
+        self._shown.record_after_answer(agent, fitting)
+        return InboxView(
+            agent=agent, messages=views, more=more or len(fitting) < len(messages), source=source, note=note
+        )
+
+
+def _fitting(messages: Sequence[Message]) -> Sequence[Message]:
+    """Returns the first messages that fit into one answer; at least one."""
+    chars = 0
+    for count, message in enumerate(messages):
+        chars += len(message.content)
+        if count and chars > MAX_CHARS:
+            return messages[:count]
+    return messages

@@ -1,0 +1,112 @@
+"""OfflineInbox — reads an agent's inbox files while the daemon is down. It only reads.
+
+Not here: the format of the files (`mailroom.inbox_file`) and their place (`mailroom.inbox_directory`).
+Invariant: only a valid name becomes a path, and no link is followed.
+"""
+
+__all__ = ["OfflineInbox", "check_name"]
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from mailroom.errors import InvalidArgument
+from mailroom.inbox_directory import is_mailbox_name, mailbox_directory, message_id_in
+from mailroom.inbox_file import InboxFile, decode_inbox_file, read_inbox_file
+from mailroom.messages import Message
+from mailroom.states import DeliveryState, Priority
+
+
+def check_name(name: str, source: str) -> str:
+    """Returns the name of an agent.
+
+    Args:
+        name: to be checked.
+        source: where it comes from, for the error sentence.
+
+    Raises:
+        InvalidArgument: AGENT_INVALID.
+    """
+    if is_mailbox_name(name):
+        return name
+    raise InvalidArgument(
+        f"{source}: {name!r} is not a valid agent name: use 1 to 128 characters of A-Z a-z 0-9 . _ - with at most one "
+        "@ (agent@team); neither side may start with a dot",
+        reason="AGENT_INVALID",
+        field="agent",
+    )
+
+
+class OfflineInbox:
+    """The inbox files below one root.
+
+    Args:
+        root: holds inbox/.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def path_of(self, agent: str) -> Path:
+        """Returns the directory with an agent's files.
+
+        Raises:
+            InvalidArgument: AGENT_INVALID.
+        """
+        return Path(mailbox_directory(str(self._root), check_name(agent, "agent")))
+
+    def read(self, agent: str) -> list[Message]:
+        """Returns the unread messages of an agent, oldest first; none if it has no directory.
+
+        Raises:
+            InvalidArgument: AGENT_INVALID.
+            OSError: inbox/ does not exist, or cannot be read.
+        """
+        path = self.path_of(agent)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no directory {path.parent}")
+        try:
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return []
+        try:
+            ids = sorted(filter(None, map(message_id_in, os.listdir(directory))))  # noqa: PTH208 - of a descriptor
+            files = [_read(directory, agent, message_id) for message_id in ids]
+        finally:
+            os.close(directory)
+        return [_message(file) for file in files if file is not None]
+
+
+def _read(directory: int, agent: str, message_id: str) -> InboxFile | None:
+    try:
+        raw = read_inbox_file(f"{message_id}.json", dir_fd=directory)
+    except (OSError, ValueError):  # its agent has just removed it, or it is a link
+        return None
+    return decode_inbox_file(raw, agent, message_id, orjson.loads)
+
+
+def _message(file: InboxFile) -> Message:
+    return Message(
+        id=file.id,
+        recipient=file.mailbox,
+        sender=file.sender,
+        content=file.content,
+        type=file.type,
+        timestamp=_moment(file.timestamp),
+        read=False,
+        metadata=file.metadata,
+        thread_id=file.thread_id or None,
+        in_reply_to=file.in_reply_to or None,
+        priority=Priority(file.priority),
+        expires_at=_moment(file.expires_at),
+        state=DeliveryState.FILED,
+        sender_verified=file.sender_verified,
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:  # empty, or written by another program
+        return None
