@@ -71,7 +71,7 @@ class Room:
         entry.oldest_unread_id = entry.oldest_unread_id or number
         entry.newest_position = position
         entry.publish()
-        self.writer.move_mark(number)
+        self.writer.advance_high_water_mark(number)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ class MailboxTableMachine(RuleBasedStateMachine):
                 entry.newest_position = letter.position
                 touched.add(letter.mailbox)
         self.publish(touched)
-        self.room.writer.move_mark(self.pending[0].id - 1 if self.pending else self.last_id)
+        self.room.writer.advance_high_water_mark(self.pending[0].id - 1 if self.pending else self.last_id)
 
     @precondition(lambda self: self.letters)
     @rule(data=st.data(), state=st.sampled_from([DeliveryState.STORED, DeliveryState.OFFERED, DeliveryState.READ]))
@@ -391,7 +391,7 @@ def test_nothing_above_the_mark_is_shown(room: Room) -> None:
     assert ids(room.reader.newest("a", 10)) == [1]
     with pytest.raises(NotInTable):
         room.reader.find(2)
-    room.writer.move_mark(2)
+    room.writer.advance_high_water_mark(2)
     assert ids(room.reader.after("a", 0, 10)) == [1, 2]
     assert ids(room.reader.after_all(0, 10)[0]) == [1, 2]
 
@@ -433,7 +433,7 @@ def test_states_move_whether_or_not_their_position_is_at_hand(room: Room, monkey
 
 def test_the_mark_never_goes_back(room: Room) -> None:
     room.store(5, "a")
-    room.writer.move_mark(3)
+    room.writer.advance_high_water_mark(3)
     assert room.reader.durable_id == 5
 
 
@@ -445,7 +445,7 @@ def test_a_ring_that_is_full_of_pending_records_takes_no_more_until_they_are_dur
             room.writer.append(number + 1, 0, entry, bytes(1000), DeliveryState.FILED)
             number += 1
     assert RING_BYTES // (1000 + RECORD_BYTES + 16) - 1 <= number < RING_BYTES // 1000
-    room.writer.move_mark(1)
+    room.writer.advance_high_water_mark(1)
     room.writer.append(number + 1, 0, entry, bytes(1000), DeliveryState.FILED)
     assert room.reader.evicted_through == 1
 

@@ -66,7 +66,7 @@ def write_until_killed(memory: SharedMemory, epoch: int, seed: int, started: Con
             if entry.unread > 20 or not entry.oldest_unread_id:  # its reader has read everything but this one
                 entry.unread, entry.oldest_unread_id = 1, number
             entry.publish()
-        writer.move_mark(last)
+        writer.advance_high_water_mark(last)
         passer_by = writer.entry(f"{PASSER_BY}{chance.randrange(1000)}")
         passer_by.last_seen_ms = SEEN_MS
         passer_by.publish()
