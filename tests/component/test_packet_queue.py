@@ -87,11 +87,11 @@ def test_an_empty_queue_gives_an_empty_list_and_sending_nothing_sends_nothing(qu
     assert queue.receive_items() == []
 
 
-def test_a_full_queue_keeps_what_it_has_and_takes_one_more_for_each_taken(queue: Items) -> None:
+def test_a_full_queue_keeps_what_it_has_and_takes_one_more_for_each_received(queue: Items) -> None:
     count = fill(queue)
     assert queue.send_items([note(0, 300)]) == 0
     assert queue.receive_items(max_packets=1) == [note(0, 300)]
-    assert queue.send_items([note(count, 300)]) == 1  # poll does not call this room, the kernel does
+    assert queue.send_items([note(count, 300)]) == 1  # poll reports no room yet, but the kernel accepts it
     assert numbers(queue.receive_items(10_000)) == list(range(1, count + 1))
 
 
@@ -153,7 +153,7 @@ def test_large_and_small_items_keep_their_order_in_one_call(queue: Items) -> Non
     assert queue.receive_items() == items
 
 
-def test_every_size_about_the_largest_inline_packet_arrives_whole(queue: Items) -> None:
+def test_every_size_around_the_largest_inline_packet_arrives_whole(queue: Items) -> None:
     for size in range(LARGEST_INLINE - 40, LARGEST_INLINE + 41):
         assert queue.send_items([note(1, size)]) == 1
         assert queue.receive_items() == [note(1, size)]
@@ -165,7 +165,7 @@ def test_sizes_from_nothing_to_beyond_a_megabyte_arrive_whole(queue: Items) -> N
         assert queue.receive_items() == [note(size, size), note(0, 0)]
 
 
-def test_a_packet_is_exactly_as_long_as_it_may_be_before_a_memfd_is_used(queue: Items) -> None:
+def test_a_memfd_is_used_only_above_the_largest_inline_packet(queue: Items) -> None:
     with no_free_descriptor():
         queue.send_items([note(1, LARGEST_INLINE)])
         with pytest.raises(OSError, match="Too many open files"):
@@ -207,19 +207,19 @@ def test_large_items_leave_no_descriptor_behind_on_either_side(queue: Items) -> 
     assert open_descriptors() == before
 
 
-def test_a_received_descriptor_is_never_open_to_programs_that_are_started(
+def test_a_received_descriptor_is_not_inherited_by_started_programs(
     queue: Items, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inheritable: list[bool] = []
     close = os.close
 
-    def look_and_close(descriptor: int) -> None:
+    def check_and_close(descriptor: int) -> None:
         inheritable.append(os.get_inheritable(descriptor))
         close(descriptor)
 
     queue.send_items([note(1, LARGE)])
     with monkeypatch.context() as patch:
-        patch.setattr(os, "close", look_and_close)
+        patch.setattr(os, "close", check_and_close)
         queue.receive_items()
     assert inheritable == [False]
 
@@ -232,12 +232,12 @@ def test_a_queue_closed_with_large_items_in_it_leaves_no_descriptor_behind() -> 
     assert open_descriptors() == before
 
 
-def test_the_ends_are_not_passed_on_to_programs_that_are_started(queue: Items) -> None:
+def test_the_ends_are_not_inherited_by_started_programs(queue: Items) -> None:
     assert not os.get_inheritable(queue.reader_fileno())
     assert not os.get_inheritable(queue.writer_fileno())
 
 
-def test_a_sender_without_descriptors_is_told_and_nothing_is_sent(queue: Items) -> None:
+def test_a_sender_without_descriptors_gets_an_error_and_sends_nothing(queue: Items) -> None:
     with no_free_descriptor():
         with pytest.raises(OSError, match="Too many open files") as raised:
             queue.send_items([note(1, LARGE)])
@@ -255,7 +255,7 @@ def test_what_was_sent_before_an_item_that_could_not_be_sent_is_counted(queue: I
     assert queue.receive_items() == items
 
 
-def test_a_reader_without_descriptors_is_told_and_goes_on_behind_it(queue: Items) -> None:
+def test_a_reader_without_descriptors_gets_an_error_and_then_goes_on(queue: Items) -> None:
     before = open_descriptors()
     queue.send_items([note(1, LARGE)])
     queue.send_items([note(2, 10)])
@@ -304,7 +304,7 @@ FOREIGN: dict[str, Callable[[Items], None]] = {
 
 
 @pytest.mark.parametrize("send", FOREIGN.values(), ids=FOREIGN.keys())
-def test_a_foreign_packet_is_reported_and_what_comes_behind_it_is_not_lost(
+def test_a_foreign_packet_is_reported_and_the_packets_around_it_are_kept(
     queue: Items, send: Callable[[Items], None]
 ) -> None:
     before = open_descriptors()
@@ -323,7 +323,7 @@ def test_a_foreign_packet_is_reported_and_what_comes_behind_it_is_not_lost(
 
 @settings(deadline=None, database=None, max_examples=200)
 @given(content=st.binary(max_size=40), prefixed=st.booleans())
-def test_no_bytes_whatever_break_the_reader(content: bytes, prefixed: bool) -> None:
+def test_arbitrary_bytes_never_break_the_reader(content: bytes, prefixed: bool) -> None:
     queue = new_queue()
     send_foreign(queue, b"\0" + content if prefixed else content)
     queue.send_items([note(1, 10)])
@@ -367,7 +367,7 @@ def test_a_closed_queue_says_that_it_is_closed(queue: Items, use: Callable[[Item
         use(queue)
 
 
-def test_a_selector_sees_what_waits_and_where_there_is_room(queue: Items) -> None:
+def test_a_selector_sees_waiting_packets_and_free_room(queue: Items) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(queue.reader_fileno(), selectors.EVENT_READ, "reader")
         selector.register(queue.writer_fileno(), selectors.EVENT_WRITE, "writer")

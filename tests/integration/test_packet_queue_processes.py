@@ -119,7 +119,7 @@ def test_items_travel_to_a_spawned_child_and_back(queue: Items, start: Start) ->
     echoes.close()
 
 
-def test_a_childs_ends_are_not_passed_on_to_programs_that_it_starts(queue: Items, start: Start) -> None:
+def test_a_childs_ends_are_not_inherited_by_programs_that_it_starts(queue: Items, start: Start) -> None:
     told, result = spawn.Pipe(duplex=False)
     start(children.report_inheritable, queue, result)
     assert told.poll(WITHIN_SEC)
@@ -128,7 +128,7 @@ def test_a_childs_ends_are_not_passed_on_to_programs_that_it_starts(queue: Items
     result.close()
 
 
-def test_the_successor_of_a_reader_killed_while_it_waited_gets_everything(queue: Items, start: Start) -> None:
+def test_the_successor_of_a_reader_killed_while_waiting_gets_everything(queue: Items, start: Start) -> None:
     echoes = new_queue("echoes")
     told, ready = spawn.Pipe(duplex=False)
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_items_without_a_gap(
         writer = start(children.flood, queue, first, chance.choice([1, 7, 50, 400]))
         enough = chance.randrange(1, 3_000)
         seen = read_until(queue, lambda items, enough=enough: len(items) >= enough)
-        writer.join(chance.random() * 2 * TICK_SEC)  # long enough, at times, to be killed waiting for room
+        writer.join(chance.random() * 2 * TICK_SEC)  # sometimes long enough to be killed while waiting for room
         writer.kill()
         if chance.random() < 0.5:  # read while it dies, or only once it is gone
             seen += queue.receive_items()
@@ -184,7 +184,7 @@ def test_a_writer_killed_while_it_waits_for_room_leaves_what_it_had_sent(queue: 
     ready.close()
 
 
-def test_a_reader_killed_in_the_middle_of_large_items_costs_only_what_it_had_taken(
+def test_a_reader_killed_amid_large_items_loses_only_what_it_had_received(
     queue: Items, start: Start, chance: random.Random
 ) -> None:
     told, ready = spawn.Pipe(duplex=False)
