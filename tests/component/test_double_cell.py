@@ -1,4 +1,4 @@
-"""A cell's record is whole at any instant: one at a time, raced, and with its writer killed."""
+"""A cell's record is whole at any instant: written in turn, raced, and with its writer killed."""
 
 import multiprocessing
 import os
@@ -25,7 +25,7 @@ def new_cell(payload_bytes: int = PAYLOAD_BYTES, offset: int = 0) -> tuple[Doubl
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
-def test_what_was_written_last_is_read_by_this_object_and_by_a_new_one(payloads: list[bytes]) -> None:
+def test_the_last_record_is_read_by_this_object_and_by_a_new_one(payloads: list[bytes]) -> None:
     cell, buffer = new_cell(40, offset=8)
     for payload in payloads:
         cell.write(payload)
@@ -34,10 +34,10 @@ def test_what_was_written_last_is_read_by_this_object_and_by_a_new_one(payloads:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=16), max_size=5), st.binary(min_size=1, max_size=16), st.data())
-def test_a_writer_that_dies_anywhere_in_a_write_leaves_the_old_record_or_the_new_one(
+def test_a_writer_that_dies_during_a_write_leaves_the_old_or_the_new_record(
     before: list[bytes], last: bytes, data: st.DataObject
 ) -> None:
-    """The write is replayed into the old memory up to some byte: the payload, then the head, as `write` stores them."""
+    """Replays the write into the old memory up to some byte: the payload, then the head, as `write` stores them."""
     cell, buffer = new_cell(16)
     for payload in before:
         cell.write(payload)
@@ -48,8 +48,8 @@ def test_a_writer_that_dies_anywhere_in_a_write_leaves_the_old_record_or_the_new
     start = half if old[half:] != new[half:] else 0
     order = [*range(start + 16, start + half), *range(start, start + 16)]
     torn = bytearray(old)
-    for place in order[: data.draw(st.integers(0, len(order)))]:
-        torn[place] = new[place]
+    for offset in order[: data.draw(st.integers(0, len(order)))]:
+        torn[offset] = new[offset]
     if data.draw(st.booleans(), "the head is being replaced"):
         torn[start : start + 16] = bytes(16)
     successor = DoubleCell(memoryview(torn), 0, 16)
@@ -60,18 +60,18 @@ def test_a_writer_that_dies_anywhere_in_a_write_leaves_the_old_record_or_the_new
 
 
 @given(st.integers(0, 2 * (16 + 16) - 1), st.integers(1, 255))
-def test_a_byte_that_was_damaged_never_gives_a_record_that_nobody_wrote(place: int, change: int) -> None:
+def test_a_damaged_byte_never_yields_a_record_that_was_not_written(offset: int, change: int) -> None:
     cell, buffer = new_cell(16)
     cell.write(b"first record")
     cell.write(b"second")
-    buffer[place] ^= change
+    buffer[offset] ^= change
     try:
         assert cell.read() in (b"", b"first record", b"second")
     except TornCell:
         pytest.fail("one copy was whole")
 
 
-def test_a_cell_with_both_copies_damaged_is_given_up_after_a_bounded_time() -> None:
+def test_a_cell_with_two_damaged_copies_is_reported_in_bounded_time() -> None:
     cell, buffer = new_cell(16)
     cell.write(b"first")
     cell.write(b"second")
@@ -83,7 +83,7 @@ def test_a_cell_with_both_copies_damaged_is_given_up_after_a_bounded_time() -> N
         DoubleCell(buffer, 0, 16).write(b"third")
 
 
-def test_a_cell_has_to_be_aligned_to_fit_and_not_to_be_overfilled() -> None:
+def test_a_cell_must_be_aligned_and_large_enough() -> None:
     buffer = memoryview(bytearray(DoubleCell.size_bytes(10)))
     assert DoubleCell.size_bytes(10) == 2 * (16 + 16)
     with pytest.raises(ValueError, match="multiple of 8"):
@@ -94,40 +94,40 @@ def test_a_cell_has_to_be_aligned_to_fit_and_not_to_be_overfilled() -> None:
         DoubleCell(buffer, 0, 10).write(b"x" * 11)
 
 
-def test_readers_racing_a_writer_that_is_killed_and_replaced_see_whole_records_in_order() -> None:
+def test_readers_racing_killed_writers_see_whole_records_in_order() -> None:
     memory = SharedMemory.create("test-cell", DoubleCell.size_bytes(PAYLOAD_BYTES))
     cell = DoubleCell(memory.buffer, 0, PAYLOAD_BYTES)
-    found, theirs = multiprocessing.Pipe(duplex=False)
-    started, say_started = multiprocessing.Pipe(duplex=False)
+    reads, report_reads = multiprocessing.Pipe(duplex=False)
+    started, report_started = multiprocessing.Pipe(duplex=False)
     deadline = time.monotonic() + RACE_SEC + 0.5  # about as long as three children take to start
-    readers = [SPAWN.Process(target=read_until, args=(memory, deadline, theirs)) for _ in range(2)]
+    readers = [SPAWN.Process(target=read_until, args=(memory, deadline, report_reads)) for _ in range(2)]
     for reader in readers:
         reader.start()
     rounds = 0
     while time.monotonic() < deadline or rounds < 3:
-        writer = SPAWN.Process(target=write_until_killed, args=(memory, say_started))
+        writer = SPAWN.Process(target=write_until_killed, args=(memory, report_started))
         writer.start()
         connection.wait([started, writer.sentinel], 30)
         assert started.poll(), "the writer never started"
-        went_on_from = started.recv()
-        while number_of(cell.read() or stamped(0)) < went_on_from + WRITES_BEFORE_DEATH:
+        continued_from = started.recv()
+        while number_of(cell.read() or stamped(0)) < continued_from + WRITES_BEFORE_DEATH:
             pass
         os.kill(writer.pid or 0, signal.SIGKILL)
         writer.join()
-        assert number_of(DoubleCell(memory.buffer, 0, PAYLOAD_BYTES).read()) >= went_on_from + WRITES_BEFORE_DEATH
+        assert number_of(DoubleCell(memory.buffer, 0, PAYLOAD_BYTES).read()) >= continued_from + WRITES_BEFORE_DEATH
         writer.close()
         rounds += 1
     for reader in readers:
         reader.join(30)
         assert reader.exitcode == 0
         reader.close()
-        assert found.recv() > 0
-    for end in (found, theirs, started, say_started):
+        assert reads.recv() > 0
+    for end in (reads, report_reads, started, report_started):
         end.close()
     memory.close()
 
 
-def test_shared_memory_can_neither_be_resized_nor_travel_except_by_a_spawn() -> None:
+def test_shared_memory_cannot_be_resized_and_is_passed_only_by_spawning() -> None:
     memory = SharedMemory.create("test-sealed", 4096)
     path = f"/proc/self/fd/{memory._descriptor}"  # pyright: ignore[reportPrivateUsage] - the seals are on the file
     with pytest.raises(PermissionError):

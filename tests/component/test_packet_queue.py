@@ -1,3 +1,5 @@
+"""A packet queue carries whole items in order, refuses when it is full, and survives foreign packets."""
+
 import array
 import asyncio
 import errno
@@ -7,7 +9,6 @@ import resource
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -18,8 +19,8 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailroomd.ipc.queue import MAX_PACKET_BYTES, Empty, Full, PacketQueue, TornPacket
-from support.harness.queue_children import Halt, Items, Note, new_queue, note
+from mailroomd.ipc.queue import MAX_PACKET_BYTES, PacketQueue, TornPacket
+from support.harness.queue_children import Halt, Items, Note, new_queue, note, receive_some, send_all
 
 WITHIN_SEC = 10  # the bound of every wait
 LARGE = MAX_PACKET_BYTES + 1  # content that cannot be inline
@@ -36,7 +37,7 @@ def queue() -> Iterator[Items]:
 
 @contextmanager
 def writer_of(queue: Items) -> Generator[socket.socket]:
-    """Somebody else at the writer's end, who can send what the queue would not."""
+    """A foreign sender at the writer's end, which can send what the queue would not."""
     with socket.socket(fileno=os.dup(queue.writer_fileno())) as end:
         yield end
 
@@ -57,9 +58,7 @@ def open_descriptors() -> int:
 
 def fill(queue: Items, size: int = 300) -> int:
     for number in range(10_000):
-        try:
-            queue.put_nowait(note(number, size))
-        except Full:
+        if not queue.send_items([note(number, size)]):
             return number
     raise AssertionError("the queue is never full")
 
@@ -69,144 +68,109 @@ def numbers(items: list[Note | Halt]) -> list[int]:
 
 
 def test_items_come_out_in_the_order_they_went_in(queue: Items) -> None:
-    queue.put(note(1, 10))
-    queue.put_nowait(Halt("why not"))
-    assert queue.put_many_nowait([note(2, 10), note(3, 10)]) == 2
-    assert [queue.get(), queue.get_nowait(), *queue.get_many_nowait()] == [
-        note(1, 10),
-        Halt("why not"),
-        note(2, 10),
-        note(3, 10),
-    ]
+    assert queue.send_items([note(1, 10)]) == 1
+    assert queue.send_items([Halt("why not")]) == 1
+    assert queue.send_items([note(2, 10), note(3, 10)]) == 2
+    assert queue.receive_items() == [note(1, 10), Halt("why not"), note(2, 10), note(3, 10)]
 
 
 def test_one_kind_of_item_is_enough() -> None:
     only: PacketQueue[Halt] = PacketQueue("only", (Halt,))
-    only.put(Halt("alone"))
-    assert (only.name, only.get()) == ("only", Halt("alone"))
+    only.send_items([Halt("alone")])
+    assert (only.name, only.receive_items()) == ("only", [Halt("alone")])
     only.close()
 
 
-def test_an_empty_queue_says_so_and_gives_no_list(queue: Items) -> None:
-    with pytest.raises(Empty):
-        queue.get_nowait()
-    with pytest.raises(Empty):
-        queue.get(timeout=-1)
-    assert queue.get_many_nowait() == []
-    assert queue.put_many_nowait([]) == 0
-    assert queue.get_many_nowait() == []
+def test_an_empty_queue_gives_an_empty_list_and_sending_nothing_sends_nothing(queue: Items) -> None:
+    assert queue.receive_items() == []
+    assert queue.send_items([]) == 0
+    assert queue.receive_items() == []
 
 
-def test_get_waits_for_its_timeout_and_not_less(queue: Items) -> None:
-    before = time.monotonic()
-    with pytest.raises(Empty):
-        queue.get(timeout=0.03)
-    assert 0.03 <= time.monotonic() - before < WITHIN_SEC
-
-
-def test_put_on_a_full_queue_waits_for_its_timeout_and_not_less(queue: Items) -> None:
-    fill(queue)
-    with pytest.raises(Full):
-        queue.put_nowait(note(0, 300))
-    before = time.monotonic()
-    with pytest.raises(Full):
-        queue.put(note(0, 300), timeout=0.03)
-    assert 0.03 <= time.monotonic() - before < WITHIN_SEC
-
-
-def test_a_full_queue_keeps_what_it_has_and_takes_one_more_for_each_taken(queue: Items) -> None:
+def test_a_full_queue_keeps_what_it_has_and_takes_one_more_for_each_received(queue: Items) -> None:
     count = fill(queue)
-    assert queue.get_nowait() == note(0, 300)
-    queue.put(note(count, 300), timeout=0.03)  # poll does not call this room, the kernel does
-    assert numbers(queue.get_many_nowait(10_000)) == list(range(1, count + 1))
+    assert queue.send_items([note(0, 300)]) == 0
+    assert queue.receive_items(max_packets=1) == [note(0, 300)]
+    assert queue.send_items([note(count, 300)]) == 1  # poll reports no room yet, but the kernel accepts it
+    assert numbers(queue.receive_items(10_000)) == list(range(1, count + 1))
 
 
-def test_a_waiting_put_goes_on_when_room_is_made(queue: Items) -> None:
+def test_a_waiting_sender_goes_on_when_room_is_made(queue: Items) -> None:
     count = fill(queue)
     seen: list[Note | Halt] = []
 
     def read() -> None:
         while len(seen) < count + 50:
-            seen.append(queue.get(timeout=WITHIN_SEC))
+            seen.extend(receive_some(queue))
 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(count, count + 50):
-        queue.put(note(number, 300), timeout=WITHIN_SEC)
+        send_all(queue, note(number, 300))
     reader.join(WITHIN_SEC)
     assert numbers(seen) == list(range(count + 50))
 
 
-def test_a_waiting_get_is_given_what_comes(queue: Items) -> None:
-    writer = threading.Timer(0.01, queue.put, [note(7, 10)])
+def test_a_waiting_reader_is_given_what_comes(queue: Items) -> None:
+    writer = threading.Timer(0.01, queue.send_items, [[note(7, 10)]])
     writer.start()
-    assert queue.get() == note(7, 10)
+    assert receive_some(queue) == [note(7, 10)]
     writer.join(WITHIN_SEC)
 
 
-def test_get_gives_the_items_of_a_packet_one_by_one_and_get_many_the_rest(queue: Items) -> None:
-    assert queue.put_many_nowait([note(number, 10) for number in range(4)]) == 4
-    queue.put(note(4, 10))
-    assert queue.get() == note(0, 10)
-    assert queue.get_nowait() == note(1, 10)
-    assert numbers(queue.get_many_nowait()) == [2, 3, 4]
-
-
-def test_get_many_takes_no_more_packets_than_asked(queue: Items) -> None:
+def test_no_more_packets_are_received_than_asked_for(queue: Items) -> None:
     for number in range(5):
-        queue.put(note(number, 10))
-    assert numbers(queue.get_many_nowait(max_packets=2)) == [0, 1]
-    assert numbers(queue.get_many_nowait()) == [2, 3, 4]
+        queue.send_items([note(number, 10)])
+    assert numbers(queue.receive_items(max_packets=2)) == [0, 1]
+    assert numbers(queue.receive_items()) == [2, 3, 4]
 
 
 def test_many_small_items_share_few_packets(queue: Items) -> None:
     items: list[Note | Halt] = [note(number, 300) for number in range(600)]
-    assert queue.put_many_nowait(items) == 600
-    packets = [queue.get_many_nowait(max_packets=1) for _ in range(3)]
+    assert queue.send_items(items) == 600
+    packets = [queue.receive_items(max_packets=1) for _ in range(3)]
     assert all(packets)
     assert [item for packet in packets for item in packet] == items
 
 
 @pytest.mark.parametrize(("size", "count"), [(0, 60_000), (300, 3_000), (5_000, 200), (40_000, 60), (LARGE, 500)])
-def test_put_many_hands_over_the_leading_items_that_fit_and_the_next_call_goes_on(
-    queue: Items, size: int, count: int
-) -> None:
+def test_the_leading_items_that_fit_are_sent_and_the_next_call_goes_on(queue: Items, size: int, count: int) -> None:
     items: list[Note | Halt] = [note(number, size) for number in range(count)]
-    sent = queue.put_many_nowait(items)
+    sent = queue.send_items(items)
     assert 0 < sent < len(items)
     fill(queue, 300)  # what is left of the room
-    assert queue.put_many_nowait(items[sent:]) == 0
-    assert queue.get_many_nowait(10_000)[:sent] == items[:sent]
-    more = queue.put_many_nowait(items[sent:])
+    assert queue.send_items(items[sent:]) == 0
+    assert queue.receive_items(10_000)[:sent] == items[:sent]
+    more = queue.send_items(items[sent:])
     assert more > 0
-    assert queue.get_many_nowait(10_000) == items[sent : sent + more]
+    assert queue.receive_items(10_000) == items[sent : sent + more]
 
 
-def test_large_and_small_items_keep_their_order_in_one_put_many(queue: Items) -> None:
+def test_large_and_small_items_keep_their_order_in_one_call(queue: Items) -> None:
     sizes = [10, LARGE, 10, 10, LARGE, LARGE, 30_000, 30_000, 30_000, 0]
     items: list[Note | Halt] = [note(number, size) for number, size in enumerate(sizes)]
-    assert queue.put_many_nowait(items) == len(items)
-    assert queue.get_many_nowait() == items
+    assert queue.send_items(items) == len(items)
+    assert queue.receive_items() == items
 
 
-def test_every_size_about_the_largest_inline_packet_arrives_whole(queue: Items) -> None:
+def test_every_size_around_the_largest_inline_packet_arrives_whole(queue: Items) -> None:
     for size in range(LARGEST_INLINE - 40, LARGEST_INLINE + 41):
-        queue.put(note(1, size), timeout=0)
-        assert queue.get_nowait() == note(1, size)
+        assert queue.send_items([note(1, size)]) == 1
+        assert queue.receive_items() == [note(1, size)]
 
 
 def test_sizes_from_nothing_to_beyond_a_megabyte_arrive_whole(queue: Items) -> None:
     for size in [0, 1, 31, 32, 255, 256, 65_535, 65_536, *range(1_000, 1_300_000, 61_803), 1 << 20, (1 << 20) + 1]:
-        assert queue.put_many_nowait([note(size, size), note(0, 0)]) == 2
-        assert queue.get_many_nowait() == [note(size, size), note(0, 0)]
+        assert queue.send_items([note(size, size), note(0, 0)]) == 2
+        assert queue.receive_items() == [note(size, size), note(0, 0)]
 
 
-def test_a_packet_is_exactly_as_long_as_it_may_be_before_a_memfd_is_used(queue: Items) -> None:
+def test_a_memfd_is_used_only_above_the_largest_inline_packet(queue: Items) -> None:
     with no_free_descriptor():
-        queue.put(note(1, LARGEST_INLINE))
+        queue.send_items([note(1, LARGEST_INLINE)])
         with pytest.raises(OSError, match="Too many open files"):
-            queue.put(note(2, LARGEST_INLINE + 1))
-    assert queue.get_many_nowait() == [note(1, LARGEST_INLINE)]
+            queue.send_items([note(2, LARGEST_INLINE + 1)])
+    assert queue.receive_items() == [note(1, LARGEST_INLINE)]
 
 
 sizes_that_matter = st.one_of(
@@ -225,9 +189,9 @@ def test_any_batches_of_any_sizes_come_out_as_they_went_in(batches: list[list[in
     for sizes in batches:
         waiting: list[Note | Halt] = [note(number, size) for number, size in enumerate(sizes)]
         while waiting:
-            sent = queue.put_many_nowait(waiting)
+            sent = queue.send_items(waiting)
             assert sent > 0
-            assert queue.get_many_nowait() == waiting[:sent]
+            assert queue.receive_items() == waiting[:sent]
             del waiting[:sent]
     assert open_descriptors() == before
     queue.close()
@@ -236,27 +200,27 @@ def test_any_batches_of_any_sizes_come_out_as_they_went_in(batches: list[list[in
 def test_large_items_leave_no_descriptor_behind_on_either_side(queue: Items) -> None:
     before = open_descriptors()
     for number in range(20):
-        queue.put(note(number, LARGE))
+        assert queue.send_items([note(number, LARGE)]) == 1
     assert open_descriptors() == before
-    assert len(queue.get_many_nowait()) == 20
+    assert len(queue.receive_items()) == 20
     fill(queue, LARGE)  # the last one was refused
     assert open_descriptors() == before
 
 
-def test_a_received_descriptor_is_never_open_to_programs_that_are_started(
+def test_a_received_descriptor_is_not_inherited_by_started_programs(
     queue: Items, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inheritable: list[bool] = []
     close = os.close
 
-    def look_and_close(descriptor: int) -> None:
+    def check_and_close(descriptor: int) -> None:
         inheritable.append(os.get_inheritable(descriptor))
         close(descriptor)
 
-    queue.put(note(1, LARGE))
+    queue.send_items([note(1, LARGE)])
     with monkeypatch.context() as patch:
-        patch.setattr(os, "close", look_and_close)
-        queue.get_nowait()
+        patch.setattr(os, "close", check_and_close)
+        queue.receive_items()
     assert inheritable == [False]
 
 
@@ -268,36 +232,36 @@ def test_a_queue_closed_with_large_items_in_it_leaves_no_descriptor_behind() -> 
     assert open_descriptors() == before
 
 
-def test_the_ends_are_not_passed_on_to_programs_that_are_started(queue: Items) -> None:
+def test_the_ends_are_not_inherited_by_started_programs(queue: Items) -> None:
     assert not os.get_inheritable(queue.reader_fileno())
     assert not os.get_inheritable(queue.writer_fileno())
 
 
-def test_a_sender_without_descriptors_is_told_and_nothing_is_sent(queue: Items) -> None:
+def test_a_sender_without_descriptors_gets_an_error_and_sends_nothing(queue: Items) -> None:
     with no_free_descriptor():
         with pytest.raises(OSError, match="Too many open files") as raised:
-            queue.put(note(1, LARGE))
+            queue.send_items([note(1, LARGE)])
         assert raised.value.errno == errno.EMFILE
         with pytest.raises(OSError, match="Too many open files"):
-            queue.put_many_nowait([note(1, LARGE), note(2, 10)])
-    assert queue.get_many_nowait() == []
+            queue.send_items([note(1, LARGE), note(2, 10)])
+    assert queue.receive_items() == []
 
 
-def test_put_many_counts_what_went_before_an_item_it_could_not_send(queue: Items) -> None:
+def test_what_was_sent_before_an_item_that_could_not_be_sent_is_counted(queue: Items) -> None:
     items: list[Note | Halt] = [note(1, 10), note(2, 10), note(3, LARGE), note(4, 10)]
     with no_free_descriptor():
-        assert queue.put_many_nowait(items) == 2
-    assert queue.put_many_nowait(items[2:]) == 2
-    assert queue.get_many_nowait() == items
+        assert queue.send_items(items) == 2
+    assert queue.send_items(items[2:]) == 2
+    assert queue.receive_items() == items
 
 
-def test_a_reader_without_descriptors_is_told_and_goes_on_behind_it(queue: Items) -> None:
+def test_a_reader_without_descriptors_gets_an_error_and_then_goes_on(queue: Items) -> None:
     before = open_descriptors()
-    queue.put(note(1, LARGE))
-    queue.put(note(2, 10))
+    queue.send_items([note(1, LARGE)])
+    queue.send_items([note(2, 10)])
     with no_free_descriptor(), pytest.raises(TornPacket, match="no free descriptor"):
-        queue.get_nowait()
-    assert queue.get_nowait() == note(2, 10)
+        queue.receive_items()
+    assert queue.receive_items() == [note(2, 10)]
     assert open_descriptors() == before
 
 
@@ -340,59 +304,55 @@ FOREIGN: dict[str, Callable[[Items], None]] = {
 
 
 @pytest.mark.parametrize("send", FOREIGN.values(), ids=FOREIGN.keys())
-def test_a_foreign_packet_is_reported_and_what_comes_behind_it_is_not_lost(
+def test_a_foreign_packet_is_reported_and_the_packets_around_it_are_kept(
     queue: Items, send: Callable[[Items], None]
 ) -> None:
     before = open_descriptors()
-    queue.put(note(1, 10))
+    queue.send_items([note(1, 10)])
     send(queue)
-    queue.put_many_nowait([note(2, 10), note(3, 10)])
+    queue.send_items([note(2, 10), note(3, 10)])
     with pytest.raises(TornPacket, match="queue tested"):
-        queue.get_many_nowait()
-    assert numbers(queue.get_many_nowait()) == [1, 2, 3]
+        queue.receive_items()
+    assert numbers(queue.receive_items()) == [1, 2, 3]
     send(queue)
     with pytest.raises(TornPacket, match="queue tested"):
-        queue.get(timeout=WITHIN_SEC)
+        queue.receive_items(max_packets=1)
+    assert queue.receive_items() == []
     assert open_descriptors() == before
 
 
 @settings(deadline=None, database=None, max_examples=200)
 @given(content=st.binary(max_size=40), prefixed=st.booleans())
-def test_no_bytes_whatever_break_the_reader(content: bytes, prefixed: bool) -> None:
+def test_arbitrary_bytes_never_break_the_reader(content: bytes, prefixed: bool) -> None:
     queue = new_queue()
     send_foreign(queue, b"\0" + content if prefixed else content)
-    queue.put(note(1, 10))
+    queue.send_items([note(1, 10)])
     with suppress(TornPacket):
-        queue.get_many_nowait(max_packets=1)
-    assert queue.get_many_nowait()[-1] == note(1, 10)
+        queue.receive_items(max_packets=1)
+    assert queue.receive_items()[-1] == note(1, 10)
     queue.close()
 
 
-def test_a_list_of_nothing_is_no_item(queue: Items) -> None:
+def test_an_empty_list_is_received_as_no_item(queue: Items) -> None:
     send_foreign(queue, b"\0\x90")
-    with pytest.raises(Empty):
-        queue.get_nowait()
+    assert queue.receive_items() == []
     send_foreign(queue, b"\0\x90")
-    queue.put(note(1, 10))
-    assert queue.get_nowait() == note(1, 10)
+    queue.send_items([note(1, 10)])
+    assert queue.receive_items() == [note(1, 10)]
 
 
-def test_somebody_who_makes_an_end_blocking_for_all_makes_nobody_wait(queue: Items) -> None:
+def test_a_holder_that_makes_an_end_blocking_makes_no_other_holder_wait(queue: Items) -> None:
     assert not os.get_blocking(queue.reader_fileno())
     assert not os.get_blocking(queue.writer_fileno())
     os.set_blocking(queue.reader_fileno(), True)
     os.set_blocking(queue.writer_fileno(), True)
-    assert queue.get_many_nowait() == []
+    assert queue.receive_items() == []
     assert fill(queue) > 0
 
 
 USES: dict[str, Callable[[Items], object]] = {
-    "put": lambda queue: queue.put(note(1, 10)),
-    "put_nowait": lambda queue: queue.put_nowait(note(1, 10)),
-    "put_many_nowait": lambda queue: queue.put_many_nowait([note(1, 10)]),
-    "get": lambda queue: queue.get(),
-    "get_nowait": lambda queue: queue.get_nowait(),
-    "get_many_nowait": lambda queue: queue.get_many_nowait(),
+    "send_items": lambda queue: queue.send_items([note(1, 10)]),
+    "receive_items": lambda queue: queue.receive_items(),
     "reader_fileno": lambda queue: queue.reader_fileno(),
     "writer_fileno": lambda queue: queue.writer_fileno(),
 }
@@ -400,15 +360,14 @@ USES: dict[str, Callable[[Items], object]] = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 def test_a_closed_queue_says_that_it_is_closed(queue: Items, use: Callable[[Items], object]) -> None:
-    queue.put_many_nowait([note(1, 10), note(2, 10)])
-    queue.get()
+    queue.send_items([note(1, 10), note(2, 10)])
     queue.close()
     queue.close()
     with pytest.raises(ValueError, match="PacketQueue 'tested' is closed"):
         use(queue)
 
 
-def test_a_selector_sees_what_waits_and_where_there_is_room(queue: Items) -> None:
+def test_a_selector_sees_waiting_packets_and_free_room(queue: Items) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(queue.reader_fileno(), selectors.EVENT_READ, "reader")
         selector.register(queue.writer_fileno(), selectors.EVENT_WRITE, "writer")
@@ -417,11 +376,11 @@ def test_a_selector_sees_what_waits_and_where_there_is_room(queue: Items) -> Non
             return {key.data for key, _ in selector.select(0)}
 
         assert ready() == {"writer"}
-        queue.put(note(1, 10))
+        queue.send_items([note(1, 10)])
         assert ready() == {"reader", "writer"}
         fill(queue)
         assert ready() == {"reader"}
-        queue.get_many_nowait(10_000)
+        queue.receive_items(10_000)
         assert ready() == {"writer"}
 
 
@@ -436,12 +395,12 @@ def test_an_event_loop_carries_far_more_than_the_queue_holds(
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def write() -> None:
-            del backlog[: queue.put_many_nowait(backlog)]
+            del backlog[: queue.send_items(backlog)]
             if not backlog:
                 loop.remove_writer(queue.writer_fileno())
 
         def read() -> None:
-            seen.extend(queue.get_many_nowait())
+            seen.extend(queue.receive_items())
             if len(seen) == 3_000:
                 loop.remove_reader(queue.reader_fileno())
                 done.set()

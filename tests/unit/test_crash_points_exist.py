@@ -1,4 +1,4 @@
-"""Crash points name functions of the daemon; one whose function was renamed would never be passed."""
+"""Crash points name functions of the daemon; without this test, one whose function was renamed would never fire."""
 
 import pytest
 from support.faults.crash_points import points_of, resolve

@@ -1,44 +1,44 @@
-"""PendingDeliveryMarks wait a tenth of a second for company, and go in portions."""
+"""PendingDeliveryMarks wait up to a tenth of a second for another command, and go in batches."""
 
 import math
 
-from mailroomd.mailbox.delivery_marks import MANY, WAIT_SEC, PendingDeliveryMarks
+from mailroomd.mailbox.delivery_marks import MAX_DELAY_SEC, MAX_IDS, PendingDeliveryMarks
 
 
-def test_offers_go_along_with_other_commands_at_once() -> None:
-    offers = PendingDeliveryMarks()
-    offers.add("a", [1, 2], 10.0)
-    offers.add("b", [3], 10.0)
-    offers.add("a", [4], 10.0)
-    assert offers.take(10.0, others_go=True) == [("a", [1, 2, 4]), ("b", [3])]
-    assert offers.take(99.0, others_go=True) == []
+def test_marks_join_other_commands_at_once() -> None:
+    marks = PendingDeliveryMarks()
+    marks.record_delivered("a", [1, 2], 10.0)
+    marks.record_delivered("b", [3], 10.0)
+    marks.record_delivered("a", [4], 10.0)
+    assert marks.drain_due(10.0, joins_others=True) == [("a", [1, 2, 4]), ("b", [3])]
+    assert marks.drain_due(99.0, joins_others=True) == []
 
 
-def test_offers_without_company_wait_from_the_first_of_them() -> None:
-    offers = PendingDeliveryMarks()
-    offers.add("a", [1], 10.0)
-    offers.add("a", [2], 10.0 + WAIT_SEC / 2)
-    assert math.isclose(offers.due(10.0), WAIT_SEC)
-    assert offers.take(10.0 + WAIT_SEC * 0.9, others_go=False) == []
-    assert offers.due(11.0) == 0
-    assert offers.take(10.0 + WAIT_SEC, others_go=False) == [("a", [1, 2])]
+def test_without_other_commands_marks_wait_counted_from_the_first() -> None:
+    marks = PendingDeliveryMarks()
+    marks.record_delivered("a", [1], 10.0)
+    marks.record_delivered("a", [2], 10.0 + MAX_DELAY_SEC / 2)
+    assert math.isclose(marks.due_in_sec(10.0), MAX_DELAY_SEC)
+    assert marks.drain_due(10.0 + MAX_DELAY_SEC * 0.9, joins_others=False) == []
+    assert marks.due_in_sec(11.0) == 0
+    assert marks.drain_due(10.0 + MAX_DELAY_SEC, joins_others=False) == [("a", [1, 2])]
 
 
-def test_where_nothing_was_offered_nothing_is_due() -> None:
-    offers = PendingDeliveryMarks()
-    assert offers.due(5.0) == math.inf
-    assert offers.take(5.0, others_go=True) == []
-    offers.add("a", [1], 5.0)
-    offers.take(5.0, others_go=True)
-    assert offers.due(5.0) == math.inf
-    offers.add("a", [2], 7.0)
-    assert math.isclose(offers.due(7.0), WAIT_SEC), "the next ones wait anew"
+def test_without_marks_nothing_is_due() -> None:
+    marks = PendingDeliveryMarks()
+    assert marks.due_in_sec(5.0) == math.inf
+    assert marks.drain_due(5.0, joins_others=True) == []
+    marks.record_delivered("a", [1], 5.0)
+    marks.drain_due(5.0, joins_others=True)
+    assert marks.due_in_sec(5.0) == math.inf
+    marks.record_delivered("a", [2], 7.0)
+    assert math.isclose(marks.due_in_sec(7.0), MAX_DELAY_SEC), "the delay starts again"
 
 
-def test_many_offers_of_one_mailbox_go_in_portions() -> None:
-    offers = PendingDeliveryMarks()
-    numbers = list(range(2 * MANY + 1))
-    offers.add("a", numbers, 0.0)
-    taken = offers.take(0.0, others_go=True)
-    assert [len(part) for _, part in taken] == [MANY, MANY, 1]
-    assert [number for _, part in taken for number in part] == numbers
+def test_many_marks_of_one_mailbox_go_in_several_commands() -> None:
+    marks = PendingDeliveryMarks()
+    ids = list(range(2 * MAX_IDS + 1))
+    marks.record_delivered("a", ids, 0.0)
+    drained = marks.drain_due(0.0, joins_others=True)
+    assert [len(part) for _, part in drained] == [MAX_IDS, MAX_IDS, 1]
+    assert [message_id for _, part in drained for message_id in part] == ids

@@ -1,4 +1,4 @@
-"""Ids only grow, whatever the clock does, and are the same as numbers and as text."""
+"""Ids only grow, whatever the clock does, and sort alike as numbers and as text."""
 
 import pytest
 from hypothesis import given
@@ -18,28 +18,28 @@ def test_ids_grow_whatever_the_clock_does(clock: list[int], last: int, node: int
 
 
 @given(times_ms.filter(bool), nodes)
-def test_a_fresh_id_says_its_millisecond_and_its_node(now_ms: int, node: int) -> None:
-    number = IdSequence(0, node).issue(now_ms)
-    assert number >> MS_SHIFT == now_ms
-    assert number >> COUNTER_BITS & 63 == node
+def test_a_new_id_contains_its_millisecond_and_node(now_ms: int, node: int) -> None:
+    first_id = IdSequence(0, node).issue(now_ms)
+    assert first_id >> MS_SHIFT == now_ms
+    assert first_id >> COUNTER_BITS & 63 == node
 
 
 @given(times_ms.filter(bool), nodes)
-def test_a_used_up_counter_borrows_from_the_next_millisecond_and_keeps_the_node(now_ms: int, node: int) -> None:
+def test_an_exhausted_counter_borrows_from_the_next_millisecond(now_ms: int, node: int) -> None:
     ids = IdSequence(now_ms << MS_SHIFT | node << COUNTER_BITS | COUNTER_MASK, node)
-    number = ids.issue(now_ms)
-    assert number >> MS_SHIFT == now_ms + 1
-    assert number >> COUNTER_BITS & 63 == node
-    assert ids.issue(now_ms) == number + 1
+    first_id = ids.issue(now_ms)
+    assert first_id >> MS_SHIFT == now_ms + 1
+    assert first_id >> COUNTER_BITS & 63 == node
+    assert ids.issue(now_ms) == first_id + 1
 
 
 @given(st.lists(st.tuples(times_ms.filter(bool), st.integers(1, COUNTER_MASK + 1)), min_size=1, max_size=50), nodes)
-def test_numbers_that_are_issued_together_follow_each_other_within_one_millisecond_and_node(
-    asked: list[tuple[int, int]], node: int
+def test_ids_issued_together_are_consecutive_within_one_millisecond_and_node(
+    requests: list[tuple[int, int]], node: int
 ) -> None:
     ids = IdSequence(0, node)
     last = 0
-    for now_ms, count in asked:
+    for now_ms, count in requests:
         first = ids.issue(now_ms, count)
         assert first > last
         last = first + count - 1
@@ -50,7 +50,7 @@ def test_numbers_that_are_issued_together_follow_each_other_within_one_milliseco
 
 
 @given(times_ms.filter(bool), st.integers(0, COUNTER_MASK), st.integers(1, COUNTER_MASK + 1))
-def test_a_millisecond_is_left_only_where_it_has_no_room_for_all(now_ms: int, used: int, count: int) -> None:
+def test_the_next_millisecond_is_used_only_if_this_one_has_no_room_for_all(now_ms: int, used: int, count: int) -> None:
     ids = IdSequence(now_ms << MS_SHIFT | used)
     has_room = used + count <= COUNTER_MASK
     behind, next_ms = (now_ms << MS_SHIFT | used) + 1, (now_ms + 1) << MS_SHIFT
@@ -58,7 +58,7 @@ def test_a_millisecond_is_left_only_where_it_has_no_room_for_all(now_ms: int, us
 
 
 @given(st.integers(0, MAX_ID), st.integers(0, MAX_ID))
-def test_text_and_number_say_the_same_and_sort_alike(one: int, other: int) -> None:
+def test_text_and_number_are_equivalent_and_sort_alike(one: int, other: int) -> None:
     assert parse_id(format_id(one)) == one
     assert (format_id(one) < format_id(other)) == (one < other)
 
@@ -79,6 +79,6 @@ def test_text_and_number_say_the_same_and_sort_alike(one: int, other: int) -> No
         "000000000000000a\n",
     ],
 )
-def test_what_is_no_id_is_refused(text: str) -> None:
+def test_text_that_is_not_an_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an id"):
         parse_id(text)

@@ -1,4 +1,4 @@
-"""The guard stops two agents that answer each other for ever, and nothing else."""
+"""The guard stops two agents that answer each other endlessly, and nothing else."""
 
 import pytest
 from mailroomd.core import loop_guard
@@ -9,7 +9,7 @@ def alternate(guard: LoopGuard, times: int, now_ms: int = 0) -> list[int]:
     return [guard.admit("ab"[turn % 2], "ba"[turn % 2], now_ms) for turn in range(times)]
 
 
-def test_alternating_messages_pass_up_to_the_limit_and_then_both_have_to_wait() -> None:
+def test_alternating_messages_pass_up_to_the_limit_then_both_must_wait() -> None:
     guard = LoopGuard(10)
     assert alternate(guard, 10) == [0] * 10
     assert guard.admit("a", "b", 1000) == WINDOW_MS - 1000
@@ -22,7 +22,7 @@ def test_one_way_traffic_never_counts() -> None:
     assert [guard.admit("a", "a", 0) for _ in range(1000)] == [0] * 1000
 
 
-def test_a_pair_goes_on_after_the_minute() -> None:
+def test_a_pair_may_continue_after_a_minute() -> None:
     guard = LoopGuard(10)
     alternate(guard, 11)
     assert guard.admit("a", "b", WINDOW_MS - 1) == 1
@@ -30,18 +30,18 @@ def test_a_pair_goes_on_after_the_minute() -> None:
     assert guard.admit("a", "b", WINDOW_MS) == WINDOW_MS
 
 
-def test_pairs_do_not_count_for_each_other() -> None:
+def test_pairs_are_counted_separately() -> None:
     guard = LoopGuard(10)
     alternate(guard, 11)
     assert guard.admit("a", "c", 0) == 0
     assert guard.admit("c", "b", 0) == 0
 
 
-def test_zero_switches_it_off() -> None:
+def test_a_limit_of_zero_switches_the_guard_off() -> None:
     assert alternate(LoopGuard(0), 5000) == [0] * 5000
 
 
-def test_the_pairs_that_are_watched_are_bounded_and_the_quiet_ones_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watched_pairs_are_bounded_and_quiet_ones_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_guard, "MAX_PAIRS", 100)
     assert MAX_PAIRS >= 1000
     guard = LoopGuard(3)
@@ -50,5 +50,5 @@ def test_the_pairs_that_are_watched_are_bounded_and_the_quiet_ones_go_first(monk
     alternate(guard, 4, WINDOW_MS)
     for number in range(5000):
         guard.admit(f"agent{number % 50}", "y", WINDOW_MS)
-        assert len(guard._pairs) <= 101  # pyright: ignore[reportPrivateUsage]
+        assert len(guard) <= 101
     assert guard.admit("a", "b", WINDOW_MS) > 0

@@ -88,7 +88,7 @@ def test_a_batch_that_is_cancelled_sends_none_of_those_whose_turn_had_not_come()
         waiting.cancel()
         await asyncio.sleep(0.05)
         calls.close()
-        return [one.call & 0xFFFF for one in requests.get_many_nowait()]
+        return [one.call & 0xFFFF for one in requests.receive_items()]
 
     sent = asyncio.run(play())
     requests.close()

@@ -1,4 +1,4 @@
-"""A name is one path component, neither hidden nor a way out, and so is each side of its @."""
+"""A name, and each side of its @, is one path component that is neither hidden nor leads elsewhere."""
 
 from pathlib import PurePosixPath
 
@@ -12,12 +12,12 @@ sides = st.text(ALPHABET, min_size=1, max_size=60).filter(lambda side: not side.
 
 
 @given(sides, st.none() | sides)
-def test_agents_and_agents_of_teams_are_names(agent: str, team: str | None) -> None:
+def test_agents_and_team_members_are_valid_names(agent: str, team: str | None) -> None:
     assert is_name(agent if team is None else f"{agent}@{team}")
 
 
 @given(st.text(st.sampled_from(ALPHABET + "@/\\\0\n é~ "), max_size=140))
-def test_every_name_is_one_visible_path_component_on_both_sides_of_its_at(text: str) -> None:
+def test_both_sides_of_the_at_are_visible_path_components(text: str) -> None:
     if not is_name(text):
         return
     assert 1 <= len(text) <= 128
@@ -35,10 +35,10 @@ def test_every_name_is_one_visible_path_component_on_both_sides_of_its_at(text: 
         *("a@..", "a@.", "a@.team", "a" * 129, "ａ", "a\udcff"),
     ],
 )
-def test_hostile_names_are_no_names(text: str) -> None:
+def test_hostile_names_are_invalid(text: str) -> None:
     assert not is_name(text)
 
 
 @pytest.mark.parametrize("text", ["a", "A.b_c-9", "-", "a@b", "a..b", "a" * 128, "lead@core.team"])
-def test_usual_names_are_names(text: str) -> None:
+def test_usual_names_are_valid(text: str) -> None:
     assert is_name(text)

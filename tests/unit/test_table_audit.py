@@ -34,7 +34,7 @@ def filled(memory: SharedMemory, *mail: tuple[int, str]) -> TableReader:
         entry.total += 1
         entry.unread += 1
         entry.publish()
-        writer.move_mark(number)
+        writer.advance_high_water_mark(number)
     return writer.reader
 
 

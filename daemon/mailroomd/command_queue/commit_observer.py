@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.observability.tracing import tracing
-from mailroomd.protocol.commands import OrderedCommand, WriteMessage
+from mailroomd.protocol.commands import SequencedCommand, WriteMessage
 from mailroomd.storage.database.message_store import StoredMail
 
 
@@ -22,7 +22,7 @@ class CommitObserver:
         commands: what is carried out.
     """
 
-    def __init__(self, commands: Sequence[OrderedCommand]) -> None:
+    def __init__(self, commands: Sequence[SequencedCommand]) -> None:
         self._is_wanted = log.is_debugging or tracing.is_on
         if self._is_wanted:
             self._messages = {one.id: one for one in commands if isinstance(one, WriteMessage)}

@@ -101,7 +101,7 @@ class LocalEvents:
                 self._filing.on_committed(finding)
             elif isinstance(finding, MailFiled):
                 self._filing.on_committed(finding)
-                log.info("inbox files written at last", files=finding.places, left=self._filing.unfiled)
+                log.info("inbox files written at last", files=finding.id_count, left=self._filing.unfiled)
             elif isinstance(finding, MailExpired):
                 self._look_at_expiry_sec = 0.0  # there may be more
 

@@ -94,7 +94,7 @@ class PendingEvents:
 
 
 def _request(number: int, finding: LocalEvent) -> AllocateIds:
-    return AllocateIds(number, finding.places, finding.session if isinstance(finding, ResponseLeft) else "")
+    return AllocateIds(number, finding.id_count, finding.session if isinstance(finding, ResponseLeft) else "")
 
 
 def _weight(finding: LocalEvent) -> int:
@@ -102,7 +102,7 @@ def _weight(finding: LocalEvent) -> int:
 
 
 def _parts(finding: LocalEvent) -> list[LocalEvent]:
-    if isinstance(finding, ResponseLeft) or finding.places <= PLACES_MOST:
+    if isinstance(finding, ResponseLeft) or finding.id_count <= PLACES_MOST:
         return [finding]
     ids = finding.message_ids
     slices = [ids[at : at + PLACES_MOST] for at in range(0, len(ids), PLACES_MOST)]

@@ -40,8 +40,8 @@ from mailroomd.protocol.commands import (
     MailboxCleared,
     MessageRepeated,
     MessageWritten,
-    OrderedCommand,
     Outcome,
+    SequencedCommand,
     StepsWritten,
     TeamInboxSettled,
     WriteMessage,
@@ -115,7 +115,7 @@ class CommandQueue:
     def run(self) -> None:
         """Recovers, then works until STOP."""
         self._recover()
-        self._link.greet()
+        self._link.send_hello()
         self._context.ready()
         readiness = Readiness()
         for fileno in (self._context.control_fileno(), self._team.fileno(), *self._finds.filenos()):
@@ -140,7 +140,7 @@ class CommandQueue:
         """Carries out what has gathered; returns whether there was anything."""
         gathered: list[Command] = []
         heard = self._link.receive()
-        if self._unasked and self._link.is_hearing:  # before any commit: its counts are newer than these
+        if self._unasked and self._link.is_established:  # before any commit: its counts are newer than these
             deletions = lost_deletions(self._table, self._store.transactions.connection, self._store.counted)
             self._report([*deletions, *self._unasked])
             self._unasked = []
@@ -148,7 +148,7 @@ class CommandQueue:
             if isinstance(item, Hello):
                 self._carry_out(gathered)
                 gathered = []
-                self._link.welcome(item)
+                self._link.answer_hello(item)
             else:
                 gathered.append(item)
         self._carry_out(gathered)
@@ -162,7 +162,7 @@ class CommandQueue:
                 self._commit(ordered)
             self._context.beat()
 
-    def _commit(self, commands: list[OrderedCommand]) -> None:
+    def _commit(self, commands: list[SequencedCommand]) -> None:
         refused: list[Outcome] = []
         if not self._condition.is_writable:
             messages = [one for one in commands if isinstance(one, WriteMessage)]
@@ -252,7 +252,7 @@ class CommandQueue:
     # -- when the store fails -------------------------------------------------------------------------------------
 
     def _refuse(
-        self, commands: Sequence[OrderedCommand], reason: Reason, sentence: str, retry_after_ms: int
+        self, commands: Sequence[SequencedCommand], reason: Reason, sentence: str, retry_after_ms: int
     ) -> list[Outcome]:
         """Refuses commands, except sends that turn out to have been committed before; findings ask again later."""
         self._finds.put_off([one.request for one in commands if isinstance(one, IdsAllocated)])
@@ -336,7 +336,7 @@ class CommandQueue:
                 "inbox files recovered",
                 checked=report.checked,
                 rewritten=report.rewritten,
-                taken=sum(one.places for one in report.taken),
+                taken=sum(one.id_count for one in report.taken),
                 removed=report.removed,
                 failed=len(report.errors),
             )
@@ -347,7 +347,7 @@ class CommandQueue:
         at_ms = now_ms()
         found: list[SequencedEvent] = []
         for finding in report.taken:
-            first = ids.issue(at_ms, finding.places)
+            first = ids.issue(at_ms, finding.id_count)
             found.append(SequencedEvent(first, ids.last, finding))
         return not found or self._while_writable(lambda: self._store.commit(found, at_ms))
 

@@ -29,7 +29,7 @@ def lost_deletions(
         counted: says how a mailbox stands.
     """
     try:
-        shown = table.shown_ids()
+        shown = table.visible_ids()
     except NotInTable:
         return []  # it is being filled from the database
     oldest = shown[0] if shown else 0

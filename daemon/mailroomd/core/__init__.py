@@ -1,1 +1,1 @@
-"""core — decisions without input or output: restart policy, retry, limits. Pure, so that tests need no process."""
+"""core — pure decisions: validation, limits, aliases, restarts. Callers pass in the time; nothing here does I/O."""

@@ -1,14 +1,14 @@
-"""Backoff — decides when to try an inbox file again.
+"""Backoff — how long to wait before a file operation that failed is retried.
 
-Pure: the clock is the caller's. Doubles from half a second to half a minute.
+Pure. Doubles from half a second to half a minute.
 """
 
 __all__ = ["backoff_sec"]
 
-FIRST_SEC = 0.5  # a permission that is mended by hand is noticed at once
-LONGEST_SEC = 30.0  # a directory that stays broken costs next to nothing
+FIRST_SEC = 0.5  # short, so that a permission fixed by hand is noticed at once
+LONGEST_SEC = 30.0  # long enough that a directory that stays broken costs next to nothing
 
 
 def backoff_sec(attempts: int) -> float:
-    """Returns the seconds to wait after so many failed attempts (1 or more)."""
+    """Returns how many seconds to wait after this many failed attempts (1 or more)."""
     return min(LONGEST_SEC, FIRST_SEC * 2 ** min(attempts - 1, 16))

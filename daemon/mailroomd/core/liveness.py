@@ -1,9 +1,9 @@
 """Liveness — decides which workers are stuck.
 
-A worker is stuck when its heartbeat is older than its patience. If the judge itself was late (the supervisor was
-stopped and continued, or the whole machine was), the old heartbeats prove nothing and everyone gets a fresh period.
-Pure: the clock is the caller's, monotonic, in nanoseconds, the same that the workers beat with. It kills nobody.
-Invariant: nobody is stuck who was not given a whole period in which the judge was awake.
+A worker is stuck if its last heartbeat is older than its patience. If the supervisor itself was late (it was stopped
+and continued, or the whole machine was), old heartbeats prove nothing, and every worker gets a new full period.
+Pure: the caller passes in the clock (monotonic, in nanoseconds, the one that heartbeats use). It kills nothing.
+Invariant: no worker is stuck that did not have a full period during which the supervisor was awake.
 """
 
 __all__ = ["Liveness"]
@@ -14,24 +14,24 @@ _NS = 1_000_000_000
 
 
 class Liveness:
-    """Judges heartbeats against `stuck_after_sec`; `clock` gives nanoseconds."""
+    """Judges heartbeats against `stuck_after_sec`; `clock` returns nanoseconds."""
 
     def __init__(self, stuck_after_sec: float, clock: Callable[[], int]) -> None:
-        # Four judgements in a period, so that one which is late shows; one a second is often enough for anybody.
+        # Four checks per period, so that a late one is noticed; one a second is always often enough.
         self.judge_every_sec = min(1.0, stuck_after_sec / 4)
-        # Twice the interval: a late judgement below this costs a worker less than half of its period.
+        # Twice the interval: a lateness below this costs a worker less than half of its period.
         self._late_ns = int(max(stuck_after_sec / 2, 2 * self.judge_every_sec) * _NS)
         self._clock = clock
-        self._judged_ns = self._fresh_since_ns = clock()
+        self._checked_ns = self._fresh_since_ns = clock()
 
-    def awake(self) -> None:
-        """Notes that the judge looks, once per turn of its loop and before it asks about anybody."""
-        now = self._clock()
-        if now - self._judged_ns >= self._late_ns:
-            self._fresh_since_ns = now
-        self._judged_ns = now
+    def record_check(self) -> None:
+        """Records that the supervisor is awake; call it once per turn of its loop, before `is_stuck`."""
+        now_ns = self._clock()
+        if now_ns - self._checked_ns >= self._late_ns:
+            self._fresh_since_ns = now_ns
+        self._checked_ns = now_ns
 
     def is_stuck(self, last_beat_ns: int, started_ns: int, patience_sec: float) -> bool:
-        """Returns whether a worker that was started then and beat last then has been silent for too long."""
-        heard_ns = max(last_beat_ns, started_ns, self._fresh_since_ns)
-        return self._judged_ns - heard_ns > patience_sec * _NS
+        """Returns whether a worker with this start and this last heartbeat has been silent for too long."""
+        alive_ns = max(last_beat_ns, started_ns, self._fresh_since_ns)
+        return self._checked_ns - alive_ns > patience_sec * _NS

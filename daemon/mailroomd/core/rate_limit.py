@@ -1,7 +1,7 @@
-"""RateLimit — how often something may happen: a bucket that fills at a steady rate (the "token bucket").
+"""RateLimit — a token bucket: how often a client may do something.
 
-Pure: the caller says what time it is. What costs more than is left passes as long as anything is left, and leaves a
-debt that has to be paid off first: so a batch that is larger than the bucket gets through, and no more than the rate.
+Pure: the caller passes in the time. A request that costs more than the bucket holds passes as long as anything is left;
+the debt is paid off before the next one. So a batch larger than the bucket gets through without exceeding the rate.
 """
 
 __all__ = ["RateLimit"]
@@ -13,8 +13,8 @@ class RateLimit:
     """Limits one client.
 
     Args:
-        rate_per_sec: what flows in.
-        burst: what the bucket holds; it starts full.
+        rate_per_sec: how much the bucket gains per second.
+        burst: capacity of the bucket, which starts full.
         now_sec: monotonic seconds.
     """
 
@@ -26,24 +26,24 @@ class RateLimit:
         self._level = burst
         self._since_sec = now_sec
 
-    def take(self, cost: float, now_sec: float) -> int:
-        """Takes so much.
+    def consume(self, cost: float, now_sec: float) -> int:
+        """Takes `cost` out of the bucket, if anything is in it.
 
         Returns:
-            0 if it may pass, else the milliseconds until something may pass again; nothing was taken then.
+            0 if the request may pass; otherwise nothing was taken, and the milliseconds until one may pass.
         """
-        self._fill(now_sec)
+        self._refill(now_sec)
         if self._level > 0:
             self._level -= cost
             return 0
         return max(1, math.ceil((1 - self._level) / self._rate_per_sec * 1000))
 
     def is_full(self, now_sec: float) -> bool:
-        """Returns whether the past does not matter any more."""
-        self._fill(now_sec)
+        """Returns whether the bucket is full again, so that its history may be forgotten."""
+        self._refill(now_sec)
         return self._level >= self._burst
 
-    def _fill(self, now_sec: float) -> None:
+    def _refill(self, now_sec: float) -> None:
         if now_sec > self._since_sec:
             self._level = min(self._burst, self._level + (now_sec - self._since_sec) * self._rate_per_sec)
             self._since_sec = now_sec

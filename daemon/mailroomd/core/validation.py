@@ -1,7 +1,7 @@
-"""Validation — decides whether a request may enter the mail room.
+"""Validation — decides whether a request is well formed.
 
-Owns the checks that concern one request alone; what depends on a mailbox (full, looping) is decided by its owner.
-Invariant: nothing that was refused here has been written anywhere.
+Owns the checks that need nothing but the request. Not here: the checks that depend on a mailbox, such as a full one or
+a message loop (`mailbox.requests`).
 """
 
 __all__ = ["check_agent", "check_draft", "check_key", "check_session", "parse_message_id"]
@@ -20,10 +20,10 @@ from mailroomd.model.names import NAME_RULE, is_name
 
 
 def check_draft(draft: Draft) -> None:
-    """Passes a draft that may be stored.
+    """Checks a draft before it is stored.
 
     Raises:
-        MailroomError: with the reason and the field that is at fault.
+        MailroomError: with the reason and the offending field.
     """
     _check_name(draft.recipient, Reason.RECIPIENT_INVALID, "recipient")
     _check_name(draft.sender, Reason.SENDER_INVALID, "sender")
@@ -33,15 +33,17 @@ def check_draft(draft: Draft) -> None:
     if len(draft.metadata) > MAX_METADATA_BYTES:
         raise too_large(Reason.METADATA_TOO_LARGE, "metadata", len(draft.metadata), MAX_METADATA_BYTES, "bytes as JSON")
     if not Priority.LOW <= draft.priority <= Priority.URGENT:
-        raise MailroomError(Reason.PRIORITY_INVALID, f"priority has no value {draft.priority}", field="priority")
+        raise MailroomError(Reason.PRIORITY_INVALID, f"priority: {draft.priority} is not a priority", field="priority")
     if not 0 <= draft.ttl_ms <= MAX_TTL_MS:
         raise MailroomError(
-            Reason.TTL_INVALID, "ttl is between one millisecond and ten years; leave it out for no end", field="ttl"
+            Reason.TTL_INVALID,
+            "ttl must be between one millisecond and ten years; omit it for a message that never expires",
+            field="ttl",
         )
 
 
 def check_key(key: str) -> None:
-    """Passes an idempotency key that may be kept.
+    """Checks an idempotency key.
 
     Raises:
         MailroomError: it is longer than 128 characters or not printable ASCII.
@@ -49,13 +51,13 @@ def check_key(key: str) -> None:
     if len(key) > MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
         raise MailroomError(
             Reason.IDEMPOTENCY_KEY_INVALID,
-            f"an idempotency key has 1 to {MAX_KEY_CHARS} printable ASCII characters: use a UUID",
+            f"an idempotency key must be 1 to {MAX_KEY_CHARS} printable ASCII characters; use a UUID",
             field="idempotency_key",
         )
 
 
 def check_agent(name: str) -> None:
-    """Passes a name that may be a mailbox.
+    """Checks the name of an agent or mailbox.
 
     Raises:
         MailroomError: AGENT_INVALID.
@@ -64,7 +66,7 @@ def check_agent(name: str) -> None:
 
 
 def check_session(name: str) -> None:
-    """Passes a name that may be a session's.
+    """Checks the name of a session.
 
     Raises:
         MailroomError: SESSION_INVALID.
@@ -73,7 +75,7 @@ def check_session(name: str) -> None:
 
 
 def parse_message_id(text: str, field: str, reason: Reason = Reason.MESSAGE_ID_INVALID) -> int:
-    """Returns the number behind a message id.
+    """Returns a message id as a number.
 
     Raises:
         MailroomError: the text is not an id.
@@ -82,23 +84,23 @@ def parse_message_id(text: str, field: str, reason: Reason = Reason.MESSAGE_ID_I
         return parse_id(text)
     except ValueError as error:
         raise MailroomError(
-            reason, f"{field}: {_shown(text)} is not an id, 16 lowercase hex digits", field=field
+            reason, f"{field}: {_quoted(text)} is not an id (16 lowercase hex digits)", field=field
         ) from error
 
 
 def _check_name(name: str, reason: Reason, field: str) -> None:
     if not is_name(name):
-        said = f"{_shown(name)} is no name" if name else "a name is missing"
-        raise MailroomError(reason, f"{field}: {said}: {NAME_RULE}", field=field)
+        problem = f"{_quoted(name)} is not a valid name" if name else "the name is missing"
+        raise MailroomError(reason, f"{field}: {problem}: {NAME_RULE}", field=field)
 
 
 def _check_bytes(text: str, limit: int, reason: Reason, field: str) -> None:
-    if len(text) * 4 <= limit:  # no character has more than four bytes: spares encoding most texts
+    if len(text) * 4 <= limit:  # a character takes at most four bytes: most texts need not be encoded
         return
     size = len(text.encode())
     if size > limit:
         raise too_large(reason, field, size, limit, "bytes of UTF-8")
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")

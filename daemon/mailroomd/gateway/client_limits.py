@@ -71,7 +71,7 @@ class ClientLimits:
         """
         if not number or caller.role is Role.OWNER:
             return
-        wait_ms = self._use(caller).rate.take(number, self._clock())
+        wait_ms = self._use(caller).rate.consume(number, self._clock())
         if wait_ms:
             sentence = (
                 f"this client sends more than {self._limits.rate_per_sec:,} messages a second: "

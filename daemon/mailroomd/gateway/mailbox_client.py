@@ -109,7 +109,7 @@ class MailboxClient:
     @property
     def is_connected(self) -> bool:
         """Whether a mailbox has answered this gateway."""
-        return self._link.is_hearing
+        return self._link.is_established
 
     @property
     def backlog(self) -> int:
@@ -127,7 +127,7 @@ class MailboxClient:
 
     def greet(self) -> None:
         """Says to the mailbox that this gateway is new."""
-        self._link.greet()
+        self._link.send_hello()
         self._flush()  # until it is sent: the queue may be full of what the predecessor left
 
     def close(self) -> None:
@@ -313,12 +313,12 @@ class MailboxClient:
 
     def _hear(self) -> None:
         events = self._link.receive()
-        if self._link.is_hearing:
+        if self._link.is_established:
             self._connected.set()
         for event in events:
             if isinstance(event, Hello):
                 log.debug("mailbox restarted", waiting=len(self._waiting))
-                self._link.welcome(event)
+                self._link.answer_hello(event)
                 self._on_event(event)
                 continue
             call = getattr(event, "call", 0)

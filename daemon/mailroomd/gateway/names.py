@@ -20,7 +20,7 @@ class Names:
 
     def hear(self, changed: AliasChanged) -> None:
         """Takes a change of an alias."""
-        self._aliases.set(Alias(changed.session, changed.agent, changed.expires_ms), now_ms())
+        self._aliases.set_alias(Alias(changed.session, changed.agent, changed.expires_ms), now_ms())
 
     def agent_of(self, name: str) -> str:
         """Returns whose mailbox is behind a name."""

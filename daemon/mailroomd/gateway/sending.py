@@ -171,7 +171,7 @@ class Sending:
     def _answer(self, prepared: "PreparedSend", stored: MessageStored, with_body: bool) -> pb.SendMessageResponse:
         answered_ns = time.monotonic_ns()
         self._metrics.observe(SEND_SECONDS.at, answered_ns - prepared.asked_ns)
-        self._metrics.observe(ANSWER_SECONDS.at, answered_ns - stored.settled_ns)
+        self._metrics.observe(ANSWER_SECONDS.at, answered_ns - stored.resolved_ns)
         if log.is_debugging:
             log.debug("send answered", message_id=format_id(stored.id), repeated=stored.repeated)
         state, draft = DeliveryState(stored.state), prepared.draft

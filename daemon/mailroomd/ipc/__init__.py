@@ -1,1 +1,1 @@
-"""ipc — how the processes talk: packet queues that outlive both ends, the packets, the links, the control page."""
+"""ipc — how the processes talk: packet queues that survive both ends, links with a handshake, the control page."""

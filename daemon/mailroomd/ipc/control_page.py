@@ -1,9 +1,9 @@
-"""ControlPage — what the processes know of each other without asking: heartbeats, states, numbers, in shared memory.
+"""ControlPage — heartbeats, statuses and metrics of all processes, in shared memory.
 
-Owns the page's layout: a heartbeat word for each worker on a cache line of its own, one cell with the daemon's status,
-one for each worker's, one block of metrics for each worker. Each field has one writer: a worker beats its own word and
-counts in its own block, the supervisor writes all cells; the gateway reads them for GetStatus, though the supervisor be
-stopped. It judges nothing (`core.liveness` does).
+Owns the layout of the page: per worker a heartbeat word on its own cache line, a block of metrics and a cell with its
+status, plus one cell with the daemon's status. Each field has one writer: a worker writes its own heartbeat and counts
+in its own block; the supervisor writes all cells. The gateway reads them for GetStatus, even while the supervisor is
+stopped. Not here: deciding which worker is stuck (`core.liveness`).
 """
 
 __all__ = ["ControlPage", "DaemonStatus", "WorkerState", "WorkerStatus"]
@@ -20,31 +20,31 @@ from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.observability.metrics import BLOCK_WORDS
 from mailroomd.observability.metrics_block import MetricsBlock
 
-_LINE_BYTES = 64  # a cache line: two workers that beat never fight for one
+_LINE_BYTES = 64  # a cache line: the heartbeats of two workers never compete for one
 _LINE_WORDS = _LINE_BYTES // 8
-_CELL_BYTES = 512  # JSON of a status is below 300 bytes; `last_exit` is cut to fit
+_CELL_BYTES = 512  # a status as JSON is below 300 bytes; `last_exit` is cut to fit
 _LAST_EXIT_CHARACTERS = 120
-_BLOCK_BYTES = -(-BLOCK_WORDS * 8 // _LINE_BYTES) * _LINE_BYTES  # no two workers write into one cache line
+_BLOCK_BYTES = -(-BLOCK_WORDS * 8 // _LINE_BYTES) * _LINE_BYTES  # no two workers write to the same cache line
 
 
 class WorkerState(StrEnum):
-    """Where a worker is between its start and its end."""
+    """Where a worker is in its life cycle."""
 
     STARTING = "starting"
     """Started for the first time, not ready yet."""
     RUNNING = "running"
-    """It said that it is ready."""
+    """It reported that it is ready."""
     RESTARTING = "restarting"
     """It died or was killed, and its successor is not ready yet."""
     STOPPING = "stopping"
     """It was asked to stop."""
     STOPPED = "stopped"
-    """It is gone and will not come back."""
+    """It has exited and will not be restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """What the supervisor knows of one worker."""
+    """What the supervisor knows about one worker."""
 
     name: str
     pid: int
@@ -56,7 +56,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """What the supervisor says of the whole; `pid` is its own."""
+    """What the supervisor knows about the daemon; `pid` is its own."""
 
     version: str
     started_at_ms: int
@@ -64,7 +64,7 @@ class DaemonStatus:
 
 
 class ControlPage:
-    """The page; pass it to a child as an argument of a `spawn`ed process. Workers are known by their index."""
+    """The page; pass it to a child as an argument of a `spawn`ed process. Workers are identified by their index."""
 
     def __init__(self, memory: SharedMemory, workers: int) -> None:
         self._memory = memory
@@ -83,7 +83,7 @@ class ControlPage:
 
     @classmethod
     def create(cls, workers: int) -> Self:
-        """Makes an empty page for so many workers."""
+        """Creates an empty page for this number of workers."""
         size = workers * (_LINE_BYTES + _BLOCK_BYTES) + (workers + 1) * DoubleCell.size_bytes(_CELL_BYTES)
         return cls(SharedMemory.create("mailroom-control", size), workers)
 
@@ -91,38 +91,38 @@ class ControlPage:
         return ControlPage, (self._memory, self._workers)
 
     def beat(self, index: int) -> None:
-        """Writes the worker's heartbeat: one aligned 8-byte store of CLOCK_MONOTONIC, which all processes share."""
+        """Writes a worker's heartbeat: one aligned 8-byte store of CLOCK_MONOTONIC, which all processes share."""
         self._beats[index * _LINE_WORDS] = time.monotonic_ns()
 
     def last_beat(self, index: int) -> int:
-        """Returns the worker's newest heartbeat in monotonic nanoseconds, 0 if there was none."""
+        """Returns a worker's last heartbeat in monotonic nanoseconds, 0 if there was none."""
         return self._beats[index * _LINE_WORDS]
 
     def metrics(self, index: int) -> MetricsBlock:
-        """Returns the worker's numbers: for itself to count in, for others to read."""
+        """Returns a worker's metrics block: the worker counts in it, others read it."""
         return self._blocks[index]
 
     def write_status(self, index: int, status: WorkerStatus) -> None:
-        """Publishes a worker's status; for the supervisor."""
+        """Publishes a worker's status; only the supervisor may."""
         if len(status.last_exit) > _LAST_EXIT_CHARACTERS:
             status = replace(status, last_exit=status.last_exit[:_LAST_EXIT_CHARACTERS])
         self._statuses[index].write(msgspec.json.encode(status))
 
     def write_daemon(self, status: DaemonStatus) -> None:
-        """Publishes the daemon's status; for the supervisor."""
+        """Publishes the daemon's status; only the supervisor may."""
         self._daemon.write(msgspec.json.encode(status))
 
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """Returns the status of every worker that has one, by index."""
         written = filter(None, (cell.read() for cell in self._statuses))
-        return tuple(msgspec.json.decode(one, type=WorkerStatus) for one in written)
+        return tuple(msgspec.json.decode(status, type=WorkerStatus) for status in written)
 
     def daemon(self) -> DaemonStatus:
-        """Returns the daemon's status, which is written before any worker is started."""
+        """Returns the daemon's status, which is written before the first worker starts."""
         return msgspec.json.decode(self._daemon.read(), type=DaemonStatus)
 
     def close(self) -> None:
-        """Lets go of the page."""
+        """Releases the page."""
         self._beats.release()
         for block in self._blocks:
             block.release()

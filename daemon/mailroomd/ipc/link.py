@@ -1,10 +1,9 @@
-"""Link — one process's end of a pair of queues, with the handshake that settles restarts.
+"""Link — one process's end of a pair of queues, with the handshake that handles restarts.
 
-Owns the backlog towards the peer and the epochs. A process that starts says Hello(epoch) and hears nothing until its
-peer answers Reset(epoch); the peer answers once all that it had read before is settled, then repeats what is
-unanswered. (The architecture's Fence is this same Hello on `writes`: the command-queue answers it after committing what
-it had read.) Where both have restarted a Hello may be needed twice; the owner hears of each start of its peer once.
-Not here: what the items mean, and what "unanswered" is: the owner gives a function.
+Owns the backlog towards the peer and the epochs. A process that starts sends Hello(epoch) and ignores everything until
+its peer answers Reset(epoch). The peer answers once everything that it received earlier is processed, and then repeats
+what is unanswered. If both have restarted a Hello may have to be sent twice; the owner receives each start of its peer
+once. Not here: what items mean, and which of them are unanswered (the owner passes a function).
 Invariant: no packet of a predecessor's conversation is ever taken for one of this conversation.
 """
 
@@ -21,17 +20,17 @@ from mailroomd.protocol.packets import Hello, Reset
 Received = TypeVar("Received")
 Sent = TypeVar("Sent")
 
-FLUSH_ITEMS = 512  # items handed to the queue at once: a few full packets
+FLUSH_ITEMS = 512  # items passed to the queue at once: a few full packets
 
 
 class Link(Generic[Received, Sent]):
-    """Sends and receives items; call `greet` first.
+    """Sends and receives items; call `send_hello` first.
 
     Args:
-        epoch: which start of this process it is.
+        epoch: number of this start of this process.
         inbound: the queue that this process reads.
         outbound: the queue that this process writes.
-        unanswered: gives what must be said again to a peer that restarted, in order.
+        unanswered: returns what must be repeated to a peer that restarted, in order.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Link(Generic[Received, Sent]):
         self._unanswered = unanswered
         self._backlog: deque[Sent | Hello | Reset] = deque()
         self._peer_epoch = 0
-        self.is_hearing = False
+        self.is_established = False
         """Whether the peer has answered this process's Hello."""
 
     @property
@@ -55,52 +54,55 @@ class Link(Generic[Received, Sent]):
         """How many items wait for room in the outbound queue."""
         return len(self._backlog)
 
-    def greet(self) -> None:
-        """Says that this process is new. Needed once, before anything is received."""
+    def send_hello(self) -> None:
+        """Tells the peer that this process has started. Needed once, before anything is received."""
         self._backlog.append(Hello(self._epoch))
         self.flush()
 
     def receive(self) -> list[Received | Hello]:
-        """Returns what has come: items once the peer has answered, and the Hello of each start of it, for `welcome`."""
-        heard: list[Received | Hello] = []
-        for item in self._inbound.get_many_nowait():
-            if type(item) is Reset:
-                self.is_hearing = self.is_hearing or item.epoch == self._epoch
-            elif type(item) is Hello:
-                if item.epoch != self._peer_epoch:  # else this process has answered it, or is about to
-                    self._peer_epoch = item.epoch
-                    heard.append(item)
-            elif self.is_hearing:
-                heard.append(item)
-        return heard
+        """Returns what has arrived: items once the peer has answered, and one Hello per start of the peer.
 
-    def welcome(self, hello: Hello) -> None:
-        """Answers a peer that restarted. Call it when all that was received before is settled."""
+        Pass each Hello to `answer_hello` when everything before it is processed.
+        """
+        received: list[Received | Hello] = []
+        for item in self._inbound.receive_items():
+            if type(item) is Reset:
+                self.is_established = self.is_established or item.epoch == self._epoch
+            elif type(item) is Hello:
+                if item.epoch != self._peer_epoch:  # otherwise it is answered already, or about to be
+                    self._peer_epoch = item.epoch
+                    received.append(item)
+            elif self.is_established:
+                received.append(item)
+        return received
+
+    def answer_hello(self, hello: Hello) -> None:
+        """Answers a peer that restarted. Call it when everything received earlier is processed."""
         self._backlog.clear()
         self._backlog.append(Reset(hello.epoch))
-        if not self.is_hearing:
+        if not self.is_established:
             self._backlog.append(Hello(self._epoch))
         self._backlog.extend(self._unanswered())
         self.flush()
 
     def send(self, item: Sent) -> None:
-        """Takes an item for the peer; `flush` sends it."""
+        """Queues an item for the peer; `flush` sends it."""
         self._backlog.append(item)
 
-    def drop(self, is_gone: Callable[[Sent], bool]) -> None:
-        """Takes items back that nobody waits for any more and that were not sent yet."""
-        kept = [item for item in self._backlog if isinstance(item, Hello | Reset) or not is_gone(item)]
+    def drop(self, is_obsolete: Callable[[Sent], bool]) -> None:
+        """Removes items from the backlog that no caller waits for any more."""
+        kept = [item for item in self._backlog if isinstance(item, Hello | Reset) or not is_obsolete(item)]
         self._backlog = deque(kept)
 
     def flush(self) -> bool:
-        """Sends what the queue has room for; returns whether all is sent.
+        """Sends as much as the queue has room for; returns whether everything was sent.
 
-        No descriptor or memory for a large item is like no room: the next call tries again.
+        A shortage of descriptors or memory for a large item counts as no room: the next call tries again.
         """
         while self._backlog:
             waiting = list(islice(self._backlog, FLUSH_ITEMS))
             try:
-                sent = self._outbound.put_many_nowait(waiting)
+                sent = self._outbound.send_items(waiting)
             except OSError:
                 return False
             for _ in range(sent):

@@ -1,6 +1,6 @@
-"""Readiness — what a worker's loop waits for: descriptors to read, and queues with room again.
+"""Readiness — what a worker's loop waits for: descriptors to read, and queues that have room again.
 
-Owns one poll object whose registrations change only where they differ, as most turns of a loop wait for the same.
+Owns one poll object. It changes registrations only when they differ, as most turns of a loop wait for the same ones.
 """
 
 __all__ = ["Readiness"]
@@ -17,15 +17,15 @@ class Readiness:
         self._watched: dict[int, bool] = {}
 
     def watch_reading(self, fileno: int, wanted: bool = True) -> None:
-        """Waits, from now on, for something to read (or no longer)."""
+        """Starts or stops waiting for something to read."""
         self._watch(fileno, select.POLLIN, wanted)
 
     def watch_writing(self, fileno: int, wanted: bool) -> None:
-        """Waits, from now on, for room to write (or no longer)."""
+        """Starts or stops waiting for room to write."""
         self._watch(fileno, select.POLLOUT, wanted)
 
     def wait(self, timeout_sec: float) -> set[int]:
-        """Returns the watched descriptors that are ready, none after the time."""
+        """Returns the watched descriptors that are ready; an empty set after the timeout."""
         return {fileno for fileno, _ in self._poll.poll(max(0, math.ceil(timeout_sec * 1000)))}
 
     def _watch(self, fileno: int, event: int, wanted: bool) -> None:

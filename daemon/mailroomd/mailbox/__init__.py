@@ -1,1 +1,1 @@
-"""mailbox — the worker that assigns ids, owns the mailbox table and announces what is durable."""
+"""mailbox — the worker that assigns ids, owns the mailbox table and announces durable messages."""

@@ -1,45 +1,45 @@
-"""PendingDeliveryMarks — what was handed over and is not ordered of the command-queue yet: it goes along with other commands.
+"""PendingDeliveryMarks — messages and responses delivered to readers, before this is submitted to the command-queue.
 
-Owns the tenth of a second that an offer waits for company, so that it costs no transaction of its own while there are
-others. Pure: the clock is the caller's, monotonic, in seconds. Not here: the table's states, the order itself.
+Owns the delay of a tenth of a second in which a mark waits for another command, so that a busy mailbox spends no
+transaction on marks alone. Pure: the caller passes in monotonic seconds. Not here: the states in the mailbox table.
 """
 
 __all__ = ["PendingDeliveryMarks"]
 
 import math
 
-WAIT_SEC = 0.1  # for a command that goes anyway; a sender hears of the offer so much later at most
-MANY = 1000  # of one mailbox in one command: keeps a packet and a transaction small
+MAX_DELAY_SEC = 0.1  # also how much later a sender's receipt may arrive
+MAX_IDS = 1000  # of one mailbox in one command: keeps packets and transactions small
 
 
 class PendingDeliveryMarks:
-    """Gathers offers by mailbox."""
+    """Gathers marks by mailbox."""
 
     def __init__(self) -> None:
-        self._gathered: dict[str, list[int]] = {}
+        self._ids_by_mailbox: dict[str, list[int]] = {}
         self._due_sec = math.inf
 
-    def add(self, mailbox: str, numbers: list[int], now_sec: float) -> None:
-        """Takes messages or responses that were handed over."""
-        if not self._gathered:
-            self._due_sec = now_sec + WAIT_SEC
-        self._gathered.setdefault(mailbox, []).extend(numbers)
+    def record_delivered(self, mailbox: str, ids: list[int], now_sec: float) -> None:
+        """Adds messages or responses of a mailbox that were delivered to a reader."""
+        if not self._ids_by_mailbox:
+            self._due_sec = now_sec + MAX_DELAY_SEC
+        self._ids_by_mailbox.setdefault(mailbox, []).extend(ids)
 
-    def due(self, now_sec: float) -> float:
-        """Returns after how many seconds to `take`, whoever goes along or not."""
+    def due_in_sec(self, now_sec: float) -> float:
+        """Returns in how many seconds the marks must be drained at the latest; infinity if there are none."""
         return max(0.0, self._due_sec - now_sec)
 
-    def take(self, now_sec: float, *, others_go: bool) -> list[tuple[str, list[int]]]:
-        """Returns (mailbox, numbers) of what is to be ordered now, and forgets it.
+    def drain_due(self, now_sec: float, *, joins_others: bool) -> list[tuple[str, list[int]]]:
+        """Removes and returns the marks to submit now, as (mailbox, ids).
 
         Args:
-            others_go: whether other commands go now, too.
+            joins_others: whether other commands are about to be sent, which the marks can join early.
         """
-        if not self._gathered or not (others_go or now_sec >= self._due_sec):
+        if not self._ids_by_mailbox or not (joins_others or now_sec >= self._due_sec):
             return []
-        gathered, self._gathered, self._due_sec = self._gathered, {}, math.inf
+        drained, self._ids_by_mailbox, self._due_sec = self._ids_by_mailbox, {}, math.inf
         return [
-            (mailbox, numbers[at : at + MANY])
-            for mailbox, numbers in gathered.items()
-            for at in range(0, len(numbers), MANY)
+            (mailbox, ids[start : start + MAX_IDS])
+            for mailbox, ids in drained.items()
+            for start in range(0, len(ids), MAX_IDS)
         ]

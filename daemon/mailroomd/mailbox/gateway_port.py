@@ -1,7 +1,7 @@
-"""GatewayPort — the mailbox's side of one gateway.
+"""GatewayPort — the mailbox worker's connection to one gateway.
 
-Owns the link to it, its subscribers as last reported, and what is to be announced to it: a set of mailboxes, so that a
-gateway that does not read costs no more than that. Not here: what requests mean (`mailbox`).
+Owns the link to it, its subscriber counts as last reported, and what is to be announced to it: a set of names, so that
+a gateway that does not read costs no more memory than that. Not here: processing requests (`RequestHandler`).
 """
 
 __all__ = ["GatewayPort", "call_failed"]
@@ -23,38 +23,38 @@ from mailroomd.protocol.packets import (
     Request,
 )
 
-BACKLOG_EVENTS = 20_000  # answers that wait for a gateway; beyond it its requests are not read
-MANY_NAMES = 1000  # from here on an announcement says "anybody": the gateway looks at all its streams
+MAX_BACKLOG = 20_000  # answers that wait for a gateway; above it, no further requests are read from it
+MAX_NAMES = 1000  # in one announcement; a larger one names nobody, and the gateway checks all of its streams
 
 
 class GatewayPort:
-    """Talks with one gateway.
+    """Receives requests from one gateway and sends it answers and announcements.
 
     Args:
-        number: the gateway's.
-        epoch: this mailbox's.
-        requests: what the gateway writes.
-        events: what it reads.
-        aliases: gives those that last, for a gateway that is new.
+        index: of the gateway.
+        epoch: of this mailbox worker.
+        requests: the queue that the gateway writes.
+        events: the queue that the gateway reads.
+        live_aliases: returns the aliases to report to a gateway that restarted.
     """
 
     def __init__(
         self,
-        number: int,
+        index: int,
         epoch: int,
         requests: PacketQueue[Any],
         events: PacketQueue[Any],
-        aliases: Callable[[], Iterable[AliasChanged]],
+        live_aliases: Callable[[], Iterable[AliasChanged]],
     ) -> None:
-        self.number = number
+        self.index = index
         self.subscribers: dict[str, int] = {}
         self._requests_fileno = requests.reader_fileno()
         self._events = events
-        self._link: Link[Request, Event] = Link(epoch, requests, events, self._what_is_so)
-        self._aliases = aliases
-        self._condition: StorageStateChanged | None = None
-        self._announced: set[str] = set()
-        self._told: set[str] = set()
+        self._link: Link[Request, Event] = Link(epoch, requests, events, self._current_state)
+        self._live_aliases = live_aliases
+        self._storage_state: StorageStateChanged | None = None
+        self._mailboxes: set[str] = set()
+        self._receipt_senders: set[str] = set()
         self._put_back: list[Request | Hello] = []
 
     @property
@@ -62,69 +62,73 @@ class GatewayPort:
         """How many events wait for room in the queue."""
         return self._link.backlog
 
-    def greet(self) -> None:
-        """Says to the gateway that the mailbox is new."""
-        self._link.greet()
+    def send_hello(self) -> None:
+        """Tells the gateway that the mailbox worker has started."""
+        self._link.send_hello()
 
-    def welcome(self, hello: Hello) -> None:
-        """Answers a gateway that is new."""
+    def answer_hello(self, hello: Hello) -> None:
+        """Answers a gateway that restarted."""
         self.subscribers.clear()
-        self._link.welcome(hello)
+        self._link.answer_hello(hello)
 
-    def asks(self, ready: Container[int]) -> bool:
-        """Returns whether there is something to `receive`, of the descriptors that can be read."""
+    def has_requests(self, ready: Container[int]) -> bool:
+        """Returns whether `receive` has something to return, given the descriptors that are readable."""
         return self._requests_fileno in ready or bool(self._put_back)
 
     def receive(self) -> list[Request | Hello]:
-        """Returns what the gateway asks; nothing while it does not take its answers."""
-        if self._link.backlog > BACKLOG_EVENTS:
+        """Returns the gateway's requests; none while it does not read its answers."""
+        if self._link.backlog > MAX_BACKLOG:
             return []
-        waiting, self._put_back = self._put_back, []
-        return waiting or self._link.receive()
+        put_back, self._put_back = self._put_back, []
+        return put_back or self._link.receive()
 
-    def put_back(self, items: Sequence[Request | Hello]) -> None:
-        """Keeps requests for the next turn: the table has no room for them now."""
-        self._put_back = list(items)
+    def put_back(self, requests: Sequence[Request | Hello]) -> None:
+        """Keeps requests for the next turn of the loop, as the table has no room for them now."""
+        self._put_back = list(requests)
 
-    def announce(self, mailbox: str) -> None:
-        """Tells the gateway, with the next flush, that a mailbox has something new."""
-        self._announced.add(mailbox)
+    def announce_mail(self, mailbox: str) -> None:
+        """Tells the gateway, with the next flush, that a mailbox has new mail."""
+        self._mailboxes.add(mailbox)
 
     def announce_receipts(self, senders: Iterable[str]) -> None:
-        """Tells the gateway, with the next flush, that there are receipts for these senders."""
-        self._told.update(senders)
+        """Tells the gateway, with the next flush, that these senders have new receipts."""
+        self._receipt_senders.update(senders)
 
-    def tell_condition(self, condition: StorageStateChanged) -> None:
-        """Tells the gateway whether sends can be accepted."""
-        self._condition = condition
-        self._link.send(self._condition)
+    def send_storage_state(self, storage_state: StorageStateChanged) -> None:
+        """Tells the gateway, with the next flush and after each restart, whether the database accepts messages."""
+        self._storage_state = storage_state
+        self._link.send(storage_state)
 
     def send(self, event: Answer | AliasChanged) -> None:
-        """Answers a call, or tells of an alias, with the next flush."""
+        """Sends an answer or a change of an alias with the next flush."""
         self._link.send(event)
 
     def flush(self) -> None:
-        """Sends what has gathered: the announcement goes with, and behind, the answers."""
-        if (self._announced or self._told) and self._link.backlog < BACKLOG_EVENTS:
-            if len(self._announced) + len(self._told) < MANY_NAMES:
-                self._link.send(HighWaterMarkAdvanced(sorted(self._announced), sorted(self._told)))
+        """Sends everything that has gathered, announcements after answers."""
+        if (self._mailboxes or self._receipt_senders) and self._link.backlog < MAX_BACKLOG:
+            if len(self._mailboxes) + len(self._receipt_senders) < MAX_NAMES:
+                self._link.send(HighWaterMarkAdvanced(sorted(self._mailboxes), sorted(self._receipt_senders)))
             else:
                 self._link.send(HighWaterMarkAdvanced([], []))
-            self._announced.clear()
-            self._told.clear()
+            self._mailboxes.clear()
+            self._receipt_senders.clear()
         self._link.flush()
 
-    def watch(self, readiness: Readiness, *, reading: bool) -> None:
-        """Says what the mailbox waits for on this gateway's account."""
-        readiness.watch_reading(self._requests_fileno, reading and self._link.backlog <= BACKLOG_EVENTS)
+    def watch(self, readiness: Readiness, *, reads: bool) -> None:
+        """Registers what the loop is to wait for on behalf of this gateway.
+
+        Args:
+            reads: whether requests may be read now.
+        """
+        readiness.watch_reading(self._requests_fileno, reads and self._link.backlog <= MAX_BACKLOG)
         readiness.watch_writing(self._events.writer_fileno(), self._link.backlog > 0)
 
-    def _what_is_so(self) -> list[Event]:
-        """What a gateway that is new has to hear."""
-        condition: list[Event] = [self._condition] if self._condition is not None else []
-        return [*condition, *self._aliases()]
+    def _current_state(self) -> list[Event]:
+        """Returns what a gateway that restarted needs to know."""
+        storage_state: list[Event] = [self._storage_state] if self._storage_state is not None else []
+        return [*storage_state, *self._live_aliases()]
 
 
 def call_failed(call: int, refusal: CommandRefused) -> CallFailed:
-    """Returns the answer to a call that is refused."""
+    """Returns the answer to a call whose command was refused."""
     return CallFailed(call, refusal.reason, refusal.sentence, refusal.field, refusal.retry_after_ms)

@@ -1,11 +1,11 @@
-"""InFlightCommands — what the mailbox ordered of the command-queue and has no answer to, and the ids that it gives.
+"""InFlightCommands — the commands that the command-queue has not answered yet, and the global sequence of ids.
 
-Owns the one id sequence, and the commands that are pending, in the order of their ids. Not here: what an answer means
+Owns the one id sequence, and the unresolved commands in the order of their ids. Not here: what an outcome means
 (`OutcomeHandler`), the queue itself (`Link`).
-Invariant: the mark never passes an id whose command is pending.
+Invariant: the high-water mark never passes the id of an unresolved command.
 """
 
-__all__ = ["InFlightCommands", "Pending"]
+__all__ = ["InFlightCommand", "InFlightCommands"]
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,76 +13,80 @@ from typing import Any, NamedTuple
 
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import IdSequence
-from mailroomd.protocol.commands import Command, OrderedCommand
+from mailroomd.protocol.commands import Command, SequencedCommand
 from mailroomd.table.entry import MailboxEntry
 
 
-class Pending(NamedTuple):
-    """A command that the command-queue has not answered, and who waits for it: call 0 is nobody's.
+class InFlightCommand(NamedTuple):
+    """An unresolved command and the call that waits for it.
 
     Attributes:
-        entry: the mailbox's, of a message.
+        gateway: index of the gateway whose call waits.
+        call: number of the call; 0 if none waits.
+        entry: of a message's mailbox; None for other commands.
         sender: of a message.
-        ordered_ns: when it was ordered, on the monotonic clock; of a message.
-        span: that lasts until it is answered, where it is traced.
+        timestamp_ms: of a message, in milliseconds since 1970.
+        submitted_ns: when a message was submitted, on the monotonic clock.
+        span: open until the command is resolved; None if it is not traced.
     """
 
-    command: OrderedCommand
+    command: SequencedCommand
     gateway: int = 0
     call: int = 0
     entry: MailboxEntry | None = None
     sender: str = ""
     timestamp_ms: int = 0
-    ordered_ns: int = 0
+    submitted_ns: int = 0
     span: Any = None
 
 
 class InFlightCommands:
-    """Gives ids and keeps what is pending.
+    """Allocates ids and keeps commands until they are resolved.
 
     Args:
-        send: takes a command for the command-queue.
+        send: sends a command to the command-queue.
     """
 
     def __init__(self, send: Callable[[Command], None]) -> None:
         self._send = send
         self._ids = IdSequence()
-        self._pending: OrderedDict[int, Pending] = OrderedDict()
+        self._unresolved: OrderedDict[int, InFlightCommand] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._unresolved)
 
     @property
     def last_id(self) -> int:
-        """The highest id ever issued."""
+        """The highest id ever allocated."""
         return self._ids.last
 
     @property
-    def mark(self) -> int:
-        """The id up to which everything is answered."""
-        return next(iter(self._pending)) - 1 if self._pending else self._ids.last
+    def high_water_mark(self) -> int:
+        """The id up to which every command is resolved."""
+        return next(iter(self._unresolved)) - 1 if self._unresolved else self._ids.last
 
-    def begin_after(self, last_id: int) -> None:
-        """Goes on behind an id that was issued before."""
+    def continue_after(self, last_id: int) -> None:
+        """Continues the sequence after the highest id of an earlier run."""
         self._ids = IdSequence(last_id)
 
-    def issue(self, count: int = 1, at_ms: int = 0) -> int:
-        """Returns the first of so many new ids.
+    def allocate_ids(self, count: int = 1, at_ms: int = 0) -> int:
+        """Returns the first of `count` consecutive new ids.
 
         Args:
-            at_ms: the time, milliseconds since 1970, where the caller knows it.
+            count: at most 16,384.
+            at_ms: the current time, in milliseconds since 1970, if the caller has it at hand.
         """
         return self._ids.issue(at_ms or now_ms(), count)
 
-    def order(self, pending: Pending) -> None:
-        """Sends a command and keeps it until it is settled."""
-        self._pending[pending.command.id] = pending
-        self._send(pending.command)
+    def submit(self, in_flight: InFlightCommand) -> None:
+        """Sends a command, whose id must be the highest so far, and keeps it until it is resolved."""
+        self._unresolved[in_flight.command.id] = in_flight
+        self._send(in_flight.command)
 
-    def settle(self, number: int) -> Pending | None:
-        """Returns the command of an id, which is pending no more; None if it was answered before."""
-        return self._pending.pop(number, None)
+    def resolve(self, command_id: int) -> InFlightCommand | None:
+        """Removes and returns a command; None if it was resolved before."""
+        return self._unresolved.pop(command_id, None)
 
-    def unanswered(self) -> list[Command]:
-        """Returns what a command-queue that restarted has to hear again."""
-        return [one.command for one in self._pending.values()]
+    def unresolved_commands(self) -> list[Command]:
+        """Returns what must be repeated to a command-queue that restarted, in the order of the ids."""
+        return [in_flight.command for in_flight in self._unresolved.values()]

@@ -1,8 +1,8 @@
-"""OutcomeHandler — settles orders: what an outcome changes in the table, whom it answers, and who is told of it.
+"""OutcomeHandler — processes outcomes: updates the mailbox table, answers the waiting call, announces what is new.
 
-Owns the answers that wait for a native team inbox. Not here: requests (`RequestHandler`), the mark (moved by the mailbox's loop
-when all that has come is settled, so that nobody is told of what is not to be seen). Above: the mailbox's loop.
-Invariant: a message is announced, and its sender answered, only by its outcome.
+Owns the answers that wait for a native team inbox. Not here: requests (`RequestHandler`), and the high-water mark (the
+mailbox's loop advances it once all outcomes received so far are processed). Above: the mailbox's loop.
+Invariant: a message is announced, and its sender answered, only because of its outcome.
 """
 
 __all__ = ["OutcomeHandler"]
@@ -13,7 +13,7 @@ import msgspec
 
 from mailroomd.core.aliases import Alias
 from mailroomd.mailbox.gateway_port import call_failed
-from mailroomd.mailbox.in_flight import Pending
+from mailroomd.mailbox.in_flight import InFlightCommand
 from mailroomd.mailbox.state import MailboxState
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import format_id
@@ -46,40 +46,40 @@ from mailroomd.protocol.commands import (
 from mailroomd.protocol.packets import AliasChanged, AliasSet, MailCleared, MessagesRead, MessageStored
 from mailroomd.table.entry import MailboxEntry
 
-TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; it is tried again"
+TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; the entry will be written later"
 _STORED, _FILED, _READ, _EXPIRED = map(STATES.word, ("stored", "filed", "read", "expired"))
 
 
 class OutcomeHandler:
-    """Settles orders.
+    """Processes the outcomes that the command-queue reports.
 
     Args:
-        books: the mailbox's state.
+        state: the mailbox worker's state.
     """
 
-    def __init__(self, books: MailboxState) -> None:
-        self._books = books
-        self._table = books.table
-        self._orders = books.orders
-        self._metrics = books.metrics
-        self._wait_for_team: dict[int, tuple[int, MessageStored]] = {}
+    def __init__(self, state: MailboxState) -> None:
+        self._state = state
+        self._table = state.table
+        self._in_flight = state.in_flight
+        self._metrics = state.metrics
+        self._awaiting_team: dict[int, tuple[int, MessageStored]] = {}  # message id: gateway, answer
 
-    def apply(self, outcome: Outcome) -> None:
-        """Settles one outcome."""
+    def handle_outcome(self, outcome: Outcome) -> None:
+        """Processes one outcome; one whose command was resolved before changes nothing but the counts."""
         match outcome:
             case MessageWritten():
                 self._message_written(outcome)
             case MailboxCounted():
                 self._mailbox_counted(outcome)
             case StepsWritten():
-                self._orders.settle(outcome.id)
-                self._books.announce_receipts(outcome.senders)
+                self._in_flight.resolve(outcome.id)
+                self._state.announce_receipts(outcome.senders)
             case AllocateIds():
-                self._grant(outcome)
+                self._allocate_ids(outcome)
             case ReadWritten():
                 self._messages_read(outcome)
             case TeamInboxSettled():
-                self._answer_with_team(outcome)
+                self._team_inbox_settled(outcome)
             case MessageRepeated():
                 self._message_repeated(outcome)
             case CommandRefused():
@@ -90,158 +90,165 @@ class OutcomeHandler:
                 self._mailbox_cleared(outcome)
             case MessagesTaken():
                 self._metrics.count(_READ, len(outcome.message_ids))
-                self._advance(outcome.message_ids, DeliveryState.READ)
+                self._advance_states(outcome.message_ids, DeliveryState.READ)
             case MessagesExpired():
                 self._metrics.count(_EXPIRED, len(outcome.message_ids))
-                self._advance(outcome.message_ids, DeliveryState.EXPIRED)
+                self._advance_states(outcome.message_ids, DeliveryState.EXPIRED)
             case MessagesRemoved():
-                self._advance(outcome.message_ids, DeliveryState.VOIDED)
+                self._advance_states(outcome.message_ids, DeliveryState.VOIDED)
             case MessageFiled():
                 self._metrics.count(_FILED)
-                self._advance([outcome.message_id], DeliveryState.FILED)
+                self._advance_states([outcome.message_id], DeliveryState.FILED)
             case ResponseWritten():
                 self._response_written(outcome)
             case StorageStateChanged():
-                for port in self._books.ports:
-                    port.tell_condition(outcome)
+                for port in self._state.ports:
+                    port.send_storage_state(outcome)
 
     def answer_without_team(self) -> None:
-        """Answers what waits for a team inbox whose writer restarted: it appends what is left, but tells nobody."""
-        for number in list(self._wait_for_team):
-            self._answer_with_team(TeamInboxSettled(number, TEAM_WRITER_RESTARTED))
+        """Answers the sends that wait for a team inbox when its writer restarts, which will not report on them."""
+        for message_id in list(self._awaiting_team):
+            self._team_inbox_settled(TeamInboxSettled(message_id, TEAM_WRITER_RESTARTED))
 
     # -- sends ----------------------------------------------------------------------------------------------------
 
     def _message_written(self, outcome: MessageWritten) -> None:
-        pending = self._orders.settle(outcome.id)
-        if pending is None or not isinstance(pending.command, WriteMessage):
+        in_flight = self._in_flight.resolve(outcome.id)
+        if in_flight is None or not isinstance(in_flight.command, WriteMessage):
             return  # answered before the command-queue restarted
-        settled_ns = time.time_ns() if pending.span is not None else 0
-        entry = _entry_of(pending)
+        announced_ns = time.time_ns() if in_flight.span is not None else 0
+        entry = _entry_of(in_flight)
         if outcome.state != DeliveryState.FILED:
-            self._table.set_state(pending.command.position, DeliveryState(outcome.state))
+            self._table.set_state(in_flight.command.position, DeliveryState(outcome.state))
         entry.pending -= 1
-        entry.newest_position = pending.command.position
-        self._books.touch(entry)
-        self._books.announce(entry.name)
-        self._books.announce_receipts((pending.sender,))
+        entry.newest_position = in_flight.command.position
+        self._state.record_changed(entry)
+        self._state.announce_mail(entry.name)
+        self._state.announce_receipts((in_flight.sender,))
         now_ns = time.monotonic_ns()
-        self._count_stored(pending, outcome, now_ns)
-        stored = _stored(pending, outcome, outcome.id, pending.timestamp_ms, now_ns)
+        self._count_stored(in_flight, outcome, now_ns)
+        answer = _stored(in_flight, outcome, outcome.id, in_flight.timestamp_ms, now_ns)
         if outcome.is_for_team:
-            self._wait_for_team[outcome.id] = pending.gateway, stored
+            self._awaiting_team[outcome.id] = in_flight.gateway, answer
         else:
-            self._books.ports[pending.gateway].send(stored)
-        if pending.span is not None:
-            tracing.record("announce", tracing.text_of(pending.span), settled_ns, message_id=format_id(outcome.id))
-            pending.span.end()
+            self._state.ports[in_flight.gateway].send(answer)
+        if in_flight.span is not None:
+            tracing.record("announce", tracing.text_of(in_flight.span), announced_ns, message_id=format_id(outcome.id))
+            in_flight.span.end()
 
-    def _count_stored(self, pending: Pending, outcome: MessageWritten, now_ns: int) -> None:
+    def _count_stored(self, in_flight: InFlightCommand, outcome: MessageWritten, now_ns: int) -> None:
         metrics = self._metrics
         metrics.count(SENDS.at)
         metrics.count(_STORED)
         if outcome.state == DeliveryState.FILED:
             metrics.count(_FILED)
-        metrics.observe(STORE_SECONDS.at, now_ns - pending.ordered_ns)
+        metrics.observe(STORE_SECONDS.at, now_ns - in_flight.submitted_ns)
         if log.is_debugging:
             state = DeliveryState(outcome.state).name
             log.debug("message announced", message_id=format_id(outcome.id), state=state.lower())
 
-    def _answer_with_team(self, settled: TeamInboxSettled) -> None:
-        waiting = self._wait_for_team.pop(settled.message_id, None)
+    def _team_inbox_settled(self, outcome: TeamInboxSettled) -> None:
+        waiting = self._awaiting_team.pop(outcome.message_id, None)
         if waiting is not None:
-            gateway, stored = waiting
-            self._books.ports[gateway].send(msgspec.structs.replace(stored, team_error=settled.error))
+            gateway, answer = waiting
+            self._state.ports[gateway].send(msgspec.structs.replace(answer, team_error=outcome.error))
 
     def _message_repeated(self, outcome: MessageRepeated) -> None:
-        pending = self._strike(outcome.id)
-        if pending is not None:
+        in_flight = self._resolve_void(outcome.id)
+        if in_flight is not None:
             self._metrics.count(REPEATS.at)
-            stored = _stored(pending, outcome, outcome.original_id, outcome.timestamp_ms, time.monotonic_ns())
-            self._books.ports[pending.gateway].send(msgspec.structs.replace(stored, team_error=outcome.team_error))
+            answer = _stored(in_flight, outcome, outcome.original_id, outcome.timestamp_ms, time.monotonic_ns())
+            answer = msgspec.structs.replace(answer, team_error=outcome.team_error)
+            self._state.ports[in_flight.gateway].send(answer)
 
     def _command_refused(self, outcome: CommandRefused) -> None:
-        pending = self._strike(outcome.id)
-        if pending is not None:
-            self._books.ports[pending.gateway].send(call_failed(pending.call, outcome))
+        in_flight = self._resolve_void(outcome.id)
+        if in_flight is not None:
+            self._state.ports[in_flight.gateway].send(call_failed(in_flight.call, outcome))
 
-    def _strike(self, number: int) -> Pending | None:
-        """Strikes out what a command appended, before the mark passes it; returns who waits for it."""
-        pending = self._orders.settle(number)
-        if pending is not None and isinstance(pending.command, WriteMessage):
-            self._table.set_state(pending.command.position, DeliveryState.VOIDED)
-            _entry_of(pending).pending -= 1
-            if pending.span is not None:
-                pending.span.end()
-        return pending
+    def _resolve_void(self, command_id: int) -> InFlightCommand | None:
+        """Resolves a command and voids the record that it appended, before the high-water mark passes it."""
+        in_flight = self._in_flight.resolve(command_id)
+        if in_flight is not None and isinstance(in_flight.command, WriteMessage):
+            self._table.set_state(in_flight.command.position, DeliveryState.VOIDED)
+            _entry_of(in_flight).pending -= 1
+            if in_flight.span is not None:
+                in_flight.span.end()
+        return in_flight
 
     # -- everything else ------------------------------------------------------------------------------------------
 
     def _mailbox_counted(self, outcome: MailboxCounted) -> None:
         entry = self._table.entry(outcome.name)
         entry.total, entry.unread, entry.oldest_unread_id = outcome.total, outcome.unread, outcome.oldest_unread_id
-        self._books.touch(entry)
+        self._state.record_changed(entry)
 
-    def _grant(self, wanted: AllocateIds) -> None:
-        number = self._orders.issue(wanted.count)
-        agent = self._books.agent_of(wanted.name) if wanted.name else ""
-        self._orders.order(Pending(IdsAllocated(number, wanted.count, wanted.request, agent)))
+    def _allocate_ids(self, request: AllocateIds) -> None:
+        first_id = self._in_flight.allocate_ids(request.count)
+        agent = self._state.agent_of(request.name) if request.name else ""
+        self._in_flight.submit(InFlightCommand(IdsAllocated(first_id, request.count, request.request, agent)))
 
     def _messages_read(self, outcome: ReadWritten) -> None:
         self._metrics.count(_READ, len(outcome.acknowledged))
-        self._advance(outcome.acknowledged, DeliveryState.READ)
-        self._books.announce_receipts(outcome.senders)
-        pending = self._orders.settle(outcome.id)
-        if pending is not None:
-            answer = MessagesRead(pending.call, outcome.acknowledged, outcome.unknown)
-            self._books.ports[pending.gateway].send(answer)
+        self._advance_states(outcome.acknowledged, DeliveryState.READ)
+        self._state.announce_receipts(outcome.senders)
+        in_flight = self._in_flight.resolve(outcome.id)
+        if in_flight is not None:
+            answer = MessagesRead(in_flight.call, outcome.acknowledged, outcome.unknown)
+            self._state.ports[in_flight.gateway].send(answer)
 
     def _mailbox_cleared(self, outcome: MailboxCleared) -> None:
-        self._advance(outcome.message_ids, DeliveryState.VOIDED)
-        pending = self._orders.settle(outcome.id)
-        if pending is not None and isinstance(pending.command, WriteClear):
-            answer = MailCleared(pending.call, len(outcome.message_ids), pending.command.through_id, outcome.more)
-            self._books.ports[pending.gateway].send(answer)
+        self._advance_states(outcome.message_ids, DeliveryState.VOIDED)
+        in_flight = self._in_flight.resolve(outcome.id)
+        if in_flight is not None and isinstance(in_flight.command, WriteClear):
+            through_id = in_flight.command.through_id
+            answer = MailCleared(in_flight.call, len(outcome.message_ids), through_id, outcome.more)
+            self._state.ports[in_flight.gateway].send(answer)
 
     def _alias_written(self, outcome: AliasWritten) -> None:
-        self._books.aliases.set(Alias(outcome.session, outcome.agent, outcome.expires_ms), now_ms())
-        for port in self._books.ports:
+        self._state.aliases.set_alias(Alias(outcome.session, outcome.agent, outcome.expires_ms), now_ms())
+        for port in self._state.ports:
             port.send(AliasChanged(outcome.session, outcome.agent, outcome.expires_ms))
-        pending = self._orders.settle(outcome.id)
-        if pending is not None:
-            self._books.ports[pending.gateway].send(AliasSet(pending.call))
+        in_flight = self._in_flight.resolve(outcome.id)
+        if in_flight is not None:
+            self._state.ports[in_flight.gateway].send(AliasSet(in_flight.call))
 
     def _response_written(self, outcome: ResponseWritten) -> None:
         entry = self._table.entry(outcome.agent)
         entry.newest_response_id = max(entry.newest_response_id, outcome.response_id)
-        self._books.touch(entry)
-        self._books.announce(entry.name)
+        self._state.record_changed(entry)
+        self._state.announce_mail(entry.name)
 
-    def _advance(self, message_ids: list[int], state: DeliveryState) -> None:
-        for number in message_ids:
-            self._table.advance_state(number, state)
+    def _advance_states(self, message_ids: list[int], state: DeliveryState) -> None:
+        for message_id in message_ids:
+            self._table.advance_state(message_id, state)
 
 
-def _entry_of(pending: Pending) -> MailboxEntry:
-    assert pending.entry is not None  # of a message
-    return pending.entry
+def _entry_of(in_flight: InFlightCommand) -> MailboxEntry:
+    assert in_flight.entry is not None  # set for every message
+    return in_flight.entry
 
 
 def _stored(
-    pending: Pending, outcome: MessageWritten | MessageRepeated, number: int, timestamp_ms: int, settled_ns: int
+    in_flight: InFlightCommand,
+    outcome: MessageWritten | MessageRepeated,
+    message_id: int,
+    timestamp_ms: int,
+    resolved_ns: int,
 ) -> MessageStored:
-    entry = _entry_of(pending)
-    is_led = isinstance(pending.command, WriteMessage) and pending.command.addressee
-    elsewhere = outcome.mailbox if isinstance(outcome, MessageRepeated) else ""
+    """Returns the answer to a send whose message is stored, now or by an earlier request."""
+    entry = _entry_of(in_flight)
+    is_redirected = isinstance(in_flight.command, WriteMessage) and in_flight.command.addressee
+    other_mailbox = outcome.mailbox if isinstance(outcome, MessageRepeated) else ""
     return MessageStored(
-        pending.call,
-        number,
+        in_flight.call,
+        message_id,
         timestamp_ms,
         outcome.state,
         outcome.file_error,
         entry.subscribers,
         entry.last_seen_ms,
         isinstance(outcome, MessageRepeated),
-        recipient=elsewhere or (entry.name if is_led else ""),
-        settled_ns=settled_ns,
+        recipient=other_mailbox or (entry.name if is_redirected else ""),
+        resolved_ns=resolved_ns,
     )

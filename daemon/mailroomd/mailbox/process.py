@@ -1,9 +1,9 @@
-"""Mailbox — the worker through which every message goes: it gives ids, keeps the table, and tells everyone.
+"""Mailbox — the worker that every message passes: it assigns ids, keeps the mailbox table and announces mail.
 
-Owns the loop, the filling of the table at a start, and the moving of the durable mark. Requests are taken by `RequestHandler`,
-outcomes settled by `OutcomeHandler`. Not here: durability and files (command-queue), clients (gateway).
-Above: gateways by `requests` and `events`; below: the command-queue by `writes` and `outcomes`.
-Invariant: nobody is told of a message before its outcome has come; the mark never passes an id that has none.
+Owns the loop, filling the table at the start, and the high-water mark. `RequestHandler` processes requests,
+`OutcomeHandler` outcomes. Not here: durability and files (command-queue), clients (gateway).
+Above: gateways, through `requests` and `events`; below: the command-queue, through `writes` and `outcomes`.
+Invariant: no message is announced before its outcome has arrived; the high-water mark never passes an unresolved id.
 """
 
 __all__ = ["main"]
@@ -14,13 +14,13 @@ from mailroomd.core.aliases import Alias
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.mailbox.gateway_port import GatewayPort
-from mailroomd.mailbox.gauges import MailboxGauges
 from mailroomd.mailbox.in_flight import InFlightCommands
 from mailroomd.mailbox.outcomes import OutcomeHandler
 from mailroomd.mailbox.requests import RequestHandler
 from mailroomd.mailbox.state import MailboxState
 from mailroomd.mailbox.table_filling import fill_table
 from mailroomd.model.clock import now_ms
+from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import AllocateIds, Command, Outcome, StorageStateChanged
 from mailroomd.protocol.packets import AliasChanged, Hello
@@ -31,37 +31,36 @@ from mailroomd.worker.config import MailboxConfig
 from mailroomd.worker.damage import telling_damage
 from mailroomd.worker.runner import WorkerContext
 
-MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no request is read
+MAX_IN_FLIGHT = 20_000  # unresolved commands; above it, no further requests are read
 
 
 def main(context: WorkerContext, config: MailboxConfig) -> None:
-    """Runs the mailbox until it is told to stop."""
+    """Runs the mailbox worker until it is told to stop."""
     with telling_damage(context.settings):
         Mailbox(context, config).run()
 
 
 class Mailbox:
-    """The mailbox's loop: hear outcomes, take requests, publish, announce."""
+    """The mailbox worker's loop: process outcomes, process requests, publish, announce."""
 
     def __init__(self, context: WorkerContext, config: MailboxConfig) -> None:
         self._context = context
         self._writes = config.writes
         layout = TableLayout.for_ring(context.settings.table_bytes, context.settings.table_mailboxes)
-        self._orders = InFlightCommands(lambda command: self._link.send(command))
-        self._books = MailboxState(TableWriter(config.table.buffer, layout), self._orders, context.metrics)
+        self._in_flight = InFlightCommands(lambda command: self._link.send(command))
+        self._state = MailboxState(TableWriter(config.table.buffer, layout), self._in_flight, context.metrics)
         self._link: Link[Outcome, Command] = Link(
-            context.epoch, config.outcomes, config.writes, self._orders.unanswered
+            context.epoch, config.outcomes, config.writes, self._in_flight.unresolved_commands
         )
-        self._intake = RequestHandler(self._books, context.settings, self._link)
-        self._settlement = OutcomeHandler(self._books)
-        self._books.ports = [
-            GatewayPort(number, context.epoch, requests, events, self._live_aliases)
-            for number, (requests, events) in enumerate(zip(config.requests, config.events, strict=True))
+        self._request_handler = RequestHandler(self._state, context.settings, self._link)
+        self._outcome_handler = OutcomeHandler(self._state)
+        self._state.ports = [
+            GatewayPort(index, context.epoch, requests, events, self._live_aliases)
+            for index, (requests, events) in enumerate(zip(config.requests, config.events, strict=True))
         ]
-        self._gauges = MailboxGauges(self._books, self._link)
-        self._wanted: list[AllocateIds] = []
+        self._deferred: list[AllocateIds] = []  # requested before the table was filled
         self._is_filled = False
-        self._is_blocked = False
+        self._is_table_full = False
         self._is_stopping = False
         self._ready: set[int] = set()
         self._outcomes_fileno = config.outcomes.reader_fileno()
@@ -70,109 +69,109 @@ class Mailbox:
         self._readiness.watch_reading(context.control_fileno())
 
     def run(self) -> None:
-        """Waits for the predecessor's writes to be settled, fills the table, then works until STOP."""
-        self._link.greet()
-        while not self._link.is_hearing:
+        """Waits until the predecessor's commands are processed, fills the table, then works until told to stop."""
+        self._link.send_hello()
+        while not self._link.is_established:
             if self._is_stopping:
                 return
             self._wait()
-            self._hear_outcomes()
-            self._link.flush()  # the Hello may have found the queue full of what the predecessor left
-        self._rebuild()
-        for port in self._books.ports:
-            port.greet()
+            self._process_outcomes()
+            self._link.flush()  # the queue may have been too full of the predecessor's commands for the Hello
+        self._fill_table()
+        for port in self._state.ports:
+            port.send_hello()
         self._context.ready()
         while self._turn() or not self._is_stopping:
             self._wait()
-        log.debug("mailbox stops", last_id=f"{self._orders.last_id:016x}")
+        log.debug("mailbox stopped", last_id=format_id(self._in_flight.last_id))
 
     def _turn(self) -> bool:
-        """Carries out what has come; returns whether something is left to be answered."""
-        self._hear_outcomes()
+        """Processes everything that has arrived; returns whether anything is left to be answered."""
+        self._process_outcomes()
         self._flush_ports()
-        self._is_blocked = False
-        asking = [port for port in self._books.ports if port.asks(self._ready)]
-        heard = [self._hear_requests(port) for port in asking if self._may_take()]
-        self._intake.order_offers()
-        self._intake.forget_idle_agents()
+        self._is_table_full = False
+        asking = [port for port in self._state.ports if port.has_requests(self._ready)]
+        processed = [self._process_requests(port) for port in asking if self._accepts_requests()]
+        self._request_handler.submit_delivery_marks()
+        self._request_handler.forget_idle_agents()
         self._link.flush()
         self._flush_ports()
-        return any(heard) or bool(self._orders)
+        return any(processed) or bool(self._in_flight)
 
-    def _may_take(self) -> bool:
-        return len(self._orders) < MAX_PENDING and not self._is_blocked
+    def _accepts_requests(self) -> bool:
+        return len(self._in_flight) < MAX_IN_FLIGHT and not self._is_table_full
 
     def _wait(self) -> None:
-        """Beats, and sleeps until there is something to read (or, where a queue is full, to write)."""
+        """Writes a heartbeat, then waits until a queue has something to read (or, if it was full, room to write)."""
         self._context.beat()
-        self._gauges.show(time.monotonic())
+        self._state.publish_gauges(time.monotonic(), self._link.backlog)
         self._readiness.watch_writing(self._writes.writer_fileno(), self._link.backlog > 0)
-        for port in self._books.ports:
-            port.watch(self._readiness, reading=self._is_filled and self._may_take())
-        is_done = self._is_stopping and not self._orders
-        pause = min(self._context.beat_interval_sec, self._intake.offers_due(time.monotonic()))
-        self._ready = self._readiness.wait(0 if is_done else pause)
+        for port in self._state.ports:
+            port.watch(self._readiness, reads=self._is_filled and self._accepts_requests())
+        is_done = self._is_stopping and not self._in_flight
+        marks_due_sec = self._request_handler.delivery_marks_due_in_sec(time.monotonic())
+        self._ready = self._readiness.wait(0 if is_done else min(self._context.beat_interval_sec, marks_due_sec))
         if self._context.control_fileno() in self._ready:
             self._is_stopping = self._context.stop_requested()
-            self._intake.take_settings(self._context.settings)  # there may be new ones
+            self._request_handler.apply_settings(self._context.settings)  # they may have been reloaded
 
     def _flush_ports(self) -> None:
-        for port in self._books.ports:
+        for port in self._state.ports:
             port.flush()
 
-    def _hear_requests(self, port: GatewayPort) -> bool:
-        """Takes what a gateway asks, as far as the table has room; returns whether there was anything."""
-        heard = port.receive()
-        for index, item in enumerate(heard):
+    def _process_requests(self, port: GatewayPort) -> bool:
+        """Processes a gateway's requests as far as the table has room; returns whether there were any."""
+        requests = port.receive()
+        for index, request in enumerate(requests):
             try:
-                self._intake.take(port, item)
+                self._request_handler.handle_request(port, request)
             except TableFull:
-                self._is_blocked = True
-                port.put_back(heard[index:])
+                self._is_table_full = True
+                port.put_back(requests[index:])
                 break
-        return bool(heard)
+        return bool(requests)
 
-    def _hear_outcomes(self) -> None:
+    def _process_outcomes(self) -> None:
         if self._outcomes_fileno not in self._ready:
             return
-        heard = self._link.receive()
-        for item in heard:
-            if isinstance(item, Hello):
-                self._show()  # what came before: the peer compares the table with the database once it is answered
-                self._link.welcome(item)
-                self._settlement.answer_without_team()
-            elif self._is_filled or isinstance(item, StorageStateChanged):
-                self._settlement.apply(item)
-            elif isinstance(item, AllocateIds):  # filling reads all else
-                self._wanted.append(item)
-        if heard:
-            self._show()
+        outcomes = self._link.receive()
+        for outcome in outcomes:
+            if isinstance(outcome, Hello):
+                self._publish()  # first, as the command-queue compares table and database once it is answered
+                self._link.answer_hello(outcome)
+                self._outcome_handler.answer_without_team()
+            elif self._is_filled or isinstance(outcome, StorageStateChanged):
+                self._outcome_handler.handle_outcome(outcome)
+            elif isinstance(outcome, AllocateIds):
+                self._deferred.append(outcome)  # everything else is in the database, which the filling reads
+        if outcomes:
+            self._publish()
 
-    def _show(self) -> None:
-        """Shows what is settled to the readers of the table."""
+    def _publish(self) -> None:
+        """Makes everything that is resolved visible to the readers of the table."""
         if self._is_filled:
-            self._books.publish_touched()
-            self._books.table.move_mark(self._orders.mark)
+            self._state.publish_changed()
+            self._state.table.advance_high_water_mark(self._in_flight.high_water_mark)
 
     def _live_aliases(self) -> list[AliasChanged]:
-        return [AliasChanged(*one) for one in self._books.aliases.live(now_ms())]
+        return [AliasChanged(*alias) for alias in self._state.aliases.live(now_ms())]
 
-    def _rebuild(self) -> None:
-        started = time.monotonic()
+    def _fill_table(self) -> None:
+        started_sec = time.monotonic()
         archive = MessageArchive(self._context.settings.state_dir)
         try:
-            filled = fill_table(self._books.table, archive, self._context.beat)
+            fill = fill_table(self._state.table, archive, self._context.beat)
             for alias in archive.aliases(now_ms()):
-                self._books.aliases.set(Alias(*alias), now_ms())
+                self._state.aliases.set_alias(Alias(*alias), now_ms())
         finally:
             archive.close()
-        self._orders.begin_after(filled.last_id)
+        self._in_flight.continue_after(fill.last_id)
         self._is_filled = True
-        for wanted in self._wanted:
-            self._settlement.apply(wanted)
+        for request in self._deferred:
+            self._outcome_handler.handle_outcome(request)
         log.debug(
-            "table filled",
-            mailboxes=filled.mailboxes,
-            messages=filled.messages,
-            seconds=round(time.monotonic() - started, 3),
+            "mailbox table filled",
+            mailboxes=fill.mailboxes,
+            messages=fill.messages,
+            seconds=round(time.monotonic() - started_sec, 3),
         )

@@ -1,8 +1,9 @@
-"""RequestHandler — takes the gateways' requests in: each becomes an order of the command-queue, or is refused.
+"""RequestHandler — processes the gateways' requests: each is submitted to the command-queue as a command, or refused.
 
-Owns the decisions that concern a mailbox (full, looping, who is behind a name) and the gathering of offers.
-Not here: a request's own checks (`core.validation`), what an order leads to (`OutcomeHandler`). Above: the mailbox's loop.
-Invariant: what is refused here with a sentence has been written nowhere.
+Owns the decisions that depend on a mailbox (full, in a message loop, behind an alias), and the pending delivery marks.
+Not here: checks of a request alone (`core.validation`), what outcomes change (`OutcomeHandler`). Above: the mailbox's
+loop.
+Invariant: nothing of a refused request has been written anywhere.
 """
 
 __all__ = ["RequestHandler"]
@@ -15,7 +16,7 @@ from mailroomd.core.loop_guard import LoopGuard
 from mailroomd.ipc.link import Link
 from mailroomd.mailbox.delivery_marks import PendingDeliveryMarks
 from mailroomd.mailbox.gateway_port import GatewayPort, call_failed
-from mailroomd.mailbox.in_flight import Pending
+from mailroomd.mailbox.in_flight import InFlightCommand
 from mailroomd.mailbox.state import MailboxState
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
@@ -54,193 +55,212 @@ from mailroomd.protocol.packets import (
 )
 from mailroomd.table.entry import MailboxEntry
 
-FULL_RETRY_AFTER_MS = 60_000  # what senders are told when a mailbox is full: its reader has to come first
-SEEN_EVERY_MS = 60_000  # how exactly last_seen is kept in the database; the table has it to the millisecond
+FULL_RETRY_AFTER_MS = 60_000  # for senders to a full mailbox: its reader has to read some mail first
+SEEN_EVERY_MS = 60_000  # precision of last_seen in the database; in the table it is exact
 _OFFERED = STATES.word("offered")
 
 
 class RequestHandler:
-    """Takes requests.
+    """Processes requests.
 
     Args:
-        books: the mailbox's state.
-        settings: the bounds.
-        link: to the command-queue, for what is not ordered.
+        state: the mailbox worker's state.
+        settings: the limits.
+        link: to the command-queue, for lazy commands.
     """
 
-    def __init__(self, books: MailboxState, settings: Settings, link: Link[Outcome, Command]) -> None:
-        self._books = books
-        self._table = books.table
-        self._orders = books.orders
-        self._metrics = books.metrics
+    def __init__(self, state: MailboxState, settings: Settings, link: Link[Outcome, Command]) -> None:
+        self._state = state
+        self._table = state.table
+        self._in_flight = state.in_flight
+        self._metrics = state.metrics
         self._settings = settings
         self._link = link
-        self._guard = LoopGuard(settings.loop_guard_per_min)
-        self._offers = PendingDeliveryMarks()
+        self._loop_guard = LoopGuard(settings.loop_guard_per_min)
+        self._delivery_marks = PendingDeliveryMarks()
 
-    def take_settings(self, settings: Settings) -> None:
-        """Uses these bounds from now on."""
+    def apply_settings(self, settings: Settings) -> None:
+        """Uses these limits from now on."""
         self._settings = settings
-        self._guard.limit_per_min = settings.loop_guard_per_min
+        self._loop_guard.limit_per_min = settings.loop_guard_per_min
 
-    def take(self, port: GatewayPort, item: Request | Hello) -> None:
-        """Carries out one request of a gateway.
+    def handle_request(self, port: GatewayPort, request: Request | Hello) -> None:
+        """Processes one request of a gateway.
 
         Raises:
             TableFull: the table has no room for a message; nothing was done.
         """
-        match item:
+        match request:
             case StoreMessage():
-                self._store_message(port, item)
+                self._store_message(port, request)
             case MarkRead():
-                self._note_seen(self._table.entry(self._books.agent_of(item.agent)))
-                number = self._orders.issue(max(1, len(item.message_ids)))
-                self._orders.order(Pending(WriteRead(number, item.agent, item.message_ids), port.number, item.call))
+                self._mark_read(port, request)
             case MarkOffered():
-                self._mark_offered(port, item)
+                self._mark_offered(port, request)
             case ClearMailbox():
-                number = self._orders.issue()
-                command = WriteClear(number, item.agent, min(item.through_id, number), item.limit)
-                self._orders.order(Pending(command, port.number, item.call))
+                self._clear_mailbox(port, request)
             case SetAlias():
-                self._set_alias(port, item)
+                self._set_alias(port, request)
             case CountSubscribers():
-                self._count_subscribers(port, item)
+                self._count_subscribers(port, request)
             case NoteSeen():
-                self._note_seen(self._table.entry(item.agent))
+                self._record_seen(self._table.entry(request.agent))
             case Hello():
-                self._welcome(port, item)
+                self._answer_hello(port, request)
 
-    def offers_due(self, now_sec: float) -> float:
-        """Returns after how many seconds to call `order_offers`, on the monotonic clock."""
-        return self._offers.due(now_sec)
+    def delivery_marks_due_in_sec(self, now_sec: float) -> float:
+        """Returns in how many seconds to call `submit_delivery_marks` at the latest; monotonic clock."""
+        return self._delivery_marks.due_in_sec(now_sec)
 
-    def order_offers(self) -> None:
-        """InFlightCommands what was handed over, if other commands go now or it has waited long enough."""
-        for agent, numbers in self._offers.take(time.monotonic(), others_go=self._link.backlog > 0):
-            self._orders.order(Pending(WriteOffered(self._orders.issue(len(numbers)), agent, numbers, now_ms())))
+    def submit_delivery_marks(self) -> None:
+        """Submits delivery marks if other commands are about to be sent, or if they have waited long enough."""
+        drained = self._delivery_marks.drain_due(time.monotonic(), joins_others=self._link.backlog > 0)
+        for agent, ids in drained:
+            command_id = self._in_flight.allocate_ids(len(ids))
+            self._in_flight.submit(InFlightCommand(WriteOffered(command_id, agent, ids, now_ms())))
 
     def forget_idle_agents(self) -> None:
-        """Forgets agents that have no mail, when there are too many of them."""
+        """Forgets agents without mail when there are too many of them."""
         for name in self._table.forget_idle(IDLE_AGENTS_KEPT):
             self._link.send(WriteGone(name))
 
     # -- sends ----------------------------------------------------------------------------------------------------
 
-    def _store_message(self, port: GatewayPort, item: StoreMessage) -> None:
+    def _store_message(self, port: GatewayPort, request: StoreMessage) -> None:
         at_ms, at_ns = now_ms(), time.monotonic_ns()
-        self._metrics.observe(INTAKE_SECONDS.at, at_ns - item.asked_ns)
-        draft, addressee = self._led_by_alias(item.draft)
+        self._metrics.observe(INTAKE_SECONDS.at, at_ns - request.asked_ns)
+        draft, addressee = self._resolve_alias(request.draft)
         entry = self._table.entry(draft.recipient)
-        number = self._orders.issue(2, at_ms)  # the second is the place of its first receipt
-        refusal = None if item.resubmitted else self._refusal(number, draft, entry)
-        if refusal is not None and not item.client_key:
-            port.send(call_failed(item.call, refusal))
+        message_id = self._in_flight.allocate_ids(2, at_ms)  # the second one belongs to the first receipt
+        refusal = None if request.resubmitted else self._refusal(message_id, draft, entry)
+        if refusal is not None and not request.client_key:
+            port.send(call_failed(request.call, refusal))
             return
         body = pack_draft(draft)
-        position = self._table.append(number, at_ms, entry, body, DeliveryState.FILED)
-        span = tracing.begin("mailbox", item.trace, message_id=format_id(number)) if item.trace else None
-        trace = tracing.text_of(span) if item.trace else ""
+        position = self._table.append(message_id, at_ms, entry, body, DeliveryState.FILED)
+        span = tracing.begin("mailbox", request.trace, message_id=format_id(message_id)) if request.trace else None
         command = WriteMessage(
-            number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee, trace
+            message_id,
+            position,
+            request.key,
+            request.client_key,
+            request.resubmitted,
+            refusal,
+            size_bytes=len(body),
+            addressee=addressee,
+            trace=tracing.text_of(span) if request.trace else "",
         )
-        self._orders.order(Pending(command, port.number, item.call, entry, draft.sender, at_ms, at_ns, span))
+        self._in_flight.submit(
+            InFlightCommand(command, port.index, request.call, entry, draft.sender, at_ms, at_ns, span)
+        )
         if log.is_debugging:
-            log.debug("message ordered", message_id=format_id(number), request=item.key, recipient=draft.recipient)
-        self._note_seen(self._table.entry(self._books.agent_of(draft.sender)))
+            names = {"request": request.key, "recipient": draft.recipient}
+            log.debug("message submitted", message_id=format_id(message_id), **names)
+        self._record_seen(self._table.entry(self._state.agent_of(draft.sender)))
 
-    def _led_by_alias(self, draft: Draft) -> tuple[Draft, str]:
-        """Returns the draft for the mailbox that it goes to, and the name that its sender wrote if that is another."""
-        recipient = self._books.agent_of(draft.recipient)
+    def _resolve_alias(self, draft: Draft) -> tuple[Draft, str]:
+        """Returns the draft for its actual mailbox, and the name that the sender used if an alias replaced it."""
+        recipient = self._state.agent_of(draft.recipient)
         if recipient == draft.recipient:
             return draft, ""
         return msgspec.structs.replace(draft, recipient=recipient), draft.recipient
 
-    def _refusal(self, number: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
-        """Returns why a message may not enter its mailbox, unless it is there already; None if it may."""
+    def _refusal(self, message_id: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
+        """Returns why a new message may not enter its mailbox, None if it may."""
         limit = self._settings.max_unread
         if entry.unread + entry.pending >= limit:
-            sentence = f"{draft.recipient} has {limit:,} unread messages, which is the limit: it has to read some first"
-            return CommandRefused(number, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
-        sender = self._books.agent_of(draft.sender)
-        wait_ms = self._guard.admit(sender, draft.recipient, time.monotonic_ns() // 1_000_000)
+            sentence = f"{draft.recipient} has {limit:,} unread messages, the limit; retry after it has read some"
+            return CommandRefused(message_id, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
+        sender = self._state.agent_of(draft.sender)
+        wait_ms = self._loop_guard.admit(sender, draft.recipient, time.monotonic_ns() // 1_000_000)
         if wait_ms:
-            return CommandRefused(number, Reason.LOOP_GUARD, self._loop_sentence(draft), wait_ms, "sender")
+            return CommandRefused(message_id, Reason.LOOP_GUARD, self._loop_sentence(draft), wait_ms, "sender")
         return None
 
     def _loop_sentence(self, draft: Draft) -> str:
         return (
-            f"{draft.sender} and {draft.recipient} answer each other more than {self._settings.loop_guard_per_min} "
-            "times a minute: it looks like a loop, stop one of them (--loop-guard sets the limit)"
+            f"{draft.sender} and {draft.recipient} answered each other more than {self._settings.loop_guard_per_min} "
+            "times within a minute, which looks like a message loop; stop one of them (--loop-guard sets the limit)"
         )
 
     # -- everything else ------------------------------------------------------------------------------------------
 
-    def _mark_offered(self, port: GatewayPort, item: MarkOffered) -> None:
-        offered = [number for number in item.message_ids if self._table.offer(number, item.agent)]
+    def _mark_read(self, port: GatewayPort, request: MarkRead) -> None:
+        self._record_seen(self._table.entry(self._state.agent_of(request.agent)))
+        command_id = self._in_flight.allocate_ids(max(1, len(request.message_ids)))
+        command = WriteRead(command_id, request.agent, request.message_ids)
+        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
+
+    def _mark_offered(self, port: GatewayPort, request: MarkOffered) -> None:
+        offered = [message_id for message_id in request.message_ids if self._table.offer(message_id, request.agent)]
         if offered:
             self._metrics.count(_OFFERED, len(offered))
-            self._offers.add(item.agent, offered, time.monotonic())
-        if item.call:  # its agent says so itself
-            self._note_seen(self._table.entry(self._books.agent_of(item.agent)))
-            port.send(MessagesOffered(item.call))
+            self._delivery_marks.record_delivered(request.agent, offered, time.monotonic())
+        if request.call:  # a call of the agent itself, not a stream of the gateway
+            self._record_seen(self._table.entry(self._state.agent_of(request.agent)))
+            port.send(MessagesOffered(request.call))
 
-    def _set_alias(self, port: GatewayPort, item: SetAlias) -> None:
-        refusal = self._alias_refusal(item) if item.expires_ms else None
+    def _clear_mailbox(self, port: GatewayPort, request: ClearMailbox) -> None:
+        command_id = self._in_flight.allocate_ids()
+        command = WriteClear(command_id, request.agent, min(request.through_id, command_id), request.limit)
+        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
+
+    def _set_alias(self, port: GatewayPort, request: SetAlias) -> None:
+        refusal = self._alias_refusal(request) if request.expires_ms else None
         if refusal is not None:
             port.send(refusal)
             return
-        command = WriteAlias(self._orders.issue(), item.session, item.agent, item.expires_ms)
-        self._orders.order(Pending(command, port.number, item.call))
-        self._note_seen(self._table.entry(item.agent))
+        command = WriteAlias(self._in_flight.allocate_ids(), request.session, request.agent, request.expires_ms)
+        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
+        self._record_seen(self._table.entry(request.agent))
 
-    def _alias_refusal(self, item: SetAlias) -> CallFailed | None:
-        conflict = self._alias_conflict(item.session, item.agent)
+    def _alias_refusal(self, request: SetAlias) -> CallFailed | None:
+        conflict = self._alias_conflict(request.session, request.agent)
         if conflict:
-            return CallFailed(item.call, Reason.ALIAS_CONFLICT, conflict, "agent", 0)
-        aliases = self._books.aliases
-        if len(aliases) < MAX_ALIASES or item.session in aliases:
+            return CallFailed(request.call, Reason.ALIAS_CONFLICT, conflict, "agent", 0)
+        aliases = self._state.aliases
+        if len(aliases) < MAX_ALIASES or request.session in aliases:
             return None
-        aliases.forget_expired(now_ms())
+        aliases.remove_expired(now_ms())
         if len(aliases) < MAX_ALIASES:
             return None
-        sentence = f"there are {MAX_ALIASES:,} aliases, which is the limit: end some, or give them a shorter ttl"
-        return CallFailed(item.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
+        sentence = f"there are {MAX_ALIASES:,} aliases, which is the limit; end some of them, or use a shorter ttl"
+        return CallFailed(request.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
 
     def _alias_conflict(self, session: str, agent: str) -> str:
-        """Returns why a session can't be an alias of an agent: one alias never leads to another."""
-        behind = self._books.agent_of(agent)
-        if behind != agent:
-            return f"{agent} is itself a session of {behind}: name {behind} as the agent, or end that alias first"
-        if self._books.aliases.sessions_of(session, now_ms()):
-            return f"{session} is an agent with sessions of its own: end their aliases first, or name another session"
+        """Returns why a session cannot be an alias of an agent, "" if it can: an alias never leads to another."""
+        actual = self._state.agent_of(agent)
+        if actual != agent:
+            return f"{agent} is itself a session of {actual}; name {actual} as the agent, or end that alias first"
+        if self._state.aliases.sessions_of(session, now_ms()):
+            return f"{session} is an agent that has sessions; end their aliases first, or name another session"
         return ""
 
-    def _note_seen(self, entry: MailboxEntry) -> None:
+    def _record_seen(self, entry: MailboxEntry) -> None:
         at_ms = now_ms()
         is_known = entry.last_seen_ms > 0
         entry.last_seen_ms = at_ms
-        self._books.touch(entry)
+        self._state.record_changed(entry)
         if not is_known or at_ms - entry.seen_written_ms >= SEEN_EVERY_MS:
             entry.seen_written_ms = at_ms
             self._link.send(WriteSeen(entry.name, at_ms))
-        if not self._orders:
-            self._books.publish_touched()
+        if not self._in_flight:  # otherwise the next outcome leads to it
+            self._state.publish_changed()
 
-    def _count_subscribers(self, port: GatewayPort, item: CountSubscribers) -> None:
-        entry = self._table.entry(item.agent)
-        entry.subscribers += item.count - port.subscribers.get(item.agent, 0)
-        if item.count:
-            port.subscribers[item.agent] = item.count
+    def _count_subscribers(self, port: GatewayPort, request: CountSubscribers) -> None:
+        entry = self._table.entry(request.agent)
+        entry.subscribers += request.count - port.subscribers.get(request.agent, 0)
+        if request.count:
+            port.subscribers[request.agent] = request.count
         else:
-            port.subscribers.pop(item.agent, None)
-        self._note_seen(entry)
+            port.subscribers.pop(request.agent, None)
+        self._record_seen(entry)
         entry.publish()
 
-    def _welcome(self, port: GatewayPort, hello: Hello) -> None:
-        """Answers a gateway that restarted: its calls and subscribers are gone with it."""
+    def _answer_hello(self, port: GatewayPort, hello: Hello) -> None:
+        """Answers a gateway that restarted: its calls and subscribers are gone."""
         for agent, count in port.subscribers.items():
             entry = self._table.entry(agent)
             entry.subscribers -= count
             entry.publish()
-        port.welcome(hello)
+        port.answer_hello(hello)

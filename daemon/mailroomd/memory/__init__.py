@@ -1,1 +1,1 @@
-"""memory — shared memory that is handed down at spawn, and the cells from which its readers never read a torn value."""
+"""memory — shared memory that the supervisor passes to its workers, and cells that are never read torn."""

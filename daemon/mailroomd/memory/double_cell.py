@@ -1,10 +1,10 @@
-"""DoubleCell — a small record in shared memory that is whole whenever its writer dies.
+"""DoubleCell — a small record in shared memory that stays whole even if its writer dies in the middle of a write.
 
-Owns the form of two copies, written in turn: `sequence u64 | crc32 u32 | length u32 | payload`, native byte order,
-8-byte aligned. Sequence 0 means never written; an odd one is in the second copy, an even one in the first, so a new
-writer goes on where a dead one stopped: it overwrites the copy that was torn, never the whole one. It has no lock and
-no wait. One writing process at a time, any number of readers. Above: control page, mailbox headers; below: a buffer.
-Invariant: `read` returns what one `write` was given, and never something older than an earlier `read` returned.
+Owns two copies that are written in turn: `sequence u64 | crc32 u32 | length u32 | payload`, native byte order, 8-byte
+aligned. Sequence 0 means never written. Odd sequences are in the second copy, even ones in the first, so the successor
+of a dead writer overwrites the torn copy and never the whole one. There is no lock and no wait. A cell has one writing
+process at a time and any number of readers. Above: the control page, mailbox slots; below: a buffer.
+Invariant: `read` returns what one `write` was given, and never anything older than an earlier `read` returned.
 """
 
 __all__ = ["DoubleCell", "TornCell"]
@@ -16,13 +16,13 @@ from mailroomd.memory.fence import fence
 
 _HEAD = struct.Struct("@QII")
 _SEQUENCE_MASK = 0xFFFF_FFFF
-# A reader loses an attempt only to two writes that overtake it, each of which takes about as long as the attempt. So
-# many losses in a row (some 3 ms) do not happen; two writers or overwritten memory do that.
+# A read fails only if two writes overtake it, and each write takes about as long as the read. That does not happen this
+# many times in a row (about 3 ms): then the cell has two writers, or its memory was overwritten.
 _READ_ATTEMPTS = 1000
 
 
-class TornCell(Exception):  # noqa: N818 - named for what was found
-    """Neither copy was whole in any attempt: the memory is damaged, or has two writers."""
+class TornCell(Exception):  # noqa: N818 - names what was read
+    """Neither copy was whole in any attempt: the memory is damaged, or the cell has two writers."""
 
 
 class DoubleCell:
@@ -39,18 +39,19 @@ class DoubleCell:
         self._offset = offset
         self._payload_bytes = payload_bytes
         self._copies = (offset, offset + self.size_bytes(payload_bytes) // 2)
-        self._sequence = -1  # not known: only a writer asks for it
+        self._sequence = -1  # unknown: only a writer needs it
 
     @staticmethod
     def size_bytes(payload_bytes: int) -> int:
-        """Returns the room that a cell takes in the buffer, a multiple of 8."""
+        """Returns how many bytes of the buffer a cell occupies, a multiple of 8."""
         return 2 * (_HEAD.size + (payload_bytes + 7) // 8 * 8)
 
     def write(self, payload: bytes) -> None:
-        """Replaces the record; a reader sees the old one or the new one.
+        """Replaces the record; a reader sees either the old one or the new one.
 
         Raises:
             ValueError: the payload is longer than the cell.
+            TornCell: neither copy of the predecessor's is whole.
         """
         length = len(payload)
         if length > self._payload_bytes:
@@ -59,38 +60,39 @@ class DoubleCell:
         start = self._copies[sequence & 1]
         body = start + _HEAD.size
         self._buffer[body : body + length] = payload
-        # Not pack_into: it fills the place with zeros first, and a reader would see a sequence of 0.
+        # Not pack_into: it zeroes the target first, and a reader would see a sequence of 0.
         head = _HEAD.pack(sequence, zlib.crc32(payload, sequence & _SEQUENCE_MASK), length)
         self._buffer[start:body] = head
         self._sequence = sequence
-        fence()  # what the writer does next is not seen before this
+        fence()  # whatever the writer stores next becomes visible after this record
 
     def read(self) -> bytes:
-        """Returns the newest whole record, b"" if there never was one.
+        """Returns the newest whole record, b"" if none was ever written.
 
         Raises:
             TornCell: neither copy was whole in many attempts.
         """
         for _ in range(_READ_ATTEMPTS):
-            found = self._newest_whole()
-            if found is not None:
-                return found[1]
+            newest = self._newest_whole()
+            if newest is not None:
+                return newest[1]
         raise TornCell(f"no whole copy in the cell at {self._offset} ({self._payload_bytes} bytes a copy)")
 
     def _newest_sequence(self) -> int:
-        """What the predecessor wrote last; it may have died in the middle of the write after it."""
-        found = self._newest_whole()
-        if found is None:
-            raise TornCell(f"no whole copy in the cell at {self._offset} to go on from")
-        return found[0]
+        """Returns the sequence that the predecessor wrote last; it may have died during the write after it."""
+        newest = self._newest_whole()
+        if newest is None:
+            raise TornCell(f"no whole copy to continue from in the cell at {self._offset}")
+        return newest[0]
 
     def _newest_whole(self) -> tuple[int, bytes] | None:
+        """Returns sequence and payload of the newest whole copy, None if this attempt met none."""
         first, second = self._copies
         heads = (_HEAD.unpack_from(self._buffer, first), _HEAD.unpack_from(self._buffer, second))
         newer = heads[1][0] > heads[0][0]
         for copy in (newer, not newer):
             sequence, crc, length = heads[copy]
-            if sequence == 0 and heads[not copy][0] <= 1:  # nothing was written yet, or the first write is in motion
+            if sequence == 0 and heads[not copy][0] <= 1:  # never written, or the first write is under way
                 return 0, b""
             if sequence == 0 or length > self._payload_bytes or sequence & 1 != copy:
                 continue

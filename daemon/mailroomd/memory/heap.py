@@ -1,6 +1,6 @@
-"""heap — gives freed memory back to the system: the C library keeps it otherwise, however much it was.
+"""heap — returns freed memory to the operating system, which the C library otherwise keeps.
 
-Not here: when (whoever knows that much was freed at once). Source: malloc_trim(3), of glibc; others have none.
+Not here: when to do so (the caller knows that it has just freed much). Source: glibc's malloc_trim(3).
 """
 
 __all__ = ["trim_heap"]
@@ -11,6 +11,6 @@ _libc = ctypes.CDLL(None)
 
 
 def trim_heap() -> None:
-    """Gives back what is free; takes some milliseconds for each 100 MB. Does nothing where the C library can't."""
+    """Returns free memory; takes a few milliseconds per 100 MB. Does nothing if the C library has no malloc_trim."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

@@ -1,8 +1,8 @@
-"""SharedMemory — pages that the supervisor hands down to its workers at spawn.
+"""SharedMemory — pages that the supervisor passes to its workers when it spawns them.
 
-Owns one sealed memfd and its mapping. It has no name in any file system, so nothing is left behind by `kill -9`: the
-pages go with the last process that maps them. It is not multiprocessing.shared_memory, whose resource tracker unlinks
-the segment when any attached process exits (facts.md). Above: cells, pages, the mailbox table; below: the kernel.
+Owns one sealed memfd and its mapping. The memfd has no name in any file system, so `kill -9` leaves nothing behind: the
+pages disappear with the last process that maps them. (multiprocessing.shared_memory is unsuitable: its resource tracker
+unlinks the segment as soon as any attached process exits.) Above: cells, the control page, the mailbox table.
 Invariant: the size never changes, so no access to the buffer can raise SIGBUS.
 """
 
@@ -24,11 +24,11 @@ class SharedMemory:
 
     Attributes:
         buffer: the pages, writable, zeroed at creation.
-        size_bytes: their number of bytes.
+        size_bytes: length of the buffer.
     """
 
     def __init__(self, descriptor: int, size_bytes: int) -> None:
-        """Maps a sealed memfd of `size_bytes` and takes over its descriptor."""
+        """Maps a sealed memfd of `size_bytes` and takes ownership of its descriptor."""
         self._descriptor = descriptor
         self._mapping = mmap.mmap(descriptor, size_bytes)
         self.buffer = memoryview(self._mapping)
@@ -36,10 +36,10 @@ class SharedMemory:
 
     @classmethod
     def create(cls, name: str, size_bytes: int) -> Self:
-        """Makes zeroed pages; `name` is what /proc/PID/maps shows (memfd:name).
+        """Creates zeroed pages; /proc/PID/maps shows them as `memfd:name`.
 
         Raises:
-            OSError: no memory or no descriptor.
+            OSError: no memory or no descriptor is left.
         """
         descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -51,9 +51,9 @@ class SharedMemory:
             raise
 
     def close(self) -> None:
-        """Lets go of the pages, again and again if need be; other processes keep theirs."""
+        """Releases the pages in this process; other processes keep theirs. May be called repeatedly."""
         self.buffer.release()
-        with suppress(BufferError):  # a cell still looks at the pages: the mapping goes together with the last view
+        with suppress(BufferError):  # a cell still refers to the pages: the mapping goes with its last view
             self._mapping.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -1,1 +1,1 @@
-"""model — what everything else is made of: ids, records, states, errors, settings. Standard library only."""
+"""model — the values that everything else is made of: ids, messages, states, limits, errors, settings."""

@@ -1,6 +1,7 @@
-"""Announcement — what a stream carries, each with a place in the one order: messages, receipts, command responses.
+"""Announcement — an item of a stream, with its sequence id in the global sequence: message, receipt or response.
 
-Owns the shapes of receipts and responses. Not here: messages (`model.message`), the contract's events (`gateway.encoding`).
+Owns the shapes of receipts and responses. Not here: messages (`model.message`), the contract's events
+(`gateway.encoding`).
 """
 
 __all__ = ["Announcement", "Receipt", "Response"]
@@ -12,15 +13,15 @@ from mailroomd.model.states import DeliveryState
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """One step of a message, for its sender.
+    """One delivery state that a message reached, for its sender.
 
     Attributes:
-        id: its place in the order.
-        sender: who hears it.
+        id: its sequence id.
+        sender: the agent that receives it.
         message_id: of the message.
         recipient: the mailbox that the message is in.
-        state: that the message came to.
-        timestamp_ms: when, milliseconds since 1970.
+        state: the state that the message reached.
+        timestamp_ms: when, in milliseconds since 1970.
     """
 
     id: int
@@ -35,12 +36,12 @@ class Response(msgspec.Struct, frozen=True):
     """A response that an agent left in its outbox.
 
     Attributes:
-        id: its place in the order.
-        agent: who hears it: the session, or the agent that was behind it.
-        session: in whose outbox it lay.
-        file_name: of the file.
-        state: FILED, or OFFERED once it was handed to a subscriber.
-        timestamp_ms: when the mail room took it in, milliseconds since 1970.
+        id: its sequence id.
+        agent: the agent that receives it: the session, or the agent behind it.
+        session: the owner of the outbox.
+        file_name: of the outbox file.
+        state: FILED, or OFFERED once it was delivered to a subscriber.
+        timestamp_ms: when the daemon accepted it, in milliseconds since 1970.
         body: a JSON object, up to 3 MiB.
     """
 

@@ -1,4 +1,4 @@
-"""now_ms — the wall clock, in the one unit that the daemon stores times in."""
+"""now_ms — the wall clock, in the unit in which the daemon stores times."""
 
 __all__ = ["now_ms"]
 
@@ -6,5 +6,5 @@ import time
 
 
 def now_ms() -> int:
-    """Returns the time in milliseconds since 1970, UTC."""
+    """Returns the current time in milliseconds since 1970, UTC."""
     return time.time_ns() // 1_000_000

@@ -1,7 +1,7 @@
-"""MailroomError — every way in which the daemon says no to a client.
+"""MailroomError — a request that the daemon refuses, with a reason for programs and a sentence for people.
 
-Owns the closed vocabulary of reasons: stable, upper snake case, part of the contract. Each error words itself from its
-arguments and says what to do. Not here: gRPC codes (`gateway.status` has the one table from reason to code).
+Owns the closed vocabulary of reasons: stable, upper snake case, part of the contract. Each sentence says what is wrong
+and what to do. Not here: gRPC codes (`gateway.status` maps reasons to codes).
 """
 
 __all__ = ["MailroomError", "Reason", "message_not_found", "stopping", "too_large"]
@@ -46,7 +46,7 @@ class Reason(StrEnum):
     WORKER_RESTARTING = "WORKER_RESTARTING"
     STOPPING = "STOPPING"
     INTERNAL = "INTERNAL"
-    TOKEN_MISSING = "TOKEN_MISSING"  # noqa: S105 - the names of reasons, not secrets
+    TOKEN_MISSING = "TOKEN_MISSING"  # noqa: S105 - names of reasons, not secrets
     TOKEN_INVALID = "TOKEN_INVALID"  # noqa: S105
     TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105
     NOT_YOURS = "NOT_YOURS"
@@ -62,8 +62,8 @@ class MailroomError(Exception):
     Attributes:
         reason: stable, for programs.
         sentence: what is wrong and what to do, for people.
-        field: the request's field that is at fault, or "".
-        retry_after_ms: when to try again, 0 if trying again as it is won't help.
+        field: the offending field of the request, or "".
+        retry_after_ms: when to retry; 0 if retrying the same request will not help.
     """
 
     def __init__(self, reason: Reason, sentence: str, *, field: str = "", retry_after_ms: int = 0) -> None:
@@ -75,19 +75,21 @@ class MailroomError(Exception):
 
 
 def stopping() -> MailroomError:
-    """Returns the error for what comes, or still waits, while the daemon stops."""
-    sentence = "the mail room is stopping: try again when it is back"
+    """Returns the error for requests that arrive or wait while the daemon stops."""
+    sentence = "mailroomd is stopping; retry once it is running again"
     return MailroomError(Reason.STOPPING, sentence, retry_after_ms=1000)
 
 
 def message_not_found(message_id: str) -> MailroomError:
-    """Returns the error for a message that is not there, or not for whoever asks."""
-    sentence = f"there is no message {message_id}: it never was, or is past its retention"
+    """Returns the error for a message that does not exist, or that the caller may not see."""
+    sentence = f"no message {message_id}: the id is wrong, or the message was deleted after its retention period"
     return MailroomError(Reason.MESSAGE_NOT_FOUND, sentence)
 
 
 def too_large(reason: Reason, field: str, size: int, limit: int, unit: str) -> MailroomError:
-    """Returns the error for a field that is over its limit."""
+    """Returns the error for a field that exceeds its limit."""
     return MailroomError(
-        reason, f"{field} has {size:,} {unit}, the limit is {limit:,}: send less, or several messages", field=field
+        reason,
+        f"{field} has {size:,} {unit}, the limit is {limit:,}; shorten it or split it into several messages",
+        field=field,
     )

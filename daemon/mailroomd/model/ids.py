@@ -1,8 +1,8 @@
-"""IdSequence — issues the ids that are the one order of everything.
+"""IdSequence — issues ids, which put all messages, receipts and responses into one global sequence.
 
-Owns the layout of an id: a 63-bit number, milliseconds since 1970 (43 bits), node (6 bits), counter (14 bits), written
-as 16 lowercase hex digits. It is primary key, cursor, file name and page token in one.
-Not here: where the highest id is kept (the database, in the transaction that uses it).
+Owns the layout of an id: a 63-bit number made of milliseconds since 1970 (43 bits), node (6 bits) and counter (14
+bits), written as 16 lowercase hex digits. It serves as primary key, cursor, file name and page token.
+Not here: storing the highest id (the database does, in the transaction that uses it).
 Invariant: an id is greater than every id issued before it, whatever the clock does.
 """
 
@@ -19,33 +19,36 @@ MAX_ID = (1 << 63) - 1
 _HEX_ID = re.compile(r"[0-7][0-9a-f]{15}")
 
 
-def format_id(number: int) -> str:
+def format_id(value: int) -> str:
     """Returns an id as 16 lowercase hex digits."""
-    return f"{number:016x}"
+    return f"{value:016x}"
 
 
 def parse_id(text: str) -> int:
-    """Returns the number behind 16 lowercase hex digits.
+    """Returns the id that 16 lowercase hex digits stand for.
 
     Raises:
         ValueError: the text is not an id.
     """
     if not _HEX_ID.fullmatch(text):
-        raise ValueError(f"{text!r} is not an id: 16 lowercase hex digits are expected")
+        raise ValueError(f"{text!r} is not an id (16 lowercase hex digits)")
     return int(text, 16)
 
 
-def milliseconds_of(number: int) -> int:
-    """Returns the time part of an id, in milliseconds since 1970 (it may run ahead of a clock that went back)."""
-    return number >> MS_SHIFT
+def milliseconds_of(value: int) -> int:
+    """Returns the time part of an id, in milliseconds since 1970; it may be ahead of a clock that was set back."""
+    return value >> MS_SHIFT
 
 
 class IdSequence:
-    """Issues growing ids for one node.
+    """Issues ever greater ids for one node.
+
+    Attributes:
+        last: the highest id ever issued, 0 if none was.
 
     Args:
-        last: the highest id ever issued, 0 if none was.
-        node: 0 to 63, this machine's number.
+        last: the highest id issued so far, 0 for none.
+        node: number of this machine, 0 to 63.
     """
 
     def __init__(self, last: int = 0, node: int = 0) -> None:
@@ -53,15 +56,16 @@ class IdSequence:
         self._node = node << COUNTER_BITS
 
     def issue(self, now_ms: int, count: int = 1) -> int:
-        """Returns the first of `count` consecutive ids: of this millisecond, or behind the last where the clock stands.
+        """Returns the first of `count` consecutive ids, of this millisecond unless the last id is ahead.
 
         Args:
-            count: at most the 16,384 that one millisecond has.
+            now_ms: the time, in milliseconds since 1970.
+            count: at most 16,384, the capacity of one millisecond.
         """
-        fresh = now_ms << MS_SHIFT | self._node
-        if fresh <= self.last:
-            fresh = self.last + 1
+        first = now_ms << MS_SHIFT | self._node
+        if first <= self.last:
+            first = self.last + 1
             if COUNTER_MASK - (self.last & COUNTER_MASK) < count:  # used up: borrow from the next millisecond
-                fresh = ((self.last >> MS_SHIFT) + 1) << MS_SHIFT | self._node
-        self.last = fresh + count - 1
-        return fresh
+                first = ((self.last >> MS_SHIFT) + 1) << MS_SHIFT | self._node
+        self.last = first + count - 1
+        return first

@@ -1,6 +1,6 @@
-"""Draft and Message — what a sender hands in, and what the mail room makes of it.
+"""Draft and Message — mail as its sender submitted it, and as the daemon stored it.
 
-Owns their shape and their packed form (msgpack of a Draft): the payload of a table record and of a request packet.
+Owns their fields and the packed form of a draft (msgpack), which table records and request packets carry.
 Not here: the contract's protobuf messages (`gateway.conversion`), the inbox file's JSON (`mailroom.inbox_file`).
 Invariant: a Draft is valid (`core.validation`) before it is packed, and equal drafts pack to equal bytes.
 """
@@ -15,7 +15,7 @@ from mailroomd.model.states import DeliveryState
 
 
 class Priority(IntEnum):
-    """How urgent a message is; the numbers are those of the contract."""
+    """How urgent a message is; the values are those of the contract."""
 
     LOW = 1
     NORMAL = 2
@@ -24,20 +24,20 @@ class Priority(IntEnum):
 
 
 class Draft(msgspec.Struct, frozen=True, array_like=True):
-    """One message as its sender gave it.
+    """One message as its sender submitted it.
 
     Attributes:
-        recipient: the mailbox's name.
-        sender: the sender's name.
+        recipient: name of the mailbox.
+        sender: name of the sender.
         content: up to 1 MiB of UTF-8.
-        type: "text" unless the sender said otherwise.
-        metadata: a JSON object as bytes, keys sorted, so that equal objects are equal bytes.
+        type: "text" unless the sender chose another.
+        metadata: a JSON object as bytes, with sorted keys, so that equal objects are equal bytes.
         thread_id: empty if none.
         in_reply_to: id of the message that this one answers, 0 if none.
         priority: a `Priority`.
-        ttl_ms: time to live in milliseconds, 0 for no end.
-        verified: the sender proved its name with a token of its own. It is not part of what the sender asks for, so two
-            requests that differ in it alone are the same request.
+        ttl_ms: time to live in milliseconds, 0 for unlimited.
+        verified: the sender proved its name with its own token. Two requests that differ only in this field count as
+            the same request.
     """
 
     recipient: str
@@ -56,10 +56,10 @@ class Message(msgspec.Struct, frozen=True):
     """One message as it is stored.
 
     Attributes:
-        id: its number in the one order.
-        timestamp_ms: when the mail room took it in, milliseconds since 1970, UTC.
-        state: how far it has come, at the moment of reading.
-        draft: what its sender gave.
+        id: its sequence id.
+        timestamp_ms: when the daemon accepted it, in milliseconds since 1970, UTC.
+        state: its delivery state when it was read.
+        draft: what its sender submitted.
     """
 
     id: int
@@ -69,7 +69,7 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def expires_ms(self) -> int:
-        """When it expires, milliseconds since 1970; 0 for never."""
+        """When it expires, in milliseconds since 1970; 0 for never."""
         return self.timestamp_ms + self.draft.ttl_ms if self.draft.ttl_ms else 0
 
 

@@ -1,8 +1,8 @@
-"""Names — the rule for the names of agents, sessions and mailboxes.
+"""Names — the rule for names of agents, sessions and mailboxes.
 
-Source: pipeline.md: 1–128 characters of A–Z a–z 0–9 . _ -, not starting with a dot, at most one @ (agent@team).
-The team names a directory of its own, so the rule holds for both sides of the @: `a@..` would be a way out.
-Invariant: a name that passes, and each side of its @, is one path component that is neither hidden nor a way out.
+A name becomes part of a path, and a team (`agent@team`) names a directory of its own, so the rule applies to both sides
+of the @: `a@..` would lead out of the root.
+Invariant: a valid name, and each side of its @, is one path component that is neither hidden nor leads elsewhere.
 """
 
 __all__ = ["MAX_NAME_BYTES", "NAME_RULE", "is_name"]
@@ -11,13 +11,13 @@ import re
 
 MAX_NAME_BYTES = 128
 NAME_RULE = (
-    "a name has 1 to 128 characters of A-Z a-z 0-9 . _ - and at most one @ (agent@team); "
-    "neither side of it starts with a dot"
+    "a name has 1 to 128 characters from A-Z a-z 0-9 . _ - and at most one @ (agent@team); "
+    "neither part starts with a dot"
 )
 
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]+(?:@(?!\.)[A-Za-z0-9._-]+)?")
 
 
 def is_name(text: str) -> bool:
-    """Returns whether the text may name a mailbox."""
+    """Returns whether the text is a valid name."""
     return len(text) <= MAX_NAME_BYTES and _NAME.fullmatch(text) is not None

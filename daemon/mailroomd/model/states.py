@@ -1,7 +1,7 @@
-"""DeliveryState — how far a message has come, and the one table of the steps that it may take.
+"""DeliveryState — how far a message has been delivered, and the transitions that are allowed.
 
-Owns the closed vocabulary of states; their numbers are those of the contract (mailroom.proto).
-Invariant: a state only ever moves forward, except that OFFERED may be FILED again after a crash.
+Owns the closed vocabulary of states; their values are those of the contract (mailroom.proto).
+Invariant: a state only moves forward, except that OFFERED may fall back to FILED in a crash.
 """
 
 __all__ = ["TRANSITIONS", "DeliveryState", "may_become"]
@@ -10,16 +10,16 @@ from enum import IntEnum
 
 
 class DeliveryState(IntEnum):
-    """States of a message; a greater number is further on its way."""
+    """States of a message; a greater value is further along."""
 
     VOIDED = 0
-    """Its transaction failed, it repeated an earlier request, or it was deleted: no reader sees it. Table only."""
+    """Its transaction failed, it repeated an earlier request, or it was deleted. Invisible; mailbox table only."""
     STORED = 1
-    """Durable; its inbox file is not there yet and is being retried."""
+    """Durable; its inbox file could not be written yet and is being retried."""
     FILED = 2
-    """Its inbox file is there too."""
+    """Durable, and its inbox file is written."""
     OFFERED = 3
-    """Handed to its recipient: on a stream, by CheckInbox or by MarkOffered."""
+    """Delivered to the reader: on a stream, by CheckInbox or by MarkOffered."""
     READ = 4
     """Acknowledged by its recipient. Final."""
     EXPIRED = 5
@@ -46,5 +46,5 @@ TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
 
 
 def may_become(now: DeliveryState, then: DeliveryState) -> bool:
-    """Returns whether a message in the state `now` may step to `then`."""
+    """Returns whether a message may move from the state `now` to `then`."""
     return then in TRANSITIONS[now]

@@ -1,1 +1,1 @@
-"""protocol — the vocabulary that the worker processes speak: packets, commands, outcomes, local events."""
+"""protocol — what the worker processes say to each other: requests, commands, outcomes, local events."""

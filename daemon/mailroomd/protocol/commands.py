@@ -1,10 +1,10 @@
-"""Commands and outcomes — what the mailbox orders of the command-queue, and what became of it.
+"""Commands and outcomes — what the mailbox submits to the command-queue, and what the command-queue reports back.
 
-Owns the vocabulary of `writes` (imperatives) and `outcomes` (past tense). A command with an id is answered by an
-outcome with that id; one without is carried out when something else is committed anyway, and not answered. A command
-owns the numbers from its id to its `last_id`: places in the one order for the receipts that it may cause. What the
-command-queue found by itself (`protocol.local_events`) needs places, too: it asks by `AllocateIds`, `IdsAllocated` orders it. Not
-here: the handshake of the queues (`ipc.link`).
+Owns the vocabulary of the queues `writes` (imperatives) and `outcomes` (past tense). A command with an id is answered
+by exactly one outcome with that id, and owns the sequence ids from its id to its `last_id`, for the receipts that it
+may cause. A lazy command has no id: it is committed together with the next transaction and is not answered. Local
+events (`protocol.local_events`) need sequence ids, too: the command-queue requests them with `AllocateIds`, and the
+mailbox submits `IdsAllocated`. Not here: the handshake of the queues (`ipc.link`).
 """
 
 __all__ = [
@@ -22,10 +22,10 @@ __all__ = [
     "MessagesExpired",
     "MessagesRemoved",
     "MessagesTaken",
-    "OrderedCommand",
     "Outcome",
     "ReadWritten",
     "ResponseWritten",
+    "SequencedCommand",
     "StepsWritten",
     "StorageStateChanged",
     "TeamInboxSettled",
@@ -42,18 +42,18 @@ import msgspec
 
 
 class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Commit the record at this position of the table and write its inbox file.
+    """Commit the record at this position of the mailbox table and write its inbox file.
 
     Attributes:
-        id: the message's; the number behind it is the place of its first receipt.
+        id: of the message; the next sequence id belongs to its first receipt.
         position: of its record in the table.
-        key: under which the same request is recognised.
-        client_key: the key is its sender's own (kept a day), not a gateway's (kept ten minutes).
-        resubmitted: the request may have been committed before, under another id.
-        refusal: the answer, unless the request was committed before: its mailbox is full now, say.
+        key: identifies the request if it is sent again.
+        client_key: whether the key is the sender's own (kept for a day) or a gateway's (kept for ten minutes).
+        resubmitted: whether the request may have been committed before, under another id.
+        refusal: the answer, unless the request was committed before; set if the mailbox is full, for example.
         size_bytes: of the record's body.
-        addressee: the name that the sender wrote, where an alias led the message elsewhere.
-        trace: the W3C `traceparent` of what this is a part of; "" where nothing is traced.
+        addressee: the name that the sender used, if an alias led the message to another mailbox; otherwise "".
+        trace: the W3C `traceparent` of the enclosing span; "" if the request is not traced.
     """
 
     id: int
@@ -68,12 +68,12 @@ class WriteMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def last_id(self) -> int:
-        """The last number that is this command's."""
+        """The last sequence id that belongs to this command."""
         return self.id + 1
 
 
 class WriteRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Commit that an agent has read these messages, then take their files away."""
+    """Commit that an agent has read these messages, then remove their inbox files."""
 
     id: int
     agent: str
@@ -81,12 +81,12 @@ class WriteRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def last_id(self) -> int:
-        """The last number that is this command's."""
+        """The last sequence id that belongs to this command."""
         return self.id + max(1, len(self.message_ids)) - 1
 
 
 class WriteOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Note, with the next transaction, that messages or responses of one mailbox were handed over."""
+    """Commit, with the next transaction, that messages or responses of one mailbox were delivered to a reader."""
 
     id: int
     agent: str
@@ -95,12 +95,12 @@ class WriteOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def last_id(self) -> int:
-        """The last number that is this command's."""
+        """The last sequence id that belongs to this command."""
         return self.id + max(1, len(self.message_ids)) - 1
 
 
 class WriteClear(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Delete messages of one mailbox, up to an id and so many at most, then take their files away."""
+    """Delete at most `limit` messages of one mailbox with ids up to `through_id`, then remove their inbox files."""
 
     id: int
     agent: str
@@ -109,12 +109,12 @@ class WriteClear(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def last_id(self) -> int:
-        """The last number that is this command's."""
+        """The last sequence id that belongs to this command."""
         return self.id
 
 
 class WriteAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Commit which agent is behind a session until a moment; 0 ends the alias."""
+    """Commit that a session is an alias of an agent until `expires_ms`; 0 ends the alias."""
 
     id: int
     session: str
@@ -123,17 +123,17 @@ class WriteAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def last_id(self) -> int:
-        """The last number that is this command's."""
+        """The last sequence id that belongs to this command."""
         return self.id
 
 
 class IdsAllocated(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Commit, here in the order, what was found and asked for places by `AllocateIds`.
+    """Commit the local event that requested these sequence ids with `AllocateIds`.
 
     Attributes:
-        id: the first of `count` numbers.
-        request: the number of the AllocateIds; one that the command-queue does not know (any more) does nothing.
-        agent: whose mailbox is behind the name that the request gave.
+        id: the first of `count` sequence ids.
+        request: number of the AllocateIds; if the command-queue no longer knows it, it commits nothing.
+        agent: the agent behind the name in the request.
     """
 
     id: int
@@ -143,12 +143,12 @@ class IdsAllocated(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def last_id(self) -> int:
-        """The last number that is this command's."""
+        """The last sequence id that belongs to this command."""
         return self.id + self.count - 1
 
 
 class WriteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Note, with the next transaction, when an agent was last there."""
+    """Store, with the next transaction, when an agent last called."""
 
     agent: str
     seen_ms: int
@@ -161,10 +161,10 @@ class WriteGone(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A message is durable; its state says whether its file is there, `file_error` why not.
+    """A message is durable; `state` says whether its inbox file is written, `file_error` why not.
 
     Attributes:
-        is_for_team: its entry in the native team inbox is under way; `TeamInboxSettled` follows.
+        is_for_team: its entry in the native team inbox is being written; `TeamInboxSettled` follows.
     """
 
     id: int
@@ -174,10 +174,10 @@ class MessageWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A request was recognised by its key: the message exists under its original id, this id is void.
+    """A request repeats an earlier one with the same key: the message keeps its original id, and this id is void.
 
     Attributes:
-        mailbox: where it is, if that is not where this request would have gone: an alias came or went between the two.
+        mailbox: the mailbox of the original, if an alias set or ended since would lead this request elsewhere.
     """
 
     id: int
@@ -190,10 +190,10 @@ class MessageRepeated(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class TeamInboxSettled(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What became of a message's entry in the native team inbox, at the latest after a quarter of a second.
+    """Whether a message's entry in the native team inbox is written; sent within a quarter of a second.
 
     Attributes:
-        error: empty if it is there, else why it is not, or not yet.
+        error: empty if it is written; otherwise why it is not, or not yet.
     """
 
     message_id: int
@@ -201,7 +201,7 @@ class TeamInboxSettled(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class ReadWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """An acknowledgement is durable; `unknown` are ids that are not in this mailbox, `senders` have receipts."""
+    """An acknowledgement is durable; `unknown` are ids that are not in this mailbox, `senders` get receipts."""
 
     id: int
     agent: str
@@ -211,14 +211,14 @@ class ReadWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class StepsWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The command of this id is committed; these senders have receipts, no names may mean anybody."""
+    """The command with this id is finished; these senders get receipts."""
 
     id: int
     senders: list[str]
 
 
 class MailboxCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A slice of a mailbox is deleted; `more` says that messages are left."""
+    """Messages of a mailbox are deleted; `more` says whether any are left."""
 
     id: int
     message_ids: list[int]
@@ -226,7 +226,7 @@ class MailboxCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class AliasWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """An alias is durable, or ended where `expires_ms` is 0."""
+    """An alias is durable, or ended if `expires_ms` is 0."""
 
     id: int
     session: str
@@ -235,7 +235,7 @@ class AliasWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class CommandRefused(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Nothing of this command was written."""
+    """A command was refused; nothing of it was written."""
 
     id: int
     reason: str
@@ -245,11 +245,11 @@ class CommandRefused(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class AllocateIds(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The command-queue has found something that needs so many places in the order.
+    """A local event needs this many sequence ids.
 
     Attributes:
         request: its number, for `IdsAllocated`.
-        name: a session whose agent is to be told, or "".
+        name: a session whose agent the event is for, or "".
     """
 
     request: int
@@ -258,39 +258,39 @@ class AllocateIds(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessagesTaken(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """An agent took inbox files away: it has read these messages. Durable; nobody ordered it."""
+    """An agent removed inbox files: it has read these messages. Durable; answers no command."""
 
     agent: str
     message_ids: list[int]
 
 
 class MessagesExpired(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The time to live of these messages ran out. Durable; nobody ordered it."""
+    """The time to live of these messages ran out. Durable; answers no command."""
 
     message_ids: list[int]
 
 
 class MessagesRemoved(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Retention deleted these messages. Durable; nobody ordered it."""
+    """Retention deleted these messages. Durable; answers no command."""
 
     message_ids: list[int]
 
 
 class MessageFiled(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A file that could not be written at first is there now. Durable; nobody ordered it."""
+    """An inbox file that could not be written at first is written. Durable; answers no command."""
 
     message_id: int
 
 
 class ResponseWritten(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A response that an agent left in its outbox is durable, for the subscribers of this agent."""
+    """A response from an outbox is durable; it is for the subscribers of this agent."""
 
     agent: str
     response_id: int
 
 
 class MailboxCounted(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """How a mailbox stands after a transaction that touched it; absolute, so that hearing it twice is harmless."""
+    """The counts of a mailbox after a transaction; absolute, so that receiving them twice is harmless."""
 
     name: str
     total: int
@@ -299,15 +299,15 @@ class MailboxCounted(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class StorageStateChanged(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The database takes messages again, or doesn't: the sentence says why."""
+    """Whether the database accepts messages, and if not, a sentence that says why."""
 
     writable: bool
     sentence: str = ""
 
 
-OrderedCommand = WriteMessage | WriteRead | WriteOffered | WriteClear | WriteAlias | IdsAllocated
-LazyCommand = WriteSeen | WriteGone  # without a number: nobody waits for it
-Command = OrderedCommand | LazyCommand
+SequencedCommand = WriteMessage | WriteRead | WriteOffered | WriteClear | WriteAlias | IdsAllocated
+LazyCommand = WriteSeen | WriteGone  # without an id: nothing waits for them
+Command = SequencedCommand | LazyCommand
 Outcome = (
     MessageWritten
     | MessageRepeated

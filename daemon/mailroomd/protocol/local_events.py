@@ -1,8 +1,8 @@
-"""Findings — what the command-queue learns by itself, and what is committed at the place that the mailbox grants.
+"""LocalEvents — what the command-queue observes itself and commits under sequence ids that the mailbox allocates.
 
-Owns their shapes. A finding becomes a row or a step of its own in the one order, so it first asks for places
-(`protocol.commands`: AllocateIds, IdsAllocated). Not here: who finds them, and what waits for its places
-(`command_queue.pending_events`).
+Owns their shapes. A local event gets a row or a receipt of its own in the global sequence, so the command-queue first
+requests sequence ids for it (`protocol.commands`: AllocateIds, IdsAllocated). Not here: observing them, and keeping
+them until their ids arrive (`command_queue`).
 """
 
 __all__ = ["FilesTaken", "LocalEvent", "MailExpired", "MailFiled", "ResponseLeft"]
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FilesTaken:
-    """An agent took inbox files away: it has read these messages of its mailbox."""
+    """An agent removed inbox files: it has read these messages of its mailbox."""
 
     mailbox: str
     message_ids: tuple[int, ...]
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return len(self.message_ids)
 
 
@@ -30,20 +30,20 @@ class MailExpired:
     message_ids: tuple[int, ...]
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return len(self.message_ids)
 
 
 @dataclass(frozen=True, slots=True)
 class MailFiled:
-    """Inbox files that could not be written at first are there now, and durable."""
+    """Inbox files that could not be written at first now exist and are durable."""
 
     message_ids: tuple[int, ...]
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return len(self.message_ids)
 
 
@@ -52,9 +52,9 @@ class ResponseLeft:
     """An agent left a response in its outbox.
 
     Attributes:
-        session: whose outbox.
-        file_name: of the file.
-        identity: of the file, as text: tells a repeated file from a new one.
+        session: owner of the outbox.
+        file_name: of the outbox file.
+        identity: of the file, as text: distinguishes a repeated file from a new one.
         body: a JSON object.
     """
 
@@ -64,8 +64,8 @@ class ResponseLeft:
     body: bytes
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return 1
 
 

@@ -1,8 +1,8 @@
-"""Packets — what travels between gateway, mailbox and command-queue, queue by queue.
+"""Packets — what gateway, mailbox and command-queue send each other, queue by queue.
 
-Owns the vocabulary of `requests` and `events`, and the tuples of types that each queue carries. Requests are
-imperatives and carry the gateway's call number, by which the answer finds its way; 0 asks for no answer.
-Not here: commands and outcomes (`protocol.commands`), the packing of several into one packet (`ipc.queue`).
+Owns the vocabulary of the queues `requests` and `events`, the handshake, and the types that each queue carries.
+Requests are imperatives and carry the gateway's call number, which the answer repeats; 0 asks for no answer.
+Not here: commands and outcomes (`protocol.commands`), packing several items into one packet (`ipc.queue`).
 """
 
 __all__ = [
@@ -65,13 +65,13 @@ from mailroomd.protocol.commands import (
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A process says that it is new: it discards what it reads until the Reset of this epoch."""
+    """A process has started; it ignores everything until the Reset of this epoch."""
 
     epoch: int
 
 
 class Reset(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to Hello: all that came before is settled; what is unanswered follows, then new work."""
+    """Answers Hello: everything sent earlier is processed; unanswered items follow, then new ones."""
 
     epoch: int
 
@@ -80,8 +80,9 @@ class StoreMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Store, file and announce one message. Answered by MessageStored or CallFailed.
 
     Attributes:
-        asked_ns: when the gateway asked, on the monotonic clock that all processes share.
-        trace: the W3C `traceparent` of the sender's trace; "" where nothing is traced.
+        resubmitted: whether an earlier mailbox may have stored the message already.
+        asked_ns: when the gateway sent the request, on the monotonic clock that all processes share.
+        trace: the W3C `traceparent` of the sender's trace; "" if the request is not traced.
     """
 
     call: int
@@ -102,7 +103,7 @@ class MarkRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MarkOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Mark messages or responses as handed over. Answered by MessagesOffered where a call number is given."""
+    """Mark messages or responses as delivered to the reader. Answered by MessagesOffered if `call` is not 0."""
 
     call: int
     agent: str
@@ -110,7 +111,7 @@ class MarkOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class ClearMailbox(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Delete messages of one mailbox, up to an id and so many at most. Answered by MailCleared or CallFailed."""
+    """Delete at most `limit` messages with ids up to `through_id`. Answered by MailCleared or CallFailed."""
 
     call: int
     agent: str
@@ -119,7 +120,7 @@ class ClearMailbox(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class SetAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Lead mail for a session to an agent until a moment; 0 ends it. Answered by AliasSet or CallFailed."""
+    """Make a session an alias of an agent until `expires_ms`; 0 ends it. Answered by AliasSet or CallFailed."""
 
     call: int
     session: str
@@ -128,25 +129,25 @@ class SetAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class CountSubscribers(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """This gateway now has so many live subscribers of an agent."""
+    """This gateway now has `count` live subscribers of an agent."""
 
     agent: str
     count: int
 
 
 class NoteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """An agent was here."""
+    """An agent made a call."""
 
     agent: str
 
 
 class MessageStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to StoreMessage.
+    """Answers StoreMessage.
 
     Attributes:
-        repeated: the request was recognised; `id` is then the first one's.
-        recipient: whose mailbox an alias led it to; "" where it is the one that was named.
-        settled_ns: when the mailbox settled it, on the monotonic clock.
+        repeated: whether the request repeated an earlier one; `id` is then that of the original.
+        recipient: the mailbox that an alias led the message to; "" if it is the one that was named.
+        resolved_ns: when the mailbox processed the outcome, on the monotonic clock.
     """
 
     call: int
@@ -159,11 +160,11 @@ class MessageStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
     repeated: bool
     team_error: str = ""
     recipient: str = ""
-    settled_ns: int = 0
+    resolved_ns: int = 0
 
 
 class MessagesRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to MarkRead."""
+    """Answers MarkRead."""
 
     call: int
     acknowledged: list[int]
@@ -171,13 +172,13 @@ class MessagesRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class MessagesOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to MarkOffered."""
+    """Answers MarkOffered."""
 
     call: int
 
 
 class MailCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to ClearMailbox; `more` says that messages up to `through_id` are left."""
+    """Answers ClearMailbox; `more` says whether messages up to `through_id` are left."""
 
     call: int
     deleted: int
@@ -186,7 +187,7 @@ class MailCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class AliasSet(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The answer to SetAlias."""
+    """Answers SetAlias."""
 
     call: int
 
@@ -202,14 +203,14 @@ class CallFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class HighWaterMarkAdvanced(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Mail of these mailboxes, or receipts for these senders, became visible; no names: anybody's."""
+    """Mail in these mailboxes, or receipts for these senders, became visible; without any names, in any mailbox."""
 
     mailboxes: list[str]
     senders: list[str]
 
 
 class AliasChanged(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Which agent is behind a session until a moment; 0: none is any more."""
+    """A session is an alias of an agent until `expires_ms`; 0: it no longer is."""
 
     session: str
     agent: str

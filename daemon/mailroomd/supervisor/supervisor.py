@@ -146,7 +146,7 @@ class Supervisor:
         if self._stopping:
             return
         log.warning("worker died", worker=child.name, pid=child.pid, epoch=child.epoch, last_exit=last_exit)
-        if not self._policy.allow():
+        if not self._policy.allow_restart():
             allowed = self._settings.max_restarts
             raise Refusal(
                 f"gave up: more than {allowed.restarts} restarts in {allowed.period_sec:g} s, "
@@ -155,7 +155,7 @@ class Supervisor:
             )
 
     def _judge_liveness(self) -> None:
-        self._liveness.awake()
+        self._liveness.record_check()
         self._all_fresh = True
         for child in self._children:
             patience_sec = self._settings.stuck_after_sec

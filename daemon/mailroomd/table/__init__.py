@@ -1,1 +1,1 @@
-"""table — the mailbox table in shared memory: layout, one writer, readers that never wait."""
+"""table — the mailbox table in shared memory: its layout, one writer, and readers that never wait."""

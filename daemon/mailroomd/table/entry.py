@@ -1,6 +1,6 @@
-"""MailboxEntry — one mailbox as the mailbox worker sees it: its counts, and what is not durable yet.
+"""MailboxEntry — one mailbox in the memory of the mailbox worker: its counts, and what is not durable yet.
 
-Owns showing the counts to the readers. Not here: the table's records (`TableWriter`), its slots (`MailboxSlots`).
+Owns publishing the counts to the readers. Not here: the table's records (`TableWriter`), its slots (`MailboxSlots`).
 """
 
 __all__ = ["MailboxEntry"]
@@ -10,12 +10,12 @@ from mailroomd.table.layout import COUNTS, MailboxCounts
 
 
 class MailboxEntry:
-    """One mailbox as its owner sees it: the counts that readers see, and what is not durable yet.
+    """One mailbox: the counts that readers see once they are published, and what is not durable yet.
 
     Attributes:
-        pending: messages that were appended and are not durable yet.
+        pending: number of messages that were appended and are not durable yet.
         append_position: of the newest record, durable or not.
-        seen_written_ms: when last_seen_ms was last sent to the database.
+        seen_written_ms: the last_seen_ms that was last sent to the database.
     """
 
     __slots__ = (
@@ -48,7 +48,7 @@ class MailboxEntry:
         self.newest_response_id = 0
 
     def is_idle(self, tail: int) -> bool:
-        """Returns whether nothing is lost with this entry but when its agent was here.
+        """Returns whether the entry holds nothing worth keeping except when its agent was last seen.
 
         Args:
             tail: position of the oldest record in the ring.
@@ -60,7 +60,7 @@ class MailboxEntry:
         )
 
     def publish(self) -> None:
-        """Shows the counts to the readers."""
+        """Publishes the counts to the readers."""
         if self.cell is not None:
             self.cell.write(
                 COUNTS.pack(

@@ -1,8 +1,8 @@
-"""TableLayout — where everything lies in the mailbox table's shared memory.
+"""TableLayout — the layout of the mailbox table's shared memory.
 
-Owns offsets, sizes and struct formats, used by `TableWriter` (the mailbox) and `TableReader` (everyone else).
-From the start: header words | block index | list of used slots | mailbox slots (a hash) | ring of records.
-A position is a record's place in an endless ring: it only grows, `position % ring_bytes` is where it lies.
+Owns offsets, sizes and struct formats, used by `TableWriter` (the mailbox worker) and `TableReader` (everyone else).
+In order: header words | list of used slots | mailbox slots (a hash table) | block index | ring of records.
+A position counts the bytes ever written to the ring, so it only grows; `position % ring_bytes` is its offset there.
 """
 
 __all__ = [
@@ -30,58 +30,59 @@ from zlib import crc32
 from mailroomd.memory.double_cell import DoubleCell
 
 HEADER_BYTES = 4096  # one page
-BLOCK_BYTES = 8 << 10  # of the ring per entry of the block index: bounds a search by id to some thirty records
+BLOCK_BYTES = 8 << 10  # of the ring per entry of the block index: bounds a search by id to about thirty records
 NAME_BYTES = 128
 
 RECORD = Struct("<IIQQQQqHHI")
 """length, crc, position, state, id, previous position in this mailbox, timestamp_ms, kind, name length, padding."""
 RECORD_BYTES = RECORD.size
-STATE_OFFSET = 16  # of the state word within a record; an aligned word of its own, outside the checksum
+STATE_OFFSET = 16  # of the state word in a record: an aligned word of its own, outside the checksum
 CHECKED_FROM = 24  # the checksum covers the record from here
 
 COUNTS = Struct("<qqQQqqQ")
 """total, unread, oldest unread id, position of the newest durable record, last_seen_ms, subscribers, newest
 response."""
 SLOT_HEAD = Struct("<Q128s")
-"""length of the name (0: free, VACANT: it changes hands), the name."""
+"""length of the name (0: free, VACANT: being reassigned), the name."""
 VACANT = 1 << 8
-"""In place of a length: the slot is nobody's for a moment, and the way to others leads through it."""
+"""In place of a length: the slot has no mailbox for a moment, but a search for others must continue behind it."""
 SLOT_BYTES = SLOT_HEAD.size + DoubleCell.size_bytes(COUNTS.size)
+assert SLOT_BYTES % 8 == 0  # so that cells and state words stay aligned
 
 
 class Header(IntEnum):
     """The words of the table's header, by index."""
 
     GENERATION = 0
-    """Grows with every rebuild; voids positions that were remembered from before."""
+    """Grows with every rebuild, which invalidates all earlier positions."""
     REBUILDING = 1
-    """1 while the table is being filled: readers go to the database."""
+    """1 while the table is being filled: readers use the database."""
     DURABLE_ID = 2
-    """The durable mark: readers ignore every record with a greater id."""
+    """The high-water mark: readers ignore records with greater ids."""
     EVICTED_THROUGH = 3
-    """Every record with an id up to this one has left the ring, or was never in it."""
+    """Records with ids up to this one may have left the ring, or were never in it."""
     TAIL = 4
     """Position of the oldest record in the ring."""
     HEAD = 5
-    """Position behind the newest record."""
+    """Position after the newest record."""
     SLOTS_USED = 6
     """Length of the list of used slots."""
     OVERFLOWED = 7
-    """1 when a mailbox found no slot: readers that miss one ask the database."""
+    """1 once a mailbox found no free slot: readers that miss a mailbox ask the database."""
     MOVES = 8
-    """Grows before and after mailboxes change their slots; odd in between: a list of all may lack one then."""
+    """Grows before and after mailboxes change slots; while it is odd, a list of all mailboxes may miss one."""
 
 
 class RecordKind(IntEnum):
-    """What a record is."""
+    """Kinds of records."""
 
     FILLER = 0
-    """Room left at the end of the ring."""
+    """Unused room at the end of the ring."""
     MESSAGE = 1
 
 
 class MailboxCounts(NamedTuple):
-    """How a mailbox stands; times in milliseconds since 1970, 0 for never."""
+    """The counts of a mailbox; times in milliseconds since 1970, 0 for never."""
 
     total: int = 0
     unread: int = 0
@@ -98,7 +99,7 @@ class TableLayout:
 
     Attributes:
         size_bytes: of the whole shared memory.
-        slots: mailboxes that it has room for.
+        slots: number of mailbox slots.
     """
 
     size_bytes: int
@@ -114,23 +115,23 @@ class TableLayout:
 
     @property
     def used_slots_offset(self) -> int:
-        """Of the list of used slots: a 4-byte number each."""
+        """Of the list of used slots, 4 bytes each."""
         return HEADER_BYTES
 
     @property
     def slots_offset(self) -> int:
-        """Of the first mailbox slot, on an 8-byte boundary."""
+        """Of the first mailbox slot, 8-byte aligned."""
         return HEADER_BYTES + -(-self.slots * 4 // 8) * 8
 
     @property
     def ring_bytes(self) -> int:
-        """Size of the ring: what the fixed parts leave, in whole blocks."""
+        """Size of the ring: what the other parts leave, in whole blocks."""
         fixed = -(-(HEADER_BYTES + self.slots * (SLOT_BYTES + 4)) // 4096) * 4096
         return (self.size_bytes - fixed) // (BLOCK_BYTES + 16) * BLOCK_BYTES
 
     @property
     def blocks(self) -> int:
-        """Entries of the block index."""
+        """Number of entries in the block index."""
         return self.ring_bytes // BLOCK_BYTES
 
     @property
@@ -140,7 +141,7 @@ class TableLayout:
 
     @property
     def blocks_offset(self) -> int:
-        """Of the block index: two words for each block, the first record's position and id."""
+        """Of the block index: two words per block, position and id of the first record that starts there."""
         return self.ring_offset - self.blocks * 16
 
     def slot_offset(self, slot: int) -> int:
@@ -149,7 +150,7 @@ class TableLayout:
 
 
 def name_hash(name: bytes) -> int:
-    """Returns the same number for a name in every process (unlike Python's own hash)."""
+    """Returns a hash that is the same in every process, unlike Python's own."""
     return crc32(name)
 
 

@@ -1,9 +1,9 @@
-"""MailboxSlots — the writer's side of the hash of mailboxes in the table.
+"""MailboxSlots — the writer's side of the hash table of mailboxes.
 
-Owns which name holds which slot, the list of slots that were ever used, and taking slots away. Not here: what a
-mailbox's counts say (`MailboxEntry`), which mailboxes are forgotten (`TableWriter`), finding a name (`TableReader`).
-The hash is probed step by step; whoever stood behind a slot that is taken away moves up, so that no gap is left.
-Invariant: a reader that finds a name in the same slot before and after it read the counts has read that mailbox's.
+Owns which name holds which slot, the list of slots that were ever used, and releasing slots. Not here: the counts
+(`MailboxEntry`), which mailboxes are forgotten (`TableWriter`), finding a name (`SlotReader`).
+The hash table uses linear probing; the mailboxes behind a released slot move up, so that no gap is left.
+Invariant: a reader that finds a name in the same slot before and after it reads the counts has read that mailbox's.
 """
 
 __all__ = ["MailboxSlots"]
@@ -21,15 +21,15 @@ from mailroomd.table.layout import (
 )
 
 FREE = 0
-LOAD = 7 / 8  # of the slots: beyond it, probing gets long and mailboxes overflow to the database
+MAX_LOAD = 7 / 8  # of the slots; above it probing gets slow, so further mailboxes are left to the database
 _NOTHING = COUNTS.pack(*MailboxCounts())
 
 
 class MailboxSlots:
-    """Hands out slots.
+    """Assigns slots.
 
     Args:
-        memory: the table's.
+        memory: the table's shared memory.
         layout: its layout.
     """
 
@@ -41,8 +41,8 @@ class MailboxSlots:
         self._listed: set[int] = set()
 
     def claim(self, name: str) -> DoubleCell | None:
-        """Gives a name a slot, with counts that are all zero; returns their cell, or None: there is none left."""
-        if len(self._slots) >= self._layout.slots * LOAD:
+        """Assigns a slot to a name; returns the cell for its counts, all zero, or None if no slot is left."""
+        if len(self._slots) >= self._layout.slots * MAX_LOAD:
             self._words[Header.OVERFLOWED] = 1
             return None
         slot = name_hash(name.encode()) % self._layout.slots
@@ -50,8 +50,8 @@ class MailboxSlots:
             slot = self._next(slot)
         return self._put(name, slot, _NOTHING)
 
-    def take_away(self, name: str) -> dict[str, DoubleCell]:
-        """Takes a name's slot away, if it has one; returns where the counts of others lie now that moved up for it."""
+    def release(self, name: str) -> dict[str, DoubleCell]:
+        """Releases a name's slot, if it has one; returns the new cells of the mailboxes that moved up, by name."""
         gap = self._slots.pop(name, None)
         if gap is None:
             return {}
@@ -60,9 +60,9 @@ class MailboxSlots:
         self._set_length(gap, VACANT)
         slot = self._next(gap)
         while self._length_of(slot):
-            one = self._name_in(slot)
-            if self._may_stand_at(gap, one, slot):
-                moved[one] = self._put(one, gap, self._cell(slot).read())  # for a moment it stands in both
+            other = self._name_in(slot)
+            if self._is_reachable_at(gap, other, slot):
+                moved[other] = self._put(other, gap, self._cell(slot).read())  # for a moment it is in both slots
                 self._set_length(slot, VACANT)
                 gap = slot
             slot = self._next(slot)
@@ -70,11 +70,11 @@ class MailboxSlots:
         self._words[Header.MOVES] += 1
         return moved
 
-    def forget_all(self) -> None:
-        """Begins anew; whoever calls it empties the memory."""
+    def clear(self) -> None:
+        """Starts without any mailbox; the caller zeroes the slots."""
         self._words[Header.SLOTS_USED] = 0
         self._words[Header.OVERFLOWED] = 0
-        self._words[Header.MOVES] += self._words[Header.MOVES] & 1  # the predecessor may have died on the way
+        self._words[Header.MOVES] += self._words[Header.MOVES] & 1  # the predecessor may have died during a move
         self._slots, self._listed = {}, set()
 
     def _put(self, name: str, slot: int, counts: bytes) -> DoubleCell:
@@ -84,18 +84,18 @@ class MailboxSlots:
         cell = self._cell(slot)
         if slot in self._listed or counts != _NOTHING:
             cell.write(counts)
-        self._set_length(slot, len(encoded))  # from now on readers find it
-        self._list(slot)
+        self._set_length(slot, len(encoded))  # from here on, readers find it
+        self._list_used(slot)
         self._slots[name] = slot
         return cell
 
-    def _may_stand_at(self, gap: int, name: str, slot: int) -> bool:
-        """Returns whether a name that stands at a slot would be found at a gap before it."""
+    def _is_reachable_at(self, gap: int, name: str, slot: int) -> bool:
+        """Returns whether a search for a name, now in `slot`, would pass through an earlier gap."""
         home = name_hash(name.encode()) % self._layout.slots
         return (slot - home) % self._layout.slots >= (slot - gap) % self._layout.slots
 
-    def _list(self, slot: int) -> None:
-        """Puts a slot onto the list of those that were ever used, once."""
+    def _list_used(self, slot: int) -> None:
+        """Appends a slot to the list of used slots, once."""
         if slot in self._listed:
             return
         used = len(self._listed)

@@ -1,12 +1,12 @@
-"""TableWriter — the one writer of the mailbox table.
+"""TableWriter — the only writer of the mailbox table.
 
-Owns every record, and the mailboxes' entries in its process's memory. Only the mailbox worker has one. Not here: the
-mailboxes' slots (`MailboxSlots`), reading (`TableReader`), deciding what may be appended (`mailbox.process`).
-Order of stores: a record, then its mailbox's counts, then the durable mark; the eviction bound before anything is
+Owns every record, and the mailboxes' entries in the memory of its process, the mailbox worker. Not here: the mailboxes'
+slots (`MailboxSlots`), reading (`TableReader`), which messages may be appended (`mailbox.requests`).
+Order of stores: a record, then its mailbox's counts, then the high-water mark; the eviction bound before anything is
 overwritten. Invariant: a reader, or a successor after a crash, finds each of these whole at any instant.
 """
 
-__all__ = ["TableFull", "TableUse", "TableWriter"]
+__all__ = ["TableFull", "TableUsage", "TableWriter"]
 
 import mmap
 from struct import Struct
@@ -26,19 +26,21 @@ from mailroomd.table.layout import (
     TableLayout,
     record_checksum,
 )
-from mailroomd.table.reader import NotInTable, TableReader
+from mailroomd.table.reader import TableReader
+from mailroomd.table.record import NotInTable
+from mailroomd.table.ring import RecordRing
 from mailroomd.table.slots import MailboxSlots
 
 _CRC = Struct("<I")
-RECENT_IDS = 16_384  # whose positions are at hand, twice over: most messages move on soon, a search costs 40 µs
+RECENT_IDS = 16_384  # twice this many positions are cached: most messages change state soon, and a search takes 40 µs
 
 
-class TableFull(Exception):  # noqa: N818 - named for what was found
-    """No room: what fills the ring is not durable yet. Wait for the command-queue."""
+class TableFull(Exception):  # noqa: N818 - names the state of the table
+    """No room: the ring is full of records that are not durable yet. Wait for the command-queue."""
 
 
-class TableUse(NamedTuple):
-    """How full a table is; `evicted_bytes` since its writer was made."""
+class TableUsage(NamedTuple):
+    """How full a table is; `evicted_bytes` counts from the creation of its writer."""
 
     ring_bytes: int
     ring_used_bytes: int
@@ -51,20 +53,21 @@ class TableWriter:
     """Writes one table.
 
     Args:
-        memory: the table's shared memory; pages that a rebuild empties go back to the system where it is an mmap's.
+        memory: the table's shared memory; if it is an mmap's, a rebuild returns emptied pages to the system.
         layout: its layout.
     """
 
     def __init__(self, memory: memoryview, layout: TableLayout) -> None:
         self.reader = TableReader(memory, layout)
+        self._ring = RecordRing(memory, layout)
         self._memory = memory
         self._words = memory.cast("Q")
         self._layout = layout
         self._slots = MailboxSlots(memory, layout)
         self._entries: dict[str, MailboxEntry] = {}
-        self._look_again_at = 0
-        self._young: dict[int, int] = {}
-        self._old: dict[int, int] = {}
+        self._forget_at = 0
+        self._recent: dict[int, int] = {}  # positions by id; moved to `_less_recent` when full
+        self._less_recent: dict[int, int] = {}
         self._evicted_bytes = 0
 
     @property
@@ -72,136 +75,134 @@ class TableWriter:
         """Size of the ring of records."""
         return self._layout.ring_bytes
 
-    def use(self) -> TableUse:
+    def usage(self) -> TableUsage:
         """Returns how full the table is."""
         words = self._words
         used = words[Header.HEAD] - words[Header.TAIL]
-        return TableUse(self.ring_bytes, used, self._layout.slots, words[Header.SLOTS_USED], self._evicted_bytes)
+        return TableUsage(self.ring_bytes, used, self._layout.slots, words[Header.SLOTS_USED], self._evicted_bytes)
 
     # -- mailboxes ------------------------------------------------------------------------------------------------
 
     def entry(self, name: str) -> MailboxEntry:
-        """Returns the entry of a mailbox, made where it is new."""
+        """Returns the entry of a mailbox, creating it if it is new."""
         entry = self._entries.get(name)
         if entry is None:
             entry = self._entries[name] = MailboxEntry(name, self._slots.claim(name))
         return entry
 
     def forget_idle(self, kept: int) -> list[str]:
-        """Forgets the mailboxes that nothing is known of but that somebody was here; returns their names.
+        """Forgets mailboxes that hold nothing except when their agents were last seen; returns their names.
 
-        It takes a while (some 0.1 µs for each mailbox), so it waits until they may be twice as many as are kept.
+        It looks at every mailbox (0.1 µs each), so it does nothing until there may be twice as many idle ones as are
+        kept.
 
         Args:
-            kept: how many of them stay, those that were seen last.
+            kept: how many of them stay; the most recently seen ones do.
         """
-        if len(self._entries) < self._look_again_at:
+        if len(self._entries) < self._forget_at:
             return []
         tail = self._words[Header.TAIL]
-        idle = [one for one in self._entries.values() if one.is_idle(tail)]
-        idle.sort(key=lambda one: one.last_seen_ms, reverse=True)
-        for one in idle[kept:]:
-            del self._entries[one.name]
-            one.cell = None  # whoever still has it publishes nothing
-            for name, cell in self._slots.take_away(one.name).items():
+        idle = [entry for entry in self._entries.values() if entry.is_idle(tail)]
+        idle.sort(key=lambda entry: entry.last_seen_ms, reverse=True)
+        for entry in idle[kept:]:
+            del self._entries[entry.name]
+            entry.cell = None  # anyone who still holds the entry publishes nothing
+            for name, cell in self._slots.release(entry.name).items():
                 self._entries[name].cell = cell
-        self._look_again_at = len(self._entries) + kept
-        return [one.name for one in idle[kept:]]
+        self._forget_at = len(self._entries) + kept
+        return [entry.name for entry in idle[kept:]]
 
     # -- records --------------------------------------------------------------------------------------------------
 
-    def append(self, number: int, timestamp_ms: int, entry: MailboxEntry, body: bytes, state: DeliveryState) -> int:
-        """Appends a message's record, above the durable mark; returns its position.
+    def append(self, message_id: int, timestamp_ms: int, entry: MailboxEntry, body: bytes, state: DeliveryState) -> int:
+        """Appends a message's record above the high-water mark; returns its position.
 
         Raises:
             TableFull: the ring is full of records that are not durable yet; nothing changed.
         """
         name = entry.name.encode()
-        length = RECORD_BYTES + len(name) + len(body)
-        position = self._make_room(length + 7 & ~7)
-        self._write_record(position, number, entry.append_position, timestamp_ms, RecordKind.MESSAGE, state, name, body)
+        size = RECORD_BYTES + len(name) + len(body) + 7 & ~7
+        position = self._make_room(size)
+        self._write_record(position, message_id, timestamp_ms, entry.append_position, state, name, body)
         block = position // BLOCK_BYTES
         at = (self._layout.blocks_offset >> 3) + block % self._layout.blocks * 2
         if self._words[at] // BLOCK_BYTES != block or not self._words[at]:
-            self._words[at + 1] = number
+            self._words[at + 1] = message_id
             fence()
             self._words[at] = position
         fence()
-        self._words[Header.HEAD] = position + (length + 7 & ~7)
-        self._remember(number, position)
+        self._words[Header.HEAD] = position + size
+        self._cache_position(message_id, position)
         entry.append_position = position
         entry.pending += 1
         return position
 
     def set_state(self, position: int, state: DeliveryState) -> None:
-        """Moves a record's state word, one store."""
-        self._words[(self._layout.ring_offset + position % self._layout.ring_bytes + STATE_OFFSET) >> 3] = state
+        """Sets a record's state, in one store."""
+        self._words[self._state_index(position)] = state
 
     def advance_state(self, message_id: int, state: DeliveryState) -> bool:
-        """Moves a record forward to a state, if the ring still has it; returns whether it did.
+        """Moves a record forward to a state; returns False if the ring does not have it or the state does not allow it.
 
-        Whether the mark has passed it does not matter: several outcomes of one message may be heard before it moves.
+        The high-water mark does not matter: several outcomes of one message may arrive before it advances.
         """
         try:
             position = self._position_of(message_id)
         except NotInTable:
             return False
-        if not may_become(self._state_at(position), state):
+        if not may_become(DeliveryState(self._words[self._state_index(position)]), state):
             return False
         self.set_state(position, state)
         return True
 
     def offer(self, message_id: int, mailbox: str) -> bool:
-        """Moves a record of this mailbox to OFFERED; returns False where the ring knows that it is no news.
+        """Moves a record of this mailbox to OFFERED; returns False if it is known to have been offered before.
 
-        What the ring does not have, may be news: the database knows.
+        Returns True for a record that is not in the ring, as only the database knows its state.
         """
         try:
-            record = self.reader.record_at(self._position_of(message_id))
+            record = self._ring.record_at(self._position_of(message_id))
         except NotInTable:
             return True
         return record.mailbox == mailbox and self.advance_state(message_id, DeliveryState.OFFERED)
 
-    def _position_of(self, message_id: int) -> int:
-        position = self._young.get(message_id) or self._old.get(message_id, 0)
-        return position if position >= self._words[Header.TAIL] else self.reader.position_of(message_id)
-
-    def _remember(self, number: int, position: int) -> None:
-        if len(self._young) >= RECENT_IDS:
-            self._old, self._young = self._young, {}
-        self._young[number] = position
-
-    def _state_at(self, position: int) -> DeliveryState:
-        start = self._layout.ring_offset + position % self._layout.ring_bytes
-        return DeliveryState(self._words[(start + STATE_OFFSET) >> 3])
-
-    def move_mark(self, number: int) -> None:
-        """Makes every record up to this id visible."""
+    def advance_high_water_mark(self, durable_id: int) -> None:
+        """Makes every record with an id up to this one visible; never goes back."""
         fence()
-        self._words[Header.DURABLE_ID] = max(number, self._words[Header.DURABLE_ID])
+        self._words[Header.DURABLE_ID] = max(durable_id, self._words[Header.DURABLE_ID])
+
+    def _state_index(self, position: int) -> int:
+        return (self._layout.ring_offset + position % self._layout.ring_bytes + STATE_OFFSET) >> 3
+
+    def _position_of(self, message_id: int) -> int:
+        position = self._recent.get(message_id) or self._less_recent.get(message_id, 0)
+        return position if position >= self._words[Header.TAIL] else self._ring.position_of(message_id)
+
+    def _cache_position(self, message_id: int, position: int) -> None:
+        if len(self._recent) >= RECENT_IDS:
+            self._less_recent, self._recent = self._recent, {}
+        self._recent[message_id] = position
 
     def _write_record(
         self,
         position: int,
-        number: int,
-        previous: int,
+        message_id: int,
         timestamp_ms: int,
-        kind: RecordKind,
+        previous: int,
         state: DeliveryState,
         name: bytes,
         body: bytes,
     ) -> None:
         start = self._layout.ring_offset + position % self._layout.ring_bytes
         length = RECORD_BYTES + len(name) + len(body)
-        RECORD.pack_into(
-            self._memory, start, length, 0, position, state, number, previous, timestamp_ms, kind, len(name), 0
-        )
+        head = (length, 0, position, state, message_id, previous, timestamp_ms, RecordKind.MESSAGE, len(name), 0)
+        RECORD.pack_into(self._memory, start, *head)
         self._memory[start + RECORD_BYTES : start + length] = name + body
         checksum = record_checksum(self._memory[start + CHECKED_FROM : start + length])
         _CRC.pack_into(self._memory, start + 4, checksum)
 
     def _make_room(self, size: int) -> int:
-        """Evicts what is oldest until `size` bytes fit in one piece; returns where."""
+        """Evicts the oldest records until `size` contiguous bytes are free; returns their position."""
         ring = self._layout.ring_bytes
         if size > ring // 2:
             raise TableFull
@@ -210,12 +211,12 @@ class TableWriter:
         position = head if left >= size else head + left
         self._evict(position + size - ring)
         if position != head and left >= RECORD_BYTES:
-            start = self._layout.ring_offset + head % ring  # a head is enough: nobody reads a filler's body
+            start = self._layout.ring_offset + head % ring  # a head is enough: the body of a filler is never read
             RECORD.pack_into(self._memory, start, left, 0, head, DeliveryState.VOIDED, 0, 0, 0, RecordKind.FILLER, 0, 0)
         return position
 
     def _evict(self, until: int) -> None:
-        """Gives up the records that start before a position.
+        """Evicts the records that start before a position.
 
         Raises:
             TableFull: one of them is not durable; nothing changed.
@@ -223,19 +224,19 @@ class TableWriter:
         tail = self._words[Header.TAIL]
         if tail >= until:
             return
-        mark, through = self._words[Header.DURABLE_ID], self._words[Header.EVICTED_THROUGH]
+        durable_id, evicted_through = self._words[Header.DURABLE_ID], self._words[Header.EVICTED_THROUGH]
         head, ring = self._words[Header.HEAD], self._layout.ring_bytes
         while tail < min(until, head):
             left = ring - tail % ring
             if left < RECORD_BYTES:
                 tail += left
                 continue
-            length, _, _, _, number, *_ = RECORD.unpack_from(self._memory, self._layout.ring_offset + tail % ring)
-            if number > mark:
+            length, _, _, _, record_id, *_ = RECORD.unpack_from(self._memory, self._layout.ring_offset + tail % ring)
+            if record_id > durable_id:
                 raise TableFull
-            through = max(through, number)
+            evicted_through = max(evicted_through, record_id)
             tail += length + 7 & ~7
-        self._words[Header.EVICTED_THROUGH] = through
+        self._words[Header.EVICTED_THROUGH] = evicted_through
         fence()
         self._evicted_bytes += tail - self._words[Header.TAIL]
         self._words[Header.TAIL] = tail
@@ -247,30 +248,30 @@ class TableWriter:
         """Empties the table and sends its readers to the database until `finish_rebuild`.
 
         Args:
-            evicted_through: the highest id that will not be filled in again.
+            evicted_through: the highest id that will not be loaded again.
         """
         words = self._words
         words[Header.REBUILDING] = 1
         fence()
         words[Header.GENERATION] += 1
         ring = self._layout.ring_bytes
-        fresh = (words[Header.HEAD] // ring + 1) * ring  # a new lap: positions of before are never valid again
+        start = (words[Header.HEAD] // ring + 1) * ring  # a new lap, so that earlier positions never become valid again
         words[Header.EVICTED_THROUGH] = evicted_through
-        words[Header.TAIL] = fresh
-        words[Header.HEAD] = fresh
-        self._slots.forget_all()
+        words[Header.TAIL] = start
+        words[Header.HEAD] = start
+        self._slots.clear()
         fence()
         self._release_pages()
-        self._entries, self._young, self._old = {}, {}, {}
-        self._look_again_at = 0
+        self._entries, self._recent, self._less_recent = {}, {}, {}
+        self._forget_at = 0
 
     def finish_rebuild(self, durable_id: int) -> None:
-        """Shows the filled table to the readers, up to this mark."""
+        """Publishes the filled table to the readers, with this high-water mark."""
         for entry in self._entries.values():
             entry.newest_position = entry.append_position
             entry.pending = 0
             entry.publish()
-        self.move_mark(durable_id)
+        self.advance_high_water_mark(durable_id)
         fence()
         self._words[Header.REBUILDING] = 0
 

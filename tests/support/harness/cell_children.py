@@ -1,4 +1,4 @@
-"""Processes that race for one DoubleCell: a writer that is killed, and readers that check all they read."""
+"""Processes that race for one DoubleCell: a writer that is killed, and readers that check everything they read."""
 
 import struct
 import time
@@ -12,7 +12,7 @@ NUMBER = struct.Struct("<Q")
 
 
 def stamped(number: int) -> bytes:
-    """A payload that shows whether it is whole: its number all over it, in a length that changes with it."""
+    """Returns a payload that shows whether it is whole: its number, repeated, in a length that depends on it."""
     return NUMBER.pack(number) * (1 + number % (PAYLOAD_BYTES // NUMBER.size))
 
 
@@ -32,8 +32,8 @@ def write_until_killed(memory: SharedMemory, started: Connection) -> None:
         cell.write(stamped(number))
 
 
-def read_until(memory: SharedMemory, deadline: float, found: Connection) -> None:
-    """Sends how many records it read; asserts that each is whole and none is older than the one before."""
+def read_until(memory: SharedMemory, deadline: float, report: Connection) -> None:
+    """Reports how many records it read; asserts that each is whole and none older than the one before."""
     cell = DoubleCell(memory.buffer, 0, PAYLOAD_BYTES)
     newest = reads = 0
     while time.monotonic() < deadline or not reads:
@@ -42,4 +42,4 @@ def read_until(memory: SharedMemory, deadline: float, found: Connection) -> None
         assert number >= newest, (number, newest)
         newest = number
         reads += 1
-    found.send(reads)
+    report.send(reads)

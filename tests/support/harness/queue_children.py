@@ -1,17 +1,24 @@
-"""*queue_children — what the processes of the packet queue's tests run*; spawned children import it by this name."""
+"""queue_children — the processes of the packet queue's tests; spawned children import them by this name.
+
+A PacketQueue never blocks, so `send_all` and `receive_one` wait for it, up to a bound.
+"""
 
 import os
 import resource
+import select
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 import msgspec
-from mailroomd.ipc.queue import Full, PacketQueue
+from mailroomd.ipc.queue import PacketQueue
 
 # bytes of content: most packets inline and full of items, now and then one beside its packet in a memfd.
 SMALL_BYTES, LARGE_BYTES = 300, 200_000
 LARGE_EVERY = 97
+WITHIN_SEC = 20.0
+RETRY_MS = 2  # POLLOUT is late (it wants three quarters of the buffer free), so waiting for it alone would stall
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True, tag="note"):
@@ -43,51 +50,86 @@ def numbered(number: int) -> Note:
     return note(number, LARGE_BYTES if number % LARGE_EVERY == LARGE_EVERY - 1 else SMALL_BYTES + number % 50)
 
 
+def send_all(queue: Items, *items: Note | Halt) -> None:
+    """Sends items, waiting for room; fails if there is none in time."""
+    deadline = time.monotonic() + WITHIN_SEC
+    sent = 0
+    while (sent := sent + queue.send_items(items[sent:])) < len(items):
+        assert time.monotonic() < deadline, "no room in time"
+        wait_for_room(queue, RETRY_MS)
+
+
+def receive_some(queue: Items) -> list[Note | Halt]:
+    """Returns the items of the next packet, waiting for it; fails if there is none in time."""
+    deadline = time.monotonic() + WITHIN_SEC
+    while not (items := queue.receive_items(max_packets=1)):
+        assert time.monotonic() < deadline, "no packet in time"
+        wait_for_packet(queue, RETRY_MS)
+    return items
+
+
+def wait_for_room(queue: Items, timeout_ms: int | None = None) -> None:
+    _wait(queue.writer_fileno(), select.POLLOUT, timeout_ms)
+
+
+def wait_for_packet(queue: Items, timeout_ms: int | None = None) -> None:
+    _wait(queue.reader_fileno(), select.POLLIN, timeout_ms)
+
+
+def _wait(fileno: int, event: int, timeout_ms: int | None) -> None:
+    poller = select.poll()
+    poller.register(fileno, event)
+    poller.poll(timeout_ms)
+
+
 def flood(queue: Items, first: int, batch: int) -> None:
-    """Puts numbered notes until it is killed, `batch` at a time, waiting in `put` when the queue is full."""
+    """Sends numbered notes until it is killed, `batch` at a time, waiting for room when the queue is full."""
     number = first
     while True:
-        sent = queue.put_many_nowait([numbered(number + offset) for offset in range(batch)])
+        sent = queue.send_items([numbered(number + offset) for offset in range(batch)])
         if not sent:
-            queue.put(numbered(number))
-        number += sent or 1
+            wait_for_room(queue, RETRY_MS)
+        number += sent
 
 
 def fill_then_block(queue: Items, ready: "Connection[Any, Any]") -> None:
-    """Fills the queue, tells how many notes fitted, and waits in `put` with one more."""
+    """Fills the queue, reports how many notes fitted, and waits for room for one more."""
     number = 0
-    try:
-        while True:
-            queue.put_nowait(numbered(number))
-            number += 1
-    except Full:
-        ready.send(number)
-    queue.put(numbered(number))
+    while queue.send_items([numbered(number)]):
+        number += 1
+    ready.send(number)
+    wait_for_room(queue)
+    send_all(queue, numbered(number))
 
 
-def put_range(queue: Items, first: int, count: int) -> None:
+def send_range(queue: Items, first: int, count: int) -> None:
     for number in range(first, first + count):
-        queue.put(numbered(number), timeout=20)
+        send_all(queue, numbered(number))
 
 
-def tell_inheritable(queue: Items, result: "Connection[Any, Any]") -> None:
+def report_inheritable(queue: Items, result: "Connection[Any, Any]") -> None:
     result.send([os.get_inheritable(end) for end in (queue.reader_fileno(), queue.writer_fileno())])
 
 
-def wait_in_get(queue: Items, ready: "Connection[Any, Any]") -> None:
+def wait_then_receive(queue: Items, ready: "Connection[Any, Any]") -> None:
     ready.send("waiting")
-    queue.get()
+    wait_for_packet(queue)
+    queue.receive_items()
 
 
 def echo(source: Items, echoes: Items, count: int) -> None:
-    for _ in range(count):
-        echoes.put(source.get(timeout=20), timeout=20)
+    echoed = 0
+    while echoed < count:
+        items = receive_some(source)
+        send_all(echoes, *items)
+        echoed += len(items)
 
 
-def drain_for_ever(queue: Items, ready: "Connection[Any, Any]") -> None:
+def drain_forever(queue: Items, ready: "Connection[Any, Any]") -> None:
     ready.send("draining")
     while True:
-        queue.get()
+        wait_for_packet(queue)
+        queue.receive_items(max_packets=1)
 
 
 def run_into_descriptors_in_flight(queue: Items, result: "Connection[Any, Any]") -> None:
@@ -95,12 +137,8 @@ def run_into_descriptors_in_flight(queue: Items, result: "Connection[Any, Any]")
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     with suppress(OSError):  # the kernel counts by user: be one that nobody else is, where that is allowed
         os.setuid(100_000 + os.getpid())
-    sent = queue.put_many_nowait([note(number, LARGE_BYTES) for number in range(100)])
-    try:
-        queue.put(note(100, LARGE_BYTES), timeout=0.03)
-        refused = False
-    except Full:
-        refused = True
-    drained = len(queue.get_many_nowait(1000))
-    queue.put(note(101, LARGE_BYTES), timeout=20)
-    result.send((sent, refused, drained))
+    sent = queue.send_items([note(number, LARGE_BYTES) for number in range(100)])
+    is_full = queue.send_items([note(100, LARGE_BYTES)]) == 0
+    drained = len(queue.receive_items(1000))
+    send_all(queue, note(101, LARGE_BYTES))
+    result.send((sent, is_full, drained))

@@ -85,7 +85,7 @@ class Desk:
 
     def found(self, finding: LocalEvent, agent: str = "") -> SequencedEvent:
         """Gives a finding its places."""
-        first = self.issue(finding.places)
+        first = self.issue(finding.id_count)
         return SequencedEvent(first, self.last_id, finding, agent)
 
     # -- commits --------------------------------------------------------------------------------------------------

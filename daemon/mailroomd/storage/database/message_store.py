@@ -34,10 +34,10 @@ from mailroomd.protocol.commands import (
     MessagesRemoved,
     MessagesTaken,
     MessageWritten,
-    OrderedCommand,
     Outcome,
     ReadWritten,
     ResponseWritten,
+    SequencedCommand,
     StepsWritten,
     WriteAlias,
     WriteClear,
@@ -287,7 +287,7 @@ class MessageStore:
         self._counters.tell(recipient)
         return MessageWritten(number, state, file_error, is_for_team=bool(team_error))
 
-    def recognised(self, command: OrderedCommand) -> Outcome | None:
+    def recognised(self, command: SequencedCommand) -> Outcome | None:
         """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
         if not isinstance(command, WriteMessage):
             return None

@@ -1,0 +1,36 @@
+"""Record — one message as the mailbox table has it; NotInTable — a question that the table cannot answer.
+
+Owns what the readers of the table share. Below: `TableLayout`.
+"""
+
+__all__ = ["NotInTable", "Record"]
+
+from typing import NamedTuple
+
+from mailroomd.model.states import DeliveryState
+
+
+class NotInTable(Exception):  # noqa: N818 - names the outcome of a read
+    """The table cannot answer this for certain; the database can."""
+
+
+class Record(NamedTuple):
+    """One whole record.
+
+    Attributes:
+        position: in the ring.
+        next_position: of the next record in the ring.
+        previous_position: of the previous record of the same mailbox, 0 if the ring never had one.
+        timestamp_ms: milliseconds since 1970.
+        body: the packed draft.
+    """
+
+    id: int
+    position: int
+    next_position: int
+    previous_position: int
+    timestamp_ms: int
+    state: DeliveryState
+    kind: int
+    mailbox: str
+    body: bytes
