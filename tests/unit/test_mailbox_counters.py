@@ -30,47 +30,49 @@ def test_counters_equal_a_recount_after_any_operations(steps: list[tuple[str, st
     with tempfile.TemporaryDirectory() as place:
         desk = Desk(Path(place))
         desk.rows("PRAGMA synchronous = OFF")
-        told: dict[str, tuple[int, int, int]] = {}
+        reported: dict[str, tuple[int, int, int]] = {}
         batch: list[Command] = []
 
         def commit(*more: Command | SequencedEvent) -> None:
-            told.update(counted(desk.commit(*batch, *more)))
+            reported.update(counted(desk.commit(*batch, *more)))
             batch.clear()
 
-        for kind, name, number in steps:
-            ids = [one for (one,) in desk.rows("SELECT id FROM messages WHERE recipient = ?", name)][:: number + 1]
+        for kind, name, step in steps:
+            ids = [message_id for (message_id,) in desk.rows("SELECT id FROM messages WHERE recipient = ?", name)][
+                :: step + 1
+            ]
             if kind == "send":
-                batch.append(desk.letter(draft(name)))
-                if number:
+                batch.append(desk.message(draft(name)))
+                if step:
                     commit()
             elif kind == "read":
                 commit(desk.reading(name, *ids))
             elif kind == "take":
-                commit(desk.found(FilesTaken(name, tuple(ids))))
+                commit(desk.sequenced(FilesTaken(name, tuple(ids))))
             elif kind == "fail":
                 fill_up(desk)
                 with pytest.raises(StoreFull):
-                    desk.commit(desk.letter(draft(name, "x" * 50_000)))
+                    desk.commit(desk.message(draft(name, "x" * 50_000)))
                 make_room(desk)
             elif kind == "reopen":
                 desk.reopen()
             elif kind == "unfile":
-                desk.store.files.note_unfiled(dict.fromkeys(ids, "why"))
+                desk.store.files.record_unfiled(dict.fromkeys(ids, "why"))
             elif kind == "file":
-                commit(desk.found(MailFiled(tuple(ids))))
+                commit(desk.sequenced(MailFiled(tuple(ids))))
             elif kind == "expire":
-                commit(desk.found(MailExpired(tuple(ids))))
+                commit(desk.sequenced(MailExpired(tuple(ids))))
             elif kind == "clear":
                 commit(desk.clearing(name, max(ids, default=0), 3))
             elif kind == "sweep":
                 commit()
-                told.update(counted(desk.store.delete_ended(desk.now_ms + 1, number, desk.now_ms)[1]))
+                reported.update(counted(desk.store.delete_ended(desk.now_ms + 1, step, desk.now_ms)[1]))
             else:
                 commit(desk.offering(name, *ids))
         commit()
-        assert told == dict.fromkeys(told, (0, 0, 0)) | recounted(desk)
+        assert reported == dict.fromkeys(reported, (0, 0, 0)) | recounted(desk)
         archive = MessageArchive(desk.state_dir)
-        assert {row.name: (row.total, row.unread, row.oldest_unread_id) for row in archive.mailboxes()} == told
-        assert {name: archive.mailbox(name) for name in told} == {row.name: row for row in archive.mailboxes()}
+        assert {row.name: (row.total, row.unread, row.oldest_unread_id) for row in archive.mailboxes()} == reported
+        assert {name: archive.mailbox(name) for name in reported} == {row.name: row for row in archive.mailboxes()}
         archive.close()
         desk.store.close()

@@ -1,8 +1,7 @@
-"""Findings — what the command-queue learns by itself, and what is committed at the place that the mailbox grants.
+"""Local events — what the command-queue learns by itself, and commits under ids that the mailbox allocates.
 
-Owns their shapes. A finding becomes a row or a step of its own in the one order, so it first asks for places
-(`protocol.commands`: AllocateIds, IdsAllocated). Not here: who finds them, and what waits for its places
-(`command_queue.pending_events`).
+Owns their shapes. A local event becomes a row or a step in the global sequence, so it first needs ids
+(`protocol.commands`: AllocateIds, IdsAllocated). Not here: how they are found and kept (`command_queue.local_events`).
 """
 
 __all__ = ["FilesTaken", "LocalEvent", "MailExpired", "MailFiled", "ResponseLeft"]
@@ -18,8 +17,8 @@ class FilesTaken:
     message_ids: tuple[int, ...]
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return len(self.message_ids)
 
 
@@ -30,8 +29,8 @@ class MailExpired:
     message_ids: tuple[int, ...]
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return len(self.message_ids)
 
 
@@ -42,8 +41,8 @@ class MailFiled:
     message_ids: tuple[int, ...]
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return len(self.message_ids)
 
 
@@ -64,8 +63,8 @@ class ResponseLeft:
     body: bytes
 
     @property
-    def places(self) -> int:
-        """How many numbers it needs."""
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
         return 1
 
 

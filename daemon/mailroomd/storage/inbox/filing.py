@@ -172,8 +172,8 @@ class Filing:
             else:
                 self._taken.update(report.message_ids)
                 taken.append(FilesTaken(report.mailbox, tuple(report.message_ids)))
-        if lost or self._ledger.has_notes:  # before any of these files is written again
-            self._ledger.note_unfiled(lost, were_filed=True)
+        if lost or self._ledger.has_queued_errors:  # before any of these files is written again
+            self._ledger.record_unfiled(lost, were_filed=True)
         return taken
 
     def committed(self, finding: FilesTaken | MailFiled) -> None:
@@ -185,7 +185,7 @@ class Filing:
             self._taken.difference_update(finding.message_ids)
             return
         waiting = set[int]().union(*(one.numbers for one in self._waiting.values()))
-        self._ledger.remember_unfiled(dict.fromkeys(waiting.intersection(finding.message_ids), LOST), were_filed=True)
+        self._ledger.queue_unfiled(dict.fromkeys(waiting.intersection(finding.message_ids), LOST), were_filed=True)
         for filed in {self._written_late.pop(one) for one in finding.message_ids if one in self._written_late}:
             self._watch.look_again(*filed)
 
@@ -211,7 +211,7 @@ class Filing:
     def _end_loss(self, mailbox: str, directories: set[DirectoryIdentity], now_sec: float) -> None:
         """Ends what a lost directory began; not where another one was lost since."""
         if len(directories) > 1:
-            self._ledger.remember_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
+            self._ledger.queue_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
             return
         self._lost.discard(mailbox)
         self._watch.refiled(mailbox, next(iter(directories), None))
