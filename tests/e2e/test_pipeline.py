@@ -74,7 +74,7 @@ def test_bob_and_bob_of_a_team_are_two_mailboxes(room: Room) -> None:
     assert [message.id for message in room.check("rob@alpha").messages] == [team]
 
 
-def test_an_inbox_that_somebody_else_has_locked_is_said_in_time_and_written_at_last(room: Room) -> None:
+def test_a_locked_team_inbox_is_reported_in_time_and_written_later(room: Room) -> None:
     inboxes = room.root / "teams/beta/inboxes"
     (inboxes / "ann.json.lock").mkdir(parents=True)
     sent = room.send("ann@beta", "wait for it")
@@ -82,11 +82,11 @@ def test_an_inbox_that_somebody_else_has_locked_is_said_in_time_and_written_at_l
     assert "tried again" in sent.delivery.team_inbox_error
     assert room.get(sent.message.id).delivery.team_inbox_error
     (inboxes / "ann.json.lock").rmdir()
-    wait_until(lambda: (inboxes / "ann.json").exists(), "the entry is there at last")
-    wait_until(lambda: not room.get(sent.message.id).delivery.team_inbox_error, "that is noted")
+    wait_until(lambda: (inboxes / "ann.json").exists(), "the entry is written later")
+    wait_until(lambda: not room.get(sent.message.id).delivery.team_inbox_error, "that is recorded")
 
 
-def test_an_inbox_that_is_no_json_is_set_aside_and_the_mail_goes_on(room: Room) -> None:
+def test_a_team_inbox_that_is_not_json_is_set_aside_and_mail_goes_on(room: Room) -> None:
     inboxes = room.root / "teams/gamma/inboxes"
     inboxes.mkdir(parents=True)
     (inboxes / "eve.json").write_text("{ this is no array")
@@ -233,7 +233,7 @@ def test_a_directory_that_goes_away_is_no_reading_and_all_its_mail_is_filed_agai
     room.inbox(agent).rmdir()
     wait_until(lambda: room.inbox(agent).exists() and room.filed(agent) == ids, "its files are there again")
     assert room.stats(agent).unread == 5
-    wait_until(lambda: not room.get(ids[0]).delivery.inbox_file_error, "that is noted")
+    wait_until(lambda: not room.get(ids[0]).delivery.inbox_file_error, "that is recorded")
     assert room.state(ids[0]) == FILED
 
 
