@@ -117,7 +117,7 @@ class _Writer:
 
     def close(self) -> None:
         """Says that every file is synced, as a clean stop does."""
-        self._store.note_synced(self._ids.last)
+        self._store.record_synced(self._ids.last)
         self._store.close()
 
     def _tidy(self, now_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""A backup is made and restored while the daemon runs: mail comes back, what is newer stays, no id is given twice."""
+"""Backup and restore while the daemon runs: mail comes back, newer mail stays, and no id is issued twice."""
 
 import sqlite3
 import subprocess
@@ -26,7 +26,7 @@ def running() -> Generator[Daemon]:
 
 @pytest.fixture
 def daemon(running: Daemon) -> Daemon:
-    """The one daemon of these tests, which use mailboxes of their own; some stop it, or restore what another sent."""
+    """The daemon of all these tests, which use mailboxes of their own; some stop it or restore mail of others."""
     assert running.process is not None
     if running.process.poll() is not None:
         running.start()
@@ -69,7 +69,7 @@ def test_restoring_brings_cleared_mail_back_keeps_newer_mail_and_issues_no_id_tw
     assert not (daemon.state_dir / "restore").exists()
 
 
-def test_a_backup_waits_for_a_daemon_that_is_down_and_a_lost_database_comes_back_from_it(daemon: Daemon) -> None:
+def test_a_backup_waits_for_a_stopped_daemon_and_replaces_a_lost_database(daemon: Daemon) -> None:
     copy = daemon.directory / "copy.db"
     with Mailroom(daemon.address, sender="ana") as client:
         client.send("lost", "one")
@@ -92,7 +92,7 @@ def test_nothing_is_restored_without_a_confirmation(daemon: Daemon) -> None:
     assert not (daemon.state_dir / "restore").exists()
 
 
-def test_what_is_no_backup_is_refused_with_a_sentence_by_the_command_and_by_the_daemon(daemon: Daemon) -> None:
+def test_a_file_that_is_not_a_backup_is_refused_by_command_and_daemon(daemon: Daemon) -> None:
     wrong = daemon.directory / "wrong.db"
     wrong.write_text("no database at all")
     refused = run(daemon, "restore", str(wrong), "--yes")
@@ -141,7 +141,7 @@ def test_a_backup_under_load_is_a_prefix_of_what_was_sent_and_stops_nobody(daemo
         assert backing.returncode == 0
     with closing(sqlite3.connect(copy)) as connection:
         rows = connection.execute("SELECT id FROM messages WHERE recipient = 'load' ORDER BY id")
-        found = [f"{number:016x}" for (number,) in rows]
+        found = [f"{message_id:016x}" for (message_id,) in rows]
     assert len(found) >= 50
     assert found == sent[: len(found)]
     assert copy.stat().st_mode & 0o777 == 0o600

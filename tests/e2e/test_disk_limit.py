@@ -1,4 +1,4 @@
-"""A database that takes as much as it may: a warning first, then sends are refused, and acknowledging goes on."""
+"""A database that reaches its size limit: a warning first, then sends are refused; acknowledging goes on."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_the_limit_warns_first_and_lets_go_with_some_room(
     assert judge_disk(used, warn, most, before) is found
 
 
-def test_a_full_database_warns_then_refuses_sends_and_takes_them_again_when_there_is_room() -> None:
+def test_a_database_at_its_limit_warns_refuses_sends_and_recovers() -> None:
     with short_directory() as directory:
         daemon = Daemon(directory, FLAGS)
         try:
@@ -41,7 +41,7 @@ def test_a_full_database_warns_then_refuses_sends_and_takes_them_again_when_ther
             page = MetricsPage(daemon)
             with Mailroom(daemon.address, sender="ana", timeout=3) as client:
                 sent = [client.send("bob", "x" * 900_000).id for _ in range(7)]
-                wait_until(lambda: "takes nearly as much" in daemon.log(), "the warning is logged")
+                wait_until(lambda: "database size near its limit" in daemon.log(), "the warning is logged")
                 assert page.value("database_bytes", part="warn") < page.value("database_bytes", part="used")
 
                 refusals: list[ResourceExhausted] = []
@@ -60,10 +60,10 @@ def test_a_full_database_warns_then_refuses_sends_and_takes_them_again_when_ther
                 assert client.health().value == "not_serving"
                 assert client.acknowledge("bob", sent[0]).acknowledged_ids == (sent[0],)
                 assert client.clear("bob") == len(sent)
-                wait_until(lambda: client.health().value == "serving", "sends are taken again")
+                wait_until(lambda: client.health().value == "serving", "sends are accepted again")
                 client.send("bob", "small")
             events = [json.loads(line)["event"] for line in daemon.log().splitlines()]
-            assert sum("sends are refused" in event for event in events) == 1
+            assert sum("refusing sends" in event for event in events) == 1
             assert daemon.stop() == 0
         finally:
             daemon.kill_everything()

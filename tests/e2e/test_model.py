@@ -1,8 +1,8 @@
-"""A mail room beside a plain model of one: whatever is done in whatever order, table, database, files, answers agree.
+"""Mailroom beside a plain model of it: after any operations, table, database, files and answers agree.
 
 A state machine sends, acknowledges, takes files, clears, lets mail expire, offers, and kills workers or everything;
-after each step all that the daemon says and keeps of these mailboxes is compared with what the model says.
-MAILROOM_TEST_ROUNDS says how many examples are tried.
+after each step everything that the daemon returns and stores of these mailboxes is compared with the model.
+MAILROOM_TEST_ROUNDS sets the number of examples.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ from support.harness.room import Room, running_room
 from support.harness.waiting import rounds, wait_until
 
 STEPS = 15
-RESTARTS_MOST = 1  # of the whole daemon in one example: each takes a second or two
+MAX_RESTARTS = 1  # of the whole daemon in one example: each takes a second or two
 SHORT_TTL_SEC = 0.05
 
 agents = st.sampled_from(["ann", "bob", "bob@alpha"])
@@ -26,8 +26,8 @@ picks = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 
 
 @dataclass
-class InboxFile:
-    """What the model knows of a message."""
+class ModelMessage:
+    """A message in the model."""
 
     recipient: str
     content: str
@@ -46,11 +46,11 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
         self.room = room
         bob = room.new_agent()
         self.names = {"ann": room.new_agent(), "bob": bob, "bob@alpha": f"{bob}@alpha"}
-        self.letters: dict[str, InboxFile] = {}
+        self.messages: dict[str, ModelMessage] = {}
         self.restarts = 0
 
     def unread_of(self, mailbox: str) -> list[str]:
-        return [number for number, one in self.letters.items() if one.recipient == mailbox and one.is_unread]
+        return [number for number, entry in self.messages.items() if entry.recipient == mailbox and entry.is_unread]
 
     def picked(self, mailbox: str, which: list[int]) -> list[str]:
         unread = self.unread_of(mailbox)
@@ -60,20 +60,20 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
     def send(self, name: str, content: str) -> None:
         sent = self.room.send(self.names[name], content, sender="model")
         assert sent.delivery.state == pb.DELIVERY_STATE_FILED
-        self.letters[sent.message.id] = InboxFile(self.names[name], content, pb.DELIVERY_STATE_FILED)
+        self.messages[sent.message.id] = ModelMessage(self.names[name], content, pb.DELIVERY_STATE_FILED)
 
     @rule(name=agents)
     def send_what_expires(self, name: str) -> None:
         sent = self.room.send(self.names[name], "short-lived", sender="model", ttl_sec=SHORT_TTL_SEC).message.id
         wait_until(lambda: self.room.state(sent) == pb.DELIVERY_STATE_EXPIRED, "it expires")
-        self.letters[sent] = InboxFile(self.names[name], "short-lived", pb.DELIVERY_STATE_EXPIRED)
+        self.messages[sent] = ModelMessage(self.names[name], "short-lived", pb.DELIVERY_STATE_EXPIRED)
 
     @rule(name=agents, which=picks)
     def acknowledge(self, name: str, which: list[int]) -> None:
         ids = self.picked(self.names[name], which)
         assert sorted(self.room.acknowledge(self.names[name], ids).acknowledged_ids) == ids
         for number in ids:
-            self.letters[number].state = pb.DELIVERY_STATE_READ
+            self.messages[number].state = pb.DELIVERY_STATE_READ
 
     @rule(name=agents, which=picks)
     def take_files(self, name: str, which: list[int]) -> None:
@@ -82,28 +82,28 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
             self.room.inbox(self.names[name]).joinpath(f"{number}.json").unlink()
         for number in ids:
             wait_until(lambda number=number: self.room.state(number) == pb.DELIVERY_STATE_READ, "it is noticed")
-            self.letters[number].state = pb.DELIVERY_STATE_READ
+            self.messages[number].state = pb.DELIVERY_STATE_READ
 
     @rule(name=agents)
     def check_inbox(self, name: str) -> None:
         found = self.room.check(self.names[name])
-        assert [one.id for one in found.messages] == self.unread_of(self.names[name])
-        for one in found.messages:
-            self.letters[one.id].state = pb.DELIVERY_STATE_OFFERED
+        assert [message.id for message in found.messages] == self.unread_of(self.names[name])
+        for message in found.messages:
+            self.messages[message.id].state = pb.DELIVERY_STATE_OFFERED
 
     @rule(name=agents)
     def clear(self, name: str) -> None:
         mailbox = self.names[name]
-        mine = [number for number, one in self.letters.items() if one.recipient == mailbox]
+        mine = [number for number, entry in self.messages.items() if entry.recipient == mailbox]
         assert self.room.call("ClearMailbox", pb.ClearMailboxRequest(agent=mailbox)).deleted == len(mine)
         for number in mine:
-            del self.letters[number]
+            del self.messages[number]
 
     @rule(worker=st.sampled_from(["mailbox", "command-queue", "gateway"]))
     def kill_a_worker(self, worker: str) -> None:
         self.room.kill_worker(worker)
 
-    @precondition(lambda self: self.restarts < RESTARTS_MOST)
+    @precondition(lambda self: self.restarts < MAX_RESTARTS)
     @rule()
     def kill_everything(self) -> None:
         self.restarts += 1
@@ -113,36 +113,36 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
     @invariant()
     def everything_agrees(self) -> None:
         for mailbox in self.names.values():
-            mine = {number: one for number, one in self.letters.items() if one.recipient == mailbox}
+            mine = {number: entry for number, entry in self.messages.items() if entry.recipient == mailbox}
             unread = self.unread_of(mailbox)
             expected = (len(mine), len(unread))
             wait_until(  # what nobody asked for is durable a moment before it is in the table
                 lambda mailbox=mailbox, expected=expected: self.counts(mailbox) == expected, "the counts agree"
             )
             listed = self.room.listed(mailbox, page_size=1000)
-            assert [(one.id, one.content) for one in listed] == [
-                (number, one.content) for number, one in reversed(mine.items())
+            assert [(message.id, message.content) for message in listed] == [
+                (number, entry.content) for number, entry in reversed(mine.items())
             ]
-            assert [one.id for one in self.room.listed(mailbox, unread_only=True)] == unread[::-1]
-            assert [one.id for one in self.room.check(mailbox, observe=True).messages] == unread
+            assert [message.id for message in self.room.listed(mailbox, unread_only=True)] == unread[::-1]
+            assert [message.id for message in self.room.check(mailbox, observe=True).messages] == unread
             wait_until(lambda mailbox=mailbox, unread=unread: self.room.filed(mailbox) == unread, "the files agree")
             self.rows_agree(mailbox, mine)
-            for one in listed:
-                self.state_agrees(one)
+            for message in listed:
+                self.state_agrees(message)
 
     def counts(self, mailbox: str) -> tuple[int, int]:
         stats = self.room.stats(mailbox)
         return stats.total, stats.unread
 
-    def state_agrees(self, one: pb.Message) -> None:
-        """The states are equal, but that OFFERED may be FILED again after a crash."""
-        expected = self.letters[one.id].state
+    def state_agrees(self, message: pb.Message) -> None:
+        """The states are equal, except that OFFERED may be FILED again after a crash."""
+        expected = self.messages[message.id].state
         allowed = {expected}
         if expected == pb.DELIVERY_STATE_OFFERED:
             allowed.add(pb.DELIVERY_STATE_FILED)
-        assert one.state in allowed, one
+        assert message.state in allowed, message
 
-    def rows_agree(self, mailbox: str, mine: dict[str, InboxFile]) -> None:
+    def rows_agree(self, mailbox: str, mine: dict[str, ModelMessage]) -> None:
         connection = sqlite3.connect(f"file:{self.room.state_dir}/mailroom.db?mode=ro", uri=True)
         try:
             rows: list[Any] = connection.execute(
@@ -151,12 +151,12 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
         finally:
             connection.close()
         assert [(f"{number:016x}", content, bool(over)) for number, content, over in rows] == [
-            (number, one.content, not one.is_unread) for number, one in mine.items()
+            (number, entry.content, not entry.is_unread) for number, entry in mine.items()
         ]
 
 
 @pytest.mark.timeout(1200)
-def test_whatever_is_done_table_database_files_and_answers_agree_with_a_plain_model() -> None:
+def test_after_any_operations_table_database_files_and_answers_agree() -> None:
     with running_room("--max-restarts", "1000/10") as room:
         run_state_machine_as_test(
             cast("Any", lambda: MailRoomBesideItsModel(room)),

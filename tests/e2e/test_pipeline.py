@@ -1,4 +1,4 @@
-"""The rows of the pipeline that go beyond the dual write: teams, outbox, taken files, retention, receipts, aliases.
+"""Everything beyond the dual write: teams, outbox, taken files, retention, receipts, aliases, search, statistics.
 
 Each test begins with what an agent or an operator does and ends with what is on the disk, in a stream or in an answer.
 """
@@ -26,7 +26,7 @@ def room() -> Generator[Room]:
 
 
 def receipts(stream: Stream, number: int) -> list[pb.Receipt]:
-    """Returns the next receipts; every other event on the way is a mistake."""
+    """Returns the next receipts; any other event is an error."""
     found: list[pb.Receipt] = []
     while len(found) < number:
         event = stream.next()
@@ -72,11 +72,11 @@ def test_mail_for_a_team_agent_is_also_an_entry_in_its_native_inbox(room: Room) 
 
 def test_bob_and_bob_of_a_team_are_two_mailboxes(room: Room) -> None:
     plain, team = room.send("rob", "plain").message.id, room.send("rob@alpha", "team").message.id
-    assert [one.id for one in room.check("rob").messages] == [plain]
-    assert [one.id for one in room.check("rob@alpha").messages] == [team]
+    assert [message.id for message in room.check("rob").messages] == [plain]
+    assert [message.id for message in room.check("rob@alpha").messages] == [team]
 
 
-def test_an_inbox_that_somebody_else_has_locked_is_said_in_time_and_written_at_last(room: Room) -> None:
+def test_a_locked_team_inbox_is_reported_in_time_and_written_later(room: Room) -> None:
     inboxes = room.root / "teams/beta/inboxes"
     (inboxes / "ann.json.lock").mkdir(parents=True)
     sent = room.send("ann@beta", "wait for it")
@@ -84,11 +84,11 @@ def test_an_inbox_that_somebody_else_has_locked_is_said_in_time_and_written_at_l
     assert "tried again" in sent.delivery.team_inbox_error
     assert room.get(sent.message.id).delivery.team_inbox_error
     (inboxes / "ann.json.lock").rmdir()
-    wait_until(lambda: (inboxes / "ann.json").exists(), "the entry is there at last")
-    wait_until(lambda: not room.get(sent.message.id).delivery.team_inbox_error, "that is noted")
+    wait_until(lambda: (inboxes / "ann.json").exists(), "the entry is written later")
+    wait_until(lambda: not room.get(sent.message.id).delivery.team_inbox_error, "that is recorded")
 
 
-def test_an_inbox_that_is_no_json_is_set_aside_and_the_mail_goes_on(room: Room) -> None:
+def test_a_team_inbox_that_is_not_json_is_set_aside_and_mail_goes_on(room: Room) -> None:
     inboxes = room.root / "teams/gamma/inboxes"
     inboxes.mkdir(parents=True)
     (inboxes / "eve.json").write_text("{ this is no array")
@@ -108,7 +108,7 @@ def test_an_entry_that_was_not_written_before_a_crash_is_written_after_it_once()
         (inboxes / "bob.json.lock").rmdir()
         room.start()
         wait_until(lambda: (inboxes / "bob.json").exists(), "the entry is there")
-        assert [one["mailroom_id"] for one in json.loads((inboxes / "bob.json").read_text())] == [sent.message.id]
+        assert [entry["mailroom_id"] for entry in json.loads((inboxes / "bob.json").read_text())] == [sent.message.id]
 
 
 # -- the outbox -------------------------------------------------------------------------------------------------------
@@ -183,11 +183,11 @@ def test_what_is_no_response_stays_where_it_is_and_harms_nobody(room: Room) -> N
     stream = room.live(session)
     good = leave_response(room, session, "good.json", {"fine": 1})
     assert responses(stream, 1)[0].file_name == "good.json"
-    wait_until(lambda: not good.exists(), "the good one is taken away")
-    wait_until(lambda: "torn.json" in room.log(), "the torn one is logged")
+    wait_until(lambda: not good.exists(), "the valid file is taken")
+    wait_until(lambda: "torn.json" in room.log(), "the torn file is logged")
     assert large.exists()
     assert torn.read_text() == '{"half": '
-    assert sorted(one.name for one in directory.iterdir()) == [
+    assert sorted(file.name for file in directory.iterdir()) == [
         "directory.json",
         "large.json",
         "link.json",
@@ -221,9 +221,9 @@ def test_a_file_that_its_agent_deletes_or_moves_away_is_read(room: Room) -> None
     room.inbox(agent).joinpath(f"{ids[0]}.json").unlink()
     room.inbox(agent).joinpath(f"{ids[1]}.json").rename(room.directory / "taken.json")
     wait_until(lambda: room.stats(agent).unread == 1, "two are read")
-    assert {one.message_id for one in receipts(listening, 2)} == set(ids[:2])
-    assert [room.state(one) for one in ids] == [READ, READ, FILED]
-    assert [one.id for one in room.check(agent).messages] == [ids[2]]
+    assert {receipt.message_id for receipt in receipts(listening, 2)} == set(ids[:2])
+    assert [room.state(message_id) for message_id in ids] == [READ, READ, FILED]
+    assert [message.id for message in room.check(agent).messages] == [ids[2]]
     listening.cancel()
 
 
@@ -235,7 +235,7 @@ def test_a_directory_that_goes_away_is_no_reading_and_all_its_mail_is_filed_agai
     room.inbox(agent).rmdir()
     wait_until(lambda: room.inbox(agent).exists() and room.filed(agent) == ids, "its files are there again")
     assert room.stats(agent).unread == 5
-    wait_until(lambda: not room.get(ids[0]).delivery.inbox_file_error, "that is noted")
+    wait_until(lambda: not room.get(ids[0]).delivery.inbox_file_error, "that is recorded")
     assert room.state(ids[0]) == FILED
 
 
@@ -247,12 +247,12 @@ def test_a_sender_hears_of_each_step_live_and_on_replay(room: Room) -> None:
     live = room.live(sender, include_receipts=True)
     sent = room.send(agent, "x", sender=sender).message.id
     room.check(agent)
-    assert [(one.message_id, one.state) for one in receipts(live, 2)] == [(sent, FILED), (sent, OFFERED)]
+    assert [(receipt.message_id, receipt.state) for receipt in receipts(live, 2)] == [(sent, FILED), (sent, OFFERED)]
     room.acknowledge(agent, [sent])
     (read,) = receipts(live, 1)
     assert (read.message_id, read.recipient, read.state) == (sent, agent, READ)
     replay = room.subscribe(sender, include_receipts=True, after_id=sent)
-    assert [one.state for one in receipts(replay, 3)] == [FILED, OFFERED, READ]
+    assert [receipt.state for receipt in receipts(replay, 3)] == [FILED, OFFERED, READ]
     history = room.get(sent)
     assert states_of(history) == [STORED, FILED, OFFERED, READ]
     times = [step.timestamp.ToNanoseconds() for step in history.history]
@@ -271,7 +271,7 @@ def test_a_state_never_goes_back(room: Room) -> None:
     assert states_of(room.get(sent)) == [STORED, FILED, READ]
 
 
-def test_a_message_is_offered_by_a_stream_by_check_inbox_or_by_saying_so_and_never_by_an_observer(room: Room) -> None:
+def test_streams_check_inbox_and_mark_offered_offer_mail_and_observers_do_not(room: Room) -> None:
     agent, sender = room.new_agent(), room.new_agent()
     listening = room.live(sender, include_receipts=True)
     first = room.send(agent, "1", sender=sender).message.id
@@ -287,11 +287,11 @@ def test_a_message_is_offered_by_a_stream_by_check_inbox_or_by_saying_so_and_nev
     stream.messages(2)
     (offered,) = receipts(listening, 1)
     assert (offered.message_id, offered.state) == (first, OFFERED)
-    for one in (listening, observer, stream):
-        one.cancel()
+    for open_stream in (listening, observer, stream):
+        open_stream.cancel()
 
 
-def test_a_message_whose_file_is_late_is_stored_first_and_its_sender_hears_when_it_is_filed() -> None:
+def test_mail_with_a_late_file_is_stored_first_and_its_sender_gets_both_receipts() -> None:
     with running_room(minds_permissions=True) as room:
         room.send("abc", "first")
         listening = room.live("dash", include_receipts=True)
@@ -310,15 +310,15 @@ def test_receipts_outlive_a_restart_and_a_resumed_stream_misses_none() -> None:
     with running_room() as room:
         listening = room.live("dash", include_receipts=True)
         ids = [room.send("abc", "x", sender="dash").message.id for _ in range(20)]
-        seen = [one.message_id for one in receipts(listening, 5)]
+        seen = [receipt.message_id for receipt in receipts(listening, 5)]
         last = int(ids[4], 16) + 1
         room.acknowledge("abc", ids[:10])
         room.kill()
         room.start()
         resumed = room.subscribe("dash", include_receipts=True, after_id=f"{last:016x}")
         rest = receipts(resumed, 15 + 10)
-        assert seen + [one.message_id for one in rest if one.state == FILED] == ids
-        assert [one.message_id for one in rest if one.state == READ] == ids[:10]
+        assert seen + [receipt.message_id for receipt in rest if receipt.state == FILED] == ids
+        assert [receipt.message_id for receipt in rest if receipt.state == READ] == ids[:10]
         resumed.cancel()
 
 
@@ -329,8 +329,8 @@ def test_receipts_outlive_messages_that_are_cleared_away(room: Room) -> None:
     room.acknowledge(agent, ids[:1])
     room.call("ClearMailbox", pb.ClearMailboxRequest(agent=agent))
     replay = room.subscribe(sender, include_receipts=True, after_id=before)
-    assert [(one.message_id, one.state) for one in receipts(replay, 4)] == [
-        *((one, FILED) for one in ids),
+    assert [(receipt.message_id, receipt.state) for receipt in receipts(replay, 4)] == [
+        *((message_id, FILED) for message_id in ids),
         (ids[0], READ),
     ]
     replay.cancel()
@@ -345,11 +345,11 @@ def test_mail_whose_time_runs_out_leaves_inbox_and_counters_and_its_sender_hears
     stays = room.send(agent, "stays", sender=sender).message.id
     goes = room.send(agent, "goes", sender=sender, ttl_sec=0.3).message.id
     assert room.stats(agent).unread == 2
-    states = [(one.message_id, one.state) for one in receipts(listening, 3)]
+    states = [(receipt.message_id, receipt.state) for receipt in receipts(listening, 3)]
     assert states == [(stays, FILED), (goes, FILED), (goes, EXPIRED)]
     assert room.stats(agent).unread == 1
     wait_until(lambda: room.filed(agent) == [stays], "its file is gone")
-    assert [one.id for one in room.check(agent).messages] == [stays]
+    assert [message.id for message in room.check(agent).messages] == [stays]
     assert room.state(goes) == EXPIRED
     assert room.acknowledge(agent, [goes]).acknowledged_ids == [goes]
     assert room.state(goes) == EXPIRED
@@ -373,10 +373,10 @@ def test_read_mail_goes_after_its_time_and_unread_mail_never(room: Room) -> None
         room.acknowledge("abc", read)
         wait_until(lambda: room.stats("abc").total == 10, "the read ones are gone")
         assert room.stats("abc").unread == 10
-        assert [one.id for one in room.listed("abc")] == unread[::-1]
+        assert [message.id for message in room.listed("abc")] == unread[::-1]
         assert room.filed("abc") == unread
         assert refusal_of(lambda: room.get(read[0])).reason == "MESSAGE_NOT_FOUND"
-        assert [one.id for one in room.listed("abc", query="mail")] == unread[::-1]
+        assert [message.id for message in room.listed("abc", query="mail")] == unread[::-1]
 
 
 # -- clearing, counting, finding --------------------------------------------------------------------------------------
@@ -393,12 +393,12 @@ def test_clearing_deletes_a_mailbox_and_its_files_and_nothing_that_comes_later(r
     assert room.check(agent).messages == []
     assert refusal_of(lambda: room.get(ids[0])).reason == "MESSAGE_NOT_FOUND"
     later = room.send(agent, "later").message.id
-    assert [one.id for one in room.listed(agent)] == [later]
+    assert [message.id for message in room.listed(agent)] == [later]
     assert room.filed(other) == [kept]
     assert room.call("ClearMailbox", pb.ClearMailboxRequest(agent="nobody")).deleted == 0
 
 
-def test_a_file_that_could_not_be_removed_when_its_mailbox_was_cleared_goes_at_the_next_start() -> None:
+def test_a_file_that_a_clearing_could_not_remove_goes_at_the_next_start() -> None:
     with running_room() as room:
         room.send("abc", "x")
         directory = room.root / "inbox" / "abc"
@@ -414,16 +414,16 @@ def test_a_file_that_could_not_be_removed_when_its_mailbox_was_cleared_goes_at_t
         assert not path.exists()
 
 
-def test_queue_statistics_count_the_files_that_lie_there_and_leave_empty_sessions_out(room: Room) -> None:
+def test_queue_statistics_count_waiting_files_and_omit_empty_sessions(room: Room) -> None:
     agent, empty = room.new_agent(), room.new_agent()
     room.fill(agent, 3)
     room.acknowledge(empty, [room.send(empty).message.id])
-    found = {one.session_id: one for one in room.call("GetQueueStats", pb.GetQueueStatsRequest()).queues}
+    found = {queue.session_id: queue for queue in room.call("GetQueueStats", pb.GetQueueStatsRequest()).queues}
     assert found[agent].pending_count == 3
     assert found[agent].oldest_age_sec < 60
     assert empty not in found
-    (one,) = room.call("GetQueueStats", pb.GetQueueStatsRequest(session_id=agent)).queues
-    assert one.pending_count == 3
+    (queue,) = room.call("GetQueueStats", pb.GetQueueStatsRequest(session_id=agent)).queues
+    assert queue.pending_count == 3
 
 
 def test_words_find_messages_of_one_mailbox_or_of_all_newest_first(room: Room) -> None:
@@ -433,7 +433,7 @@ def test_words_find_messages_of_one_mailbox_or_of_all_newest_first(room: Room) -
     elsewhere = room.send(other, "quick as well").message.id
 
     def found(query: str, whose: str = agent) -> list[str]:
-        return [one.id for one in room.listed(whose, query=query)]
+        return [message.id for message in room.listed(whose, query=query)]
 
     assert found("quick") == [ids[1], ids[0]]
     assert found("QUICK brown") == [ids[0]]
@@ -453,12 +453,12 @@ def test_pages_stay_put_while_mail_arrives(room: Room) -> None:
     token = ""
     while True:
         page = room.page(agent, page_size=10, page_token=token)
-        pages.append([one.id for one in page.messages])
+        pages.append([message.id for message in page.messages])
         room.send(agent, "meanwhile")
         token = page.next_page_token
         if not token:
             break
-    assert [one for page in pages for one in page] == ids[::-1]
+    assert [message_id for page in pages for message_id in page] == ids[::-1]
 
 
 # -- names that last --------------------------------------------------------------------------------------------------
@@ -478,9 +478,9 @@ def test_mail_for_a_session_goes_to_its_agent_and_both_names_read_it(room: Room)
     assert sent.message.recipient == agent
     assert room.filed(agent) == [sent.message.id]
     for name in (agent, session):
-        assert [one.id for one in room.check(name, observe=True).messages] == [early, sent.message.id]
-        assert [one.id for one in room.listed(name)] == [sent.message.id, early]
-    assert [one.id for one in live.messages(1)] == [sent.message.id]
+        assert [message.id for message in room.check(name, observe=True).messages] == [early, sent.message.id]
+        assert [message.id for message in room.listed(name)] == [sent.message.id, early]
+    assert [message.id for message in live.messages(1)] == [sent.message.id]
     assert room.acknowledge(session, [early, sent.message.id]).acknowledged_ids == [sent.message.id, early]
     assert room.stats(session).unread == 0
     live.cancel()
@@ -508,7 +508,7 @@ def test_an_alias_never_leads_to_another(room: Room) -> None:
     assert refusal_of(lambda: set_alias(room, agent, "../x")).reason == "SESSION_INVALID"
 
 
-def test_a_repeated_send_to_a_session_is_recognised_although_an_alias_came_between(room: Room) -> None:
+def test_a_repeated_send_to_a_session_is_recognized_after_an_alias_was_set(room: Room) -> None:
     agent, session = room.new_agent(), room.new_agent()
     first = room.send(session, "once", idempotency_key="k1").message
     set_alias(room, agent, session)
@@ -517,16 +517,16 @@ def test_a_repeated_send_to_a_session_is_recognised_although_an_alias_came_betwe
     assert room.send(session, "twice", idempotency_key="k2").message.id == second.id
 
 
-def test_a_repeated_send_is_answered_with_the_mailbox_that_has_the_message_whatever_became_of_the_alias(
+def test_a_repeated_send_names_the_mailbox_of_the_message_after_alias_changes(
     room: Room,
 ) -> None:
-    one, other, session = (room.new_agent() for _ in range(3))
-    for agent, ttl_sec in ((one, None), (other, None), (other, 0)):
-        set_alias(room, agent, session, ttl_sec)
+    agent, other, session = (room.new_agent() for _ in range(3))
+    for behind, ttl_sec in ((agent, None), (other, None), (other, 0)):
+        set_alias(room, behind, session, ttl_sec)
         answer = room.send(session, "once", idempotency_key=f"{session}-1").message
-        assert answer.recipient == one
+        assert answer.recipient == agent
     first = room.send(session, "at home", idempotency_key=f"{session}-2").message
-    set_alias(room, one, session)
+    set_alias(room, agent, session)
     again = room.send(session, "at home", idempotency_key=f"{session}-2").message
     assert first.recipient == again.recipient == session
 
@@ -545,7 +545,7 @@ def test_who_is_there_is_listed_with_its_sessions(room: Room) -> None:
     stream = room.live(session)
     sent = room.send(written_to, "hello", sender=agent)
     assert not sent.delivery.recipient_known
-    found = {one.name: one for one in room.call("ListAgents", pb.ListAgentsRequest()).agents}
+    found = {agent.name: agent for agent in room.call("ListAgents", pb.ListAgentsRequest()).agents}
     assert (found[agent].alive, found[agent].subscribers, list(found[agent].sessions)) == (True, 1, [session])
     assert session not in found
     assert written_to not in found
@@ -553,7 +553,7 @@ def test_who_is_there_is_listed_with_its_sessions(room: Room) -> None:
     token = ""
     while True:
         page = room.call("ListAgents", pb.ListAgentsRequest(page_size=3, page_token=token))
-        names += [one.name for one in page.agents]
+        names += [agent.name for agent in page.agents]
         token = page.next_page_token
         if not token:
             break

@@ -1,7 +1,7 @@
-"""What a restart finds and mends: the table from the database, and each inbox file that should be there or not.
+"""A restart rebuilds the mailbox table from the database and repairs the inbox files.
 
-One daemon is stopped, another killed, each with mailboxes in every condition; then somebody meddles with their files.
-The tests look at what the restart made of it, one mailbox each.
+One daemon is stopped, another killed, each with mailboxes in every state; then their files are changed. Each test
+checks one mailbox after the restart.
 """
 
 import shutil
@@ -20,7 +20,7 @@ MIXED = ("mixed", "agent@team", "third")
 
 @dataclass
 class Before:
-    """A daemon after its restart, and what was so before."""
+    """A daemon after its restart, and its state before."""
 
     room: Room
     killed: bool
@@ -33,7 +33,7 @@ class Before:
         self.ids[agent] = self.room.fill(agent, number)
 
     def files(self, agent: str) -> list[Path]:
-        return [self.room.file_of(agent, one) for one in self.ids[agent]]
+        return [self.room.file_of(agent, message_id) for message_id in self.ids[agent]]
 
 
 @pytest.fixture(scope="module", params=["stopped", "killed"])
@@ -42,7 +42,7 @@ def before(request: pytest.FixtureRequest) -> Generator[Before]:
         before = Before(room, request.param == "killed")
         _prepare(before)
         if before.killed:
-            newest = max(one for ids in before.ids.values() for one in ids)
+            newest = max(message_id for ids in before.ids.values() for message_id in ids)
             wait_until(lambda: _synced_id(room) >= int(newest, 16), "the files are synced", 12)
             before.fill("fresh", 5)
         before.files("takes")[0].unlink()
@@ -59,7 +59,7 @@ def before(request: pytest.FixtureRequest) -> Generator[Before]:
 
 
 def _prepare(before: Before) -> None:
-    """Brings mailboxes into every condition."""
+    """Brings mailboxes into every state."""
     room = before.room
     _fill_mixed(before)
     for agent in ("takes", "torn", "reads", "loses-its-directory"):
@@ -92,7 +92,7 @@ def _fill_mixed(before: Before) -> None:
 
 
 def _meddle(before: Before) -> None:
-    """Does to the files what crashes and agents do while the daemon is down."""
+    """Changes files as crashes and agents do while the daemon is down."""
     room = before.room
     torn = before.files("torn")
     torn[0].write_bytes(b"")
@@ -113,7 +113,7 @@ def _meddle(before: Before) -> None:
 
 
 def _synced_id(room: Room) -> int:
-    """Up to this message the files are certainly on the disk."""
+    """The files up to this message are certainly on the disk."""
     return room.query("SELECT value FROM meta WHERE name = 'synced_id'")[0][0]
 
 
@@ -135,14 +135,14 @@ def test_order_read_flags_fields_and_figures_come_back(before: Before, agent: st
 
 
 def test_a_dashboard_goes_on_where_it_was(before: Before) -> None:
-    everything = sorted(one for ids in before.ids.values() for one in ids)
+    everything = sorted(message_id for ids in before.ids.values() for message_id in ids)
     stream = before.room.subscribe(all_agents=True, after_id=everything[0])
     assert [message.id for message in stream.until_caught_up()[0]][: len(everything) - 1] == everything[1:]
     stream.cancel()
 
 
 def test_ids_go_on_growing(before: Before) -> None:
-    everything = {one for ids in before.ids.values() for one in ids}
+    everything = {message_id for ids in before.ids.values() for message_id in ids}
     assert before.room.send("newcomer", "x").message.id > max(everything)
 
 
@@ -185,18 +185,20 @@ def test_more_messages_than_the_table_holds_come_back() -> None:
 def test_a_file_that_was_not_synced_yet_is_written_again_when_it_is_missing(before: Before) -> None:
     room, agent = before.room, "fresh" if before.killed else "loses-its-directory"
     assert room.filed(agent) == before.ids[agent]
-    assert [room.file(agent, one)["content"] for one in before.ids[agent]] == [f"mail {n}" for n in range(5)]
+    assert [room.file(agent, message_id)["content"] for message_id in before.ids[agent]] == [
+        f"mail {n}" for n in range(5)
+    ]
     assert room.stats(agent).unread == 5
     assert {message.state for message in room.listed(agent)} == {pb.DELIVERY_STATE_FILED}
 
 
-def test_a_file_that_its_agent_took_after_it_was_synced_stays_away_and_its_message_is_read(before: Before) -> None:
+def test_mail_whose_synced_file_was_taken_is_read_after_a_restart(before: Before) -> None:
     room, ids = before.room, before.ids["takes"]
     kept = [ids[1], ids[2], ids[4]] if before.killed else [ids[1], ids[2]]
     wait_until(lambda: room.stats("takes").unread == len(kept), "the agent's reading is noticed")
     assert room.filed("takes") == kept
     assert [message.id for message in room.listed("takes") if message.read] == [
-        one for one in reversed(ids) if one not in kept
+        message_id for message_id in reversed(ids) if message_id not in kept
     ]
     assert room.state(ids[0]) == pb.DELIVERY_STATE_READ
     assert [message.id for message in room.check("takes").messages] == kept
@@ -215,7 +217,7 @@ def test_files_that_messages_left_when_they_were_read_are_removed_and_nothing_el
     assert room.stats("reads").unread == 3
 
 
-def test_a_directory_that_is_gone_is_no_reading(before: Before) -> None:
+def test_a_lost_directory_does_not_count_as_read(before: Before) -> None:
     room, agent = before.room, "loses-its-directory"
     assert room.filed(agent) == before.ids[agent]
     assert room.stats(agent).unread == 5
@@ -225,7 +227,7 @@ def test_temporary_files_of_a_crash_are_cleared_away(before: Before) -> None:
     assert list((before.room.root / "inbox" / ".tmp").iterdir()) == []
 
 
-def test_an_inbox_that_is_gone_is_no_reading_and_a_first_start_touches_nothing_that_is_there() -> None:
+def test_a_lost_inbox_is_not_read_and_a_first_start_touches_no_file() -> None:
     with running_room() as room:
         ids, others = room.fill("abc", 3), room.fill("other", 2)
         assert room.stop() == 0

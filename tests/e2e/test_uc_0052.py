@@ -172,9 +172,7 @@ OBSTACLES: dict[str, tuple[Callable[[Room, str], AbstractContextManager[None]], 
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_a_message_whose_file_cannot_be_written_is_delivered_all_the_same_and_filed_later(
-    room: Room, obstacle: str
-) -> None:
+def test_mail_whose_file_cannot_be_written_is_delivered_and_filed_later(room: Room, obstacle: str) -> None:
     in_place, reason = OBSTACLES[obstacle]
     agent = room.new_agent()
     stream = room.live(agent)
@@ -207,7 +205,7 @@ def test_a_message_whose_file_cannot_be_written_is_delivered_all_the_same_and_fi
     assert room.send(agent, "next").delivery.state == pb.DELIVERY_STATE_FILED
 
 
-def test_a_file_that_comes_late_is_filed_while_the_daemon_runs_unless_its_message_is_read(room: Room) -> None:
+def test_a_late_file_is_written_by_the_running_daemon_unless_its_mail_is_read(room: Room) -> None:
     agent, other = room.new_agent(), room.new_agent()
     with _directory_without_permission(room, agent):
         first = room.send(agent, "one").message.id

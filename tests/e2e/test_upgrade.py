@@ -1,4 +1,4 @@
-"""A mail room of the version before goes on under this one with all its messages; one of a later version is refused."""
+"""A database of the previous version works with all its messages; one of a later version is refused."""
 
 import os
 import sqlite3
@@ -16,7 +16,7 @@ from support.harness.daemon import Daemon, short_directory
 from support.harness.version_1 import VERSION_1
 
 MESSAGES, MAILBOXES = 10_000, 21
-UNREAD_EVERY = 10  # of which one is unread, and has a file
+UNREAD_EVERY = 10  # every tenth message is unread and has a file
 FILED, READ = 2, 4
 MS_SHIFT = 20  # an id begins with the milliseconds
 CALL_SEC = 20.0
@@ -29,7 +29,7 @@ INSERT = (
 
 @contextmanager
 def daemon_of_before(version: int, messages: int) -> Generator[tuple[Daemon, list[Sent]]]:
-    """Gives a daemon, not started, whose database has the tables of version 1, and what was sent there."""
+    """Yields a stopped daemon whose database has the tables of version 1, and the messages in it."""
     with short_directory() as directory:
         daemon = Daemon(directory)
         daemon.state_dir.mkdir(mode=0o700)
@@ -73,10 +73,10 @@ def test_ten_thousand_messages_of_the_version_before_are_all_there_after_the_upg
     with daemon_of_before(1, MESSAGES) as (daemon, sends):
         daemon.start()
         evidence = gather(daemon, None, settle_sec=SETTLE_SEC)
-        evidence.sends, evidence.asked = sends, {one.id for one in sends if one.state == READ}
+        evidence.sends, evidence.asked = sends, {sent.id for sent in sends if sent.state == READ}
         assert broken_promises(evidence) == []
         assert len(evidence.messages) == MESSAGES
-        assert len(evidence.files) == sum(one.state == FILED for one in sends)
+        assert len(evidence.files) == sum(sent.state == FILED for sent in sends)
         with daemon.calls() as calls:
             new = calls.send(pb.SendMessageRequest(recipient="agent-1", sender="s", content="new"), timeout=CALL_SEC)
             assert int(new.message.id, 16) > sends[-1].id

@@ -1,4 +1,4 @@
-"""Disks that fail, directories that are not what they were, and processes without descriptors or memory, under load.
+"""Failing disks, replaced directories, and processes without descriptors or memory, under load.
 
 Each fault comes and goes while a load runs; no client may see more than "send again", and the checker judges the rest.
 """
@@ -109,7 +109,7 @@ def remove_all(place: Path) -> None:
 
 
 def put(make: Callable[[], object]) -> None:
-    """Puts something where a directory was, unless the daemon has made it anew already."""
+    """Puts something where a directory was, unless the daemon has created it again already."""
     with suppress(FileExistsError, IsADirectoryError):
         make()
 
@@ -135,9 +135,9 @@ SPOILED = [
 @pytest.mark.parametrize(
     ("what", "spoil"),
     chosen(SPOILED, ("one inbox", replace_by_a_link), ("all inboxes", remove)),
-    ids=lambda one: one if isinstance(one, str) else one.__name__,
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_an_inbox_that_is_not_what_it_was_is_filed_again_and_no_link_is_followed(
+def test_a_replaced_inbox_is_filed_again_and_no_link_is_followed(
     what: str, spoil: Callable[[Path, Path], None]
 ) -> None:
     with short_directory() as directory:
@@ -184,7 +184,7 @@ def has_become_read_only(make: Callable[[], None]) -> bool:
     return True
 
 
-def test_a_database_whose_disk_goes_read_only_takes_nothing_and_comes_back_with_everything() -> None:
+def test_a_database_on_a_read_only_disk_accepts_nothing_and_loses_nothing() -> None:
     with short_directory() as directory, disk_or_skip(directory / "disk") as disk:
         daemon = Daemon(directory)
         place_on(disk, daemon, ["state"])
@@ -233,13 +233,13 @@ def test_a_worker_that_gets_no_memory_breaks_no_promise(name: str) -> None:
 
 
 def limit(pid: int, what: int, soft: int, hard: int) -> None:
-    """Limits a process, if it is there still."""
+    """Limits a process, if it still exists."""
     with suppress(ProcessLookupError):
         resource.prlimit(pid, what, (soft, hard))
 
 
 def highest_descriptor(pid: int) -> int:
-    return max(int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir())
+    return max(int(file.name) for file in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def address_space_bytes(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""Full disks and directories that cannot be written: what the daemon says then, what still works, what comes back."""
+"""Full disks and directories that cannot be written: what is refused, what still works, what comes back."""
 
 import os
 import signal
@@ -63,26 +63,26 @@ class Scene:
 
     def unread(self) -> list[str]:
         request = pb.CheckInboxRequest(agent="abc", limit=1000, observe=True)
-        return [one.id for one in self.calls.check_inbox(request, timeout=CALL_SEC).messages]
+        return [message.id for message in self.calls.check_inbox(request, timeout=CALL_SEC).messages]
 
     def acknowledge(self, ids: list[str]) -> None:
         request = pb.AcknowledgeMessagesRequest(agent="abc", message_ids=ids)
         done = self.calls.acknowledge(request, timeout=CALL_SEC)
         assert list(done.acknowledged_ids) == ids
-        self.asked |= {int(one, 16) for one in ids}
+        self.asked |= {int(message_id, 16) for message_id in ids}
 
     def is_serving(self) -> bool:
         answer = self.health(health_pb2.HealthCheckRequest(), timeout=CALL_SEC)
         return answer.status == health_pb2.HealthCheckResponse.SERVING
 
     def unfiled(self) -> int:
-        """How many messages are in the database with a reason why their files are missing."""
+        """How many messages of the database have an error that says why their file is missing."""
         with closing(sqlite3.connect(f"file:{self.daemon.database}?mode=ro", uri=True)) as connection:
             return connection.execute("SELECT count(*) FROM messages WHERE file_error <> '' AND state < 4").fetchone()[
                 0
             ]
 
-    def is_noted(self, number: int) -> bool:
+    def is_recorded(self, number: int) -> bool:
         """Whether the database knows that a message's file is missing."""
         with closing(sqlite3.connect(f"file:{self.daemon.database}?mode=ro", uri=True)) as connection:
             return (
@@ -110,7 +110,7 @@ class Scene:
         assert not self.broken()
 
     def make_room_and_check(self) -> None:
-        """Gives the disk room again, and requires that everything works and nothing is broken."""
+        """Frees space on the disk, and requires that everything works and nothing is broken."""
         self.disk.make_room()
         wait_until(self.is_serving, "health says that there is room")
         self.send()
@@ -119,7 +119,7 @@ class Scene:
 
 @contextmanager
 def scene(what_is_on_it: str) -> Generator[Scene]:
-    """Gives a daemon whose state directory ("state"), root ("root") or both ("both") are on a small disk."""
+    """Yields a daemon with its state directory ("state"), root ("root") or both ("both") on a small disk."""
     with short_directory() as directory, ExitStack() as ends:
         disk = ends.enter_context(disk_or_skip(directory / "disk"))
         daemon = Daemon(directory)
@@ -144,7 +144,7 @@ def refused_as_full(error: grpc.RpcError) -> bool:
 
 
 @pytest.mark.parametrize("what_is_on_it", ["state", "both"])
-def test_a_full_disk_refuses_sends_and_nothing_else_and_takes_them_again_when_there_is_room(what_is_on_it: str) -> None:
+def test_a_full_disk_refuses_only_sends_and_accepts_them_again_later(what_is_on_it: str) -> None:
     with scene(what_is_on_it) as this:
         early = [this.send().message.id for _ in range(50)]
         this.disk.fill()
@@ -162,7 +162,7 @@ def test_a_full_disk_refuses_sends_and_nothing_else_and_takes_them_again_when_th
         this.make_room_and_check()
 
 
-def test_acknowledging_works_on_a_disk_that_somebody_else_filled() -> None:
+def test_acknowledging_works_on_a_disk_that_another_program_filled() -> None:
     with scene("state") as this:
         early = [this.send().message.id for _ in range(50)]
         pids = this.daemon.signal_workers(["command-queue"], signal.SIGKILL)  # a log that starts anew has no room in it
@@ -173,7 +173,7 @@ def test_acknowledging_works_on_a_disk_that_somebody_else_filled() -> None:
         this.make_room_and_check()
 
 
-def test_what_can_wait_does_not_give_up_the_reserve_while_somebody_still_fills_the_disk() -> None:
+def test_writes_that_can_wait_do_not_take_the_reserve_of_a_filling_disk() -> None:
     with scene("state") as this:
         early = [this.send().message.id for _ in range(50)]
         wait_until(this.is_indexed, "the index is filled: nothing else waits")
@@ -188,12 +188,12 @@ def test_what_can_wait_does_not_give_up_the_reserve_while_somebody_still_fills_t
         this.make_room_and_check()
 
 
-def test_a_disk_that_the_mail_itself_fills_is_no_reason_to_give_up() -> None:
+def test_a_disk_that_is_full_of_mail_does_not_stop_the_daemon() -> None:
     with scene("state") as this:
         early = [this.send().message.id for _ in range(50)]
         assert refused_as_full(this.send_until_refused())
         wait_until(lambda: not this.is_serving(), "health says so")
-        before = {name: one.restarts for name, one in this.daemon.workers().items()}
+        before = {name: worker.restarts for name, worker in this.daemon.workers().items()}
         for number in early[:40]:
             this.acknowledge([number])
         assert before == {"command-queue": 0, "mailbox": 0, "gateway": 0}, this.daemon.log()
@@ -217,7 +217,7 @@ def test_a_worker_that_dies_on_a_full_disk_comes_back_and_health_follows_the_roo
         this.make_room_and_check()
 
 
-def test_a_command_queue_that_dies_while_room_is_made_says_that_there_is_room() -> None:
+def test_a_command_queue_that_dies_while_space_is_freed_reports_the_space() -> None:
     with scene("state") as this:
         this.disk.fill()
         assert refused_as_full(this.send_until_refused())
@@ -244,13 +244,13 @@ def test_a_daemon_that_is_stopped_and_started_on_a_full_disk_answers_readers() -
         this.make_room_and_check()
 
 
-def test_files_that_find_no_room_are_stored_with_the_reason_and_filed_when_there_is_room() -> None:
+def test_mail_whose_files_find_no_space_is_stored_and_filed_later() -> None:
     with scene("root") as this:
         this.send()
         this.disk.fill()
         answers = [this.send(10_000) for _ in range(20)]
-        assert {one.delivery.state for one in answers} == {STORED}
-        assert all("No space left" in one.delivery.inbox_file_error for one in answers)
+        assert {answer.delivery.state for answer in answers} == {STORED}
+        assert all("No space left" in answer.delivery.inbox_file_error for answer in answers)
         assert this.is_serving(), "the database has room"
         assert len(this.unread()) == 21
         shown = this.calls.get_message(pb.GetMessageRequest(id=answers[0].message.id), timeout=CALL_SEC)
@@ -263,8 +263,8 @@ def test_files_that_find_no_room_are_stored_with_the_reason_and_filed_when_there
         this.check()
 
 
-def test_mail_that_found_room_for_neither_its_file_nor_the_reason_is_not_taken_for_read() -> None:
-    """The log has room for some commits more, from before a checkpoint; now and then it ends behind a commit."""
+def test_mail_without_space_for_its_file_or_the_error_does_not_count_as_read() -> None:
+    """The log has room for some more commits, from before a checkpoint; sometimes it ends after a commit."""
     with scene("both") as this:
         for number in range(LOG_SENDS):
             this.send(10_000)
@@ -274,9 +274,9 @@ def test_mail_that_found_room_for_neither_its_file_nor_the_reason_is_not_taken_f
         assert refused_as_full(this.send_until_refused(characters=10))
         wait_until(lambda: not this.is_serving(), "health says so")
         last = this.sent[-1]
-        print(f"{sum(one.state == STORED for one in this.sent)} of {len(this.sent)} files found no room")
-        if last.state == STORED and not this.is_noted(last.id):
-            print("the reason found none either")
+        print(f"{sum(sent.state == STORED for sent in this.sent)} of {len(this.sent)} files found no room")
+        if last.state == STORED and not this.is_recorded(last.id):
+            print("the error found none either")
             wait_for_sync_beyond(this.daemon, last.id)
         this.daemon.kill_supervisor()
         this.disk.make_room()
@@ -285,7 +285,7 @@ def test_mail_that_found_room_for_neither_its_file_nor_the_reason_is_not_taken_f
 
 
 def wait_for_sync_beyond(daemon: Daemon, number: int) -> None:
-    """Waits for what must not come: that the files up to a missing one count as synced; a sync is due every 5 s."""
+    """Waits for what must not happen: that the files up to a missing one count as synced; a sync is due every 5 s."""
     with suppress(AssertionError):
         wait_until(lambda: synced_id(daemon) >= number, "the sync passes the missing file", 6.5)
 

@@ -1,7 +1,7 @@
-"""Epochs: workers die with work in the queues between them, at moments that are set up rather than waited for.
+"""Epochs: workers die while the queues between them hold work, at chosen moments.
 
 Each test has a flood of sends under way, with keys or without, and a subscriber of every mailbox. Afterwards the
-checker judges: no id passed by a cursor shows up later, none is given twice, no key gets two ids.
+checker judges: no id passed by a cursor appears later, no id is issued twice, no key gets two ids.
 """
 
 import os
@@ -41,11 +41,11 @@ class Flood:
 
     def answers(self) -> list[pb.SendMessageResponse | grpc.RpcError]:
         """Waits for every answer or failure."""
-        return [answer_of(one) for one in self.futures]
+        return [answer_of(future) for future in self.futures]
 
 
 class Follower:
-    """A subscriber of every mailbox, in a thread, that resumes by itself behind the last message that it saw."""
+    """A subscriber of every mailbox, in a thread, that resumes after the last message that it saw."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.seen: list[tuple[int, str, str]] = []
@@ -74,8 +74,8 @@ class Follower:
         self._stream = calls.subscribe(request, timeout=4 * BOUND_SEC)
         for event in self._stream:
             if event.HasField("message"):
-                said = event.message
-                self.seen.append((int(said.id, 16), said.recipient, digest_of(said.content)))
+                message = event.message
+                self.seen.append((int(message.id, 16), message.recipient, digest_of(message.content)))
             elif self.start < 0 and event.HasField("caught_up"):
                 self.start = int(event.event_id, 16)
             if self._ended.is_set():
@@ -95,7 +95,7 @@ class Scene:
     def flood(
         self, count: int, *, keys: bool = True, timeout_sec: float = BOUND_SEC, mailboxes: int = MAILBOXES
     ) -> Flood:
-        """Begins so many sends at once, to mailboxes by turns."""
+        """Begins sends at once, to the mailboxes in turn."""
         flood = Flood()
         for _ in range(count):
             self.number += 1
@@ -110,7 +110,7 @@ class Scene:
         return flood
 
     def note(self, request: pb.SendMessageRequest, answer: pb.SendMessageResponse) -> None:
-        """Takes down an acknowledged send, for the checker."""
+        """Records an acknowledged send, for the checker."""
         digest, answered = digest_of(request.content), digest_of(answer.message.content)
         number, state = int(answer.message.id, 16), answer.delivery.state
         self.sent.append(Sent(request.idempotency_key, number, "s", request.recipient, digest, answered, state))
@@ -123,7 +123,7 @@ class Scene:
 
     def send_again(self, flood: Flood) -> None:
         """Sends the flood once more, with the same keys; every send is answered OK."""
-        again = [self.calls.start_send(one, timeout=BOUND_SEC, wait_for_ready=True) for one in flood.requests]
+        again = [self.calls.start_send(request, timeout=BOUND_SEC, wait_for_ready=True) for request in flood.requests]
         self.require_answers(Flood(flood.requests, again))
 
     def stored(self) -> int:
@@ -214,7 +214,7 @@ def test_the_command_queue_dies_between_its_commit_and_its_report() -> None:
             os.kill(pids["command-queue"], signal.SIGCONT)
             wait_until(lambda before=before: this.stored() > before, "something is committed", step_sec=0.0)
             os.kill(pids["command-queue"], signal.SIGKILL)
-            silent += not all(one.done() for one in flood.futures)
+            silent += not all(future.done() for future in flood.futures)
             this.daemon.wait_replaced(pids)
             this.require_answers(flood)
             assert this.stored() - before == len(flood.requests), "each is stored once"
@@ -232,7 +232,7 @@ def test_the_mailbox_dies_with_writes_under_way() -> None:
             pause(random_numbers.uniform(0.0, 0.4))
             pids = interrupt(this, "mailbox", signal.SIGKILL)
             pause(random_numbers.uniform(0.0, 0.6))  # with and without its successor waiting at the fence
-            assert not any(one.done() for one in flood.futures), "nothing is answered that is not durable"
+            assert not any(future.done() for future in flood.futures), "nothing is answered that is not durable"
             os.kill(stopped["command-queue"], signal.SIGCONT)
             this.daemon.wait_replaced(pids)
             this.require_answers(flood)
@@ -301,7 +301,7 @@ def test_the_same_key_sent_many_times_at_once_is_one_message_with_one_answer() -
             assert this.stored() - before == 1
 
 
-def test_a_send_hears_why_shortly_before_its_deadline_and_its_repetition_is_no_second_message() -> None:
+def test_a_send_fails_with_a_reason_before_its_deadline_and_may_be_repeated() -> None:
     with scene(*PATIENT) as this:
         for name in ("command-queue", "mailbox"):
             before = this.stored()

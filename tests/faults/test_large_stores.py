@@ -1,7 +1,7 @@
 """A mailbox with a million messages, and a hundred thousand mailboxes: the daemon starts, answers, and stays small.
 
-The stores are filled through the storage layer by benchmarks/stores.py, which keeps the large one below /var/tmp.
-`make faults` takes these numbers, `make test` a fiftieth of them.
+The stores are filled through the storage layer by benchmarks/stores.py, which keeps the large store below /var/tmp.
+`make faults` uses these sizes, `make test` a fiftieth of them.
 """
 
 import time
@@ -27,7 +27,7 @@ GROWN_BYTES = 200 << 20  # of all processes, over those of an empty mail room
 
 @contextmanager
 def room_with(mail: Mail) -> Generator[Room]:
-    """Gives a mail room with this mail, started; afterwards it may take only so much more than an empty one."""
+    """Yields a started daemon with this mail; its memory afterwards is bounded by that of an empty one."""
     with new_room() as empty:
         empty.start()
         empty.send("abc")
@@ -42,14 +42,14 @@ def room_with(mail: Mail) -> Generator[Room]:
         large = footprint(room.family())
         print(f"empty: {small}; with {mail}: {large}")
         assert large.memory_bytes - small.memory_bytes < GROWN_BYTES
-        assert {one.name: one.restarts for one in room.status().workers if one.restarts} == {}
+        assert {worker.name: worker.restarts for worker in room.status().workers if worker.restarts} == {}
         assert room.stop() == 0
 
 
 def test_a_mailbox_with_a_million_messages_is_read_listed_and_written_like_any_other() -> None:
     with room_with(Mail("abc", read=MESSAGES, unread=UNREAD)) as room:
         assert (room.stats("abc").total, room.stats("abc").unread) == (MESSAGES + UNREAD, UNREAD)
-        unread = [one.id for one in room.check("abc", limit=1000).messages]
+        unread = [message.id for message in room.check("abc", limit=1000).messages]
         assert len(unread) == UNREAD
         assert unread == room.filed("abc")
         seen = 0
@@ -59,9 +59,9 @@ def test_a_mailbox_with_a_million_messages_is_read_listed_and_written_like_any_o
             seen, token = seen + len(page.messages), page.next_page_token
         assert seen == min(20_000, MESSAGES + UNREAD)
         stream = room.subscribe("abc", include_unread=True)
-        assert [one.id for one in stream.until_caught_up()[0]] == unread
+        assert [message.id for message in stream.until_caught_up()[0]] == unread
         sent = room.send("abc", "the latest").message.id
-        assert [one.id for one in stream.messages(1)] == [sent]
+        assert [message.id for message in stream.messages(1)] == [sent]
         stream.cancel()
         room.acknowledge("abc", unread)
         assert room.stats("abc").unread == 1
@@ -73,7 +73,7 @@ def test_a_hundred_thousand_mailboxes_are_counted_listed_and_written_to() -> Non
         token = ""
         while not counted or token:
             answer = room.call("GetMailboxStats", pb.GetMailboxStatsRequest(page_token=token))
-            counted |= {one.agent_id: one.unread for one in answer.mailboxes}
+            counted |= {mailbox.agent_id: mailbox.unread for mailbox in answer.mailboxes}
             token = answer.next_page_token
         assert len(counted) == MAILBOXES
         assert set(counted.values()) == {1}
@@ -81,6 +81,6 @@ def test_a_hundred_thousand_mailboxes_are_counted_listed_and_written_to() -> Non
             first = room.check(f"many-{number}").messages[0].id
             assert room.send(f"many-{number}").message.id > first
             assert len(room.filed(f"many-{number}")) == 2
-        for number in range(3000 // PART):  # who passes by takes nobody's place
+        for number in range(3000 // PART):  # mailboxes of visitors displace no other
             room.check(f"passer-by-{number}")
         assert all(room.stats(f"many-{number}").unread >= 1 for number in range(0, MAILBOXES, MAILBOXES // 50))

@@ -1,4 +1,4 @@
-"""Deletions whose outcome died with the command-queue: nothing of what was deleted is shown any more, to anybody."""
+"""Deletions whose outcome died with the command-queue: no deleted message is shown to anyone."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ CALL_SEC = 20.0
 
 @contextmanager
 def dying(shot: Shot, *flags: str) -> Generator[tuple[Daemon, BlockingStubs]]:
-    """Gives a daemon whose command-queue dies once."""
+    """Yields a daemon whose command-queue dies once."""
     with short_directory() as directory:
         daemon = daemon_with_fuses(directory, {"command-queue": [shot]}, flags)
         try:
@@ -35,8 +35,8 @@ def dying(shot: Shot, *flags: str) -> Generator[tuple[Daemon, BlockingStubs]]:
 
 
 def send(calls: BlockingStubs, recipient: str, count: int) -> list[str]:
-    requests = [pb.SendMessageRequest(recipient=recipient, sender="s", content=str(one)) for one in range(count)]
-    return [calls.send(one, timeout=CALL_SEC).message.id for one in requests]
+    requests = [pb.SendMessageRequest(recipient=recipient, sender="s", content=str(index)) for index in range(count)]
+    return [calls.send(request, timeout=CALL_SEC).message.id for request in requests]
 
 
 def counts(calls: BlockingStubs, agent: str) -> tuple[int, int]:
@@ -44,18 +44,18 @@ def counts(calls: BlockingStubs, agent: str) -> tuple[int, int]:
     return (found[0].total, found[0].unread) if found else (0, 0)
 
 
-def test_cleared_mail_stays_gone_although_the_command_queue_died_before_it_told_of_it() -> None:
+def test_cleared_mail_stays_gone_if_the_command_queue_dies_before_it_reports() -> None:
     with dying(Shot("forget cleared files", BEFORE, 1)) as (_, calls):
         send(calls, "abc", 5)
         send(calls, "other", 1)
         calls.clear(pb.ClearMailboxRequest(agent="abc"), timeout=CALL_SEC)
         unread = calls.check_inbox(pb.CheckInboxRequest(agent="abc", observe=True), timeout=CALL_SEC).messages
-        assert [one.content for one in unread] == []
+        assert [message.content for message in unread] == []
         assert counts(calls, "abc") == (0, 0)
         assert counts(calls, "other") == (1, 1)
 
 
-def test_swept_mail_is_counted_off_although_the_command_queue_died_before_it_told_of_it() -> None:
+def test_swept_mail_is_subtracted_if_the_command_queue_dies_before_it_reports() -> None:
     with dying(Shot("forget old keys", BEFORE, 2), "--keep-read", "0.2s", "--sweep-every", "0.5s") as (daemon, calls):
         ids = send(calls, "abc", 3)
         calls.acknowledge(pb.AcknowledgeMessagesRequest(agent="abc", message_ids=ids[:2]), timeout=CALL_SEC)

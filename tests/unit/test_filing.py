@@ -25,15 +25,15 @@ class Office:
         self.now_sec = 100.0
 
     def send(self, *names: str) -> tuple[list[int], dict[int, str]]:
-        mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
+        mail = self.desk.result(*[self.desk.message(draft(name)) for name in names]).mail
         errors = self.filing.file_mail(mail, self.now_sec)
         if errors:
-            self.desk.store.files.note_unfiled(errors)
+            self.desk.store.files.record_unfiled(errors)
         return [one.id for one in mail], errors
 
     def retry(self) -> list[int]:
         filed = self.filing.retry_due(self.now_sec)
-        self.desk.commit(self.desk.found(MailFiled(tuple(filed))))
+        self.desk.commit(self.desk.sequenced(MailFiled(tuple(filed))))
         return filed
 
     def path_of(self, name: str) -> Path:

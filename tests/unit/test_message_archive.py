@@ -7,28 +7,28 @@ from support.harness.storing import NOW_MS, Desk, draft
 
 
 def test_pages_of_the_archive_end_at_the_mark(desk: Desk) -> None:
-    sent = [desk.letter(draft("ab"[n % 2])) for n in range(20)]
+    sent = [desk.message(draft("ab"[n % 2])) for n in range(20)]
     desk.commit(*sent)
-    ids = [one.id for one in sent]
+    ids = [command.id for command in sent]
     archive = MessageArchive(desk.state_dir)
     mark = ids[9]
-    assert [one.id for one in archive.after(None, ids[3], mark, 100)] == ids[4:10]
-    assert [one.id for one in archive.after("a", ids[3], mark, 2)] == [ids[4], ids[6]]
-    assert [one.id for one in archive.unread("b", 0, mark, 100, newest_first=True)] == ids[9:0:-2]
-    assert [one.id for one in archive.before("a", ids[6], 2)] == [ids[4], ids[2]]
-    assert [one.id for one in archive.newest(ids[5], 2)] == [ids[4], ids[3]]
+    assert [message.id for message in archive.after(None, ids[3], mark, 100)] == ids[4:10]
+    assert [message.id for message in archive.after("a", ids[3], mark, 2)] == [ids[4], ids[6]]
+    assert [message.id for message in archive.unread("b", 0, mark, 100, newest_first=True)] == ids[9:0:-2]
+    assert [message.id for message in archive.before("a", ids[6], 2)] == [ids[4], ids[2]]
+    assert [message.id for message in archive.newest(ids[5], 2)] == [ids[4], ids[3]]
     assert archive.last_id() == desk.last_id == sent[-1].last_id
     archive.close()
 
 
 def test_a_page_ends_at_its_bounds_and_says_so(desk: Desk) -> None:
-    sent = [desk.letter(draft("a", "x" * 100)) for _ in range(6)]
+    sent = [desk.message(draft("a", "x" * 100)) for _ in range(6)]
     desk.commit(*sent)
     archive = MessageArchive(desk.state_dir)
 
     def page(limit: int, budget_bytes: int) -> tuple[int, bool]:
-        found = archive.after("a", 0, sent[-1].id, limit, budget_bytes)
-        return len(found), found.is_cut
+        page = archive.after("a", 0, sent[-1].id, limit, budget_bytes)
+        return len(page), page.is_cut
 
     assert [page(10, 10_000), page(6, 10_000), page(5, 10_000)] == [(6, False), (6, True), (5, True)]
     assert [page(10, 250), page(10, 1), page(10, 0), page(10, 600)] == [(3, True), (1, True), (1, True), (6, False)]
@@ -36,7 +36,7 @@ def test_a_page_ends_at_its_bounds_and_says_so(desk: Desk) -> None:
 
 
 def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None:
-    desk.commit(*[desk.letter(draft("ab"[n % 2])) for n in range(50)])
+    desk.commit(*[desk.message(draft("ab"[n % 2])) for n in range(50)])
     asked: list[str] = []
     archive = MessageArchive(desk.state_dir)
     archive._connection.set_trace_callback(asked.append)  # pyright: ignore[reportPrivateUsage]
@@ -73,5 +73,26 @@ def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None
     ]
     assert "unread_of_mailbox" in plans[0]
     assert "unfiled" in plans[1]
-    assert not [one for one in plans if "SCAN messages'" in one or "TEMP B-TREE" in one], plans
+    assert not [plan for plan in plans if "SCAN messages'" in plan or "TEMP B-TREE" in plan], plans
     archive.close()
+
+
+def test_the_named_states_match_the_conditions_of_the_partial_indexes(desk: Desk) -> None:
+    desk.commit(*[desk.message(draft("ab"[n % 2], ttl_ms=n)) for n in range(50)])
+    statements: list[str] = []
+
+    def plan(query: Any) -> str:
+        statements.clear()
+        desk.connection.set_trace_callback(statements.append)
+        query()
+        desk.connection.set_trace_callback(None)
+        selects = [sql for sql in statements if sql.startswith("SELECT") and "messages" in sql]
+        assert len(selects) == 1
+        return str([row[3] for row in desk.rows(f"EXPLAIN QUERY PLAN {selects[0]}")])
+
+    store = desk.store
+    assert "USING INDEX ended" in plan(lambda: store.delete_ended(NOW_MS, 10, NOW_MS))
+    assert "USING INDEX expiring" in plan(lambda: store.expired(NOW_MS, 10))
+    assert "USING INDEX expiring" in plan(store.next_expiry_ms)
+    assert "INDEX not_in_team_inbox" in plan(store.files.not_in_team_inbox)
+    assert "USING INDEX unread_of_mailbox (recipient=?)" in plan(lambda: store.files.filed_in("a"))

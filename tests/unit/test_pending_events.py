@@ -1,10 +1,10 @@
-"""A finding is kept until it is committed; it asks once for its places, and again after a failure or a restart."""
+"""An event is kept until it is committed; it asks once for its ids, and again after a failure or a restart."""
 
 import math
 from collections.abc import Callable
 
 import pytest
-from mailroomd.command_queue.pending_events import AGAIN_SEC, PLACES_MOST, WAITING_BYTES, PendingEvents
+from mailroomd.command_queue.local_events import IDS_PER_REQUEST, RETRY_SEC, WAITING_BYTES, PendingEvents
 from mailroomd.protocol.commands import AllocateIds, IdsAllocated
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
 from mailroomd.storage.database.message_store import SequencedEvent
@@ -13,49 +13,49 @@ TAKEN = FilesTaken("abc", (1, 2))
 RESPONSE = ResponseLeft("s", "a.json", "1:2:3:4", b"{}")
 
 
-def test_a_finding_asks_once_for_its_places_and_a_response_for_its_agent() -> None:
-    discoveries = PendingEvents()
-    assert discoveries.due(5.0) == math.inf
-    discoveries.add(TAKEN)
-    discoveries.add(RESPONSE)
-    assert discoveries.due(5.0) == 0
-    assert discoveries.requests(5.0) == [AllocateIds(1, 2), AllocateIds(2, 1, "s")]
-    assert discoveries.requests(5.0) == []
-    assert discoveries.due(5.0) == math.inf
-    assert discoveries.asked() == [AllocateIds(1, 2), AllocateIds(2, 1, "s")], "of a mailbox that restarted"
+def test_an_event_asks_once_for_its_ids_and_a_response_for_its_agent() -> None:
+    pending = PendingEvents()
+    assert pending.due_in_sec(5.0) == math.inf
+    pending.enqueue(TAKEN)
+    pending.enqueue(RESPONSE)
+    assert pending.due_in_sec(5.0) == 0
+    assert pending.drain_requests(5.0) == [AllocateIds(1, 2), AllocateIds(2, 1, "s")]
+    assert pending.drain_requests(5.0) == []
+    assert pending.due_in_sec(5.0) == math.inf
+    assert pending.unanswered_requests() == [AllocateIds(1, 2), AllocateIds(2, 1, "s")], "of a mailbox that restarted"
 
 
-def test_a_grant_gives_a_finding_its_places_until_it_is_committed() -> None:
-    discoveries = PendingEvents()
-    discoveries.add(TAKEN)
-    discoveries.requests(0.0)
-    grant = IdsAllocated(100, 2, 1, "lead")
-    assert discoveries.found_at(grant) == discoveries.found_at(grant) == SequencedEvent(100, 101, TAKEN, "lead")
-    assert discoveries.is_waiting(FilesTaken)
-    assert not discoveries.is_waiting(MailExpired)
-    assert discoveries.committed(1) == TAKEN
-    assert not discoveries.is_waiting(FilesTaken)
-    assert discoveries.asked() == []
+def test_allocated_ids_belong_to_an_event_until_it_is_committed() -> None:
+    pending = PendingEvents()
+    pending.enqueue(TAKEN)
+    pending.drain_requests(0.0)
+    allocated = IdsAllocated(100, 2, 1, "lead")
+    assert pending.sequence(allocated) == pending.sequence(allocated) == SequencedEvent(100, 101, TAKEN, "lead")
+    assert pending.contains(FilesTaken)
+    assert not pending.contains(MailExpired)
+    assert pending.on_committed(1) == TAKEN
+    assert not pending.contains(FilesTaken)
+    assert pending.unanswered_requests() == []
 
 
-def test_a_grant_that_belongs_to_no_finding_any_more_does_nothing() -> None:
-    discoveries = PendingEvents()
-    assert discoveries.found_at(IdsAllocated(100, 3, 7)) == SequencedEvent(100, 102, None)
-    assert discoveries.committed(7) is None
-    discoveries.put_off(7, 0.0)
-    assert discoveries.due(0.0) == math.inf
+def test_ids_for_an_unknown_request_are_void() -> None:
+    pending = PendingEvents()
+    assert pending.sequence(IdsAllocated(100, 3, 7)) == SequencedEvent(100, 102, None)
+    assert pending.on_committed(7) is None
+    pending.postpone(7, 0.0)
+    assert pending.due_in_sec(0.0) == math.inf
 
 
-def test_a_finding_that_could_not_be_committed_asks_again_a_little_later() -> None:
-    discoveries = PendingEvents()
-    discoveries.add(TAKEN)
-    discoveries.requests(0.0)
-    discoveries.put_off(1, 10.0)
-    assert discoveries.asked() == []
-    assert discoveries.requests(10.0 + AGAIN_SEC / 2) == []
-    assert discoveries.due(10.0) == AGAIN_SEC
-    assert discoveries.requests(10.0 + AGAIN_SEC) == [AllocateIds(1, 2)]
-    assert discoveries.found_at(IdsAllocated(100, 2, 1)).finding == TAKEN
+def test_an_event_that_could_not_be_committed_asks_again_later() -> None:
+    pending = PendingEvents()
+    pending.enqueue(TAKEN)
+    pending.drain_requests(0.0)
+    pending.postpone(1, 10.0)
+    assert pending.unanswered_requests() == []
+    assert pending.drain_requests(10.0 + RETRY_SEC / 2) == []
+    assert pending.due_in_sec(10.0) == RETRY_SEC
+    assert pending.drain_requests(10.0 + RETRY_SEC) == [AllocateIds(1, 2)]
+    assert pending.sequence(IdsAllocated(100, 2, 1)).event == TAKEN
 
 
 def taken(message_ids: tuple[int, ...]) -> LocalEvent:
@@ -63,40 +63,40 @@ def taken(message_ids: tuple[int, ...]) -> LocalEvent:
 
 
 @pytest.mark.parametrize("make", [taken, MailExpired, MailFiled])
-def test_a_large_finding_asks_in_parts(make: Callable[[tuple[int, ...]], LocalEvent]) -> None:
-    discoveries = PendingEvents()
-    numbers = tuple(range(2 * PLACES_MOST + 1))
-    discoveries.add(make(numbers))
-    requests = discoveries.requests(0.0)
-    assert [one.count for one in requests] == [PLACES_MOST, PLACES_MOST, 1]
-    parts = [discoveries.found_at(IdsAllocated(1, one.count, one.request)).finding for one in requests]
+def test_a_large_event_asks_in_parts(make: Callable[[tuple[int, ...]], LocalEvent]) -> None:
+    pending = PendingEvents()
+    message_ids = tuple(range(2 * IDS_PER_REQUEST + 1))
+    pending.enqueue(make(message_ids))
+    requests = pending.drain_requests(0.0)
+    assert [request.count for request in requests] == [IDS_PER_REQUEST, IDS_PER_REQUEST, 1]
+    parts = [pending.sequence(IdsAllocated(1, request.count, request.request)).event for request in requests]
     assert all(type(part) is type(make(())) for part in parts)
-    assert tuple(number for part in parts for number in ids_of(part)) == numbers
+    assert tuple(message_id for part in parts for message_id in ids_of(part)) == message_ids
 
 
-def ids_of(finding: LocalEvent | None) -> tuple[int, ...]:
-    assert finding is not None
-    assert not isinstance(finding, ResponseLeft)
-    return finding.message_ids
+def ids_of(event: LocalEvent | None) -> tuple[int, ...]:
+    assert event is not None
+    assert not isinstance(event, ResponseLeft)
+    return event.message_ids
 
 
-def test_responses_are_bounded_by_their_bytes() -> None:
-    discoveries = PendingEvents()
-    for number in range(2):
-        assert discoveries.has_room
-        discoveries.add(ResponseLeft("s", f"{number}.json", "", b"x" * (WAITING_BYTES // 2)))
-    assert not discoveries.has_room
-    discoveries.put_off(1, 0.0)
-    assert not discoveries.has_room
-    discoveries.committed(1)
-    assert discoveries.has_room
+def test_waiting_responses_are_bounded_by_their_bytes() -> None:
+    pending = PendingEvents()
+    for index in range(2):
+        assert pending.has_room
+        pending.enqueue(ResponseLeft("s", f"{index}.json", "", b"x" * (WAITING_BYTES // 2)))
+    assert not pending.has_room
+    pending.postpone(1, 0.0)
+    assert not pending.has_room
+    pending.on_committed(1)
+    assert pending.has_room
 
 
-def test_a_grant_that_a_predecessor_asked_for_gives_its_places_to_no_finding_of_this_process() -> None:
-    predecessor, discoveries = PendingEvents(epoch=1), PendingEvents(epoch=2)
-    for one in (predecessor, discoveries):
-        one.add(TAKEN)
-    (asked,) = predecessor.requests(0.0)
-    discoveries.requests(0.0)
-    assert discoveries.found_at(IdsAllocated(100, 2, asked.request, "")) == SequencedEvent(100, 101, None)
-    assert discoveries.is_waiting(FilesTaken)
+def test_ids_that_a_predecessor_asked_for_go_to_no_event_of_this_process() -> None:
+    predecessor, pending = PendingEvents(epoch=1), PendingEvents(epoch=2)
+    for events in (predecessor, pending):
+        events.enqueue(TAKEN)
+    (request,) = predecessor.drain_requests(0.0)
+    pending.drain_requests(0.0)
+    assert pending.sequence(IdsAllocated(100, 2, request.request, "")) == SequencedEvent(100, 101, None)
+    assert pending.contains(FilesTaken)

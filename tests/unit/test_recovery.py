@@ -29,7 +29,7 @@ class Office:
         self.files = InboxFiles(self.root)
 
     def send(self, *names: str) -> list[int]:
-        mail = self.desk.done(*[self.desk.letter(draft(name)) for name in names]).mail
+        mail = self.desk.result(*[self.desk.message(draft(name)) for name in names]).mail
         filing = self.filing()
         assert filing.file_mail(mail, 0.0) == {}
         filing.close()
@@ -39,7 +39,7 @@ class Office:
         return Filing(self.root, self.files, self.desk.store.files)
 
     def synced(self, number: int) -> None:
-        self.desk.store.note_synced(number)
+        self.desk.store.record_synced(number)
 
     def recover(self) -> RecoveryReport:
         """Stops and starts, with a crash's leftovers, recovers, and commits what was taken."""
@@ -47,7 +47,7 @@ class Office:
         self.desk.reopen()
         self.files = InboxFiles(self.root)
         report = self.check()
-        self.desk.commit(*map(self.desk.found, report.taken))
+        self.desk.commit(*map(self.desk.sequenced, report.taken))
         return report
 
     def check(self, beat: Callable[[], None] = lambda: None) -> RecoveryReport:
@@ -191,7 +191,7 @@ def test_a_file_in_place_of_a_directory_never_means_read(office: Office) -> None
 def test_a_message_that_was_not_filed_yet_does_not_count_as_read(office: Office) -> None:
     (number,) = office.send("a")
     office.path("a", number).unlink()
-    office.desk.store.files.note_unfiled({number: "why"})
+    office.desk.store.files.record_unfiled({number: "why"})
     office.synced(number + 5)
     assert office.recover() == RecoveryReport()
     assert office.states(number) == [STORED]
@@ -232,7 +232,7 @@ def test_a_long_mailbox_is_listed_once_and_checked_in_pages(office: Office, monk
     assert [number for one in report.taken for number in one.message_ids] == numbers[:45:3]
     assert len(beats) >= 5
     assert listed == ["a", "b", *office.files.mailboxes()]
-    office.desk.commit(*map(office.desk.found, report.taken))
+    office.desk.commit(*map(office.desk.sequenced, report.taken))
     assert office.desk.rows("SELECT total, unread FROM mailboxes WHERE name = 'a'") == [(45, 30)]
 
 
@@ -248,7 +248,7 @@ def test_a_full_disk_neither_prevents_the_start_nor_loses_anything(
     office.path("a", taken).unlink()
     shutil.rmtree(office.root / "inbox" / "b")
     (office.root / "inbox" / "b").touch()
-    monkeypatch.setattr(FileLedger, "write_notes", full)
+    monkeypatch.setattr(FileLedger, "write_queued", full)
     report = office.check()
     assert (report.taken, report.errors.keys()) == ([FilesTaken("a", (taken,))], {kept})
     assert office.desk.store.files.unfiled() == []

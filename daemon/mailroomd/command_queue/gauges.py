@@ -1,13 +1,11 @@
-"""CommandQueueGauges — what the command-queue shows of its work: commits, files, backlogs, room.
+"""CommandQueueGauges — what the command-queue publishes once a second: backlogs, database size, free space.
 
-Owns when the gauges are looked at; a transaction is measured where it is made. Above: the command-queue's loop.
-Invariant: nothing here costs more than a few microseconds for each transaction.
+Not here: what is measured for each transaction (`CommitObserver`). Above: the command-queue's loop.
 """
 
 __all__ = ["CommandQueueGauges"]
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -18,13 +16,9 @@ from mailroomd.core.disk_limit import warning_bytes
 from mailroomd.ipc.link import Link
 from mailroomd.model.settings import Settings
 from mailroomd.observability.metrics import (
-    COMMIT_COMMANDS,
-    COMMIT_SECONDS,
     DATABASE_BYTES,
     DISK_FREE,
-    FILE_SECONDS,
     FILES_WAITING,
-    FSYNC_SECONDS,
     INDEX_BACKLOG,
     OUTCOMES_QUEUE,
     STORE_WRITABLE,
@@ -34,17 +28,17 @@ from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.storage.database.message_store import MessageStore
 from mailroomd.storage.inbox.filing import Filing
 
-SHOW_EVERY_SEC = 1.0  # two statvfs and three small queries: some 50 µs
+PUBLISH_EVERY_SEC = 1.0  # two statvfs and three small queries: some 50 µs
 
 
 class CommandQueueGauges:
-    """Counts and shows.
+    """Publishes the gauges.
 
     Args:
-        metrics: the command-queue's numbers.
-        settings: gives the settings that hold now.
+        metrics: the command-queue's.
+        settings: returns the current settings.
         store: its database.
-        condition: whether that takes messages.
+        disk_guard: knows whether sends are accepted.
         filing: its inbox files.
         team: its team inboxes.
         link: to the mailbox.
@@ -55,7 +49,7 @@ class CommandQueueGauges:
         metrics: MetricsBlock,
         settings: Callable[[], Settings],
         store: MessageStore,
-        condition: DiskGuard,
+        disk_guard: DiskGuard,
         filing: Filing,
         team: TeamInboxDispatcher,
         link: Link[Any, Any],
@@ -63,37 +57,27 @@ class CommandQueueGauges:
         self._metrics = metrics
         self._settings = settings
         self._store = store
-        self._condition = condition
+        self._disk_guard = disk_guard
         self._filing = filing
         self._team = team
         self._link = link
         self._due_sec = 0.0
 
-    def committed(self, started_ns: int, commands: int) -> None:
-        """Takes note of a transaction of so many commands that was begun then, on the monotonic clock."""
-        self._metrics.observe(COMMIT_SECONDS.at, time.monotonic_ns() - started_ns)
-        self._metrics.observe(FSYNC_SECONDS.at, self._store.transactions.last_sync_ns)
-        self._metrics.observe(COMMIT_COMMANDS.at, commands)
-
-    def filed(self, started_ns: int) -> None:
-        """Takes note that the files of a transaction are written, which was begun then."""
-        self._metrics.observe(FILE_SECONDS.at, time.monotonic_ns() - started_ns)
-
-    def show(self, now_sec: float) -> None:
-        """Shows the gauges if it is time."""
+    def publish_if_due(self, now_sec: float) -> None:
+        """Publishes the gauges, at most once a second."""
         if now_sec < self._due_sec:
             return
-        self._due_sec = now_sec + SHOW_EVERY_SEC
+        self._due_sec = now_sec + PUBLISH_EVERY_SEC
         metrics, settings = self._metrics, self._settings()
         metrics.set(OUTCOMES_QUEUE.at, self._link.backlog)
         metrics.set(FILES_WAITING.at, self._filing.unfiled)
         metrics.set(TEAM_WAITING.at, self._team.waiting)
         metrics.set(INDEX_BACKLOG.at, self._store.search.backlog())
-        metrics.set(STORE_WRITABLE.at, self._condition.is_writable)
+        metrics.set(STORE_WRITABLE.at, self._disk_guard.is_writable)
         metrics.set(DATABASE_BYTES.word("used"), self._store.transactions.used_bytes())
         metrics.set(DATABASE_BYTES.word("warn"), warning_bytes(settings.warn_disk_bytes, settings.max_disk_bytes))
         metrics.set(DATABASE_BYTES.word("max"), settings.max_disk_bytes)
-        for place, directory in (("state", settings.state_dir), ("root", settings.root)):
+        for label, directory in (("state", settings.state_dir), ("root", settings.root)):
             with suppress(OSError):  # then the last figure stays
-                room = os.statvfs(directory)
-                metrics.set(DISK_FREE.word(place), room.f_bavail * room.f_frsize)
+                filesystem = os.statvfs(directory)
+                metrics.set(DISK_FREE.word(label), filesystem.f_bavail * filesystem.f_frsize)

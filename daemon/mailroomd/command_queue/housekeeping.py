@@ -1,9 +1,8 @@
-"""Housekeeping — what the command-queue does beside the commits that somebody waits for.
+"""Housekeeping — the command-queue's periodic work, which no sender waits for.
 
-Owns the lazy writes (who was here, and who is forgotten), the sync of the files' filesystem, the checkpoints, the sweep
-over what is past its time and the filling of the full-text index, each with its timer and in slices. Slow system calls
-run in one thread; only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits.
-Invariant: nothing here is awaited by a sender.
+Owns the lazy writes (last-seen times, agents to forget), the sync of the files' filesystem, the checkpoints, the
+retention sweep and the filling of the full-text index, each with its timer and in slices. Slow system calls run in one
+thread; only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits.
 """
 
 __all__ = ["Housekeeping"]
@@ -17,42 +16,43 @@ from typing import NoReturn, TypeVar
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import LazyCommand, Outcome
-from mailroomd.storage.database.connection import checkpoint, is_full, is_lost_write, note_lost_write
+from mailroomd.storage.database.connection import checkpoint, is_full, is_lost_write, mark_lost_write
 from mailroomd.storage.database.message_store import MessageStore
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
 from mailroomd.storage.inbox.files import InboxFiles, sync_filesystem
 
 Result = TypeVar("Result")
 
-LAZY_AFTER_SEC = 0.25  # last-seen marks are gathered so long when no commit takes them along
-SYNC_EVERY_SEC = 5.0  # of writing: what a power cut makes recovery write again
+LAZY_AFTER_SEC = 0.25  # how long lazy writes wait for a commit that takes them along
+SYNC_EVERY_SEC = 5.0  # of writing: what a power cut makes recovery rewrite
 CHECKPOINT_BYTES = 4 << 20  # written since the last one: as much as SQLite's own default of 1,000 pages
 RESTART_LOG_PAGES = 8000  # a log that outgrew the background checkpoints (32 MiB) is settled between two commits
-LAZY_MOST = 10_000  # writes that wait while the disk is full; the oldest may be lost
+MAX_LAZY = 10_000  # writes that wait while the disk is full; beyond it the oldest are dropped
 SWEEP_SLICE = 200  # messages deleted in one transaction: some 5 ms
 SWEEP_PAUSE_SEC = 0.02  # between two slices, so that commits come through
 INDEX_PAUSE_SEC = 0.02  # likewise for the index
 INDEX_QUIET_SEC = 0.1  # without mail before the index is filled, so that it costs no sender anything ...
-INDEX_REST_MOST = 5000  # ... unless so many messages wait for it: a search looks through them one by one
+MAX_UNINDEXED = 5000  # ... unless more messages wait for it: a search reads each of them
+IDLE_SEC = 60.0  # until the next call if nothing is due
 
 
 class Housekeeping:
     """The command-queue's timers.
 
     Args:
-        settings: where the database lies, and what is kept for how long.
-        store: its writer.
+        settings: the state directory, and how long to keep what.
+        store: the database.
         files: the inbox directories.
 
     Attributes:
-        settings: may be set anew at any time.
+        settings: may be replaced at any time.
         lazy: writes without an fsync of their own; the next commit takes them along and clears the list.
     """
 
     def __init__(self, settings: Settings, store: MessageStore, files: InboxFiles) -> None:
         self.lazy: list[LazyCommand] = []
-        self._untold: list[Outcome] = []
         self.settings = settings
+        self._outcomes: list[Outcome] = []
         self._state_dir = settings.state_dir
         self._store = store
         self._files = files
@@ -61,44 +61,44 @@ class Housekeeping:
         self._checkpoint: Future[int] | None = None
         self._filed_id = 0
         self._synced_id = 0
-        self._lazy_since = 0.0
-        self._last_sync = 0.0
-        self._next_sweep = 0.0
-        self._next_indexing = 0.0
-        self._unindexed = 1  # at a start, something may be left
-        self._last_mail = 0.0
+        self._lazy_since_sec = 0.0
+        self._last_sync_sec = 0.0
+        self._next_sweep_sec = 0.0
+        self._next_indexing_sec = 0.0
+        self._unindexed = 1  # after a start, something may be left
+        self._last_mail_sec = 0.0
 
-    def gather(self, writes: Iterable[LazyCommand]) -> None:
-        """Takes lazy writes."""
+    def enqueue(self, writes: Iterable[LazyCommand]) -> None:
+        """Adds lazy writes."""
         self.lazy.extend(writes)
-        del self.lazy[:-LAZY_MOST]
+        del self.lazy[:-MAX_LAZY]
 
-    def note_filed(self, number: int, count: int, now: float) -> None:
-        """Takes note that so many messages came in, and that every file up to this id is written."""
-        self._filed_id = number
-        self._unindexed += count
-        self._last_mail = now
+    def on_mail_filed(self, last_id: int, message_count: int, now_sec: float) -> None:
+        """Records that new messages are committed and every file up to an id is written."""
+        self._filed_id = last_id
+        self._unindexed += message_count
+        self._last_mail_sec = now_sec
 
-    def take_outcomes(self) -> list[Outcome]:
-        """Returns what the mailbox is to be told, and forgets it."""
-        untold, self._untold = self._untold, []
-        return untold
+    def drain_outcomes(self) -> list[Outcome]:
+        """Returns the outcomes for the mailbox, and forgets them."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
 
-    def run(self, now: float, now_ms: int, *, has_room: bool = True) -> float:
+    def run(self, now_sec: float, now_ms: int, *, has_room: bool = True) -> float:
         """Does what is due; returns for how many seconds nothing will be.
 
         Args:
-            has_room: whether the disk is not full. Where it is, only what makes room is done: the rest can wait, and
-                would take the room that is kept for acknowledging.
+            has_room: whether the disk is not full. If it is, only work that frees space is done: the rest can wait,
+                and would take the space that is reserved for acknowledgements.
 
         Raises:
             StoreFull, StoreFailed: from the store; nothing was written.
         """
         self._settle_log()
-        due = self._sweep(now, now_ms)
+        pause_sec = min(self._sweep(now_sec, now_ms), IDLE_SEC)
         if not has_room:
-            return min(due, 60.0)
-        return min(due, self._write_lazily(now, now_ms), self._sync_files(now), self._fill_index(now), 60.0)
+            return pause_sec
+        return min(pause_sec, self._write_lazily(now_sec, now_ms), self._sync_files(now_sec), self._fill_index(now_sec))
 
     def finish(self, now_ms: int) -> None:
         """Makes everything durable, at a clean stop."""
@@ -106,59 +106,59 @@ class Housekeeping:
         sync_filesystem(self._files.inbox_fileno)
         self._store.commit(self.lazy, now_ms, lazily=True)
         self.lazy.clear()
-        self._store.note_synced(max(self._filed_id, self._store.mark("synced_id")))
+        self._store.record_synced(max(self._filed_id, self._store.mark("synced_id")))
 
-    def _write_lazily(self, now: float, now_ms: int) -> float:
+    def _write_lazily(self, now_sec: float, now_ms: int) -> float:
         if not self.lazy:
-            self._lazy_since = 0.0
-            return 60.0
-        self._lazy_since = self._lazy_since or now
-        if now - self._lazy_since < LAZY_AFTER_SEC:
-            return LAZY_AFTER_SEC - (now - self._lazy_since)
+            self._lazy_since_sec = 0.0
+            return IDLE_SEC
+        self._lazy_since_sec = self._lazy_since_sec or now_sec
+        if now_sec - self._lazy_since_sec < LAZY_AFTER_SEC:
+            return LAZY_AFTER_SEC - (now_sec - self._lazy_since_sec)
         self._store.commit(self.lazy, now_ms, lazily=True)
         self.lazy.clear()
-        self._lazy_since = 0.0
-        return 60.0
+        self._lazy_since_sec = 0.0
+        return IDLE_SEC
 
-    def _sync_files(self, now: float) -> float:
+    def _sync_files(self, now_sec: float) -> float:
         if self._sync is not None and self._sync.done():
             self._synced_id = self._result_or_exit(self._sync)
-            self._store.note_synced(self._synced_id)
+            self._store.record_synced(self._synced_id)
             self._sync = None
         if self._sync is not None:
             return SYNC_EVERY_SEC / 10
         if self._filed_id <= self._synced_id:
-            self._last_sync = now  # nothing to sync: the period starts with the next file
-            return 60.0
-        if now - self._last_sync >= SYNC_EVERY_SEC:
-            self._last_sync = now
+            self._last_sync_sec = now_sec  # nothing to sync: the period starts with the next file
+            return IDLE_SEC
+        if now_sec - self._last_sync_sec >= SYNC_EVERY_SEC:
+            self._last_sync_sec = now_sec
             self._sync = self._thread.submit(_sync, os.dup(self._files.inbox_fileno), self._filed_id)
             return SYNC_EVERY_SEC / 10
-        return SYNC_EVERY_SEC - (now - self._last_sync)
+        return SYNC_EVERY_SEC - (now_sec - self._last_sync_sec)
 
-    def _sweep(self, now: float, now_ms: int) -> float:
-        """Deletes a slice of what is past its time; returns when to go on."""
-        if now >= self._next_sweep:
+    def _sweep(self, now_sec: float, now_ms: int) -> float:
+        """Deletes a slice of what is past its retention; returns the seconds until the next."""
+        if now_sec >= self._next_sweep_sec:
             before_ms = now_ms - int(self.settings.keep_read_sec * 1000)
             deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE, now_ms)
-            self._untold += outcomes
-            gone_ms = now_ms - int(self.settings.forget_agents_sec * 1000)
-            is_left = self._store.forget_old(now_ms) or self._store.forget_agents(gone_ms, SWEEP_SLICE)
+            self._outcomes += outcomes
+            seen_before_ms = now_ms - int(self.settings.forget_agents_sec * 1000)
+            is_left = self._store.forget_old(now_ms) or self._store.forget_agents(seen_before_ms, SWEEP_SLICE)
             is_left = is_left or bool(deleted)
-            self._next_sweep = now + (SWEEP_PAUSE_SEC if is_left else self.settings.sweep_every_sec)
-        return self._next_sweep - now
+            self._next_sweep_sec = now_sec + (SWEEP_PAUSE_SEC if is_left else self.settings.sweep_every_sec)
+        return self._next_sweep_sec - now_sec
 
-    def _fill_index(self, now: float) -> float:
-        """Indexes a slice of what came in; returns when to go on."""
+    def _fill_index(self, now_sec: float) -> float:
+        """Indexes a slice of the new messages; returns the seconds until the next."""
         if not self._unindexed:
-            return 60.0
-        if self._unindexed < INDEX_REST_MOST:
-            self._next_indexing = max(self._next_indexing, self._last_mail + INDEX_QUIET_SEC)
-        if now >= self._next_indexing:
-            done = self._store.index_more()
-            self._unindexed = max(1, self._unindexed - done) if done else 0
-            self._next_indexing = now + INDEX_PAUSE_SEC
-        return self._next_indexing - now if self._unindexed else 60.0
+            return IDLE_SEC
+        if self._unindexed < MAX_UNINDEXED:
+            self._next_indexing_sec = max(self._next_indexing_sec, self._last_mail_sec + INDEX_QUIET_SEC)
+        if now_sec >= self._next_indexing_sec:
+            indexed = self._store.index_more()
+            self._unindexed = max(1, self._unindexed - indexed) if indexed else 0
+            self._next_indexing_sec = now_sec + INDEX_PAUSE_SEC
+        return self._next_indexing_sec - now_sec if self._unindexed else IDLE_SEC
 
     def _settle_log(self) -> None:
         if self._checkpoint is None:
@@ -166,35 +166,35 @@ class Housekeeping:
                 self._store.transactions.unsettled_bytes = 0
                 self._checkpoint = self._thread.submit(checkpoint, self._state_dir)
         elif self._checkpoint.done():
-            done, self._checkpoint = self._checkpoint, None
-            if self._result_or_exit(done) > RESTART_LOG_PAGES:
+            finished, self._checkpoint = self._checkpoint, None
+            if self._result_or_exit(finished) > RESTART_LOG_PAGES:
                 self._store.transactions.settle_rest_of_log()
 
     def _result_or_exit(self, future: Future[Result]) -> Result:
-        """Returns a thread's result; a failed fsync is the one error that nothing can be believed after.
+        """Returns a thread's result; exits after a failed fsync, when nothing in memory can be trusted.
 
         Raises:
-            StoreFull, StoreFailed: a checkpoint found no room, or something in its way; the log still has everything.
+            StoreFull, StoreFailed: a checkpoint found no space, or another obstacle; the log still has everything.
         """
         try:
             return future.result()
         except sqlite3.Error as error:
             if not is_lost_write(error):
-                is_no_room = is_full(error, self._state_dir)
-                raise (StoreFull(str(error)) if is_no_room else StoreFailed(error)) from error
+                no_space = is_full(error, self._state_dir)
+                raise (StoreFull(str(error)) if no_space else StoreFailed(error)) from error
             self._exit_after_lost_write(error)
         except OSError as error:  # of syncfs
             self._exit_after_lost_write(error)
 
     def _exit_after_lost_write(self, error: Exception) -> NoReturn:
         log.error("fsync failed", error=str(error))
-        note_lost_write(self._state_dir)
+        mark_lost_write(self._state_dir)
         os._exit(os.EX_IOERR)
 
 
-def _sync(handle: int, number: int) -> int:
+def _sync(fd: int, synced_id: int) -> int:
     try:
-        sync_filesystem(handle)
+        sync_filesystem(fd)
     finally:
-        os.close(handle)
-    return number
+        os.close(fd)
+    return synced_id

@@ -1,17 +1,27 @@
-"""LocalEvents — what the command-queue learns by itself, from the finding to its commit at the place that it was granted.
+"""LocalEvents — what the command-queue learns by itself, from its discovery to its commit.
 
-Owns the looking (files that agents took, files that are written at last, mail that expired, responses in the outbox)
-and what follows a commit there: a response's file is deleted only then. It asks the mailbox for places, as ids are
-the mailbox's to give (`PendingEvents` keeps what waits for them). Not here: committing. Above: the command-queue.
-Invariant: nothing that was found is forgotten before a transaction with it has succeeded.
+Owns the polling (files that agents took, files that are written late, mail that expired, responses in the outbox), the
+requests for sequence ids, and what follows a commit: a response's file is deleted only then. Only the mailbox
+allocates ids, so an event waits for them; a mailbox that restarted is asked again.
+Not here: committing (`Committer`, `MessageStore`). Above: the command-queue's loop.
+Invariant: an event is kept until a transaction that contains it has succeeded.
 """
 
-__all__ = ["LocalEvents"]
+__all__ = [
+    "EXPIRY_PAGE",
+    "IDS_PER_REQUEST",
+    "POLL_EXPIRY_SEC",
+    "RETRY_SEC",
+    "WAITING_BYTES",
+    "LocalEvents",
+    "PendingEvents",
+]
 
+import math
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from mailroomd.command_queue.pending_events import PendingEvents
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import AllocateIds, IdsAllocated
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
@@ -20,15 +30,19 @@ from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.outbox.file import OutboxFile
 from mailroomd.storage.outbox.outbox import Outbox
 
-EXPIRY_SLICE = 200  # messages that expire in one transaction: some 5 ms
-LOOK_AGAIN_SEC = 60.0  # at the next expiry, whatever was known of it: the clock may have been set
+EXPIRY_PAGE = 200  # messages that expire in one transaction: some 5 ms
+POLL_EXPIRY_SEC = 60.0  # even if the next expiry is known to be later: the clock may have been set
+IDS_PER_REQUEST = 500  # keeps the transaction of one request small
+WAITING_BYTES = 16 << 20  # of responses that wait to be committed; beyond it the outbox is not read
+RETRY_SEC = 1.0  # after a transaction that failed
+REQUEST_BITS = 40  # of a request's number; the epoch is above them
 
 
 class LocalEvents:
-    """Looks for what nobody orders.
+    """Finds events, and keeps each until it is committed.
 
     Args:
-        store: to ask what expired.
+        store: knows which messages expired.
         filing: the inbox files.
         outbox: the responses.
         epoch: which start of the command-queue it is.
@@ -38,103 +52,202 @@ class LocalEvents:
         self._store = store
         self._filing = filing
         self._outbox = outbox
-        self._discoveries = PendingEvents(epoch)
-        self._in_hand: dict[ResponseLeft, OutboxFile] = {}
+        self._pending = PendingEvents(epoch)
+        self._response_files: dict[ResponseLeft, OutboxFile] = {}
         self._next_expiry_ms = 0
-        self._look_at_expiry_sec = 0.0
+        self._poll_expiry_at_sec = 0.0
 
     def filenos(self) -> list[int]:
-        """Returns the descriptors that are readable when `look` should be called."""
-        return [one for one in (self._filing.fileno(), self._outbox.fileno()) if one is not None]
+        """Returns the descriptors that become readable when `poll` should be called."""
+        return [fileno for fileno in (self._filing.fileno(), self._outbox.fileno()) if fileno is not None]
 
-    def add(self, finding: LocalEvent) -> None:
-        """Takes what was found elsewhere: at the recovery."""
-        self._discoveries.add(finding)
+    def enqueue(self, event: LocalEvent) -> None:
+        """Adds an event that was found elsewhere: by the recovery."""
+        self._pending.enqueue(event)
 
-    def note_mail(self, mail: Iterable[StoredMail]) -> None:
-        """Takes note of new messages: one of them may be the next to expire."""
-        for one in mail:
-            if one.draft.ttl_ms:
-                self._next_expiry_ms = min(self._next_expiry_ms, one.timestamp_ms + one.draft.ttl_ms)
+    def schedule_expiry(self, mail: Iterable[StoredMail]) -> None:
+        """Takes new messages into account: one of them may be the next to expire."""
+        for message in mail:
+            if message.draft.ttl_ms:
+                self._next_expiry_ms = min(self._next_expiry_ms, message.timestamp_ms + message.draft.ttl_ms)
 
-    def look(self, now_sec: float, now_ms: int) -> float:
-        """Looks at all that is due; returns for how many seconds nothing will be.
+    def poll(self, now_sec: float, now_ms: int) -> float:
+        """Looks for events; returns for how many seconds nothing will be due.
 
         Raises:
-            StoreFull, StoreFailed: from `Filing.collect`; nothing is lost.
+            StoreFull, StoreFailed: from `Filing.collect`; no event is lost.
         """
         for taken in self._filing.collect_taken(now_sec):
-            self._discoveries.add(taken)
-        pause = self._look_at_expiry(now_sec, now_ms)
-        due_sec = self._filing.next_retry_sec
-        if due_sec is not None and due_sec <= now_sec:
+            self._pending.enqueue(taken)
+        pause_sec = self._poll_expiry(now_sec, now_ms)
+        retry_at_sec = self._filing.next_retry_sec
+        if retry_at_sec is not None and retry_at_sec <= now_sec:
             self._retry_files(now_sec)
-            due_sec = self._filing.next_retry_sec
-        if due_sec is not None:
-            pause = min(pause, max(0.0, due_sec - now_sec))
-        if self._discoveries.has_room:
-            self._look_at_outbox(now_sec)
-            pause = min(pause, self._outbox.due_in_sec(now_sec))
-        return min(pause, self._filing.due_in_sec(now_sec), self._discoveries.due(now_sec))
+            retry_at_sec = self._filing.next_retry_sec
+        if retry_at_sec is not None:
+            pause_sec = min(pause_sec, max(0.0, retry_at_sec - now_sec))
+        if self._pending.has_room:
+            self._poll_outbox(now_sec)
+            pause_sec = min(pause_sec, self._outbox.due_in_sec(now_sec))
+        return min(pause_sec, self._filing.due_in_sec(now_sec), self._pending.due_in_sec(now_sec))
 
-    def requests(self, now_sec: float) -> list[AllocateIds]:
-        """Returns the requests for places that are due."""
-        return self._discoveries.requests(now_sec)
+    def drain_requests(self, now_sec: float) -> list[AllocateIds]:
+        """Returns the requests for ids that are due and have not been made."""
+        return self._pending.drain_requests(now_sec)
 
-    def asked(self) -> list[AllocateIds]:
-        """Returns the requests that were made and are not granted, for a mailbox that restarted."""
-        return self._discoveries.asked()
+    def unanswered_requests(self) -> list[AllocateIds]:
+        """Returns the requests that are not answered yet, for a mailbox that restarted."""
+        return self._pending.unanswered_requests()
 
-    def found_at(self, grant: IdsAllocated) -> SequencedEvent:
-        """Returns what is to be committed at the granted places."""
-        return self._discoveries.found_at(grant)
+    def sequence(self, allocated: IdsAllocated) -> SequencedEvent:
+        """Returns the event with the ids that were allocated to it."""
+        return self._pending.sequence(allocated)
 
-    def committed(self, requests: Iterable[int]) -> None:
-        """Takes note of what is committed."""
+    def on_committed(self, requests: Iterable[int]) -> None:
+        """Drops the events of these requests, and does what their commit allows."""
         for request in requests:
-            finding = self._discoveries.committed(request)
-            if isinstance(finding, ResponseLeft):
-                file = self._in_hand.pop(finding, None)
+            event = self._pending.on_committed(request)
+            if isinstance(event, ResponseLeft):
+                file = self._response_files.pop(event, None)
                 if file is not None:
                     self._outbox.remove_response(file)
-            elif isinstance(finding, FilesTaken):
-                self._filing.on_committed(finding)
-            elif isinstance(finding, MailFiled):
-                self._filing.on_committed(finding)
-                log.info("inbox files written at last", files=finding.id_count, left=self._filing.unfiled)
-            elif isinstance(finding, MailExpired):
-                self._look_at_expiry_sec = 0.0  # there may be more
+            elif isinstance(event, FilesTaken):
+                self._filing.on_committed(event)
+            elif isinstance(event, MailFiled):
+                self._filing.on_committed(event)
+                log.info("delayed inbox files written", files=event.id_count, waiting=self._filing.unfiled)
+            elif isinstance(event, MailExpired):
+                self._poll_expiry_at_sec = 0.0  # there may be more
 
-    def put_off(self, requests: Iterable[int]) -> None:
-        """Takes note of what could not be committed."""
+    def postpone(self, requests: Iterable[int]) -> None:
+        """Has events that could not be committed ask for new ids a little later."""
         for request in requests:
-            self._discoveries.put_off(request, time.monotonic())
+            self._pending.postpone(request, time.monotonic())
 
     def close(self) -> None:
         """Closes every handle."""
         self._filing.close()
         self._outbox.close()
 
-    def _look_at_expiry(self, now_sec: float, now_ms: int) -> float:
-        if self._discoveries.is_waiting(MailExpired):
-            return LOOK_AGAIN_SEC
-        if now_ms >= self._next_expiry_ms or now_sec >= self._look_at_expiry_sec:
-            self._look_at_expiry_sec = now_sec + LOOK_AGAIN_SEC
-            expired = self._store.expired(now_ms, EXPIRY_SLICE)
+    def _poll_expiry(self, now_sec: float, now_ms: int) -> float:
+        if self._pending.contains(MailExpired):
+            return POLL_EXPIRY_SEC
+        if now_ms >= self._next_expiry_ms or now_sec >= self._poll_expiry_at_sec:
+            self._poll_expiry_at_sec = now_sec + POLL_EXPIRY_SEC
+            expired = self._store.expired(now_ms, EXPIRY_PAGE)
             if expired:
-                self._discoveries.add(MailExpired(tuple(expired)))
-                return LOOK_AGAIN_SEC
+                self._pending.enqueue(MailExpired(tuple(expired)))
+                return POLL_EXPIRY_SEC
             next_ms = self._store.next_expiry_ms()
-            self._next_expiry_ms = now_ms + int(LOOK_AGAIN_SEC * 1000) if next_ms is None else next_ms
+            self._next_expiry_ms = now_ms + int(POLL_EXPIRY_SEC * 1000) if next_ms is None else next_ms
         return max(0.0, (self._next_expiry_ms - now_ms) / 1000)
 
     def _retry_files(self, now_sec: float) -> None:
         filed = self._filing.retry_due(now_sec)
         if filed:
-            self._discoveries.add(MailFiled(tuple(filed)))
+            self._pending.enqueue(MailFiled(tuple(filed)))
 
-    def _look_at_outbox(self, now_sec: float) -> None:
+    def _poll_outbox(self, now_sec: float) -> None:
         for file in self._outbox.collect_responses(now_sec):
-            left = ResponseLeft(file.session, file.name, file.identity.lasting, file.body)
-            self._in_hand[left] = file
-            self._discoveries.add(left)
+            event = ResponseLeft(file.session, file.name, file.identity.lasting, file.body)
+            self._response_files[event] = file
+            self._pending.enqueue(event)
+
+
+@dataclass(slots=True)
+class _Pending:
+    event: LocalEvent
+    due_sec: float = -math.inf
+    is_requested: bool = False
+
+
+class PendingEvents:
+    """The events that are not committed yet, by the number of their request for ids.
+
+    Args:
+        epoch: which start of the command-queue it is. A mailbox repeats its answers to requests of a predecessor; if
+            their numbers were used again, a new event would be committed at ids that are taken.
+    """
+
+    def __init__(self, epoch: int = 0) -> None:
+        self._pending: dict[int, _Pending] = {}
+        self._last_request = epoch << REQUEST_BITS
+        self._response_bytes = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether responses may be added."""
+        return self._response_bytes < WAITING_BYTES
+
+    def contains(self, kind: type[LocalEvent]) -> bool:
+        """Returns whether an event of this kind is not committed yet."""
+        return any(isinstance(pending.event, kind) for pending in self._pending.values())
+
+    def enqueue(self, event: LocalEvent) -> None:
+        """Adds an event, in parts if it is large."""
+        for part in _split(event):
+            self._last_request += 1
+            self._pending[self._last_request] = _Pending(part)
+            self._response_bytes += _response_bytes(part)
+
+    def due_in_sec(self, now_sec: float) -> float:
+        """Returns after how many seconds `drain_requests` will return something."""
+        first = min((event.due_sec for event in self._pending.values() if not event.is_requested), default=math.inf)
+        return max(0.0, first - now_sec)
+
+    def drain_requests(self, now_sec: float) -> list[AllocateIds]:
+        """Returns the requests for ids that are due and have not been made."""
+        due = [
+            (request, pending)
+            for request, pending in self._pending.items()
+            if not pending.is_requested and pending.due_sec <= now_sec
+        ]
+        for _, pending in due:
+            pending.is_requested = True
+        return [_request(request, pending.event) for request, pending in due]
+
+    def unanswered_requests(self) -> list[AllocateIds]:
+        """Returns the requests that are not answered yet, for a mailbox that restarted."""
+        return [_request(request, pending.event) for request, pending in self._pending.items() if pending.is_requested]
+
+    def sequence(self, allocated: IdsAllocated) -> SequencedEvent:
+        """Returns the event with the ids that were allocated to it; without an event if the request is unknown."""
+        pending = self._pending.get(allocated.request)
+        event = pending.event if pending is not None else None
+        return SequencedEvent(allocated.id, allocated.last_id, event, allocated.agent)
+
+    def on_committed(self, request: int) -> LocalEvent | None:
+        """Drops the event of a request and returns it; returns None if the request is unknown."""
+        pending = self._pending.pop(request, None)
+        if pending is None:
+            return None
+        self._response_bytes -= _response_bytes(pending.event)
+        return pending.event
+
+    def postpone(self, request: int, now_sec: float) -> None:
+        """Voids the ids of an event that could not be committed; it asks for new ones a little later."""
+        pending = self._pending.get(request)
+        if pending is not None:
+            pending.is_requested, pending.due_sec = False, now_sec + RETRY_SEC
+
+
+def _request(request: int, event: LocalEvent) -> AllocateIds:
+    return AllocateIds(request, event.id_count, event.session if isinstance(event, ResponseLeft) else "")
+
+
+def _response_bytes(event: LocalEvent) -> int:
+    return len(event.body) if isinstance(event, ResponseLeft) else 0
+
+
+def _split(event: LocalEvent) -> list[LocalEvent]:
+    if isinstance(event, ResponseLeft) or event.id_count <= IDS_PER_REQUEST:
+        return [event]
+    message_ids = event.message_ids
+    parts = [message_ids[start : start + IDS_PER_REQUEST] for start in range(0, len(message_ids), IDS_PER_REQUEST)]
+    match event:
+        case FilesTaken(mailbox, _):
+            return [FilesTaken(mailbox, part) for part in parts]
+        case MailExpired():
+            return [MailExpired(part) for part in parts]
+        case MailFiled():
+            return [MailFiled(part) for part in parts]

@@ -1,9 +1,9 @@
-"""table_audit — finds what the table still shows and the database has deleted: for a command-queue that restarted.
+"""table_audit — finds messages that the mailbox table shows but the database has deleted.
 
-A deletion leaves no row behind. So when its outcome was lost with the process that committed it, nothing in the
-database can say it again, and the order that is repeated finds nothing to delete; only the comparison shows it.
-Owns the comparison of records and counts. Not here: when (the command-queue, once its mailbox has heard everything that
-came before). Invariant: only what the mark has passed is called deleted, for the rest may not be committed yet.
+For a command-queue that restarted. A deletion leaves no row behind: if its outcome was lost with the process that
+committed it, the database cannot report it again and a repeated command finds nothing to delete. Only the comparison
+shows it. Not here: when to compare (the command-queue, once its mailbox has received all earlier outcomes).
+Invariant: only ids below the high-water mark are reported as deleted; the rest may not be committed yet.
 """
 
 __all__ = ["lost_deletions"]
@@ -20,37 +20,37 @@ from mailroomd.table.reader import NotInTable, TableReader
 def lost_deletions(
     table: TableReader, connection: sqlite3.Connection, counted: Callable[[str], MailboxCounted]
 ) -> list[Outcome]:
-    """Returns what the mailbox has to hear so that its table shows what is there.
+    """Returns the outcomes that make the mailbox's table agree with the database.
 
-    It looks at every record and every mailbox, some 2 µs each: for a worker that restarts.
+    It reads every record and every mailbox, some 2 µs each: for a worker that restarts.
 
     Args:
         connection: the writer's, so that nothing is deleted meanwhile.
-        counted: says how a mailbox stands.
+        counted: returns the counts of a mailbox.
     """
     try:
-        shown = table.visible_ids()
+        shown_ids = table.visible_ids()
     except NotInTable:
         return []  # it is being filled from the database
-    oldest = shown[0] if shown else 0
-    there = {number for (number,) in connection.execute("SELECT id FROM messages WHERE id >= ?", (oldest,))}
-    gone = [number for number in shown if number not in there]
-    outcomes: list[Outcome] = [MessagesRemoved(gone)] if gone else []
-    stands = {
+    oldest_id = shown_ids[0] if shown_ids else 0
+    stored_ids = {row[0] for row in connection.execute("SELECT id FROM messages WHERE id >= ?", (oldest_id,))}
+    deleted_ids = [message_id for message_id in shown_ids if message_id not in stored_ids]
+    outcomes: list[Outcome] = [MessagesRemoved(deleted_ids)] if deleted_ids else []
+    stored_counts = {
         name: (total, unread) for name, total, unread in connection.execute("SELECT name, total, unread FROM mailboxes")
     }
-    for name, counts in _counts(table, stands):
-        if (counts.total, counts.unread) != stands.get(name, (0, 0)):  # an empty mailbox may be forgotten
+    for name, counts in _shown_counts(table, stored_counts):
+        if (counts.total, counts.unread) != stored_counts.get(name, (0, 0)):  # an empty mailbox may be forgotten
             outcomes.append(counted(name))
     return outcomes
 
 
-def _counts(table: TableReader, names: Iterable[str]) -> list[tuple[str, MailboxCounts]]:
-    """Returns every mailbox's counts; where the table has no room for all, those of these names that it has."""
+def _shown_counts(table: TableReader, names: Iterable[str]) -> list[tuple[str, MailboxCounts]]:
+    """Returns the counts of every mailbox; if the table has no room for all, those of these names that it has."""
     with suppress(NotInTable):
         return list(table.all_counts())
-    found: list[tuple[str, MailboxCounts]] = []
+    shown: list[tuple[str, MailboxCounts]] = []
     for name in names:
         with suppress(NotInTable):  # its readers ask the database
-            found.append((name, table.counts(name) or MailboxCounts()))
-    return found
+            shown.append((name, table.counts(name) or MailboxCounts()))
+    return shown

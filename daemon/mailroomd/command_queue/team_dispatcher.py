@@ -1,8 +1,8 @@
-"""TeamInboxDispatcher — the command-queue's side of the native team inboxes: hands messages over, says in time what came of it.
+"""TeamInboxDispatcher — submits messages to native team inboxes and reports in time what became of each entry.
 
-Owns the quarter of a second that a sender waits for its entry, and the results that are to be noted. The appending
-runs in `TeamFiling`'s thread, which wakes the command-queue's loop through a descriptor; nothing here ever waits for
-it. Invariant: each message that was submitted is settled exactly once, in time, and its last result is noted.
+Owns the quarter of a second that a sender waits for its entry, and the results that are to be recorded. The entries
+are appended in `TeamFiling`'s thread, which wakes the command-queue's loop through a descriptor; nothing here waits
+for it. Invariant: each submitted message is settled exactly once, in time, and its last result is recorded.
 """
 
 __all__ = ["STILL_TRYING", "TeamInboxDispatcher"]
@@ -17,9 +17,9 @@ from mailroomd.protocol.commands import TeamInboxSettled
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox.filing import TeamFiling
 
-ANSWER_AFTER_SEC = 0.25  # what a sender waits for an inbox that somebody else has locked
-CLOSE_SEC = 2.0  # for what waits, at a stop; the rest is done at the next start
-STILL_TRYING = "it is not written yet (somebody else may hold its lock); it is tried again"
+ANSWER_AFTER_SEC = 0.25  # how long a sender waits for an inbox that another program has locked
+CLOSE_SEC = 2.0  # for waiting entries, at a stop; the next start writes the rest
+STILL_TRYING = "not written yet (another program may hold its lock); it is tried again"
 
 
 class TeamInboxDispatcher:
@@ -34,10 +34,10 @@ class TeamInboxDispatcher:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._done: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
         self._unsettled: dict[int, tuple[float, str]] = {}
-        self._notes: dict[int, str] = {}
+        self._results: dict[int, str] = {}
 
     def fileno(self) -> int:
-        """Returns the descriptor that is readable when `settled` should be called."""
+        """Returns the descriptor that becomes readable when `drain_settled` should be called."""
         return self._wake
 
     @property
@@ -45,57 +45,57 @@ class TeamInboxDispatcher:
         """How many entries are not written yet."""
         return self._filing.unfinished()
 
-    def due(self, now_sec: float) -> float:
-        """Returns after how many seconds to call `settled`, whatever the descriptor says."""
+    def due_in_sec(self, now_sec: float) -> float:
+        """Returns after how many seconds to call `drain_settled` even if the descriptor is not readable."""
         first = next(iter(self._unsettled.values()), None)
         return 60.0 if first is None else max(0.0, first[0] - now_sec)
 
     def submit(self, message: StoredMail, now_sec: float) -> None:
-        """Takes a message that is committed; returns at once."""
+        """Submits a message that is committed; returns at once."""
         self._unsettled[message.id] = (now_sec + ANSWER_AFTER_SEC, message.draft.recipient)
-        self._filing.submit(message).add_done_callback(partial(self._note_done, message.id))
+        self._filing.submit(message).add_done_callback(partial(self._on_done, message.id))
 
     def is_waiting(self, message_id: int) -> bool:
         """Returns whether a message was submitted and is not settled yet."""
         return message_id in self._unsettled
 
-    def settled(self, now_sec: float) -> list[TeamInboxSettled]:
-        """Returns what is settled by now: done, or late."""
+    def drain_settled(self, now_sec: float) -> list[TeamInboxSettled]:
+        """Returns the messages that are settled: their entry is finished, or late."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-        found: list[TeamInboxSettled] = []
+        settled: list[TeamInboxSettled] = []
         while not self._done.empty():
-            number, error = self._done.get()
-            self._notes[number] = error
-            if self._unsettled.pop(number, None) is not None:
-                found.append(TeamInboxSettled(number, error))
-        for number, (until_sec, recipient) in list(self._unsettled.items()):
+            message_id, error = self._done.get()
+            self._results[message_id] = error
+            if self._unsettled.pop(message_id, None) is not None:
+                settled.append(TeamInboxSettled(message_id, error))
+        for message_id, (until_sec, recipient) in list(self._unsettled.items()):
             if until_sec > now_sec:
-                break  # they are in the order of their times
-            del self._unsettled[number]
+                break  # they are in the order of their deadlines
+            del self._unsettled[message_id]
             error = self._filing.reason(recipient) or STILL_TRYING
-            self._notes[number] = error
-            found.append(TeamInboxSettled(number, error))
-        return found
+            self._results[message_id] = error
+            settled.append(TeamInboxSettled(message_id, error))
+        return settled
 
-    def take_notes(self) -> dict[int, str]:
-        """Returns the results that are to be noted, by message id, and forgets them."""
-        notes, self._notes = self._notes, {}
-        return notes
+    def drain_results(self) -> dict[int, str]:
+        """Returns the results that are to be recorded, by message id, and forgets them."""
+        results, self._results = self._results, {}
+        return results
 
-    def put_notes_back(self, notes: dict[int, str]) -> None:
-        """Takes back results that could not be noted."""
-        self._notes = notes | self._notes
+    def requeue_results(self, results: dict[int, str]) -> None:
+        """Takes back results that could not be recorded."""
+        self._results = results | self._results
 
     def close(self) -> None:
         """Tries everything that waits once more, then ends."""
         self._filing.close(CLOSE_SEC)
         while not self._done.empty():
-            number, error = self._done.get()
-            self._notes[number] = error or ""
+            message_id, error = self._done.get()
+            self._results[message_id] = error or ""
         os.close(self._wake)
 
-    def _note_done(self, number: int, done: "Future[str]") -> None:
+    def _on_done(self, message_id: int, done: "Future[str]") -> None:
         """Runs in the filing's thread."""
-        self._done.put((number, done.result()))
+        self._done.put((message_id, done.result()))
         os.eventfd_write(self._wake, 1)

@@ -1,7 +1,7 @@
-"""Storing — a message store on a real database, with a stand-in for the table: a dict of letters by id.
+"""Storing — a message store on a real database, with a stand-in for the mailbox table: a dict of messages by id.
 
-Owns the numbers: each command gets those that are its own, like the mailbox gives them. `counted` is what a commit
-says of the mailboxes, `recounted` what their rows say.
+Owns the sequence ids: it allocates those of each command, as the mailbox does. `counted` returns the counts that a
+commit reports, `recounted` those that its rows show.
 """
 
 __all__ = ["FIRST_ID", "NOW_MS", "Desk", "answers", "counted", "draft", "fill_up", "make_room", "recounted"]
@@ -23,7 +23,8 @@ from mailroomd.protocol.commands import (
     WriteRead,
 )
 from mailroomd.protocol.local_events import LocalEvent
-from mailroomd.storage.database.message_store import Committed, MessageStore, SequencedEvent, StoredMail
+from mailroomd.storage.database.message_store import CommitResult, MessageStore, SequencedEvent, StoredMail
+from mailroomd.storage.database.state_conditions import UNREAD
 
 NOW_MS = 1_800_000_000_000
 FIRST_ID = NOW_MS << MS_SHIFT
@@ -31,11 +32,11 @@ Counts = dict[str, tuple[int, int, int]]  # total, unread, oldest unread id
 
 
 class Desk:
-    """Writes letters into a table and has a store commit them.
+    """Writes messages into a table and has a store commit them.
 
     Attributes:
-        table: the letters.
-        last_id: the last number that was given out.
+        table: the messages.
+        last_id: the last id that was issued.
         now_ms: when commits happen.
     """
 
@@ -54,25 +55,25 @@ class Desk:
         return self.table[command.id]
 
     def issue(self, count: int = 1) -> int:
-        """Gives out numbers; returns the first."""
+        """Issues ids; returns the first."""
         first = self.last_id + 1
         self.last_id += count
         return first
 
     def pass_to(self, now_ms: int) -> None:
-        """Lets time pass, for the commits and for the ids that are given out from now on."""
+        """Lets time pass, for the commits and for the ids that are issued from now on."""
         self.now_ms = now_ms
         self.last_id = max(self.last_id, now_ms << MS_SHIFT)
 
     # -- commands -------------------------------------------------------------------------------------------------
 
-    def letter(
+    def message(
         self, draft: Draft, key: str = "", *, client_key: bool = False, resubmitted: bool = False
     ) -> WriteMessage:
-        """Appends a letter to the table and returns the command that has it stored."""
-        number = self.issue(2)
-        self.table[number] = StoredMail(number, self.now_ms + 5, draft)
-        return WriteMessage(number, 0, key or f"own-{number}", client_key, resubmitted)
+        """Appends a message to the table and returns the command that stores it."""
+        message_id = self.issue(2)
+        self.table[message_id] = StoredMail(message_id, self.now_ms + 5, draft)
+        return WriteMessage(message_id, 0, key or f"own-{message_id}", client_key, resubmitted)
 
     def reading(self, agent: str, *message_ids: int) -> WriteRead:
         return WriteRead(self.issue(max(1, len(message_ids))), agent, list(message_ids))
@@ -83,31 +84,31 @@ class Desk:
     def clearing(self, agent: str, through_id: int, limit: int = 500) -> WriteClear:
         return WriteClear(self.issue(), agent, through_id, limit)
 
-    def found(self, finding: LocalEvent, agent: str = "") -> SequencedEvent:
-        """Gives a finding its places."""
-        first = self.issue(finding.id_count)
-        return SequencedEvent(first, self.last_id, finding, agent)
+    def sequenced(self, event: LocalEvent, agent: str = "") -> SequencedEvent:
+        """Gives an event its ids."""
+        first = self.issue(event.id_count)
+        return SequencedEvent(first, self.last_id, event, agent)
 
     # -- commits --------------------------------------------------------------------------------------------------
 
     def commit(self, *commands: Command | SequencedEvent) -> list[Outcome]:
         """Commits and returns the outcomes."""
-        return self.done(*commands).outcomes
+        return self.result(*commands).outcomes
 
-    def done(self, *commands: Command | SequencedEvent) -> Committed:
+    def result(self, *commands: Command | SequencedEvent) -> CommitResult:
         return self.store.commit(commands, self.now_ms)
 
     def lazily(self, *commands: Command) -> list[Outcome]:
         return self.store.commit(commands, self.now_ms, lazily=True).outcomes
 
     def send(self, *drafts: Draft) -> list[int]:
-        """Commits letters together; returns their ids."""
-        letters = [self.letter(one) for one in drafts]
-        self.commit(*letters)
-        return [one.id for one in letters]
+        """Commits messages together; returns their ids."""
+        commands = [self.message(draft) for draft in drafts]
+        self.commit(*commands)
+        return [command.id for command in commands]
 
     def reopen(self) -> None:
-        """Ends the store as a crash would (nothing is folded in) and opens it again."""
+        """Ends the store as a crash would (the log is not folded in) and opens it again."""
         self.connection.close()
         self.store = MessageStore(self.state_dir, self.mail_at)
 
@@ -121,12 +122,14 @@ def draft(recipient: str = "abc", content: str = "go", sender: str = "dashboard"
 
 def answers(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Returns the outcomes without the counts."""
-    return [one for one in outcomes if not isinstance(one, MailboxCounted)]
+    return [outcome for outcome in outcomes if not isinstance(outcome, MailboxCounted)]
 
 
 def counted(outcomes: Sequence[Outcome]) -> Counts:
     return {
-        one.name: (one.total, one.unread, one.oldest_unread_id) for one in outcomes if isinstance(one, MailboxCounted)
+        outcome.name: (outcome.total, outcome.unread, outcome.oldest_unread_id)
+        for outcome in outcomes
+        if isinstance(outcome, MailboxCounted)
     }
 
 
@@ -134,13 +137,13 @@ def recounted(desk: Desk) -> Counts:
     return {
         name: (total, unread, oldest or 0)
         for name, total, unread, oldest in desk.rows(
-            "SELECT recipient, count(*), sum(state < 4), min(CASE WHEN state < 4 THEN id END) FROM messages GROUP BY 1"
+            f"SELECT recipient, count(*), sum({UNREAD}), min(CASE WHEN {UNREAD} THEN id END) FROM messages GROUP BY 1"
         )
     }
 
 
 def fill_up(desk: Desk) -> None:
-    """Lets the database grow no further: a real SQLITE_FULL."""
+    """Stops the growth of the database: a real SQLITE_FULL."""
     pages = desk.rows("PRAGMA page_count")[0][0]
     desk.rows(f"PRAGMA max_page_count = {pages}")
 

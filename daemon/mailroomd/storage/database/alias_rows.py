@@ -1,6 +1,6 @@
-"""AliasRows — which agent is behind a session, in the database.
+"""AliasRows — which agent receives the mail of a session, in the database.
 
-Owns the table `aliases`, both ways on one screen. Not here: what an alias does (`core.aliases`), transactions.
+Owns the table `aliases`, writing and reading. Not here: what an alias does (`core.aliases`), transactions.
 """
 
 __all__ = ["AliasRows", "live_aliases"]
@@ -28,13 +28,13 @@ class AliasRows:
         else:
             self._connection.execute("DELETE FROM aliases WHERE session = ?", (session,))
 
-    def forget_expired(self, now_ms: int) -> None:
-        """Forgets the aliases that are over."""
+    def delete_expired_aliases(self, now_ms: int) -> None:
+        """Deletes the aliases that have expired."""
         self._connection.execute("DELETE FROM aliases WHERE expires_ms <= ?", (now_ms,))
 
 
 def live_aliases(connection: sqlite3.Connection, now_ms: int) -> list[tuple[str, str, int]]:
-    """Returns (session, agent, expires_ms) of every alias that lasts."""
+    """Returns (session, agent, expires_ms) of every alias that has not expired."""
     return connection.execute(
         "SELECT session, agent, expires_ms FROM aliases WHERE expires_ms > ? ORDER BY session", (now_ms,)
     ).fetchall()

@@ -1,8 +1,8 @@
-"""Database — opens `mailroom.db`, makes its schema, and tells what an SQLite error means.
+"""Connection — opens `mailroom.db` for its writer and its readers, and classifies SQLite's errors.
 
-Owns the pragmas, the check of the schema's version, and the sorting of SQLite's errors into "full" and "failed".
-Not here: the schema (`storage.database.schema`), what is written (`MessageStore`, the one writer) and read (`MessageArchive`).
-Invariant: a commit on the writer's connection is fsynced when it returns, unless it was said to be lazy.
+Owns the pragmas, the check of the schema's version, and the classes of errors: full, damaged, lost write.
+Not here: the schema (`storage.database.schema`), what is written (`MessageStore`) and read (`MessageArchive`).
+Invariant: a commit on the writer's connection is fsynced when it returns, unless `set_lazy` is in force.
 """
 
 __all__ = [
@@ -11,12 +11,12 @@ __all__ = [
     "DatabaseTooNew",
     "LogInUse",
     "checkpoint",
-    "forget_lost_write",
+    "clear_lost_write",
+    "has_lost_write",
     "is_damaged",
     "is_full",
     "is_lost_write",
-    "lost_write_was_noted",
-    "note_lost_write",
+    "mark_lost_write",
     "open_archive",
     "open_store",
     "set_lazy",
@@ -29,42 +29,42 @@ from contextlib import suppress
 from pathlib import Path
 
 from mailroomd.storage.database.reserve import has_room
-from mailroomd.storage.database.schema import SCHEMA_VERSION, bring_up_to_date
+from mailroomd.storage.database.schema import SCHEMA_VERSION, upgrade
 
 DATABASE_NAME = "mailroom.db"
-LOST_WRITE_MARK = "fsync-failed"  # a file beside the database: nothing may be believed before its log is settled
-SETTLE_TIMEOUT_MS = 500  # that a start waits for readers; a backup may read for long, and mail should not wait for it
-BUSY_TIMEOUT_SEC = 5.0  # nobody else writes; a checkpoint or a backup may hold a lock for a moment
-ROOM_BYTES = 256 << 10  # that a disk which is not full has: a transaction of many small messages
+LOST_WRITE_MARK = "fsync-failed"  # a file beside the database: nothing can be trusted before its log is settled
+SETTLE_TIMEOUT_MS = 500  # that a start waits for readers; a backup may read for longer, and mail should not wait for it
+BUSY_TIMEOUT_SEC = 5.0  # there is no other writer; a checkpoint or a backup may hold a lock for a moment
+ROOM_BYTES = 256 << 10  # a disk with less is full: a transaction of many small messages needs as much
 
 
-class DatabaseTooNew(Exception):  # noqa: N818 - named for what was found
-    """The database was written by a newer version of the daemon."""
+class DatabaseTooNew(Exception):  # noqa: N818 - a condition, not a defect
+    """A newer version of the daemon wrote the database."""
 
     def __init__(self, path: Path, version: int) -> None:
         super().__init__(
-            f"{path} has schema version {version}, this mailroomd knows {SCHEMA_VERSION}: "
+            f"{path} has schema version {version}; this mailroomd knows versions up to {SCHEMA_VERSION}: "
             "install the newer mailroomd again, or restore a backup from before the upgrade"
         )
 
 
 class DamagedRow(sqlite3.DatabaseError):
-    """A row, of a table or of the schema, that no version of the daemon has written."""
+    """A row, of a table or of the schema, that no version of the daemon writes."""
 
 
 class LogInUse(sqlite3.OperationalError):
-    """The log can't be settled now: another process, a backup say, reads the database."""
+    """The log cannot be settled now: another process, such as a backup, reads the database."""
 
 
 def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqlite3.Connection:
-    """Opens the database for its one writer, making it where it is new. What a crash left needs `settle_log`.
+    """Opens the database for its only writer, and creates it if it is new. After a crash, call `settle_log`.
 
     Args:
-        beat: called while an old database is brought up to date, for the heartbeat.
+        beat: called while an old database is upgraded, for the heartbeat.
 
     Raises:
         DatabaseTooNew: a newer daemon wrote it; nothing was changed.
-        sqlite3.Error: it can't be opened.
+        sqlite3.Error: it cannot be opened.
     """
     path = state_dir / DATABASE_NAME
     connection = _connect(f"file:{_quoted(path)}?mode=rwc")
@@ -75,9 +75,9 @@ def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqli
         _read_schema(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, from a connection of its own
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, on a connection of its own
         connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: the tails of the indexes stay hot
-        bring_up_to_date(connection, version, beat)
+        upgrade(connection, version, beat)
     except BaseException:
         connection.close()
         raise
@@ -85,13 +85,13 @@ def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqli
 
 
 def settle_log(connection: sqlite3.Connection) -> None:
-    """Makes all that the write-ahead log holds durable in the database itself.
+    """Makes everything in the write-ahead log durable in the database file itself.
 
-    After a failed fsync this is what must succeed before anything may be believed again.
+    After a failed fsync this must succeed before anything can be trusted again.
 
     Raises:
         LogInUse: another process reads the database.
-        sqlite3.Error: it did not succeed.
+        sqlite3.Error: the log is not settled.
     """
     connection.execute(f"PRAGMA busy_timeout = {SETTLE_TIMEOUT_MS}")
     try:
@@ -99,31 +99,31 @@ def settle_log(connection: sqlite3.Connection) -> None:
     finally:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SEC * 1000:.0f}")
     if is_busy and (frames < 0 or frames != settled):
-        raise LogInUse("the write-ahead log can't be settled: another process reads the database")
+        raise LogInUse("the write-ahead log cannot be settled: another process reads the database")
 
 
-def note_lost_write(state_dir: Path) -> None:
-    """Leaves a mark that an fsync failed, for the next start: best effort, the daemon is about to exit."""
+def mark_lost_write(state_dir: Path) -> None:
+    """Leaves a mark for the next start that an fsync failed: best effort, the daemon is about to exit."""
     with suppress(OSError):
         (state_dir / LOST_WRITE_MARK).touch(mode=0o600)
 
 
-def lost_write_was_noted(state_dir: Path) -> bool:
-    """Returns whether an fsync failed and nothing has been settled since."""
+def has_lost_write(state_dir: Path) -> bool:
+    """Returns whether an fsync failed and the log has not been settled since."""
     return (state_dir / LOST_WRITE_MARK).exists()
 
 
-def forget_lost_write(state_dir: Path) -> None:
-    """Takes the mark away: everything is settled."""
+def clear_lost_write(state_dir: Path) -> None:
+    """Removes the mark: everything is settled."""
     with suppress(OSError):
         (state_dir / LOST_WRITE_MARK).unlink(missing_ok=True)
 
 
 def checkpoint(state_dir: Path) -> int:
-    """Moves what it can from the log into the database, beside the writer; returns how many pages the log has.
+    """Copies what it can from the log into the database, concurrently with the writer; returns the pages in the log.
 
     Raises:
-        sqlite3.Error: it could not be written.
+        sqlite3.Error: the database could not be written.
     """
     connection = _connect(f"file:{_quoted(state_dir / DATABASE_NAME)}?mode=rw")
     try:
@@ -136,7 +136,7 @@ def open_archive(state_dir: Path) -> sqlite3.Connection:
     """Opens the database for reading, for use by one thread at a time.
 
     Raises:
-        sqlite3.Error: it can't be opened.
+        sqlite3.Error: it cannot be opened.
     """
     connection = _connect(f"file:{_quoted(state_dir / DATABASE_NAME)}?mode=ro")
     try:
@@ -149,15 +149,15 @@ def open_archive(state_dir: Path) -> sqlite3.Connection:
 
 
 def set_lazy(connection: sqlite3.Connection, lazy: bool) -> None:
-    """Makes the next commits skip the fsync (or not): for what may be lost in a power cut."""
+    """Makes the next commits skip the fsync, or not: for changes that a power cut may undo."""
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if lazy else 'FULL'}")
 
 
 def is_full(error: sqlite3.Error, state_dir: Path | None = None) -> bool:
-    """Returns whether the disk (or the quota) is full: nothing was written, and room may come back.
+    """Returns whether the disk (or the quota) is full: nothing was written, and there may be space again later.
 
-    SQLite says so of ENOSPC only; a quota's EDQUOT and a log index that can't grow look like broken disks to it. Where
-    the directory is given, such an error is checked against the room that there is.
+    SQLite reports only ENOSPC as "full"; a quota's EDQUOT and a log index that cannot grow look like broken disks. If
+    the directory is given, such an error is checked against the space that is left.
     """
     code = getattr(error, "sqlite_errorcode", 0)
     if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):
@@ -166,15 +166,15 @@ def is_full(error: sqlite3.Error, state_dir: Path | None = None) -> bool:
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
-    """Returns whether an error shows that what the database holds is not what was written to it."""
+    """Returns whether an error shows that the database no longer holds what was written to it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    # Python's own, without a code: SQLite does not look at a text's bytes.
+    # Raised by Python, without a code: SQLite does not check the bytes of a text.
     is_unreadable = isinstance(error, DamagedRow) or "Could not decode to UTF-8" in str(error)
     return is_unreadable or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def is_lost_write(error: sqlite3.Error) -> bool:
-    """Returns whether an fsync failed: the kernel may have dropped what was written, so nothing may be believed."""
+    """Returns whether an fsync failed: the kernel may have dropped the data, so nothing can be trusted."""
     lost = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
     return getattr(error, "sqlite_errorcode", 0) in lost
 
@@ -191,7 +191,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def _read_schema(connection: sqlite3.Connection) -> None:
-    """Lets SQLite read the schema. Python can't tell what is wrong with one if that quotes text that is none.
+    """Makes SQLite read the schema, so that an undecodable one is reported here.
 
     Raises:
         sqlite3.DatabaseError: it is damaged.
@@ -199,7 +199,7 @@ def _read_schema(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
     except UnicodeDecodeError as error:
-        raise DamagedRow("the schema holds text that is none") from error
+        raise DamagedRow("the schema is not valid UTF-8") from error
 
 
 def _quoted(path: Path) -> str:

@@ -1,8 +1,8 @@
 """MailboxCounters — total, unread and oldest unread message of each mailbox, kept in the transaction that changes them.
 
-Owns the counters' columns in `mailboxes`, and a bounded memory of those touched last. Not here: transactions
+Owns the counters' columns in `mailboxes`, and a bounded memory of the mailboxes touched last. Not here: transactions
 (`MessageStore`).
-Invariant: after `settle`, the counters in the database equal a recount in the same transaction.
+Invariant: after `write_counts`, the counters in the database equal a recount in the same transaction.
 """
 
 __all__ = ["MailboxCounters"]
@@ -11,8 +11,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from mailroomd.protocol.commands import MailboxCounted
+from mailroomd.storage.database.state_conditions import UNREAD
 
-MAX_KNOWN = 50_000  # mailboxes whose counters are remembered; reading one again costs a look-up
+MAX_KNOWN = 50_000  # mailboxes whose counters are remembered; reading them again costs a look-up each
 
 
 @dataclass(slots=True)
@@ -34,53 +35,53 @@ class MailboxCounters:
         self._counts: dict[str, _Counts] = {}
         self._touched: set[str] = set()
 
-    def add(self, mailbox: str, number: int) -> None:
+    def count_new(self, mailbox: str, message_id: int) -> None:
         """Counts a new message."""
-        counts = self._of(mailbox)
+        counts = self._load(mailbox)
         counts.total += 1
         counts.unread += 1
-        counts.oldest_unread_id = counts.oldest_unread_id or number
+        counts.oldest_unread_id = counts.oldest_unread_id or message_id
 
-    def take_off_unread(self, mailbox: str, newly_read: int) -> None:
-        """Counts messages as read whose rows say so by now; with 0, the mailbox is only told of again."""
-        counts = self._of(mailbox)
-        counts.unread -= newly_read
-        if newly_read:
+    def subtract_unread(self, mailbox: str, message_count: int) -> None:
+        """Counts messages as read after their rows are changed; with 0, the counts are only reported again."""
+        counts = self._load(mailbox)
+        counts.unread -= message_count
+        if message_count:
             counts.oldest_unread_id = self._oldest_unread(mailbox)
 
-    def remove(self, mailbox: str, total: int, unread: int) -> None:
-        """Counts messages off whose rows are gone by now, so many of them unread."""
-        counts = self._of(mailbox)
+    def subtract_deleted(self, mailbox: str, total: int, unread: int) -> None:
+        """Subtracts messages after their rows are deleted; `unread` of them were unread."""
+        counts = self._load(mailbox)
         counts.total -= total
-        self.take_off_unread(mailbox, unread)
+        self.subtract_unread(mailbox, unread)
 
-    def tell(self, mailbox: str) -> MailboxCounted:
-        """Returns how a mailbox stands; it is told of again with the next `settle`, too."""
-        counts = self._of(mailbox)
+    def counts_of(self, mailbox: str) -> MailboxCounted:
+        """Returns the counts of a mailbox; the next `write_counts` reports them, too."""
+        counts = self._load(mailbox)
         return MailboxCounted(mailbox, counts.total, counts.unread, counts.oldest_unread_id)
 
-    def settle(self) -> list[MailboxCounted]:
-        """Writes the counters of the touched mailboxes; returns how they stand."""
-        touched = [self.tell(name) for name in self._touched]
+    def write_counts(self) -> list[MailboxCounted]:
+        """Writes and returns the counts of the touched mailboxes."""
+        touched = [self.counts_of(mailbox) for mailbox in self._touched]
         self._touched = set()
         self._connection.executemany(
             "INSERT INTO mailboxes (name, total, unread) VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET total = excluded.total, unread = excluded.unread",
-            [(one.name, one.total, one.unread) for one in touched],
+            [(counts.name, counts.total, counts.unread) for counts in touched],
         )
         return touched
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forgets everything: the transaction was rolled back."""
         self._counts = {}
         self._touched = set()
 
-    def _of(self, mailbox: str) -> _Counts:
+    def _load(self, mailbox: str) -> _Counts:
         self._touched.add(mailbox)
         counts = self._counts.get(mailbox)
         if counts is None:
             if len(self._counts) >= MAX_KNOWN:
-                self._counts = {name: one for name, one in self._counts.items() if name in self._touched}
+                self._counts = {name: known for name, known in self._counts.items() if name in self._touched}
             row = self._connection.execute("SELECT total, unread FROM mailboxes WHERE name = ?", (mailbox,)).fetchone()
             total, unread = row or (0, 0)
             counts = self._counts[mailbox] = _Counts(total, unread, self._oldest_unread(mailbox) if unread else 0)
@@ -88,6 +89,7 @@ class MailboxCounters:
 
     def _oldest_unread(self, mailbox: str) -> int:
         row = self._connection.execute(
-            "SELECT id FROM messages WHERE recipient = ? AND state < 4 ORDER BY id LIMIT 1", (mailbox,)
+            f"SELECT id FROM messages WHERE recipient = ? AND {UNREAD} ORDER BY id LIMIT 1",  # noqa: S608 - own text
+            (mailbox,),
         ).fetchone()
         return row[0] if row else 0

@@ -1,9 +1,11 @@
-"""MessageArchive — reads the database: what has left the table, and what the table has no order for.
+"""MessageArchive — reads the database: messages that have left the mailbox table, receipts, responses, search.
 
 Owns the queries; each reads one page in one snapshot. For one thread at a time: open one for each thread.
 Not here: the choice between table and database (`MailReader`), writing (`MessageStore`).
-Invariant: given the durable mark, nothing above it is returned, so a reader never sees what was not announced.
+Invariant: a query that takes the high-water mark returns nothing above it, so a reader sees only what was announced.
 """
+
+# ruff: noqa: S608 - only this package's own text is formatted into SQL
 
 __all__ = ["MailboxRow", "MessageArchive", "StoredHistory"]
 
@@ -21,18 +23,17 @@ from mailroomd.storage.database.receipts import receipts_after
 from mailroomd.storage.database.responses import responses_after, waiting_responses
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
 from mailroomd.storage.database.search_index import match_expression, matching_ids
-
-# ruff: noqa: S608 - the only thing formatted into SQL here is this module's own text
-
+from mailroomd.storage.database.state_conditions import NOT_OFFERED, UNREAD
 
 _MAILBOX_COLUMNS = (
-    "name, total, unread,"
-    " coalesce((SELECT min(id) FROM messages WHERE recipient = name AND state < 4), 0), last_seen_ms"
+    f"name, total, unread, coalesce((SELECT min(id) FROM messages WHERE recipient = name AND {UNREAD}), 0),"
+    " last_seen_ms"
 )
+_HISTORY_COLUMNS = "file_error, team_error, filed_ms, offered_ms, read_ms"
 
 
 class MailboxRow(NamedTuple):
-    """How a mailbox stands in the database."""
+    """The counts of a mailbox in the database."""
 
     name: str
     total: int
@@ -42,7 +43,7 @@ class MailboxRow(NamedTuple):
 
 
 class StoredHistory(NamedTuple):
-    """One message with the times of its steps, milliseconds since 1970, 0 for not yet."""
+    """One message with the times of its steps, milliseconds since 1970, 0 for a step that it has not made."""
 
     message: Message
     file_error: str
@@ -56,10 +57,10 @@ class MessageArchive:
     """Reads one database.
 
     Args:
-        state_dir: where `mailroom.db` lies.
+        state_dir: where `mailroom.db` is.
 
     Raises:
-        sqlite3.Error: it can't be opened.
+        sqlite3.Error: it cannot be opened.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -73,29 +74,33 @@ class MessageArchive:
         """Returns the highest id ever issued."""
         return self._rows("SELECT value FROM meta WHERE name = 'last_id'")[0][0]
 
+    # -- messages -------------------------------------------------------------------------------------------------
+
     def after(
-        self, mailbox: str | None, cursor: int, mark: int, limit: int, budget_bytes: int = READ_BYTES
+        self, mailbox: str | None, cursor: int, durable_id: int, limit: int, budget_bytes: int = READ_BYTES
     ) -> Page[Message]:
-        """Returns messages above the cursor, oldest first; of every mailbox where None is given."""
+        """Returns messages after a cursor, oldest first; in every mailbox if None is given."""
         where, values = ("recipient = ? AND", [mailbox]) if mailbox is not None else ("", [])
-        return self._messages(f"{where} id > ? AND id <= ? ORDER BY id", [*values, cursor, mark], limit, budget_bytes)
+        return self._messages(
+            f"{where} id > ? AND id <= ? ORDER BY id", [*values, cursor, durable_id], limit, budget_bytes
+        )
 
     def unread(
         self,
         mailbox: str,
         cursor: int,
-        mark: int,
+        durable_id: int,
         limit: int,
         budget_bytes: int = READ_BYTES,
         *,
         newest_first: bool = False,
         unoffered_only: bool = False,
     ) -> Page[Message]:
-        """Returns unread messages above the cursor, or those not offered yet, oldest first unless said otherwise."""
+        """Returns unread messages after a cursor, or only those not offered yet, oldest first by default."""
         order = "DESC" if newest_first else "ASC"
-        extent = "state < 4 AND state < 3" if unoffered_only else "state < 4"  # the first term names the index
+        extent = f"{UNREAD} AND {NOT_OFFERED}" if unoffered_only else UNREAD  # the first term selects the index
         where = f"recipient = ? AND id > ? AND id <= ? AND {extent} ORDER BY id {order}"
-        return self._messages(where, [mailbox, cursor, mark], limit, budget_bytes)
+        return self._messages(where, [mailbox, cursor, durable_id], limit, budget_bytes)
 
     def before(
         self,
@@ -108,23 +113,67 @@ class MessageArchive:
         thread_id: str = "",
         query: str = "",
     ) -> Page[Message]:
-        """Returns messages below an id, newest first; of every mailbox where None is given.
+        """Returns messages below an id, newest first; in every mailbox if None is given.
 
         Args:
-            unread_only: leave out what is read or expired.
-            thread_id: of this thread only.
-            query: words that all are in the content, see `match_expression`.
+            unread_only: omit messages that are read or expired.
+            thread_id: only messages of this thread.
+            query: only messages that match it, see `match_expression`.
         """
         terms: list[tuple[str, Any]] = [("id < ?", bound)]
         if mailbox is not None:
             terms.append(("recipient = ?", mailbox))
         if thread_id:
-            terms.append(("thread_id = ? AND thread_id <> ''", thread_id))  # the second names the index
-        where = " AND ".join(term for term, _ in terms) + (" AND state < 4" if unread_only else "")
+            terms.append(("thread_id = ? AND thread_id <> ''", thread_id))  # the second term selects the index
+        where = " AND ".join(term for term, _ in terms) + (f" AND {UNREAD}" if unread_only else "")
         values = [value for _, value in terms]
         if query:
             return self._matching(query, mailbox, bound, where, values, limit, budget_bytes)
         return self._messages(f"{where} ORDER BY id DESC", values, limit, budget_bytes)
+
+    def newest(self, below: int, limit: int, budget_bytes: int = READ_BYTES) -> Page[Message]:
+        """Returns messages of every mailbox below an id, newest first."""
+        return self._messages("id < ? ORDER BY id DESC", [below], limit, budget_bytes)
+
+    def history(self, message_id: int) -> StoredHistory | None:
+        """Returns a message and the times of its steps; None if it does not exist."""
+        rows = self._rows(f"SELECT {_HISTORY_COLUMNS}, {MESSAGE_COLUMNS} FROM messages WHERE id = ?", message_id)
+        if not rows:
+            return None
+        file_error, team_error, filed_ms, offered_ms, ended_ms, *message = rows[0]
+        return StoredHistory(message_of(tuple(message)), file_error, team_error, filed_ms, offered_ms, ended_ms)
+
+    # -- everything else ------------------------------------------------------------------------------------------
+
+    def receipts(self, senders: Sequence[str] | None, cursor: int, durable_id: int, limit: int) -> Page[Receipt]:
+        """Returns receipts after a cursor, in order; those for every sender if None is given."""
+        return receipts_after(self._connection, senders, cursor, durable_id, limit)
+
+    def responses(self, agents: Sequence[str] | None, cursor: int, durable_id: int, limit: int) -> Page[Response]:
+        """Returns responses after a cursor, in order; those of every agent if None is given."""
+        return responses_after(self._connection, agents, cursor, durable_id, limit)
+
+    def waiting_responses(self, agents: Sequence[str], cursor: int, durable_id: int, limit: int) -> Page[Response]:
+        """Returns responses that were not delivered to any subscriber yet, in order."""
+        return waiting_responses(self._connection, agents, cursor, durable_id, limit)
+
+    def newest_responses(self) -> list[tuple[str, int]]:
+        """Returns (agent, id) of the newest response of each agent that has one."""
+        return self._connection.execute("SELECT agent, max(id) FROM responses GROUP BY agent").fetchall()
+
+    def aliases(self, now_ms: int) -> list[tuple[str, str, int]]:
+        """Returns (session, agent, expires_ms) of every alias that has not expired."""
+        return live_aliases(self._connection, now_ms)
+
+    def mailboxes(self) -> list[MailboxRow]:
+        """Returns the counts of every mailbox."""
+        rows = self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes ORDER BY name")
+        return [MailboxRow._make(row) for row in rows]
+
+    def mailbox(self, name: str) -> MailboxRow | None:
+        """Returns the counts of a mailbox; None if it does not exist."""
+        rows = self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes WHERE name = ?", name)
+        return MailboxRow._make(rows[0]) if rows else None
 
     def _matching(
         self,
@@ -136,82 +185,36 @@ class MessageArchive:
         limit: int,
         budget_bytes: int,
     ) -> Page[Message]:
-        """Returns messages that have the words of a query, and are as `where` says: looks on until there are enough."""
+        """Returns messages that match a query and `where`: searches on until there are enough."""
         expression = match_expression(query)
         found: Page[Message] = Page()
-        while expression and (numbers := matching_ids(self._connection, mailbox, expression, bound, limit)):
+        while expression and (message_ids := matching_ids(self._connection, mailbox, expression, bound, limit)):
             page = self._messages(
-                f"id IN ({','.join(map(str, numbers))}) AND {where} ORDER BY id DESC",
+                f"id IN ({','.join(map(str, message_ids))}) AND {where} ORDER BY id DESC",
                 values,
                 limit - len(found),
                 budget_bytes,
             )
             found += page
-            budget_bytes -= sum(len(one.draft.content) for one in page)
+            budget_bytes -= sum(len(message.draft.content) for message in page)
             if len(found) >= limit or page.is_cut or budget_bytes <= 0:
                 return found.cut() if found else found
-            if len(numbers) < limit:
+            if len(message_ids) < limit:
                 break
-            bound = numbers[-1]
+            bound = message_ids[-1]
         return found
 
-    def history(self, number: int) -> StoredHistory | None:
-        """Returns a message and the times of its steps, None if it does not exist."""
-        rows = self._rows(
-            f"SELECT {MESSAGE_COLUMNS}, file_error, team_error, filed_ms, offered_ms, read_ms"
-            " FROM messages WHERE id = ?",
-            number,
-        )
-        return StoredHistory(message_of(rows[0]), *rows[0][13:]) if rows else None
-
-    def receipts(self, senders: Sequence[str] | None, cursor: int, mark: int, limit: int) -> Page[Receipt]:
-        """Returns receipts above the cursor, in their order; for every sender where None is given."""
-        return receipts_after(self._connection, senders, cursor, mark, limit)
-
-    def responses(self, agents: Sequence[str] | None, cursor: int, mark: int, limit: int) -> Page[Response]:
-        """Returns responses above the cursor, in their order; of every agent where None is given."""
-        return responses_after(self._connection, agents, cursor, mark, limit)
-
-    def waiting_responses(self, agents: Sequence[str], cursor: int, mark: int, limit: int) -> Page[Response]:
-        """Returns responses that were handed to no subscriber yet, in their order."""
-        return waiting_responses(self._connection, agents, cursor, mark, limit)
-
-    def newest_responses(self) -> list[tuple[str, int]]:
-        """Returns (agent, id) of the newest response of each agent that has one."""
-        return self._connection.execute("SELECT agent, max(id) FROM responses GROUP BY agent").fetchall()
-
-    def aliases(self, now_ms: int) -> list[tuple[str, str, int]]:
-        """Returns (session, agent, expires_ms) of every alias that lasts."""
-        return live_aliases(self._connection, now_ms)
-
-    def newest(self, below: int, limit: int, budget_bytes: int = READ_BYTES) -> Page[Message]:
-        """Returns messages of every mailbox below an id, newest first."""
-        return self._messages("id < ? ORDER BY id DESC", [below], limit, budget_bytes)
-
-    def mailboxes(self) -> list[MailboxRow]:
-        """Returns how every mailbox stands."""
-        return [_mailbox_of(row) for row in self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes ORDER BY name")]
-
-    def mailbox(self, name: str) -> MailboxRow | None:
-        """Returns how a mailbox stands, None if it does not exist."""
-        rows = self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes WHERE name = ?", name)
-        return _mailbox_of(rows[0]) if rows else None
-
     def _messages(self, where: str, values: Sequence[Any], limit: int, budget_bytes: int) -> Page[Message]:
-        found: Page[Message] = Page()
+        page: Page[Message] = Page()
         sql = f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where} LIMIT ?"
         with closing(self._connection.execute(sql, (*values, limit))) as rows:
             for row in rows:
-                if found and budget_bytes <= 0:
-                    return found.cut()
-                found.append(message_of(row))
-                budget_bytes -= len(found[-1].draft.content) + len(found[-1].draft.metadata)
-        return found.cut() if len(found) == limit else found
+                if page and budget_bytes <= 0:
+                    return page.cut()
+                message = message_of(row)
+                page.append(message)
+                budget_bytes -= len(message.draft.content) + len(message.draft.metadata)
+        return page.cut() if len(page) == limit else page
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
-
-
-def _mailbox_of(row: tuple[Any, ...]) -> MailboxRow:
-    name, total, unread, oldest_unread_id, last_seen_ms = row
-    return MailboxRow(name, total, unread, oldest_unread_id, last_seen_ms)

@@ -1,10 +1,12 @@
-"""MessageSteps — moves messages of the database from state to state, with a receipt for each step.
+"""MessageSteps — moves stored messages from state to state, with a receipt for each step.
 
-Owns the UPDATEs of `state` after the commit of a message, in the open transaction of `MessageStore`. Every step takes
-the next of its command's numbers as its receipt's place. A step that was made before is not made again, so a command
-that is heard twice does nothing the second time. Not here: the table of steps (`model.states`), which says the same.
+Owns the UPDATEs of `state` after the commit of a message, in the open transaction of `MessageStore`. The receipt of
+each step gets the next id of its command. A step is made once, so a command that is received twice changes nothing the
+second time. Not here: the table of transitions (`model.states`).
 Invariant: a state only moves forward; a message that is read or expired stays so.
 """
+
+# ruff: noqa: S608 - only this package's own text is formatted into SQL
 
 __all__ = ["MessageSteps"]
 
@@ -18,6 +20,9 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.responses import ResponseRows
+from mailroomd.storage.database.state_conditions import EXPIRED, FILED, OFFERED, READ
+
+_END = "UPDATE messages SET state = {state}, read_ms = ?, file_error = '', team_error = '' WHERE id = ?"
 
 
 class _Row(NamedTuple):
@@ -48,81 +53,81 @@ class MessageSteps:
         self._receipts = receipts
         self._responses = responses
 
-    def read(
-        self, place: int, mailbox: str, message_ids: Sequence[int], now_ms: int
+    def mark_read(
+        self, first_id: int, mailbox: str, message_ids: Sequence[int], now_ms: int
     ) -> tuple[list[int], dict[str, None]]:
-        """Marks messages read; returns those of this mailbox, read before or now, and whose senders hear it."""
-        rows = [(number, row) for number, row in self._rows(message_ids) if row.recipient == mailbox]
-        newly = [(number, row) for number, row in rows if row.state < DeliveryState.READ]
-        self._connection.executemany(
-            "UPDATE messages SET state = 4, read_ms = ?, file_error = '', team_error = '' WHERE id = ?",
-            [(now_ms, number) for number, _ in newly],
-        )
-        if rows:  # also where nothing is new: the command may be heard again because its outcomes were lost
-            self._counters.take_off_unread(mailbox, len(newly))
-        self._tell(place, newly, DeliveryState.READ, now_ms)
-        return [number for number, _ in rows], dict.fromkeys(row.sender for _, row in rows)  # for the same reason
+        """Marks messages read.
 
-    def offer(self, place: int, mailbox: str, numbers: Sequence[int], offered_ms: int) -> dict[str, None]:
-        """Notes that messages or responses of a mailbox were handed over; returns whose senders hear it."""
-        newly: list[tuple[int, _Row]] = []
-        for number in dict.fromkeys(numbers):
-            row = self._row(number)
+        Returns:
+            The ids of those that are in this mailbox, read before or now, and the senders to notify.
+        """
+        rows = [(message_id, row) for message_id, row in self._rows(message_ids) if row.recipient == mailbox]
+        changed = [(message_id, row) for message_id, row in rows if row.state < DeliveryState.READ]
+        self._connection.executemany(_END.format(state=READ), [(now_ms, message_id) for message_id, _ in changed])
+        if rows:  # even if none is changed: the command may be repeated because its outcomes were lost
+            self._counters.subtract_unread(mailbox, len(changed))
+        self._write_receipts(first_id, changed, DeliveryState.READ, now_ms)
+        senders = dict.fromkeys(row.sender for _, row in rows)  # all of them, for the same reason
+        return [message_id for message_id, _ in rows], senders
+
+    def mark_offered(self, first_id: int, mailbox: str, ids: Sequence[int], offered_ms: int) -> dict[str, None]:
+        """Marks messages or responses of a mailbox offered; returns the senders to notify."""
+        changed: list[tuple[int, _Row]] = []
+        for item_id in dict.fromkeys(ids):
+            row = self._row(item_id)
             if row is None:
-                self._responses.offer(number, mailbox)
+                self._responses.mark_offered(item_id, mailbox)
             elif row.recipient == mailbox and row.state < DeliveryState.OFFERED:
-                newly.append((number, row))
+                changed.append((item_id, row))
         self._connection.executemany(
-            "UPDATE messages SET state = 3, offered_ms = ? WHERE id = ?", [(offered_ms, number) for number, _ in newly]
+            f"UPDATE messages SET state = {OFFERED}, offered_ms = ? WHERE id = ?",
+            [(offered_ms, message_id) for message_id, _ in changed],
         )
-        return self._tell(place, newly, DeliveryState.OFFERED, offered_ms)
+        return self._write_receipts(first_id, changed, DeliveryState.OFFERED, offered_ms)
 
-    def expire(
-        self, place: int, message_ids: Sequence[int], now_ms: int
+    def mark_expired(
+        self, first_id: int, message_ids: Sequence[int], now_ms: int
     ) -> tuple[dict[str, list[int]], dict[str, None]]:
-        """Ends messages whose time ran out unread; returns their ids by mailbox, and whose senders hear it."""
-        newly = [(number, row) for number, row in self._rows(message_ids) if row.state < DeliveryState.READ]
-        self._connection.executemany(
-            "UPDATE messages SET state = 5, read_ms = ?, file_error = '', team_error = '' WHERE id = ?",
-            [(now_ms, number) for number, _ in newly],
-        )
+        """Ends messages whose time to live ran out unread; returns their ids by mailbox, and the senders to notify."""
+        changed = [(message_id, row) for message_id, row in self._rows(message_ids) if row.state < DeliveryState.READ]
+        self._connection.executemany(_END.format(state=EXPIRED), [(now_ms, message_id) for message_id, _ in changed])
         expired: dict[str, list[int]] = {}
-        for number, row in newly:
-            expired.setdefault(row.recipient, []).append(number)
-        for mailbox, numbers in expired.items():
-            self._counters.take_off_unread(mailbox, len(numbers))
-        return expired, self._tell(place, newly, DeliveryState.EXPIRED, now_ms)
+        for message_id, row in changed:
+            expired.setdefault(row.recipient, []).append(message_id)
+        for mailbox, expired_ids in expired.items():
+            self._counters.subtract_unread(mailbox, len(expired_ids))
+        return expired, self._write_receipts(first_id, changed, DeliveryState.EXPIRED, now_ms)
 
-    def file(self, place: int, message_ids: Sequence[int], now_ms: int) -> dict[str, None]:
-        """Notes that files are there at last; returns whose senders hear of a step from STORED to FILED."""
-        late = [(number, row) for number, row in self._rows(message_ids) if row.state < DeliveryState.READ]
+    def mark_filed(self, first_id: int, message_ids: Sequence[int], now_ms: int) -> dict[str, None]:
+        """Records that delayed files are written; returns the senders of messages that step from STORED to FILED."""
+        late = [(message_id, row) for message_id, row in self._rows(message_ids) if row.state < DeliveryState.READ]
         self._connection.executemany(
-            "UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, 2) WHERE id = ?",
-            [(now_ms, number) for number, _ in late],
+            f"UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, {FILED}) WHERE id = ?",
+            [(now_ms, message_id) for message_id, _ in late],
         )
-        stored = [(number, row) for number, row in late if row.state == DeliveryState.STORED]
+        stored = [(message_id, row) for message_id, row in late if row.state == DeliveryState.STORED]
         self._connection.executemany(
             "UPDATE messages SET filed_id = ? WHERE id = ? AND filed_id = 0",
-            [(place + step, number) for step, (number, _) in enumerate(stored)],
+            [(first_id + index, message_id) for index, (message_id, _) in enumerate(stored)],
         )
-        return self._tell(place, stored, DeliveryState.FILED, now_ms)
+        return self._write_receipts(first_id, stored, DeliveryState.FILED, now_ms)
 
-    def _tell(
-        self, place: int, steps: Iterable[tuple[int, _Row]], state: DeliveryState, now_ms: int
+    def _write_receipts(
+        self, first_id: int, steps: Iterable[tuple[int, _Row]], state: DeliveryState, now_ms: int
     ) -> dict[str, None]:
         receipts = [
-            Receipt(where, row.sender, number, row.recipient, state, now_ms)
-            for where, (number, row) in zip(count(place), steps, strict=False)
+            Receipt(receipt_id, row.sender, message_id, row.recipient, state, now_ms)
+            for receipt_id, (message_id, row) in zip(count(first_id), steps, strict=False)
         ]
-        self._receipts.write(receipts)
-        return dict.fromkeys(one.sender for one in receipts)
+        self._receipts.insert(receipts)
+        return dict.fromkeys(receipt.sender for receipt in receipts)
 
-    def _row(self, number: int) -> _Row | None:
+    def _row(self, message_id: int) -> _Row | None:
         row = self._connection.execute(
-            "SELECT recipient, sender, state FROM messages WHERE id = ?", (number,)
+            "SELECT recipient, sender, state FROM messages WHERE id = ?", (message_id,)
         ).fetchone()
         return _Row(*row) if row else None
 
     def _rows(self, message_ids: Iterable[int]) -> list[tuple[int, _Row]]:
         """Returns the messages that exist, each once."""
-        return [(number, row) for number in dict.fromkeys(message_ids) if (row := self._row(number))]
+        return [(message_id, row) for message_id in dict.fromkeys(message_ids) if (row := self._row(message_id))]

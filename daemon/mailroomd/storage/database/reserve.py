@@ -1,7 +1,7 @@
 """Reserve — a preallocated file beside the database that is given up when the disk is full.
 
-Owns `{state_dir}/reserve`. Its room lets reading, acknowledging and retention go on while sends are refused; sends are
-taken again when it is set aside and there is as much to spare.
+Owns `{state_dir}/reserve`. Its space lets reading, acknowledging and retention go on while sends are refused. Sends are
+accepted again when it is allocated and as much again is free.
 """
 
 __all__ = ["NO_ROOM", "Reserve", "has_room"]
@@ -12,15 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-RESERVE_BYTES = 4 << 20  # some thousand acknowledgements; little enough for the smallest disk
+RESERVE_BYTES = 4 << 20  # enough for thousands of acknowledgements, little for the smallest disk
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Reserve:
-    """The room that is kept for a full disk.
+    """The space that is kept for a full disk.
 
     Args:
-        state_dir: where the database lies.
+        state_dir: where the database is.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -28,27 +28,27 @@ class Reserve:
 
     @property
     def is_held(self) -> bool:
-        """Whether the room is set aside."""
+        """Whether the space is allocated."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             return False
-        return found.st_size >= RESERVE_BYTES
+        return status.st_size >= RESERVE_BYTES
 
     def release(self) -> None:
-        """Gives the room to the filesystem."""
-        with suppress(OSError):  # what can't be removed gives no room, and there may be enough without it
+        """Frees the space."""
+        with suppress(OSError):  # a file that cannot be removed frees nothing, and there may be enough without it
             self._path.unlink()
 
     def release_if_tight(self) -> None:
-        """Gives the room to the filesystem if there is little else: what a start has to write may need it."""
+        """Frees the space if there is little else: the writes of a start may need it."""
         if not self._is_free(RESERVE_BYTES):
             self.release()
 
     def refill(self) -> bool:
-        """Sets the room aside if it is not; returns whether it is, with as much again to spare.
+        """Allocates the space if it is not allocated; returns whether it is, with as much again free.
 
-        A filesystem that can't set room aside is no full one: then there is no reserve.
+        A filesystem that cannot preallocate does not count as full: then there is no reserve.
         """
         was_held = self.is_held
         if not self._is_free(RESERVE_BYTES if was_held else 2 * RESERVE_BYTES):
@@ -67,14 +67,14 @@ class Reserve:
 
     def _is_free(self, size_bytes: int) -> bool:
         try:
-            room = os.statvfs(self._path.parent)
+            filesystem = os.statvfs(self._path.parent)
         except OSError:
             return True
-        return room.f_bavail * room.f_frsize >= size_bytes
+        return filesystem.f_bavail * filesystem.f_frsize >= size_bytes
 
 
 def has_room(directory: Path, size_bytes: int) -> bool:
-    """Returns whether a directory's disk has so much room now; where that can't be tried, it counts as having it."""
+    """Returns whether a directory's disk has this much space now; also if that cannot be tried."""
     try:
         _allocate(os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), size_bytes)
     except OSError as error:
@@ -82,13 +82,13 @@ def has_room(directory: Path, size_bytes: int) -> bool:
     return True
 
 
-def _allocate(handle: int, size_bytes: int) -> None:
-    """Gives an open file so much room, and closes it.
+def _allocate(fd: int, size_bytes: int) -> None:
+    """Allocates space for an open file, and closes it.
 
     Raises:
-        OSError: there is not so much, or the filesystem can't.
+        OSError: the space is not there, or the filesystem cannot preallocate.
     """
     try:
-        os.posix_fallocate(handle, 0, size_bytes)
+        os.posix_fallocate(fd, 0, size_bytes)
     finally:
-        os.close(handle)
+        os.close(fd)

@@ -1,8 +1,10 @@
-"""Responses — what agents left in their outboxes, as rows: kept a day, each at its place in the one order.
+"""Responses — the responses that agents left in their outboxes, as rows: kept a day, each with its sequence id.
 
-Owns the table `responses`, both ways on one screen. A file whose removal failed, or that a crash left, is recognised by
-its identity and is not announced twice. Not here: the files (`Outbox`), transactions.
+Owns the table `responses`, writing and reading. The identity of a file tells a file that is read a second time (its
+removal failed, or a crash came first) from a new one. Not here: the files (`Outbox`), transactions.
 """
+
+# ruff: noqa: S608 - only this package's own text is formatted into SQL
 
 __all__ = ["ResponseRows", "responses_after", "waiting_responses"]
 
@@ -16,9 +18,10 @@ from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import ResponseLeft
 from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS
+from mailroomd.storage.database.state_conditions import NOT_OFFERED, OFFERED
 
 _COLUMNS = "id, agent, session, file_name, state, timestamp_ms, body"
-READ_BYTES = 4 << 20  # of bodies in one read, beyond its first
+READ_BYTES = 4 << 20  # of bodies in one page, beyond its first
 
 
 class ResponseRows:
@@ -31,75 +34,77 @@ class ResponseRows:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def write(self, number: int, agent: str, left: ResponseLeft, now_ms: int) -> bool:
-        """Writes a response at this place; returns False if the same file was written before."""
-        written = self._connection.execute(
-            f"INSERT OR IGNORE INTO responses ({_COLUMNS}, identity) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+    def insert(self, response_id: int, agent: str, response: ResponseLeft, now_ms: int) -> bool:
+        """Inserts a response under this id; returns False if the same file is stored already."""
+        inserted = self._connection.execute(
+            f"INSERT OR IGNORE INTO responses ({_COLUMNS}, identity) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                number,
+                response_id,
                 agent,
-                left.session,
-                left.file_name,
+                response.session,
+                response.file_name,
                 DeliveryState.FILED.value,
                 now_ms,
-                left.body.decode(),
-                left.identity,
+                response.body.decode(),
+                response.identity,
             ),
         ).rowcount
-        return written == 1
+        return inserted == 1
 
-    def offer(self, number: int, agent: str) -> None:
-        """Notes that a response was handed to a subscriber; an id that is none does nothing."""
-        self._connection.execute("UPDATE responses SET state = 3 WHERE id = ? AND agent = ?", (number, agent))
+    def mark_offered(self, response_id: int, agent: str) -> None:
+        """Records that a response was delivered to a subscriber; does nothing if it does not exist."""
+        self._connection.execute(
+            f"UPDATE responses SET state = {OFFERED} WHERE id = ? AND agent = ?", (response_id, agent)
+        )
 
     def newest_since(self, since_ms: int) -> list[tuple[str, int]]:
-        """Returns (agent, id) of the newest response of each agent that got one since a moment."""
+        """Returns (agent, id) of the newest response of each agent that received one since a moment."""
         return self._connection.execute(
             "SELECT agent, max(id) FROM responses WHERE timestamp_ms >= ? GROUP BY agent", (since_ms,)
         ).fetchall()
 
-    def forget_old(self, now_ms: int) -> bool:
-        """Forgets a slice of the responses that are past their time; returns whether more are left."""
-        oldest = max(0, now_ms - KEPT_MS) << MS_SHIFT
-        forgotten = self._connection.execute(
+    def delete_old_responses(self, now_ms: int) -> bool:
+        """Deletes a slice of the responses that are past their retention; returns whether more are left."""
+        oldest_id = max(0, now_ms - KEPT_MS) << MS_SHIFT
+        deleted = self._connection.execute(
             "DELETE FROM responses WHERE id IN (SELECT id FROM responses WHERE id < ? ORDER BY id LIMIT ?)",
-            (oldest, FORGET_SLICE),
+            (oldest_id, FORGET_SLICE),
         ).rowcount
-        return forgotten == FORGET_SLICE
+        return deleted == FORGET_SLICE
 
 
 def responses_after(
-    connection: sqlite3.Connection, agents: Sequence[str] | None, cursor: int, mark: int, limit: int
+    connection: sqlite3.Connection, agents: Sequence[str] | None, cursor: int, durable_id: int, limit: int
 ) -> Page[Response]:
-    """Returns responses above the cursor, in their order, fewer where they are large; of everybody where None is given.
+    """Returns responses after a cursor, in order, fewer if they are large; those of every agent if None is given.
 
     Args:
-        mark: nothing above it is returned.
-        limit: at most so many.
+        durable_id: the high-water mark; nothing above it is returned.
+        limit: of responses.
     """
-    return _read(connection, agents, "id > ? AND id <= ?", (cursor, mark), limit)
+    return _read(connection, agents, "id > ? AND id <= ?", (cursor, durable_id), limit)
 
 
 def waiting_responses(
-    connection: sqlite3.Connection, agents: Sequence[str], cursor: int, mark: int, limit: int
+    connection: sqlite3.Connection, agents: Sequence[str], cursor: int, durable_id: int, limit: int
 ) -> Page[Response]:
-    """Returns responses that were handed to no subscriber yet, in their order."""
-    return _read(connection, agents, "id > ? AND id <= ? AND state < 3", (cursor, mark), limit)
+    """Returns responses that were not delivered to any subscriber yet, in order."""
+    return _read(connection, agents, f"id > ? AND id <= ? AND {NOT_OFFERED}", (cursor, durable_id), limit)
 
 
 def _read(
     connection: sqlite3.Connection, agents: Sequence[str] | None, where: str, values: Sequence[Any], limit: int
 ) -> Page[Response]:
-    whose = f"agent IN ({','.join('?' * len(agents))}) AND" if agents is not None else ""
-    found: Page[Response] = Page()
-    room = READ_BYTES
+    of_agents = f"agent IN ({','.join('?' * len(agents))}) AND" if agents is not None else ""
+    page: Page[Response] = Page()
+    room_bytes = READ_BYTES
     for row in connection.execute(
-        f"SELECT {_COLUMNS} FROM responses WHERE {whose} {where} ORDER BY id LIMIT ?",  # noqa: S608 - own text
+        f"SELECT {_COLUMNS} FROM responses WHERE {of_agents} {where} ORDER BY id LIMIT ?",
         (*(agents or ()), *values, limit),
     ):
-        number, agent, session, file_name, state, timestamp_ms, body = row
-        found.append(Response(number, agent, session, file_name, DeliveryState(state), timestamp_ms, body.encode()))
-        room -= len(body)
-        if room <= 0:
-            return found.cut()
-    return found.cut() if len(found) == limit else found
+        response_id, agent, session, file_name, state, timestamp_ms, body = row
+        page.append(Response(response_id, agent, session, file_name, DeliveryState(state), timestamp_ms, body.encode()))
+        room_bytes -= len(body)
+        if room_bytes <= 0:
+            return page.cut()
+    return page.cut() if len(page) == limit else page

@@ -21,10 +21,10 @@ INSERT_MESSAGE = (
 _STATES = frozenset(state.value for state in DeliveryState)
 
 
-def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
+def row_of(message_id: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
     """Returns a new message's row: FILED, which only a failed file write corrects."""
     return (
-        number,
+        message_id,
         draft.recipient,
         draft.sender,
         draft.content,
@@ -38,7 +38,7 @@ def row_of(number: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_err
         DeliveryState.FILED.value,
         draft.verified,
         filed_ms,
-        number + 1,
+        message_id + 1,
         team_error,
     )
 
@@ -47,15 +47,15 @@ def message_of(row: tuple[Any, ...]) -> Message:
     """Returns the message of a row that begins with `MESSAGE_COLUMNS`.
 
     Raises:
-        DamagedRow: the database has kept its form, and lost its content.
+        DamagedRow: the row does not hold what the daemon writes.
     """
-    number, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, ttl_ms, *rest = row
+    message_id, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, ttl_ms, *rest = row
     timestamp_ms, state, verified = rest[:3]
     texts = (recipient, sender, content, kind, metadata, thread_id)
-    numbers = (number, in_reply_to, priority, ttl_ms, timestamp_ms)
-    has_types = all(type(one) is str for one in texts) and all(type(one) is int for one in numbers)
+    numbers = (message_id, in_reply_to, priority, ttl_ms, timestamp_ms)
+    has_types = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
     if not (has_types and state in _STATES and _is_object(metadata)):
-        raise DamagedRow(f"the row of message {number!r} is not what was written")
+        raise DamagedRow(f"the row of message {message_id!r} is damaged")
     draft = Draft(
         recipient,
         sender,
@@ -68,7 +68,7 @@ def message_of(row: tuple[Any, ...]) -> Message:
         ttl_ms,
         bool(verified),
     )
-    return Message(number, timestamp_ms, DeliveryState(state), draft)
+    return Message(message_id, timestamp_ms, DeliveryState(state), draft)
 
 
 def _is_object(text: str) -> bool:

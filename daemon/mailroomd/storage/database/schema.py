@@ -1,21 +1,24 @@
-"""Schema — the tables of `mailroom.db`, their version, and the way from each older version to this one.
+"""Schema — the tables of `mailroom.db`, their version, and the upgrade from each older version.
 
-Owns every CREATE, and the steps that bring an older database up to date, each in one transaction with the version
-that it leads to. Not here: opening and refusing (`storage.database.connection`), what the columns hold at run time (the modules
-that own the tables: `rows`, `receipts`, `responses`, `aliases`, `request_keys`, `mailbox_counters`, `search_index`).
-Invariant: a database that went through the steps has the same tables as a new one (columns may stand in another
-order).
+Owns every CREATE, and the upgrades, each in one transaction with its version number. Not here: opening and refusing
+(`storage.database.connection`), the meaning of the columns at run time (the modules that own the tables: `rows`,
+`receipts`, `responses`, `alias_rows`, `request_keys`, `mailbox_counters`, `search_index`).
+Invariant: an upgraded database has the same tables as a new one (columns may be in another order).
 """
 
-__all__ = ["SCHEMA_VERSION", "bring_up_to_date"]
+# ruff: noqa: S608 - only this package's own text is formatted into SQL
+
+__all__ = ["SCHEMA_VERSION", "upgrade"]
 
 import sqlite3
 from collections.abc import Callable
 
-SCHEMA_VERSION = 2
-BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms between two heartbeats while it migrates
+from mailroomd.storage.database.state_conditions import ENDED, UNREAD
 
-_TABLES = """
+SCHEMA_VERSION = 2
+BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms between two heartbeats during an upgrade
+
+_TABLES = f"""
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -43,7 +46,7 @@ CREATE TABLE messages (
     content      TEXT NOT NULL -- last: a look at the columns before it never walks through its pages
 );
 CREATE INDEX messages_of_mailbox ON messages (recipient, id);
-CREATE INDEX unread_of_mailbox ON messages (recipient, id) WHERE state < 4;
+CREATE INDEX unread_of_mailbox ON messages (recipient, id) WHERE {UNREAD};
 CREATE INDEX unfiled ON messages (id) WHERE file_error <> '';
 CREATE TABLE mailboxes (
     name         TEXT PRIMARY KEY,
@@ -65,11 +68,11 @@ CREATE TABLE request_keys (
 ) WITHOUT ROWID;
 """
 
-_SINCE_2 = """
+_SINCE_2 = f"""
 CREATE INDEX messages_of_sender ON messages (sender, id);
 CREATE INDEX messages_of_thread ON messages (thread_id, id) WHERE thread_id <> '';
-CREATE INDEX ended ON messages (id) WHERE state >= 4;
-CREATE INDEX expiring ON messages (timestamp_ms + ttl_ms) WHERE ttl_ms > 0 AND state < 4;
+CREATE INDEX ended ON messages (id) WHERE {ENDED};
+CREATE INDEX expiring ON messages (timestamp_ms + ttl_ms) WHERE ttl_ms > 0 AND {UNREAD};
 CREATE INDEX not_in_team_inbox ON messages (id) WHERE team_error <> '';
 CREATE TABLE receipts (
     id           INTEGER PRIMARY KEY,
@@ -108,7 +111,7 @@ CREATE VIRTUAL TABLE search USING fts5 (
 );
 """
 
-# The messages of version 1 took one number each, so there is no place for a first receipt behind them.
+# The messages of version 1 have one id each, so there is none for their first receipt.
 _FROM_1 = """
 ALTER TABLE messages ADD COLUMN team_error TEXT NOT NULL DEFAULT '';
 ALTER TABLE messages ADD COLUMN filed_id INTEGER NOT NULL DEFAULT 0;
@@ -119,15 +122,15 @@ UPDATE messages SET filed_id = -1;
 _STEPS = {0: _TABLES + _SINCE_2, 1: _FROM_1 + _SINCE_2}
 
 
-def bring_up_to_date(connection: sqlite3.Connection, version: int, beat: Callable[[], None]) -> None:
-    """Makes the tables, or brings those of an older version up to date; does nothing to this version's.
+def upgrade(connection: sqlite3.Connection, version: int, beat: Callable[[], None]) -> None:
+    """Creates the tables, or upgrades those of an older version; does nothing if the version is current.
 
     Args:
-        version: that the database has, 0 for a new one.
-        beat: called now and then.
+        version: of the database, 0 if it is new.
+        beat: called periodically.
 
     Raises:
-        sqlite3.Error: it can't be written; it is as it was.
+        sqlite3.Error: the database cannot be written; it is unchanged.
     """
     if version not in _STEPS:
         return

@@ -1,8 +1,8 @@
 """Transactions — the writer's transactions on `mailroom.db`: durable ones, and lazy ones that skip the fsync.
 
-Owns the connection, the settling of what a crash left in the log, and the sorting of failures into "full" and
+Owns the writer's connection, the settling of the log that a crash left, and the sorting of failures into "full" and
 "failed". Not here: what is written (`MessageStore` and its parts). Invariant: a transaction is whole or absent;
-nothing is written behind a log that is in doubt.
+nothing is appended to a log that is in doubt.
 """
 
 __all__ = ["StoreFailed", "StoreFull", "Transactions"]
@@ -15,24 +15,28 @@ from pathlib import Path
 
 from mailroomd.storage.database.connection import (
     LogInUse,
-    forget_lost_write,
+    clear_lost_write,
+    has_lost_write,
     is_full,
     is_lost_write,
-    lost_write_was_noted,
     open_store,
     set_lazy,
     settle_log,
 )
 
-COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that every one touches
+COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that each one touches
 
 
-class StoreFull(Exception):  # noqa: N818 - named for what was found
-    """The disk is full: the transaction is rolled back, nothing of it was written."""
+class StoreFull(Exception):  # noqa: N818 - a condition, not a defect
+    """The disk is full: the transaction was rolled back."""
 
 
-class StoreFailed(Exception):  # noqa: N818 - named for what was found
-    """The transaction is rolled back for another reason; `fatal` where the database can't be believed any more."""
+class StoreFailed(Exception):  # noqa: N818 - a condition, not a defect
+    """The transaction was rolled back for another reason.
+
+    Attributes:
+        fatal: an fsync failed, so the database cannot be trusted any more.
+    """
 
     def __init__(self, cause: sqlite3.Error) -> None:
         super().__init__(str(cause))
@@ -43,17 +47,17 @@ class Transactions:
     """Begins and ends the writer's transactions.
 
     Args:
-        state_dir: where `mailroom.db` lies.
-        beat: called while an old database is brought up to date, for the heartbeat.
+        state_dir: where `mailroom.db` is.
+        beat: called while an old database is upgraded, for the heartbeat.
 
     Attributes:
         connection: the writer's.
-        unsettled_bytes: about how much was written to the log; the checkpointer sets it back.
-        last_sync_ns: how long the last transaction's COMMIT took: writing the log, and its fsync.
+        unsettled_bytes: about how much was written to the log; the checkpointer resets it.
+        last_sync_ns: how long the last COMMIT took: writing the log, and its fsync.
 
     Raises:
         DatabaseTooNew, sqlite3.Error: as in `open_store`.
-        StoreFailed: an fsync failed before, and what it left can't be settled.
+        StoreFailed: an fsync failed before, and the log that it left cannot be settled.
     """
 
     def __init__(self, state_dir: Path, beat: Callable[[], None] = lambda: None) -> None:
@@ -68,17 +72,17 @@ class Transactions:
             if isinstance(failure, StoreFailed) and failure.fatal:
                 self.connection.close()
                 raise
-            # else every transaction tries again, and mail can be read meanwhile
+            # otherwise every transaction tries again, and mail can be read meanwhile
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
-        with suppress(sqlite3.Error):  # a backup reads, or there is no room: the next start does it
+        with suppress(sqlite3.Error):  # a backup reads it, or the disk is full: the next start settles it
             settle_log(self.connection)
         self.connection.close()
 
     @contextmanager
     def durable(self) -> Generator[None, None, None]:
-        """Commits at its end, fsynced; rolls back where anything was raised.
+        """Commits at the end of the block, with an fsync; rolls back if the block raised.
 
         Raises:
             StoreFull, StoreFailed: nothing was written.
@@ -100,7 +104,7 @@ class Transactions:
 
     @contextmanager
     def lazy(self) -> Generator[None, None, None]:
-        """Is like `durable` without the fsync: for what may be lost in a power cut."""
+        """Like `durable`, without the fsync: for changes that a power cut may undo."""
         set_lazy(self.connection, lazy=True)
         try:
             with self.durable():
@@ -109,7 +113,7 @@ class Transactions:
             set_lazy(self.connection, lazy=False)
 
     def used_bytes(self) -> int:
-        """Returns what the database takes without the pages that are free for what comes next."""
+        """Returns the size of the database without its free pages."""
         read = self.connection.execute
         pages, free, page_bytes = (
             read(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
@@ -117,13 +121,13 @@ class Transactions:
         return (pages - free) * page_bytes
 
     def settle_rest_of_log(self) -> None:
-        """Finishes a checkpoint between two commits, so that the log starts from its beginning again."""
+        """Finishes a checkpoint between two commits, so that the log is reused from its beginning."""
         self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _settle_log(self) -> None:
-        """Settles what a crash left in the log, before anything is written behind it.
+        """Settles the log that a crash left, before anything is appended to it.
 
-        A reader may be in the way: that is waited for after a failed fsync only, when the log itself is in doubt.
+        A reader may prevent that. It matters only after a failed fsync, when the log itself is in doubt.
 
         Raises:
             StoreFull, StoreFailed: it is not settled.
@@ -133,12 +137,12 @@ class Transactions:
         try:
             settle_log(self.connection)
         except LogInUse as error:
-            if lost_write_was_noted(self._state_dir):
+            if has_lost_write(self._state_dir):
                 raise StoreFailed(error) from error
         except sqlite3.Error as error:
             raise self._failure(error) from error
         else:
-            forget_lost_write(self._state_dir)
+            clear_lost_write(self._state_dir)
         self._is_settled = True
 
     def _failure(self, error: sqlite3.Error) -> StoreFull | StoreFailed:

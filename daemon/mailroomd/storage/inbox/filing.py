@@ -174,8 +174,8 @@ class Filing:
             else:
                 self._taken.update(report.message_ids)
                 taken.append(FilesTaken(report.mailbox, tuple(report.message_ids)))
-        if lost or self._ledger.has_notes:  # before any of these files is written again
-            self._ledger.note_unfiled(lost, were_filed=True)
+        if lost or self._ledger.has_queued_errors:  # before any of these files is written again
+            self._ledger.record_unfiled(lost, were_filed=True)
         return taken
 
     def on_committed(self, event: FilesTaken | MailFiled) -> None:
@@ -187,7 +187,7 @@ class Filing:
             self._taken.difference_update(event.message_ids)
             return
         waiting = set[int]().union(*(waiting.message_ids for waiting in self._waiting.values()))
-        self._ledger.remember_unfiled(dict.fromkeys(waiting.intersection(event.message_ids), LOST), were_filed=True)
+        self._ledger.queue_unfiled(dict.fromkeys(waiting.intersection(event.message_ids), LOST), were_filed=True)
         filed = {self._written_late.pop(number) for number in event.message_ids if number in self._written_late}
         for mailbox, filed_into in filed:
             self._watch.compare_mailbox(mailbox, filed_into)
@@ -214,7 +214,7 @@ class Filing:
     def _end_loss(self, mailbox: str, directories: set[DirectoryIdentity], now_sec: float) -> None:
         """Ends what a lost directory began; not if another one was lost since."""
         if len(directories) > 1:
-            self._ledger.remember_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
+            self._ledger.queue_unfiled(self._file_again(DirectoryFault(mailbox, REPLACED), now_sec), were_filed=True)
             return
         self._lost.discard(mailbox)
         self._watch.on_refiled(mailbox, next(iter(directories), None))

@@ -66,7 +66,7 @@ def recover_files(ledger: FileLedger, files: InboxFiles, synced_id: int, beat: C
         beat()
     if report.errors:
         with suppress(StoreFull):  # the ledger keeps them for the next commit
-            ledger.note_unfiled(report.errors, were_filed=True)
+            ledger.record_unfiled(report.errors, were_filed=True)
     _remove_files_of_read_messages(ledger, files, report, beat)
     _remove_cleared_files(ledger, files, report)
     if report.rewritten:  # they lie below `synced_id`: a power cut must not make them look taken

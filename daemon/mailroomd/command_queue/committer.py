@@ -1,0 +1,208 @@
+"""Committer — commits a batch of commands, files its messages and reports one outcome for each command.
+
+Owns the order commit → files → outcomes, the entries of team inboxes that follow, and what happens when the store is
+full or fails. Not here: SQL (`MessageStore`), files (`Filing`), whether the disk has room (`DiskGuard`).
+Above: the command-queue's loop.
+Invariants: an outcome is sent only after the change that it reports is durable; every command gets exactly one.
+"""
+
+__all__ = ["Committer"]
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from mailroomd.command_queue.commit_observer import CommitObserver
+from mailroomd.command_queue.disk_guard import DiskGuard
+from mailroomd.command_queue.housekeeping import Housekeeping
+from mailroomd.command_queue.local_events import LocalEvents
+from mailroomd.command_queue.team_dispatcher import STILL_TRYING, TeamInboxDispatcher
+from mailroomd.ipc.link import Link
+from mailroomd.model.clock import now_ms
+from mailroomd.model.errors import Reason
+from mailroomd.model.ids import format_id
+from mailroomd.model.states import DeliveryState
+from mailroomd.observability.log import log
+from mailroomd.protocol.commands import (
+    Command,
+    CommandRefused,
+    IdsAllocated,
+    MailboxCleared,
+    MessageRepeated,
+    MessageWritten,
+    SequencedCommand,
+    Outcome,
+    StepsWritten,
+    TeamInboxSettled,
+    WriteMessage,
+    WriteOffered,
+)
+from mailroomd.storage.database.connection import mark_lost_write
+from mailroomd.storage.database.message_store import CommitResult, MessageStore
+from mailroomd.storage.database.transactions import StoreFailed, StoreFull
+from mailroomd.storage.inbox.filing import Filing
+from mailroomd.worker.context import WorkerContext
+
+RETRY_AFTER_FAILURE_MS = 1000
+
+
+class Committer:
+    """Commits batches.
+
+    Args:
+        context: the worker's.
+        store: the database.
+        filing: the inbox files.
+        local_events: found by the command-queue itself.
+        team: the team inboxes.
+        housekeeping: has lazy writes for the next transaction.
+        disk_guard: decides whether messages are accepted.
+        link: to the mailbox.
+    """
+
+    def __init__(
+        self,
+        context: WorkerContext,
+        store: MessageStore,
+        filing: Filing,
+        local_events: LocalEvents,
+        team: TeamInboxDispatcher,
+        housekeeping: Housekeeping,
+        disk_guard: DiskGuard,
+        link: Link[Command, Outcome],
+    ) -> None:
+        self._context = context
+        self._store = store
+        self._filing = filing
+        self._local_events = local_events
+        self._team = team
+        self._housekeeping = housekeeping
+        self._disk_guard = disk_guard
+        self._link = link
+
+    def commit(self, commands: Sequence[SequencedCommand]) -> None:
+        """Commits commands in one transaction, writes the files of their messages and reports the outcomes."""
+        refused: list[Outcome] = []
+        while True:
+            if not self._disk_guard.is_writable:
+                messages = [command for command in commands if isinstance(command, WriteMessage)]
+                refused += self._refuse(messages, *self._disk_guard.refusal)
+                commands = [command for command in commands if not isinstance(command, WriteMessage)]
+            observer = CommitObserver(self._context.metrics, commands)
+            can_wait = all(isinstance(command, WriteOffered) for command in commands)
+            try:
+                result = self._write(commands, observer, lazily=can_wait)
+            except StoreFull:
+                if self._disk_guard.on_disk_full(can_wait=can_wait):
+                    continue  # without the messages, then in the space of the reserve
+                result = CommitResult(self._refuse(commands, *self._disk_guard.refusal))
+            except StoreFailed as error:
+                self._exit_if_lost(error)
+                sentence = f"the database could not be written ({error}): nothing was stored; retry"
+                result = CommitResult(self._refuse(commands, Reason.STORAGE_FAILED, sentence, RETRY_AFTER_FAILURE_MS))
+            break
+        self._context.beat()
+        self._file(result, observer)
+        self.report([*refused, *result.outcomes])
+        if result.mail:
+            self._housekeeping.on_mail_filed(result.mail[-1].id, len(result.mail), time.monotonic())
+            self._local_events.schedule_expiry(result.mail)
+        self._submit_to_teams(result)
+
+    def report(self, outcomes: Sequence[Outcome]) -> None:
+        """Sends outcomes to the mailbox."""
+        for outcome in outcomes:
+            self._link.send(outcome)
+        self._link.flush()
+
+    def try_write(self, write: Callable[[], object]) -> bool:
+        """Makes a write that no sender waits for; returns False if the database did not accept it."""
+        try:
+            write()
+        except StoreFull:
+            return self._disk_guard.on_disk_full() and self.try_write(write)
+        except StoreFailed as error:
+            self._exit_if_lost(error)
+            return False
+        return True
+
+    def _write(self, commands: Sequence[SequencedCommand], observer: CommitObserver, *, lazily: bool) -> CommitResult:
+        """Makes the transaction, with the lazy writes that wait.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        allocated = [command for command in commands if isinstance(command, IdsAllocated)]
+        work = [
+            self._local_events.sequence(command) if isinstance(command, IdsAllocated) else command
+            for command in commands
+        ]
+        lazy = [] if self._disk_guard.is_full else self._housekeeping.lazy
+        result = self._store.commit([*lazy, *work], now_ms(), lazily=lazily)
+        lazy.clear()
+        observer.record_commit(result.mail, self._store.transactions.last_sync_ns)
+        self._local_events.on_committed([command.request for command in allocated])
+        return result
+
+    def _file(self, result: CommitResult, observer: CommitObserver) -> None:
+        observer.begin_filing()
+        errors = self._filing.file_mail(result.mail, time.monotonic())
+        observer.record_filing(result.mail, errors)
+        gone = {message_id for removed in result.removed for message_id in self._filing.remove_files(*removed)}
+        if errors:
+            message_id, error = next(iter(errors.items()))
+            log.warning("inbox files not written", message_id=format_id(message_id), files=len(errors), error=error)
+            self.try_write(lambda: self._store.files.record_unfiled(errors))
+            result.outcomes = [_with_file_error(outcome, errors) for outcome in result.outcomes]
+        cleared = [
+            message_id
+            for outcome in result.outcomes
+            if isinstance(outcome, MailboxCleared)
+            for message_id in outcome.message_ids
+        ]
+        if cleared:  # a file that cannot be removed stays listed until `Filing` or the next start removes it
+            self.try_write(lambda: self._store.files.forget_cleared(gone.intersection(cleared)))
+
+    def _submit_to_teams(self, result: CommitResult) -> None:
+        """Submits new entries of team inboxes, and reports those that were committed and finished before."""
+        now_sec = time.monotonic()
+        for message in result.mail:
+            if message.is_for_team:
+                self._team.submit(message, now_sec)
+        finished = [
+            TeamInboxSettled(outcome.id, STILL_TRYING)
+            for outcome in result.outcomes
+            if isinstance(outcome, MessageWritten) and outcome.is_for_team and not self._team.is_waiting(outcome.id)
+        ]
+        if finished:
+            self.report(finished)
+
+    def _refuse(
+        self, commands: Sequence[SequencedCommand], reason: Reason, sentence: str, retry_after_ms: int
+    ) -> list[Outcome]:
+        """Refuses commands, except sends that were committed before; local events ask for new ids later."""
+        self._local_events.postpone([command.request for command in commands if isinstance(command, IdsAllocated)])
+        return [
+            StepsWritten(command.id, [])
+            if isinstance(command, IdsAllocated | WriteOffered)
+            else self._store.recognize(command) or CommandRefused(command.id, reason, sentence, retry_after_ms)
+            for command in commands
+        ]
+
+    def _exit_if_lost(self, error: StoreFailed) -> None:
+        """Exits after a failed fsync: the kernel may have dropped the data, so the next start reads the disk again."""
+        log.error("database not written", error=str(error), fatal=error.fatal)
+        if error.fatal:
+            mark_lost_write(self._context.settings.state_dir)
+            os._exit(os.EX_IOERR)
+
+
+def _with_file_error(outcome: Outcome, errors: Mapping[int, str]) -> Outcome:
+    if isinstance(outcome, MessageWritten) and outcome.id in errors:
+        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=errors[outcome.id])
+    if isinstance(outcome, MessageRepeated) and outcome.original_id in errors:  # the original is in the same batch
+        error = errors[outcome.original_id]
+        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=error)
+    return outcome

@@ -1,0 +1,71 @@
+"""Recovery — continues where the last command-queue stopped: inbox files, team inboxes, files that agents took.
+
+Owns what follows from the report of `recover_files`. Not here: the rules for a file (`storage.inbox.recovery`).
+Above: the command-queue, before it receives any command.
+"""
+
+__all__ = ["recover"]
+
+import time
+
+from mailroomd.command_queue.committer import Committer
+from mailroomd.command_queue.local_events import LocalEvents
+from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
+from mailroomd.model.clock import now_ms
+from mailroomd.model.ids import IdSequence
+from mailroomd.observability.log import log
+from mailroomd.storage.database.message_store import MessageStore, SequencedEvent, StoredMail
+from mailroomd.storage.inbox.files import InboxFiles
+from mailroomd.storage.inbox.filing import Filing
+from mailroomd.storage.inbox.recovery import RecoveryReport, recover_files
+from mailroomd.worker.context import WorkerContext
+
+
+def recover(
+    context: WorkerContext,
+    store: MessageStore,
+    files: InboxFiles,
+    filing: Filing,
+    local_events: LocalEvents,
+    team: TeamInboxDispatcher,
+    committer: Committer,
+) -> None:
+    """Makes files and database agree, and takes up what was unfinished."""
+    report = recover_files(store.files, files, store.mark("synced_id"), context.beat)
+    _retry_missing_files(store, filing, report)
+    # Without a mailbox (at the first start) the next ids are free; otherwise the mailbox has to allocate them.
+    if context.epoch > 1 or not _commit_taken(store, committer, report):
+        for event in report.taken:
+            local_events.enqueue(event)
+    if report.rewritten or report.taken or report.removed or report.errors:
+        log.info(
+            "inbox files recovered",
+            checked=report.checked,
+            rewritten=report.rewritten,
+            taken=sum(event.id_count for event in report.taken),
+            removed=report.removed,
+            failed=len(report.errors),
+        )
+    for message in filter(None, map(store.files.message, store.files.not_in_team_inbox())):
+        team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), time.monotonic())
+
+
+def _retry_missing_files(store: MessageStore, filing: Filing, report: RecoveryReport) -> None:
+    now_sec = time.monotonic()
+    for mailbox, message_id in store.files.unfiled():
+        filing.retry_later(mailbox, message_id, now_sec)
+    for message_id in report.errors:  # the database may not know of them yet
+        message = store.files.message(message_id)
+        if message is not None:
+            filing.retry_later(message.draft.recipient, message_id, now_sec)
+
+
+def _commit_taken(store: MessageStore, committer: Committer, report: RecoveryReport) -> bool:
+    """Commits what agents took while the daemon was stopped; returns False if it could not."""
+    ids = IdSequence(store.mark("last_id"))
+    at_ms = now_ms()
+    events: list[SequencedEvent] = []
+    for event in report.taken:
+        first_id = ids.issue(at_ms, event.id_count)
+        events.append(SequencedEvent(first_id, ids.last, event))
+    return not events or committer.try_write(lambda: store.commit(events, at_ms))
