@@ -183,7 +183,7 @@ def test_an_agent_does_not_see_every_mailbox(bob: Client, rpc: str, request_for_
 
     refusal = refusal_of(call)
     assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", field)
-    assert "for bob and not for every mailbox" in refusal.sentence
+    assert "for bob, not for every mailbox" in refusal.sentence
 
 
 def test_a_session_of_an_agent_counts_as_the_agent_itself_and_only_the_owner_says_whose_it_is(
@@ -207,7 +207,7 @@ def test_a_name_that_became_a_session_of_another_agent_opens_nothing_of_its_mail
         guarded.room.call("SetAlias", pb.SetAliasRequest(agent="carol", session="zoe"))
         refusal = refusal_of(lambda: zoe.check("zoe"))
     assert refusal.reason == "NOT_YOURS"
-    assert "not for zoe, which is a session of carol" in refusal.sentence
+    assert "not for zoe, a session of carol" in refusal.sentence
 
 
 def test_a_bulk_request_with_one_foreign_sender_sends_nothing(guarded: Guarded, bob: Client) -> None:
@@ -311,7 +311,7 @@ def test_a_token_that_ran_out_is_told_so(guarded: Guarded) -> None:
     with connect(guarded.tcp, guarded.new_token("dora", ttl_ms=1)) as dora:
         refusal = refusal_of(lambda: dora.check("dora"))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_EXPIRED")
-    assert "ran out on 2023-11-14 22:13 UTC" in refusal.sentence
+    assert "expired on 2023-11-14 22:13 UTC" in refusal.sentence
 
 
 def test_a_revoked_token_s_stream_ends_before_it_shows_anything_more(guarded: Guarded) -> None:
