@@ -85,21 +85,21 @@ def send_with_metadata(room: Room, agent: str, metadata: bytes) -> pb.SendMessag
 
 
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES.keys())
-def test_a_recipient_that_is_no_name_is_refused_and_nothing_is_written(room: Room, name: str) -> None:
+def test_an_invalid_recipient_is_refused_and_nothing_is_written(room: Room, name: str) -> None:
     before = room.everything_written()
     assert is_invalid(refusal_of(lambda: room.send(name, "x")), "RECIPIENT_INVALID", "recipient")
     assert room.everything_written() == before
 
 
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES.keys())
-def test_a_sender_that_is_no_name_is_refused_and_nothing_is_written(room: Room, name: str) -> None:
+def test_an_invalid_sender_is_refused_and_nothing_is_written(room: Room, name: str) -> None:
     before = room.everything_written()
     assert is_invalid(refusal_of(lambda: room.send("abc", "x", sender=name)), "SENDER_INVALID", "sender")
     assert room.everything_written() == before
 
 
 @pytest.mark.parametrize("name", GOOD_NAMES)
-def test_every_name_within_the_rule_is_taken_as_recipient_and_sender(room: Room, name: str) -> None:
+def test_every_valid_name_is_accepted_as_recipient_and_sender(room: Room, name: str) -> None:
     message = room.send(name, "x", sender=name).message
     assert (message.recipient, message.sender) == (name, name)
     assert room.file(name, message.id)["session_id"] == name
@@ -116,7 +116,7 @@ def test_a_field_that_is_not_utf_8_is_refused_and_nothing_is_written(room: Room,
 
 
 @pytest.mark.parametrize("raw", [b"\xff" * 20, b"\x0a\x05ab", tagged(5, b"\x0a\x01")], ids=["noise", "cut", "metadata"])
-def test_bytes_that_are_no_request_are_refused(room: Room, raw: bytes) -> None:
+def test_malformed_requests_are_refused(room: Room, raw: bytes) -> None:
     assert is_invalid(refusal_of(lambda: room.raw("SendMessage", raw)), "REQUEST_MALFORMED", "")
 
 
@@ -159,7 +159,7 @@ REFUSED: dict[str, tuple[pb.SendMessageRequest, str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_with_its_reason_and_field_and_nothing_is_written(room: Room, case: str) -> None:
+def test_invalid_input_is_refused_with_reason_and_field(room: Room, case: str) -> None:
     request, reason, field = REFUSED[case]
     before = room.everything_written()
     assert is_invalid(refusal_of(lambda: room.call("SendMessage", request)), reason, field)
@@ -167,7 +167,7 @@ def test_bad_input_is_refused_with_its_reason_and_field_and_nothing_is_written(r
 
 
 @pytest.mark.parametrize("seconds", [2**62, -(2**62), 2**63 - 1])
-def test_a_ttl_beyond_everything_is_refused(room: Room, seconds: int) -> None:
+def test_an_excessive_ttl_is_refused(room: Room, seconds: int) -> None:
     request = send_request("abc")
     request.ttl.seconds = seconds
     assert is_invalid(refusal_of(lambda: room.call("SendMessage", request)), "TTL_INVALID", "ttl")
@@ -185,7 +185,7 @@ def test_metadata_of_more_than_32_levels_is_refused(room: Room, nest: Callable[[
 
 @pytest.mark.parametrize("levels", [1, 2, 31, 32])
 @pytest.mark.parametrize("nest", [nested_structs, nested_lists])
-def test_metadata_of_up_to_32_levels_comes_through(room: Room, nest: Callable[[int], bytes], levels: int) -> None:
+def test_metadata_of_up_to_32_levels_is_preserved(room: Room, nest: Callable[[int], bytes], levels: int) -> None:
     agent = room.new_agent()
     if nest is nested_lists and levels == 1:
         levels = 3
@@ -203,7 +203,7 @@ def test_metadata_of_up_to_32_levels_comes_through(room: Room, nest: Callable[[i
 
 
 @pytest.mark.parametrize("unit", ["x", "é", "\U0001f4ec"])
-def test_content_of_exactly_1_mib_of_utf_8_comes_through_everywhere(room: Room, unit: str) -> None:
+def test_content_of_exactly_1_mib_is_preserved_everywhere(room: Room, unit: str) -> None:
     agent = room.new_agent()
     stream = room.live(agent)
     content = unit * (MIB // len(unit.encode()))
@@ -215,7 +215,7 @@ def test_content_of_exactly_1_mib_of_utf_8_comes_through_everywhere(room: Room, 
     stream.cancel()
 
 
-def test_messages_of_every_size_about_the_largest_packet_come_through(room: Room) -> None:
+def test_messages_around_the_largest_packet_size_are_preserved(room: Room) -> None:
     agent = room.new_agent()
     stream = room.live(agent)
     sizes = [0, 1, 60_000, 65_000, 65_300, 65_400, *range(65_500, 65_540), 65_600, 70_000, 131_072, 200_000, 300_000]
@@ -225,7 +225,7 @@ def test_messages_of_every_size_about_the_largest_packet_come_through(room: Room
     stream.cancel()
 
 
-def test_many_large_messages_at_once_come_through_whole(room: Room) -> None:
+def test_many_concurrent_large_messages_are_preserved(room: Room) -> None:
     agent = room.new_agent()
     contents = [f"{index:04d}" * 100_000 for index in range(12)]
 
@@ -255,22 +255,22 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-def test_any_text_comes_through_answer_stream_file_list_and_database(room: Room, text: str) -> None:
+def test_any_text_is_preserved_in_every_view(room: Room, text: str) -> None:
     agent = room.new_agent()
     stream = room.live(agent)
     message = room.send(agent, text, type=text[:20], thread_id=text[:20], metadata={text: text}).message
     listed, checked, got = room.listed(agent)[0], room.check(agent).messages[0], room.get(message.id).message
-    for one in (message, stream.messages(1)[0], listed, checked, got):
-        assert one.content == text
-        assert one.type == (text[:20] or "text")
-        assert one.thread_id == text[:20]
-        assert one.metadata == struct({text: text})
+    for copy in (message, stream.messages(1)[0], listed, checked, got):
+        assert copy.content == text
+        assert copy.type == (text[:20] or "text")
+        assert copy.thread_id == text[:20]
+        assert copy.metadata == struct({text: text})
     file = room.file(agent, message.id)
     assert (file["content"], file["metadata"]) == (text, {text: text})
     stream.cancel()
 
 
-def test_metadata_of_every_json_kind_comes_through(room: Room) -> None:
+def test_metadata_of_every_json_type_is_preserved(room: Room) -> None:
     agent = room.new_agent()
     metadata: dict[str, object] = {
         "null": None,
@@ -291,13 +291,13 @@ def test_metadata_of_every_json_kind_comes_through(room: Room) -> None:
     expected = struct(metadata)
     stream = room.live(agent)
     message = room.send(agent, metadata=metadata).message
-    for one in (message, stream.messages(1)[0], room.listed(agent)[0], room.get(message.id).message):
-        assert one.metadata == expected
+    for copy in (message, stream.messages(1)[0], room.listed(agent)[0], room.get(message.id).message):
+        assert copy.metadata == expected
     assert room.file(agent, message.id)["metadata"] == metadata
     stream.cancel()
 
 
-def test_metadata_of_exactly_64_kib_as_json_comes_through(room: Room) -> None:
+def test_metadata_of_exactly_64_kib_is_preserved(room: Room) -> None:
     agent = room.new_agent()
     metadata = {"k": "x" * (65_536 - 8)}
     message = room.send(agent, metadata=metadata).message
@@ -308,13 +308,13 @@ def test_metadata_of_exactly_64_kib_as_json_comes_through(room: Room) -> None:
 def test_a_message_without_metadata_has_an_empty_object(room: Room) -> None:
     agent = room.new_agent()
     message = room.send(agent, "x").message
-    for one in (message, room.listed(agent)[0], room.check(agent).messages[0]):
-        assert one.HasField("metadata")
-        assert not one.metadata.fields
+    for copy in (message, room.listed(agent)[0], room.check(agent).messages[0]):
+        assert copy.HasField("metadata")
+        assert not copy.metadata.fields
     assert room.file(agent, message.id)["metadata"] == {}
 
 
-def test_every_optional_field_comes_through_answer_stream_file_and_list(room: Room) -> None:
+def test_every_optional_field_is_preserved_in_every_view(room: Room) -> None:
     agent = room.new_agent()
     stream = room.live(agent)
     first = room.send(agent, "question").message
@@ -329,11 +329,11 @@ def test_every_optional_field_comes_through_answer_stream_file_and_list(room: Ro
         ttl_sec=3600.5,
     ).message
     assert sent.expires_at.ToMilliseconds() == sent.timestamp.ToMilliseconds() + 3_600_500
-    for one in (sent, stream.messages(2)[1], room.listed(agent)[0], room.get(sent.id).message):
-        assert (one.sender, one.type, one.thread_id) == ("other@team", "context_push", "t-1")
-        assert (one.in_reply_to, one.priority) == (first.id, pb.PRIORITY_URGENT)
-        assert one.expires_at == sent.expires_at
-        assert one.timestamp == sent.timestamp
+    for copy in (sent, stream.messages(2)[1], room.listed(agent)[0], room.get(sent.id).message):
+        assert (copy.sender, copy.type, copy.thread_id) == ("other@team", "context_push", "t-1")
+        assert (copy.in_reply_to, copy.priority) == (first.id, pb.PRIORITY_URGENT)
+        assert copy.expires_at == sent.expires_at
+        assert copy.timestamp == sent.timestamp
     file = room.file(agent, sent.id)
     assert (file["message_type"], file["thread_id"], file["in_reply_to"]) == ("context_push", "t-1", first.id)
     assert file["priority"] == "urgent"
@@ -342,12 +342,12 @@ def test_every_optional_field_comes_through_answer_stream_file_and_list(room: Ro
 
 
 @pytest.mark.parametrize("asked", [0, 1, 2, 3, 4])
-def test_each_priority_is_taken_and_none_means_normal(room: Room, asked: int) -> None:
+def test_each_priority_is_accepted_and_the_default_is_normal(room: Room, asked: int) -> None:
     message = room.send(room.new_agent(), "x", priority=asked).message
     assert message.priority == (asked or pb.PRIORITY_NORMAL)
 
 
-def test_a_new_message_is_unread_and_has_the_time_at_which_it_was_taken_in(room: Room) -> None:
+def test_a_new_message_is_unread_and_carries_the_time_of_its_arrival(room: Room) -> None:
     message = room.send(room.new_agent(), "x").message
     assert not message.read
     assert message.type == "text"
@@ -356,9 +356,9 @@ def test_a_new_message_is_unread_and_has_the_time_at_which_it_was_taken_in(room:
     assert int(message.id, 16) >> 20 == message.timestamp.ToMilliseconds()
 
 
-def test_ids_grow_in_the_order_of_the_answers(room: Room) -> None:
+def test_ids_grow_in_the_order_of_the_responses(room: Room) -> None:
     agents = [room.new_agent(), room.new_agent()]
-    ids = [room.send(agents[number % 2], "x").message.id for number in range(50)]
+    ids = [room.send(agents[index % 2], "x").message.id for index in range(50)]
     assert ids == sorted(set(ids))
 
 
@@ -374,7 +374,7 @@ def test_a_message_to_oneself_arrives(room: Room) -> None:
 # -- delivery ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_recipient_that_was_never_there_is_unknown_until_it_shows_up(room: Room) -> None:
+def test_a_recipient_is_unknown_until_it_connects(room: Room) -> None:
     agent = room.new_agent()
     first = room.send(agent, "x").delivery
     assert not first.recipient_known
@@ -393,7 +393,7 @@ def test_a_recipient_that_has_sent_before_is_known(room: Room) -> None:
     assert room.send(agent, "x").delivery.recipient_known
 
 
-def test_looking_on_does_not_make_an_agent_known(room: Room) -> None:
+def test_observing_does_not_make_an_agent_known(room: Room) -> None:
     agent = room.new_agent()
     stream = room.live(agent, observe=True)
     room.check(agent, observe=True)
@@ -405,7 +405,7 @@ def test_looking_on_does_not_make_an_agent_known(room: Room) -> None:
     stream.cancel()
 
 
-def test_the_answer_counts_the_live_subscribers(room: Room) -> None:
+def test_the_response_counts_the_live_subscribers(room: Room) -> None:
     agent = room.new_agent()
     streams = [room.live(agent) for _ in range(3)]
     observer, dashboard = room.live(agent, observe=True), room.live(all_agents=True)
@@ -420,18 +420,18 @@ def test_the_answer_counts_the_live_subscribers(room: Room) -> None:
 # -- idempotency ------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_key_is_the_same_message_with_the_first_answer(room: Room) -> None:
+def test_a_repeated_key_returns_the_first_message(room: Room) -> None:
     agent = room.new_agent()
     stream = room.live(agent)
     first = room.send(agent, "once", idempotency_key="k", metadata={"a": 1}, sender=agent)
     again = [room.send(agent, "once", idempotency_key="k", metadata={"a": 1}, sender=agent) for _ in range(3)]
-    assert {one.message.id for one in again} == {first.message.id}
-    assert {one.message.timestamp.ToMilliseconds() for one in again} == {first.message.timestamp.ToMilliseconds()}
+    assert {answer.message.id for answer in again} == {first.message.id}
+    assert {answer.message.timestamp.ToMilliseconds() for answer in again} == {first.message.timestamp.ToMilliseconds()}
     assert room.number_stored(agent) == 1
     assert room.filed(agent) == [first.message.id]
     assert room.stats(agent).unread == 1
     last = room.send(agent, "last").message
-    assert [one.id for one in stream.messages(2)] == [first.message.id, last.id]
+    assert [message.id for message in stream.messages(2)] == [first.message.id, last.id]
     stream.cancel()
 
 
@@ -441,7 +441,7 @@ def test_a_key_belongs_to_its_sender(room: Room) -> None:
     assert len(ids) == 2
 
 
-def test_a_key_for_a_different_request_is_refused(room: Room) -> None:
+def test_a_key_reused_for_a_different_request_is_refused(room: Room) -> None:
     agent, sender = room.new_agent(), room.new_agent()
     first = room.send(agent, "one", sender=sender, idempotency_key="k", metadata={"a": 1})
     different: list[Callable[[], object]] = [
@@ -460,9 +460,9 @@ def test_a_key_for_a_different_request_is_refused(room: Room) -> None:
     assert room.stats(agent).total == 1
 
 
-def test_equal_metadata_in_another_order_is_the_same_request(room: Room) -> None:
+def test_the_order_of_metadata_keys_does_not_change_a_request(room: Room) -> None:
     agent = room.new_agent()
-    names = [f"name-{number}" for number in range(20)]
+    names = [f"name-{index}" for index in range(20)]
     ids: set[str] = set()
     for seed in range(3):
         random.Random(seed).shuffle(names)
@@ -470,7 +470,7 @@ def test_equal_metadata_in_another_order_is_the_same_request(room: Room) -> None
     assert len(ids) == 1
 
 
-def test_one_key_sent_by_many_at_once_is_one_message(room: Room) -> None:
+def test_concurrent_sends_with_one_key_are_one_message(room: Room) -> None:
     agent = room.new_agent()
 
     def send(_: int) -> pb.SendMessageResponse:
@@ -478,26 +478,26 @@ def test_one_key_sent_by_many_at_once_is_one_message(room: Room) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(send, range(64)))
-    assert len({one.message.id for one in answers}) == 1
-    assert {one.delivery.state for one in answers} == {pb.DELIVERY_STATE_FILED}
-    assert {one.message.read for one in answers} == {False}
-    assert {one.message.timestamp.ToMilliseconds() for one in answers} == {
+    assert len({answer.message.id for answer in answers}) == 1
+    assert {answer.delivery.state for answer in answers} == {pb.DELIVERY_STATE_FILED}
+    assert {answer.message.read for answer in answers} == {False}
+    assert {answer.message.timestamp.ToMilliseconds() for answer in answers} == {
         answers[0].message.timestamp.ToMilliseconds()
     }
     assert room.filed(agent) == [answers[0].message.id]
     assert (room.stats(agent).total, room.stats(agent).unread) == (1, 1)
 
 
-def test_one_key_twice_in_one_batch_is_one_message_with_one_answer(room: Room) -> None:
+def test_one_key_twice_in_one_batch_is_one_message(room: Room) -> None:
     agent = room.new_agent()
     results = room.send_many([send_request(agent, "x", sender=agent, idempotency_key="k")] * 20)
-    assert {one.ok.message.id for one in results} == set(room.filed(agent))
+    assert {result.ok.message.id for result in results} == set(room.filed(agent))
     assert len(room.filed(agent)) == 1
-    assert {one.ok.delivery.state for one in results} == {pb.DELIVERY_STATE_FILED}
-    assert {one.ok.message.read for one in results} == {False}
+    assert {result.ok.delivery.state for result in results} == {pb.DELIVERY_STATE_FILED}
+    assert {result.ok.message.read for result in results} == {False}
 
 
-def test_a_repeated_send_of_a_message_that_is_read_says_so(room: Room) -> None:
+def test_a_repeated_send_of_a_read_message_says_read(room: Room) -> None:
     agent = room.new_agent()
     first = room.send(agent, "x", sender=agent, idempotency_key="k").message
     room.acknowledge(agent, [first.id])
@@ -508,7 +508,7 @@ def test_a_repeated_send_of_a_message_that_is_read_says_so(room: Room) -> None:
     assert room.stats(agent).unread == 0
 
 
-def test_a_key_of_128_printable_characters_is_taken(room: Room) -> None:
+def test_a_key_of_128_printable_characters_is_accepted(room: Room) -> None:
     agent = room.new_agent()
     keys = ["k" * 128, "a b", "".join(map(chr, range(33, 127))), " "]
     ids = [[room.send(agent, "x", sender=agent, idempotency_key=key).message.id for key in keys] for _ in range(2)]
@@ -519,11 +519,11 @@ def test_a_key_of_128_printable_characters_is_taken(room: Room) -> None:
 # -- broadcast --------------------------------------------------------------------------------------------------------
 
 
-def test_a_broadcast_answers_in_the_order_of_its_recipients_with_independent_copies(room: Room) -> None:
+def test_a_broadcast_returns_independent_copies_in_recipient_order(room: Room) -> None:
     agents = [room.new_agent() for _ in range(20)]
     results = room.broadcast(agents, send_request("", "all", metadata={"a": 1}, type="news"))
-    assert [one.ok.message.recipient for one in results] == agents
-    assert len({one.ok.message.id for one in results}) == 20
+    assert [result.ok.message.recipient for result in results] == agents
+    assert len({result.ok.message.id for result in results}) == 20
     for agent, result in zip(agents, results, strict=True):
         assert result.ok.message.content == ""
         assert not result.ok.message.HasField("metadata")
@@ -534,10 +534,10 @@ def test_a_broadcast_answers_in_the_order_of_its_recipients_with_independent_cop
     assert [room.stats(agent).unread for agent in agents] == [0] + [1] * 19
 
 
-def test_one_bad_recipient_of_a_broadcast_stops_nobody_else(room: Room) -> None:
+def test_an_invalid_recipient_of_a_broadcast_stops_no_other_copy(room: Room) -> None:
     good = [room.new_agent(), room.new_agent()]
     results = room.broadcast([good[0], "../../x", "", good[1]], send_request("", "x"))
-    assert [one.WhichOneof("result") for one in results] == ["ok", "error", "error", "ok"]
+    assert [result.WhichOneof("result") for result in results] == ["ok", "error", "error", "ok"]
     for result in results[1:3]:
         assert result.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
         assert result.error.reason == "RECIPIENT_INVALID"
@@ -546,16 +546,16 @@ def test_one_bad_recipient_of_a_broadcast_stops_nobody_else(room: Room) -> None:
     assert [room.stats(agent).unread for agent in good] == [1, 1]
 
 
-def test_a_broadcast_to_nobody_answers_with_nothing(room: Room) -> None:
+def test_a_broadcast_without_recipients_returns_no_results(room: Room) -> None:
     before = room.everything_written()
     assert room.broadcast([], send_request("", "x")) == []
     assert room.everything_written() == before
 
 
-def test_a_broadcast_with_a_bad_message_fails_for_each_and_writes_nothing(room: Room) -> None:
+def test_a_broadcast_of_an_invalid_message_fails_for_every_recipient(room: Room) -> None:
     before = room.everything_written()
     results = room.broadcast(["a", "b"], send_request("", "x", sender=""))
-    assert [one.error.reason for one in results] == ["SENDER_INVALID"] * 2
+    assert [result.error.reason for result in results] == ["SENDER_INVALID"] * 2
     assert room.everything_written() == before
 
 
@@ -566,34 +566,34 @@ def test_a_broadcast_whose_message_names_a_recipient_is_refused(room: Room) -> N
     assert room.everything_written() == before
 
 
-def test_a_broadcast_to_a_thousand_is_taken_and_to_more_is_refused(room: Room) -> None:
-    agents = [f"crowd-{number}" for number in range(1001)]
+def test_a_broadcast_may_have_a_thousand_recipients_but_not_more(room: Room) -> None:
+    agents = [f"crowd-{index}" for index in range(1001)]
     results = room.broadcast(agents[:1000], send_request("", "x"))
-    assert [one.ok.message.recipient for one in results] == agents[:1000]
+    assert [result.ok.message.recipient for result in results] == agents[:1000]
     before = room.everything_written()
     refusal = refusal_of(lambda: room.broadcast(agents, send_request("", "x")))
     assert is_invalid(refusal, "TOO_MANY", "recipients")
     assert room.everything_written() == before
 
 
-def test_a_repeated_broadcast_with_a_key_sends_nothing_twice(room: Room) -> None:
+def test_a_repeated_broadcast_with_a_key_stores_nothing_twice(room: Room) -> None:
     agents = [room.new_agent() for _ in range(5)]
     message = send_request("", "x", sender=agents[0], idempotency_key="k" * 128)
     first = room.broadcast(agents[:3], message)
     again = room.broadcast(agents[::-1], message)
-    ids = {one.ok.message.recipient: one.ok.message.id for one in first}
-    assert {one.ok.message.recipient: one.ok.message.id for one in again}.items() >= ids.items()
+    ids = {result.ok.message.recipient: result.ok.message.id for result in first}
+    assert {answer.ok.message.recipient: answer.ok.message.id for answer in again}.items() >= ids.items()
     assert [room.stats(agent).total for agent in agents] == [1] * 5
     single = room.send(agents[0], "x", sender=agents[0], idempotency_key="k" * 128)
     assert single.message.id not in ids.values()
 
 
-def test_a_recipient_named_twice_gets_two_copies_and_for_each_key_once(room: Room) -> None:
+def test_a_recipient_named_twice_gets_two_copies_once_for_each_key(room: Room) -> None:
     agent, other = room.new_agent(), room.new_agent()
     two = room.broadcast([agent, agent], send_request("", "x"))
-    assert len({one.ok.message.id for one in two}) == 2
+    assert len({result.ok.message.id for result in two}) == 2
     keyed = send_request("", "x", idempotency_key="twice", sender=other)
-    first, again = ([one.ok.message.id for one in room.broadcast([other, agent, other], keyed)] for _ in range(2))
+    first, again = ([result.ok.message.id for result in room.broadcast([other, agent, other], keyed)] for _ in range(2))
     assert first == again
     assert len(set(first)) == 3
     assert room.stats(other).total == 2
@@ -602,21 +602,21 @@ def test_a_recipient_named_twice_gets_two_copies_and_for_each_key_once(room: Roo
 # -- bulk -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_bulk_send_answers_each_request_in_place(room: Room) -> None:
+def test_a_bulk_send_returns_results_in_the_order_of_its_requests(room: Room) -> None:
     agent = room.new_agent()
-    requests = [send_request(agent, str(number)) for number in range(10)]
+    requests = [send_request(agent, str(index)) for index in range(10)]
     requests[3].recipient = "../x"
     requests[7].sender = ""
     results = room.send_many(requests)
-    kinds = [one.error.reason or one.WhichOneof("result") for one in results]
+    kinds = [result.error.reason or result.WhichOneof("result") for result in results]
     assert kinds == ["ok"] * 3 + ["RECIPIENT_INVALID"] + ["ok"] * 3 + ["SENDER_INVALID"] + ["ok"] * 2
-    sent = [one.ok.message for one in results if one.HasField("ok")]
+    sent = [result.ok.message for result in results if result.HasField("ok")]
     assert all(message.content == "" and not message.HasField("metadata") for message in sent)
     assert [message.content for message in room.check(agent).messages] == ["0", "1", "2", "4", "5", "6", "8", "9"]
     assert [message.id for message in sent] == room.filed(agent)
 
 
-def test_a_bulk_stream_takes_a_thousand_messages_per_batch_and_many_batches(room: Room) -> None:
+def test_a_bulk_stream_accepts_many_batches_of_a_thousand_messages(room: Room) -> None:
     agent = room.new_agent()
     ids = room.fill(agent, 1501)
     assert len(set(ids)) == 1501
@@ -625,7 +625,7 @@ def test_a_bulk_stream_takes_a_thousand_messages_per_batch_and_many_batches(room
     assert room.filed(agent) == ids
 
 
-def test_a_batch_of_more_than_a_thousand_ends_the_stream_and_keeps_what_was_answered(room: Room) -> None:
+def test_an_oversized_batch_ends_the_stream_but_keeps_answered_batches(room: Room) -> None:
     agent = room.new_agent()
     small = pb.SendMessagesRequest(messages=[send_request(agent, "x")])
     large = pb.SendMessagesRequest(messages=[send_request(agent, "x")] * 1001)
@@ -635,7 +635,7 @@ def test_a_batch_of_more_than_a_thousand_ends_the_stream_and_keeps_what_was_answ
     assert room.stats(agent).total == 1
 
 
-def test_an_empty_batch_and_an_empty_stream_are_answered(room: Room) -> None:
+def test_an_empty_batch_and_an_empty_stream_succeed(room: Room) -> None:
     assert [len(answer.results) for answer in room.call("SendMessages", iter([pb.SendMessagesRequest()]))] == [0]
     assert list(room.call("SendMessages", iter(()))) == []
 
@@ -649,7 +649,7 @@ def strict_room() -> Generator[Room]:
         yield room
 
 
-def test_a_full_mailbox_refuses_until_something_is_read(strict_room: Room) -> None:
+def test_a_full_mailbox_refuses_sends_until_a_message_is_read(strict_room: Room) -> None:
     room, agent = strict_room, strict_room.new_agent()
     ids = [room.send(agent, "x").message.id for _ in range(5)]
     before = room.everything_written()
@@ -664,16 +664,16 @@ def test_a_full_mailbox_refuses_until_something_is_read(strict_room: Room) -> No
     assert refusal_of(lambda: room.send(agent, "x")).reason == "MAILBOX_FULL"
 
 
-def test_a_full_mailbox_takes_exactly_its_number_from_many_senders_at_once(strict_room: Room) -> None:
+def test_a_mailbox_accepts_exactly_its_limit_from_concurrent_senders(strict_room: Room) -> None:
     room, agent = strict_room, strict_room.new_agent()
-    results = room.send_many([send_request(agent, "x", sender=f"s{number}") for number in range(50)])
-    assert [one.WhichOneof("result") for one in results].count("ok") == 5
-    assert {one.error.reason for one in results if one.HasField("error")} == {"MAILBOX_FULL"}
+    results = room.send_many([send_request(agent, "x", sender=f"s{index}") for index in range(50)])
+    assert [result.WhichOneof("result") for result in results].count("ok") == 5
+    assert {result.error.reason for result in results if result.HasField("error")} == {"MAILBOX_FULL"}
     assert room.stats(agent).unread == 5
     assert len(room.filed(agent)) == 5
 
 
-def test_a_repeated_send_to_a_mailbox_that_is_full_now_still_gets_its_answer(strict_room: Room) -> None:
+def test_a_repeated_send_succeeds_after_its_mailbox_became_full(strict_room: Room) -> None:
     room, agent = strict_room, strict_room.new_agent()
     first = room.send(agent, "x", sender=agent, idempotency_key="k").message
     for _ in range(4):
@@ -681,16 +681,16 @@ def test_a_repeated_send_to_a_mailbox_that_is_full_now_still_gets_its_answer(str
     assert room.send(agent, "x", sender=agent, idempotency_key="k").message.id == first.id
 
 
-def test_two_agents_that_answer_each_other_for_ever_are_stopped(strict_room: Room) -> None:
+def test_a_message_loop_of_two_agents_is_stopped(strict_room: Room) -> None:
     room = strict_room
     ann, bob = room.new_agent(), room.new_agent()
 
-    def answer(number: int) -> None:
-        sender, recipient = (ann, bob) if number % 2 else (bob, ann)
+    def answer(index: int) -> None:
+        sender, recipient = (ann, bob) if index % 2 else (bob, ann)
         room.acknowledge(recipient, [room.send(recipient, "re:", sender=sender).message.id])
 
-    for number in range(10):
-        answer(number)
+    for index in range(10):
+        answer(index)
     refusal = refusal_of(lambda: answer(10))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LOOP_GUARD")
     assert 0 < refusal.retry_after_sec <= 60
@@ -699,7 +699,7 @@ def test_two_agents_that_answer_each_other_for_ever_are_stopped(strict_room: Roo
     assert room.send(ann, "from somebody else").message.id
 
 
-def test_one_way_traffic_is_no_loop(strict_room: Room) -> None:
+def test_one_way_traffic_is_not_a_loop(strict_room: Room) -> None:
     room = strict_room
     ann, bob = room.new_agent(), room.new_agent()
     for _ in range(40):
@@ -709,23 +709,23 @@ def test_one_way_traffic_is_no_loop(strict_room: Room) -> None:
 # -- the daemon restarts ----------------------------------------------------------------------------------------------
 
 
-def test_keys_hold_across_the_death_of_the_daemon_also_those_of_broadcasts(room: Room) -> None:
+def test_keys_survive_the_death_of_the_daemon(room: Room) -> None:
     agent = room.new_agent()
     first = room.send(agent, "once", sender=agent, idempotency_key="k")
     message = send_request("", "all", sender=agent, idempotency_key="b")
-    copies = [one.ok.message.id for one in room.broadcast([agent, "other"], message)]
+    copies = [result.ok.message.id for result in room.broadcast([agent, "other"], message)]
     room.kill()
     room.start()
     again = room.send(agent, "once", sender=agent, idempotency_key="k")
     assert (again.message.id, again.delivery.state) == (first.message.id, pb.DELIVERY_STATE_FILED)
-    assert [one.ok.message.id for one in room.broadcast([agent, "other"], message)] == copies
+    assert [result.ok.message.id for result in room.broadcast([agent, "other"], message)] == copies
     refusal = refusal_of(lambda: room.send(agent, "other", sender=agent, idempotency_key="k"))
     assert refusal.reason == "IDEMPOTENCY_KEY_REUSED"
     assert room.stats(agent).total == 2
     assert len(room.filed(agent)) == 2
 
 
-def test_a_ttl_of_a_millisecond_and_of_ten_years_is_taken(room: Room) -> None:
+def test_a_ttl_from_a_millisecond_to_ten_years_is_accepted(room: Room) -> None:
     for ttl_sec in (0.001, 10 * 365 * 86_400.0):
         message = room.send(room.new_agent(), "x", ttl_sec=ttl_sec).message
         lives = message.expires_at.ToMilliseconds() - message.timestamp.ToMilliseconds()
