@@ -1,4 +1,4 @@
-"""A real daemon at its bounds: descriptors, memory, large batches, a stop with work under way, roots that change."""
+"""A daemon at its bounds: descriptors, memory, large batches, a stop with calls in flight, a changed root."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""What clients see while workers of a real daemon stand still, die or run out of disk, and how they get on."""
+"""What clients see while workers of a real daemon are stopped, die or run out of disk space, and afterwards."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ MANY_RESTARTS = ("--max-restarts", "1000/1s")
 
 @pytest.fixture(scope="module")
 def patient_room() -> Generator[Room]:
-    """A daemon that does not take a worker that stands still for stuck."""
+    """A daemon that does not consider a stopped worker stuck."""
     with running_room("--stuck-after", "60", *MANY_RESTARTS, "--listen", "127.0.0.1:0", "--auth", "off") as room:
         yield room
 
@@ -38,7 +38,7 @@ def supervisor_pid(room: Room) -> int:
 
 
 def send_when_possible(client: Client, agent: str, content: str) -> pb.SendMessageResponse:
-    """Sends as the SDK would: again and again with the same key while nobody answers."""
+    """Sends as the SDK would: repeatedly with the same key until there is an answer."""
     found: list[pb.SendMessageResponse] = []
 
     def sent() -> bool:
@@ -289,7 +289,7 @@ def test_health_is_serving_exactly_while_sends_succeed(quick_room: Room, worker:
 
     wait_until(lambda: health() == {True}, "all is well")
     pid = room.pid_of(worker)
-    with room.stopped(supervisor_pid(room)):  # so that nobody mends it while we look
+    with room.stopped(supervisor_pid(room)):  # so that it is not restarted meanwhile
         os.kill(pid, how)
         wait_until(lambda: health() == {False}, "health notices", 5)
         refusal = refusal_of(lambda: room.send(agent, "x", idempotency_key=agent, timeout=0.4))

@@ -1,4 +1,4 @@
-"""The page about TLS, tried as it stands; and what is not encrypted or not known gets no further than the handshake."""
+"""The commands of docs/tls.md work as written; unencrypted and unknown clients get no further than the handshake."""
 
 import os
 import re
@@ -25,7 +25,7 @@ NOW_MS = 1_700_000_000_000
 
 
 def shell(home: Path, *commands: str, port: str = "50051") -> subprocess.CompletedProcess[str]:
-    """Runs commands of the page, one block after the other, as a user with this home; they have to work."""
+    """Runs the commands of the page block by block, as a user with this home; each must succeed."""
     bin_ = str(Path(sys.executable).parent)
     environment = {"HOME": str(home), "PATH": f"{bin_}:{os.environ['PATH']}"}
     script = "\n".join(("set -e", *commands)).replace("50051", port)
@@ -36,7 +36,7 @@ def shell(home: Path, *commands: str, port: str = "50051") -> subprocess.Complet
 
 @contextmanager
 def serving(home: Path, command: str) -> Generator[str]:
-    """Runs the daemon as the page says, on loopback; gives its port."""
+    """Runs the daemon as the page says, on loopback; yields its port."""
     flags = command.replace("~", str(home)).split()[3:]
     with new_room("--listen", "127.0.0.1:0", *flags) as room:
         room.state_dir.mkdir()
@@ -51,7 +51,7 @@ def tcp_of(room: Room) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the page's certificates and tokens have been made."""
+    """A home with the certificates and tokens of the page."""
     home = tmp_path_factory.mktemp("home")
     shell(home, AUTHORITY)
     shell(home, TOKEN)

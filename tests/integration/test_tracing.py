@@ -1,4 +1,4 @@
-"""With --trace, a send is one trace across the processes, below the client's own span; without it, nothing is there."""
+"""With --trace, a send is one trace across all processes, below the client's own span."""
 
 import json
 from collections.abc import Generator
@@ -15,7 +15,7 @@ TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 @pytest.fixture(scope="module")
 def spans() -> Generator[list[dict[str, Any]]]:
-    """What a daemon traced of two sends: one with the client's trace, one without."""
+    """The spans of two sends: one with the client's trace, one without."""
     with short_directory() as directory:
         file = directory / "spans.jsonl"
         daemon = Daemon(directory, ("--trace", f"file:{file}"))

@@ -1,4 +1,4 @@
-"""InboxCensus — counts the inbox files on disk, whoever created or removed them.
+"""InboxCensus — counts the inbox files on disk.
 
 Owns nothing: it reads directories relative to a descriptor and follows no link. Run it in a thread: a directory with a
 million files takes a second. Not here: which files should exist (`FileLedger`).
