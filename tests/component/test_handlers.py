@@ -1,4 +1,4 @@
-"""What nobody expected becomes a status with a reason: one that says whether to try again."""
+"""An unexpected exception becomes a status whose reason says whether a retry can help."""
 
 import asyncio
 import errno
@@ -18,12 +18,12 @@ from mailroomd.gateway.request_guard import RequestGuard
 from support.harness.contract import error_reason
 
 
-class Refused(Exception):  # noqa: N818 - stands for gRPC's own way out of a handler
-    """The call was ended with a status."""
+class Refused(Exception):  # noqa: N818 - stands for gRPC's own AbortError
+    """The call has ended with a status."""
 
 
 class Context:
-    """The part of a call's context that a refusal uses."""
+    """The part of a call's context that a refusal needs."""
 
     def __init__(self) -> None:
         self.code: grpc.StatusCode | None = None
@@ -37,15 +37,15 @@ class Context:
         return self.metadata
 
 
-class OpenGate:
-    """Lets everybody pass."""
+class OpenGuard:
+    """Admits every call."""
 
     def authenticate(self, *_: object) -> None: ...
 
     def admit(self, *_: object) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def check_answer(self, *_: object) -> None: ...
+    def check_response(self, *_: object) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ class OpenGate:
         (OSError(errno.EMFILE, "Too many open files"), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
         (sqlite3.OperationalError("disk I/O error"), grpc.StatusCode.UNAVAILABLE, "STORAGE_FAILED"),
         (TimeoutError(), grpc.StatusCode.UNAVAILABLE, "WORKER_RESTARTING"),
-        (KeyError("a fault of ours"), grpc.StatusCode.INTERNAL, "INTERNAL"),
+        (KeyError("a bug"), grpc.StatusCode.INTERNAL, "INTERNAL"),
     ],
 )
-def test_an_unexpected_error_says_whether_to_try_again(error: Exception, code: grpc.StatusCode, reason: str) -> None:
+def test_an_unexpected_exception_says_whether_to_retry(error: Exception, code: grpc.StatusCode, reason: str) -> None:
     async def fail(_: pb.GetMessageRequest, __: Any) -> Any:
         raise error
 
     context: Any = Context()
-    handler: Any = unary(pb.GetMessageRequest, fail)(cast("RequestGuard", OpenGate()))
+    handler: Any = unary(pb.GetMessageRequest, fail)(cast("RequestGuard", OpenGuard()))
     with pytest.raises(Refused):
         asyncio.run(handler.unary_unary(b"", context))
     assert (context.code, error_reason(context)) == (code, reason)
@@ -72,19 +72,19 @@ WITHOUT_MEMORY = """
 import asyncio
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.gateway.handlers import unary
-from tests.component.test_handlers import Context, OpenGate
+from tests.component.test_handlers import Context, OpenGuard
 
 async def fail(request, context):
     raise MemoryError
 
-asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGate()).unary_unary(b"", Context()))
+asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).unary_unary(b"", Context()))
 """
 
 
-def test_a_process_without_memory_ends_with_a_line_in_its_log() -> None:
+def test_a_process_without_memory_logs_a_line_and_exits() -> None:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
     }
     done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], env=environment, capture_output=True, text=True)
     assert done.returncode == os.EX_SOFTWARE, done.stderr
-    assert "no memory left" in done.stderr
+    assert "out of memory" in done.stderr

@@ -90,7 +90,7 @@ def test_a_saved_token_is_in_a_private_new_file(tmp_path: Path) -> None:
     [
         (["create"], 2, "give --agent NAME, or --admin"),
         (["create", "--agent", "bob", "--admin"], 2, "give --agent NAME, or --admin"),
-        (["create", "--agent", "../bob"], 2, "'../bob' is no name"),
+        (["create", "--agent", "../bob"], 2, "'../bob' is not a valid name"),
         (["create", "--admin", "--ttl", "soon"], 2, "is no duration"),
         (["create", "--admin", "--ttl", "0"], 2, "ends at once"),
         (["list"], 0, "`mailroom token create` makes one"),
@@ -122,7 +122,7 @@ def test_the_command_line_takes_a_token_from_file_and_environment_and_never_as_a
     foreign = cli(*at, "--token-file", str(file), "inbox", "carol")
     assert (
         foreign.returncode,
-        foreign.stderr.startswith("mailroom: agent: this token is for bob and not for carol"),
+        foreign.stderr.startswith("mailroom: agent: this token is for bob, not for carol"),
     ) == (
         1,
         True,

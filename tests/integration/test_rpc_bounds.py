@@ -1,4 +1,4 @@
-"""A real daemon at its bounds: descriptors, memory, large batches, a stop with work under way, roots that change."""
+"""A daemon at its bounds: descriptors, memory, large batches, a stop with calls in flight, a changed root."""
 
 import signal
 import time
@@ -15,25 +15,25 @@ from support.harness.waiting import wait_until
 LARGE = "x" * 1_000_000
 
 
-def test_a_gateway_without_a_free_descriptor_goes_on_when_there_is_one_again() -> None:
+def test_a_gateway_out_of_descriptors_recovers_when_some_are_free() -> None:
     with running_room(descriptors=64) as room:
         agent = room.new_agent()
         clients = [connect(room.target) for _ in range(80)]
-        opened = [one.__enter__() for one in clients]
+        opened = [client.__enter__() for client in clients]
         with ThreadPoolExecutor(len(opened)) as threads:
             wait = pb.CheckInboxRequest(agent=agent, wait=duration(1.0))
-            asked = [threads.submit(one.call, "CheckInbox", wait, timeout=2.0) for one in opened]
+            asked = [threads.submit(client.call, "CheckInbox", wait, timeout=2.0) for client in opened]
             sent = threads.submit(lambda: refusal_of(lambda: room.send(agent, "y" * 200_000, timeout=1.0)))
             sent.exception()
-            for one in asked:
-                one.exception()
-        for one in clients:
-            one.__exit__(None, None, None)
-        with connect(room.target) as client:  # one that was turned away waits longer and longer before it tries again
+            for future in asked:
+                future.exception()
+        for client in clients:
+            client.__exit__(None, None, None)
+        with connect(room.target) as client:  # a refused channel waits longer and longer before it reconnects
             assert client.send(agent, "z" * 200_000).delivery.state == pb.DELIVERY_STATE_FILED
 
 
-def test_a_flood_of_large_messages_is_no_stuck_worker() -> None:
+def test_a_flood_of_large_messages_makes_no_worker_look_stuck() -> None:
     with running_room("--stuck-after", "1", "--max-restarts", "3/60") as room:
         agents = [room.new_agent() for _ in range(4)]
         with room.stopped(room.pid_of("command-queue")), ThreadPoolExecutor(64) as threads:
@@ -42,24 +42,24 @@ def test_a_flood_of_large_messages_is_no_stuck_worker() -> None:
                 for n in range(150)
             ]
             wait_until(lambda: room.worker("command-queue").restarts, "it is replaced")
-            assert all(one.result().message.id for one in flood)
+            assert all(future.result().message.id for future in flood)
         assert room.worker("command-queue").restarts <= 1
         assert sum(len(room.filed(agent)) for agent in agents) == 150
 
 
-def test_sends_that_still_wait_at_a_stop_hear_that_the_mail_room_is_stopping() -> None:
+def test_sends_pending_at_a_stop_are_refused_with_stopping() -> None:
     with running_room("--stuck-after", "60") as room:
         agent = room.new_agent()
         room.send(agent)
         stopped = room.pid_of("command-queue")
         with ThreadPoolExecutor(5) as threads, room.stopped(stopped):
             waiting = [threads.submit(refusal_of, lambda: room.send(agent, timeout=20.0)) for _ in range(5)]
-            wait_until(lambda: not any(one.done() for one in waiting), "the sends wait")
+            wait_until(lambda: not any(future.done() for future in waiting), "the sends wait")
             room.stats(agent)
             began = time.monotonic()
             assert room.stop(signal.SIGTERM) == 0
             assert time.monotonic() - began < 10, "what systemd gives it: TimeoutStopSec"
-            assert {(one.result().code, one.result().reason) for one in waiting} == {
+            assert {(future.result().code, future.result().reason) for future in waiting} == {
                 (grpc.StatusCode.UNAVAILABLE, "STOPPING")
             }
 
@@ -84,7 +84,7 @@ def test_a_mailbox_that_waits_for_the_command_queue_does_not_spin() -> None:
             assert sending.result().message.id
 
 
-def test_another_root_and_back_is_no_reading() -> None:
+def test_changing_the_root_and_back_marks_nothing_read() -> None:
     with new_room() as room:
         room.start()
         first = room.send("abc", "in the first root").message.id
@@ -96,11 +96,11 @@ def test_another_root_and_back_is_no_reading() -> None:
         room.stop()
         room.root = usual
         room.start()
-        assert [one.id for one in room.check("abc").messages] == [first, second]
+        assert [message.id for message in room.check("abc").messages] == [first, second]
         assert room.filed("abc") == [first, second]
 
 
-def test_a_socket_path_with_signs_that_mean_something_in_a_uri_is_taken_as_it_is() -> None:
+def test_a_socket_path_may_contain_uri_special_characters() -> None:
     with new_room() as room:
         path = room.directory / "a b%41?#.sock"
         room.target = f"unix:{path}"
@@ -110,7 +110,7 @@ def test_a_socket_path_with_signs_that_mean_something_in_a_uri_is_taken_as_it_is
 
 
 @pytest.mark.parametrize(("field", "reason"), [("query", "QUERY_TOO_LONG"), ("thread_id", "THREAD_ID_TOO_LONG")])
-def test_a_list_is_asked_for_in_bounds(field: str, reason: str) -> None:
+def test_a_page_size_out_of_bounds_is_refused_or_clamped(field: str, reason: str) -> None:
     with running_room() as room:
         refusal = refusal_of(lambda: room.page("abc", **{field: "x" * 60_000}))
         assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, reason, field)

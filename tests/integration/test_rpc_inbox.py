@@ -1,4 +1,4 @@
-"""What an agent does with its mail, on a real daemon: check, acknowledge, mark offered, look up, list, count."""
+"""CheckInbox, AcknowledgeMessages, MarkOffered and GetMessage of a real daemon."""
 
 import time
 from collections.abc import Generator
@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.client import connect, refusal_of, send_request
+from support.harness.client import refusal_of, send_request
 from support.harness.room import Room, running_room
 from support.harness.waiting import wait_until
 
@@ -36,14 +36,14 @@ def states_of(room: Room, agent: str) -> list[pb.DeliveryState]:
     return [message.state for message in room.check(agent).messages]
 
 
-def send_some(room: Room, agent: str, number: int) -> list[str]:
-    return [room.send(agent, f"mail {count}").message.id for count in range(number)]
+def send_some(room: Room, agent: str, count: int) -> list[str]:
+    return [room.send(agent, f"mail {index}").message.id for index in range(count)]
 
 
 # -- CheckInbox -------------------------------------------------------------------------------------------------------
 
 
-def test_an_inbox_is_checked_oldest_first_and_stays_unread(room: Room) -> None:
+def test_check_inbox_returns_the_oldest_first_and_leaves_it_unread(room: Room) -> None:
     agent = room.new_agent()
     ids = send_some(room, agent, 5)
     for answer in (room.check(agent), room.check(agent)):
@@ -54,7 +54,7 @@ def test_an_inbox_is_checked_oldest_first_and_stays_unread(room: Room) -> None:
     assert room.filed(agent) == ids
 
 
-def test_an_inbox_can_be_checked_newest_first(room: Room) -> None:
+def test_check_inbox_can_return_the_newest_first(room: Room) -> None:
     agent = room.new_agent()
     ids = send_some(room, agent, 5)
     answer = room.check(agent, newest_first=True, limit=3)
@@ -62,7 +62,7 @@ def test_an_inbox_can_be_checked_newest_first(room: Room) -> None:
     assert ids_of(room.check(agent, newest_first=True)) == ids[::-1]
 
 
-def test_a_limit_cuts_the_answer_and_more_says_so(room: Room) -> None:
+def test_a_limit_cuts_the_response_and_sets_more(room: Room) -> None:
     agent = room.new_agent()
     ids = send_some(room, agent, 5)
     for limit, expected, more in [(1, ids[:1], True), (4, ids[:4], True), (5, ids, False), (6, ids, False)]:
@@ -70,7 +70,7 @@ def test_a_limit_cuts_the_answer_and_more_says_so(room: Room) -> None:
         assert (ids_of(answer), answer.more) == (expected, more)
 
 
-def test_fifty_messages_come_without_a_limit_and_a_thousand_at_most(room: Room) -> None:
+def test_the_default_limit_is_fifty_and_the_maximum_a_thousand(room: Room) -> None:
     agent = room.new_agent()
     ids = room.fill(agent, 1100)
     assert (ids_of(room.check(agent)), room.check(agent).more) == (ids[:50], True)
@@ -81,7 +81,7 @@ def test_fifty_messages_come_without_a_limit_and_a_thousand_at_most(room: Room) 
     assert (ids_of(answer), answer.more) == (ids[:-1001:-1], True)
 
 
-def test_everything_is_handed_over_in_turns_when_only_the_unoffered_is_asked_for(room: Room) -> None:
+def test_repeated_checks_for_unoffered_mail_return_everything_once(room: Room) -> None:
     agent = room.new_agent()
     ids = room.fill(agent, 1100)
     seen = ids_of(room.check(agent, limit=40, newest_first=True, unoffered_only=True))
@@ -93,7 +93,7 @@ def test_everything_is_handed_over_in_turns_when_only_the_unoffered_is_asked_for
     assert room.stats(agent).unread == 1100
 
 
-def test_everything_is_handed_over_in_turns_also_what_has_left_the_table(small_room: Room) -> None:
+def test_checks_for_unoffered_mail_include_evicted_messages(small_room: Room) -> None:
     room, agent = small_room, small_room.new_agent()
     ids = room.fill(agent, 60, "x" * 200_000)
     turns: list[str] = []
@@ -103,14 +103,14 @@ def test_everything_is_handed_over_in_turns_also_what_has_left_the_table(small_r
     assert room.check(agent, unoffered_only=True).messages == []
 
 
-def test_the_newest_that_is_unoffered_comes_also_when_its_mailbox_has_left_the_table(small_room: Room) -> None:
+def test_the_newest_unoffered_message_is_found_after_its_mailbox_was_evicted(small_room: Room) -> None:
     room, agent = small_room, small_room.new_agent()
     ids = room.fill(agent, 60, "x" * 200_000)
     turns = [ids_of(room.check(agent, limit=5, unoffered_only=True, newest_first=True)) for _ in range(12)]
-    assert [one for turn in turns for one in turn] == ids[::-1]
+    assert [message_id for turn in turns for message_id in turn] == ids[::-1]
 
 
-def test_a_message_that_is_handed_over_is_offered_and_observers_leave_it_alone(room: Room) -> None:
+def test_check_inbox_marks_messages_offered_unless_it_observes(room: Room) -> None:
     agent = room.new_agent()
     ids = send_some(room, agent, 2)
     room.check(agent, observe=True)
@@ -124,7 +124,7 @@ def test_a_message_that_is_handed_over_is_offered_and_observers_leave_it_alone(r
     assert room.stats(agent).HasField("last_seen")
 
 
-def test_checking_without_waiting_answers_at_once(room: Room) -> None:
+def test_check_inbox_without_wait_answers_at_once(room: Room) -> None:
     started = time.monotonic()
     answer = room.check(room.new_agent())
     assert (ids_of(answer), answer.more) == ([], False)
@@ -139,11 +139,11 @@ def test_a_waiting_check_answers_when_mail_arrives(room: Room) -> None:
         wait_until(lambda: agent in room.all_stats(), "somebody waits")
         started = time.monotonic()
         sent = room.send(agent, "here").message.id
-        assert [ids_of(one.result()) for one in waiting] == [[sent]] * 4
+        assert [ids_of(future.result()) for future in waiting] == [[sent]] * 4
         assert time.monotonic() - started < 5
 
 
-def test_a_waiting_check_answers_at_once_when_there_is_mail(room: Room) -> None:
+def test_a_waiting_check_answers_at_once_if_there_is_mail(room: Room) -> None:
     agent = room.new_agent()
     ids = send_some(room, agent, 1)
     started = time.monotonic()
@@ -151,7 +151,7 @@ def test_a_waiting_check_answers_at_once_when_there_is_mail(room: Room) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_check_that_waits_for_the_unoffered_is_not_woken_for_good_by_what_is_known(room: Room) -> None:
+def test_a_check_waiting_for_unoffered_mail_ignores_offered_mail(room: Room) -> None:
     agent = room.new_agent()
     known = send_some(room, agent, 1)
     room.mark_offered(agent, known)
@@ -162,14 +162,14 @@ def test_a_check_that_waits_for_the_unoffered_is_not_woken_for_good_by_what_is_k
         assert ids_of(waiting.result()) == [fresh]
 
 
-def test_a_check_that_waited_in_vain_answers_with_nothing_when_its_time_is_up(room: Room) -> None:
+def test_a_waiting_check_answers_with_nothing_when_its_wait_ends(room: Room) -> None:
     started = time.monotonic()
     answer = room.check(room.new_agent(), wait_sec=0.3)
     assert (ids_of(answer), answer.more) == ([], False)
     assert 0.3 <= time.monotonic() - started < 3
 
 
-def test_a_deadline_shorter_than_the_wait_still_gets_an_answer(room: Room) -> None:
+def test_a_check_answers_before_a_deadline_shorter_than_its_wait(room: Room) -> None:
     request = pb.CheckInboxRequest(agent=room.new_agent())
     request.wait.FromSeconds(3600)
     started = time.monotonic()
@@ -179,7 +179,7 @@ def test_a_deadline_shorter_than_the_wait_still_gets_an_answer(room: Room) -> No
 
 
 @pytest.mark.parametrize("seconds", [10**8, 315_576_000_000, 2**62])
-def test_a_wait_without_end_is_taken_and_ends_with_the_first_message(room: Room, seconds: int) -> None:
+def test_an_extremely_long_wait_ends_with_the_first_message(room: Room, seconds: int) -> None:
     agent = room.new_agent()
     request = pb.CheckInboxRequest(agent=agent)
     request.wait.seconds = seconds
@@ -190,7 +190,7 @@ def test_a_wait_without_end_is_taken_and_ends_with_the_first_message(room: Room,
         assert ids_of(waiting.result()) == [sent]
 
 
-def test_a_wait_without_deadline_and_end_is_taken(room: Room) -> None:
+def test_an_extremely_long_wait_without_a_deadline_is_accepted(room: Room) -> None:
     agent = room.new_agent()
     request = pb.CheckInboxRequest(agent=agent)
     request.wait.seconds = 2**62
@@ -201,7 +201,7 @@ def test_a_wait_without_deadline_and_end_is_taken(room: Room) -> None:
         assert ids_of(waiting.result()) == [sent]
 
 
-def test_answers_stop_at_three_mebibytes_with_one_message_at_least(room: Room) -> None:
+def test_responses_end_at_three_mebibytes_but_carry_at_least_one_message(room: Room) -> None:
     agent = room.new_agent()
     ids = [room.send(agent, "x" * 900_000).message.id for _ in range(5)]
     answer = room.check(agent)
@@ -212,7 +212,7 @@ def test_answers_stop_at_three_mebibytes_with_one_message_at_least(room: Room) -
     assert ids_of(room.page(agent, page_token=listed.next_page_token)) == ids[1::-1]
 
 
-def test_answers_with_text_of_several_bytes_stay_below_four_mebibytes_too(room: Room) -> None:
+def test_responses_with_multi_byte_text_stay_below_four_mebibytes(room: Room) -> None:
     agent = room.new_agent()
     ids = [room.send(agent, "\U0001f4ec" * (MIB // 4)).message.id for _ in range(4)]
     seen: list[str] = []
@@ -225,7 +225,7 @@ def test_answers_with_text_of_several_bytes_stay_below_four_mebibytes_too(room: 
     assert seen == ids
 
 
-def test_answers_with_much_metadata_stay_below_four_mebibytes_too(room: Room) -> None:
+def test_responses_with_much_metadata_stay_below_four_mebibytes(room: Room) -> None:
     agent = room.new_agent()
     request = send_request(agent, metadata={"n": list(range(12_000))})
     ids = [result.ok.message.id for result in room.send_many([request] * 60)]
@@ -244,7 +244,7 @@ def test_answers_with_much_metadata_stay_below_four_mebibytes_too(room: Room) ->
         ({"agent": "a", "wait_sec": -1}, "WAIT_INVALID", "wait"),
     ],
 )
-def test_a_bad_check_is_refused(room: Room, fields: dict[str, Any], reason: str, field: str) -> None:
+def test_an_invalid_check_is_refused(room: Room, fields: dict[str, Any], reason: str, field: str) -> None:
     refusal = refusal_of(lambda: room.check(**fields))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
     assert (refusal.field, refusal.domain) == (field, "mailroom")
@@ -253,7 +253,7 @@ def test_a_bad_check_is_refused(room: Room, fields: dict[str, Any], reason: str,
 # -- AcknowledgeMessages ----------------------------------------------------------------------------------------------
 
 
-def test_acknowledging_marks_read_everywhere_and_takes_the_files_away(room: Room) -> None:
+def test_acknowledging_marks_messages_read_everywhere_and_removes_their_files(room: Room) -> None:
     agent = room.new_agent()
     ids = send_some(room, agent, 4)
     answer = room.acknowledge(agent, [ids[2], ids[0]])
@@ -280,7 +280,7 @@ def test_acknowledging_twice_is_harmless(room: Room) -> None:
     assert room.stats(agent).unread == 0
 
 
-def test_ids_that_are_unknown_or_of_another_mailbox_are_named_and_change_nothing(room: Room) -> None:
+def test_unknown_ids_and_ids_of_another_mailbox_are_returned_and_change_nothing(room: Room) -> None:
     agent, other = room.new_agent(), room.new_agent()
     (mine,), (theirs,) = send_some(room, agent, 1), send_some(room, other, 1)
     answer = room.acknowledge(agent, [NO_ID, theirs, mine, "7" + "f" * 15])
@@ -291,14 +291,14 @@ def test_ids_that_are_unknown_or_of_another_mailbox_are_named_and_change_nothing
     assert room.filed(other) == [theirs]
 
 
-def test_acknowledging_nothing_or_in_an_unknown_mailbox_answers(room: Room) -> None:
+def test_acknowledging_nothing_or_in_an_unknown_mailbox_succeeds(room: Room) -> None:
     agent = room.new_agent()
     assert room.acknowledge(agent, []) == pb.AcknowledgeMessagesResponse()
     assert list(room.acknowledge(agent, [NO_ID]).unknown_ids) == [NO_ID]
     assert not room.inbox(agent).exists()
 
 
-def test_a_thousand_ids_are_acknowledged_at_once_and_more_are_refused(room: Room) -> None:
+def test_a_thousand_ids_can_be_acknowledged_at_once_but_not_more(room: Room) -> None:
     agent = room.new_agent()
     ids = room.fill(agent, 1001)
     for call in (room.acknowledge, room.mark_offered):
@@ -311,7 +311,7 @@ def test_a_thousand_ids_are_acknowledged_at_once_and_more_are_refused(room: Room
 
 
 @pytest.mark.parametrize("bad", ["", "x", "1A205A4C1E800000", "f" * 16, "../../../etc/pas"])
-def test_a_text_that_is_no_id_is_refused_and_nothing_is_acknowledged(room: Room, bad: str) -> None:
+def test_a_malformed_id_is_refused_and_nothing_is_acknowledged(room: Room, bad: str) -> None:
     agent = room.new_agent()
     ids = send_some(room, agent, 1)
     for call in (room.acknowledge, room.mark_offered):
@@ -322,7 +322,7 @@ def test_a_text_that_is_no_id_is_refused_and_nothing_is_acknowledged(room: Room,
     assert refusal_of(lambda: room.acknowledge("../x", ids)).reason == "AGENT_INVALID"
 
 
-def test_what_has_left_the_table_is_acknowledged_too(small_room: Room) -> None:
+def test_evicted_messages_can_be_acknowledged(small_room: Room) -> None:
     room, agent = small_room, small_room.new_agent()
     ids = room.fill(agent, 50, "x" * 300_000)
     assert list(room.acknowledge(agent, ids[:10]).acknowledged_ids) == ids[:10]
@@ -334,7 +334,7 @@ def test_what_has_left_the_table_is_acknowledged_too(small_room: Room) -> None:
 # -- MarkOffered and GetMessage ---------------------------------------------------------------------------------------
 
 
-def test_marking_offered_shows_at_once_and_changes_nothing_else(room: Room) -> None:
+def test_mark_offered_is_visible_at_once_and_changes_nothing_else(room: Room) -> None:
     agent, other = room.new_agent(), room.new_agent()
     ids = send_some(room, agent, 2)
     theirs = send_some(room, other, 1)
@@ -356,7 +356,7 @@ def test_marking_a_read_message_offered_leaves_it_read(room: Room) -> None:
     assert room.state(ids[0]) == pb.DELIVERY_STATE_READ
 
 
-def test_a_message_tells_its_history_in_order(room: Room) -> None:
+def test_get_message_returns_the_history_in_order(room: Room) -> None:
     agent = room.new_agent()
     sent = room.send(agent, "x").message
     assert [step.state for step in room.get(sent.id).history] == [pb.DELIVERY_STATE_STORED, pb.DELIVERY_STATE_FILED]
@@ -381,11 +381,11 @@ def test_a_message_tells_its_history_in_order(room: Room) -> None:
     assert (got.delivery.recipient_known, got.delivery.inbox_file_error) == (True, "")
 
 
-def test_what_was_handed_over_is_called_offered_before_the_mailbox_knows(room: Room) -> None:
+def test_a_returned_message_is_offered_before_the_mailbox_knows_it(room: Room) -> None:
     agent = room.new_agent()
     sent = room.send(agent, "x").message
     with room.stopped(room.pid_of("mailbox")):
-        assert [one.id for one in room.check(agent).messages] == [sent.id]
+        assert [message.id for message in room.check(agent).messages] == [sent.id]
         assert room.state(sent.id) == pb.DELIVERY_STATE_OFFERED
 
 
@@ -398,134 +398,3 @@ def test_a_message_that_does_not_exist_is_not_found(room: Room) -> None:
         refusal = refusal_of(lambda bad=bad: room.get(bad))
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_ID_INVALID")
         assert refusal.field == "id"
-
-
-# -- ListMessages -----------------------------------------------------------------------------------------------------
-
-
-def all_pages(room: Room, agent: str, *, between: bool = False, **fields: Any) -> list[list[str]]:
-    pages: list[list[str]] = []
-    token = ""
-    while token or not pages:
-        page = room.page(agent, page_token=token, **fields)
-        pages.append(ids_of(page))
-        token = page.next_page_token
-        if between:
-            room.send(agent, "arrives between two pages")
-    return pages
-
-
-def test_pages_come_newest_first_and_are_stable_while_mail_arrives(room: Room) -> None:
-    agent = room.new_agent()
-    ids = room.fill(agent, 25)
-    pages = all_pages(room, agent, between=True, page_size=10)
-    assert pages == [ids[:14:-1], ids[14:4:-1], ids[4::-1]]
-    assert room.stats(agent).total == 28
-
-
-def test_a_page_that_ends_with_the_mailbox_has_no_token(room: Room) -> None:
-    agent = room.new_agent()
-    ids = room.fill(agent, 20)
-    assert all_pages(room, agent, page_size=10) == [ids[:9:-1], ids[9::-1]]
-    assert all_pages(room, room.new_agent()) == [[]]
-
-
-def test_a_page_has_fifty_messages_unless_asked_otherwise_and_a_thousand_at_most(room: Room) -> None:
-    agent = room.new_agent()
-    room.fill(agent, 1010)
-    assert [len(page) for page in all_pages(room, agent)][:2] == [50, 50]
-    assert [len(page) for page in all_pages(room, agent, page_size=1_000_000)] == [1000, 10]
-
-
-def test_read_messages_are_listed_unless_only_the_unread_are_asked_for(room: Room) -> None:
-    agent = room.new_agent()
-    ids = room.fill(agent, 10)
-    room.acknowledge(agent, ids[::2])
-    assert [message.read for message in room.listed(agent)] == [False, True] * 5
-    assert all_pages(room, agent, unread_only=True, page_size=2) == [ids[9:5:-2], ids[5:1:-2], ids[1:2]]
-
-
-def test_a_thread_can_be_listed_by_itself(room: Room) -> None:
-    agent = room.new_agent()
-    ids = [room.send(agent, "x", thread_id=f"t{number % 3}").message.id for number in range(9)]
-    assert all_pages(room, agent, thread_id="t1", page_size=2) == [[ids[7], ids[4]], [ids[1]]]
-    room.acknowledge(agent, [ids[4]])
-    assert all_pages(room, agent, thread_id="t1", unread_only=True) == [[ids[7], ids[1]]]
-    assert all_pages(room, agent, thread_id="none") == [[]]
-
-
-def test_what_has_left_the_table_is_listed_too(small_room: Room) -> None:
-    room, agent = small_room, small_room.new_agent()
-    ids = room.fill(agent, 45, "x" * 300_000)
-    pages = all_pages(room, agent)
-    assert [one for page in pages for one in page] == ids[::-1]
-    assert all(len(page) <= 10 for page in pages)
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason", "field"),
-    [
-        ({"agent": "a/b"}, "AGENT_INVALID", "agent"),
-        ({"agent": "a", "page_size": -1}, "LIMIT_INVALID", "page_size"),
-        ({"agent": "a", "page_token": "next"}, "PAGE_TOKEN_INVALID", "page_token"),
-    ],
-)
-def test_a_bad_list_is_refused(room: Room, fields: dict[str, Any], reason: str, field: str) -> None:
-    refusal = refusal_of(lambda: room.page(**fields))
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
-    assert (refusal.field, refusal.domain) == (field, "mailroom")
-
-
-# -- GetMailboxStats --------------------------------------------------------------------------------------------------
-
-
-def test_the_figures_of_one_mailbox_and_of_all_agree(room: Room) -> None:
-    agent = room.new_agent()
-    ids = room.fill(agent, 7)
-    room.acknowledge(agent, ids[:3])
-    one = room.stats(agent)
-    assert (one.agent_id, one.total, one.unread, one.subscribers) == (agent, 7, 4, 0)
-    everyone = room.all_stats()
-    assert (everyone[agent].total, everyone[agent].unread) == (7, 4)
-    names = [row.agent_id for row in room.call("GetMailboxStats", pb.GetMailboxStatsRequest()).mailboxes]
-    assert names == sorted(set(names))
-
-
-def test_an_unknown_mailbox_has_zeros_and_is_not_made_by_asking(room: Room) -> None:
-    agent = room.new_agent()
-    one = room.stats(agent)
-    assert (one.agent_id, one.total, one.unread, one.oldest_unread_age_sec) == (agent, 0, 0, 0)
-    assert not one.HasField("last_seen")
-    assert agent not in room.all_stats()
-    assert refusal_of(lambda: room.stats("../x")).reason == "AGENT_INVALID"
-
-
-def test_the_age_of_the_oldest_unread_message_counts_and_falls_to_zero(room: Room) -> None:
-    agent = room.new_agent()
-    first = send_some(room, agent, 1)
-    assert room.stats(agent).oldest_unread_age_sec == 0
-    wait_until(lambda: room.stats(agent).oldest_unread_age_sec == 1, "a second has passed", 3)
-    second = send_some(room, agent, 1)
-    assert room.stats(agent).oldest_unread_age_sec >= 1
-    room.acknowledge(agent, first)
-    assert room.stats(agent).oldest_unread_age_sec == 0
-    room.acknowledge(agent, second)
-    assert room.stats(agent).unread == 0
-    assert room.stats(agent).oldest_unread_age_sec == 0
-
-
-def test_the_figures_are_right_after_many_sent_and_read_at_the_same_time(room: Room) -> None:
-    agent = room.new_agent()
-
-    def work(number: int) -> int:
-        with connect(room.target) as client:
-            ids = [client.send(agent, "x", sender=f"s{number}").message.id for _ in range(40)]
-            return len(client.acknowledge(agent, ids[:: number + 1]).acknowledged_ids)
-
-    with ThreadPoolExecutor(4) as threads:
-        read = sum(threads.map(work, range(4)))
-    one = room.stats(agent)
-    assert (one.total, one.unread) == (160, 160 - read)
-    unread = ids_of(room.check(agent, limit=1000))
-    assert len(unread) == one.unread
-    wait_until(lambda: room.filed(agent) == unread, "the files agree")

@@ -1,4 +1,4 @@
-"""What clients see while workers of a real daemon stand still, die or run out of disk, and how they get on."""
+"""What clients see while workers of a real daemon are stopped, die or run out of disk space, and afterwards."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ MANY_RESTARTS = ("--max-restarts", "1000/1s")
 
 @pytest.fixture(scope="module")
 def patient_room() -> Generator[Room]:
-    """A daemon that does not take a worker that stands still for stuck."""
+    """A daemon that does not consider a stopped worker stuck."""
     with running_room("--stuck-after", "60", *MANY_RESTARTS, "--listen", "127.0.0.1:0", "--auth", "off") as room:
         yield room
 
@@ -40,7 +40,7 @@ def supervisor_pid(room: Room) -> int:
 
 
 def send_when_possible(client: Client, agent: str, content: str) -> pb.SendMessageResponse:
-    """Sends as the SDK would: again and again with the same key while nobody answers."""
+    """Sends as the SDK would: repeatedly with the same key until there is an answer."""
     found: list[pb.SendMessageResponse] = []
 
     def sent() -> bool:
@@ -55,7 +55,7 @@ def send_when_possible(client: Client, agent: str, content: str) -> pb.SendMessa
 # -- a worker stands still --------------------------------------------------------------------------------------------
 
 
-def test_everything_that_only_reads_still_answers_while_the_mailbox_stands_still(patient_room: Room) -> None:
+def test_reading_calls_answer_while_the_mailbox_is_stopped(patient_room: Room) -> None:
     room, agent = patient_room, patient_room.new_agent()
     ids = room.fill(agent, 5)
     room.acknowledge(agent, ids[:1])
@@ -79,21 +79,19 @@ def test_everything_that_only_reads_still_answers_while_the_mailbox_stands_still
 
 
 @pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
-def test_what_needs_a_worker_that_stands_still_waits_and_succeeds_when_it_goes_on(
-    patient_room: Room, worker: str
-) -> None:
+def test_sends_wait_for_a_stopped_worker_and_succeed_when_it_continues(patient_room: Room, worker: str) -> None:
     room, agent = patient_room, patient_room.new_agent()
     (first,) = room.fill(agent, 1)
     stream = room.live(agent)
     with ThreadPoolExecutor(5) as threads, room.stopped(room.pid_of(worker)):
-        sending = [threads.submit(room.send, agent, f"waits {number}") for number in range(3)]
+        sending = [threads.submit(room.send, agent, f"waits {index}") for index in range(3)]
         acknowledging = threads.submit(room.acknowledge, agent, [first])
         checking = threads.submit(room.check, agent, wait_sec=20, unoffered_only=True)
         assert room.stats(agent).unread == 1
         room.check(agent, wait_sec=0.3)
-        assert not any(one.done() for one in sending)
+        assert not any(future.done() for future in sending)
         assert not acknowledging.done()
-    ids = sorted(one.result().message.id for one in sending)
+    ids = sorted(future.result().message.id for future in sending)
     assert list(acknowledging.result().acknowledged_ids) == [first]
     assert checking.result().messages
     assert [message.id for message in stream.messages(3)] == ids
@@ -103,9 +101,7 @@ def test_what_needs_a_worker_that_stands_still_waits_and_succeeds_when_it_goes_o
 
 
 @pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
-def test_a_send_that_waits_hears_why_shortly_before_its_deadline_and_its_repetition_is_not_doubled(
-    patient_room: Room, worker: str
-) -> None:
+def test_a_pending_send_gets_a_reason_before_its_deadline_and_can_be_retried(patient_room: Room, worker: str) -> None:
     room, agent = patient_room, patient_room.new_agent()
     with room.stopped(room.pid_of(worker)):
         started = time.monotonic()
@@ -120,7 +116,7 @@ def test_a_send_that_waits_hears_why_shortly_before_its_deadline_and_its_repetit
     assert room.stats(agent).total == 1
 
 
-def test_a_mailbox_that_stands_still_for_too_long_is_replaced_and_nothing_is_lost_or_doubled(quick_room: Room) -> None:
+def test_a_stuck_mailbox_is_replaced_and_nothing_is_lost_or_doubled(quick_room: Room) -> None:
     room, agent = quick_room, quick_room.new_agent()
     before = room.worker("mailbox")
     stream = room.live(agent)
@@ -142,7 +138,7 @@ def test_a_mailbox_that_stands_still_for_too_long_is_replaced_and_nothing_is_los
 
 
 @pytest.mark.parametrize("worker", WORKERS)
-def test_the_status_tells_of_a_worker_that_was_killed(quick_room: Room, worker: str) -> None:
+def test_the_status_shows_a_killed_worker(quick_room: Room, worker: str) -> None:
     room = quick_room
     before = room.worker(worker)
     room.kill_worker(worker)
@@ -153,7 +149,7 @@ def test_the_status_tells_of_a_worker_that_was_killed(quick_room: Room, worker: 
     assert psutil.pid_exists(after.pid)
     assert after.started_at.ToNanoseconds() > before.started_at.ToNanoseconds()
     status = room.status()
-    assert [one.name for one in status.workers] == list(WORKERS)
+    assert [worker.name for worker in status.workers] == list(WORKERS)
     assert status.version
     assert status.started_at.ToMilliseconds() <= before.started_at.ToMilliseconds()
 
@@ -164,9 +160,9 @@ def test_streams_and_waiting_calls_survive_the_death_of_a_worker(quick_room: Roo
     streams = [room.live(agent), room.live(agent, observe=True)]
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(room.check, agent, wait_sec=25)
-        for number in range(2):
+        for index in range(2):
             room.kill_worker(worker)
-            sent = room.send(agent, f"after death {number}").message.id
+            sent = room.send(agent, f"after death {index}").message.id
             assert [stream.messages(1)[0].id for stream in streams] == [sent, sent]
         assert waiting.result().messages
     wait_until(lambda: room.stats(agent).subscribers == 1, "the subscriber is counted")
@@ -176,27 +172,27 @@ def test_streams_and_waiting_calls_survive_the_death_of_a_worker(quick_room: Roo
     wait_until(lambda: room.stats(agent).subscribers == 0, "nobody is left")
 
 
-def test_sends_under_way_when_a_worker_dies_are_all_answered_and_stored_once(quick_room: Room) -> None:
+def test_sends_in_flight_at_a_workers_death_are_stored_once(quick_room: Room) -> None:
     room, agent = quick_room, quick_room.new_agent()
     stream = room.live(agent)
 
-    def send(number: int) -> list[str]:
+    def send(index: int) -> list[str]:
         with connect(room.target) as client:
-            return [client.send(agent, f"{number} {count}").message.id for count in range(60)]
+            return [client.send(agent, f"{index} {count}").message.id for count in range(60)]
 
     with ThreadPoolExecutor(4) as threads:
-        sending = [threads.submit(send, number) for number in range(4)]
+        sending = [threads.submit(send, index) for index in range(4)]
         for worker in ("mailbox", "command-queue"):
             stream.messages(20)
             room.kill_worker(worker)
-        sent = sorted(one for ids in sending for one in ids.result())
+        sent = sorted(message_id for ids in sending for message_id in ids.result())
     stream.messages(200)
     stream.cancel()
     assert [f"{row[0]:016x}" for row in room.query("SELECT id FROM messages WHERE recipient = ?", agent)] == sent
     assert room.filed(agent) == sent
 
 
-def test_clients_come_back_to_a_gateway_that_died(patient_room: Room) -> None:
+def test_clients_reconnect_to_a_restarted_gateway(patient_room: Room) -> None:
     room, agent = patient_room, patient_room.new_agent()
     tcp = next(address for address in room.addresses if not address.startswith("unix:"))
     before = room.send(agent, "before").message.id
@@ -216,7 +212,7 @@ def test_clients_come_back_to_a_gateway_that_died(patient_room: Room) -> None:
     assert room.filed(agent) == [before, missed, over_tcp]
 
 
-def test_a_gateway_that_died_has_the_same_port_again_and_again(patient_room: Room) -> None:
+def test_a_restarted_gateway_keeps_its_port(patient_room: Room) -> None:
     room = patient_room
     tcp = next(address for address in room.addresses if not address.startswith("unix:"))
     for _ in range(2):
@@ -229,7 +225,7 @@ def test_a_gateway_that_died_has_the_same_port_again_and_again(patient_room: Roo
 # -- several gateways -------------------------------------------------------------------------------------------------
 
 
-def test_two_gateways_share_a_port_and_every_client_sees_everything() -> None:
+def test_two_gateways_share_a_port_and_their_clients_see_everything() -> None:
     flags = ("--gateways", "2", "--listen", "127.0.0.1:0", "--auth", "off", *MANY_RESTARTS, "--stuck-after", "60")
     with running_room(*flags) as room, ExitStack() as opened:
         tcp = next(address for address in room.addresses if not address.startswith("unix:"))
@@ -237,9 +233,9 @@ def test_two_gateways_share_a_port_and_every_client_sees_everything() -> None:
         agent = room.new_agent()
         clients = [opened.enter_context(connect(tcp)) for _ in range(20)]
         streams = [client.live(agent) for client in clients]
-        gateways = [one for one in room.status().workers if one.name.startswith("gateway")]
+        gateways = [worker for worker in room.status().workers if worker.name.startswith("gateway")]
         assert len(gateways) == 2
-        assert all(_clients_of(one.pid, port) > 0 for one in gateways)
+        assert all(_clients_of(worker.pid, port) > 0 for worker in gateways)
         wait_until(lambda: room.stats(agent).subscribers == 20, "all are counted")
         assert {client.stats(agent).subscribers for client in clients} == {20}
         ids = [client.send(agent, "x", idempotency_key=f"{agent} {n}").message.id for n, client in enumerate(clients)]
@@ -265,7 +261,9 @@ def test_two_gateways_share_a_port_and_every_client_sees_everything() -> None:
 
 def _clients_of(pid: int, port: int) -> int:
     connections = psutil.Process(pid).net_connections("tcp")
-    return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr[1] == port for one in connections)
+    return sum(
+        connection.status == psutil.CONN_ESTABLISHED and connection.laddr[1] == port for connection in connections
+    )
 
 
 # -- health and reflection --------------------------------------------------------------------------------------------
@@ -285,7 +283,7 @@ def test_every_service_is_healthy_and_an_unknown_one_is_not_found(patient_room: 
 
 @pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
-def test_health_says_serving_exactly_while_a_send_works(quick_room: Room, worker: str, how: signal.Signals) -> None:
+def test_health_is_serving_exactly_while_sends_succeed(quick_room: Room, worker: str, how: signal.Signals) -> None:
     room, agent = quick_room, quick_room.new_agent()
 
     def health() -> set[bool]:
@@ -293,7 +291,7 @@ def test_health_says_serving_exactly_while_a_send_works(quick_room: Room, worker
 
     wait_until(lambda: health() == {True}, "all is well")
     pid = room.pid_of(worker)
-    with room.stopped(supervisor_pid(room)):  # so that nobody mends it while we look
+    with room.stopped(supervisor_pid(room)):  # so that it is not restarted meanwhile
         os.kill(pid, how)
         wait_until(lambda: health() == {False}, "health notices", 5)
         refusal = refusal_of(lambda: room.send(agent, "x", idempotency_key=agent, timeout=0.4))
@@ -308,7 +306,7 @@ def test_health_says_serving_exactly_while_a_send_works(quick_room: Room, worker
     assert room.stats(agent).total == 1
 
 
-def test_health_says_not_serving_when_the_daemon_stops_and_ends_its_watchers() -> None:
+def test_health_is_not_serving_at_a_stop_and_its_watchers_end() -> None:
     with running_room() as room:
         watched = room.watch_serving()
         assert next(watched)
@@ -319,7 +317,7 @@ def test_health_says_not_serving_when_the_daemon_stops_and_ends_its_watchers() -
         assert room.wait_for_end() == 0
 
 
-def test_a_full_disk_refuses_sends_says_so_and_mends_itself_when_there_is_room() -> None:
+def test_a_full_disk_refuses_sends_until_there_is_room_again() -> None:
     with running_room("--stuck-after", "5", small_disk=True) as room:
         agent = room.new_agent()
         ids = room.fill(agent, 3)

@@ -1,4 +1,4 @@
-"""The page about TLS, tried as it stands; and what is not encrypted or not known gets no further than the handshake."""
+"""The commands of docs/tls.md work as written; unencrypted and unknown clients get no further than the handshake."""
 
 import os
 import re
@@ -26,7 +26,7 @@ NOW_MS = 1_700_000_000_000
 
 
 def shell(home: Path, *commands: str, port: str = "50051") -> subprocess.CompletedProcess[str]:
-    """Runs commands of the page, one block after the other, as a user with this home; they have to work."""
+    """Runs the commands of the page block by block, as a user with this home; each must succeed."""
     bin_ = str(Path(sys.executable).parent)
     environment = {"HOME": str(home), "PATH": f"{bin_}:{os.environ['PATH']}"}
     script = "\n".join(("set -e", *commands)).replace("50051", port)
@@ -37,7 +37,7 @@ def shell(home: Path, *commands: str, port: str = "50051") -> subprocess.Complet
 
 @contextmanager
 def serving(home: Path, command: str) -> Generator[str]:
-    """Runs the daemon as the page says, on loopback; gives its port."""
+    """Runs the daemon as the page says, on loopback; yields its port."""
     flags = command.replace("~", str(home)).split()[3:]
     with new_room("--listen", "127.0.0.1:0", *flags) as room:
         room.state_dir.mkdir()
@@ -52,7 +52,7 @@ def tcp_of(room: Room) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the page's certificates and tokens have been made."""
+    """A home with the certificates and tokens of the page."""
     home = tmp_path_factory.mktemp("home")
     shell(home, AUTHORITY)
     shell(home, TOKEN)
@@ -80,18 +80,18 @@ def mutual_port(home: Path) -> Generator[str]:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_s_commands_work_in_their_order(home: Path, port: str) -> None:
+def test_the_commands_of_the_page_work_in_order(home: Path, port: str) -> None:
     done = shell(home, USE, port=port)
     assert "filed" in done.stdout
     assert "nobody called alice has been here yet" in done.stderr
 
 
-def test_the_page_s_mutual_tls_works(home: Path, mutual_port: str) -> None:
+def test_mutual_tls_works_as_the_page_describes(home: Path, mutual_port: str) -> None:
     address_and_token = USE.splitlines()[0]
     shell(home, address_and_token, USE_MUTUAL, port=mutual_port)
 
 
-def test_what_the_page_makes_is_private(tls: Path, home: Path) -> None:
+def test_the_files_that_the_page_creates_are_private(tls: Path, home: Path) -> None:
     for secret in (tls / "ca.key", tls / "server.key", tls / "bob.key", home / "bob.token"):
         assert secret.stat().st_mode & 0o777 == 0o600
 
@@ -104,7 +104,7 @@ def test_what_the_page_makes_is_private(tls: Path, home: Path) -> None:
         "whoever is there hung up: perhaps it wants TLS",
     ],
 )
-def test_the_page_quotes_the_sentences_that_clients_say(sentence: str) -> None:
+def test_the_page_quotes_the_clients_error_sentences(sentence: str) -> None:
     sources = Path(sys.modules["mailroom"].__path__[0]).glob("*.py")
     assert sentence in PAGE.read_text()
     assert any(sentence in re.sub(r'"\s*\n\s*"', "", source.read_text()) for source in sources)
@@ -118,31 +118,31 @@ def client(home: Path, port: str, **access: Any) -> Mailroom:
     return Mailroom(f"localhost:{port}", sender="bob", timeout=10, grace=0.2, **shown)
 
 
-def test_the_sdk_speaks_tls_and_shows_its_token(home: Path, port: str) -> None:
+def test_the_sdk_uses_tls_and_presents_its_token(home: Path, port: str) -> None:
     with client(home, port) as bob:
         sent = bob.send("alice", "over TLS")
         assert bob.get_message(sent.id).message.content == "over TLS"
 
 
-def test_no_call_passes_without_tls(port: str) -> None:
+def test_a_call_without_tls_fails(port: str) -> None:
     with connect(f"localhost:{port}") as plain:
         refusal: Refusal = refusal_of(lambda: plain.check("bob"))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "")
 
 
-def test_tls_alone_is_no_permission(tls: Path, port: str) -> None:
+def test_tls_without_a_token_grants_nothing(tls: Path, port: str) -> None:
     credentials = grpc.ssl_channel_credentials((tls / "ca.crt").read_bytes())
     with connect(f"localhost:{port}", tls=credentials) as nobody:
         assert refusal_of(lambda: nobody.check("bob")).reason == "TOKEN_MISSING"
 
 
-def test_a_client_that_speaks_no_tls_is_told_what_may_be_wrong(home: Path, port: str) -> None:
+def test_a_client_without_tls_gets_a_hint(home: Path, port: str) -> None:
     plain = Mailroom(f"127.0.0.1:{port}", timeout=10, grace=0.2, token_file=home / "bob.token")
     with plain as bob, pytest.raises(DaemonNotRunning, match="perhaps it wants TLS"):
         bob.check_inbox("bob")
 
 
-def test_a_daemon_of_another_authority_is_not_believed(home: Path, port: str, tmp_path: Path) -> None:
+def test_a_certificate_of_another_authority_is_rejected(home: Path, port: str, tmp_path: Path) -> None:
     shell(tmp_path, AUTHORITY)
     with (
         client(home, port, tls_ca=tmp_path / "mailroom-tls" / "ca.crt") as bob,
@@ -151,7 +151,7 @@ def test_a_daemon_of_another_authority_is_not_believed(home: Path, port: str, tm
         bob.check_inbox("bob")
 
 
-def test_a_daemon_under_another_name_is_not_believed(home: Path, tls: Path, port: str) -> None:
+def test_a_certificate_for_another_name_is_rejected(home: Path, tls: Path, port: str) -> None:
     numbered = Mailroom(
         f"127.0.0.1:{port}", timeout=10, grace=0.2, tls_ca=tls / "ca.crt", token_file=home / "bob.token"
     )
@@ -159,7 +159,7 @@ def test_a_daemon_under_another_name_is_not_believed(home: Path, tls: Path, port
         bob.check_inbox("bob")
 
 
-def test_tls_to_a_daemon_without_it_is_told_so(home: Path) -> None:
+def test_tls_to_a_daemon_without_tls_gets_a_hint(home: Path) -> None:
     with new_room("--listen", "127.0.0.1:0", "--auth", "off") as room:
         room.start()
         port = tcp_of(room).rpartition(":")[2]
@@ -167,7 +167,7 @@ def test_tls_to_a_daemon_without_it_is_told_so(home: Path) -> None:
             bob.check_inbox("bob")
 
 
-def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_authority(
+def test_mutual_tls_rejects_clients_without_a_certificate_of_its_authority(
     home: Path, tls: Path, mutual_port: str, tmp_path: Path
 ) -> None:
     with client(home, mutual_port, tls_cert=tls / "bob.crt", tls_key=tls / "bob.key") as bob:
@@ -180,7 +180,7 @@ def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_authority(
         mallory.check_inbox("bob")
 
 
-def test_a_token_is_never_sent_over_a_network_in_the_clear(home: Path) -> None:
+def test_a_token_is_never_sent_unencrypted_over_a_network(home: Path) -> None:
     with (
         Mailroom("192.0.2.7:50051", token_file=home / "bob.token") as bob,
         pytest.raises(InvalidArgument, match="others could read the token on its way") as caught,
@@ -203,7 +203,7 @@ def test_a_token_is_never_sent_over_a_network_in_the_clear(home: Path) -> None:
         ("ca.crt", "missing", "cannot be read: No such file or directory"),
     ],
 )
-def test_tls_files_of_no_use_are_refused_at_the_start(
+def test_unusable_tls_files_are_refused_at_the_start(
     tmp_path: Path, tls: Path, file: str, damage: str, sentence: str
 ) -> None:
     for name in ("server.key", "server.crt", "ca.crt", "ca.key"):

@@ -1,4 +1,4 @@
-"""With --trace, a send is one trace across the processes, below the client's own span; without it, nothing is there."""
+"""With --trace, a send is one trace across all processes, below the client's own span."""
 
 import json
 from collections.abc import Generator
@@ -15,7 +15,7 @@ TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 @pytest.fixture(scope="module")
 def spans() -> Generator[list[dict[str, Any]]]:
-    """What a daemon traced of two sends: one with the client's trace, one without."""
+    """The spans of two sends: one with the client's trace, one without."""
     with short_directory() as directory:
         file = directory / "spans.jsonl"
         daemon = Daemon(directory, ("--trace", f"file:{file}"))
@@ -37,18 +37,18 @@ def _spans_in(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_a_send_is_one_trace_from_the_client_to_the_announcement(spans: list[dict[str, Any]]) -> None:
-    mine = {one["name"]: one for one in spans if one["context"]["trace_id"] == f"0x{TRACE_ID}"}
+def test_a_send_is_one_trace_from_client_to_announcement(spans: list[dict[str, Any]]) -> None:
+    mine = {span["name"]: span for span in spans if span["context"]["trace_id"] == f"0x{TRACE_ID}"}
     assert set(mine) == {"gateway", "mailbox", "commit", "file", "announce"}
-    parents = {name: one["parent_id"] for name, one in mine.items()}
-    ids = {name: one["context"]["span_id"] for name, one in mine.items()}
+    parents = {name: span["parent_id"] for name, span in mine.items()}
+    ids = {name: span["context"]["span_id"] for name, span in mine.items()}
     assert parents["gateway"] == f"0x{SPAN_ID}"
     assert parents["mailbox"] == ids["gateway"]
     assert parents["commit"] == parents["file"] == parents["announce"] == ids["mailbox"]
 
 
-def test_each_span_says_which_process_it_was_in_and_which_message_it_was_about(spans: list[dict[str, Any]]) -> None:
-    where = {one["name"]: one["resource"]["attributes"]["service.instance.id"] for one in spans}
+def test_each_span_names_its_process_and_its_message(spans: list[dict[str, Any]]) -> None:
+    where = {span["name"]: span["resource"]["attributes"]["service.instance.id"] for span in spans}
     assert where == {
         "gateway": "gateway",
         "mailbox": "mailbox",
@@ -56,19 +56,19 @@ def test_each_span_says_which_process_it_was_in_and_which_message_it_was_about(s
         "file": "command-queue",
         "announce": "mailbox",
     }
-    messages = {one["attributes"]["message_id"] for one in spans if one["name"] != "gateway"}
+    messages = {span["attributes"]["message_id"] for span in spans if span["name"] != "gateway"}
     assert len(messages) == 2
 
 
 def test_the_stages_follow_each_other_within_the_send(spans: list[dict[str, Any]]) -> None:
-    mine = {one["name"]: one for one in spans if one["context"]["trace_id"] == f"0x{TRACE_ID}"}
+    mine = {span["name"]: span for span in spans if span["context"]["trace_id"] == f"0x{TRACE_ID}"}
     starts = [mine[name]["start_time"] for name in ("gateway", "mailbox", "commit", "file", "announce")]
     assert starts == sorted(starts)
     assert mine["announce"]["end_time"] <= mine["gateway"]["end_time"]
 
 
-def test_a_send_without_a_trace_of_its_own_begins_one(spans: list[dict[str, Any]]) -> None:
-    own = [one for one in spans if one["context"]["trace_id"] != f"0x{TRACE_ID}"]
-    assert sorted(one["name"] for one in own) == ["announce", "commit", "file", "gateway", "mailbox"]
-    assert len({one["context"]["trace_id"] for one in own}) == 1
-    assert [one["parent_id"] for one in own if one["name"] == "gateway"] == [None]
+def test_a_send_without_a_trace_starts_one(spans: list[dict[str, Any]]) -> None:
+    own = [span for span in spans if span["context"]["trace_id"] != f"0x{TRACE_ID}"]
+    assert sorted(span["name"] for span in own) == ["announce", "commit", "file", "gateway", "mailbox"]
+    assert len({span["context"]["trace_id"] for span in own}) == 1
+    assert [span["parent_id"] for span in own if span["name"] == "gateway"] == [None]

@@ -1,4 +1,4 @@
-"""The census counts the inbox files that lie there, and nothing else."""
+"""The census counts the inbox files on disk, and nothing else."""
 
 from pathlib import Path
 
@@ -12,25 +12,25 @@ def inbox(tmp_path: Path) -> Path:
     return tmp_path / "inbox"
 
 
-def put(inbox: Path, name: str, *numbers: int) -> None:
+def put(inbox: Path, name: str, *message_ids: int) -> None:
     (inbox / name).mkdir(exist_ok=True)
-    for number in numbers:
-        (inbox / name / f"{number:016x}.json").touch()
+    for message_id in message_ids:
+        (inbox / name / f"{message_id:016x}.json").touch()
 
 
-def test_the_files_of_each_session_are_counted_and_empty_ones_left_out(inbox: Path, tmp_path: Path) -> None:
+def test_files_are_counted_by_session_and_empty_directories_are_left_out(inbox: Path, tmp_path: Path) -> None:
     put(inbox, "a", 7, 5, 9)
     put(inbox, "b@team", 11)
     put(inbox, "empty")
     census = InboxCensus(tmp_path)
-    assert census.take() == {"a": PendingFiles(3, 5), "b@team": PendingFiles(1, 11)}
-    assert census.take("a") == {"a": PendingFiles(3, 5)}
-    assert [census.take(name) for name in ("empty", "nobody")] == [{}, {}]
+    assert census.count() == {"a": PendingFiles(3, 5), "b@team": PendingFiles(1, 11)}
+    assert census.count("a") == {"a": PendingFiles(3, 5)}
+    assert [census.count(name) for name in ("empty", "nobody")] == [{}, {}]
     (inbox / "a" / f"{5:016x}.json").unlink()
-    assert census.take("a") == {"a": PendingFiles(2, 7)}
+    assert census.count("a") == {"a": PendingFiles(2, 7)}
 
 
-def test_what_is_no_inbox_file_is_not_counted(inbox: Path, tmp_path: Path) -> None:
+def test_other_files_are_not_counted(inbox: Path, tmp_path: Path) -> None:
     put(inbox, "a", 7)
     for name in (
         ".7.tmp",
@@ -45,23 +45,23 @@ def test_what_is_no_inbox_file_is_not_counted(inbox: Path, tmp_path: Path) -> No
     put(inbox, ".tmp", 1)
     put(inbox, "no name", 2)
     (inbox / "file").touch()
-    assert InboxCensus(tmp_path).take() == {"a": PendingFiles(1, 7)}
+    assert InboxCensus(tmp_path).count() == {"a": PendingFiles(1, 7)}
 
 
-def test_no_link_is_followed_and_no_name_leaves_the_inbox(inbox: Path, tmp_path: Path) -> None:
+def test_links_are_not_followed_and_no_name_leaves_the_inbox(inbox: Path, tmp_path: Path) -> None:
     put(tmp_path, "aside", 1)
     (inbox / "link").symlink_to(tmp_path / "aside")
     census = InboxCensus(tmp_path)
-    assert [census.take(name) for name in ("", "link", "../aside", "/tmp", ".")] == [{}] * 5
+    assert [census.count(name) for name in ("", "link", "../aside", "/tmp", ".")] == [{}] * 5
 
 
-@pytest.mark.parametrize("what", ["missing", "a file", "a link"])
-def test_where_there_is_no_inbox_there_are_no_files(tmp_path: Path, what: str) -> None:
-    if what == "a file":
+@pytest.mark.parametrize("inbox_kind", ["missing", "a file", "a link"])
+def test_a_missing_inbox_has_no_files(tmp_path: Path, inbox_kind: str) -> None:
+    if inbox_kind == "a file":
         (tmp_path / "inbox").touch()
-    elif what == "a link":
+    elif inbox_kind == "a link":
         (tmp_path / "inbox").symlink_to(tmp_path)
-    assert InboxCensus(tmp_path).take() == {}
+    assert InboxCensus(tmp_path).count() == {}
 
 
 def test_a_census_leaves_no_descriptor_open(inbox: Path, tmp_path: Path) -> None:
@@ -70,5 +70,5 @@ def test_a_census_leaves_no_descriptor_open(inbox: Path, tmp_path: Path) -> None
     census = InboxCensus(tmp_path)
     before = len([*Path("/proc/self/fd").iterdir()])
     for name in ("", "a", "file", "nobody"):
-        census.take(name)
+        census.count(name)
     assert len([*Path("/proc/self/fd").iterdir()]) == before

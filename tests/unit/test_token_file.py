@@ -1,4 +1,4 @@
-"""Tokens are kept hashed, in a file that is its owner's alone, and each change is seen at once."""
+"""Tokens are stored as hashes in a file that only its owner can read, and each change is noticed at once."""
 
 import hashlib
 import json
@@ -7,23 +7,23 @@ import threading
 from pathlib import Path
 
 import pytest
-from mailroomd.auth.token_file import KnownTokens, TokenFile, TokensUnreadable
-from mailroomd.auth.tokens import id_in, new_token
+from mailroomd.auth.token_file import TokenCache, TokenFile, TokensUnreadable
+from mailroomd.auth.tokens import new_token, parse_token_id
 
 NOW_MS = 1_800_000_000_000
 
 
 def test_a_token_is_a_public_id_and_256_random_bits() -> None:
     text, token = new_token("bob", NOW_MS)
-    head, number, secret = text.split("_", 2)
-    assert (head, number, len(secret)) == ("mr", token.id, 43)
-    assert id_in(text) == token.id
+    prefix, token_id, secret = text.split("_", 2)
+    assert (prefix, token_id, len(secret)) == ("mr", token.id, 43)
+    assert parse_token_id(text) == token.id
     assert len({new_token("bob", NOW_MS)[0] for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("text", ["", "mr_", "mr_12345678_short", "mr_1234567G_" + "a" * 43, "x" * 1000, "mr\n"])
-def test_what_is_no_token_has_no_id(text: str) -> None:
-    assert id_in(text) == ""
+def test_a_text_that_is_not_a_token_has_no_id(text: str) -> None:
+    assert parse_token_id(text) == ""
 
 
 def test_only_the_whole_text_matches() -> None:
@@ -33,21 +33,21 @@ def test_only_the_whole_text_matches() -> None:
     assert not any(map(token.matches, (text[:-1], text + "a", other, "", text.replace("mr", "MR"))))
 
 
-def test_a_token_ends_at_the_moment_it_was_given() -> None:
+def test_a_token_expires_at_its_time() -> None:
     _, token = new_token("bob", NOW_MS, ttl_ms=1000)
     assert [token.has_expired(NOW_MS + after) for after in (0, 999, 1000)] == [False, False, True]
-    _, endless = new_token("bob", NOW_MS)
-    assert not endless.has_expired(1 << 62)
+    _, unlimited = new_token("bob", NOW_MS)
+    assert not unlimited.has_expired(1 << 62)
 
 
-def test_an_agent_without_a_valid_name_gets_none(tmp_path: Path) -> None:
+def test_an_invalid_agent_name_gets_no_token(tmp_path: Path) -> None:
     for name in ("../bob", "a@b@c", ".hidden", "x" * 129):
-        with pytest.raises(ValueError, match="is no name"):
+        with pytest.raises(ValueError, match="is not a valid name"):
             TokenFile(tmp_path).create(name, NOW_MS)
     assert TokenFile(tmp_path).read() == []
 
 
-def test_the_file_keeps_a_hash_and_never_the_token(tmp_path: Path) -> None:
+def test_the_file_holds_a_hash_and_never_the_token(tmp_path: Path) -> None:
     file = TokenFile(tmp_path / "state")
     text, token = file.create("bob", NOW_MS)
     content = file.path.read_text()
@@ -67,23 +67,23 @@ def test_file_and_directory_are_private_whatever_the_umask(tmp_path: Path) -> No
         os.umask(before)
     assert file.path.stat().st_mode & 0o777 == 0o600
     assert file.path.parent.stat().st_mode & 0o777 == 0o700
-    assert [one.name for one in file.path.parent.iterdir()] == ["tokens.json"]
+    assert [entry.name for entry in file.path.parent.iterdir()] == ["tokens.json"]
 
 
 def test_tokens_are_listed_in_order_and_revoked_by_id(tmp_path: Path) -> None:
     file = TokenFile(tmp_path)
-    made = [file.create(name, NOW_MS)[1] for name in ("bob", "", "alice")]
-    assert file.read() == made
-    assert file.revoke({made[0].id, "00000000"}) == [made[0]]
-    assert file.read() == made[1:]
+    created = [file.create(name, NOW_MS)[1] for name in ("bob", "", "alice")]
+    assert file.read() == created
+    assert file.revoke({created[0].id, "00000000"}) == [created[0]]
+    assert file.read() == created[1:]
 
 
-def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
-    def make() -> None:
+def test_concurrent_writers_lose_nothing(tmp_path: Path) -> None:
+    def create_ten() -> None:
         for _ in range(10):
             TokenFile(tmp_path).create("bob", NOW_MS)
 
-    threads = [threading.Thread(target=make) for _ in range(4)]
+    threads = [threading.Thread(target=create_ten) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -92,18 +92,18 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 1}', '{"version": 2, "tokens": []}', "\x00" * 10])
-def test_a_file_that_is_none_is_not_believed_and_not_overwritten(tmp_path: Path, content: str) -> None:
+def test_a_malformed_file_is_neither_trusted_nor_overwritten(tmp_path: Path, content: str) -> None:
     file = TokenFile(tmp_path)
     file.path.write_text(content)
     file.path.chmod(0o600)
-    for use in (file.read, lambda: file.create("bob", NOW_MS), lambda: KnownTokens(file).get("00000000")):
+    for use in (file.read, lambda: file.create("bob", NOW_MS), lambda: TokenCache(file).get("00000000")):
         with pytest.raises(TokensUnreadable, match=r"tokens\.json (is damaged|has version 2)"):
             use()
     assert file.path.read_text() == content
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
-def test_a_file_that_is_open_to_others_is_not_believed(tmp_path: Path, mode: int) -> None:
+def test_a_file_that_is_open_to_others_is_not_trusted(tmp_path: Path, mode: int) -> None:
     file = TokenFile(tmp_path)
     file.create("bob", NOW_MS)
     file.path.chmod(mode)
@@ -111,7 +111,7 @@ def test_a_file_that_is_open_to_others_is_not_believed(tmp_path: Path, mode: int
         file.read()
 
 
-def test_a_token_made_by_root_belongs_to_the_daemon_s_user_like_its_directory(tmp_path: Path) -> None:
+def test_a_file_written_by_root_belongs_to_the_owner_of_its_directory(tmp_path: Path) -> None:
     owner = (1234, 1235) if os.geteuid() == 0 else (os.geteuid(), os.getegid())  # only root gives files away
     os.chown(tmp_path, *owner)
     file = TokenFile(tmp_path)
@@ -119,25 +119,25 @@ def test_a_token_made_by_root_belongs_to_the_daemon_s_user_like_its_directory(tm
     assert (file.path.stat().st_uid, file.path.stat().st_gid) == owner
 
 
-def test_a_reader_sees_each_change_at_once(tmp_path: Path) -> None:
+def test_the_cache_notices_each_change_at_once(tmp_path: Path) -> None:
     file = TokenFile(tmp_path)
-    known = KnownTokens(file)
-    assert known.get("00000000") is None
+    cache = TokenCache(file)
+    assert cache.get("00000000") is None
     _, bob = file.create("bob", NOW_MS)
-    assert known.get(bob.id) == bob
+    assert cache.get(bob.id) == bob
     _, alice = file.create("alice", NOW_MS)
-    assert known.get(alice.id) == alice
+    assert cache.get(alice.id) == alice
     file.revoke({bob.id})
-    assert known.get(bob.id) is None
+    assert cache.get(bob.id) is None
     file.path.unlink()
-    assert known.get(alice.id) is None
+    assert cache.get(alice.id) is None
 
 
-def test_a_reader_reads_again_only_when_the_file_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_reads_the_file_only_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = TokenFile(tmp_path)
     _, bob = file.create("bob", NOW_MS)
-    known, reads = KnownTokens(file), list[int]()
+    cache, reads = TokenCache(file), list[int]()
     read = file.read
     monkeypatch.setattr(file, "read", lambda: reads.append(1) or read())
-    assert {known.get(bob.id) for _ in range(100)} == {bob}
+    assert {cache.get(bob.id) for _ in range(100)} == {bob}
     assert len(reads) == 1

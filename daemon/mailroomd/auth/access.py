@@ -1,28 +1,28 @@
 """Access — the one table of who may do what: RPC × role.
 
-Owns a row for every RPC of every service, by the RPC's name. An owner and an administrator may do everything; an agent
-only what concerns itself. What a row calls `own` are the names in a request that have to be the agent's: its own name,
-or a session that is an alias of it.
+Owns one row for each RPC of every service, by the RPC's name. The owner and administrators may do everything; an agent
+may do what concerns itself. The names that a row calls `own` must all belong to the agent: its own name, or a session
+that is an alias of it.
 Not here: who the caller is (`auth.authentication`), how much it may do (`gateway.client_limits`).
-Invariant: an RPC without a row is refused to everybody but the owner and administrators.
+Invariant: an RPC without a row is refused to everyone but the owner and administrators.
 """
 
-__all__ = ["RULES", "Grant", "Rule", "check_access", "check_answer"]
+__all__ = ["RULES", "Grant", "Rule", "check_access", "check_response"]
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from mailroomd.auth.authentication import Authentication
+from mailroomd.auth.authentication import token_missing
 from mailroomd.auth.caller import Caller, Role
 from mailroomd.model.errors import MailroomError, Reason, message_not_found
 
-Names = Iterable[tuple[str, str]]
+NamesByField = Iterable[tuple[str, str]]
 
 
 class Grant(Enum):
-    """What an agent's token gives for one RPC."""
+    """What an agent's token allows for one RPC."""
 
     ALWAYS = "always"
     OWN = "own"  # only in its own name, or on its own mailbox
@@ -34,46 +34,50 @@ class Rule:
     """One row.
 
     Attributes:
-        agent: what an agent's token gives.
-        own: the names in a request, each with its field, that have to be the agent's.
-        parties: the names in an answer of which one has to be the agent's; else it gets what it would get for nothing.
+        agent: what an agent's token allows.
+        own: returns the names in a request, each with its field, that must belong to the agent.
+        parties: returns the names in a response, one of which must belong to the agent; otherwise the agent is told
+            that the message does not exist.
         is_public: also for callers without a token.
     """
 
     agent: Grant
-    own: Callable[[Any], Names] = lambda _: ()
+    own: Callable[[Any], NamesByField] = lambda _: ()
     parties: Callable[[Any], tuple[str, ...]] | None = None
     is_public: bool = False
 
 
-_NO_ROW = Rule(Grant.NEVER)
+_NO_RULE = Rule(Grant.NEVER)
 
 
-def _agent(request: Any) -> Names:
+def _agent(request: Any) -> NamesByField:
     return [("agent", request.agent)]
 
 
 RULES: dict[str, Rule] = {
     "SendMessage": Rule(Grant.OWN, lambda request: [("sender", request.sender)]),
     "BroadcastMessage": Rule(Grant.OWN, lambda request: [("message.sender", request.message.sender)]),
-    "SendMessages": Rule(Grant.OWN, lambda request: (("messages.sender", one.sender) for one in request.messages)),
+    "SendMessages": Rule(
+        Grant.OWN, lambda request: (("messages.sender", message.sender) for message in request.messages)
+    ),
     "Subscribe": Rule(
         Grant.OWN, lambda request: [("all_agents", "") if request.all_agents else ("agent", request.agent)]
     ),
     "CheckInbox": Rule(Grant.OWN, _agent),
     "MarkOffered": Rule(Grant.OWN, _agent),
     "AcknowledgeMessages": Rule(Grant.OWN, _agent),
-    # Ids can be guessed: who is no party to a message is not even told that it exists.
-    "GetMessage": Rule(Grant.OWN, parties=lambda answer: (answer.message.sender, answer.message.recipient)),
+    # Ids can be guessed: to anyone but its parties a message does not even exist.
+    "GetMessage": Rule(Grant.OWN, parties=lambda response: (response.message.sender, response.message.recipient)),
     "ListMessages": Rule(Grant.OWN, _agent),
     "ClearMailbox": Rule(Grant.OWN, _agent),
     "GetMailboxStats": Rule(Grant.OWN, _agent),
     "GetQueueStats": Rule(Grant.OWN, lambda request: [("session_id", request.session_id)]),
-    # An alias takes the mail of another name, and who wrote to a session knows its name: whose it is, the owner says.
+    # An alias takes over the mail of another name, and anyone who wrote to a session knows its name. So only the owner
+    # and administrators decide which agent a session belongs to.
     "SetAlias": Rule(Grant.NEVER),
     "ListAgents": Rule(Grant.ALWAYS),  # the address book
-    "GetStatus": Rule(Grant.NEVER),  # pids, exits: for operators
-    "GetMetrics": Rule(Grant.NEVER),  # how busy everybody is: for operators
+    "GetStatus": Rule(Grant.NEVER),  # pids and exits are for operators
+    "GetMetrics": Rule(Grant.NEVER),  # the traffic of every agent is for operators
     "Check": Rule(Grant.ALWAYS, is_public=True),  # grpc.health.v1: load balancers have no token
     "Watch": Rule(Grant.ALWAYS, is_public=True),
     "ServerReflectionInfo": Rule(Grant.ALWAYS),
@@ -81,24 +85,24 @@ RULES: dict[str, Rule] = {
 
 
 def check_access(rpc: str, caller: Caller, request: object, agent_of: Callable[[str], str]) -> None:
-    """Passes a request that its caller may make.
+    """Checks that a caller may make a request.
 
     Args:
         rpc: the RPC's name.
         caller: who makes the request.
-        request: the request; None before it was read.
-        agent_of: returns whose mailbox is behind a name.
+        request: the request; None while it has not been read.
+        agent_of: returns the agent behind a name.
 
     Raises:
         MailroomError: TOKEN_MISSING, NOT_YOURS or ADMIN_ONLY.
     """
     if caller.role is Role.OWNER or caller.role is Role.ADMIN:
         return
-    rule = RULES.get(rpc, _NO_ROW)
+    rule = RULES.get(rpc, _NO_RULE)
     if rule.is_public:
         return
-    if caller.role is Role.NOBODY:
-        raise Authentication.missing()
+    if caller.role is Role.ANONYMOUS:
+        raise token_missing()
     if rule.agent is Grant.NEVER:
         sentence = f"{rpc} is for the owner and administrators: use the Unix socket, or a token made with --admin"
         raise MailroomError(Reason.ADMIN_ONLY, sentence)
@@ -108,21 +112,21 @@ def check_access(rpc: str, caller: Caller, request: object, agent_of: Callable[[
                 raise _not_yours(field, name, caller.agent, agent_of(name))
 
 
-def check_answer(rpc: str, caller: Caller, request: Any, answer: object, agent_of: Callable[[str], str]) -> None:
-    """Passes an answer that its caller may see.
+def check_response(rpc: str, caller: Caller, request: Any, response: object, agent_of: Callable[[str], str]) -> None:
+    """Checks that a caller may see a response.
 
     Raises:
-        MailroomError: MESSAGE_NOT_FOUND, as if it did not exist.
+        MailroomError: MESSAGE_NOT_FOUND, as if the message did not exist.
     """
     if caller.role is not Role.AGENT or (parties := RULES[rpc].parties) is None:
         return
-    if not any(agent_of(name) == caller.agent for name in parties(answer)):
+    if not any(agent_of(name) == caller.agent for name in parties(response)):
         raise message_not_found(request.id)
 
 
-def _not_yours(field: str, name: str, agent: str, behind: str) -> MailroomError:
-    asked = "every mailbox" if not name else name if name == behind else f"{name}, which is a session of {behind}"
+def _not_yours(field: str, name: str, agent: str, owner: str) -> MailroomError:
+    requested = "every mailbox" if not name else name if name == owner else f"{name}, a session of {owner}"
     sentence = (
-        f"{field}: this token is for {agent} and not for {asked}: use that agent's own token, or one made with --admin"
+        f"{field}: this token is for {agent}, not for {requested}: use that agent's own token, or one made with --admin"
     )
     return MailroomError(Reason.NOT_YOURS, sentence, field=field)

@@ -1,26 +1,26 @@
-"""Caller — who makes a call, as far as the mail room can know it.
+"""Caller — who makes a call, as far as the daemon can know it.
 
-Owns the roles. Who it is, is found out by `auth.authentication`; what it may do, by `auth.access`.
-Invariant: only a caller with an agent's token is `verified` as that agent; an owner may use any name and proves none.
+Owns the roles. `auth.authentication` finds out who a caller is; `auth.access` decides what it may do.
+Invariant: only a caller with an agent's token is verified as that agent. The owner may use any name and proves none.
 """
 
-__all__ = ["OWNER", "Caller", "Context", "Role", "caller_now", "calling"]
+__all__ = ["OWNER", "Caller", "Context", "Role", "current_caller", "set_current_caller"]
 
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-Context = Any  # grpc.aio.ServicerContext, whose stubs want the types of what is bytes here
+Context = Any  # grpc.aio.ServicerContext: its stubs want message types where the handlers here work on bytes
 
 
 class Role(Enum):
     """What a caller can be."""
 
-    OWNER = "owner"  # who reached the Unix socket, which only the daemon's own user can
+    OWNER = "owner"  # on the Unix socket, which only the daemon's own user can reach
     ADMIN = "admin"  # an administrator's token
     AGENT = "agent"  # an agent's token
-    NOBODY = "nobody"  # TCP without a token
+    ANONYMOUS = "anonymous"  # TCP without a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Caller:
 
     Attributes:
         role: what it is.
-        client: whose limits it shares: a token's id, an address, or the owner's.
-        agent: who an agent is, "" for the other roles.
-        token: the text of its token, to be checked again while a stream lasts; never shown.
+        client: the name under which its limits are counted: a token's id, an address, or "owner".
+        agent: the agent's name for `Role.AGENT`, "" for other roles.
+        token: the text of its token, kept to check it again while a stream or a wait lasts; never shown.
     """
 
     role: Role
@@ -41,7 +41,7 @@ class Caller:
 
     @property
     def is_verified(self) -> bool:
-        """Whether it has proved the name under which it sends: `auth.access` lets it use no other."""
+        """Whether the caller has proved the name under which it sends; `auth.access` allows it no other."""
         return self.role is Role.AGENT
 
     def __repr__(self) -> str:
@@ -50,10 +50,14 @@ class Caller:
 
 OWNER = Caller(Role.OWNER, "owner")
 
-calling: ContextVar[Caller] = ContextVar("calling", default=OWNER)
-"""Who makes the call that the running task answers; `gateway.request_guard` sets it."""
+_current: ContextVar[Caller] = ContextVar("current_caller", default=OWNER)
 
 
-def caller_now() -> Caller:
-    """Returns who makes the call that is being answered."""
-    return calling.get()
+def set_current_caller(caller: Caller) -> None:
+    """Records who makes the call that the running task handles."""
+    _current.set(caller)
+
+
+def current_caller() -> Caller:
+    """Returns who makes the call that the running task handles."""
+    return _current.get()

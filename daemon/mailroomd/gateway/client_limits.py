@@ -1,8 +1,8 @@
-"""ClientLimits — how much one client may ask of this gateway: messages a second, streams, bytes under way.
+"""ClientLimits — bounds what one client may use of this gateway: messages a second, streams, bytes in flight.
 
-Owns what each client uses now. A client is a token, an address without one, or the owner: of whom only the streams are
-counted, since the daemon is his. Several gateways count each for itself.
-Not here: bounds for all clients together (`gateway.mailbox_client`). Invariant: what was taken is given back, however a call ends.
+Owns what each client uses now. A client is a token, an address without a token, or the owner. Of the owner only the
+streams are counted, since the daemon is the owner's own. With several gateways, each counts for itself.
+Not here: bounds for all clients together (`gateway.mailbox_client`). Invariant: usage is released however a call ends.
 """
 
 __all__ = ["ClientLimits", "Limits"]
@@ -16,10 +16,10 @@ from mailroomd.auth.caller import Caller, Role
 from mailroomd.core.rate_limit import RateLimit
 from mailroomd.model.errors import MailroomError, Reason
 
-BURST_SEC = 5.0  # of the rate may come at once: agents work in bursts
+BURST_SEC = 5.0  # of the rate may be sent at once: agents work in bursts
 STREAM_RETRY_MS = 1000
 BYTES_RETRY_MS = 200
-MANY_CLIENTS = 1000  # from here on the idle ones are forgotten
+MAX_IDLE_CLIENTS = 1000  # with more clients than this, the idle ones are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Limits:
     Attributes:
         rate_per_sec: messages that one client may send, on average.
         streams: streams and waiting calls of one client.
-        owner_streams: the same for the owner.
-        in_flight_bytes: of one client's requests that are being answered.
+        owner_streams: streams and waiting calls of the owner.
+        in_flight_bytes: bytes of one client's requests that are being handled.
     """
 
     rate_per_sec: int
@@ -39,7 +39,7 @@ class Limits:
     in_flight_bytes: int
 
 
-class _Use:
+class _Usage:
     """What one client uses now."""
 
     __slots__ = ("in_flight_bytes", "rate", "streams")
@@ -51,7 +51,7 @@ class _Use:
 
 
 class ClientLimits:
-    """Counts for every client.
+    """Counts the usage of every client.
 
     Args:
         limits: the bounds.
@@ -61,74 +61,74 @@ class ClientLimits:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._uses: dict[str, _Use] = {}
+        self._usage: dict[str, _Usage] = {}
 
-    def take_messages(self, caller: Caller, number: int) -> None:
+    def charge_messages(self, caller: Caller, count: int) -> None:
         """Counts messages that are about to be sent.
 
         Raises:
             MailroomError: RATE_LIMITED; nothing was counted.
         """
-        if not number or caller.role is Role.OWNER:
+        if not count or caller.role is Role.OWNER:
             return
-        wait_ms = self._use(caller).rate.consume(number, self._clock())
+        wait_ms = self._usage_of(caller).rate.consume(count, self._clock())
         if wait_ms:
             sentence = (
                 f"this client sends more than {self._limits.rate_per_sec:,} messages a second: "
-                "send again after the delay that is given"
+                "retry after the given delay"
             )
             raise MailroomError(Reason.RATE_LIMITED, sentence, retry_after_ms=wait_ms)
 
     @contextmanager
-    def stream(self, caller: Caller) -> Generator[None]:
+    def hold_stream(self, caller: Caller) -> Generator[None]:
         """Counts a stream, or a call that waits, while the context lasts.
 
         Raises:
             MailroomError: TOO_MANY_STREAMS.
         """
-        most = self._limits.owner_streams if caller.role is Role.OWNER else self._limits.streams
-        use = self._use(caller)
-        if use.streams >= most:
-            sentence = f"this client has {most:,} streams open already: close some, or use one for several purposes"
+        limit = self._limits.owner_streams if caller.role is Role.OWNER else self._limits.streams
+        usage = self._usage_of(caller)
+        if usage.streams >= limit:
+            sentence = f"this client already has {limit:,} open streams: close some, or share one"
             raise MailroomError(Reason.TOO_MANY_STREAMS, sentence, retry_after_ms=STREAM_RETRY_MS)
-        use.streams += 1
+        usage.streams += 1
         try:
             yield
         finally:
-            use.streams -= 1
+            usage.streams -= 1
 
     @contextmanager
-    def bytes(self, caller: Caller, size: int) -> Generator[None]:
-        """Counts the bytes of a request while it is being answered.
+    def hold_bytes(self, caller: Caller, size_bytes: int) -> Generator[None]:
+        """Counts the bytes of a request while it is being handled.
 
         Raises:
             MailroomError: TOO_MANY_BYTES.
         """
-        use = self._use(caller)
-        if use.in_flight_bytes and use.in_flight_bytes + size > self._limits.in_flight_bytes:
+        usage = self._usage_of(caller)
+        if usage.in_flight_bytes and usage.in_flight_bytes + size_bytes > self._limits.in_flight_bytes:
             sentence = (
-                f"this client has {use.in_flight_bytes:,} bytes of requests under way, "
-                f"the limit is {self._limits.in_flight_bytes:,}: send fewer at a time"
+                f"this client has {usage.in_flight_bytes:,} bytes of requests in flight, "
+                f"the limit is {self._limits.in_flight_bytes:,}: send fewer requests at a time"
             )
             raise MailroomError(Reason.TOO_MANY_BYTES, sentence, retry_after_ms=BYTES_RETRY_MS)
-        use.in_flight_bytes += size
+        usage.in_flight_bytes += size_bytes
         try:
             yield
         finally:
-            use.in_flight_bytes -= size
+            usage.in_flight_bytes -= size_bytes
 
-    def _use(self, caller: Caller) -> _Use:
-        use = self._uses.get(caller.client)
-        if use is None:
-            self._forget_idle()
+    def _usage_of(self, caller: Caller) -> _Usage:
+        usage = self._usage.get(caller.client)
+        if usage is None:
+            self._forget_idle_clients()
             rate = self._limits.rate_per_sec
-            use = self._uses[caller.client] = _Use(RateLimit(rate, rate * BURST_SEC, self._clock()))
-        return use
+            usage = self._usage[caller.client] = _Usage(RateLimit(rate, rate * BURST_SEC, self._clock()))
+        return usage
 
-    def _forget_idle(self) -> None:
-        if len(self._uses) < MANY_CLIENTS:
+    def _forget_idle_clients(self) -> None:
+        if len(self._usage) < MAX_IDLE_CLIENTS:
             return
         now = self._clock()
-        for client, use in list(self._uses.items()):
-            if not use.streams and not use.in_flight_bytes and use.rate.is_full(now):
-                del self._uses[client]
+        for client, usage in list(self._usage.items()):
+            if not usage.streams and not usage.in_flight_bytes and usage.rate.is_full(now):
+                del self._usage[client]

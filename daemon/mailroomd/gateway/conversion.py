@@ -1,18 +1,19 @@
-"""Conversion — between the contract's protobuf messages and the model, both ways on one screen.
+"""Conversion — between the contract's protobuf messages and the model, in both directions.
 
-Owns the translation of fields, times and metadata. Not here: whether a draft may enter (`core.validation`).
-Invariant: metadata that went in comes out equal; equal metadata has equal bytes.
+Owns the translation of fields, times and metadata. Not here: whether a draft is valid (`core.validation`).
+Invariant: metadata comes out equal to what went in; equal metadata has equal bytes.
 """
 
 __all__ = [
-    "delivery_of",
-    "draft_of",
-    "duration_ms",
+    "delivery_to_proto",
+    "draft_from_proto",
+    "duration_to_ms",
     "message_to_proto",
     "metadata_to_json",
+    "metadata_too_deep",
     "receipt_to_proto",
     "response_to_proto",
-    "timestamp",
+    "timestamp_from_ms",
 ]
 
 import math
@@ -30,19 +31,20 @@ from mailroomd.model.limits import MAX_METADATA_DEPTH, MAX_STRUCT_BYTES, MAX_STR
 from mailroomd.model.message import Draft, Message, Priority
 from mailroomd.model.states import DeliveryState
 
-EXACT_INTEGERS = 1 << 53  # a Struct's numbers are doubles: up to here each whole one is exact, and written as one
+MAX_EXACT_INTEGER = 1 << 53  # a Struct's numbers are doubles: up to here integers are exact, and written as integers
 _NO_METADATA = b"{}"
 
 
-def draft_of(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
-    """Returns what a sender asks for, not yet checked but for what cannot be said in a Draft.
+def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
+    """Returns a request's draft; `core.validation` checks the rest.
 
     Args:
+        request: the sender's request.
         recipient: the recipient of this copy, for a broadcast.
         verified: whether the sender has proved its name.
 
     Raises:
-        MailroomError: priority, metadata, in_reply_to or ttl cannot be understood.
+        MailroomError: priority, metadata, in_reply_to or ttl has a value that a Draft cannot hold.
     """
     return Draft(
         recipient or request.recipient,
@@ -59,38 +61,38 @@ def draft_of(request: pb.SendMessageRequest, recipient: str = "", *, verified: b
 
 
 def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
-    """Returns a stored message as the contract has it; without content and metadata where they are not wanted."""
+    """Returns a stored message as a protobuf message, with or without content and metadata."""
     draft = message.draft
-    said = pb.Message(
+    proto = pb.Message(
         id=format_id(message.id),
         recipient=draft.recipient,
         sender=draft.sender,
         type=draft.type,
-        timestamp=timestamp(message.timestamp_ms),
+        timestamp=timestamp_from_ms(message.timestamp_ms),
         read=message.state is DeliveryState.READ,
         thread_id=draft.thread_id,
-        priority=draft.priority,  # pyright: ignore[reportArgumentType] - its numbers are the contract's
+        priority=draft.priority,  # pyright: ignore[reportArgumentType] - same numbers as in the contract
         state=message.state.value,  # pyright: ignore[reportArgumentType]
         sender_verified=draft.verified,
     )
     if with_body:
-        said.content = draft.content
+        proto.content = draft.content
         if draft.metadata == _NO_METADATA:
-            said.metadata.SetInParent()
+            proto.metadata.SetInParent()
         else:
-            said.metadata.update(orjson.loads(draft.metadata))
+            proto.metadata.update(orjson.loads(draft.metadata))
     if draft.in_reply_to:
-        said.in_reply_to = format_id(draft.in_reply_to)
+        proto.in_reply_to = format_id(draft.in_reply_to)
     if message.expires_ms:
-        said.expires_at.FromMilliseconds(message.expires_ms)
-    return said
+        proto.expires_at.FromMilliseconds(message.expires_ms)
+    return proto
 
 
-def delivery_of(
+def delivery_to_proto(
     state: DeliveryState, file_error: str, subscribers: int, recipient_seen_ms: int, team_inbox_error: str = ""
 ) -> pb.Delivery:
-    """Returns what became of a message, for its sender."""
-    said = pb.Delivery(
+    """Returns the state of a message's delivery, for its sender."""
+    proto = pb.Delivery(
         state=state.value,  # pyright: ignore[reportArgumentType]
         inbox_file_error=file_error,
         team_inbox_error=team_inbox_error,
@@ -98,49 +100,49 @@ def delivery_of(
         recipient_known=recipient_seen_ms > 0,
     )
     if recipient_seen_ms:
-        said.recipient_last_seen.FromMilliseconds(recipient_seen_ms)
-    return said
+        proto.recipient_last_seen.FromMilliseconds(recipient_seen_ms)
+    return proto
 
 
 def receipt_to_proto(receipt: Receipt) -> pb.Receipt:
-    """Returns one step of a message as the contract has it; without a time where it is not known yet."""
-    said = pb.Receipt(
+    """Returns a receipt as a protobuf message, without a time if that is not known yet."""
+    proto = pb.Receipt(
         message_id=format_id(receipt.message_id),
         recipient=receipt.recipient,
         state=receipt.state.value,  # pyright: ignore[reportArgumentType]
     )
     if receipt.timestamp_ms:
-        said.timestamp.FromMilliseconds(receipt.timestamp_ms)
-    return said
+        proto.timestamp.FromMilliseconds(receipt.timestamp_ms)
+    return proto
 
 
 def response_to_proto(response: Response) -> pb.CommandResponse:
-    """Returns a response as the contract has it: its body as JSON text where a Struct would be slow."""
-    said = pb.CommandResponse(
-        session_id=response.session, file_name=response.file_name, timestamp=timestamp(response.timestamp_ms)
+    """Returns a response as a protobuf message, with its body as JSON text if a Struct would be slow."""
+    proto = pb.CommandResponse(
+        session_id=response.session, file_name=response.file_name, timestamp=timestamp_from_ms(response.timestamp_ms)
     )
-    values = response.body.count(b",") + response.body.count(b":")  # about
+    values = response.body.count(b",") + response.body.count(b":")  # an estimate
     if len(response.body) > MAX_STRUCT_BYTES or values > MAX_STRUCT_VALUES:
-        said.body_json = response.body.decode()
+        proto.body_json = response.body.decode()
     else:
-        said.body.update(orjson.loads(response.body))
-    return said
+        proto.body.update(orjson.loads(response.body))
+    return proto
 
 
-def timestamp(milliseconds: int) -> timestamp_pb2.Timestamp:
-    """Returns a moment as the contract has it."""
+def timestamp_from_ms(milliseconds: int) -> timestamp_pb2.Timestamp:
+    """Returns a time, milliseconds since 1970, as a protobuf message."""
     return timestamp_pb2.Timestamp(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
 
 
-def duration_ms(duration: duration_pb2.Duration, reason: Reason, field: str) -> int:
+def duration_to_ms(duration: duration_pb2.Duration, reason: Reason, field: str) -> int:
     """Returns a duration in milliseconds, rounded up.
 
     Raises:
-        MailroomError: it is negative or not a duration at all.
+        MailroomError: the duration is negative or malformed.
     """
     nanos = duration.seconds * 1_000_000_000 + duration.nanos
     if nanos < 0 or abs(duration.nanos) > 999_999_999:
-        raise MailroomError(reason, f"{field} is a time span of zero or more", field=field)
+        raise MailroomError(reason, f"{field} must be a duration of zero or more", field=field)
     return -(-nanos // 1_000_000)
 
 
@@ -148,16 +150,20 @@ def metadata_to_json(metadata: struct_pb2.Struct) -> bytes:
     """Returns metadata as canonical JSON.
 
     Raises:
-        MailroomError: it is nested too deeply, or has a number that JSON does not know.
+        MailroomError: metadata is nested too deeply, or has a number that JSON cannot represent.
     """
     return orjson.dumps(_plain_struct(metadata, 1), option=orjson.OPT_SORT_KEYS)
 
 
+def metadata_too_deep() -> MailroomError:
+    """Returns the error for metadata that is nested too deeply."""
+    sentence = f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels: flatten it"
+    return MailroomError(Reason.METADATA_TOO_DEEP, sentence, field="metadata")
+
+
 def _plain_struct(struct: struct_pb2.Struct, depth: int) -> dict[str, Any]:
     if depth > MAX_METADATA_DEPTH:
-        raise MailroomError(
-            Reason.METADATA_TOO_DEEP, f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels", field="metadata"
-        )
+        raise metadata_too_deep()
     return {name: _plain_value(value, depth) for name, value in struct.fields.items()}
 
 
@@ -174,33 +180,34 @@ def _plain_value(value: struct_pb2.Value, depth: int) -> Any:
 
 def _plain_list(items: struct_pb2.ListValue, depth: int) -> list[Any]:
     if depth > MAX_METADATA_DEPTH:
-        raise MailroomError(
-            Reason.METADATA_TOO_DEEP, f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels", field="metadata"
-        )
+        raise metadata_too_deep()
     return [_plain_value(item, depth) for item in items.values]
 
 
 def _plain_number(number: float) -> int | float:
     if not math.isfinite(number):
         raise MailroomError(
-            Reason.METADATA_INVALID, "metadata has a number that JSON does not know (NaN or infinite)", field="metadata"
+            Reason.METADATA_INVALID,
+            "metadata has a number that JSON cannot represent: NaN or infinity",
+            field="metadata",
         )
-    return int(number) if number.is_integer() and abs(number) <= EXACT_INTEGERS else number
+    return int(number) if number.is_integer() and abs(number) <= MAX_EXACT_INTEGER else number
 
 
-def _priority(number: int) -> int:
-    if not number:
+def _priority(value: int) -> int:
+    if not value:
         return Priority.NORMAL
     try:
-        return Priority(number)  # `in` knows plain numbers from Python 3.12 on only
+        return Priority(value)
     except ValueError:
-        raise MailroomError(Reason.PRIORITY_INVALID, f"priority has no value {number}", field="priority") from None
+        sentence = f"priority {value} does not exist: use 1 (low) to 4 (urgent)"
+        raise MailroomError(Reason.PRIORITY_INVALID, sentence, field="priority") from None
 
 
 def _ttl_ms(ttl: duration_pb2.Duration) -> int:
-    milliseconds = duration_ms(ttl, Reason.TTL_INVALID, "ttl")
+    milliseconds = duration_to_ms(ttl, Reason.TTL_INVALID, "ttl")
     if milliseconds == 0:
         raise MailroomError(
-            Reason.TTL_INVALID, "ttl is between one millisecond and ten years; leave it out for no end", field="ttl"
+            Reason.TTL_INVALID, "ttl must be between one millisecond and ten years; omit it for no expiry", field="ttl"
         )
     return milliseconds

@@ -1,6 +1,6 @@
-"""Encoding — what is announced as the bytes of a SubscribeResponse, a message once for all its streams.
+"""EventEncoder — encodes events as the bytes of a SubscribeResponse, a message once for all of its streams.
 
-Owns a bounded cache of what was announced last; by message and state, so a hit is never out of date.
+Owns a bounded cache of the messages that were encoded last. Its key has the message's state, so a hit is never stale.
 """
 
 __all__ = ["EventEncoder"]
@@ -14,8 +14,8 @@ from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Message
 
-CACHE_BYTES = 4 << 20  # of serialized events: the announcements that many streams are about to write
-ENTRY_BYTES = 300  # that each takes beside: key, ids, and its place in the order
+CACHE_BYTES = 4 << 20  # of serialized events: those that many streams are about to write
+ENTRY_BYTES = 300  # overhead of one entry: key, ids, and its node in the order
 
 
 class EventEncoder:
@@ -25,18 +25,19 @@ class EventEncoder:
         self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._cached_bytes = 0
 
-    def announcement(self, one: Announcement) -> bytes:
+    def encode_announcement(self, announcement: Announcement) -> bytes:
         """Returns a message, a receipt or a response as a serialized event."""
-        match one:
+        match announcement:
             case Message():
-                return self._message(one)
+                return self._encode_message(announcement)
             case Receipt():
-                event = pb.SubscribeResponse(receipt=receipt_to_proto(one), event_id=format_id(one.id))
+                event = pb.SubscribeResponse(receipt=receipt_to_proto(announcement))
             case Response():
-                event = pb.SubscribeResponse(command_response=response_to_proto(one), event_id=format_id(one.id))
+                event = pb.SubscribeResponse(command_response=response_to_proto(announcement))
+        event.event_id = format_id(announcement.id)
         return event.SerializeToString()
 
-    def _message(self, message: Message) -> bytes:
+    def _encode_message(self, message: Message) -> bytes:
         key = (message.id, message.state)
         encoded = self._cache.get(key)
         if encoded is None:
@@ -44,16 +45,16 @@ class EventEncoder:
             encoded = self._cache[key] = event.SerializeToString()
             self._cached_bytes += len(encoded) + ENTRY_BYTES
             while self._cached_bytes > CACHE_BYTES:
-                _, old = self._cache.popitem(last=False)
-                self._cached_bytes -= len(old) + ENTRY_BYTES
+                _, evicted = self._cache.popitem(last=False)
+                self._cached_bytes -= len(evicted) + ENTRY_BYTES
         return encoded
 
-    def caught_up(self, cursor: int) -> bytes:
-        """Returns the event that says: the replay is over."""
-        place = format_id(cursor)
-        return pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=place), event_id=place).SerializeToString()
+    def encode_caught_up(self, cursor: int) -> bytes:
+        """Returns the event that ends the replay."""
+        last_id = format_id(cursor)
+        return pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=last_id), event_id=last_id).SerializeToString()
 
-    def going_away(self, cursor: int) -> bytes:
-        """Returns the event that says: the daemon stops."""
-        place = format_id(cursor)
-        return pb.SubscribeResponse(going_away=pb.GoingAway(last_id=place), event_id=place).SerializeToString()
+    def encode_going_away(self, cursor: int) -> bytes:
+        """Returns the event that announces the daemon's stop."""
+        last_id = format_id(cursor)
+        return pb.SubscribeResponse(going_away=pb.GoingAway(last_id=last_id), event_id=last_id).SerializeToString()

@@ -1,98 +1,104 @@
-"""FairScheduler — decides whose request goes to the mailbox next, so that nobody's flood makes everybody wait.
+"""FairScheduler — decides whose request goes to the mailbox next, so that one agent's flood does not delay others.
 
-Owns how many requests of one agent may be under way at once: many while it is alone (a large commit is a cheap one),
-one while others ask, too. The rest of its requests wait here, in their order. Pure: the clock is the caller's.
-Not here: how many may wait in all, and for how long (`MailboxClient`).
-Invariant: an agent that asks for one thing at a time never waits here.
+Owns how many requests of one flow may be in flight: many while it is alone (a large commit is a cheap one), one while
+others are active too. Its other requests are queued here, in order. Pure: the caller passes the clock.
+Not here: how many requests may be pending in all, and for how long (`MailboxClient`).
+Invariant: a flow that makes one request at a time is never queued.
 """
 
-__all__ = ["MOST_ALONE", "MOST_BESIDE_OTHERS", "MOST_OF_A_BATCH", "FairScheduler", "FlowKey"]
+__all__ = [
+    "MAX_BATCH_IN_FLIGHT_CONTENDED",
+    "MAX_IN_FLIGHT_ALONE",
+    "MAX_IN_FLIGHT_CONTENDED",
+    "FairScheduler",
+    "FlowKey",
+]
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-MOST_ALONE = 256  # more make no larger commits; it is also what somebody who comes then waits for, some 30 ms
-# So few that they are stored more slowly than the gateway could take calls in: else those that are not stored yet would
-# wait in front of it, where nobody can pass. Already with 2 the others' p99 is six times that of a quiet mail room.
-MOST_BESIDE_OTHERS = 1
-MOST_OF_A_BATCH = 64  # beside others; a batch is one call, so there is nothing in front of the gateway
-ALONE_AFTER_SEC = 1.0  # without a request of anybody else
+MAX_IN_FLIGHT_ALONE = 256  # more make no larger commits, and a newcomer waits for all of them: some 30 ms
+# Low enough that requests are stored more slowly than the gateway could accept calls. Otherwise calls queue up in front
+# of the gateway, where nothing can overtake them. Already with 2 the others' p99 is six times that of an idle daemon.
+MAX_IN_FLIGHT_CONTENDED = 1
+MAX_BATCH_IN_FLIGHT_CONTENDED = 64  # a batch is a single call, so nothing queues up in front of the gateway
+ALONE_AFTER_SEC = 1.0  # without a request of any other flow
 
 
 class FlowKey(NamedTuple):
-    """Where a call waits: with the others of its agent, those of batches by themselves."""
+    """The flow that a request belongs to: its agent's, with a separate one for the agent's batches."""
 
     agent: str
     in_batch: bool = False
 
 
-class _Queue:
-    """The calls of one lane: those that wait, in their order, and how many are under way."""
+class _Flow:
+    """The requests of one flow: those queued, in order, and the number in flight."""
 
-    __slots__ = ("under_way", "waiting")
+    __slots__ = ("in_flight", "queued")
 
     def __init__(self) -> None:
-        self.under_way = 0
-        self.waiting: dict[int, None] = {}
+        self.in_flight = 0
+        self.queued: dict[int, None] = {}
 
 
 class FairScheduler:
-    """Gives turns.
+    """Schedules requests by their flows.
 
     Args:
-        clock: seconds, monotonic.
+        clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._lanes: dict[FlowKey, _Queue] = {}
-        self._last: dict[FlowKey, float] = {}  # the two that asked or were answered last, and when
+        self._flows: dict[FlowKey, _Flow] = {}
+        self._last_active: dict[FlowKey, float] = {}  # the two flows that were active last, and when
 
-    def enter(self, lane: FlowKey, call: int) -> bool:
-        """Takes a call of an agent; returns whether it goes now. If not, a later `leave` says when."""
-        queue = self._lanes.setdefault(lane, _Queue())
-        self._note(lane)
-        if queue.waiting or queue.under_way >= self._most(lane):
-            queue.waiting[call] = None
+    def submit(self, key: FlowKey, call_id: int) -> bool:
+        """Adds a request; returns whether it may be sent now. If not, a later `complete` returns its call id."""
+        flow = self._flows.setdefault(key, _Flow())
+        self._record_activity(key)
+        if flow.queued or flow.in_flight >= self._max_in_flight(key):
+            flow.queued[call_id] = None
             return False
-        queue.under_way += 1
+        flow.in_flight += 1
         return True
 
-    def leave(self, lane: FlowKey, call: int) -> list[int]:
-        """Ends a call, under way or not; returns those that go now."""
-        queue = self._lanes[lane]
-        if call in queue.waiting:
-            del queue.waiting[call]
+    def complete(self, key: FlowKey, call_id: int) -> list[int]:
+        """Removes a request, whether queued or in flight; returns the call ids that may be sent now."""
+        flow = self._flows[key]
+        if call_id in flow.queued:
+            del flow.queued[call_id]
         else:
-            queue.under_way -= 1
-        room = self._most(lane) - queue.under_way
-        going = [call for call, _ in zip(queue.waiting, range(room), strict=False)]
-        for one in going:
-            del queue.waiting[one]
-        queue.under_way += len(going)
-        if not queue.under_way:
-            del self._lanes[lane]
-        self._note(lane)
-        return going
+            flow.in_flight -= 1
+        room = self._max_in_flight(key) - flow.in_flight
+        released = [queued_id for queued_id, _ in zip(flow.queued, range(room), strict=False)]
+        for released_id in released:
+            del flow.queued[released_id]
+        flow.in_flight += len(released)
+        if not flow.in_flight:
+            del self._flows[key]
+        self._record_activity(key)
+        return released
 
-    def is_waiting(self, lane: FlowKey, call: int) -> bool:
-        """Returns whether a call has not had its turn."""
-        queue = self._lanes.get(lane)
-        return queue is not None and call in queue.waiting
+    def is_queued(self, key: FlowKey, call_id: int) -> bool:
+        """Returns whether a request has not been sent yet."""
+        flow = self._flows.get(key)
+        return flow is not None and call_id in flow.queued
 
-    def _is_alone(self, lane: FlowKey) -> bool:
-        """Returns whether nobody else asks now, or did a moment ago."""
+    def _is_alone(self, key: FlowKey) -> bool:
+        """Returns whether no other flow has a request now or had one a moment ago."""
         since = self._clock() - ALONE_AFTER_SEC
-        others_ask = len(self._lanes) > (lane in self._lanes)
-        return not others_ask and all(when < since for other, when in self._last.items() if other != lane)
+        others_active = len(self._flows) > (key in self._flows)
+        return not others_active and all(when < since for other, when in self._last_active.items() if other != key)
 
-    def _note(self, lane: FlowKey) -> None:
-        self._last.pop(lane, None)
-        self._last[lane] = self._clock()
-        if len(self._last) > 2:
-            del self._last[next(iter(self._last))]
+    def _record_activity(self, key: FlowKey) -> None:
+        self._last_active.pop(key, None)
+        self._last_active[key] = self._clock()
+        if len(self._last_active) > 2:
+            del self._last_active[next(iter(self._last_active))]
 
-    def _most(self, lane: FlowKey) -> int:
-        if self._is_alone(lane):
-            return MOST_ALONE
-        return MOST_OF_A_BATCH if lane.in_batch else MOST_BESIDE_OTHERS
+    def _max_in_flight(self, key: FlowKey) -> int:
+        if self._is_alone(key):
+            return MAX_IN_FLIGHT_ALONE
+        return MAX_BATCH_IN_FLIGHT_CONTENDED if key.in_batch else MAX_IN_FLIGHT_CONTENDED

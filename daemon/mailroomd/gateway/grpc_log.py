@@ -1,10 +1,10 @@
-"""grpc_log — what the gRPC library complains of goes to the process's log; it hides that by default.
+"""grpc_log — forwards warnings and errors of the gRPC library to the process's log; by default they are hidden.
 
-Owns the one thing that the library knows and our handlers don't: that it met a MemoryError of its own. It would answer
-that with UNKNOWN, which no client repeats; so the process ends first, and calls come again on its successor.
+Owns the reaction to a MemoryError inside the library. gRPC would answer the call with UNKNOWN, which clients do not
+retry; so the process exits first, and clients retry against its successor.
 """
 
-__all__ = ["end_without_memory", "hear_grpc"]
+__all__ = ["exit_out_of_memory", "forward_grpc_log"]
 
 import logging
 import os
@@ -13,20 +13,20 @@ from typing import NoReturn
 from mailroomd.observability.log import log
 
 
-class _Forwarding(logging.Handler):
+class _ForwardingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, MemoryError):
-            end_without_memory()
-        log.warning("gRPC complains", says=record.getMessage(), exc_info=error)
+            exit_out_of_memory()
+        log.warning("gRPC warning", text=record.getMessage(), exc_info=error)
 
 
-def hear_grpc() -> None:
-    """Lets the library's warnings and errors come to the log from now on."""
-    logging.getLogger("grpc").addHandler(_Forwarding(logging.WARNING))
+def forward_grpc_log() -> None:
+    """Forwards the library's warnings and errors to the log from now on."""
+    logging.getLogger("grpc").addHandler(_ForwardingHandler(logging.WARNING))
 
 
-def end_without_memory() -> NoReturn:
-    """Ends the process, for the supervisor to start it anew: without memory not even a refusal can be sent."""
-    log.error("no memory left: the gateway is started anew")
+def exit_out_of_memory() -> NoReturn:
+    """Ends the process so that the supervisor restarts it: without memory not even a refusal can be sent."""
+    log.error("out of memory, restarting the gateway")
     os._exit(os.EX_SOFTWARE)

@@ -1,12 +1,12 @@
 """Handlers — turn a servicer's methods into gRPC method handlers on raw bytes.
 
-Owns decoding, encoding and the one place where exceptions become statuses (`gateway.status.refuse`). Requests are decoded
-here rather than by gRPC, so that one that can't be gets a reason and a sentence. Handlers are coroutines and async
-generators only (a cancelled synchronous one keeps a thread: grpc #28999).
-Invariant: each request passes the guard, whose table knows it by its RPC's name.
+Owns decoding, encoding, and the conversion of exceptions to statuses (`gateway.status.refuse`). Requests are decoded
+here instead of by gRPC, so that a malformed one gets a reason and a sentence. Handlers are coroutines and async
+generators only: a cancelled synchronous handler keeps its thread (grpc #28999).
+Invariant: every request passes the request guard, which knows it by its RPC's name.
 """
 
-__all__ = ["Context", "Handler", "bidirectional", "generic_handler", "server_stream", "unary"]
+__all__ = ["Handler", "bidirectional", "generic_handler", "server_stream", "unary"]
 
 import asyncio
 import errno
@@ -19,31 +19,31 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from mailroomd.auth.caller import Context
-from mailroomd.gateway.grpc_log import end_without_memory
+from mailroomd.gateway.conversion import metadata_too_deep
+from mailroomd.gateway.grpc_log import exit_out_of_memory
 from mailroomd.gateway.request_guard import RequestGuard, Write
 from mailroomd.gateway.status import refuse
 from mailroomd.model.errors import MailroomError, Reason
-from mailroomd.model.limits import MAX_METADATA_DEPTH
 from mailroomd.observability.log import log
 from mailroomd.storage.database.connection import is_damaged
 
-Asked = TypeVar("Asked", bound=Message)
-MethodHandler = Any  # grpc.RpcMethodHandler, which is generic in its stubs and not when it runs
-Handler = Callable[[RequestGuard], MethodHandler]  # a handler that lacks its guard yet
+RequestType = TypeVar("RequestType", bound=Message)
+MethodHandler = Any  # grpc.RpcMethodHandler, which is generic in its stubs but not at run time
+Handler = Callable[[RequestGuard], MethodHandler]  # returns the method handler behind a guard
 
 
-def unary(request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]) -> Handler:
+def unary(request_type: type[RequestType], method: Callable[[RequestType, Context], Awaitable[Message]]) -> Handler:
     """Returns a handler that answers one request with one response."""
     rpc = _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
-        async def handle(raw: bytes, context: Context) -> bytes:
+        async def handle(encoded: bytes, context: Context) -> bytes:
             try:
                 caller = guard.authenticate(rpc, context)
-                request = decode(request_type, raw)
-                with guard.admit(rpc, caller, request, len(raw)):
+                request = _decode(request_type, encoded)
+                with guard.admit(rpc, caller, request, len(encoded)):
                     response = await method(request, context)
-                guard.check_answer(rpc, caller, request, response)
+                guard.check_response(rpc, caller, request, response)
                 return response.SerializeToString()
             except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
                 await _refuse(context, error)
@@ -53,17 +53,19 @@ def unary(request_type: type[Asked], method: Callable[[Asked, Context], Awaitabl
     return behind
 
 
-def server_stream(request_type: type[Asked], method: Callable[[Asked, Context, Write], Awaitable[None]]) -> Handler:
-    """Returns a handler that answers one request with a stream: the method writes serialized responses."""
+def server_stream(
+    request_type: type[RequestType], method: Callable[[RequestType, Context, Write], Awaitable[None]]
+) -> Handler:
+    """Returns a handler that answers one request with a stream; the method writes serialized responses."""
     rpc = _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
-        async def handle(raw: bytes, context: Context) -> None:
+        async def handle(encoded: bytes, context: Context) -> None:
             try:
                 caller = guard.authenticate(rpc, context)
-                request = decode(request_type, raw)
-                with guard.streaming(caller), guard.admit(rpc, caller, request, len(raw)):
-                    await method(request, context, guard.passing(caller, context.write))
+                request = _decode(request_type, encoded)
+                with guard.admit_stream(caller), guard.admit(rpc, caller, request, len(encoded)):
+                    await method(request, context, guard.guard_writes(caller, context.write))
             except Exception as error:  # noqa: BLE001 - as above
                 await _refuse(context, error)
 
@@ -72,19 +74,21 @@ def server_stream(request_type: type[Asked], method: Callable[[Asked, Context, W
     return behind
 
 
-def bidirectional(request_type: type[Asked], method: Callable[[Asked, Context], Awaitable[Message]]) -> Handler:
-    """Returns a handler that answers each request of a stream, in order; the next is read when one is answered."""
+def bidirectional(
+    request_type: type[RequestType], method: Callable[[RequestType, Context], Awaitable[Message]]
+) -> Handler:
+    """Returns a handler that answers each request of a stream, in order; it reads the next one after the answer."""
     rpc = _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
         async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
             try:
                 caller = guard.authenticate(rpc, context)
-                with guard.streaming(caller):
-                    async for raw in requests:
-                        guard.check_still_good(caller)
-                        request = decode(request_type, raw)
-                        with guard.admit(rpc, caller, request, len(raw)):
+                with guard.admit_stream(caller):
+                    async for encoded in requests:
+                        guard.check_token_still_valid(caller)
+                        request = _decode(request_type, encoded)
+                        with guard.admit(rpc, caller, request, len(encoded)):
                             response = await method(request, context)
                         yield response.SerializeToString()
             except Exception as error:  # noqa: BLE001 - as above
@@ -100,56 +104,53 @@ def generic_handler(service: str, methods: dict[str, Handler], guard: RequestGua
     return grpc.method_handlers_generic_handler(service, {name: behind(guard) for name, behind in methods.items()})
 
 
-def decode(request_type: type[Asked], raw: bytes) -> Asked:
-    """Returns a request.
+def _decode(request_type: type[RequestType], encoded: bytes) -> RequestType:
+    """Returns a decoded request.
 
     Raises:
-        MailroomError: the bytes are no such request.
-        MemoryError: there is none for it; protobuf calls that a DecodeError, too.
+        MailroomError: the bytes are not such a request.
+        MemoryError: there is not enough memory; protobuf reports that as a DecodeError.
     """
     try:
-        return request_type.FromString(raw)
+        return request_type.FromString(encoded)
     except DecodeError as error:
         if "alloc failed" in str(error):
             raise MemoryError from error
-        if "MaxDepth" in str(error):  # protobuf's own bound lies a little above ours
-            raise MailroomError(
-                Reason.METADATA_TOO_DEEP,
-                f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels",
-                field="metadata",
-            ) from error
-        raise MailroomError(
-            Reason.REQUEST_MALFORMED,
-            f"the request is no {request_type.DESCRIPTOR.name}: text is UTF-8, and the contract is version 1",
-        ) from error
+        if "MaxDepth" in str(error):  # protobuf's own bound is a little above ours
+            raise metadata_too_deep() from error
+        sentence = (
+            f"not a valid {request_type.DESCRIPTOR.name} of version 1: check the contract, and that text is UTF-8"
+        )
+        raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from error
 
 
 def _rpc_of(request_type: type[Message]) -> str:
-    """Returns the RPC's name, which is its request's without the last word: `buf lint` sees to that."""
+    """Returns the RPC's name: its request's name without "Request", which `buf lint` enforces."""
     return request_type.DESCRIPTOR.name.removesuffix("Request")
 
 
 async def _refuse(context: Context, error: Exception) -> NoReturn:
-    """Ends a call with the status of an error. Without memory even that fails: the process ends, calls come again."""
+    """Ends a call with the status of an error. Without memory even that fails: the process exits, and clients retry."""
     if not isinstance(error, MemoryError):
         with suppress(MemoryError):
-            await refuse(context, error if isinstance(error, MailroomError) else _internal(error))
-    end_without_memory()
+            await refuse(context, error if isinstance(error, MailroomError) else _unexpected(error))
+    exit_out_of_memory()
 
 
-def _internal(error: Exception) -> MailroomError:
+def _unexpected(error: Exception) -> MailroomError:
+    """Logs an exception that is not a refusal, and returns the error that the client gets."""
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
-        return MailroomError(Reason.WORKER_RESTARTING, "the mail room did not answer in time: try again")
+        return MailroomError(Reason.WORKER_RESTARTING, "the daemon did not answer in time: retry")
     if isinstance(error, sqlite3.DatabaseError) and is_damaged(error):
-        log.error("database damaged", error=str(error))
-        sentence = f"the database is damaged ({error}): run `mailroom doctor`, which says what can be saved"
+        log.error("database corrupted", error=str(error))
+        sentence = f"the database is corrupted ({error}): run `mailroom doctor` to see what can be saved"
         return MailroomError(Reason.STORAGE_FAILED, sentence)
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        log.error("no file descriptor left: raise the limit (LimitNOFILE=)", error=str(error))
-        return MailroomError(Reason.WORKER_RESTARTING, "the mail room has no file descriptor left for this: try again")
+        log.error("out of file descriptors: raise the limit (LimitNOFILE=)", error=str(error))
+        return MailroomError(Reason.WORKER_RESTARTING, "the daemon is out of file descriptors: retry")
     if isinstance(error, sqlite3.OperationalError):
-        log.warning("database not read", error=str(error))
-        sentence = f"the database could not be read ({error}): try again"
+        log.warning("database read failed", error=str(error))
+        sentence = f"the database could not be read ({error}): retry"
         return MailroomError(Reason.STORAGE_FAILED, sentence, retry_after_ms=1000)
-    log.exception("call failed")
-    return MailroomError(Reason.INTERNAL, f"the mail room failed inside ({type(error).__name__}): see the daemon's log")
+    log.exception("unhandled exception in a call")
+    return MailroomError(Reason.INTERNAL, f"internal error ({type(error).__name__}): see the daemon's log")

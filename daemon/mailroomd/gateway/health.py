@@ -1,7 +1,7 @@
-"""Health — says SERVING exactly when a send would work.
+"""Health — reports SERVING exactly when a send would succeed.
 
-Owns the judgement: the mailbox and the command-queue run and beat, the mailbox answers this gateway, the database takes
-messages, and the daemon is not stopping. Source: the standard service grpc.health.v1.
+Owns the judgement: the mailbox and the command-queue run and send heartbeats, the mailbox has answered this gateway,
+the database accepts messages, and the daemon is not stopping. Source: the standard service grpc.health.v1.
 """
 
 __all__ = ["Health"]
@@ -19,19 +19,19 @@ from mailroomd.gateway.status import refuse
 from mailroomd.ipc.control_page import ControlPage, WorkerState
 from mailroomd.model.errors import MailroomError
 
-LOOK_EVERY_SEC = 0.5  # at the workers' states, which change without an event that reaches the gateway
-NEEDED = ("command-queue", "mailbox")
+REFRESH_INTERVAL_SEC = 0.5  # the workers' states change without an event that reaches the gateway
+NEEDED_WORKERS = ("command-queue", "mailbox")
 
 
 class Health:
     """Keeps the health service up to date.
 
     Args:
-        control: where the workers' states and heartbeats are.
-        stuck_after_sec: a worker that is silent for so long is not trusted with a send.
-        services: the names of the services that share this health.
-        tell: called with each change: empty while mail is taken, else why it is not.
-        guard: what each call passes.
+        control: holds the workers' states and heartbeats.
+        stuck_after_sec: a worker without a heartbeat for this long counts as not running.
+        services: names of the services that share this health.
+        on_change: called with each change: "" while mail is accepted, otherwise the reason why not.
+        guard: checks each call.
     """
 
     def __init__(
@@ -39,64 +39,64 @@ class Health:
         control: ControlPage,
         stuck_after_sec: float,
         services: tuple[str, ...],
-        tell: Callable[[str], None],
+        on_change: Callable[[str], None],
         guard: RequestGuard,
     ) -> None:
         self.servicer: Any = cast("Any", health).aio.HealthServicer()
-        self.servicer.Watch = _counted(self.servicer.Watch, guard)
+        self.servicer.Watch = _guarded_watch(self.servicer.Watch, guard)
         self.is_writable = True
         self.is_connected = False
         self.is_stopping = False
         self._control = control
         self._stuck_after_ns = int(stuck_after_sec * 1e9)
         self._services = ("", *services)
-        self._tell = tell
-        self._said: str | None = None
+        self._on_change = on_change
+        self._reported: str | None = None
 
-    async def watch(self) -> None:
-        """Looks again and again; runs until it is cancelled."""
+    async def run(self) -> None:
+        """Refreshes the health at intervals until it is cancelled."""
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_EVERY_SEC)
+            await self.refresh()
+            await asyncio.sleep(REFRESH_INTERVAL_SEC)
 
-    async def look(self) -> None:
-        """Says what is so now."""
-        trouble = self._trouble()
-        if trouble == self._said:
+    async def refresh(self) -> None:
+        """Reports the health if it has changed."""
+        problem = self._find_problem()
+        if problem == self._reported:
             return
-        self._said = trouble
-        status = health_pb2.HealthCheckResponse.NOT_SERVING if trouble else health_pb2.HealthCheckResponse.SERVING
+        self._reported = problem
+        status = health_pb2.HealthCheckResponse.NOT_SERVING if problem else health_pb2.HealthCheckResponse.SERVING
         for service in self._services:
             await self.servicer.set(service, status)
-        self._tell(trouble)
+        self._on_change(problem)
 
-    def _trouble(self) -> str:
-        """Returns why no mail is taken, empty if it is."""
+    def _find_problem(self) -> str:
+        """Returns why mail is not accepted; "" if it is."""
         if self.is_stopping:
-            return "the daemon stops"
+            return "the daemon is stopping"
         if not self.is_connected:
             return "the mailbox has not answered yet"
         if not self.is_writable:
-            return "the database cannot be written (a full disk?)"
+            return "the database cannot be written (disk full?)"
         now = time.monotonic_ns()
         running = {
             status.name
             for index, status in enumerate(self._control.statuses())
             if status.state is WorkerState.RUNNING and now - self._control.last_beat(index) < self._stuck_after_ns
         }
-        return " and ".join(f"{name} does not work" for name in NEEDED if name not in running)
+        return " and ".join(f"{name} is not running" for name in NEEDED_WORKERS if name not in running)
 
 
-def _counted(
+def _guarded_watch(
     watch: Callable[[Any, Context], Awaitable[None]], guard: RequestGuard
 ) -> Callable[[Any, Context], Awaitable[None]]:
-    """Returns the servicer's Watch, of which nobody may hold more streams than of others."""
+    """Returns the servicer's Watch, counted as a stream of its client."""
 
-    async def counted(request: Any, context: Context) -> None:
+    async def guarded(request: Any, context: Context) -> None:
         try:
-            with guard.streaming(guard.authenticate("Watch", context)):
+            with guard.admit_stream(guard.authenticate("Watch", context)):
                 await watch(request, context)
         except MailroomError as error:
             await refuse(context, error)
 
-    return counted
+    return guarded

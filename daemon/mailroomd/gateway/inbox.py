@@ -1,7 +1,7 @@
-"""Inbox — what an agent does with its mail: subscribe, check, mark offered, acknowledge, clear, and set an alias.
+"""Inbox — what an agent does with its own mail: subscribe, check, mark offered, acknowledge, clear, set an alias.
 
-Owns nothing that lasts. It reads by itself (`MailReader`) and asks the mailbox for what changes something (`MailboxClient`). A
-name stands for the mailboxes that `Names` says. Above: `MailboxService`.
+Owns nothing durable. It reads by itself (`MailReader`); changes go to the mailbox (`MailboxClient`). `AliasCache`
+resolves a name to its mailboxes. Above: `MailboxService`.
 """
 
 __all__ = ["Inbox"]
@@ -13,18 +13,18 @@ from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.auth.caller import Context
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
-from mailroomd.gateway.conversion import duration_ms, timestamp
+from mailroomd.gateway.alias_cache import AliasCache
+from mailroomd.gateway.conversion import duration_to_ms, timestamp_from_ms
 from mailroomd.gateway.encoding import EventEncoder
 from mailroomd.gateway.fair_scheduler import FlowKey
-from mailroomd.gateway.handlers import Context
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient, PendingRequest
-from mailroomd.gateway.names import Names
 from mailroomd.gateway.request_guard import Write
-from mailroomd.gateway.requests import bounded, fitting, has_more, message_ids, time_left
+from mailroomd.gateway.requests import clamp_limit, has_more, messages_that_fit, parse_message_ids, time_left_sec
 from mailroomd.gateway.subscription import Subscription
-from mailroomd.gateway.wakeups import Wakeups, causes
+from mailroomd.gateway.wakeups import Wakeups, topics_of
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import MAX_ID, format_id
@@ -53,55 +53,57 @@ from mailroomd.protocol.packets import (
     SetAlias,
 )
 
-Answered = TypeVar("Answered")
+AnswerType = TypeVar("AnswerType")
+
+WAIT_MARGIN = 0.05  # part of the time until the call's deadline that a waiting CheckInbox keeps for its answer
 
 
 class Inbox:
-    """The methods of an agent's own mail.
+    """The methods on an agent's own mail.
 
     Args:
-        reader: reads it.
-        calls: asks the mailbox.
-        wakeups: wake streams and waiting calls.
-        names: says which mailboxes a name stands for.
-        metrics: the gateway's numbers.
-        is_stopping: says whether the daemon stops.
+        reader: reads mail.
+        client: sends requests to the mailbox.
+        wakeups: wakes streams and waiting calls.
+        aliases: resolves names.
+        metrics: the gateway's metrics.
+        is_stopping: returns whether the daemon is stopping.
     """
 
     def __init__(
         self,
         reader: MailReader,
-        calls: MailboxClient,
+        client: MailboxClient,
         wakeups: Wakeups,
-        names: Names,
+        aliases: AliasCache,
         metrics: MetricsBlock,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._reader = reader
-        self._calls = calls
+        self._client = client
         self._wakeups = wakeups
-        self._names = names
+        self._aliases = aliases
         self._metrics = metrics
         self._is_stopping = is_stopping
         self._encoder = EventEncoder()
 
     async def subscribe(self, request: pb.SubscribeRequest, write: Write) -> None:
-        """Streams what reaches an agent, from now on or from a message on."""
+        """Streams an agent's events, from now on or after a given id."""
         observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
-        with ExitStack() as presence:
-            presence.callback(self._wakeups.note_stream_ended)
-            bell = presence.enter_context(self._wakeups.hung(frozenset()))
+        with ExitStack() as stack:
+            stack.callback(self._wakeups.record_stream_ended)
+            waiter = stack.enter_context(self._wakeups.waiter())
             if not observe:
-                presence.enter_context(self._wakeups.subscriber(self._names.agent_of(request.agent)))
-            stream = Subscription(
+                stack.enter_context(self._wakeups.subscriber(self._aliases.agent_of(request.agent)))
+            subscription = Subscription(
                 self._reader,
                 self._encoder,
-                self._calls,
+                self._client,
                 self._wakeups,
                 self._metrics,
-                bell,
-                lambda: None if request.all_agents else self._names.mailboxes_of(request.agent),
+                waiter,
+                lambda: None if request.all_agents else self._aliases.mailboxes_of(request.agent),
                 cursor,
                 request.include_unread,
                 request.include_receipts or request.all_agents,
@@ -109,12 +111,14 @@ class Inbox:
                 self._is_stopping,
                 write,
             )
-            await stream.run()
+            await subscription.run()
 
     def _first_cursor(self, request: pb.SubscribeRequest) -> int:
         if request.all_agents and (request.agent or request.include_unread):
             raise MailroomError(
-                Reason.OPTIONS_CONFLICT, "all_agents goes with neither agent nor include_unread", field="all_agents"
+                Reason.OPTIONS_CONFLICT,
+                "all_agents cannot be combined with agent or include_unread",
+                field="all_agents",
             )
         if request.after_id and request.include_unread:
             raise MailroomError(
@@ -123,51 +127,51 @@ class Inbox:
         if not request.all_agents:
             check_agent(request.agent)
         if request.after_id:
-            after = parse_message_id(request.after_id, "after_id", Reason.AFTER_ID_INVALID)
-            return min(after, self._reader.mark)  # behind an id that was never given it would be deaf for ever
-        return 0 if request.include_unread else self._reader.mark
+            after_id = parse_message_id(request.after_id, "after_id", Reason.AFTER_ID_INVALID)
+            return min(after_id, self._reader.high_water_mark)  # after an id from the future it would miss new mail
+        return 0 if request.include_unread else self._reader.high_water_mark
 
     async def check_inbox(self, request: pb.CheckInboxRequest, context: Context) -> pb.CheckInboxResponse:
-        """Returns unread messages; waits for the first one where that is asked for."""
+        """Returns unread messages; if requested, waits for the first one."""
         check_agent(request.agent)
-        limit = bounded(request.limit, CHECK_DEFAULT_LIMIT, CHECK_MAX_LIMIT, "limit")
-        until = _deadline(request, context)
+        limit = clamp_limit(request.limit, CHECK_DEFAULT_LIMIT, CHECK_MAX_LIMIT, "limit")
+        deadline = _wait_deadline(request, context)
         if not request.observe:
-            self._calls.tell(NoteSeen(self._names.agent_of(request.agent)))
-        with self._wakeups.hung(causes(self._names.mailboxes_of(request.agent))) as bell:
-            while not (found := await self._unread(request, limit + 1)):
-                if self._is_stopping() or not await bell.rings_before(until):
+            self._client.send_oneway(NoteSeen(self._aliases.agent_of(request.agent)))
+        with self._wakeups.waiter(topics_of(self._aliases.mailboxes_of(request.agent))) as waiter:
+            while not (page := await self._read_unread(request, limit + 1)):
+                if self._is_stopping() or not await waiter.wait_until(deadline):
                     break
-                self._wakeups.hang(bell, causes(self._names.mailboxes_of(request.agent)))
-        kept = fitting(found[:limit])
+                self._wakeups.set_topics(waiter, topics_of(self._aliases.mailboxes_of(request.agent)))
+        protos = messages_that_fit(page[:limit])
         if not request.observe:
-            self._note_handed_over(found[: len(kept)])
-        return pb.CheckInboxResponse(messages=kept, more=has_more(kept, found, limit))
+            self._mark_offered(page[: len(protos)])
+        return pb.CheckInboxResponse(messages=protos, more=has_more(protos, page, limit))
 
-    async def _unread(self, request: pb.CheckInboxRequest, limit: int) -> Page[Message]:
-        return await self._reader.unread(
-            self._names.mailboxes_of(request.agent),
+    async def _read_unread(self, request: pb.CheckInboxRequest, limit: int) -> Page[Message]:
+        return await self._reader.read_unread(
+            self._aliases.mailboxes_of(request.agent),
             limit,
             budget_bytes=MAX_PAGE_BYTES,
             unoffered_only=request.unoffered_only,
             newest_first=request.newest_first,
         )
 
-    def _note_handed_over(self, messages: list[Message]) -> None:
-        handed_over: dict[str, list[int]] = {}
-        for one in messages:
-            if one.state < DeliveryState.OFFERED:
-                handed_over.setdefault(one.draft.recipient, []).append(one.id)
-        for mailbox, numbers in handed_over.items():
-            self._calls.tell(MarkOffered(0, mailbox, numbers))
-            self._reader.note_offered(numbers)
+    def _mark_offered(self, messages: list[Message]) -> None:
+        offered: dict[str, list[int]] = {}
+        for message in messages:
+            if message.state < DeliveryState.OFFERED:
+                offered.setdefault(message.draft.recipient, []).append(message.id)
+        for mailbox, message_ids in offered.items():
+            self._client.send_oneway(MarkOffered(0, mailbox, message_ids))
+            self._reader.record_offered(message_ids)
 
     async def mark_offered(self, request: pb.MarkOfferedRequest, context: Context) -> pb.MarkOfferedResponse:
-        """Records that messages were handed over by other means."""
+        """Records that messages were delivered to their reader by other means."""
         check_agent(request.agent)
-        numbers = message_ids(request.message_ids)
-        for mailbox in self._names.mailboxes_of(request.agent) if numbers else ():
-            await self._ask(request.agent, MessagesOffered, context, MarkOffered, mailbox, numbers)
+        message_ids = parse_message_ids(request.message_ids)
+        for mailbox in self._aliases.mailboxes_of(request.agent) if message_ids else ():
+            await self._request(request.agent, MessagesOffered, context, MarkOffered, mailbox, message_ids)
         return pb.MarkOfferedResponse()
 
     async def acknowledge_messages(
@@ -175,69 +179,70 @@ class Inbox:
     ) -> pb.AcknowledgeMessagesResponse:
         """Marks messages read; repeating it is harmless."""
         check_agent(request.agent)
-        left = message_ids(request.message_ids)
+        unknown = parse_message_ids(request.message_ids)
         acknowledged: list[int] = []
-        for mailbox in self._names.mailboxes_of(request.agent):
-            if left:
-                done = await self._ask(request.agent, MessagesRead, context, MarkRead, mailbox, left)
-                acknowledged += done.acknowledged
-                left = done.unknown
+        for mailbox in self._aliases.mailboxes_of(request.agent):
+            if unknown:
+                answer = await self._request(request.agent, MessagesRead, context, MarkRead, mailbox, unknown)
+                acknowledged += answer.acknowledged
+                unknown = answer.unknown
         return pb.AcknowledgeMessagesResponse(
-            acknowledged_ids=map(format_id, acknowledged), unknown_ids=map(format_id, left)
+            acknowledged_ids=map(format_id, acknowledged), unknown_ids=map(format_id, unknown)
         )
 
     async def clear_mailbox(self, request: pb.ClearMailboxRequest, context: Context) -> pb.ClearMailboxResponse:
-        """Deletes what is in a mailbox now, slice by slice; what comes in meanwhile stays."""
+        """Deletes the messages that are in a mailbox now, slice by slice; messages that arrive meanwhile stay."""
         check_agent(request.agent)
         deleted = 0
-        for mailbox in self._names.mailboxes_of(request.agent):
-            through_id = MAX_ID  # the mailbox makes its own last id of it
+        for mailbox in self._aliases.mailboxes_of(request.agent):
+            through_id = MAX_ID  # the mailbox replaces it by its newest id
             while True:
-                done = await self._ask(
+                answer = await self._request(
                     request.agent, MailCleared, context, ClearMailbox, mailbox, through_id, CLEAR_SLICE
                 )
-                deleted += done.deleted
-                through_id = min(through_id, done.through_id)
-                if not done.more:
+                deleted += answer.deleted
+                through_id = min(through_id, answer.through_id)
+                if not answer.more:
                     break
         return pb.ClearMailboxResponse(deleted=deleted)
 
     async def set_alias(self, request: pb.SetAliasRequest, context: Context) -> pb.SetAliasResponse:
-        """Says which agent is behind a session, for a while."""
+        """Makes a session an alias of an agent for some time."""
         check_agent(request.agent)
         check_session(request.session)
         if request.agent == request.session:
             raise MailroomError(
-                Reason.OPTIONS_CONFLICT, "an agent needs no alias to itself: name another session", field="session"
+                Reason.OPTIONS_CONFLICT, "agent and session are the same name: name another session", field="session"
             )
-        ttl_ms = duration_ms(request.ttl, Reason.TTL_INVALID, "ttl") if request.HasField("ttl") else None
-        ttl_ms = DEFAULT_ALIAS_TTL_MS if ttl_ms is None else ttl_ms
+        ttl_ms = DEFAULT_ALIAS_TTL_MS
+        if request.HasField("ttl"):
+            ttl_ms = duration_to_ms(request.ttl, Reason.TTL_INVALID, "ttl")
         if ttl_ms > MAX_TTL_MS:
-            raise MailroomError(Reason.TTL_INVALID, "ttl is ten years at most; zero ends the alias", field="ttl")
+            raise MailroomError(Reason.TTL_INVALID, "ttl must be at most ten years; zero ends the alias", field="ttl")
         expires_ms = now_ms() + ttl_ms if ttl_ms else 0
-        await self._ask(request.agent, AliasSet, context, SetAlias, request.session, request.agent, expires_ms)
-        return pb.SetAliasResponse(expires_at=timestamp(expires_ms) if expires_ms else None)
+        await self._request(request.agent, AliasSet, context, SetAlias, request.session, request.agent, expires_ms)
+        return pb.SetAliasResponse(expires_at=timestamp_from_ms(expires_ms) if expires_ms else None)
 
-    async def _ask(
+    async def _request(
         self,
         agent: str,
-        answer_type: type[Answered],
+        answer_type: type[AnswerType],
         context: Context,
         request_type: Callable[..., Request],
         *fields: object,
-    ) -> Answered:
-        """Asks the mailbox on behalf of an agent; `fields` are the request's, behind its call number."""
+    ) -> AnswerType:
+        """Sends a request on behalf of an agent; `fields` are those behind the request's call id."""
 
-        def make(call: int) -> Request:
-            return request_type(call, *fields)
+        def build(call_id: int) -> Request:
+            return request_type(call_id, *fields)
 
-        return await self._calls.ask(PendingRequest(FlowKey(agent), make), answer_type, time_left(context))
+        return await self._client.request(PendingRequest(FlowKey(agent), build), answer_type, time_left_sec(context))
 
 
-def _deadline(request: pb.CheckInboxRequest, context: Context) -> float:
-    """Returns until when CheckInbox waits, on the loop's clock: its own wait, or shortly before the call's deadline."""
-    wait_sec = duration_ms(request.wait, Reason.WAIT_INVALID, "wait") / 1000
-    left = time_left(context)
-    if left is not None:
-        wait_sec = min(wait_sec, left * 0.95)
+def _wait_deadline(request: pb.CheckInboxRequest, context: Context) -> float:
+    """Returns until when CheckInbox waits, on the loop's clock: as requested, but not up to the call's deadline."""
+    wait_sec = duration_to_ms(request.wait, Reason.WAIT_INVALID, "wait") / 1000
+    left_sec = time_left_sec(context)
+    if left_sec is not None:
+        wait_sec = min(wait_sec, left_sec * (1 - WAIT_MARGIN))
     return asyncio.get_running_loop().time() + wait_sec

@@ -1,7 +1,7 @@
-"""InboxCensus — counts the inbox files that lie there, whoever may have put them there or taken them away.
+"""InboxCensus — counts the inbox files on disk.
 
-Owns nothing: it reads directories, relative to a handle, and follows no link. For a thread of its own: a directory of a
-million files takes a second. Not here: what should be there (`FileLedger`).
+Owns nothing: it reads directories relative to a descriptor and follows no link. Run it in a thread: a directory with a
+million files takes a second. Not here: which files should exist (`FileLedger`).
 """
 
 __all__ = ["InboxCensus", "PendingFiles"]
@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from mailroomd.model.ids import parse_id
 from mailroomd.model.names import is_name
-from mailroomd.storage.directories.files import OPEN_DIRECTORY
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class PendingFiles(NamedTuple):
-    """How many files of one session lie there, and the oldest one's id, which has its time."""
+    """The number of inbox files of one session, and the oldest one's id, which contains its time."""
 
     files: int
     oldest_id: int
@@ -27,41 +28,41 @@ class InboxCensus:
     """Counts inbox files.
 
     Args:
-        root: holds inbox/.
+        root: the directory that holds inbox/.
     """
 
     def __init__(self, root: Path) -> None:
         self._inbox = root / "inbox"
 
-    def take(self, session: str = "") -> dict[str, PendingFiles]:
-        """Returns the sessions that have files, or the one that is named; one that can't be read is left out."""
+    def count(self, session: str = "") -> dict[str, PendingFiles]:
+        """Returns the sessions that have files, or only the given one; unreadable directories are left out."""
         try:
-            inbox = os.open(self._inbox, OPEN_DIRECTORY)
+            inbox_fd = os.open(self._inbox, _OPEN_DIRECTORY)
         except OSError:
             return {}
         try:
-            names = [session] if session else os.listdir(inbox)  # noqa: PTH208 - by its handle
-            counted = {name: _count(inbox, name) for name in names if is_name(name)}
+            names = [session] if session else os.listdir(inbox_fd)  # noqa: PTH208 - by its descriptor
+            pending = {name: _count_files(inbox_fd, name) for name in names if is_name(name)}
         finally:
-            os.close(inbox)
-        return {name: found for name, found in counted.items() if found.files}
+            os.close(inbox_fd)
+        return {name: files for name, files in pending.items() if files.files}
 
 
-def _count(inbox: int, name: str) -> PendingFiles:
+def _count_files(inbox_fd: int, name: str) -> PendingFiles:
     try:
-        directory = os.open(name, OPEN_DIRECTORY, dir_fd=inbox)
+        directory_fd = os.open(name, _OPEN_DIRECTORY, dir_fd=inbox_fd)
     except OSError:
         return PendingFiles(0, 0)
     files, oldest_id = 0, 0
     try:
-        with os.scandir(directory) as entries:
+        with os.scandir(directory_fd) as entries:
             for entry in entries:
                 with suppress(ValueError):
-                    number = parse_id(entry.name.removesuffix(".json")) if entry.name.endswith(".json") else 0
-                    files += number > 0
-                    oldest_id = min(oldest_id or number, number) or oldest_id
+                    message_id = parse_id(entry.name.removesuffix(".json")) if entry.name.endswith(".json") else 0
+                    files += message_id > 0
+                    oldest_id = min(oldest_id or message_id, message_id) or oldest_id
     except OSError:
-        pass  # it went away, or can't be read to its end: what was counted is there
+        pass  # removed meanwhile, or unreadable further on: count what was seen
     finally:
-        os.close(directory)
+        os.close(directory_fd)
     return PendingFiles(files, oldest_id)

@@ -1,7 +1,7 @@
-"""listening — binds a server to its addresses: Unix sockets as they are, TCP with TLS where there is a certificate.
+"""listening — binds a server to its addresses: Unix sockets, and TCP with TLS if there is a certificate.
 
-Owns the credentials of the server and the sentence for an address that is taken. Not here: whether an address may be
-opened at all (`cli.configuration`, `supervisor.exposure`), who may call (`gateway.request_guard`).
+Owns the server's credentials and the error for an address in use. Not here: whether an address may be opened at all
+(`cli.configuration`, `supervisor.exposure`), who may call (`gateway.request_guard`).
 """
 
 __all__ = ["bind"]
@@ -22,16 +22,16 @@ def bind(server: grpc.aio.Server, addresses: Sequence[str], settings: Settings, 
     """Binds a server that is not started yet.
 
     Args:
-        addresses: canonical; port 0 lets the system choose.
-        settings: where the certificate is.
-        is_first_start: a fault is the operator's to mend; later, whoever took an address may give it back.
+        addresses: canonical; port 0 lets the system choose a port.
+        settings: name the certificate.
+        is_first_start: at the first start, an operator must free the address; later, a restart may find it free again.
 
     Returns:
-        The addresses that are bound, in this order.
+        The bound addresses, in the same order.
 
     Raises:
-        CannotStart: an address is taken, at the first start.
-        RuntimeError: the same, later.
+        CannotStart: an address is in use at the first start.
+        RuntimeError: an address is in use at a later start.
         OSError: the certificate or its key cannot be read.
     """
     credentials = _credentials(settings) if settings.tls_cert is not None and any(map(is_tcp, addresses)) else None
@@ -41,13 +41,13 @@ def bind(server: grpc.aio.Server, addresses: Sequence[str], settings: Settings, 
             if credentials is not None and is_tcp(address):
                 port = server.add_secure_port(address, credentials)
             else:
-                port = server.add_insecure_port(_as_grpc_wants(address))
+                port = server.add_insecure_port(_grpc_address(address))
         except RuntimeError as error:
             if not is_first_start:
                 raise
             raise CannotStart(
-                f"cannot listen on {address}: something else does, or the system forbids it. "
-                "Stop it, or choose another address with --listen.",
+                f"cannot listen on {address}: it is in use, or the system forbids it. "
+                "Stop the other program, or choose another address with --listen.",
                 os.EX_CANTCREAT,
             ) from error
         bound.append(f"{address.rpartition(':')[0]}:{port}" if is_tcp(address) else address)
@@ -64,7 +64,7 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=True)
 
 
-def _as_grpc_wants(address: str) -> str:
-    """Returns an address as gRPC reads it: the path of a Unix socket is part of a URI there."""
+def _grpc_address(address: str) -> str:
+    """Returns an address in gRPC's form, in which the path of a Unix socket is part of a URI."""
     scheme, _, path = address.partition(":")
     return f"unix:{quote(path)}" if scheme == "unix" else address

@@ -1,4 +1,4 @@
-"""Lookup — what anybody may look up: messages, lists, counts, pending files, agents. It needs no worker.
+"""Lookup — reads messages, lists, counts, pending files and agents. It needs no other worker.
 
 Owns nothing; reads by itself (`MailReader`, `InboxCensus`). Above: `MailboxService`.
 """
@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.auth.caller import Context
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
-from mailroomd.gateway.conversion import delivery_of, message_to_proto, receipt_to_proto, timestamp
-from mailroomd.gateway.handlers import Context
+from mailroomd.gateway.alias_cache import AliasCache
+from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto, receipt_to_proto, timestamp_from_ms
 from mailroomd.gateway.inbox_census import InboxCensus
 from mailroomd.gateway.mail_reader import MailReader, age_sec
-from mailroomd.gateway.names import Names
-from mailroomd.gateway.requests import bounded, check_length, fitting, has_more
+from mailroomd.gateway.requests import check_length, clamp_limit, has_more, messages_that_fit
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason, message_not_found
@@ -34,128 +34,130 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import StoredHistory
 from mailroomd.table.layout import MailboxCounts
 
-STATS_MOST = 20_000  # mailboxes on one page: of names of the greatest length they fit into 3 MiB
-Row = TypeVar("Row")
+STATS_MAX_SIZE = 20_000  # mailboxes on one page: with the longest names they fit into 3 MiB
+Value = TypeVar("Value")
 
 
 class Lookup:
-    """The methods that look something up.
+    """The methods that only read.
 
     Args:
         reader: reads mail.
-        names: says which mailboxes a name stands for.
-        census: counts files.
+        aliases: resolves names.
+        census: counts inbox files.
     """
 
-    def __init__(self, reader: MailReader, names: Names, census: InboxCensus) -> None:
+    def __init__(self, reader: MailReader, aliases: AliasCache, census: InboxCensus) -> None:
         self._reader = reader
-        self._names = names
+        self._aliases = aliases
         self._census = census
 
     async def get_message(self, request: pb.GetMessageRequest, _: Context) -> pb.GetMessageResponse:
-        """Returns one message with what became of it."""
-        found = await self._reader.history(parse_message_id(request.id, "id"))
-        if found is None:
+        """Returns one message and the history of its delivery."""
+        history = await self._reader.read_history(parse_message_id(request.id, "id"))
+        if history is None:
             raise message_not_found(request.id)
-        message = found.message
-        counts = await self._reader.counts(message.draft.recipient)
+        message = history.message
+        counts = await self._reader.read_counts(message.draft.recipient)
         return pb.GetMessageResponse(
             message=message_to_proto(message),
-            delivery=delivery_of(
-                message.state, found.file_error, counts.subscribers, counts.last_seen_ms, found.team_error
+            delivery=delivery_to_proto(
+                message.state, history.file_error, counts.subscribers, counts.last_seen_ms, history.team_error
             ),
-            history=_history(found),
+            history=_history_to_proto(history),
         )
 
     async def list_messages(self, request: pb.ListMessagesRequest, _: Context) -> pb.ListMessagesResponse:
-        """Lists a mailbox, or all of them, newest first, a page."""
+        """Returns a page of one mailbox, or of all mailboxes, newest first."""
         if request.agent:
             check_agent(request.agent)
-        size = bounded(request.page_size, PAGE_DEFAULT_SIZE, PAGE_MAX_SIZE, "page_size")
+        size = clamp_limit(request.page_size, PAGE_DEFAULT_SIZE, PAGE_MAX_SIZE, "page_size")
         check_length(request.query, MAX_QUERY_CHARS, Reason.QUERY_TOO_LONG, "query")
         check_length(request.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
         token = request.page_token
-        before = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
-        found = await self._reader.listed(
-            self._names.mailboxes_of(request.agent) if request.agent else None,
+        before_id = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
+        page = await self._reader.read_newest(
+            self._aliases.mailboxes_of(request.agent) if request.agent else None,
             size + 1,
-            before=before,
+            before=before_id,
             unread_only=request.unread_only,
             thread_id=request.thread_id,
             query=request.query,
             budget_bytes=MAX_PAGE_BYTES,
         )
-        kept = fitting(found[:size])
-        more = has_more(kept, found, size)
-        return pb.ListMessagesResponse(messages=kept, next_page_token=kept[-1].id if more and kept else "")
+        protos = messages_that_fit(page[:size])
+        next_token = protos[-1].id if protos and has_more(protos, page, size) else ""
+        return pb.ListMessagesResponse(messages=protos, next_page_token=next_token)
 
     async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, _: Context) -> pb.GetMailboxStatsResponse:
-        """Counts, from shared memory: no worker is asked."""
+        """Returns the counts of one mailbox or of a page of them, from shared memory."""
         if request.agent:
             check_agent(request.agent)
-            name = self._names.agent_of(request.agent)
-            return pb.GetMailboxStatsResponse(mailboxes=[_stats(name, await self._reader.counts(name))])
-        size = bounded(request.page_size, STATS_MOST, STATS_MOST, "page_size")
-        rows, token = _page(await self._reader.all_counts(), request.page_token, size)
-        return pb.GetMailboxStatsResponse(mailboxes=[_stats(*row) for row in rows], next_page_token=token)
+            name = self._aliases.agent_of(request.agent)
+            counts = await self._reader.read_counts(name)
+            return pb.GetMailboxStatsResponse(mailboxes=[_stats_to_proto(name, counts)])
+        size = clamp_limit(request.page_size, STATS_MAX_SIZE, STATS_MAX_SIZE, "page_size")
+        page, next_token = _page_by_name(await self._reader.read_all_counts(), request.page_token, size)
+        mailboxes = [_stats_to_proto(name, counts) for name, counts in page]
+        return pb.GetMailboxStatsResponse(mailboxes=mailboxes, next_page_token=next_token)
 
     async def get_queue_stats(self, request: pb.GetQueueStatsRequest, _: Context) -> pb.GetQueueStatsResponse:
-        """Counts pending inbox files, as they lie there."""
+        """Returns the number of pending inbox files on disk, by session."""
         if request.session_id:
             check_session(request.session_id)
-        found = await asyncio.get_running_loop().run_in_executor(None, self._census.take, request.session_id)
+        loop = asyncio.get_running_loop()
+        pending = await loop.run_in_executor(None, self._census.count, request.session_id)
         return pb.GetQueueStatsResponse(
             queues=[
                 pb.QueueStats(
-                    session_id=name,
-                    pending_count=one.files,
-                    oldest_age_sec=age_sec(milliseconds_of(one.oldest_id)),
+                    session_id=session,
+                    pending_count=files.files,
+                    oldest_age_sec=age_sec(milliseconds_of(files.oldest_id)),
                 )
-                for name, one in sorted(found.items())
+                for session, files in sorted(pending.items())
             ]
         )
 
     async def list_agents(self, request: pb.ListAgentsRequest, _: Context) -> pb.ListAgentsResponse:
-        """Lists who has been here. A session that is an alias is listed with its agent."""
-        size = bounded(request.page_size, PAGE_MAX_SIZE, PAGE_MAX_SIZE, "page_size")
-        here = [
+        """Returns the agents that have connected. A session that is an alias is listed with its agent."""
+        size = clamp_limit(request.page_size, PAGE_MAX_SIZE, PAGE_MAX_SIZE, "page_size")
+        agents = [
             (name, counts)
-            for name, counts in await self._reader.all_counts()
+            for name, counts in await self._reader.read_all_counts()
             if (counts.last_seen_ms or counts.subscribers > 0)
-            and self._names.agent_of(name) == name
+            and self._aliases.agent_of(name) == name
             and (_is_alive(counts) or not request.alive_only)
         ]
-        rows, token = _page(here, request.page_token, size)
-        agents = [_agent(name, counts, self._names.sessions_of(name)) for name, counts in rows]
-        return pb.ListAgentsResponse(agents=agents, next_page_token=token)
+        page, next_token = _page_by_name(agents, request.page_token, size)
+        protos = [_agent_to_proto(name, counts, self._aliases.sessions_of(name)) for name, counts in page]
+        return pb.ListAgentsResponse(agents=protos, next_page_token=next_token)
 
 
-def _page(rows: list[tuple[str, Row]], token: str, size: int) -> tuple[list[tuple[str, Row]], str]:
-    """Returns the rows behind a name, so many at most, and the token of the next page."""
+def _page_by_name(items: list[tuple[str, Value]], token: str, size: int) -> tuple[list[tuple[str, Value]], str]:
+    """Returns the items after the name in a page token, at most `size`, and the token of the next page."""
     if token and not is_name(token):
-        raise MailroomError(
-            Reason.PAGE_TOKEN_INVALID, f"page_token is a response's next_page_token: {NAME_RULE}", field="page_token"
-        )
-    rest = [row for row in rows if row[0] > token] if token else rows
+        sentence = f"page_token must be the next_page_token of a response: {NAME_RULE}"
+        raise MailroomError(Reason.PAGE_TOKEN_INVALID, sentence, field="page_token")
+    rest = [item for item in items if item[0] > token] if token else items
     return rest[:size], rest[size - 1][0] if len(rest) > size else ""
 
 
-def _history(found: StoredHistory) -> list[pb.Receipt]:
-    message = found.message
+def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
+    message = history.message
     end = message.state if message.state >= DeliveryState.READ else DeliveryState.READ
-    steps = [(DeliveryState.STORED, message.timestamp_ms), (DeliveryState.FILED, found.filed_ms)]
-    steps += [(DeliveryState.OFFERED, found.offered_ms), (end, found.ended_ms)]
-    known = [(state, when_ms) for state, when_ms in steps if when_ms]
-    if message.state is DeliveryState.OFFERED and not found.offered_ms:  # it reaches the database a little later
-        known.append((DeliveryState.OFFERED, 0))
+    steps = [(DeliveryState.STORED, message.timestamp_ms), (DeliveryState.FILED, history.filed_ms)]
+    steps += [(DeliveryState.OFFERED, history.offered_ms), (end, history.ended_ms)]
+    known_steps = [(state, when_ms) for state, when_ms in steps if when_ms]
+    if message.state is DeliveryState.OFFERED and not history.offered_ms:  # the database learns of it a little later
+        known_steps.append((DeliveryState.OFFERED, 0))
     draft = message.draft
     return [
         receipt_to_proto(Receipt(0, draft.sender, message.id, draft.recipient, state, when_ms))
-        for state, when_ms in known
+        for state, when_ms in known_steps
     ]
 
 
-def _stats(name: str, counts: MailboxCounts) -> pb.MailboxStats:
+def _stats_to_proto(name: str, counts: MailboxCounts) -> pb.MailboxStats:
     stats = pb.MailboxStats(
         agent_id=name,
         total=counts.total,
@@ -164,11 +166,11 @@ def _stats(name: str, counts: MailboxCounts) -> pb.MailboxStats:
         subscribers=max(0, counts.subscribers),
     )
     if counts.last_seen_ms:
-        stats.last_seen.CopyFrom(timestamp(counts.last_seen_ms))
+        stats.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
     return stats
 
 
-def _agent(name: str, counts: MailboxCounts, sessions: list[str]) -> pb.AgentInfo:
+def _agent_to_proto(name: str, counts: MailboxCounts, sessions: list[str]) -> pb.AgentInfo:
     agent = pb.AgentInfo(
         name=name,
         alive=_is_alive(counts),
@@ -177,7 +179,7 @@ def _agent(name: str, counts: MailboxCounts, sessions: list[str]) -> pb.AgentInf
         sessions=sessions,
     )
     if counts.last_seen_ms:
-        agent.last_seen.CopyFrom(timestamp(counts.last_seen_ms))
+        agent.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
     return agent
 
 

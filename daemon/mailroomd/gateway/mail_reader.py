@@ -1,25 +1,22 @@
-"""MailReader — reads mail for the gateway: from the table where that is certain, else from the database.
+"""MailReader — reads mail for the gateway: from the mailbox table if it has the answer, otherwise from the database.
 
-Owns the choice between the two, and the few threads in which the database is read (one page a read). Receipts and
-command responses are in the database alone; they are read beside the messages and merged by their places. Only ever
-returns what is at or below the durable mark. Where several mailboxes are named, it reads them as one (`core.aliases`).
-Not here: waiting for new mail (`Wakeups`), the contract's messages (`conversion`).
-Invariant: it needs neither mailbox nor command-queue to be alive.
+Owns the choice between the two. Receipts and command responses are only in the database; they are read beside the
+messages and merged by id. Nothing above the high-water mark is ever returned. Several mailboxes are read as one
+(`core.aliases`). Not here: waiting for new mail (`Wakeups`), protobuf messages (`conversion`).
+Invariant: reading needs neither the mailbox nor the command-queue to be alive.
 """
 
 __all__ = ["MailReader", "age_sec"]
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from mailroomd.model.announcement import Announcement
+from mailroomd.gateway.archive_pool import ArchivePool
+from mailroomd.gateway.paging import AnnouncementPage, merge_announcements, merge_listed, merge_unread, page_of
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.message import Message, unpack_draft
@@ -29,24 +26,10 @@ from mailroomd.storage.database.message_archive import MailboxRow, MessageArchiv
 from mailroomd.table.layout import MailboxCounts
 from mailroomd.table.reader import NotInTable, Record, TableReader
 
-Read = TypeVar("Read")
-
-THREADS = 2  # for database reads; they wait for the disk, the loop does not
-COUNTS_AT_ONCE = 1000  # mailboxes: some 5 ms
-SHARED_PAGES = 16  # of those that were read last
-SHARED_SEC = 0.02  # which is long enough for all streams that are woken at once, and too short to be noticed
-MAX_OFFERED = 20_000  # handed over last: many more than the quarter of a second until it is in the database
-
-
-class AnnouncementPage(Page[Announcement]):
-    """What came after a cursor, and the cursor behind it: everything up to that has been seen.
-
-    Attributes:
-        position: a hint for reading on.
-    """
-
-    cursor: int = 0
-    position: int = 0
+COUNTS_PER_TURN = 1000  # mailboxes counted before other calls get a turn: some 5 ms
+SHARED_PAGES = 16  # pages kept for streams that read the same
+SHARED_SEC = 0.02  # enough for all streams that one notification wakes, too short to be noticed
+MAX_RECENTLY_OFFERED = 20_000  # messages; far more than the quarter of a second until the database has them
 
 
 class MailReader:
@@ -54,38 +37,36 @@ class MailReader:
 
     Args:
         table: the mailbox table.
-        state_dir: where the database lies.
+        state_dir: the directory of the database.
     """
 
     def __init__(self, table: TableReader, state_dir: Path) -> None:
         self._table = table
-        self._state_dir = state_dir
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
-        self._local = threading.local()
-        self._offered: dict[int, None] = {}
-        self._shared: dict[tuple[str | None, int, int, int], AnnouncementPage] = {}
+        self._archive = ArchivePool(state_dir)
+        self._recently_offered: dict[int, None] = {}
+        self._shared_pages: dict[tuple[str | None, int, int, int], AnnouncementPage] = {}
 
     @property
-    def mark(self) -> int:
-        """The durable mark: every id up to it may be shown."""
+    def high_water_mark(self) -> int:
+        """The newest id that may be shown: everything up to it is durable."""
         return self._table.durable_id
 
-    def note_offered(self, numbers: Iterable[int]) -> list[int]:
-        """Takes note that this gateway handed messages over: table and database show it a moment later.
+    def record_offered(self, message_ids: Iterable[int]) -> list[int]:
+        """Records that this gateway has offered messages, which table and database show a moment later.
 
-        Returns those of which that was not noted before.
+        Returns the ids that were not recorded before.
         """
-        news = [one for one in numbers if one not in self._offered]
-        self._offered.update(dict.fromkeys(news))
-        while len(self._offered) > MAX_OFFERED:
-            del self._offered[next(iter(self._offered))]
-        return news
+        new_ids = [message_id for message_id in message_ids if message_id not in self._recently_offered]
+        self._recently_offered.update(dict.fromkeys(new_ids))
+        while len(self._recently_offered) > MAX_RECENTLY_OFFERED:
+            del self._recently_offered[next(iter(self._recently_offered))]
+        return new_ids
 
     def close(self) -> None:
-        """Lets the threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Lets the database threads end."""
+        self._archive.close()
 
-    async def after(
+    async def read_after(
         self,
         mailboxes: Sequence[str] | None,
         cursor: int,
@@ -94,74 +75,90 @@ class MailReader:
         *,
         receipts: bool = False,
     ) -> AnnouncementPage:
-        """Returns messages and responses after a cursor, oldest first; of every mailbox where None is given.
+        """Returns messages and responses after a cursor, oldest first.
 
         Args:
+            mailboxes: the mailboxes to read; None for all.
+            cursor: everything up to this id has been read.
             limit: of each kind, and of each mailbox.
             position: the last page's, a hint.
-            receipts: also those for the senders of these names.
+            receipts: whether to include receipts for the senders of these names.
         """
         parts = [await self._messages_after(name, cursor, limit, position) for name in mailboxes or (None,)]
-        through = min(part.cursor for part in parts)
-        beside: list[Page[Any]] = []
+        through_id = min(part.cursor for part in parts)
+        others: list[Page[Any]] = []
         if receipts or self._may_have_responses(mailboxes, cursor):
-            beside.append(await self._ask(lambda archive: archive.responses(mailboxes, cursor, through, limit)))
+            others.append(
+                await self._archive.read(lambda archive: archive.responses(mailboxes, cursor, through_id, limit))
+            )
         if receipts:
-            beside.append(await self._ask(lambda archive: archive.receipts(mailboxes, cursor, through, limit)))
-        if len(parts) == 1 and not any(beside):
+            others.append(
+                await self._archive.read(lambda archive: archive.receipts(mailboxes, cursor, through_id, limit))
+            )
+        if len(parts) == 1 and not any(others):
             return parts[0]
-        return _merged([*parts, *beside], through)
+        return merge_announcements([*parts, *others], through_id)
 
     async def _messages_after(self, mailbox: str | None, cursor: int, limit: int, position: int) -> AnnouncementPage:
-        """Returns messages alone; one page for all who ask for the same at once, as a mailbox's subscribers do."""
-        mark = self.mark
-        page = self._shared.get((mailbox, cursor, limit, mark))
+        """Returns messages only; one page serves all readers that want the same, as a mailbox's subscribers do."""
+        mark = self.high_water_mark
+        page = self._shared_pages.get((mailbox, cursor, limit, mark))
         if page is None:
             page = await self._read_messages_after(mailbox, cursor, limit, position, mark)
-            if not self._shared:
-                asyncio.get_running_loop().call_later(SHARED_SEC, self._shared.clear)
-            if len(self._shared) < SHARED_PAGES:
-                self._shared[mailbox, cursor, limit, mark] = page
+            if not self._shared_pages:
+                asyncio.get_running_loop().call_later(SHARED_SEC, self._shared_pages.clear)
+            if len(self._shared_pages) < SHARED_PAGES:
+                self._shared_pages[mailbox, cursor, limit, mark] = page
         return page
 
     async def _read_messages_after(
         self, mailbox: str | None, cursor: int, limit: int, position: int, mark: int
     ) -> AnnouncementPage:
         page = AnnouncementPage()
-        found: Page[Record] | Page[Message]
+        source: Page[Record] | Page[Message]
         try:
             if mailbox is None:
-                found, page.position = self._table.after_all(cursor, limit, position)
+                source, page.position = self._table.after_all(cursor, limit, position)
             else:
-                found = self._table.after(mailbox, cursor, limit)
-            page.extend(map(_message, found))
+                source = self._table.after(mailbox, cursor, limit)
+            page.extend(map(_message, source))
         except NotInTable:
-            found = await self._ask(lambda archive: archive.after(mailbox, cursor, mark, limit))
-            page.extend(found)
-        page.is_cut = found.is_cut
-        page.cursor = page[-1].id if found.is_cut else max(cursor, mark, page[-1].id if page else 0)
+            source = await self._archive.read(lambda archive: archive.after(mailbox, cursor, mark, limit))
+            page.extend(source)
+        page.is_cut = source.is_cut
+        page.cursor = page[-1].id if source.is_cut else max(cursor, mark, page[-1].id if page else 0)
         return page
 
     def _may_have_responses(self, mailboxes: Sequence[str] | None, cursor: int) -> bool:
         try:
-            known = [self._table.counts(name) for name in mailboxes or ()]
+            all_counts = [self._table.counts(name) for name in mailboxes or ()]
         except NotInTable:
             return True
-        return mailboxes is None or any(one is not None and one.newest_response_id > cursor for one in known)
+        return mailboxes is None or any(
+            counts is not None and counts.newest_response_id > cursor for counts in all_counts
+        )
 
-    async def waiting(self, mailboxes: Sequence[str], cursor: int, until: int, limit: int) -> AnnouncementPage:
-        """Returns what was not taken yet after a cursor, oldest first: unread messages, responses nobody was handed.
+    async def read_undelivered(
+        self, mailboxes: Sequence[str], cursor: int, through_id: int, limit: int
+    ) -> AnnouncementPage:
+        """Returns unread messages, and responses that were not offered yet, after a cursor, oldest first.
 
         Args:
-            until: nothing behind it is returned.
+            mailboxes: the mailboxes to read.
+            cursor: everything up to this id has been read.
+            through_id: the last id to be returned.
             limit: of each kind.
         """
-        parts: list[Page[Any]] = [await self.unread(mailboxes, limit, after=cursor)]
+        parts: list[Page[Any]] = [await self.read_unread(mailboxes, limit, after=cursor)]
         if self._may_have_responses(mailboxes, 0):
-            parts.append(await self._ask(lambda archive: archive.waiting_responses(mailboxes, cursor, until, limit)))
-        return _merged(parts, until)
+            parts.append(
+                await self._archive.read(
+                    lambda archive: archive.waiting_responses(mailboxes, cursor, through_id, limit)
+                )
+            )
+        return merge_announcements(parts, through_id)
 
-    async def unread(
+    async def read_unread(
         self,
         mailboxes: Sequence[str],
         limit: int,
@@ -171,45 +168,40 @@ class MailReader:
         unoffered_only: bool = False,
         newest_first: bool = False,
     ) -> Page[Message]:
-        """Returns unread messages, oldest first unless said otherwise."""
+        """Returns unread messages, oldest first unless `newest_first`."""
         parts = [
             await self._unread_of(name, limit, budget_bytes, after, unoffered_only, newest_first) for name in mailboxes
         ]
-        if len(parts) == 1:
-            return parts[0]
-        found = sorted(chain(*parts), key=lambda one: one.id, reverse=newest_first)
-        room = budget_bytes
-        for count, one in enumerate(found):
-            room -= len(one.draft.content)
-            if count == limit or (room < 0 and count):
-                return _batch(found[:count], is_cut=True)
-        return _batch(found, is_cut=any(part.is_cut for part in parts))
+        return merge_unread(parts, limit, budget_bytes, newest_first=newest_first)
 
     async def _unread_of(
         self, mailbox: str, limit: int, budget_bytes: int, after: int, unoffered_only: bool, newest_first: bool
     ) -> Page[Message]:
-        def is_wanted(number: int, state: DeliveryState) -> bool:
-            return number > after and not (unoffered_only and self._is_offered(number, state))
+        def is_wanted(message_id: int, state: DeliveryState) -> bool:
+            return message_id > after and not (unoffered_only and self._is_offered(message_id, state))
 
-        mark = self.mark
+        mark = self.high_water_mark
         try:
-            found = self._table.unread(mailbox, limit, budget_bytes, newest_first=newest_first, is_wanted=is_wanted)
-            return _batch(map(_message, found), is_cut=found.is_cut)
+            page = self._table.unread(mailbox, limit, budget_bytes, newest_first=newest_first, is_wanted=is_wanted)
+            return page_of(map(_message, page), is_cut=page.is_cut)
         except NotInTable:
             pass
-        found = Page[Message]()
-        while True:  # some that the database calls unread or unoffered are further by now: read until there is enough
-            room = budget_bytes - sum(len(one.draft.content) for one in found)
+        unread = Page[Message]()
+        while True:  # the database's states lag behind: some messages drop out, so read until there are enough
+            room = budget_bytes - sum(len(message.draft.content) for message in unread)
             read = partial(_unread_page, mailbox, after, mark, limit, room, unoffered_only, newest_first)
-            page = await self._ask(read)
-            found += [one for one in self._with_states(page) if one.state.is_unread and is_wanted(one.id, one.state)]
-            if not page.is_cut:
-                return _batch(found[:limit], is_cut=len(found) > limit)
-            if len(found) >= limit or (found and room <= 0):
-                return _batch(found[:limit], is_cut=True)
-            mark, after = (page[-1].id - 1, after) if newest_first else (mark, page[-1].id)
+            stored = await self._archive.read(read)
+            current = self._with_current_states(stored)
+            unread += [
+                message for message in current if message.state.is_unread and is_wanted(message.id, message.state)
+            ]
+            if not stored.is_cut:
+                return page_of(unread[:limit], is_cut=len(unread) > limit)
+            if len(unread) >= limit or (unread and room <= 0):
+                return page_of(unread[:limit], is_cut=True)
+            mark, after = (stored[-1].id - 1, after) if newest_first else (mark, stored[-1].id)
 
-    async def listed(
+    async def read_newest(
         self,
         mailboxes: Sequence[str] | None,
         limit: int,
@@ -220,92 +212,82 @@ class MailReader:
         thread_id: str = "",
         query: str = "",
     ) -> Page[Message]:
-        """Returns messages newest first, from below an id where one is given; of every mailbox where None is given."""
-        bound = min(before or MAX_ID, self.mark + 1)
+        """Returns messages newest first, below the id `before` if given; of all mailboxes for None."""
+        below_id = min(before or MAX_ID, self.high_water_mark + 1)
         parts = [
-            await self._listed_of(name, limit, budget_bytes, bound, unread_only, thread_id, query)
+            await self._newest_of(name, limit, budget_bytes, below_id, unread_only, thread_id, query)
             for name in mailboxes or (None,)
         ]
-        if len(parts) == 1:
-            return parts[0]
-        found = sorted(chain(*parts), key=lambda one: one.id, reverse=True)
-        cut_at = max((part[-1].id for part in parts if part.is_cut), default=0)
-        kept = [one for one in found if one.id >= cut_at][:limit]
-        return _batch(kept, is_cut=len(kept) < len(found) or cut_at > 0)
+        return merge_listed(parts, limit)
 
-    async def _listed_of(
+    async def _newest_of(
         self,
         mailbox: str | None,
         limit: int,
         budget_bytes: int,
-        bound: int,
+        below_id: int,
         unread_only: bool,
         thread_id: str,
         query: str,
     ) -> Page[Message]:
         if mailbox is not None and not (thread_id or query):
             try:
-                newest = self._table.newest(mailbox, limit, budget_bytes, below=bound, unread_only=unread_only)
-                return _batch(map(_message, newest), is_cut=newest.is_cut)
+                newest = self._table.newest(mailbox, limit, budget_bytes, below=below_id, unread_only=unread_only)
+                return page_of(map(_message, newest), is_cut=newest.is_cut)
             except NotInTable:
                 pass
-        found = await self._ask(
+        stored = await self._archive.read(
             lambda archive: archive.before(
-                mailbox, bound, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
+                mailbox, below_id, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
             )
         )
-        current = self._with_states(found)
-        return _batch([one for one in current if one.state.is_unread or not unread_only], is_cut=found.is_cut)
+        current = self._with_current_states(stored)
+        return page_of(
+            [message for message in current if message.state.is_unread or not unread_only], is_cut=stored.is_cut
+        )
 
-    async def history(self, number: int) -> StoredHistory | None:
-        """Returns one message with the times of its steps; None if it does not exist."""
-        if number > self.mark:
+    async def read_history(self, message_id: int) -> StoredHistory | None:
+        """Returns one message with the times of its delivery states; None if it does not exist."""
+        if message_id > self.high_water_mark:
             return None
-        found = await self._ask(lambda archive: archive.history(number))
-        return found and found._replace(message=self._with_states([found.message])[0])
+        history = await self._archive.read(lambda archive: archive.history(message_id))
+        return history and history._replace(message=self._with_current_state(history.message))
 
-    async def counts(self, agent: str) -> MailboxCounts:
-        """Returns how a mailbox stands; zeros if it does not exist."""
+    async def read_counts(self, mailbox: str) -> MailboxCounts:
+        """Returns the counts of a mailbox; zeros if it does not exist."""
         try:
-            return self._table.counts(agent) or MailboxCounts()
+            return self._table.counts(mailbox) or MailboxCounts()
         except NotInTable:
-            row = await self._ask(lambda archive: archive.mailbox(agent))
+            row = await self._archive.read(lambda archive: archive.mailbox(mailbox))
             return MailboxCounts() if row is None else _counts(row)
 
-    async def all_counts(self) -> list[tuple[str, MailboxCounts]]:
-        """Returns how every mailbox stands, by name."""
+    async def read_all_counts(self) -> list[tuple[str, MailboxCounts]]:
+        """Returns the counts of every mailbox, by name."""
         try:
-            rows: list[tuple[str, MailboxCounts]] = []
-            for number, row in enumerate(self._table.all_counts()):
-                if any(row[1]):  # one that nobody was in and nothing came to is left of a send that was refused
-                    rows.append(row)
-                if number % COUNTS_AT_ONCE == COUNTS_AT_ONCE - 1:
-                    await asyncio.sleep(0)  # other calls come first
-            return sorted(rows)
+            all_counts: list[tuple[str, MailboxCounts]] = []
+            for index, (name, counts) in enumerate(self._table.all_counts()):
+                if any(counts):  # an unused mailbox without mail is the remainder of a refused send
+                    all_counts.append((name, counts))
+                if index % COUNTS_PER_TURN == COUNTS_PER_TURN - 1:
+                    await asyncio.sleep(0)
+            return sorted(all_counts)
         except NotInTable:
-            rows_there = await self._ask(lambda archive: archive.mailboxes())
-            return [(row.name, _counts(row)) for row in rows_there]
+            rows = await self._archive.read(MessageArchive.mailboxes)
+            return [(row.name, _counts(row)) for row in rows]
 
-    def _with_states(self, messages: Iterable[Message]) -> list[Message]:
-        """Returns messages from the database as far as they have come: OFFERED reaches table and database later."""
-        return [self._with_state(one) for one in messages]
+    def _with_current_states(self, messages: Iterable[Message]) -> list[Message]:
+        return [self._with_current_state(message) for message in messages]
 
-    def _with_state(self, message: Message) -> Message:
-        state = max(message.state, DeliveryState.OFFERED) if message.id in self._offered else message.state
+    def _with_current_state(self, message: Message) -> Message:
+        """Returns a message from the database in its current state; the database learns of OFFERED a little later."""
+        is_recent = message.id in self._recently_offered
+        state = max(message.state, DeliveryState.OFFERED) if is_recent else message.state
         with suppress(NotInTable):
             state = max(state, self._table.find(message.id).state)
         return Message(message.id, message.timestamp_ms, state, message.draft)
 
-    def _is_offered(self, number: int, state: DeliveryState) -> bool:
-        return state >= DeliveryState.OFFERED or number in self._offered
-
-    async def _ask(self, read: Callable[[MessageArchive], Read]) -> Read:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_archive, read)
-
-    def _read_archive(self, read: Callable[[MessageArchive], Read]) -> Read:
-        if not hasattr(self._local, "archive"):
-            self._local.archive = MessageArchive(self._state_dir)
-        return read(self._local.archive)
+    def _is_offered(self, message_id: int, state: DeliveryState) -> bool:
+        return state >= DeliveryState.OFFERED or message_id in self._recently_offered
 
 
 def _message(record: Record) -> Message:
@@ -316,21 +298,8 @@ def _counts(row: MailboxRow) -> MailboxCounts:
     return MailboxCounts(row.total, row.unread, row.oldest_unread_id, last_seen_ms=row.last_seen_ms)
 
 
-def _merged(parts: Sequence[Page[Any]], through: int) -> AnnouncementPage:
-    """Returns what several reads found after one cursor, in order, as far as all of them have looked.
-
-    Args:
-        through: how far they have looked where they were not cut.
-    """
-    page = AnnouncementPage()
-    page.cursor = min((part[-1].id for part in parts if part.is_cut), default=through)
-    page.extend(sorted((one for part in parts for one in part if one.id <= page.cursor), key=lambda one: one.id))
-    page.is_cut = any(part.is_cut for part in parts)
-    return page
-
-
 def _unread_page(
-    agent: str,
+    mailbox: str,
     after: int,
     mark: int,
     limit: int,
@@ -340,16 +309,10 @@ def _unread_page(
     archive: MessageArchive,
 ) -> Page[Message]:
     return archive.unread(
-        agent, after, mark, limit, budget_bytes, newest_first=newest_first, unoffered_only=unoffered_only
+        mailbox, after, mark, limit, budget_bytes, newest_first=newest_first, unoffered_only=unoffered_only
     )
 
 
-def _batch(messages: Iterable[Message], *, is_cut: bool) -> Page[Message]:
-    batch = Page(messages)
-    batch.is_cut = is_cut
-    return batch
-
-
 def age_sec(milliseconds: int) -> int:
-    """Returns how long ago a moment was, in whole seconds; 0 for the future."""
+    """Returns how long ago a time was, in whole seconds; 0 for the future."""
     return max(0, (now_ms() - milliseconds) // 1000)

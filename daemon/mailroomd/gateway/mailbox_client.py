@@ -1,9 +1,9 @@
-"""MailboxClient — the gateway's requests to the mailbox, and who waits for their answers.
+"""MailboxClient — sends the gateway's requests to the mailbox, and matches the answers to the calls that wait for them.
 
-Owns call numbers, waiting calls and their bounds (10,000 calls, 256 MiB, the client's deadline), the repetition of what
-is unanswered when the mailbox restarted, and the flushing of what has gathered. Not here: what requests mean, whose
-turn it is (`FairScheduler`).
-Invariant: a call is answered exactly once: by the mailbox, by its deadline, or by the gateway's end.
+Owns call ids, the pending calls and their bounds (10,000 calls, 256 MiB, the client's deadline), the resubmission of
+unanswered requests when the mailbox has restarted, and the batching of requests into packets. Not here: what requests
+mean, whose request goes next (`FairScheduler`).
+Invariant: a call is resolved exactly once: by the mailbox, by its deadline, or by the gateway's end.
 """
 
 __all__ = ["MailboxClient", "PendingRequest"]
@@ -34,51 +34,51 @@ from mailroomd.protocol.packets import (
     StoreMessage,
 )
 
-Answered = TypeVar("Answered")
+AnswerType = TypeVar("AnswerType")
 
-SHORTLY_BEFORE = 0.1  # of the client's time is kept back, so that it hears the reason and not just a time-out
-MOST_KEPT_BACK_SEC = 0.5
-MOST_PATIENCE_SEC = 300.0  # half of what a gateway's own keys are kept: a repeated call is always recognised
-RETRY_AFTER_MS = 500  # what a client is told while a worker restarts
-CALL_BITS = 40  # of a call number; the gateway's epoch stands above, so numbers are never used twice
-GATHER_SEC = 0.01  # at most, while earlier requests are unanswered: a few commits
-ENOUGH = 32  # requests for a good commit: the next one can gather while that is under way
-FLUSH_AGAIN_SEC = 0.005  # when the queue is full: POLLOUT comes late (a quarter of the buffer), so time helps out
+DEADLINE_MARGIN = 0.1  # part of the client's time that is kept back, so that it gets a reason and not just a time-out
+MAX_DEADLINE_MARGIN_SEC = 0.5
+MAX_WAIT_SEC = 300.0  # half as long as a gateway's own request keys are kept: a resubmitted call is always recognised
+RETRY_AFTER_MS = 500  # given to clients while a worker restarts
+CALL_ID_BITS = 40  # the gateway's epoch is above them, so a call id is never used twice
+BATCH_SEC = 0.01  # longest wait for more requests while earlier ones are unanswered: a few commits
+BATCH_REQUESTS = 32  # enough for an efficient commit; the next batch can gather while this one is committed
+FLUSH_RETRY_SEC = 0.005  # when the queue is full: POLLOUT comes late (at a quarter of the buffer)
 
 
 class PendingRequest(NamedTuple):
-    """One request to be sent.
+    """A request that is about to be submitted.
 
     Attributes:
-        lane: who asks.
-        make: makes the request for a call number.
+        flow: whose request it is, for the scheduler.
+        build: builds the request for a call id.
         weight_bytes: how much memory it holds.
     """
 
-    lane: FlowKey
-    make: Callable[[int], Request]
+    flow: FlowKey
+    build: Callable[[int], Request]
     weight_bytes: int = 0
 
 
-class _Waiting(NamedTuple):
-    """One unanswered call."""
+class _Call(NamedTuple):
+    """A call without an answer yet."""
 
-    lane: FlowKey
+    flow: FlowKey
     request: Request
     answer: "asyncio.Future[Answer]"
     weight_bytes: int
 
 
 class MailboxClient:
-    """Asks the mailbox.
+    """Sends requests to the mailbox.
 
     Args:
-        gateway: this gateway's number.
-        epoch: which start of it.
-        requests: what the mailbox reads.
-        events: what it writes.
-        subscribers: how many live subscribers each agent has, for a mailbox that restarted.
-        on_event: told each event that answers no call, and each Hello.
+        gateway: this gateway's index.
+        epoch: counts the starts of this gateway.
+        requests: the queue that the mailbox reads.
+        events: the queue that the mailbox writes.
+        subscriber_counts: returns each agent's number of live subscribers, for a mailbox that has restarted.
+        on_event: called with each event that answers no call, and with each Hello.
     """
 
     def __init__(
@@ -87,24 +87,24 @@ class MailboxClient:
         epoch: int,
         requests: PacketQueue[Request],
         events: PacketQueue[Event],
-        subscribers: Callable[[], list[tuple[str, int]]],
+        subscriber_counts: Callable[[], list[tuple[str, int]]],
         on_event: Callable[[Event | Hello], None],
     ) -> None:
-        self._link: Link[Event, Request] = Link(epoch, events, requests, self._unanswered)
+        self._link: Link[Event, Request] = Link(epoch, events, requests, self._unresolved_requests)
         self._gateway = gateway
-        self._next_call = epoch << CALL_BITS
-        self._waiting: dict[int, _Waiting] = {}
-        self._waiting_bytes = 0
-        self._turns = FairScheduler(time.monotonic)
-        self._subscribers = subscribers
+        self._last_call_id = epoch << CALL_ID_BITS
+        self._calls: dict[int, _Call] = {}
+        self._pending_bytes = 0
+        self._scheduler = FairScheduler(time.monotonic)
+        self._subscriber_counts = subscriber_counts
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
-        self._flushing: asyncio.TimerHandle | None = None
-        self._gone = 0
-        self._all_answered = asyncio.Event()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._abandoned_calls = 0
+        self._drained = asyncio.Event()
         self._connected = asyncio.Event()
         self._events_fileno = events.reader_fileno()
-        self._loop.add_reader(self._events_fileno, self._hear)
+        self._loop.add_reader(self._events_fileno, self._receive_events)
 
     @property
     def is_connected(self) -> bool:
@@ -117,239 +117,240 @@ class MailboxClient:
         return self._link.backlog
 
     @property
-    def waiting(self) -> int:
+    def pending_calls(self) -> int:
         """How many calls wait for an answer."""
-        return len(self._waiting)
+        return len(self._calls)
 
     async def wait_until_connected(self) -> None:
-        """Returns when a mailbox has answered this gateway."""
+        """Returns once a mailbox has answered this gateway."""
         await self._connected.wait()
 
-    def greet(self) -> None:
-        """Says to the mailbox that this gateway is new."""
+    def send_hello(self) -> None:
+        """Tells the mailbox that this gateway has started."""
         self._link.send_hello()
-        self._flush()  # until it is sent: the queue may be full of what the predecessor left
+        self._flush()  # repeated until it is sent: the queue may be full of the predecessor's requests
 
     def close(self) -> None:
-        """Stops hearing."""
+        """Stops receiving."""
         self._loop.remove_reader(self._events_fileno)
 
-    def request_key(self, call: int) -> str:
-        """Returns the key under which a call without a client's key is recognised; it says when it may be forgotten."""
-        return f"{now_ms():011x}-{self._gateway:x}-{call:x}"
+    def request_key(self, call_id: int) -> str:
+        """Returns the idempotency key of a call whose client gave none; its time says when it may be forgotten."""
+        return f"{now_ms():011x}-{self._gateway:x}-{call_id:x}"
 
-    async def ask(
-        self,
-        one: PendingRequest,
-        answer_type: type[Answered],
-        time_left_sec: float | None,
-    ) -> Answered:
+    async def request(
+        self, pending: PendingRequest, answer_type: type[AnswerType], time_left_sec: float | None
+    ) -> AnswerType:
         """Sends a request and returns its answer.
 
         Args:
-            one: the request.
-            answer_type: what answers it.
-            time_left_sec: until the client's deadline, None if it has none.
+            pending: the request.
+            answer_type: the type of its answer.
+            time_left_sec: seconds until the client's deadline; None if it has none.
 
         Raises:
-            MailroomError: the mailbox refuses, too many calls wait, or none of them was answered in time.
+            MailroomError: the mailbox refuses, too many calls are pending, or the answer does not come in time.
         """
-        call, future = self._begin(one)
-        timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, (call,))
-        if len(self._waiting) == self._link.backlog == 1:
-            self._flush()  # nobody to gather with
+        call_id, future = self._submit(pending)
+        timer = self._loop.call_later(_wait_sec(time_left_sec), self._time_out, (call_id,))
+        if len(self._calls) == self._link.backlog == 1:
+            self._flush()  # there is nothing to share a packet with
         try:
             answer = await future
         finally:
             timer.cancel()
-            self._forget(call)
+            self._abandon(call_id)
         if isinstance(answer, CallFailed):
-            raise _refusal(answer)
-        return cast("Answered", answer)
+            raise _error_of(answer)
+        return cast("AnswerType", answer)
 
-    async def ask_all(
-        self, asks: Iterable[PendingRequest], answer_type: type[Answered], time_left_sec: float | None
-    ) -> list[Answered | MailroomError]:
-        """Sends requests and returns the answer of each, or why it has none.
+    async def request_all(
+        self, pending_requests: Iterable[PendingRequest], answer_type: type[AnswerType], time_left_sec: float | None
+    ) -> list[AnswerType | MailroomError]:
+        """Sends requests and returns, for each, its answer or the error that `request` would raise.
 
         Args:
-            asks: the requests.
-            answer_type: what answers each of them.
-            time_left_sec: until the client's deadline, None if it has none.
+            pending_requests: the requests.
+            answer_type: the type of each answer.
+            time_left_sec: seconds until the client's deadline; None if it has none.
         """
-        begun = [self._begun(one) for one in asks]
-        calls = [one[0] for one in begun if not isinstance(one, MailroomError)]
-        timer = self._loop.call_later(_patience_sec(time_left_sec), self._give_up, calls)
-        results: list[Answered | MailroomError] = []
+        submissions = [self._submit_or_error(pending) for pending in pending_requests]
+        call_ids = [submission[0] for submission in submissions if not isinstance(submission, MailroomError)]
+        timer = self._loop.call_later(_wait_sec(time_left_sec), self._time_out, call_ids)
+        results: list[AnswerType | MailroomError] = []
         try:
-            for one in begun:
-                answer = one if isinstance(one, MailroomError) else await one[1]
-                results.append(_refusal(answer) if isinstance(answer, CallFailed) else cast("Answered", answer))
+            for submission in submissions:
+                answer = submission if isinstance(submission, MailroomError) else await submission[1]
+                results.append(_error_of(answer) if isinstance(answer, CallFailed) else cast("AnswerType", answer))
         finally:
             timer.cancel()
-            for call in calls:
-                self._forget(call)
+            for call_id in call_ids:
+                self._abandon(call_id)
         return results
 
-    def tell(self, request: MarkOffered | NoteSeen | CountSubscribers) -> None:
-        """Sends a request that is not answered; it is lost if the mailbox dies, or falls far behind."""
+    def send_oneway(self, request: MarkOffered | NoteSeen | CountSubscribers) -> None:
+        """Sends a request without an answer; it is lost if the mailbox dies or falls far behind."""
         if self._link.backlog < MAX_WAITING_CALLS or isinstance(request, CountSubscribers):
             self._send(request)
 
-    async def wait_until_answered(self, timeout_sec: float) -> bool:
-        """Waits until no call waits; returns whether that came about in time."""
+    async def drain(self, timeout_sec: float) -> bool:
+        """Waits until no call is pending; returns whether that happened in time."""
         deadline = self._loop.time() + timeout_sec
-        while self._waiting and self._loop.time() < deadline:
-            self._all_answered.clear()
+        while self._calls and self._loop.time() < deadline:
+            self._drained.clear()
             try:
-                await asyncio.wait_for(self._all_answered.wait(), deadline - self._loop.time())
+                await asyncio.wait_for(self._drained.wait(), deadline - self._loop.time())
             except TimeoutError:
                 break
-        return not self._waiting
+        return not self._calls
 
-    def refuse_all(self) -> None:
-        """Answers every call that waits: the daemon stops. Nobody's turn comes any more."""
+    def refuse_pending(self) -> None:
+        """Refuses every pending call, because the daemon stops. No queued request is sent any more."""
         error = stopping()
-        for one in self._waiting.values():
-            if not one.answer.done():
-                one.answer.set_result(CallFailed(0, error.reason, error.sentence, error.field, error.retry_after_ms))
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._all_answered.set()
+        for call in self._calls.values():
+            if not call.answer.done():
+                call.answer.set_result(CallFailed(0, error.reason, error.sentence, error.field, error.retry_after_ms))
+        self._calls.clear()
+        self._pending_bytes = 0
+        self._drained.set()
 
-    def _begun(self, one: PendingRequest) -> "tuple[int, asyncio.Future[Answer]] | MailroomError":
+    def _submit_or_error(self, pending: PendingRequest) -> "tuple[int, asyncio.Future[Answer]] | MailroomError":
         try:
-            return self._begin(one)
+            return self._submit(pending)
         except MailroomError as error:
             return error
 
-    def _begin(self, one: PendingRequest) -> "tuple[int, asyncio.Future[Answer]]":
-        """Takes a request, and sends it when its turn comes; returns its call number, and what its answer will be.
+    def _submit(self, pending: PendingRequest) -> "tuple[int, asyncio.Future[Answer]]":
+        """Accepts a request and sends it when the scheduler allows; returns its call id and its future answer.
 
         Raises:
-            MailroomError: too many calls wait.
+            MailroomError: too many calls are pending.
         """
-        self._check_room(one.weight_bytes)
-        call = self._next_call = self._next_call + 1
+        self._check_capacity(pending.weight_bytes)
+        self._last_call_id += 1
+        call_id = self._last_call_id
         future: asyncio.Future[Answer] = self._loop.create_future()
-        request = one.make(call)
-        self._waiting[call] = _Waiting(one.lane, request, future, one.weight_bytes)
-        self._waiting_bytes += one.weight_bytes
-        if self._turns.enter(one.lane, call):
+        request = pending.build(call_id)
+        self._calls[call_id] = _Call(pending.flow, request, future, pending.weight_bytes)
+        self._pending_bytes += pending.weight_bytes
+        if self._scheduler.submit(pending.flow, call_id):
             self._send(request)
-        return call, future
+        return call_id, future
 
-    def _settle(self, call: int, answer: "Answer | None") -> None:
-        """Ends a call, if it waits; whoever waits for its turn goes then.
+    def _resolve(self, call_id: int, answer: "Answer | None") -> None:
+        """Ends a call if it is pending, and sends the requests that the scheduler releases.
 
         Args:
-            answer: what its client hears; None where there is no client any more.
+            call_id: the call.
+            answer: its answer; None if its client has gone.
         """
-        waiting = self._waiting.pop(call, None)
-        if waiting is None:
+        call = self._calls.pop(call_id, None)
+        if call is None:
             return
-        self._waiting_bytes -= waiting.weight_bytes
-        if answer is not None and not waiting.answer.done():
-            waiting.answer.set_result(answer)
-        for next_call in self._turns.leave(waiting.lane, call):
-            self._send(self._waiting[next_call].request)
-        if not self._waiting:
-            self._all_answered.set()
+        self._pending_bytes -= call.weight_bytes
+        if answer is not None and not call.answer.done():
+            call.answer.set_result(answer)
+        for released_id in self._scheduler.complete(call.flow, call_id):
+            self._send(self._calls[released_id].request)
+        if not self._calls:
+            self._drained.set()
 
-    def _forget(self, call: int) -> None:
-        """Ends a call whose client has gone, if it still waits."""
-        if call in self._waiting:
-            self._settle(call, None)
-            self._drop_gone_calls()
+    def _abandon(self, call_id: int) -> None:
+        """Ends a call whose client has gone, if it is still pending."""
+        if call_id in self._calls:
+            self._resolve(call_id, None)
+            self._drop_abandoned_requests()
 
-    def _give_up(self, calls: Iterable[int]) -> None:
+    def _time_out(self, call_ids: Iterable[int]) -> None:
         sentence = (
-            "the mail room's workers are restarting and did not answer in time: send again, with the same "
-            "idempotency key it is never stored twice"
+            "the daemon's workers are restarting and did not answer in time: retry; "
+            "with the same idempotency key the message is never stored twice"
         )
-        for call in calls:
-            if call in self._waiting:
-                self._settle(call, CallFailed(0, Reason.WORKER_RESTARTING, sentence, "", RETRY_AFTER_MS))
-                self._drop_gone_calls()
+        for call_id in call_ids:
+            if call_id in self._calls:
+                self._resolve(call_id, CallFailed(0, Reason.WORKER_RESTARTING, sentence, "", RETRY_AFTER_MS))
+                self._drop_abandoned_requests()
 
-    def _drop_gone_calls(self) -> None:
-        """Frees what calls left in the backlog that gave up, once it is a good part of it."""
-        self._gone += 1
-        if self._gone * 2 > self._link.backlog > 0:
-            self._gone = 0
-            self._link.drop(self._is_gone)
+    def _drop_abandoned_requests(self) -> None:
+        """Removes the requests of abandoned calls from the backlog once they may be half of it."""
+        self._abandoned_calls += 1
+        if self._abandoned_calls * 2 > self._link.backlog > 0:
+            self._abandoned_calls = 0
+            self._link.drop(self._is_abandoned)
 
-    def _is_gone(self, request: Request) -> bool:
-        """Returns whether a request wants an answer that nobody waits for any more."""
-        call: int = getattr(request, "call", 0)
-        return call != 0 and call not in self._waiting
+    def _is_abandoned(self, request: Request) -> bool:
+        """Returns whether no call waits for a request's answer any more."""
+        call_id: int = getattr(request, "call", 0)
+        return call_id != 0 and call_id not in self._calls
 
-    def _check_room(self, weight_bytes: int) -> None:
-        if len(self._waiting) >= MAX_WAITING_CALLS or self._waiting_bytes + weight_bytes > MAX_WAITING_BYTES:
+    def _check_capacity(self, weight_bytes: int) -> None:
+        if len(self._calls) >= MAX_WAITING_CALLS or self._pending_bytes + weight_bytes > MAX_WAITING_BYTES:
             raise MailroomError(
                 Reason.TOO_MANY_WAITING,
-                f"{len(self._waiting):,} calls wait already: send again a little later, or fewer at a time",
+                f"{len(self._calls):,} calls are pending already: retry a little later, or send fewer at a time",
                 retry_after_ms=RETRY_AFTER_MS,
             )
 
     def _send(self, request: Request) -> None:
-        """Sends a request with all that gathers in this turn of the loop; or until what was sent before is answered.
+        """Sends a request in one packet with others: those of this turn of the loop or, while earlier ones are
+        unanswered, those of the next `BATCH_SEC`.
 
-        So one call at a time never waits, and many at a time share a packet, a turn of the mailbox and a commit.
+        So a single call never waits, and many share a packet, a turn of the mailbox and a commit.
         """
         self._link.send(request)
-        gathered = self._link.backlog
-        if self._flushing is None:
-            are_unanswered = len(self._waiting) > gathered
-            self._flushing = self._loop.call_later(GATHER_SEC if are_unanswered else 0.0, self._flush)
-        elif gathered == ENOUGH:
-            self._flushing.cancel()
-            self._flushing = self._loop.call_later(0.0, self._flush)
+        backlog = self._link.backlog
+        if self._flush_timer is None:
+            has_unanswered = len(self._calls) > backlog
+            self._flush_timer = self._loop.call_later(BATCH_SEC if has_unanswered else 0.0, self._flush)
+        elif backlog == BATCH_REQUESTS:
+            self._flush_timer.cancel()
+            self._flush_timer = self._loop.call_later(0.0, self._flush)
 
     def _flush(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-        self._flushing = None if self._link.flush() else self._loop.call_later(FLUSH_AGAIN_SEC, self._flush)
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        self._flush_timer = None if self._link.flush() else self._loop.call_later(FLUSH_RETRY_SEC, self._flush)
 
-    def _hear(self) -> None:
+    def _receive_events(self) -> None:
         events = self._link.receive()
         if self._link.is_established:
             self._connected.set()
         for event in events:
             if isinstance(event, Hello):
-                log.debug("mailbox restarted", waiting=len(self._waiting))
+                log.debug("mailbox restarted", pending_calls=len(self._calls))
                 self._link.answer_hello(event)
                 self._on_event(event)
-                continue
-            call = getattr(event, "call", 0)
-            if not call:
-                self._on_event(event)
+            elif call_id := getattr(event, "call", 0):
+                self._resolve(call_id, cast("Answer", event))
             else:
-                self._settle(call, cast("Answer", event))
-        if events and (self._flushing is not None or self._link.backlog):
+                self._on_event(event)
+        if events and (self._flush_timer is not None or self._link.backlog):
             self._flush()
 
-    def _unanswered(self) -> list[Request]:
-        """What a mailbox that restarted has to hear again."""
-        counts: list[Request] = [CountSubscribers(agent, count) for agent, count in self._subscribers()]
-        sent = [one.request for call, one in self._waiting.items() if not self._turns.is_waiting(one.lane, call)]
-        return counts + list(map(_again, sent))
+    def _unresolved_requests(self) -> list[Request]:
+        """Returns what a restarted mailbox needs to receive again."""
+        counts: list[Request] = [CountSubscribers(agent, count) for agent, count in self._subscriber_counts()]
+        sent = [
+            call.request for call_id, call in self._calls.items() if not self._scheduler.is_queued(call.flow, call_id)
+        ]
+        return counts + list(map(_resubmitted, sent))
 
 
-def _refusal(failed: CallFailed) -> MailroomError:
+def _error_of(failed: CallFailed) -> MailroomError:
     return MailroomError(
         Reason(failed.reason), failed.sentence, field=failed.field, retry_after_ms=failed.retry_after_ms
     )
 
 
-def _again(request: Request) -> Request:
+def _resubmitted(request: Request) -> Request:
     if isinstance(request, StoreMessage):
         return msgspec.structs.replace(request, resubmitted=True)
     return request
 
 
-def _patience_sec(time_left_sec: float | None) -> float:
+def _wait_sec(time_left_sec: float | None) -> float:
+    """Returns how long to wait for an answer: until shortly before the client's deadline."""
     if time_left_sec is None:
         return WAIT_WITHOUT_DEADLINE_SEC
-    time_left_sec = min(time_left_sec, MOST_PATIENCE_SEC)
-    return max(0.0, time_left_sec - min(MOST_KEPT_BACK_SEC, time_left_sec * SHORTLY_BEFORE))
+    time_left_sec = min(time_left_sec, MAX_WAIT_SEC)
+    return max(0.0, time_left_sec - min(MAX_DEADLINE_MARGIN_SEC, time_left_sec * DEADLINE_MARGIN))

@@ -1,22 +1,23 @@
-"""MailboxService — the servicer of mailboxes: which method is carried out where.
+"""MailboxService — the servicer of mailboxes: which method is handled where.
 
-Owns the refusal of new work while the daemon stops. Sending is `Sending`'s, an agent's own mail `Inbox`', looking
-something up `Lookup`'s. Errors are raised as `MailroomError`; `handlers` makes statuses of them.
+Owns the refusal of new work while the daemon stops. `Sending` sends, `Inbox` serves an agent's own mail, `Lookup` reads
+everything else. They raise `MailroomError`, which `handlers` turns into statuses.
 """
 
 __all__ = ["SERVICE", "MailboxService"]
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.gateway.handlers import Context, Handler, bidirectional, server_stream, unary
+from mailroomd.auth.caller import Context
+from mailroomd.gateway.alias_cache import AliasCache
+from mailroomd.gateway.handlers import Handler, bidirectional, server_stream, unary
 from mailroomd.gateway.inbox import Inbox
 from mailroomd.gateway.inbox_census import InboxCensus
 from mailroomd.gateway.lookup import Lookup
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
-from mailroomd.gateway.names import Names
 from mailroomd.gateway.request_guard import Write
-from mailroomd.gateway.requests import time_left, trace_of
+from mailroomd.gateway.requests import time_left_sec, traceparent_of
 from mailroomd.gateway.sending import Sending
 from mailroomd.gateway.wakeups import Wakeups
 from mailroomd.model.errors import stopping
@@ -30,26 +31,26 @@ class MailboxService:
 
     Args:
         reader: reads mail.
-        calls: asks the mailbox.
-        wakeups: wake streams and waiting calls.
-        names: says which mailboxes a name stands for.
+        client: sends requests to the mailbox.
+        wakeups: wakes streams and waiting calls.
+        aliases: resolves names.
         census: counts inbox files.
-        metrics: the gateway's numbers.
+        metrics: the gateway's metrics.
     """
 
     def __init__(
         self,
         reader: MailReader,
-        calls: MailboxClient,
+        client: MailboxClient,
         wakeups: Wakeups,
-        names: Names,
+        aliases: AliasCache,
         census: InboxCensus,
         metrics: MetricsBlock,
     ) -> None:
         self._wakeups = wakeups
-        self._sending = Sending(calls, metrics)
-        self._inbox = Inbox(reader, calls, wakeups, names, metrics, lambda: self._is_stopping)
-        self._lookup = Lookup(reader, names, census)
+        self._sending = Sending(client, metrics)
+        self._inbox = Inbox(reader, client, wakeups, aliases, metrics, lambda: self._is_stopping)
+        self._lookup = Lookup(reader, aliases, census)
         self._is_stopping = False
 
     def handlers(self) -> dict[str, Handler]:
@@ -73,29 +74,29 @@ class MailboxService:
         }
 
     def stop(self) -> None:
-        """Takes nothing more in; streams and waiting calls say good-bye and end."""
+        """Refuses new work from now on; streams and waiting calls end with a farewell."""
         self._is_stopping = True
         self._wakeups.notify_all()
 
     async def send_message(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
-        """Answers when the message is durable and filed, or durable and its file is being retried."""
+        """Answers once the message is durable and filed, or durable while its inbox file is being retried."""
         self._require_running()
-        return await self._sending.send(request, time_left(context), trace=trace_of(context))
+        return await self._sending.send(request, time_left_sec(context), traceparent_of(context))
 
     async def broadcast_message(
         self, request: pb.BroadcastMessageRequest, context: Context
     ) -> pb.BroadcastMessageResponse:
-        """Sends a copy to each recipient; one that fails does not stop the others."""
+        """Sends a copy to each recipient; a failed copy does not stop the others."""
         self._require_running()
-        return await self._sending.broadcast(request, time_left(context), trace_of(context))
+        return await self._sending.broadcast(request, time_left_sec(context), traceparent_of(context))
 
     async def send_messages(self, request: pb.SendMessagesRequest, context: Context) -> pb.SendMessagesResponse:
         """Sends one batch of a bulk stream."""
         self._require_running()
-        return await self._sending.send_batch(request, time_left(context), trace_of(context))
+        return await self._sending.send_batch(request, time_left_sec(context), traceparent_of(context))
 
     async def subscribe(self, request: pb.SubscribeRequest, _: Context, write: Write) -> None:
-        """Streams what reaches an agent."""
+        """Streams an agent's events."""
         self._require_running()
         await self._inbox.subscribe(request, write)
 

@@ -1,4 +1,4 @@
-"""Reflection — tells callers with a token, and the owner, what the contract is.
+"""Reflection — describes the contract to the owner and to callers with a token.
 
 Source: the standard service grpc.reflection.v1alpha, whose servicer does the work.
 """
@@ -17,24 +17,24 @@ from mailroomd.model.errors import MailroomError
 
 
 class Reflection:
-    """The servicer of reflection, behind the guard.
+    """The reflection servicer, behind the request guard.
 
     Args:
-        services: full names of the services that are told of.
-        guard: what each call passes.
+        services: full names of the services to describe.
+        guard: checks each call.
     """
 
     def __init__(self, services: tuple[str, ...], guard: RequestGuard) -> None:
-        self._standard: Any = cast("Any", reflection).aio.ReflectionServicer(service_names=services)
+        self._servicer: Any = cast("Any", reflection).aio.ReflectionServicer(service_names=services)
         self._guard = guard
 
-    async def ServerReflectionInfo(  # noqa: N802 - as the contract calls it
+    async def ServerReflectionInfo(  # noqa: N802 - the contract's name
         self, requests: AsyncIterator[Any], context: Context
     ) -> AsyncGenerator[Any, None]:
-        """Answers each question of a stream."""
+        """Answers each request of a stream."""
         try:
-            with self._guard.streaming(self._guard.authenticate("ServerReflectionInfo", context)):
-                async for answer in self._standard.ServerReflectionInfo(requests, context):
-                    yield answer
+            with self._guard.admit_stream(self._guard.authenticate("ServerReflectionInfo", context)):
+                async for response in self._servicer.ServerReflectionInfo(requests, context):
+                    yield response
         except MailroomError as error:
             await refuse(context, error)

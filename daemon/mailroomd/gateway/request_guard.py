@@ -1,8 +1,8 @@
-"""RequestGuard — what every call passes before it is answered: who it is, whether it may, and whether it asks too much.
+"""RequestGuard — the checks that every call passes: who makes it, whether it may, and whether it asks too much.
 
-Owns the order of the three, and who the running task answers (`auth.caller.calling`). Above: `handlers`, which lets no
-request by; below: `authentication`, `access`, `client_limits`.
-Invariant: nothing of a request has been carried out when the guard refuses it.
+Owns the order of the three, and records the caller of the running task (`auth.caller.current_caller`). Above:
+`handlers`, which lets no request by; below: `authentication`, `access`, `client_limits`.
+Invariant: a request that the guard refuses has had no effect.
 """
 
 __all__ = ["RequestGuard", "Write"]
@@ -12,18 +12,18 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from mailroomd.auth.access import check_access, check_answer
-from mailroomd.auth.authentication import Authentication
-from mailroomd.auth.caller import Caller, Context, Role, calling
+from mailroomd.auth.access import check_access, check_response
+from mailroomd.auth.authentication import Authenticator
+from mailroomd.auth.caller import Caller, Context, Role, set_current_caller
 from mailroomd.gateway.client_limits import ClientLimits
 from mailroomd.model.errors import MailroomError
 from mailroomd.observability.log import log
 
-Write = Callable[[bytes], Awaitable[None]]  # takes one serialized response of a stream
+Write = Callable[[bytes], Awaitable[None]]  # writes one serialized response of a stream
 
-LOG_EVERY_SEC = 1.0
+LOG_INTERVAL_SEC = 1.0
 
-_MESSAGES: dict[str, Callable[[Any], int]] = {  # how many messages a request sends
+_MESSAGE_COUNTS: dict[str, Callable[[Any], int]] = {  # how many messages a request sends
     "SendMessage": lambda _: 1,
     "BroadcastMessage": lambda request: len(request.recipients),
     "SendMessages": lambda request: len(request.messages),
@@ -35,110 +35,110 @@ _NOTHING_HELD = nullcontext()
 
 
 class RequestGuard:
-    """Lets calls pass, or not.
+    """Admits calls or refuses them.
 
     Args:
-        authentication: who calls.
-        limits: how much a client may ask.
-        agent_of: returns whose mailbox is behind a name.
+        authenticator: identifies callers.
+        limits: how much one client may use.
+        agent_of: returns the agent behind a name.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        authentication: Authentication,
+        authenticator: Authenticator,
         limits: ClientLimits,
         agent_of: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._authentication = authentication
+        self._authenticator = authenticator
         self._limits = limits
         self._agent_of = agent_of
         self._clock = clock
-        self._unlogged = 0
-        self._log_again_at = 0.0
+        self._unlogged_refusals = 0
+        self._next_log_at = 0.0
 
     def authenticate(self, rpc: str, context: Context) -> Caller:
         """Returns who makes a call, before its request is read.
 
         Raises:
-            MailroomError: whatever it asks, it may not.
+            MailroomError: the caller may not make this call, whatever the request says.
         """
         try:
-            caller = self._authentication.caller(context)
+            caller = self._authenticator.authenticate(context)
             check_access(rpc, caller, None, self._agent_of)
         except MailroomError as error:
             self._log_refusal(rpc, context.peer(), error)
             raise
-        calling.set(caller)
+        set_current_caller(caller)
         return caller
 
-    def passing(self, caller: Caller, write: Write) -> Write:
-        """Returns a stream's `write`, which checks before each response that the caller's token is still good."""
-        if not caller.token:
-            return write
-
-        async def write_if_good(response: bytes) -> None:
-            self.check_still_good(caller)
-            await write(response)
-
-        return write_if_good
-
-    def check_still_good(self, caller: Caller) -> None:
-        """Passes a caller, in the course of its stream, whose token is still good.
-
-        Raises:
-            MailroomError: it is not.
-        """
-        self._authentication.check_still_good(caller)
-
     def admit(self, rpc: str, caller: Caller, request: object, size_bytes: int) -> AbstractContextManager[None]:
-        """Returns the context in which a request is answered.
+        """Returns the context in which a request is handled.
 
         Raises:
-            MailroomError: the caller may not ask this, or asks too much.
+            MailroomError: the caller may not make this request, or asks too much.
         """
         waits = rpc in _WAITS and _WAITS[rpc](request)
         if caller.role is Role.OWNER:
-            return self._limits.stream(caller) if waits else _NOTHING_HELD
+            return self._limits.hold_stream(caller) if waits else _NOTHING_HELD
         try:
             check_access(rpc, caller, request, self._agent_of)
         except MailroomError as error:
             self._log_refusal(rpc, caller.client, error)
             raise
-        if rpc in _MESSAGES:
-            self._limits.take_messages(caller, _MESSAGES[rpc](request))
-        return self._held(caller, size_bytes, waits=waits)
+        if rpc in _MESSAGE_COUNTS:
+            self._limits.charge_messages(caller, _MESSAGE_COUNTS[rpc](request))
+        return self._hold(caller, size_bytes, waits=waits)
 
-    def streaming(self, caller: Caller) -> AbstractContextManager[None]:
-        """Returns the context in which a stream lasts.
+    def admit_stream(self, caller: Caller) -> AbstractContextManager[None]:
+        """Returns the context that counts a stream while it lasts.
 
         Raises:
-            MailroomError: the caller has too many.
+            MailroomError: the caller has too many streams.
         """
-        return self._limits.stream(caller)
+        return self._limits.hold_stream(caller)
 
-    def check_answer(self, rpc: str, caller: Caller, request: object, answer: object) -> None:
-        """Passes an answer that its caller may see.
+    def guard_writes(self, caller: Caller, write: Write) -> Write:
+        """Returns a stream's `write` with a check, before each response, that the caller's token is still valid."""
+        if not caller.token:
+            return write
+
+        async def guarded_write(response: bytes) -> None:
+            self.check_token_still_valid(caller)
+            await write(response)
+
+        return guarded_write
+
+    def check_token_still_valid(self, caller: Caller) -> None:
+        """Checks that a caller's token is still valid while its stream lasts.
+
+        Raises:
+            MailroomError: the token has been revoked or has expired.
+        """
+        self._authenticator.check_token_still_valid(caller)
+
+    def check_response(self, rpc: str, caller: Caller, request: object, response: object) -> None:
+        """Checks that a caller may see a response.
 
         Raises:
             MailroomError: it may not.
         """
-        check_answer(rpc, caller, request, answer, self._agent_of)
+        check_response(rpc, caller, request, response, self._agent_of)
 
     def _log_refusal(self, rpc: str, client: str, error: MailroomError) -> None:
-        """Logs a refusal, so that an operator sees who tries doors; not each one, so that nobody can flood the log."""
-        self._unlogged += 1
+        """Logs refusals for the operator to notice break-in attempts; at intervals, so that they cannot flood the log."""
+        self._unlogged_refusals += 1
         now = self._clock()
-        if now >= self._log_again_at:
-            log.warning("call refused", rpc=rpc, client=client, reason=error.reason, refusals=self._unlogged)
-            self._unlogged, self._log_again_at = 0, now + LOG_EVERY_SEC
+        if now >= self._next_log_at:
+            log.warning("call refused", rpc=rpc, client=client, reason=error.reason, refusals=self._unlogged_refusals)
+            self._unlogged_refusals, self._next_log_at = 0, now + LOG_INTERVAL_SEC
 
     @contextmanager
-    def _held(self, caller: Caller, size_bytes: int, *, waits: bool) -> Generator[None]:
-        with self._limits.bytes(caller, size_bytes):
+    def _hold(self, caller: Caller, size_bytes: int, *, waits: bool) -> Generator[None]:
+        with self._limits.hold_bytes(caller, size_bytes):
             if not waits:
                 yield
                 return
-            with self._limits.stream(caller):
+            with self._limits.hold_stream(caller):
                 yield

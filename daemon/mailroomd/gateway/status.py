@@ -1,7 +1,7 @@
-"""Status — the one table from an error's reason to a gRPC status, and the one place where exceptions become statuses.
+"""Status — the one table from an error's reason to a gRPC status, and the one function that ends a call with an error.
 
-Owns codes and details: every refusal carries google.rpc.ErrorInfo (reason, domain "mailroom"), BadRequest where a field
-is at fault, RetryInfo where trying again helps. Above: the servicers, which raise `MailroomError`.
+Owns codes and details. Every refusal carries google.rpc.ErrorInfo (reason, domain "mailroom"); BadRequest if a field is
+at fault; RetryInfo if a retry can succeed. Above: the servicers, which raise `MailroomError`.
 Source of the details' format: google/rpc/error_details.proto, in the trailer `grpc-status-details-bin`.
 """
 
@@ -66,23 +66,23 @@ _CODES: dict[Reason, grpc.StatusCode] = {
 }
 
 
-class Refusals:
-    """Counts what this gateway refuses, by reason; until it is attached to the gateway's metrics it counts for nobody."""
+class RefusalCounter:
+    """Counts this gateway's refusals by reason. Until it is attached to the gateway's metrics, the counts are lost."""
 
     def __init__(self) -> None:
         self._metrics = MetricsBlock.private()
 
     def attach(self, metrics: MetricsBlock) -> None:
-        """Counts in a worker's numbers from now on."""
+        """Counts in a worker's metrics from now on."""
         self._metrics = metrics
 
-    def count(self, reason: Reason) -> None:
+    def count_refusal(self, reason: Reason) -> None:
         """Counts one refusal."""
         self._metrics.count(REFUSALS.word(reason))
 
 
-refusals = Refusals()
-"""The counter of this process, as there is one log: a refusal happens in one function, `refuse`, that belongs to no object."""
+refusals = RefusalCounter()
+"""The counter of this process; like the log there is one, since `refuse` belongs to no object."""
 
 
 def code_of(reason: Reason) -> grpc.StatusCode:
@@ -91,7 +91,7 @@ def code_of(reason: Reason) -> grpc.StatusCode:
 
 
 def status_of(error: MailroomError) -> status_pb2.Status:
-    """Returns an error as google.rpc.Status, with its details."""
+    """Returns an error as a google.rpc.Status with its details."""
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
     if error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(
@@ -111,8 +111,8 @@ def status_of(error: MailroomError) -> status_pb2.Status:
 
 
 async def refuse(context: "grpc.aio.ServicerContext[Any, Any]", error: MailroomError) -> NoReturn:
-    """Ends a call with the status of an error."""
-    refusals.count(error.reason)
+    """Ends a call with the status of an error, and counts it."""
+    refusals.count_refusal(error.reason)
     trailer = ((_DETAILS_KEY, status_of(error).SerializeToString()),)
     await context.abort(code_of(error.reason), error.sentence, trailer)
     raise AssertionError("abort raises")

@@ -1,9 +1,9 @@
-"""Subscription — one Subscribe stream: a cursor that reads on whenever its bell rings.
+"""Subscription — one Subscribe stream: a cursor that reads on whenever its waiter is notified.
 
-Owns the replay, the change from replay to live, and saying what was handed over (after it was written to the stream,
-never for an observer). Which mailboxes a name stands for is asked at every page, as aliases come and go.
+Owns the replay, the change from replay to live, and marking messages offered (after they were written to the stream,
+never for an observer). Aliases come and go, so the mailboxes behind the name are resolved for every page.
 Not here: reading (`MailReader`), waking (`Wakeups`), bytes (`EventEncoder`).
-Invariant: everything above the cursor comes once, in the one order; nothing is queued for a slow reader.
+Invariant: everything above the cursor is written once, in global sequence; nothing is queued for a slow reader.
 """
 
 __all__ = ["Subscription"]
@@ -15,7 +15,7 @@ from mailroomd.gateway.encoding import EventEncoder
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
 from mailroomd.gateway.request_guard import Write
-from mailroomd.gateway.wakeups import EVERYTHING, Waiter, Wakeups, causes
+from mailroomd.gateway.wakeups import ALL_TOPICS, Waiter, Wakeups, topics_of
 from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import MAX_ID, format_id
@@ -26,7 +26,7 @@ from mailroomd.observability.metrics import STREAM_SECONDS
 from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.protocol.packets import MarkOffered
 
-PAGE = 64  # messages read at once: bounds what a stream holds, and how long it keeps the loop
+PAGE_MESSAGES = 64  # read at once: bounds what a stream holds, and how long it occupies the loop
 
 
 @dataclass(slots=True)
@@ -34,20 +34,20 @@ class Subscription:
     """One stream.
 
     Attributes:
-        mailboxes: returns whose mail; None for every mailbox.
-        cursor: everything up to this id has been seen, or is not wanted.
-        include_unread: replay what was not taken yet first.
-        receipts: also receipts for the senders of these names.
-        observe: hands nothing over.
-        write: takes a serialized event, and returns when gRPC has room for the next one.
+        mailboxes: returns the mailboxes to read; None for all.
+        cursor: everything up to this id has been written, or is not wanted.
+        include_unread: replay undelivered messages first.
+        receipts: include receipts for the senders of these names.
+        observe: mark nothing offered.
+        write: writes a serialized event, and returns when gRPC has room for the next one.
     """
 
     reader: MailReader
     encoder: EventEncoder
-    calls: MailboxClient
+    client: MailboxClient
     wakeups: Wakeups
     metrics: MetricsBlock
-    bell: Waiter
+    waiter: Waiter
     mailboxes: Callable[[], Sequence[str] | None]
     cursor: int
     include_unread: bool
@@ -58,70 +58,71 @@ class Subscription:
     _is_live: bool = False
 
     async def run(self) -> None:
-        """Writes the replay, CaughtUp, then what comes; GoingAway when the daemon stops."""
-        start = self.reader.mark
-        await (self._write_waiting(start) if self.include_unread else self._follow(until=start))
+        """Writes the replay, CaughtUp, then live events; GoingAway when the daemon stops."""
+        start = self.reader.high_water_mark
+        await (self._write_undelivered(start) if self.include_unread else self._follow(until_id=start))
         if not self.is_stopping():
             self.cursor = max(self.cursor, start)
-            await self.write(self.encoder.caught_up(self.cursor))
+            await self.write(self.encoder.encode_caught_up(self.cursor))
         self._is_live = True
-        await self._follow(until=MAX_ID)
-        await self.write(self.encoder.going_away(self.cursor))
+        await self._follow(until_id=MAX_ID)
+        await self.write(self.encoder.encode_going_away(self.cursor))
 
-    def _look(self) -> Sequence[str] | None:
-        """Returns whose mail to read now, and hangs the bell for it."""
+    def _resolve_mailboxes(self) -> Sequence[str] | None:
+        """Returns the mailboxes to read now, and makes the waiter wait for them."""
         mailboxes = self.mailboxes()
-        wanted = EVERYTHING if mailboxes is None else causes(mailboxes, receipts=self.receipts)
-        if self.bell.topics != wanted:
-            self.wakeups.hang(self.bell, wanted)
+        topics = ALL_TOPICS if mailboxes is None else topics_of(mailboxes, receipts=self.receipts)
+        if self.waiter.topics != topics:
+            self.wakeups.set_topics(self.waiter, topics)
         return mailboxes
 
-    async def _follow(self, until: int) -> None:
-        """Writes what comes after the cursor, until it has reached an id or the daemon stops."""
+    async def _follow(self, until_id: int) -> None:
+        """Writes what follows the cursor, until the cursor reaches an id or the daemon stops."""
         position = 0
-        while self.cursor < until and not self.is_stopping():
-            mailboxes = self._look()
-            page = await self.reader.after(mailboxes, self.cursor, PAGE, position, receipts=self.receipts)
+        while self.cursor < until_id and not self.is_stopping():
+            mailboxes = self._resolve_mailboxes()
+            page = await self.reader.read_after(mailboxes, self.cursor, PAGE_MESSAGES, position, receipts=self.receipts)
             await self._write_page(page)
             self.cursor, position = page.cursor, page.position
-            if not page.is_cut and self.cursor < until:
-                await self.bell.wait_and_reset()
+            if not page.is_cut and self.cursor < until_id:
+                await self.waiter.wait_and_reset()
 
-    async def _write_waiting(self, until: int) -> None:
-        """Writes what was not taken yet, up to an id or until the daemon stops."""
+    async def _write_undelivered(self, until_id: int) -> None:
+        """Writes what is undelivered, up to an id or until the daemon stops."""
         while not self.is_stopping():
-            mailboxes = self._look()
+            mailboxes = self._resolve_mailboxes()
             assert mailboxes is not None
-            page = await self.reader.waiting(mailboxes, self.cursor, until, PAGE)
-            await self._write_page([one for one in page if one.id <= until])
-            if not page.is_cut or page.cursor >= until:
+            page = await self.reader.read_undelivered(mailboxes, self.cursor, until_id, PAGE_MESSAGES)
+            await self._write_page([announcement for announcement in page if announcement.id <= until_id])
+            if not page.is_cut or page.cursor >= until_id:
                 return
             self.cursor = max(self.cursor, page.cursor)
 
     async def _write_page(self, page: Sequence[Announcement]) -> None:
-        """Writes a page's events, and notes which were handed over, also when the stream ends in between."""
-        handed_over: dict[str, list[int]] = {}
+        """Writes a page's events; marks the written ones offered, also when the stream ends in between."""
+        offered: dict[str, list[int]] = {}
         try:
-            for one in page:
-                await self.write(self.encoder.announcement(one))
-                self.cursor = one.id  # gRPC has taken the event
-                if self._is_live and isinstance(one, Message):
-                    self._note_streamed(one)
-                if not isinstance(one, Receipt) and one.state < DeliveryState.OFFERED:
-                    mailbox = one.agent if isinstance(one, Response) else one.draft.recipient
-                    handed_over.setdefault(mailbox, []).append(one.id)
+            for announcement in page:
+                await self.write(self.encoder.encode_announcement(announcement))
+                self.cursor = announcement.id  # gRPC has accepted the event
+                if self._is_live and isinstance(announcement, Message):
+                    self._record_streamed(announcement)
+                if not isinstance(announcement, Receipt) and announcement.state < DeliveryState.OFFERED:
+                    is_response = isinstance(announcement, Response)
+                    mailbox = announcement.agent if is_response else announcement.draft.recipient
+                    offered.setdefault(mailbox, []).append(announcement.id)
         finally:
             if not self.observe:
-                for mailbox, numbers in handed_over.items():
-                    self._note_handed_over(mailbox, numbers)
+                for mailbox, message_ids in offered.items():
+                    self._mark_offered(mailbox, message_ids)
 
-    def _note_handed_over(self, mailbox: str, numbers: list[int]) -> None:
-        news = self.reader.note_offered(numbers)
-        told = news if self._is_live else numbers  # of many live subscribers, the first says it for all
-        if told:
-            self.calls.tell(MarkOffered(0, mailbox, told))
+    def _mark_offered(self, mailbox: str, message_ids: list[int]) -> None:
+        new_ids = self.reader.record_offered(message_ids)
+        reported = new_ids if self._is_live else message_ids  # the first of several live subscribers reports for all
+        if reported:
+            self.client.send_oneway(MarkOffered(0, mailbox, reported))
 
-    def _note_streamed(self, message: Message) -> None:
+    def _record_streamed(self, message: Message) -> None:
         self.metrics.observe(STREAM_SECONDS.at, (now_ms() - message.timestamp_ms) * 1_000_000)
         if log.is_debugging:
             recipient = message.draft.recipient

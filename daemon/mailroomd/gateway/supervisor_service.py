@@ -1,12 +1,12 @@
-"""SupervisorService — the operators' view: the supervisor's own words, read from the control page."""
+"""SupervisorService — the operators' view of the daemon, read from the control page that the supervisor writes."""
 
 __all__ = ["SERVICE", "SupervisorService"]
 
-
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.gateway.conversion import timestamp
-from mailroomd.gateway.handlers import Context, Handler, unary
+from mailroomd.auth.caller import Context
+from mailroomd.gateway.conversion import timestamp_from_ms
+from mailroomd.gateway.handlers import Handler, unary
 from mailroomd.ipc.control_page import ControlPage, WorkerStatus
 from mailroomd.ipc.worker_metrics import read_metrics
 
@@ -27,28 +27,30 @@ class SupervisorService:
         }
 
     async def get_status(self, _: pb.GetStatusRequest, __: Context) -> pb.GetStatusResponse:
-        """Returns how the daemon and its workers are."""
+        """Returns the state of the daemon and its workers."""
         daemon = self._control.daemon()
         return pb.GetStatusResponse(
             version=daemon.version,
-            started_at=timestamp(daemon.started_at_ms),
-            workers=map(_worker, self._control.statuses()),
+            started_at=timestamp_from_ms(daemon.started_at_ms),
+            workers=map(_worker_to_proto, self._control.statuses()),
         )
 
     async def get_metrics(self, _: pb.GetMetricsRequest, __: Context) -> pb.GetMetricsResponse:
-        """Returns what every worker has counted."""
+        """Returns the metrics of all workers."""
         samples = [sample for family in read_metrics(self._control) for sample in family.samples]
         return pb.GetMetricsResponse(
-            samples=[pb.MetricSample(name=one.name, labels=dict(one.labels), value=one.value) for one in samples]
+            samples=[
+                pb.MetricSample(name=sample.name, labels=dict(sample.labels), value=sample.value) for sample in samples
+            ]
         )
 
 
-def _worker(status: WorkerStatus) -> pb.WorkerStatus:
+def _worker_to_proto(status: WorkerStatus) -> pb.WorkerStatus:
     return pb.WorkerStatus(
         name=status.name,
         pid=status.pid,
         state=status.state,
         restarts=status.restarts,
-        started_at=timestamp(status.started_at_ms),
+        started_at=timestamp_from_ms(status.started_at_ms),
         last_exit=status.last_exit,
     )

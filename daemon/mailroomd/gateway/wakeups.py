@@ -1,11 +1,10 @@
-"""Wakeups — wake the streams and waiting calls of a mailbox when there is something new.
+"""Wakeups — wakes the streams and waiting calls of a mailbox when there is something new.
 
-Owns who waits for which mailbox in this gateway, or for receipts under which sender's name. A bell says only "look
-again": what there is, is read by a cursor, so a bell that rings twice, or for nothing, is harmless, and no message ever
-waits in a queue.
+Owns who waits for which topic in this gateway. A notification only says "read again": the reader has a cursor, so a
+repeated or needless notification is harmless, and no message ever waits in a queue here.
 """
 
-__all__ = ["EVERYTHING", "Waiter", "Wakeups", "causes"]
+__all__ = ["ALL_TOPICS", "Topic", "Waiter", "Wakeups", "topics_of"]
 
 import asyncio
 from collections import Counter
@@ -14,46 +13,46 @@ from contextlib import contextmanager
 from enum import Enum, auto
 
 
-class Topic(Enum):
-    """What a name may be waited for."""
+class Kind(Enum):
+    """What can be waited for under a name."""
 
-    MAIL = auto()
-    RECEIPTS = auto()
-
-
-Cause = tuple[Topic, str] | None  # None: anything
-EVERYTHING: frozenset[Cause] = frozenset({None})
+    MAIL = auto()  # in the mailbox of this name
+    RECEIPTS = auto()  # for messages that were sent under this name
 
 
-def causes(mailboxes: Iterable[str], *, receipts: bool = False) -> frozenset[Cause]:
-    """Returns what a reader of these mailboxes waits for."""
+Topic = tuple[Kind, str] | None  # None stands for every topic
+ALL_TOPICS: frozenset[Topic] = frozenset({None})
+
+
+def topics_of(mailboxes: Iterable[str], *, receipts: bool = False) -> frozenset[Topic]:
+    """Returns the topics of a reader of these mailboxes, with receipts for their names if wanted."""
     names = list(mailboxes)
-    mail: set[Cause] = {(Topic.MAIL, name) for name in names}
-    return frozenset(mail | {(Topic.RECEIPTS, name) for name in names if receipts})
+    mail: set[Topic] = {(Kind.MAIL, name) for name in names}
+    return frozenset(mail | {(Kind.RECEIPTS, name) for name in names if receipts})
 
 
 class Waiter(asyncio.Event):
-    """Rings for one waiting stream or call.
+    """Waits on behalf of one stream or call.
 
     Attributes:
-        topics: what it rings for.
+        topics: what it waits for.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.topics: frozenset[Cause] = frozenset()
+        self.topics: frozenset[Topic] = frozenset()
 
     async def wait_and_reset(self) -> None:
-        """Returns when it has rung since the last time."""
+        """Returns once it has been notified since the last time."""
         await self.wait()
         self.clear()
 
-    async def rings_before(self, until: float) -> bool:
-        """Waits for the bell; returns whether it rang before a moment on the loop's clock."""
-        if asyncio.get_running_loop().time() >= until:
+    async def wait_until(self, deadline: float) -> bool:
+        """Returns whether it was notified before a deadline on the loop's clock."""
+        if asyncio.get_running_loop().time() >= deadline:
             return False
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(deadline):
                 await self.wait_and_reset()
         except TimeoutError:
             return False
@@ -61,71 +60,71 @@ class Waiter(asyncio.Event):
 
 
 class Wakeups:
-    """All wakeups of one gateway.
+    """All waiters and live subscribers of one gateway.
 
     Args:
-        on_count: told how many live subscribers an agent has, each time that changes.
+        on_subscribers_changed: called with an agent and its number of live subscribers, each time that changes.
 
     Attributes:
-        streams_ended: since whoever counts them set it to 0.
+        ended_streams: streams that ended since the owner last set this to 0.
     """
 
-    def __init__(self, on_count: Callable[[str, int], None]) -> None:
-        self.streams_ended = 0
-        self._on_count = on_count
-        self._wakeups: dict[Cause, set[Waiter]] = {}
+    def __init__(self, on_subscribers_changed: Callable[[str, int], None]) -> None:
+        self.ended_streams = 0
+        self._on_subscribers_changed = on_subscribers_changed
+        self._waiters: dict[Topic, set[Waiter]] = {}
         self._subscribers: Counter[str] = Counter()
 
     @contextmanager
-    def hung(self, wanted: frozenset[Cause]) -> Generator[Waiter]:
-        """Gives a bell that rings for this."""
-        bell = Waiter()
-        self.hang(bell, wanted)
+    def waiter(self, topics: frozenset[Topic] = frozenset()) -> Generator[Waiter]:
+        """Yields a waiter for some topics, and removes it at the end."""
+        waiter = Waiter()
+        self.set_topics(waiter, topics)
         try:
-            yield bell
+            yield waiter
         finally:
-            self.hang(bell, frozenset())
+            self.set_topics(waiter, frozenset())
 
-    def hang(self, bell: Waiter, wanted: frozenset[Cause]) -> None:
-        """Makes a bell notify for this and nothing else from now on."""
-        for cause in bell.topics - wanted:
-            self._wakeups[cause].discard(bell)
-            if not self._wakeups[cause]:
-                del self._wakeups[cause]
-        for cause in wanted - bell.topics:
-            self._wakeups.setdefault(cause, set()).add(bell)
-        bell.topics = wanted
+    def set_topics(self, waiter: Waiter, topics: frozenset[Topic]) -> None:
+        """Replaces the topics of a waiter."""
+        for topic in waiter.topics - topics:
+            self._waiters[topic].discard(waiter)
+            if not self._waiters[topic]:
+                del self._waiters[topic]
+        for topic in topics - waiter.topics:
+            self._waiters.setdefault(topic, set()).add(waiter)
+        waiter.topics = topics
 
     @contextmanager
     def subscriber(self, agent: str) -> Generator[None]:
-        """Counts a live subscriber while the context lasts."""
-        self._count(agent, 1)
+        """Counts a live subscriber of an agent while the context lasts."""
+        self._change_subscribers(agent, 1)
         try:
             yield
         finally:
-            self._count(agent, -1)
+            self._change_subscribers(agent, -1)
 
-    def note_stream_ended(self) -> None:
+    def record_stream_ended(self) -> None:
         """Counts a stream that ended."""
-        self.streams_ended += 1
+        self.ended_streams += 1
 
-    def subscribers(self) -> list[tuple[str, int]]:
-        """Returns how many live subscribers each agent has."""
+    def subscriber_counts(self) -> list[tuple[str, int]]:
+        """Returns each agent that has live subscribers, and how many."""
         return list(self._subscribers.items())
 
     def notify(self, mailboxes: Iterable[str], senders: Iterable[str]) -> None:
-        """Wakes who waits for mail of these mailboxes, or for receipts under these names; everyone if none is named."""
-        rung = causes(mailboxes) | {(Topic.RECEIPTS, name) for name in senders}
-        for cause in rung | EVERYTHING if rung else list(self._wakeups):
-            for bell in self._wakeups.get(cause, ()):
-                bell.set()
+        """Wakes the waiters for mail of these mailboxes or receipts for these senders; without names, all waiters."""
+        topics = topics_of(mailboxes) | {(Kind.RECEIPTS, name) for name in senders}
+        for topic in topics | ALL_TOPICS if topics else list(self._waiters):
+            for waiter in self._waiters.get(topic, ()):
+                waiter.set()
 
     def notify_all(self) -> None:
-        """Wakes everyone."""
+        """Wakes all waiters."""
         self.notify((), ())
 
-    def _count(self, agent: str, step: int) -> None:
+    def _change_subscribers(self, agent: str, step: int) -> None:
         self._subscribers[agent] += step
-        self._on_count(agent, self._subscribers[agent])
+        self._on_subscribers_changed(agent, self._subscribers[agent])
         if not self._subscribers[agent]:
             del self._subscribers[agent]

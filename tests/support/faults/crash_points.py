@@ -121,17 +121,17 @@ _MAILBOX_STARTS = (
     ("fill the table", "mailbox.process:fill_table"),
 )
 _GATEWAY = (
-    ("ask the mailbox", "gateway.mailbox_client:MailboxClient.ask"),
-    ("tell the mailbox", "gateway.mailbox_client:MailboxClient.tell"),
+    ("send a request", "gateway.mailbox_client:MailboxClient.request"),
+    ("send a one-way request", "gateway.mailbox_client:MailboxClient.send_oneway"),
     ("send requests", "ipc.queue:PacketQueue.send_items"),
     ("take answers from the queue", "ipc.queue:PacketQueue.receive_items"),
-    ("hear answers", "gateway.mailbox_client:MailboxClient._hear"),
-    ("ring the bells", "gateway.wakeups:Wakeups.notify"),
-    ("read a page", "gateway.mail_reader:MailReader.after"),
-    ("read an inbox", "gateway.mail_reader:MailReader.unread"),
-    ("write an event", "gateway.encoding:EventEncoder.announcement"),
+    ("receive events", "gateway.mailbox_client:MailboxClient._receive_events"),
+    ("notify the waiters", "gateway.wakeups:Wakeups.notify"),
+    ("read a page", "gateway.mail_reader:MailReader.read_after"),
+    ("read an inbox", "gateway.mail_reader:MailReader.read_unread"),
+    ("write an event", "gateway.encoding:EventEncoder.encode_announcement"),
 )
-_GATEWAY_STARTS = (("greet the mailbox", "gateway.mailbox_client:MailboxClient.greet"),)
+_GATEWAY_STARTS = (("greet the mailbox", "gateway.mailbox_client:MailboxClient.send_hello"),)
 _SUPERVISOR = (
     ("start a worker", "supervisor.child:Child.start"),
     ("note that a worker is ready", "supervisor.child:Child.note_ready"),

@@ -1,9 +1,9 @@
-"""Names — which mailboxes a name stands for in this gateway, as the mailbox tells it.
+"""AliasCache — this gateway's copy of the aliases, kept up to date by the mailbox.
 
-Owns this gateway's copy of the aliases. Above: the servicers; below: `core.aliases`, which has the rule.
+Above: the servicers; below: `core.aliases`, which has the rule.
 """
 
-__all__ = ["Names"]
+__all__ = ["AliasCache"]
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ from mailroomd.model.clock import now_ms
 from mailroomd.protocol.packets import AliasChanged
 
 
-class Names:
-    """Resolves names."""
+class AliasCache:
+    """Resolves names to agents and mailboxes."""
 
     def __init__(self) -> None:
         self._aliases = Aliases()
 
-    def hear(self, changed: AliasChanged) -> None:
-        """Takes a change of an alias."""
+    def apply(self, changed: AliasChanged) -> None:
+        """Applies a change of an alias."""
         self._aliases.set_alias(Alias(changed.session, changed.agent, changed.expires_ms), now_ms())
 
     def agent_of(self, name: str) -> str:
-        """Returns whose mailbox is behind a name."""
+        """Returns the agent behind a name: the name itself unless it is a session's alias."""
         return self._aliases.agent_of(name, now_ms())
 
     def mailboxes_of(self, name: str) -> Sequence[str]:
-        """Returns the mailboxes to be read under a name, the agent's own first."""
+        """Returns the mailboxes that are read under a name, the agent's own first."""
         return self._aliases.mailboxes_of(name, now_ms())
 
     def sessions_of(self, agent: str) -> list[str]:
-        """Returns the sessions that are an alias of an agent now."""
+        """Returns the sessions that are aliases of an agent now."""
         return self._aliases.sessions_of(agent, now_ms())

@@ -1,0 +1,57 @@
+"""server — builds the gRPC server: its options, and the services behind the request guard."""
+
+__all__ = ["SERVICES", "make_server"]
+
+from typing import Any, cast
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from mailroomd.gateway import mailbox_service, supervisor_service
+from mailroomd.gateway.handlers import generic_handler
+from mailroomd.gateway.health import Health
+from mailroomd.gateway.mailbox_service import MailboxService
+from mailroomd.gateway.reflection import Reflection
+from mailroomd.gateway.request_guard import RequestGuard
+from mailroomd.gateway.supervisor_service import SupervisorService
+from mailroomd.model.limits import MAX_WAITING_CALLS
+
+MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
+MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
+SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
+
+
+def make_server(
+    mailbox: MailboxService, supervisor: SupervisorService, health: Health, guard: RequestGuard, *, share_ports: bool
+) -> grpc.aio.Server:
+    """Returns a server that is neither bound nor started.
+
+    Args:
+        mailbox: the servicer of mailboxes.
+        supervisor: the servicer for operators.
+        health: the servicer of health.
+        guard: checks each call.
+        share_ports: whether other gateways listen on the same ports.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 1 if share_ports else 0),
+            ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            # By default gRPC answers part of a burst of more than 1,000 calls with a bare CANCELLED, which no client
+            # retries. Before this limit is reached, `MailboxClient` has refused calls with a reason.
+            ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
+        ]
+    )
+    server.add_generic_rpc_handlers(
+        (
+            generic_handler(mailbox_service.SERVICE, mailbox.handlers(), guard),
+            generic_handler(supervisor_service.SERVICE, supervisor.handlers(), guard),
+        )
+    )
+    cast("Any", health_pb2_grpc).add_HealthServicer_to_server(health.servicer, server)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    described = (*SERVICES, health_name, reflection.SERVICE_NAME)
+    cast("Any", reflection_pb2_grpc).add_ServerReflectionServicer_to_server(Reflection(described, guard), server)
+    return server
