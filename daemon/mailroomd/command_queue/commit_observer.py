@@ -44,5 +44,5 @@ class CommitObserver:
             error = {"error": errors[number]} if number in errors else {}
             log.debug(event, message_id=text, request=command.key, **error)
             if command.trace:
-                tracing.record(span, command.trace, self._begun_ns, message_id=text, **error)
+                tracing.record_span(span, command.trace, self._begun_ns, message_id=text, **error)
         self._begun_ns = time.time_ns()

@@ -62,7 +62,7 @@ from mailroomd.storage.team_inbox.inboxes import TeamInboxes
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import NotInTable, TableReader
 from mailroomd.worker.config import CommandQueueConfig
-from mailroomd.worker.damage import telling_damage
+from mailroomd.worker.damage import refuse_damaged_database
 from mailroomd.worker.runner import CannotStart, WorkerContext
 
 BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
@@ -75,7 +75,7 @@ Opened = TypeVar("Opened")
 
 def main(context: WorkerContext, config: CommandQueueConfig) -> None:
     """Runs the command-queue until it is told to stop."""
-    with telling_damage(context.settings):
+    with refuse_damaged_database(context.settings):
         CommandQueue(context, config).run()
 
 
@@ -116,7 +116,7 @@ class CommandQueue:
         """Recovers, then works until STOP."""
         self._recover()
         self._link.greet()
-        self._context.ready()
+        self._context.report_ready()
         readiness = Readiness()
         for fileno in (self._context.control_fileno(), self._team.fileno(), *self._finds.filenos()):
             readiness.watch_reading(fileno)

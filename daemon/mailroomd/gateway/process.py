@@ -91,14 +91,14 @@ class Gateway:
         census = InboxCensus(context.settings.root)
         self._service = MailboxService(self._reader, self._calls, self._wakeups, self._names, census, context.metrics)
         server = self._make_server()
-        context.announce(bind(server, config.listen, context.settings, is_first_start=context.epoch == 1))
+        context.report_addresses(bind(server, config.listen, context.settings, is_first_start=context.epoch == 1))
         beating = _guarded(self._beat())
         self._calls.greet()
         await self._until_answered()
         await server.start()
         await self._health.look()  # so that whoever hears that it is ready knows whether mail is taken
         watching = _guarded(self._health.watch())
-        context.ready()
+        context.report_ready()
         await self._stop_asked.wait()
         await self._stop(server)
         for task in (watching, beating):

@@ -154,8 +154,8 @@ class Sending:
         check_key(request.idempotency_key)
         client_key = key or request.idempotency_key
         asked_ns = time.monotonic_ns()
-        span = tracing.begin("gateway", trace) if tracing.is_on else None
-        passed_on = tracing.text_of(span) if tracing.is_on else ""
+        span = tracing.start_span("gateway", trace) if tracing.is_on else None
+        passed_on = tracing.traceparent_of(span) if tracing.is_on else ""
 
         def make(call: int) -> StoreMessage:
             key = client_key or self._calls.request_key(call)

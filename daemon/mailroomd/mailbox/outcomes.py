@@ -133,7 +133,7 @@ class OutcomeHandler:
         else:
             self._books.ports[pending.gateway].send(stored)
         if pending.span is not None:
-            tracing.record("announce", tracing.text_of(pending.span), settled_ns, message_id=format_id(outcome.id))
+            tracing.record_span("announce", tracing.traceparent_of(pending.span), settled_ns, message_id=format_id(outcome.id))
             pending.span.end()
 
     def _count_stored(self, pending: Pending, outcome: MessageWritten, now_ns: int) -> None:

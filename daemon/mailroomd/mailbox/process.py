@@ -28,7 +28,7 @@ from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.writer import TableFull, TableWriter
 from mailroomd.worker.config import MailboxConfig
-from mailroomd.worker.damage import telling_damage
+from mailroomd.worker.damage import refuse_damaged_database
 from mailroomd.worker.runner import WorkerContext
 
 MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no request is read
@@ -36,7 +36,7 @@ MAX_PENDING = 20_000  # commands that wait for the command-queue; beyond it no r
 
 def main(context: WorkerContext, config: MailboxConfig) -> None:
     """Runs the mailbox until it is told to stop."""
-    with telling_damage(context.settings):
+    with refuse_damaged_database(context.settings):
         Mailbox(context, config).run()
 
 
@@ -81,7 +81,7 @@ class Mailbox:
         self._rebuild()
         for port in self._books.ports:
             port.greet()
-        self._context.ready()
+        self._context.report_ready()
         while self._turn() or not self._is_stopping:
             self._wait()
         log.debug("mailbox stops", last_id=f"{self._orders.last_id:016x}")

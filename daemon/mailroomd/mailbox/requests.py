@@ -139,8 +139,8 @@ class RequestHandler:
             return
         body = pack_draft(draft)
         position = self._table.append(number, at_ms, entry, body, DeliveryState.FILED)
-        span = tracing.begin("mailbox", item.trace, message_id=format_id(number)) if item.trace else None
-        trace = tracing.text_of(span) if item.trace else ""
+        span = tracing.start_span("mailbox", item.trace, message_id=format_id(number)) if item.trace else None
+        trace = tracing.traceparent_of(span) if item.trace else ""
         command = WriteMessage(
             number, position, item.key, item.client_key, item.resubmitted, refusal, len(body), addressee, trace
         )
