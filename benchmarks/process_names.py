@@ -1,4 +1,4 @@
-"""process_names — the names of a daemon's processes, for the figures of `memory` and `idle`."""
+"""process_names — names the processes of a daemon, for the figures of `memory` and `idle`."""
 
 __all__ = ["name_processes"]
 
@@ -10,9 +10,9 @@ from benchmarks.servers.daemon import Server
 
 
 def name_processes(server: Server) -> dict[int, str]:
-    """Returns a name for each process of a daemon, none twice: the daemon's own word, else the command's."""
+    """Returns a unique name for each process of a daemon: the name in its status, otherwise the command's."""
     workers = worker_names(server.address)
     names = {pid: workers.get(pid) or procfs.command_name(pid) for pid in server.pids()}
     names[server.process.pid] = "supervisor"
-    times = Counter(names.values())
-    return {pid: name if times[name] == 1 else f"{name} {pid}" for pid, name in names.items()}
+    counts = Counter(names.values())
+    return {pid: name if counts[name] == 1 else f"{name} {pid}" for pid, name in names.items()}

@@ -1,4 +1,4 @@
-"""procfs — what /proc says about a process and its descendants: who they are, their memory, their CPU time."""
+"""procfs — reads the processes of a family, their memory and their CPU time from /proc."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 __all__ = ["Memory", "Usage", "command_name", "family", "is_same_process", "memory_of", "start_time", "usage_of"]
 
 PROC = Path("/proc")
-PPID, STARTTIME = 1, 19  # places in /proc/PID/stat after the name, proc(5)
+PPID, STARTTIME = 1, 19  # indexes in /proc/PID/stat after the name, proc(5)
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of one process in KiB: PSS counts a page shared by n processes as 1/n in each."""
+    """The memory of one process in KiB. PSS counts a page shared by n processes as 1/n in each."""
 
     pss_kib: int
     rss_kib: int
@@ -20,14 +20,14 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process has used since it started."""
+    """The CPU time and wake-ups of one process since it started."""
 
     cpu_sec: float
     switches: int  # voluntary context switches of all threads: how often it slept and woke
 
 
 def _stat(pid: int) -> list[str]:
-    # The name in brackets may hold spaces and brackets, so the fields are counted from the last one.
+    # The name in brackets may contain spaces and brackets, so fields are counted from the last bracket.
     return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
 
 
@@ -43,12 +43,12 @@ def _numbers(path: Path) -> dict[str, int]:
 
 
 def start_time(pid: int) -> str:
-    """Returns when a process started, in ticks since boot: tells it from a later one with the same id."""
+    """Returns when a process started, in ticks since boot; distinguishes it from a later one with the same id."""
     return _stat(pid)[STARTTIME]
 
 
 def is_same_process(pid: int, started: str) -> bool:
-    """Says whether a process that started then is still there."""
+    """Returns whether the process that started then still exists."""
     try:
         return start_time(pid) == started
     except OSError:
@@ -63,15 +63,15 @@ def family(root: int) -> list[int]:
             try:
                 children.setdefault(int(_stat(int(entry.name))[PPID]), []).append(int(entry.name))
             except OSError:
-                continue  # gone between the listing and the look
-    found = [root]
-    for pid in found:
-        found.extend(sorted(children.get(pid, [])))
-    return found
+                continue  # it ended after it was listed
+    members = [root]
+    for pid in members:
+        members.extend(sorted(children.get(pid, [])))
+    return members
 
 
 def command_name(pid: int) -> str:
-    """Returns the name that a process gave itself, or its program's."""
+    """Returns the name that a process set for itself, or its program's."""
     return (PROC / str(pid) / "comm").read_text().strip()
 
 
@@ -83,7 +83,7 @@ def memory_of(pid: int) -> Memory:
 
 
 def usage_of(pid: int) -> Usage:
-    """Returns the CPU time and context switches of a process: of those of its threads that live."""
+    """Returns the CPU time and context switches of a process, for all of its living threads."""
     tasks = list((PROC / str(pid) / "task").iterdir())
     ran_ns = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
     switches = sum(_numbers(task / "status")["voluntary_ctxt_switches"] for task in tasks)

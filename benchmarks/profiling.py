@@ -1,9 +1,9 @@
-"""profiling — says where each process of the daemon spends its time under a load, as text.
+"""profiling — prints where each process of the daemon spends its time under a load.
 
-`python -m benchmarks.profiling [LOAD]` runs the load once for each tool and process, since tools slow what they look
-at: without one (CPU time and switches for each message), py-spy (Python's functions), perf (C and the kernel),
-strace -c (system calls). Instead of a tool that is not there it prints why. Not a benchmark: the rates
-under a tool are wrong, its shares are not.
+`python -m benchmarks.profiling [LOAD]` runs the load once per tool and process, because tools slow down what they
+observe: first without a tool (CPU time and context switches per message), then py-spy (Python functions), perf (C and
+the kernel) and strace -c (system calls). For a missing tool it prints the reason. This is not a benchmark: under a tool
+the rates are wrong, but the shares are right.
 """
 
 __all__ = ["main"]
@@ -29,7 +29,7 @@ from benchmarks.servers.daemon import Server, running
 from benchmarks.servers.process import end_in_order
 
 Load = Callable[[Server, str], int]
-LINES = 25  # shown of each list
+MAX_LINES = 25  # of each list
 PROFILED = ("gateway", "mailbox", "command-queue")
 TOOL_GRACE_SEC = 60.0
 
@@ -79,12 +79,12 @@ def _plain(server: Server, workers: dict[str, int], load: Load) -> str:
     started = time.monotonic()
     messages = load(server, "plain")
     took = time.monotonic() - started
-    lines = [f"{messages:,} messages in {took:.1f} s, {1e6 * took / messages:.0f} µs each; of these on a CPU:"]
+    lines = [f"{messages:,} messages in {took:.1f} s, {1e6 * took / messages:.0f} µs each; of that on a CPU:"]
     for name, pid in workers.items():
         after = procfs.usage_of(pid)
         cpu_us = 1e6 * (after.cpu_sec - before[name].cpu_sec) / messages
         switches = (after.switches - before[name].switches) / messages
-        lines.append(f"  {name:<14} {cpu_us:7.1f} µs, {switches:.2f} voluntary switches a message")
+        lines.append(f"  {name:<14} {cpu_us:7.1f} µs, {switches:.2f} voluntary switches per message")
     return "\n".join(lines)
 
 
@@ -98,7 +98,7 @@ def _py_spy(pid: int, load: Callable[[], int]) -> str:
 
 
 def _hottest(stacks: str) -> str:
-    """Returns the functions that are on top, and those that are anywhere, with their shares of the samples."""
+    """Returns the functions on top of the stack, and those anywhere in it, with their shares of the samples."""
     own, anywhere = Counter[str](), Counter[str]()
     for line in stacks.splitlines():
         frames, _, count = line.rpartition(" ")
@@ -108,8 +108,8 @@ def _hottest(stacks: str) -> str:
             anywhere[name] += int(count)
     total = sum(own.values())
     lines: list[str] = []
-    for title, counter in (("own time", own), ("with what it calls", anywhere)):
-        lines += [f"-- {title}", *(f"  {100 * n / total:5.1f} %  {name}" for name, n in counter.most_common(LINES))]
+    for title, counter in (("own time", own), ("including callees", anywhere)):
+        lines += [f"-- {title}", *(f"  {100 * n / total:5.1f} %  {name}" for name, n in counter.most_common(MAX_LINES))]
     return "\n".join(lines) if total else ""
 
 
@@ -118,37 +118,37 @@ def _perf(pid: int, load: Callable[[], int]) -> str:
         error = _while_loaded(["perf", "record", "-q", "-o", data.name, "-p", str(pid)], load)
         report = ["perf", "report", "-q", "--stdio", "--sort", "dso,symbol", "-i", data.name]
         shown = subprocess.run(report, capture_output=True, text=True, check=False).stdout
-    return "\n".join([line for line in shown.splitlines() if line.strip()][:LINES]) or error
+    return "\n".join([line for line in shown.splitlines() if line.strip()][:MAX_LINES]) or error
 
 
 def _strace(pid: int, load: Callable[[], int]) -> str:
     with tempfile.NamedTemporaryFile(prefix="mailroom-bench-") as counts:
         error = _while_loaded(["strace", "-c", "-f", "-o", counts.name, "-p", str(pid)], load)
-        return "\n".join(Path(counts.name).read_text().splitlines()[:LINES]) or error
+        return "\n".join(Path(counts.name).read_text().splitlines()[:MAX_LINES]) or error
 
 
 def _while_loaded(command: list[str], load: Callable[[], int]) -> str:
-    """Runs a tool for as long as a load lasts; returns what it complained of."""
-    with _tool(command) as said:
+    """Runs a tool while a load lasts; returns its error output."""
+    with _tool(command) as errors:
         load()
-    return said[-1] if said else ""
+    return errors[-1] if errors else ""
 
 
 @contextmanager
 def _tool(command: list[str]) -> Generator[list[str]]:
-    said: list[str] = []
+    errors: list[str] = []
     try:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError:
-        said.append(f"{command[0]} is not there")
-        yield said
+        errors.append(f"{command[0]} is not installed")
+        yield errors
         return
     try:
-        yield said
+        yield errors
     finally:
-        process.send_signal(signal.SIGINT)  # they write their report then
-        _, complaint = process.communicate(timeout=TOOL_GRACE_SEC)
-        said.append(complaint.strip()[-500:])
+        process.send_signal(signal.SIGINT)  # it then writes its report
+        _, error_output = process.communicate(timeout=TOOL_GRACE_SEC)
+        errors.append(error_output.strip()[-500:])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""report — makes Markdown of results: the tables in README.md and docs/performance.md, and the summary of a run.
+"""report — renders results as Markdown: the tables in README.md and docs/performance.md, and the summary of a run.
 
-Its invariant: no figure without its command and the machine that it was taken on.
+Invariant: every figure is shown with its command and its machine.
 """
 
 __all__ = ["main", "summary", "tables"]
@@ -22,7 +22,7 @@ NO_RESULTS = "No results yet: run `make bench`.\n"
 
 
 def summary(results: list[Result]) -> str:
-    """Returns every figure that has an aim, with whether it is met, as a Markdown table."""
+    """Returns every figure with an aim as a Markdown table that says whether the aim is met."""
     rows = [
         f"| {result.name} | {_cell(figure.name)} | {_value(figure)} | {figure.aim} | {figure.verdict} |"
         for result in results
@@ -36,7 +36,7 @@ def summary(results: list[Result]) -> str:
 
 
 def tables(results: list[Result]) -> str:
-    """Returns every figure of some results as Markdown."""
+    """Returns every figure of these results as Markdown."""
     return "\n".join(_table(result) for result in results) or NO_RESULTS
 
 
@@ -47,7 +47,7 @@ def _table(result: Result) -> str:
         *("", result.question, "", result.method, ""),
         *("| figure | value | aim | | by command |", "|---|---:|---:|---|---:|"),
         *(_row(figure, commands.index(figure.command) + 1) for figure in result.figures),
-        *("", *(f"{number}. `{command}`" for number, command in enumerate(commands, start=1)), ""),
+        *("", *(f"{index}. `{command}`" for index, command in enumerate(commands, start=1)), ""),
         *(f"All by `{result.command}`, {result.took_sec:.0f} s. {_where(result.machine, result.taken_at)}", ""),
     ]
     return "\n".join(lines)
@@ -70,28 +70,28 @@ def _where(machine: Machine, taken_at: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in (machine.packages | machine.programs).items())
     system = f"{machine.system}, Linux {machine.kernel}, {machine.filesystem}"
     return (
-        f"Taken {taken_at} at commit {machine.commit}: {machine.cpu}, {machine.cores} cores, "
+        f"Measured {taken_at} at commit {machine.commit}: {machine.cpu}, {machine.cores} cores, "
         f"{machine.memory_gib:.0f} GiB, {system}, Python {machine.python}, {versions}."
     )
 
 
-def _put(page: Path, text: str) -> None:
+def _replace_figures(page: Path, text: str) -> None:
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"{page} has lost its marks {BEGIN} and {END}")
+        raise SystemExit(f"{page} lacks the markers {BEGIN} and {END}")
     page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 def main() -> None:
-    """Prints the tables of the last full run (--quick: quick run); --write puts them and the plot into their places."""
+    """Prints the tables of the last full (--quick: quick) run; --write updates the pages and the plot instead."""
     order = list(BENCHMARKS)
     results = sorted(load_results(quick="--quick" in sys.argv[1:]), key=lambda result: order.index(result.name))
     if "--write" not in sys.argv[1:]:
         print(tables(results))
         return
-    _put(README, tables(results))
-    _put(PERFORMANCE, summary(results))
+    _replace_figures(README, tables(results))
+    _replace_figures(PERFORMANCE, summary(results))
     draw(results, PLOT)
 
 

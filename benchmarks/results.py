@@ -1,6 +1,7 @@
-"""results — what a benchmark found out, on which machine and by which command; read and written as JSON.
+"""results — the results of a benchmark, with machine and commands; read and written as JSON.
 
-One file per benchmark in results/; `report` makes the tables and the plot from them. Knows nothing of what is measured.
+There is one file per benchmark in results/, from which `report` generates the tables and the plot. Not here: what is
+measured.
 """
 
 __all__ = [
@@ -31,52 +32,52 @@ Samples = dict[str, list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a benchmark is to run."""
+    """How to run a benchmark."""
 
-    quick: bool  # fewer, shorter rounds and smaller stores: says whether it works, not how fast it is
+    quick: bool  # fewer, shorter rounds and smaller stores: shows that it works, not how fast it is
 
     @property
     def rounds(self) -> int:
-        """How often each thing is measured, in turn with what it is compared with."""
+        """How many times each contender is measured."""
         return 2 if self.quick else 5
 
     def pick(self, full: int, quick: int) -> int:
-        """Returns a number of a full or of a quick run."""
+        """Returns the number for a full or a quick run."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a figure should be."""
+    """A target for a figure."""
 
     bound: float
-    is_least: bool  # else it is the most
+    is_minimum: bool  # otherwise a maximum
 
     def __str__(self) -> str:
-        return f"{'≥' if self.is_least else '≤'} {self.bound:g}"
+        return f"{'≥' if self.is_minimum else '≤'} {self.bound:g}"
 
     def is_met_by(self, value: float) -> bool:
-        """Returns whether a figure is as it should be."""
-        return value >= self.bound if self.is_least else value <= self.bound
+        """Returns whether a value meets the aim."""
+        return value >= self.bound if self.is_minimum else value <= self.bound
 
     def share(self, value: float) -> float:
-        """Returns how far a figure is, as a share of the aim: 1 or more is met, whichever way the aim points."""
-        return value / self.bound if self.is_least else self.bound / max(value, 1e-9)
+        """Returns a value as a share of the aim: 1 or more means met, for minimum and maximum alike."""
+        return value / self.bound if self.is_minimum else self.bound / max(value, 1e-9)
 
 
 def at_least(bound: float) -> Aim:
-    """Returns the aim of a figure that should be large."""
-    return Aim(bound, is_least=True)
+    """Returns a minimum."""
+    return Aim(bound, is_minimum=True)
 
 
 def at_most(bound: float) -> Aim:
-    """Returns the aim of a figure that should be small."""
-    return Aim(bound, is_least=False)
+    """Returns a maximum."""
+    return Aim(bound, is_minimum=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number; `aim` is what we want it to be, where we want something."""
+    """One number; `aim` is its target, if it has one."""
 
     name: str
     value: float
@@ -86,7 +87,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Whether the aim is met: "met", "missed", or nothing where there is none."""
+        """ "met" or "missed"; empty without an aim."""
         if self.aim is None:
             return ""
         return "met" if self.aim.is_met_by(self.value) else "missed"
@@ -94,7 +95,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run of one benchmark. `samples` holds every single measurement behind the figures, by name, in order."""
+    """One run of one benchmark. `samples` holds every measurement behind the figures, by name and in order."""
 
     name: str
     question: str
@@ -111,20 +112,20 @@ class Result:
 def new_result(
     name: str, question: str, method: str, options: Options, figures: list[Figure], samples: Samples
 ) -> Result:
-    """Returns the result of a run that has just ended on this machine."""
+    """Returns the result of a run that has just finished on this machine."""
     command = f".venv/bin/python -m benchmarks {name}" + (" --quick" if options.quick else "")
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
     return Result(name, question, method, command, options, taken_at, 0.0, this_machine(), figures, samples)
 
 
 def save(result: Result) -> Path:
-    """Writes a result to its file, which it returns. Quick runs have files of their own."""
+    """Writes a result to its file and returns the path. Quick runs have their own files."""
     path = RESULTS / f"{result.name}{'-quick' if result.options.quick else ''}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(asdict(result)), indent=2) + b"\n")
     return path
 
 
 def load_results(*, quick: bool = False) -> list[Result]:
-    """Returns the results of the last full (or quick) run of each benchmark, by name."""
+    """Returns the results of the last full (or quick) run of each benchmark, sorted by file name."""
     results = [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(RESULTS.glob("*.json"))]
     return [result for result in results if result.options.quick == quick]

@@ -1,7 +1,7 @@
-"""rounds — interleaves what is compared, and makes medians of it.
+"""rounds — interleaves the contenders of a comparison and computes medians.
 
-In each round every contender has its turn, so that a machine that gets slower slows all of them; a ratio is the median
-of the ratios within each round. Owns no figure's name and no aim.
+Every contender has a turn in each round, so that a machine that slows down affects all of them; a ratio is the median
+of the ratios within each round. Not here: names of figures, aims.
 """
 
 __all__ = ["Rounds"]
@@ -16,16 +16,16 @@ Measurement = Callable[[int], Mapping[str, float]]
 
 
 class Rounds:
-    """The measurements of some rounds, by name."""
+    """The measurements of several rounds, by name."""
 
     def __init__(self) -> None:
         self._samples: defaultdict[str, list[float]] = defaultdict(list)
 
-    def take(self, rounds: int, *contenders: Measurement) -> None:
-        """Lets each contender measure once in each round; it is given the round's number and returns its samples."""
-        for number in range(rounds):
+    def run(self, rounds: int, *contenders: Measurement) -> None:
+        """Calls each contender once per round with the round's number; it returns its samples by name."""
+        for round_number in range(rounds):
             for contender in contenders:
-                for name, value in contender(number).items():
+                for name, value in contender(round_number).items():
                     self._samples[name].append(value)
 
     def median(self, name: str) -> float:
@@ -33,11 +33,12 @@ class Rounds:
         return statistics.median(self._samples[name])
 
     def ratio(self, ours: str, *theirs: str) -> float:
-        """Returns the median over the rounds of ours divided by the sum of theirs."""
+        """Returns the median, over all rounds, of ours divided by the sum of theirs."""
         yardstick = [sum(parts) for parts in zip(*(self._samples[name] for name in theirs), strict=True)]
-        return statistics.median(one / other for one, other in zip(self._samples[ours], yardstick, strict=True))
+        pairs = zip(self._samples[ours], yardstick, strict=True)
+        return statistics.median(value / reference for value, reference in pairs)
 
     @property
     def samples(self) -> Samples:
-        """Every single measurement, by name, in order."""
+        """Every measurement, by name and in order."""
         return dict(self._samples)

@@ -1,1 +1,1 @@
-"""clients — where load comes from: h2load, and Python clients in processes of their own."""
+"""clients — sources of load: h2load, and Python clients that run in their own processes."""

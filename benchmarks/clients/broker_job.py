@@ -1,7 +1,7 @@
-"""broker_job — what the clients of the mail room, of JetStream and of Redis are asked to do, and how they file.
+"""broker_job — the job of the Mailroom, JetStream and Redis clients, and how they write files.
 
-One publisher and one consumer, each a process of its own. The job is done when every message has its JSON file; the
-mail room writes them itself, a broker's consumer does it: temporary name, then rename, then the acknowledgement.
+One publisher and one consumer, each in its own process. The job is done when every message has its JSON file. Mailroom
+writes the files itself; for a broker its consumer does: temporary name, rename, acknowledgement.
 """
 
 __all__ = ["BrokerJob", "FileWriter", "Mode", "Span", "publish_each", "serve"]
@@ -24,10 +24,10 @@ AT_ONCE: dict[Mode, int] = {"one": 1, "many": 32}
 
 
 class BrokerJob(msgspec.Struct, frozen=True):
-    """One run: so many messages to one mailbox, `one` at a time, 32 (`many`), or in `bulk`.
+    """One run: a number of messages to one mailbox, `one` at a time, 32 at a time (`many`), or in `bulk`.
 
     Attributes:
-        directory: where a broker's consumer puts the files.
+        directory: where a broker's consumer writes the files.
     """
 
     role: Literal["publish", "consume"]
@@ -39,7 +39,7 @@ class BrokerJob(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """When a role began and ended, in seconds of the machine's monotonic clock."""
+    """Start and end of a role, in seconds of the machine's monotonic clock."""
 
     started_sec: float
     ended_sec: float
@@ -49,28 +49,28 @@ Role = Callable[[BrokerJob], Awaitable[None]]
 
 
 async def _run_role(job: BrokerJob, publish: Role, consume: Role) -> Span:
-    """Does the job; the consumer says itself when it is ready."""
+    """Runs the role; the consumer itself reports when it is ready."""
     started = time.monotonic()
     await (publish if job.role == "publish" else consume)(job)
     return Span(started, time.monotonic())
 
 
 async def publish_each(job: BrokerJob, send: Callable[[], Awaitable[object]]) -> None:
-    """Sends every message in a request of its own, as many at a time as the mode says."""
-    left = iter(range(job.messages))
+    """Sends every message in its own request, as many at a time as the mode says."""
+    remaining = iter(range(job.messages))
 
     async def worker() -> None:
-        for _ in left:
+        for _ in remaining:
             await send()
 
     await asyncio.gather(*(worker() for _ in range(AT_ONCE[job.mode])))
 
 
 class FileWriter:
-    """Writes the inbox file that the daemon would.
+    """Writes the inbox files that the daemon would write.
 
     Args:
-        job: says where, and for whom.
+        job: names the directory and the mailbox.
     """
 
     def __init__(self, job: BrokerJob) -> None:
@@ -91,5 +91,5 @@ class FileWriter:
 
 
 def serve(publish: Role, consume: Role) -> None:
-    """The client's side: does the role that the command line names."""
+    """The client's side: runs the role that the command line names."""
     process.serve(lambda job: _run_role(job, publish, consume), BrokerJob)

@@ -1,4 +1,4 @@
-"""bulk — a grpc.aio client that sends messages in batches over one SendMessages stream, several batches under way."""
+"""bulk — a grpc.aio client that sends batches over one SendMessages stream, several of them in flight."""
 
 __all__ = ["BATCH", "MODULE", "BulkDone", "BulkJob", "batches_for", "send_bulk", "stream_batches"]
 
@@ -17,12 +17,12 @@ from benchmarks.clients.messages import request_for
 
 MODULE = "benchmarks.clients.bulk"
 BATCH = 100
-WINDOW = 4  # batches under way
+WINDOW = 4  # batches in flight
 TIMEOUT_SEC = 120.0
 
 
 class BulkJob(msgspec.Struct, frozen=True):
-    """What to send, and to whom: `agent` itself, or agent-0 … agent-(mailboxes-1) in random order."""
+    """The messages to send, either to `agent` or to agent-0 … agent-(mailboxes-1) in random order."""
 
     address: str
     agent: str
@@ -31,18 +31,18 @@ class BulkJob(msgspec.Struct, frozen=True):
 
 
 class BulkDone(msgspec.Struct, frozen=True):
-    """What it measured."""
+    """Its measurement."""
 
     rate_per_sec: float
 
 
 def send_bulk(job: BulkJob) -> BulkDone:
-    """Runs the client in a process of its own; raises as `process.run` does."""
+    """Runs the client in its own process; raises like `process.run`."""
     return process.run(MODULE, job, BulkDone)
 
 
 def batches_for(recipients: Sequence[str]) -> list[bytes]:
-    """Returns serialized requests of BATCH messages each, so that making them costs nothing while it counts."""
+    """Returns serialized requests of BATCH messages each, so that building them is not measured."""
     return [
         pb.SendMessagesRequest(
             messages=[request_for(recipient) for recipient in recipients[start : start + BATCH]]
@@ -52,23 +52,23 @@ def batches_for(recipients: Sequence[str]) -> list[bytes]:
 
 
 async def stream_batches(channel: aio.Channel, batches: Sequence[bytes]) -> float:
-    """Sends batches over one stream, WINDOW of them under way; returns the seconds until all were answered.
+    """Sends batches over one stream, WINDOW of them in flight; returns the seconds until the last response.
 
     Raises:
         RuntimeError: a message was not answered with OK.
     """
     method = channel.stream_stream(SEND_MESSAGES, request_serializer=bytes, response_deserializer=bytes)
-    room = asyncio.Semaphore(WINDOW)
+    window = asyncio.Semaphore(WINDOW)
 
     async def requests() -> AsyncGenerator[bytes]:
         for batch in batches:
-            await room.acquire()
+            await window.acquire()
             yield batch
 
     started = time.perf_counter()
     responses: list[bytes] = []
     async for response in method(requests(), timeout=TIMEOUT_SEC):
-        room.release()
+        window.release()
         responses.append(response)
     took = time.perf_counter() - started
     for response in responses:
@@ -81,8 +81,8 @@ async def stream_batches(channel: aio.Channel, batches: Sequence[bytes]) -> floa
 
 
 async def _work(job: BulkJob) -> BulkDone:
-    numbers = [random.randrange(job.mailboxes) for _ in range(job.messages)]
-    recipients = [job.agent if job.mailboxes == 1 else f"{job.agent}-{number}" for number in numbers]
+    indexes = [random.randrange(job.mailboxes) for _ in range(job.messages)]
+    recipients = [job.agent if job.mailboxes == 1 else f"{job.agent}-{index}" for index in indexes]
     async with aio.insecure_channel(job.address) as channel:
         await channel.channel_ready()
         await stream_batches(channel, batches_for(recipients[:BATCH])[:1])  # warm-up

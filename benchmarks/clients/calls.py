@@ -1,4 +1,4 @@
-"""calls — a grpc.aio client that makes one call after another: sends, or looks into an inbox."""
+"""calls — a grpc.aio client that makes one call after another: SendMessage or CheckInbox."""
 
 __all__ = ["MODULE", "CallsJob", "Latency", "latency_of", "measure_calls"]
 
@@ -20,10 +20,10 @@ CALL_TIMEOUT_SEC = 10.0
 
 
 class CallsJob(msgspec.Struct, frozen=True):
-    """What to do: so many calls, after some that aren't counted.
+    """The calls to make, after some that are not measured.
 
     Attributes:
-        limit: of CheckInbox; 0 for the daemon's own.
+        limit: of CheckInbox; 0 for the daemon's default.
     """
 
     address: str
@@ -35,7 +35,7 @@ class CallsJob(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """What it measured."""
+    """Its measurement."""
 
     p50_ms: float
     p99_ms: float
@@ -43,12 +43,12 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 def measure_calls(job: CallsJob) -> Latency:
-    """Runs the client in a process of its own; raises as `process.run` does."""
+    """Runs the client in its own process; raises like `process.run`."""
     return process.run(MODULE, job, Latency)
 
 
 def latency_of(took_sec: Sequence[float]) -> Latency:
-    """Returns the percentiles of single measurements."""
+    """Returns the percentiles of individual durations."""
     percentiles = statistics.quantiles(took_sec, n=100, method="inclusive")
     return Latency(p50_ms=percentiles[49] * 1000, p99_ms=percentiles[98] * 1000, max_ms=max(took_sec) * 1000)
 
@@ -80,7 +80,7 @@ def _method(channel: aio.Channel, job: CallsJob) -> tuple[Any, Any]:
 def _check(response: pb.SendMessageResponse | pb.CheckInboxResponse) -> None:
     first = response.message if isinstance(response, pb.SendMessageResponse) else response.messages[0]
     if first.content != CONTENT:
-        raise RuntimeError(f"not our message: {response}")
+        raise RuntimeError(f"unexpected message: {response}")
 
 
 if __name__ == "__main__":

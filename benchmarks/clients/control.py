@@ -1,6 +1,6 @@
 """control — the few calls that the benchmarks make themselves, over a blocking channel.
 
-Not for load: that comes from processes of its own. Every call has a deadline.
+Not here: load, which comes from separate processes. Every call has a deadline.
 """
 
 __all__ = [
@@ -27,17 +27,17 @@ SUBSCRIBE = f"{MAILBOX_SERVICE}/Subscribe"
 CHECK_INBOX = f"{MAILBOX_SERVICE}/CheckInbox"
 HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 SERVING = b"\x08\x01"
-"""A HealthCheckResponse as bytes: field 1, status, is SERVING (1). Saves the echo server the health package."""
+"""A serialized HealthCheckResponse: field 1, status, is SERVING (1). The echo server needs no health package."""
 
 CALL_TIMEOUT_SEC = 5.0
 POLL_SEC = 0.005
 
 
 def wait_until_serving(address: str, timeout_sec: float = 30.0) -> None:
-    """Returns once the health service at an address answers SERVING.
+    """Waits until the health service at an address reports SERVING.
 
     Raises:
-        TimeoutError: it didn't within timeout_sec.
+        TimeoutError: it did not within timeout_sec.
     """
     deadline = time.monotonic() + timeout_sec
     with grpc.insecure_channel(address) as channel:
@@ -47,13 +47,13 @@ def wait_until_serving(address: str, timeout_sec: float = 30.0) -> None:
                 if check(b"", timeout=CALL_TIMEOUT_SEC, wait_for_ready=True) == SERVING:
                     return
             except grpc.RpcError:
-                pass  # not yet: the deadline above is the judge
+                pass  # not yet; the deadline above applies
             time.sleep(POLL_SEC)
     raise TimeoutError(f"{address} was not SERVING after {timeout_sec:.0f} s")
 
 
 def count_messages(address: str, agent: str) -> int:
-    """Returns how many messages the daemon at an address counts in an agent's mailbox."""
+    """Returns the number of messages in an agent's mailbox, according to the daemon at an address."""
     with grpc.insecure_channel(address) as channel:
         get_stats = channel.unary_unary(
             f"{MAILBOX_SERVICE}/GetMailboxStats",

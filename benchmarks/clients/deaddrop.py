@@ -1,4 +1,4 @@
-"""deaddrop — sends to deaddrop's server and listens to it, with the standard library's HTTP client on both ends."""
+"""deaddrop — sends to deaddrop's server and listens to it, both with the standard library's HTTP client."""
 
 __all__ = ["measure_notices"]
 
@@ -15,18 +15,18 @@ WARM_UP = 20
 
 
 def measure_notices(server: Deaddrop, pushes: int) -> Latency:
-    """Returns how long it takes from before a send until its notice has come by SSE.
+    """Measures the time from the start of a send to the arrival of its notice by SSE.
 
     Raises:
-        RuntimeError: it refused something.
-        TimeoutError: no notice came.
+        RuntimeError: the server refused a request.
+        TimeoutError: no notice arrived.
     """
     took: list[float] = []
     with closing(_connect(server)) as inbound, closing(_connect(server)) as outbound:
         topic = f"inbox:{server.recipient.id}"
         path, headers = f"/{server.namespace}/subscribe", {"X-Inbox-Secret": server.recipient.secret}
-        wanted = {"topics": {topic: _latest(server)}, "mode": "stream"}
-        inbound.request("POST", path, json.dumps(wanted), headers | {"Content-Type": "application/json"})
+        subscription = {"topics": {topic: _latest(server)}, "mode": "stream"}
+        inbound.request("POST", path, json.dumps(subscription), headers | {"Content-Type": "application/json"})
         notices = inbound.getresponse()
         _next_notice(notices)  # "connected"
         _, headers, body = server.send_request()
@@ -35,15 +35,15 @@ def measure_notices(server: Deaddrop, pushes: int) -> Latency:
             outbound.request("POST", f"/{server.namespace}/send", json.dumps(body), headers)
             _next_notice(notices)
             took.append(time.perf_counter() - started)
-            answer = outbound.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"deaddrop answered {answer.status} to a send")
+            response = outbound.getresponse()
+            response.read()
+            if response.status != 200:
+                raise RuntimeError(f"deaddrop responded to a send with {response.status}")
     return latency_of(took[WARM_UP:])
 
 
 def _latest(server: Deaddrop) -> str | None:
-    """Returns the id of the newest message: what is older would be told of at once."""
+    """Returns the id of the newest message; older ones would be announced at once."""
     with closing(_connect(server)) as connection:
         headers = {"X-Inbox-Secret": server.recipient.secret}
         connection.request("GET", f"/{server.namespace}/inbox/{server.recipient.id}", headers=headers)

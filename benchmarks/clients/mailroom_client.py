@@ -1,4 +1,4 @@
-"""mailroom_client — publisher and subscriber of the mail room: the SDK for asyncio, the contract's stub in bulk."""
+"""mailroom_client — publisher and subscriber for Mailroom: the asyncio SDK, and the generated stub for bulk sends."""
 
 __all__ = ["MODULE"]
 
@@ -18,18 +18,18 @@ async def _publish(job: BrokerJob) -> None:
         async with aio.insecure_channel(job.address) as channel:
             await stream_batches(channel, batches_for([job.agent] * job.messages))
         return
-    async with AsyncMailroom(job.address, sender=SENDER) as room:
-        await publish_each(job, lambda: room.send(job.agent, CONTENT))
+    async with AsyncMailroom(job.address, sender=SENDER) as mailroom:
+        await publish_each(job, lambda: mailroom.send(job.agent, CONTENT))
 
 
 async def _consume(job: BrokerJob) -> None:
-    got = 0
-    async with AsyncMailroom(job.address, sender=SENDER) as room:
-        async for event in room.subscribe(job.agent, caught_up=True):
+    received = 0
+    async with AsyncMailroom(job.address, sender=SENDER) as mailroom:
+        async for event in mailroom.subscribe(job.agent, caught_up=True):
             if isinstance(event, CaughtUp):
-                process.say_ready()
-            got += isinstance(event, Message)
-            if got == job.messages:
+                process.report_ready()
+            received += isinstance(event, Message)
+            if received == job.messages:
                 return
 
 

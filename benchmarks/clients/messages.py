@@ -1,4 +1,4 @@
-"""messages — the one message that every benchmark sends, and how it is framed."""
+"""messages — the message that every benchmark sends, and its framing."""
 
 __all__ = ["CONTENT", "FRAME_HEADER_BYTES", "SENDER", "framed", "request_for"]
 
@@ -6,11 +6,11 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 CONTENT = "x" * 200
 SENDER = "bench"
-FRAME_HEADER_BYTES = 5  # of gRPC: one byte says whether it is compressed, four hold the length
+FRAME_HEADER_BYTES = 5  # of gRPC: one byte for compression, four for the length
 
 
 def request_for(recipient: str) -> pb.SendMessageRequest:
-    """Returns the message: 200 bytes of content."""
+    """Returns the request for a message with 200 bytes of content."""
     return pb.SendMessageRequest(recipient=recipient, sender=SENDER, content=CONTENT)
 
 

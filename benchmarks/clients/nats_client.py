@@ -1,4 +1,4 @@
-"""nats_client — publisher and consumer of JetStream, by nats-py: a durable push consumer that acknowledges."""
+"""nats_client — publisher and consumer for JetStream with nats-py: a durable push consumer that acknowledges."""
 
 __all__ = ["MODULE"]
 
@@ -12,19 +12,19 @@ from benchmarks.clients.broker_job import BrokerJob, FileWriter, publish_each, s
 from benchmarks.clients.messages import CONTENT
 
 MODULE = "benchmarks.clients.nats_client"
-UNDER_WAY = 400  # messages in bulk that wait for their acknowledgement: four batches of 100, as for the others
+MAX_PENDING = 400  # unacknowledged messages in bulk: four batches of 100, as for the others
 STALL_SEC = 60.0
 
 
 async def _publish(job: BrokerJob) -> None:
     client = await _connect(job)
-    context = client.jetstream(publish_async_max_pending=UNDER_WAY)
+    context = client.jetstream(publish_async_max_pending=MAX_PENDING)
     if job.mode == "bulk":
-        answers = [
+        acknowledgements = [
             await context.publish_async(job.agent, CONTENT.encode(), wait_stall=STALL_SEC) for _ in range(job.messages)
         ]
-        for answer in answers:
-            await answer
+        for acknowledgement in acknowledgements:
+            await acknowledgement
     else:
         await publish_each(job, lambda: context.publish(job.agent, CONTENT.encode()))
     await client.close()
@@ -38,7 +38,7 @@ async def _consume(job: BrokerJob) -> None:
         job.agent, durable="writer", manual_ack=True, config=ConsumerConfig(max_ack_pending=10_000)
     )
     files = FileWriter(job)
-    process.say_ready()
+    process.report_ready()
     async for message in subscription.messages:
         files.write(message.data)
         await message.ack()
@@ -48,7 +48,7 @@ async def _consume(job: BrokerJob) -> None:
 
 
 async def _connect(job: BrokerJob) -> Any:
-    """Returns a client; nats-py is typed in part only."""
+    """Returns a client; nats-py is only partly typed."""
     return await cast("Any", nats).connect(job.address)
 
 

@@ -1,4 +1,4 @@
-"""neighbours — a grpc.aio client for some senders, each of which sends now and then, and measures each send."""
+"""neighbours — a grpc.aio client with several moderate senders; it measures every send."""
 
 __all__ = ["MODULE", "NeighboursJob", "measure_neighbours"]
 
@@ -18,7 +18,7 @@ MODULE = "benchmarks.clients.neighbours"
 
 
 class NeighboursJob(msgspec.Struct, frozen=True):
-    """What to do: so many sends of each sender with a pause after each, the first of which aren't counted."""
+    """The sends of each sender, with a pause after each; the first `warm_up` sends are not measured."""
 
     address: str
     senders: int
@@ -28,19 +28,19 @@ class NeighboursJob(msgspec.Struct, frozen=True):
 
 
 def measure_neighbours(job: NeighboursJob) -> Latency:
-    """Runs the client in a process of its own; raises as `process.run` does."""
+    """Runs the client in its own process; raises like `process.run`."""
     return process.run(MODULE, job, Latency)
 
 
 async def _work(job: NeighboursJob) -> Latency:
     async with aio.insecure_channel(job.address) as channel:
         await channel.channel_ready()
-        took = await asyncio.gather(*(_send_on(channel, job, f"neighbour-{one}") for one in range(job.senders)))
-    return latency_of([one for each in took for one in each[job.warm_up :]])
+        took = await asyncio.gather(*(_send_on(channel, job, f"neighbour-{sender}") for sender in range(job.senders)))
+    return latency_of([duration for durations in took for duration in durations[job.warm_up :]])
 
 
 async def _send_on(channel: aio.Channel, job: NeighboursJob, name: str) -> list[float]:
-    """Returns what each send took, in seconds."""
+    """Returns the duration of each send in seconds."""
     send = channel.unary_unary(
         SEND_MESSAGE,
         request_serializer=pb.SendMessageRequest.SerializeToString,
@@ -51,10 +51,10 @@ async def _send_on(channel: aio.Channel, job: NeighboursJob, name: str) -> list[
     took: list[float] = []
     for _ in range(job.warm_up + job.sends):
         before = time.perf_counter()
-        answer = await send(request, timeout=CALL_TIMEOUT_SEC)
+        response = await send(request, timeout=CALL_TIMEOUT_SEC)
         took.append(time.perf_counter() - before)
-        if answer.message.sender != name:
-            raise RuntimeError(f"not our message: {answer}")
+        if response.message.sender != name:
+            raise RuntimeError(f"unexpected message: {response}")
         await asyncio.sleep(job.pause_sec)
     return took
 

@@ -1,10 +1,10 @@
-"""process — runs a Python client in a process of its own, both ends on one screen.
+"""process — runs a Python client in its own process; both ends are defined here.
 
-The benchmark calls `run` (one job, one answer) or `started` (it says when it is ready, works, and answers at the end);
-the client's `main` calls `serve`. Job and answer travel as JSON.
+The benchmark calls `run` (one job, one result) or `started` (the client reports that it is ready, works, and returns
+its result at the end). The client's main calls `serve`. Job and result travel as JSON.
 """
 
-__all__ = ["Client", "run", "say_ready", "serve", "started", "until_input_ends"]
+__all__ = ["Client", "report_ready", "run", "serve", "started", "until_input_ends"]
 
 import asyncio
 import subprocess
@@ -17,41 +17,41 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import uvloop
 
-Answer = TypeVar("Answer")
+Outcome = TypeVar("Outcome")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT_SEC = 180.0
 READY = b"ready\n"
 
 
-class Client(Generic[Answer]):
-    """A client that is running.
+class Client(Generic[Outcome]):
+    """A running client.
 
     Args:
-        process: its standard input stays open for as long as it should hold what it has.
-        answer: the type of what it answers.
+        process: the client keeps its resources until its standard input is closed.
+        result: the type of its result.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], answer: type[Answer]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], result: type[Outcome]) -> None:
         self._process = process
-        self._answer = answer
+        self._result = result
 
-    def answer(self) -> Answer:
-        """Returns its answer, after it has ended.
+    def result(self) -> Outcome:
+        """Waits for the client to end, and returns its result.
 
         Raises:
-            RuntimeError: it failed; it has printed why.
+            RuntimeError: the client failed; it has printed why.
             subprocess.TimeoutExpired: it took longer than TIMEOUT_SEC.
         """
         output, _ = self._process.communicate(timeout=TIMEOUT_SEC)
         if self._process.returncode != 0:
             raise RuntimeError(f"{self._process.args} failed with exit code {self._process.returncode}")
-        return msgspec.json.decode(output.rpartition(READY)[2], type=self._answer)
+        return msgspec.json.decode(output.rpartition(READY)[2], type=self._result)
 
 
 @contextmanager
-def started(module: str, job: object, answer: type[Answer]) -> Generator[Client[Answer]]:
-    """Starts a client, waits until it is ready, and ends it with the block at the latest.
+def started(module: str, job: object, result: type[Outcome]) -> Generator[Client[Outcome]]:
+    """Starts a client, waits until it is ready, and kills it after the block if it is still running.
 
     Raises:
         RuntimeError: it ended instead; it has printed why.
@@ -60,8 +60,8 @@ def started(module: str, job: object, answer: type[Answer]) -> Generator[Client[
     try:
         assert process.stdout is not None
         if process.stdout.readline() != READY:
-            raise RuntimeError(f"{process.args} did not get ready")
-        yield Client(process, answer)
+            raise RuntimeError(f"{process.args} did not start")
+        yield Client(process, result)
     finally:
         process.kill()
         process.wait()
@@ -70,36 +70,36 @@ def started(module: str, job: object, answer: type[Answer]) -> Generator[Client[
                 pipe.close()
 
 
-def run(module: str, job: object, answer: type[Answer]) -> Answer:
-    """Runs a client to its end; raises as `Client.answer` does."""
+def run(module: str, job: object, result: type[Outcome]) -> Outcome:
+    """Runs a client to its end; raises like `Client.result`."""
     process = _popen(module, job)
     try:
-        return Client(process, answer).answer()
+        return Client(process, result).result()
     finally:
         process.kill()
         process.wait()
 
 
 def serve(work: Callable[[Any], Awaitable[object]], job: Any) -> None:
-    """The client's side: reads the job from the command line, works, prints the answer.
+    """The client's side: reads the job from the command line, works, prints the result.
 
     Args:
-        work: takes the job.
-        job: its type, or a union of tagged ones.
+        work: is called with the job.
+        job: the type of the job, or a union of tagged types.
     """
-    wanted = msgspec.json.decode(sys.argv[1], type=job)
-    answer = uvloop.run(asyncio.wait_for(_awaited(work(wanted)), TIMEOUT_SEC))
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
+    decoded = msgspec.json.decode(sys.argv[1], type=job)
+    result = uvloop.run(asyncio.wait_for(_awaited(work(decoded)), TIMEOUT_SEC))
+    sys.stdout.buffer.write(msgspec.json.encode(result))
 
 
-def say_ready() -> None:
-    """Tells the benchmark that the client is ready."""
+def report_ready() -> None:
+    """Reports to the benchmark that the client is ready."""
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()
 
 
 async def until_input_ends() -> None:
-    """Waits until the benchmark has no more use for the client."""
+    """Waits until the benchmark closes the client's standard input."""
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
 
 

@@ -1,4 +1,4 @@
-"""pushes — a grpc.aio client that subscribes, sends to itself, and measures from before the send until the event."""
+"""pushes — a grpc.aio client that subscribes, sends to itself, and measures the time from send to event."""
 
 __all__ = ["MODULE", "PushJob", "measure_pushes"]
 
@@ -19,7 +19,7 @@ TIMEOUT_SEC = 10.0
 
 
 class PushJob(msgspec.Struct, frozen=True):
-    """What to do: so many sends, with a pause between them, after some that aren't counted."""
+    """The sends to make, with a pause between them, after some that are not measured."""
 
     address: str
     agent: str
@@ -29,7 +29,7 @@ class PushJob(msgspec.Struct, frozen=True):
 
 
 def measure_pushes(job: PushJob) -> Latency:
-    """Runs the client in a process of its own; raises as `process.run` does."""
+    """Runs the client in its own process; raises like `process.run`."""
     return process.run(MODULE, job, Latency)
 
 
@@ -55,11 +55,11 @@ async def _work(job: PushJob) -> Latency:
         request = request_for(job.agent)
         for _ in range(job.warm_up + job.pushes):
             before = time.perf_counter()
-            answer = asyncio.ensure_future(send(request, timeout=TIMEOUT_SEC))
+            response = asyncio.ensure_future(send(request, timeout=TIMEOUT_SEC))
             event = await asyncio.wait_for(stream.read(), TIMEOUT_SEC)
             took.append(time.perf_counter() - before)
-            if not isinstance(event, pb.SubscribeResponse) or (await answer).message.id != event.event_id:
-                raise RuntimeError(f"not our message: {event}")
+            if not isinstance(event, pb.SubscribeResponse) or (await response).message.id != event.event_id:
+                raise RuntimeError(f"unexpected event: {event}")
             await asyncio.sleep(job.pause_sec)
         stream.cancel()
     return latency_of(took[job.warm_up :])

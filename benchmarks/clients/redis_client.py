@@ -1,4 +1,4 @@
-"""redis_client — publisher and consumer of Redis Streams, by redis-py: a consumer group that acknowledges."""
+"""redis_client — publisher and consumer for Redis Streams with redis-py: a consumer group that acknowledges."""
 
 __all__ = ["MODULE"]
 
@@ -14,7 +14,7 @@ from benchmarks.clients.messages import CONTENT
 
 MODULE = "benchmarks.clients.redis_client"
 GROUP = "writers"
-READ_MOST = 500  # messages at a time
+READ_COUNT = 500  # messages at a time
 BLOCK_MS = 1000
 
 
@@ -43,18 +43,18 @@ async def _consume(job: BrokerJob) -> None:
     files = FileWriter(job)
     async with _connect(job) as redis:
         await redis.xgroup_create(job.agent, GROUP, mkstream=True)
-        process.say_ready()
+        process.report_ready()
         while files.written < job.messages:
-            streams = await redis.xreadgroup(GROUP, "writer", {job.agent: ">"}, count=READ_MOST, block=BLOCK_MS)
-            entries = [entry for _, some in streams for entry in some]
+            streams = await redis.xreadgroup(GROUP, "writer", {job.agent: ">"}, count=READ_COUNT, block=BLOCK_MS)
+            entries = [entry for _, stream in streams for entry in stream]
             for _, fields in entries:
                 files.write(fields[b"content"])
             if entries:
-                await redis.xack(job.agent, GROUP, *(number for number, _ in entries))
+                await redis.xack(job.agent, GROUP, *(entry_id for entry_id, _ in entries))
 
 
 def _connect(job: BrokerJob) -> Any:
-    """Returns a client; redis-py's own types name neither streams nor pipelines exactly."""
+    """Returns a client; redis-py's types for streams and pipelines are inexact."""
     host, _, port = job.address.partition(":")
     return Redis(host=host, port=int(port), protocol=2)
 

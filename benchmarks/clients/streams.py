@@ -1,4 +1,4 @@
-"""streams — a grpc.aio client that holds many Subscribe streams: idle ones, or all of one mailbox that gets mail."""
+"""streams — a grpc.aio client with many Subscribe streams: idle ones, or all on one mailbox that receives mail."""
 
 __all__ = ["MODULE", "FanOutDone", "FanOutJob", "IdleJob", "hold_idle_streams", "measure_fan_out"]
 
@@ -18,21 +18,21 @@ from benchmarks.clients.control import SUBSCRIBE
 
 MODULE = "benchmarks.clients.streams"
 STREAMS_PER_CONNECTION = 100
-LOCAL = [("grpc.use_local_subchannel_pool", 1)]  # channels to one address would share a connection
+LOCAL = [("grpc.use_local_subchannel_pool", 1)]  # otherwise channels to one address share a connection
 
 
 class IdleJob(msgspec.Struct, frozen=True, tag=True):
-    """Holds so many streams, each of a mailbox of its own."""
+    """Holds idle streams, each on its own mailbox."""
 
     address: str
     streams: int
 
 
 class FanOutJob(msgspec.Struct, frozen=True, tag=True):
-    """Sends messages to one mailbox with so many subscribers.
+    """Sends messages to one mailbox with many subscribers.
 
     Attributes:
-        replay: the messages are there before the subscribers come.
+        replay: send the messages before the subscribers connect.
     """
 
     address: str
@@ -43,20 +43,20 @@ class FanOutJob(msgspec.Struct, frozen=True, tag=True):
 
 
 class FanOutDone(msgspec.Struct, frozen=True):
-    """What it measured: from the first send (of a replay: subscriber) until every subscriber has every message."""
+    """Its measurement: from the first send (replay: first subscription) until every subscriber has every message."""
 
     deliveries_per_sec: float
 
 
 @contextmanager
 def hold_idle_streams(address: str, streams: int) -> Generator[None]:
-    """Holds idle streams, from a process of its own, while the block runs."""
+    """Holds idle streams from a separate process while the block runs."""
     with process.started(MODULE, IdleJob(address, streams), FanOutDone):
         yield
 
 
 def measure_fan_out(job: FanOutJob) -> FanOutDone:
-    """Runs the client in a process of its own; raises as `process.run` does."""
+    """Runs the client in its own process; raises like `process.run`."""
     return process.run(MODULE, job, FanOutDone)
 
 
@@ -64,9 +64,9 @@ async def _work(job: IdleJob | FanOutJob) -> FanOutDone:
     async with AsyncExitStack() as stack:
         if isinstance(job, FanOutJob):
             return await (_replay(job, stack) if job.replay else _fan_out(job, stack))
-        agents = [f"idle-{number}" for number in range(job.streams)]
+        agents = [f"idle-{index}" for index in range(job.streams)]
         await _caught_up(await _subscribe(job.address, agents, stack))
-        process.say_ready()
+        process.report_ready()
         await process.until_input_ends()
         return FanOutDone(0.0)
 
@@ -115,7 +115,7 @@ async def _caught_up(streams: list[Any]) -> None:
 async def _read(stream: Any, messages: int) -> None:
     for _ in range(messages):
         if not isinstance(await stream.read(), bytes):
-            raise TypeError("the stream ended before all messages had come")
+            raise TypeError("the stream ended before all messages had arrived")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""questions — one module for each question that the benchmarks answer; each has a `measure(options)`."""
+"""questions — one module per question that the benchmarks answer, each with a `measure(options)`."""

@@ -1,4 +1,4 @@
-"""brokers — the same job with NATS JetStream and with Redis Streams?"""
+"""brokers — how do NATS JetStream and Redis Streams compare at the same job?"""
 
 __all__ = ["measure"]
 
@@ -14,13 +14,15 @@ from benchmarks.servers.brokers import nats_server, redis_server
 from benchmarks.servers.daemon import running
 from benchmarks.servers.process import data_directory
 
-QUESTION = "How many messages a second become durable, announced and a JSON file, beside two brokers that do the same?"
+QUESTION = (
+    "How many messages per second become durable, announced and a JSON file, compared with two brokers doing the same?"
+)
 METHOD = (
-    "One publisher and one consumer, each a Python asyncio process: for the mail room its own SDK (in bulk the "
-    "contract's stub) and a subscriber; for JetStream nats-py, and for Redis Streams redis-py, each with a consumer "
-    "that writes the file (temporary name, rename) and acknowledges. Both brokers sync before they answer. The clock "
-    "runs from the first send until the last file is there and the last message has arrived; the files are counted. "
-    "In bulk, four batches of 100 are under way."
+    "One publisher and one consumer, each a Python asyncio process. Mailroom: its SDK (in bulk, the generated stub) "
+    "and a subscriber. JetStream: nats-py; Redis Streams: redis-py; each with a consumer that writes the file "
+    "(temporary name, rename) and acknowledges. Both brokers sync before they acknowledge. Timed from the first send "
+    "until the last file exists and the last message has arrived; the files are counted. In bulk, four batches of 100 "
+    "are in flight."
 )
 COMMAND = "python -m benchmarks.clients.{mailroom,nats,redis}_client '{…}'"
 NAMES: dict[Mode, str] = {"one": "1 at a time", "many": "32 at a time", "bulk": "in bulk"}
@@ -33,7 +35,7 @@ AIMS: dict[tuple[str, Mode], Aim] = {
 
 @dataclass(frozen=True, slots=True)
 class _Contender:
-    """Who does the job: the module of its clients, its address, and where its files are."""
+    """A system under comparison: the module of its clients, its address, and the directory of its files."""
 
     module: str
     address: str
@@ -44,35 +46,39 @@ def measure(options: Options) -> Result:
     """Runs the benchmark.
 
     Raises:
-        RuntimeError: a client failed, or there are not as many files as messages.
+        RuntimeError: a client failed, or the number of files is not the number of messages.
     """
     rounds = Rounds()
-    numbers: dict[Mode, int] = {
+    messages: dict[Mode, int] = {
         "one": options.pick(1_000, 200),
         "many": options.pick(6_000, 1_000),
         "bulk": options.pick(20_000, 3_000),
     }
     with running("daemon", "--max-unread", "10000000") as daemon, nats_server() as nats, redis_server() as redis:
         contenders = {
-            "mail room": _Contender(mailroom_client.MODULE, daemon.address, daemon.data / "root" / "inbox"),
+            "Mailroom": _Contender(mailroom_client.MODULE, daemon.address, daemon.data / "root" / "inbox"),
             "JetStream": _Contender(nats_client.MODULE, nats.address, data_directory()),
             "Redis": _Contender(redis_client.MODULE, redis.address, data_directory()),
         }
 
-        def run(name: str, mode: Mode, number: int) -> dict[str, float]:
-            return {f"{name} {mode}": _rate(contenders[name], f"{mode}-{number}", numbers[mode], mode)}
+        def run(name: str, mode: Mode, round_number: int) -> dict[str, float]:
+            return {f"{name} {mode}": _rate(contenders[name], f"{mode}-{round_number}", messages[mode], mode)}
 
-        for mode in numbers:
-            rounds.take(options.rounds, *(partial(run, name, mode) for name in contenders))
-    figures = [
+        for mode in messages:
+            rounds.run(options.rounds, *(partial(run, name, mode) for name in contenders))
+    return new_result("brokers", QUESTION, METHOD, options, _figures(rounds), rounds.samples)
+
+
+def _figures(rounds: Rounds) -> list[Figure]:
+    rates = [
         Figure(f"{name}, {how}, files", rounds.median(f"{name} {mode}"), "/s", COMMAND)
         for mode, how in NAMES.items()
-        for name in contenders
+        for name in ("Mailroom", "JetStream", "Redis")
     ]
-    figures += [
+    ratios = [
         Figure(
-            f"mail room, {how}, of {name}",
-            rounds.ratio(f"mail room {mode}", f"{name} {mode}"),
+            f"Mailroom, {how}, vs. {name}",
+            rounds.ratio(f"Mailroom {mode}", f"{name} {mode}"),
             "×",
             COMMAND,
             AIMS.get((name, mode)),
@@ -80,15 +86,15 @@ def measure(options: Options) -> Result:
         for mode, how in NAMES.items()
         for name in ("JetStream", "Redis")
     ]
-    return new_result("brokers", QUESTION, METHOD, options, figures, rounds.samples)
+    return rates + ratios
 
 
-def _rate(one: _Contender, agent: str, messages: int, mode: Mode) -> float:
-    consume = BrokerJob("consume", one.address, agent, messages, mode, str(one.inbox))
-    publish = BrokerJob("publish", one.address, agent, messages, mode)
-    with process.started(one.module, consume, Span) as consumer:
-        published = process.run(one.module, publish, Span)
-        consumed = consumer.answer()
-    if (found := sum(1 for _ in (one.inbox / agent).glob("*.json"))) != messages:
-        raise RuntimeError(f"{one.module}, {agent}: {messages} messages, {found} files")
+def _rate(contender: _Contender, agent: str, messages: int, mode: Mode) -> float:
+    consume = BrokerJob("consume", contender.address, agent, messages, mode, str(contender.inbox))
+    publish = BrokerJob("publish", contender.address, agent, messages, mode)
+    with process.started(contender.module, consume, Span) as consumer:
+        published = process.run(contender.module, publish, Span)
+        consumed = consumer.result()
+    if (files := sum(1 for _ in (contender.inbox / agent).glob("*.json"))) != messages:
+        raise RuntimeError(f"{contender.module}, {agent}: {messages} messages, {files} files")
     return messages / (max(published.ended_sec, consumed.ended_sec) - published.started_sec)

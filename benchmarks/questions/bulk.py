@@ -1,4 +1,4 @@
-"""bulk — how many messages a second in batches?"""
+"""bulk — how many messages per second in batches?"""
 
 __all__ = ["measure"]
 
@@ -12,10 +12,11 @@ from benchmarks.servers.bare_loop import BareLoop
 from benchmarks.servers.daemon import running
 from benchmarks.servers.process import data_directory
 
-QUESTION = "How many messages a second over SendMessages in batches of 100, beside a bare loop that does the same?"
+QUESTION = "How many messages per second over SendMessages in batches of 100, compared with a bare loop doing the same?"
 METHOD = (
-    "A grpc.aio client sends batches that were serialized before, four of them under way. The bare loop is one process "
-    "that commits 100 messages in a transaction and writes their files, without RPC or queue. Each result is looked at."
+    "A grpc.aio client sends batches that were serialized beforehand, four of them in flight. The bare loop is one "
+    "process that commits 100 messages per transaction and writes their files, without RPC or queue. Every result is "
+    "checked."
 )
 COMMAND = "python -m benchmarks.clients.bulk '{…}'"
 UNREAD = ("--max-unread", "10000000")
@@ -25,26 +26,26 @@ def measure(options: Options) -> Result:
     """Runs the benchmark.
 
     Raises:
-        RuntimeError: a message was refused, or the daemon counts another number than was sent.
+        RuntimeError: a message was refused, or the daemon does not count exactly the messages sent.
     """
     rounds = Rounds()
     messages = options.pick(30_000, 5_000)
     loop = BareLoop(data_directory())
     with running("daemon", *UNREAD) as daemon:
 
-        def send(number: int) -> dict[str, float]:
-            agent = f"bulk-{number}"
+        def send(round_number: int) -> dict[str, float]:
+            agent = f"bulk-{round_number}"
             done = send_bulk(BulkJob(daemon.address, agent, messages))
-            if (found := count_messages(daemon.address, agent)) != messages + BATCH:
-                raise RuntimeError(f"{agent}: sent {messages + BATCH}, found {found}")
+            if (stored := count_messages(daemon.address, agent)) != messages + BATCH:
+                raise RuntimeError(f"{agent}: sent {messages + BATCH}, stored {stored}")
             return {"daemon": done.rate_per_sec}
 
-        rounds.take(options.rounds, lambda _: _write(loop, messages), send)
+        rounds.run(options.rounds, lambda _: _write(loop, messages), send)
     loop.close()
     figures = [
-        Figure("bare loop, messages", rounds.median("bare loop"), "/s", f"BareLoop.write({BATCH}), in a loop"),
+        Figure("bare loop, messages", rounds.median("bare loop"), "/s", f"BareLoop.write({BATCH}) in a loop"),
         Figure("bulk sends, messages", rounds.median("daemon"), "/s", COMMAND),
-        Figure("bulk sends, of the bare loop", rounds.ratio("daemon", "bare loop"), "×", COMMAND, at_least(0.60)),
+        Figure("bulk sends, vs. the bare loop", rounds.ratio("daemon", "bare loop"), "×", COMMAND, at_least(0.60)),
     ]
     return new_result("bulk", QUESTION, METHOD, options, figures, rounds.samples)
 

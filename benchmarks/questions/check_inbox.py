@@ -1,4 +1,4 @@
-"""check_inbox — does a look into the inbox cost more when much lies there?"""
+"""check_inbox — does CheckInbox take longer on a large mailbox?"""
 
 __all__ = ["measure"]
 
@@ -12,10 +12,10 @@ from benchmarks.stores import Mail, prepare
 
 QUESTION = "How long does CheckInbox take with 10 and 100,000 unread messages behind 1,000,000 read ones?"
 METHOD = (
-    "A grpc.aio client asks two daemons in turn, each on a store that was filled before, one call after another. With "
-    "10 unread messages the answer is a fifth as long as with 100,000 (50 at most come at once), so the same is also "
-    "asked with 50 unread, and the oldest 10 of the 100,000 are asked for: that tells the size of the answer from the "
-    "size of the mailbox."
+    "A grpc.aio client calls three daemons in turn, each on a store filled beforehand, one call after another. With "
+    "10 unread messages the response is a fifth as large as with 100,000 (it contains at most 50 messages). To "
+    "separate the size of the response from the size of the mailbox, the same call is made with 50 unread messages, "
+    "and for the oldest 10 of the 100,000."
 )
 COMMAND = "python -m benchmarks.clients.calls '{…}'"
 AGENT = "deep"
@@ -37,26 +37,26 @@ def measure(options: Options) -> Result:
             job = CallsJob(server.address, AGENT, calls, "CheckInbox", limit=limit)
             return {name: measure_calls(job).p50_ms}
 
-        rounds.take(
+        rounds.run(
             options.rounds,
             partial(check, few, "few"),
             partial(check, page, "page"),
             partial(check, full, "full"),
-            partial(check, full, "ten of them", limit=10),
+            partial(check, full, "oldest ten", limit=10),
         )
     figures = [
         Figure("10 unread, CheckInbox, p50", rounds.median("few"), "ms", COMMAND),
         Figure("50 unread, CheckInbox, p50", rounds.median("page"), "ms", COMMAND),
         Figure(f"{many:,} unread, CheckInbox, p50", rounds.median("full"), "ms", COMMAND),
-        Figure(f"{many:,} unread, the oldest 10, p50", rounds.median("ten of them"), "ms", COMMAND),
+        Figure(f"{many:,} unread, oldest 10, p50", rounds.median("oldest ten"), "ms", COMMAND),
         Figure(
-            f"the oldest 10 of {many:,} unread, of 10 unread",
-            rounds.ratio("ten of them", "few"),
+            f"oldest 10 of {many:,} unread, vs. 10 unread",
+            rounds.ratio("oldest ten", "few"),
             "×",
             COMMAND,
             at_most(1.5),
         ),
-        Figure(f"{many:,} unread, of 10 unread", rounds.ratio("full", "few"), "×", COMMAND, at_most(1.5)),
-        Figure(f"{many:,} unread, of 50 unread", rounds.ratio("full", "page"), "×", COMMAND),
+        Figure(f"{many:,} unread, vs. 10 unread", rounds.ratio("full", "few"), "×", COMMAND, at_most(1.5)),
+        Figure(f"{many:,} unread, vs. 50 unread", rounds.ratio("full", "page"), "×", COMMAND),
     ]
     return new_result("check_inbox", QUESTION, METHOD, options, figures, rounds.samples)

@@ -1,4 +1,4 @@
-"""idle — what does the daemon cost while nothing happens?"""
+"""idle — how much CPU does an idle daemon use?"""
 
 __all__ = ["measure"]
 
@@ -9,10 +9,10 @@ from benchmarks.process_names import name_processes
 from benchmarks.results import Figure, Options, Result, at_most, new_result
 from benchmarks.servers.daemon import running
 
-QUESTION = "How much CPU do all processes of the daemon use together while nobody sends or listens?"
+QUESTION = "How much CPU do all processes of the daemon use together without senders and subscribers?"
 METHOD = (
     "CPU time of every thread of every process from schedstat, which counts nanoseconds, and their voluntary context "
-    "switches, read twice; a percentage is of one core."
+    "switches, each read twice. 100% is one core."
 )
 SETTLE_SEC = 2.0
 
@@ -34,7 +34,7 @@ def measure(options: Options) -> Result:
         for pid, name in names.items()
     }
     command = f"cat /proc/PID/task/*/schedstat, twice, {span_sec} s apart"
-    cpu, switches = (sum(row[place] for row in samples.values()) for place in (0, 1))
+    cpu, switches = (sum(sample[column] for sample in samples.values()) for column in (0, 1))
     figures = [
         Figure("idle, CPU of all processes", cpu, "% of a core", command, at_most(0.3)),
         Figure("idle, wake-ups of all processes", switches, "/s", command),

@@ -1,4 +1,4 @@
-"""mailboxes — do bulk sends cost more when they go to many mailboxes?"""
+"""mailboxes — are bulk sends to many mailboxes slower than to one?"""
 
 __all__ = ["measure"]
 
@@ -11,10 +11,10 @@ from benchmarks.rounds import Rounds
 from benchmarks.servers.daemon import Server, running
 from benchmarks.stores import Mail, prepare
 
-QUESTION = "How many messages a second in bulk over 1, 10,000 and 100,000 mailboxes?"
+QUESTION = "How many messages per second in bulk to 1, 10,000 and 100,000 mailboxes?"
 METHOD = (
-    "Three daemons, each with one unread message in each of its mailboxes, idle while another has its turn; batches of "
-    "100 messages, each to a mailbox chosen at random."
+    "Three daemons with one unread message in each of their mailboxes, each idle while another has its turn; batches "
+    "of 100 messages, each to a random mailbox."
 )
 COMMAND = "python -m benchmarks.clients.bulk '{…}'"
 AGENT = "box"
@@ -36,10 +36,10 @@ def measure(options: Options) -> Result:
         def send(server: Server, size: int, _: int) -> dict[str, float]:
             return {f"{size:,}": send_bulk(BulkJob(server.address, AGENT, messages, size)).rate_per_sec}
 
-        rounds.take(options.rounds, *(partial(send, server, size) for size, server in servers.items()))
+        rounds.run(options.rounds, *(partial(send, server, size) for size, server in servers.items()))
     first, *others = [f"{size:,}" for size in sizes]
     figures = [Figure(f"{name} mailboxes, messages", rounds.median(name), "/s", COMMAND) for name in (first, *others)]
     figures += [
-        Figure(f"{name} mailboxes, of one", rounds.ratio(name, first), "×", COMMAND, at_least(0.75)) for name in others
+        Figure(f"{name} mailboxes, vs. one", rounds.ratio(name, first), "×", COMMAND, at_least(0.75)) for name in others
     ]
     return new_result("mailboxes", QUESTION, METHOD, options, figures, rounds.samples)

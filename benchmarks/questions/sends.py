@@ -1,4 +1,4 @@
-"""sends — how many durable sends a second, one message in each call, many calls at a time?"""
+"""sends — how many durable sends per second, with one message per call and many concurrent calls?"""
 
 __all__ = ["measure"]
 
@@ -14,12 +14,12 @@ from benchmarks.servers.bare_loop import wait_until_written
 from benchmarks.servers.daemon import Server, running
 from benchmarks.servers.echo_server import reply_to
 
-QUESTION = "How many durable sends a second, in unary calls of 200 bytes, beside what this machine can do at all?"
+QUESTION = "How many durable sends per second in unary calls of 200 bytes, compared with the limits of this machine?"
 METHOD = (
-    "h2load sends to each server in turn. The floor is an empty echo of the same messages with a bare loop in a second "
-    "process, which commits and files what the echo has answered, whatever has gathered at a time; its rate counts "
-    "until the last file is there. With 128 rows in each commit the loop leaves the echo more of the two cores, but no "
-    "answer could wait for it. Afterwards the daemon must count exactly what was sent in the run's own mailbox."
+    "h2load sends to each server in turn. The floor is an empty echo server with a bare loop in a second process, "
+    "which commits and files the answered messages, all that have accumulated at a time; it is timed until the last "
+    "file exists. With 128 rows per commit the loop leaves more of the two cores to the echo server, but no response "
+    "could wait for it. Afterwards the daemon must count exactly the messages sent to the run's own mailbox."
 )
 CLIENTS, STREAMS = 8, 32
 WARM_UP = 2000
@@ -29,7 +29,7 @@ def measure(options: Options) -> Result:
     """Runs the benchmark.
 
     Raises:
-        RuntimeError: an answer was an error, or the daemon counts another number of messages than was sent.
+        RuntimeError: a response was an error, or the daemon does not count exactly the messages sent.
     """
     rounds = Rounds()
     requests = options.pick(20_000, 4_000)
@@ -39,22 +39,22 @@ def measure(options: Options) -> Result:
         running("floor", "--rows", "128") as wide_floor,
         running("daemon") as daemon,
     ):
-        servers = {"echo": echo, "floor": floor, "floor, 128 rows a commit": wide_floor, "daemon": daemon}
-        rounds.take(1, *(_contender(f"warm-up {name}", one, WARM_UP) for name, one in servers.items()))
-        rounds.take(options.rounds, *(_contender(name, one, requests) for name, one in servers.items()))
+        servers = {"echo": echo, "floor": floor, "floor, 128 rows per commit": wide_floor, "daemon": daemon}
+        rounds.run(1, *(_contender(f"warm-up {name}", server, WARM_UP) for name, server in servers.items()))
+        rounds.run(options.rounds, *(_contender(name, server, requests) for name, server in servers.items()))
     command = " ".join(
         h2load.command_of("http://HOST:PORT/mailroom.v1.MailboxService/SendMessage", "body", requests, CLIENTS, STREAMS)
     )
     figures = [Figure(f"{name}, sends", rounds.median(name), "/s", command) for name in servers]
     figures += [
-        Figure("durable sends, of the floor", rounds.ratio("daemon", "floor"), "×", command, at_least(0.80)),
+        Figure("durable sends, vs. the floor", rounds.ratio("daemon", "floor"), "×", command, at_least(0.80)),
         Figure(
-            "durable sends, of the floor with 128 rows a commit",
-            rounds.ratio("daemon", "floor, 128 rows a commit"),
+            "durable sends, vs. the floor with 128 rows per commit",
+            rounds.ratio("daemon", "floor, 128 rows per commit"),
             "×",
             command,
         ),
-        Figure("durable sends, of the plain echo", rounds.ratio("daemon", "echo"), "×", command),
+        Figure("durable sends, vs. the plain echo", rounds.ratio("daemon", "echo"), "×", command),
     ]
     return new_result("sends", QUESTION, METHOD, options, figures, rounds.samples)
 
@@ -62,9 +62,9 @@ def measure(options: Options) -> Result:
 def _contender(name: str, server: Server, requests: int) -> Callable[[int], dict[str, float]]:
     written = 0
 
-    def send(number: int) -> dict[str, float]:
+    def send(round_number: int) -> dict[str, float]:
         nonlocal written
-        recipient = f"{name.replace(' ', '-').replace(',', '')}-{number}"
+        recipient = f"{name.replace(' ', '-').replace(',', '')}-{round_number}"
         done = h2load.send(server.address, recipient, requests, CLIENTS, STREAMS)
         took = requests / done.rate_per_sec
         if server.target == "floor":
@@ -79,11 +79,11 @@ def _contender(name: str, server: Server, requests: int) -> Callable[[int], dict
 
 
 def _verify(server: Server, recipient: str, done: h2load.Done) -> None:
-    """Proves that every request was answered with OK, which h2load itself does not see."""
+    """Checks that every request was answered with OK, which h2load cannot see."""
     if server.target == "daemon":
-        expected, found = done.requests, count_messages(server.address, recipient)
+        expected, actual = done.requests, count_messages(server.address, recipient)
     else:
         expected = done.requests * (FRAME_HEADER_BYTES + reply_to(request_for(recipient)).ByteSize())
-        found = done.data_bytes
-    if found != expected:
-        raise RuntimeError(f"{server.target}, {recipient}: expected {expected}, found {found}")
+        actual = done.data_bytes
+    if actual != expected:
+        raise RuntimeError(f"{server.target}, {recipient}: expected {expected}, got {actual}")

@@ -1,4 +1,4 @@
-"""startup — how long from starting the process until a send would work?"""
+"""startup — how long from the start of the process until a send would succeed?"""
 
 __all__ = ["measure"]
 
@@ -11,12 +11,12 @@ from benchmarks.servers.daemon import running, start_command
 from benchmarks.servers.process import data_directory
 from benchmarks.stores import Mail, prepare
 
-QUESTION = "How long does the daemon take from the start of its process until its health service says SERVING?"
+QUESTION = "How long from the start of the daemon's process until its health service reports SERVING?"
 METHOD = (
-    "On empty directories, and on 1,000,000 messages of which 10,000 are unread with a file each; after one uncounted "
-    "start and a clean stop of each, so that what is read is in the page cache. The clock runs from before the process "
-    "is made until a client that connects after the line `is ready` has read SERVING. The echo server is what Python, "
-    "grpc and the client cost by themselves."
+    "On empty directories, and on 1,000,000 messages, 10,000 of them unread with a file each. One start and clean "
+    "stop of each is not measured, so that the files are in the page cache. Timed from before the process is created "
+    "until a client that connects after the line `is ready` has read SERVING. The echo server shows the share of "
+    "Python, gRPC and the client."
 )
 
 
@@ -27,7 +27,7 @@ def measure(options: Options) -> Result:
     full = prepare(Mail("deep", read=stored, unread=unread))
     for warm_up in (data_directory(), full):
         _start(warm_up)
-    rounds.take(
+    rounds.run(
         options.rounds,
         lambda _: {"echo": _start_echo()},
         lambda _: {"empty": _start(data_directory())},

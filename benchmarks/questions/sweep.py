@@ -11,10 +11,10 @@ from benchmarks.rounds import Rounds
 from benchmarks.servers.daemon import Server, running
 from benchmarks.stores import Mail, prepare
 
-QUESTION = "By how much does retention over 1,000,000 read messages delay a send at the same time?"
+QUESTION = "How much does retention that deletes 1,000,000 read messages delay concurrent sends?"
 METHOD = (
-    "Two daemons on stores with as many read messages; one of them deletes all the time, slice by slice. One durable "
-    "send after another goes to each in turn, to another mailbox. In the end messages must be left to be deleted."
+    "Two daemons on equal stores of read messages; one of them deletes continuously, slice by slice. Durable sends to "
+    "another mailbox go to each in turn, one after another. At the end some messages must remain to be deleted."
 )
 COMMAND = "python -m benchmarks.clients.calls '{…}'"
 AGENT = "deep"
@@ -22,20 +22,20 @@ ALWAYS = ("--keep-read", "1ms", "--sweep-every", "1s")
 
 
 def measure(options: Options) -> Result:
-    """Runs the benchmark; raises RuntimeError if the deleting was over before the sends were."""
+    """Runs the benchmark; raises RuntimeError if the deletion ended before the sends."""
     rounds = Rounds()
     stored, calls = options.pick(1_000_000, 100_000), options.pick(1000, 200)
     quiet_store, swept_store = prepare(Mail(AGENT, read=stored)), prepare(Mail(AGENT, read=stored))
     with running("daemon", data=quiet_store) as quiet, running("daemon", *ALWAYS, data=swept_store) as swept:
 
-        def call(server: Server, name: str, number: int) -> dict[str, float]:
-            took = measure_calls(CallsJob(server.address, f"other-{number}", calls))
+        def call(server: Server, name: str, round_number: int) -> dict[str, float]:
+            took = measure_calls(CallsJob(server.address, f"other-{round_number}", calls))
             return {f"{name} p50": took.p50_ms, f"{name} p99": took.p99_ms, f"{name} max": took.max_ms}
 
-        rounds.take(options.rounds, partial(call, quiet, "quiet"), partial(call, swept, "swept"))
-        left = count_messages(swept.address, AGENT)
-        if not 0 < left < stored:
-            raise RuntimeError(f"{left:,} of {stored:,} messages are left: nothing was deleted meanwhile, or all of it")
+        rounds.run(options.rounds, partial(call, quiet, "quiet"), partial(call, swept, "swept"))
+        remaining = count_messages(swept.address, AGENT)
+        if not 0 < remaining < stored:
+            raise RuntimeError(f"{remaining:,} of {stored:,} messages remain: none or all were deleted")
     figures = [
         Figure(f"{name}, one durable send, {part}", rounds.median(f"{name} {part}"), "ms", COMMAND)
         for name in ("quiet", "swept")
@@ -43,7 +43,7 @@ def measure(options: Options) -> Result:
     ]
     longest = rounds.median("swept max") - rounds.median("quiet max")
     figures += [
-        Figure("messages deleted meanwhile", stored - left, "", COMMAND),
-        Figure("longest send, beyond that without deleting", longest, "ms", COMMAND, at_most(50)),
+        Figure("messages deleted during the sends", stored - remaining, "", COMMAND),
+        Figure("longest send, beyond that without deletion", longest, "ms", COMMAND, at_most(50)),
     ]
     return new_result("sweep", QUESTION, METHOD, options, figures, rounds.samples)

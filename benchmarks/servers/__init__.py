@@ -1,1 +1,1 @@
-"""servers — what the benchmarks measure and what they compare it with, each in processes of its own."""
+"""servers — what the benchmarks measure and compare, each in its own processes."""

@@ -1,11 +1,11 @@
-"""bare_loop — the daemon's own commits and files, message by message or in batches, with nothing around them.
+"""bare_loop — the daemon's own commits and file writes, one by one or in batches, and nothing else.
 
-Half of the floor: no queue, no checks, no RPC. In this process (`BareLoop`) it says what commits and files cost by
-themselves; as a process beside the echo server (`main`) it takes what that has answered from an eventfd and writes it.
-Not a second implementation: `MessageStore` and `InboxFiles` are the daemon's.
+One half of the floor: no queue, no checks, no RPC. In this process (`BareLoop`) it measures the cost of commits and
+files alone. As a process beside the echo server (`main`) it reads the number of answered messages from an eventfd and
+writes as many. It is no second implementation: `MessageStore` and `InboxFiles` are the daemon's.
 """
 
-__all__ = ["IDS_PER_MESSAGE", "BareLoop", "Took", "start_beside", "wait_until_written"]
+__all__ = ["IDS_PER_MESSAGE", "BareLoop", "BatchTimes", "start_beside", "wait_until_written"]
 
 import os
 import select
@@ -25,16 +25,16 @@ from mailroomd.storage.inbox.files import InboxFiles
 
 from benchmarks.clients.messages import CONTENT, SENDER
 
-CHECKPOINT_BYTES = 4 << 20  # as often as the daemon
-REST_AFTER_MS = 5  # a batch that isn't full is written when nothing has come for so long
-WRITTEN = "written"  # a file below its directory: how many messages are
+CHECKPOINT_BYTES = 4 << 20  # as the daemon does
+FLUSH_AFTER_MS = 5  # an incomplete batch is written when nothing has arrived for this long
+WRITTEN = "written"  # a file in its directory with the number of messages written
 MAILBOX = "floor"
-IDS_PER_MESSAGE = 2  # its own, and the place of its first receipt
+IDS_PER_MESSAGE = 2  # its own, and one for its first receipt
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
-    """What one batch took, in milliseconds."""
+class BatchTimes:
+    """The duration of one batch, in milliseconds."""
 
     commit_ms: float
     files_ms: float
@@ -44,7 +44,7 @@ class BareLoop:
     """Commits and files messages.
 
     Args:
-        data: its database and files go below it.
+        data: the directory for its database and files.
     """
 
     def __init__(self, data: Path) -> None:
@@ -58,38 +58,41 @@ class BareLoop:
         self._draft = Draft(MAILBOX, SENDER, CONTENT)
         self._checkpoints = ThreadPoolExecutor(1)
 
-    def write(self, messages: int) -> Took:
-        """Commits so many messages in one transaction, then writes their files."""
+    def write(self, messages: int) -> BatchTimes:
+        """Commits messages in one transaction, then writes their files."""
         now_ms = time.time_ns() // 1_000_000
         first = self._next
         self._next += IDS_PER_MESSAGE * messages
-        numbers = range(first, self._next, IDS_PER_MESSAGE)
-        self._mail = {number: StoredMail(number, now_ms, self._draft) for number in numbers}
-        commands = [WriteMessage(number, 0, f"{number:011x}-0-0", False, False) for number in numbers]  # noqa: FBT003
+        ids = range(first, self._next, IDS_PER_MESSAGE)
+        self._mail = {message_id: StoredMail(message_id, now_ms, self._draft) for message_id in ids}
+        commands = [
+            WriteMessage(message_id, 0, f"{message_id:011x}-0-0", False, False)  # noqa: FBT003
+            for message_id in ids
+        ]
         started = time.perf_counter()
         done = self._store.commit(commands, now_ms)
         committed = time.perf_counter()
-        for one in done.mail:
-            self._files.write(self._directory, one.id, encode_inbox_file(one.id, one.timestamp_ms, one.draft))
+        for mail in done.mail:
+            self._files.write(self._directory, mail.id, encode_inbox_file(mail.id, mail.timestamp_ms, mail.draft))
         filed = time.perf_counter()
         self.written += messages
         if self._store.transactions.unsettled_bytes > CHECKPOINT_BYTES:
             self._store.transactions.unsettled_bytes = 0
             self._checkpoints.submit(checkpoint, self._state_dir)
-        return Took((committed - started) * 1000, (filed - committed) * 1000)
+        return BatchTimes((committed - started) * 1000, (filed - committed) * 1000)
 
     def close(self) -> None:
-        """Folds the log into the database and closes it."""
+        """Finishes the checkpoints and closes the database."""
         self._checkpoints.shutdown()
         self._store.close()
 
 
 def start_beside(data: str, rows: int) -> tuple[int, subprocess.Popen[bytes]]:
-    """Starts the loop in a process of its own; returns the eventfd to which every answered message adds 1.
+    """Starts the loop in its own process; returns the eventfd to which every answered message adds 1.
 
     Args:
         data: its directory.
-        rows: messages in a transaction; 0 for whatever has gathered.
+        rows: messages per transaction; 0 for all that have accumulated.
     """
     answered = os.eventfd(0, 0)
     command = [sys.executable, "-m", "benchmarks.servers.bare_loop", data, str(answered), str(rows)]
@@ -97,34 +100,34 @@ def start_beside(data: str, rows: int) -> tuple[int, subprocess.Popen[bytes]]:
 
 
 def wait_until_written(data: Path, messages: int, timeout_sec: float = 60.0) -> None:
-    """Returns once the loop beside an echo server has written so many messages since it started.
+    """Waits until the loop beside an echo server has written this many messages since it started.
 
     Raises:
-        TimeoutError: it didn't in time.
+        TimeoutError: it did not in time.
     """
     deadline = time.monotonic() + timeout_sec
     while int((data / WRITTEN).read_bytes() or b"0") < messages:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the bare loop has not written {messages} messages after {timeout_sec:.0f} s")
+            raise TimeoutError(f"the bare loop had not written {messages} messages after {timeout_sec:.0f} s")
         time.sleep(0.001)
 
 
 def main() -> None:
-    """The loop's process: DIRECTORY EVENTFD ROWS. It ends with its parent, or by SIGTERM."""
+    """The loop's process, with the arguments DIRECTORY EVENTFD ROWS. It ends with its parent, or on SIGTERM."""
     data, answered, rows = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     parent = os.getppid()
     loop = BareLoop(data)
     ready = select.poll()
     ready.register(answered, select.POLLIN)
-    gathered = 0
+    pending = 0
     with (data / WRITTEN).open("wb", buffering=0) as written:
         while os.getppid() == parent:
-            has_more = bool(ready.poll(REST_AFTER_MS if gathered else 1000))
-            gathered += os.eventfd_read(answered) if has_more else 0
-            while gathered and (gathered >= rows or not has_more):
-                batch = min(gathered, rows) if rows else gathered
+            has_more = bool(ready.poll(FLUSH_AFTER_MS if pending else 1000))
+            pending += os.eventfd_read(answered) if has_more else 0
+            while pending and (pending >= rows or not has_more):
+                batch = min(pending, rows) if rows else pending
                 loop.write(batch)
-                gathered -= batch
+                pending -= batch
                 os.pwrite(written.fileno(), str(loop.written).encode(), 0)
 
 

@@ -1,4 +1,4 @@
-"""brokers — runs NATS JetStream and Redis Streams so that an acknowledgement means what ours means: fsynced here."""
+"""brokers — runs NATS JetStream and Redis Streams so that their acknowledgements mean fsynced, as ours do."""
 
 __all__ = ["Broker", "nats_server", "redis_server"]
 
@@ -21,7 +21,7 @@ jetstream {{
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker that takes connections."""
+    """A broker that accepts connections."""
 
     address: str
     command: str
@@ -43,15 +43,15 @@ def redis_server() -> Generator[Broker]:
     """Runs redis-server (Debian) with an append-only file that is synced before it answers."""
     data, port = data_directory(), free_port()
     durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-    place = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)]
-    with _listening(["redis-server", *place, *durable], data, port):
+    location = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)]
+    with _listening(["redis-server", *location, *durable], data, port):
         yield Broker(f"127.0.0.1:{port}", "redis-server --appendonly yes --appendfsync always")
 
 
 @contextmanager
 def _listening(command: list[str], data: Path, port: int) -> Generator[None]:
     process = launch(command, data)
-    OutputReader(process, lambda _: None)  # or it would block when the pipe is full
+    OutputReader(process, lambda _: None)  # otherwise it would block on a full pipe
     try:
         wait_for_port(port)
         yield

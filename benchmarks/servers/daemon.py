@@ -1,4 +1,4 @@
-"""daemon — runs mailroomd, the echo server, or the floor (the echo with a bare loop beside it) for a benchmark."""
+"""daemon — runs mailroomd, the echo server, or the floor (the echo server beside a bare loop) for a benchmark."""
 
 __all__ = ["Server", "Target", "running", "start_command"]
 
@@ -26,8 +26,8 @@ class Server:
     """A server that is ready.
 
     Attributes:
-        data: its directories are below it.
-        serving_after_sec: from the start of its process to health SERVING.
+        data: the parent of its directories.
+        serving_after_sec: the time from the start of its process to health SERVING.
     """
 
     target: Target
@@ -37,7 +37,7 @@ class Server:
     serving_after_sec: float
 
     def pids(self) -> list[int]:
-        """Returns the ids of all its processes, the first one first."""
+        """Returns the ids of all its processes, its main process first."""
         return procfs.family(self.process.pid)
 
 
@@ -52,15 +52,15 @@ def start_command(target: Target, data: str = "DIR", flags: Sequence[str] = ()) 
 
 @contextmanager
 def running(target: Target, *flags: str, data: Path | None = None) -> Generator[Server]:
-    """Runs a target that is SERVING while the block runs, then stops it.
+    """Starts a target, waits for SERVING, and stops it after the block.
 
     Args:
         flags: further arguments of its command.
-        data: where its directories are; new ones, which go when the benchmarks end, if left out.
+        data: the parent of its directories; by default a new one, removed when the benchmarks end.
 
     Raises:
-        RuntimeError: it didn't get ready; the message holds the end of its output.
-        TimeoutError: it got ready but never SERVING.
+        RuntimeError: it did not start; the message contains the end of its output.
+        TimeoutError: it started but never reported SERVING.
     """
     data = data or data_directory()
     started = time.monotonic()

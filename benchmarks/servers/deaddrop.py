@@ -1,4 +1,4 @@
-"""deaddrop — runs the server of PyPI's deaddrop on a database file, with a namespace and two identities in it."""
+"""deaddrop — runs the server of PyPI's deaddrop on a database file with a namespace and two identities."""
 
 __all__ = ["Deaddrop", "Identity", "running_deaddrop"]
 
@@ -18,7 +18,7 @@ TIMEOUT_SEC = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One who sends or receives."""
+    """A sender or recipient."""
 
     id: str
     secret: str
@@ -26,7 +26,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Deaddrop:
-    """A server that takes requests."""
+    """A server that accepts requests."""
 
     port: int
     namespace: str
@@ -34,7 +34,7 @@ class Deaddrop:
     recipient: Identity
 
     def send_request(self) -> tuple[str, dict[str, str], dict[str, str]]:
-        """Returns URL, headers and body of a send."""
+        """Returns the URL, headers and body of a send."""
         headers = {"X-Inbox-Secret": self.sender.secret, "Content-Type": "application/json"}
         url = f"http://127.0.0.1:{self.port}/{self.namespace}/send"
         return url, headers, {"to": self.recipient.id, "body": CONTENT}
@@ -42,7 +42,7 @@ class Deaddrop:
 
 @contextmanager
 def running_deaddrop() -> Generator[Deaddrop]:
-    """Runs the server as `deadrop serve` does, without its access log, which would cost it a little."""
+    """Runs the server as `deadrop serve` does, but without the access log, which would slow it down."""
     data, port = data_directory(), free_port()
     serve = [sys.executable, "-m", "uvicorn", "deadrop.api:app", "--host", "127.0.0.1", "--port", str(port)]
     environment = {"DEADROP_DB": str(data / "deaddrop.db"), "DEADROP_NO_AUTH": "1"}
@@ -52,8 +52,8 @@ def running_deaddrop() -> Generator[Deaddrop]:
         wait_for_port(port)
         namespace = _post(port, "/admin/namespaces", {})
         owner = {"X-Namespace-Secret": namespace["secret"]}
-        people = [_post(port, f"/{namespace['ns']}/identities", owner) for _ in range(2)]
-        sender, recipient = (Identity(one["id"], one["secret"]) for one in people)
+        identities = [_post(port, f"/{namespace['ns']}/identities", owner) for _ in range(2)]
+        sender, recipient = (Identity(identity["id"], identity["secret"]) for identity in identities)
         yield Deaddrop(port, namespace["ns"], sender, recipient)
     finally:
         stop(process)
@@ -68,5 +68,5 @@ def _post(port: int, path: str, headers: dict[str, str]) -> Any:
     finally:
         connection.close()
     if response.status != 200:
-        raise RuntimeError(f"deaddrop answered {response.status} to {path}: {body!r}")
+        raise RuntimeError(f"deaddrop responded to {path} with {response.status}: {body!r}")
     return json.loads(body)

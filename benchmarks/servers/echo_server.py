@@ -1,7 +1,7 @@
-"""echo_server — what Python's gRPC can do by itself: the contract on an empty grpc.aio server.
+"""echo_server — the speed of Python's gRPC alone: the contract on an empty grpc.aio server.
 
 Same messages, same parsing and serializing, one process on uvloop, and nothing behind it. With --bare-loop it is the
-floor: a second process (`bare_loop`) commits and files what was answered, and no answer waits for it. It keeps nothing
+floor: a second process (`bare_loop`) commits and files the answered messages, and no response waits for it. It stores
 and checks nothing, so it is not a fake for tests.
 """
 
@@ -29,7 +29,7 @@ ID = "0123456789abcdef"
 
 
 def reply_to(request: pb.SendMessageRequest) -> pb.SendMessageResponse:
-    """Returns the response that carries the message back, with all that the daemon adds to it."""
+    """Returns the response with the message and everything that the daemon adds to it."""
     return pb.SendMessageResponse(
         message=_message(request), delivery=pb.Delivery(state=pb.DELIVERY_STATE_FILED, recipient_known=True)
     )
@@ -49,10 +49,10 @@ def _message(request: pb.SendMessageRequest) -> pb.Message:
 
 
 class _Echo:
-    """The methods of the contract that benchmarks call.
+    """The methods of the contract that the benchmarks call.
 
     Args:
-        count: called for each message that was answered.
+        count: called for each answered message.
     """
 
     def __init__(self, count: Callable[[], None]) -> None:
@@ -66,19 +66,19 @@ class _Echo:
     async def send_messages(
         self, requests: AsyncGenerator[pb.SendMessagesRequest], _: Context
     ) -> AsyncGenerator[pb.SendMessagesResponse]:
-        """Answers each batch; when all have come, every subscriber of a recipient gets its messages."""
+        """Answers each batch; after the last, every subscriber of a recipient gets its messages."""
         events: defaultdict[str, list[bytes]] = defaultdict(list)
         async for request in requests:
-            for one in request.messages:
-                event = pb.SubscribeResponse(message=_message(one), event_id=ID)
-                events[one.recipient].append(event.SerializeToString())
-            replies = [pb.SendResult(ok=reply_to(one)) for one in request.messages]
+            for message in request.messages:
+                event = pb.SubscribeResponse(message=_message(message), event_id=ID)
+                events[message.recipient].append(event.SerializeToString())
+            replies = [pb.SendResult(ok=reply_to(message)) for message in request.messages]
             yield pb.SendMessagesResponse(results=replies)
         for recipient, serialized in events.items():
             self._announced[recipient].set_result(serialized)
 
     async def subscribe(self, request: pb.SubscribeRequest, _: Context) -> AsyncGenerator[bytes]:
-        """Streams one set of messages, serialized once, as fast as gRPC takes them."""
+        """Streams one set of messages, serialized once, as fast as gRPC accepts them."""
         yield pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=ID)).SerializeToString()
         for event in await asyncio.shield(self._announced[request.agent]):
             yield event
@@ -98,11 +98,11 @@ class _Echo:
 def _handler(path: str, kind: Any, behaviour: Any, request: Any) -> grpc.GenericRpcHandler:
     service, method = path.removeprefix("/").split("/")
     parse = bytes if request is None else request.FromString
-    handler = kind(behaviour, request_deserializer=parse, response_serializer=_serialized)
+    handler = kind(behaviour, request_deserializer=parse, response_serializer=_serialize)
     return grpc.method_handlers_generic_handler(service, {method: handler})
 
 
-def _serialized(response: Any) -> bytes:
+def _serialize(response: Any) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()
 
 
@@ -124,10 +124,12 @@ def _nothing() -> None:
 
 
 def main() -> None:
-    """Serves on a free port of the loopback address, printed on standard output, until SIGTERM or SIGINT."""
+    """Serves on a free loopback port, printed on standard output, until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.servers.echo_server")
-    parser.add_argument("--bare-loop", metavar="DIR", help="commit and file what was answered, below this directory")
-    parser.add_argument("--rows", type=int, default=0, help="messages in a transaction of it; whatever has gathered")
+    parser.add_argument("--bare-loop", metavar="DIR", help="commit and file the answered messages below this directory")
+    parser.add_argument(
+        "--rows", type=int, default=0, help="messages per transaction (default: all that have accumulated)"
+    )
     arguments = parser.parse_args()
     if not arguments.bare_loop:
         return uvloop.run(_serve(_nothing))

@@ -1,4 +1,4 @@
-"""mailroomd — the mail room's daemon: a supervisor and its mailbox, command-queue and gateway workers."""
+"""mailroomd — the Mailroom daemon: a supervisor and its gateway, mailbox and command-queue workers."""
 
 __all__ = ["__version__"]
 

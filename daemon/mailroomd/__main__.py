@@ -1,4 +1,4 @@
-"""mailroomd's door. Spawned workers import it again, so it imports nothing until it is asked to run."""
+"""The entry point of mailroomd. Spawned workers import this module again, so it imports nothing until it runs."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Lines for the journal: recognised by device and inode, each with its priority."""
+"""Log lines in the journal: it is recognized by device and inode, and each line has a priority."""
 
 import json
 import os
@@ -10,35 +10,35 @@ import pytest
 from mailroomd.observability.journal import is_journal, prefixed
 
 PROGRAM = """
-from mailroomd.observability.log import complain, configure_log, log
+from mailroomd.observability.log import configure_log, log, print_error
 configure_log("mailbox", "debug", {form!r})
-log.debug("looks", at="here")
-log.warning("worker died", worker="gateway", pid=7)
+log.debug("scanning", path="/here")
+log.warning("worker exited", worker="gateway", pid=7)
 try:
     1 / 0
 except ZeroDivisionError:
     log.exception("worker failed")
-complain("cannot start")
+print_error("cannot start")
 """
 
 
 def lines_in_the_journal(path: Path, form: str) -> list[str]:
-    """Runs the program with its standard error where the variable says that the journal is."""
+    """Runs the program with its standard error in the file that JOURNAL_STREAM names."""
     with path.open("wb") as err:
-        found = os.fstat(err.fileno())
+        status = os.fstat(err.fileno())
         environment = os.environ | {
-            "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}",
+            "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         subprocess.run([sys.executable, "-c", PROGRAM.format(form=form)], env=environment, stderr=err, check=True)
     return path.read_text().splitlines()
 
 
-def test_in_the_journal_lines_are_text_with_a_priority_each(tmp_path: Path) -> None:
+def test_journal_lines_are_text_with_a_priority(tmp_path: Path) -> None:
     lines = lines_in_the_journal(tmp_path / "journal", "auto")
     assert lines[:3] == [
-        "<7>mailbox: looks at='here'",
-        "<4>mailbox: worker died worker='gateway' pid=7",
+        "<7>mailbox: scanning path='/here'",
+        "<4>mailbox: worker exited worker='gateway' pid=7",
         "<3>mailbox: worker failed",
     ]
     assert all(line.startswith("<3>") for line in lines[2:])
@@ -46,19 +46,19 @@ def test_in_the_journal_lines_are_text_with_a_priority_each(tmp_path: Path) -> N
     assert lines[-1] == "<3>mailroomd: cannot start"
 
 
-def test_json_lines_get_priorities_in_the_journal_too(tmp_path: Path) -> None:
+def test_json_lines_have_priorities_in_the_journal_too(tmp_path: Path) -> None:
     lines = lines_in_the_journal(tmp_path / "journal", "json")
-    assert lines[1].startswith('<4>{"process": "mailbox", "worker": "gateway", "pid": 7, "event": "worker died"')
+    assert lines[1].startswith('<4>{"process": "mailbox", "worker": "gateway", "pid": 7, "event": "worker exited"')
 
 
 @pytest.mark.parametrize("stream", ["", "nonsense", "1:2"])
-def test_what_is_redirected_elsewhere_is_not_the_journal(tmp_path: Path, stream: str) -> None:
+def test_a_redirected_stream_is_not_the_journal(tmp_path: Path, stream: str) -> None:
     with (tmp_path / "file").open("wb") as file:
         assert not is_journal(file.fileno(), {"JOURNAL_STREAM": stream})
     assert not is_journal(9999, {"JOURNAL_STREAM": "1:2"})
 
 
-def test_each_line_of_a_text_gets_the_priority() -> None:
+def test_every_line_of_a_text_gets_the_priority() -> None:
     assert prefixed("a\nb", "warning") == "<4>a\n<4>b"
     assert prefixed("", "info") == "<6>"
 
@@ -70,19 +70,19 @@ configure_log("gateway", "info", "json")
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 10_000))
 log.error("no file descriptor left", call="CheckInbox")
 resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 10_000))
-log.info("better")
+log.info("recovered")
 """
 
 
-def test_a_process_without_descriptors_still_logs_and_goes_on() -> None:
+def test_a_process_without_descriptors_still_logs() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_DESCRIPTORS], env=environment, capture_output=True, text=True, check=True
     )
-    plain, better = map(json.loads, done.stderr.splitlines())
+    plain, recovered = map(json.loads, done.stderr.splitlines())
     assert (plain["process"], plain["event"], plain["call"]) == ("gateway", "no file descriptor left", "CheckInbox")
     assert "Too many open files" in plain["without_structlog"]
-    assert plain["timestamp"][:13] == better["timestamp"][:13]
+    assert plain["timestamp"][:13] == recovered["timestamp"][:13]
     assert plain["timestamp"].endswith("Z")
-    assert better["event"] == "better"
-    assert "without_structlog" not in better
+    assert recovered["event"] == "recovered"
+    assert "without_structlog" not in recovered

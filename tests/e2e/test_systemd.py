@@ -1,6 +1,6 @@
-"""The person's unit under a real systemd: readiness, death, watchdog, reload, stop, upgrade; mail is there after each.
+"""The user unit under a real systemd: readiness, crashes, watchdog, reload, stop, upgrade; no mail is ever lost.
 
-The tests share a service manager. Each begins with the service running, whatever the one before did.
+The tests share a service manager. Each starts with the service running, whatever the previous one did.
 """
 
 import os
@@ -27,14 +27,14 @@ from support.harness.waiting import wait_until
 UNIT = "mailroomd.service"
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-# Quick for the tests: a restart after a tenth of a second, a watchdog of two.
+# Short times for the tests: a restart after 0.1 s, a watchdog of 2 s.
 QUICK = ("RestartSec=100ms", "WatchdogSec=2")
 WORKERS = ("command-queue", "mailbox", "gateway")
 
 
 @dataclass
 class Service:
-    """The installed service, and what was sent through it."""
+    """The installed service, and the messages sent through it."""
 
     systemd: Systemd
     disk: SmallDisk
@@ -50,23 +50,23 @@ class Service:
         return self.systemd.home / ".config" / "mailroom" / "mailroomd.toml"
 
     def configure(self, *lines: str) -> None:
-        """Writes the daemon's file."""
-        places = [f'listen = "{self.address}"', f'state-dir = "{self.disk.path}/state"', 'max-restarts = "1000/10"']
-        self.config.write_text("\n".join([*places, *lines, ""]))
+        """Writes the daemon's configuration file."""
+        required = [f'listen = "{self.address}"', f'state-dir = "{self.disk.path}/state"', 'max-restarts = "1000/10"']
+        self.config.write_text("\n".join([*required, *lines, ""]))
 
     def cli(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs `mailroom`."""
         return self.systemd.run(str(BIN / "mailroom"), *words, check=check)
 
     def state(self, name: str) -> str:
-        """One property of the unit."""
+        """Returns one property of the unit."""
         return self.systemd.show(UNIT, name)[name]
 
     def restarts(self) -> int:
         return int(self.state("NRestarts"))
 
     def send(self) -> None:
-        """Sends one message, which was accepted when this returns."""
+        """Sends one message; it has been accepted when this returns."""
         text = f"mail {len(self.sent)}"
         channel, stubs = blocking_stubs(self.address)
         with channel:
@@ -74,25 +74,25 @@ class Service:
             stubs.send(request, timeout=10, wait_for_ready=True)
         self.sent.append(text)
 
-    def assert_all_mail_is_there(self) -> None:
-        """Every message that was accepted is unread in its mailbox, once and in order."""
+    def assert_no_mail_is_lost(self) -> None:
+        """Checks that every accepted message is unread in its mailbox, once and in order."""
         channel, stubs = blocking_stubs(self.address)
         with channel:
-            answer = stubs.check_inbox(
+            response = stubs.check_inbox(
                 pb.CheckInboxRequest(agent="abc", observe=True, limit=1000), timeout=10, wait_for_ready=True
             )
-        assert [message.content for message in answer.messages] == self.sent
+        assert [message.content for message in response.messages] == self.sent
 
     def workers(self) -> dict[str, int]:
-        """The process id, inside, of each worker; none while nobody answers."""
+        """Returns the process id, inside, of each running worker; empty while the daemon does not respond."""
         channel, stubs = blocking_stubs(self.address)
         with channel, suppress(grpc.RpcError):
-            answer = stubs.status(pb.GetStatusRequest(), timeout=2)
-            return {one.name: one.pid for one in answer.workers if one.state == "running"}
+            response = stubs.status(pb.GetStatusRequest(), timeout=2)
+            return {worker.name: worker.pid for worker in response.workers if worker.state == "running"}
         return {}
 
-    def kill(self, pid: int | str, number: int) -> None:
-        self.systemd.run("kill", f"-{number}", str(pid))
+    def kill(self, pid: int | str, signum: int) -> None:
+        self.systemd.run("kill", f"-{signum}", str(pid))
 
     def wait_active(self) -> None:
         wait_until(lambda: self.state("ActiveState") == "active", "the service is active", step_sec=0.05)
@@ -100,15 +100,15 @@ class Service:
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Service]:
-    """The service as `mailroom service install` puts it there."""
+    """The service as `mailroom service install` installs it."""
     directory = Path(tempfile.mkdtemp(prefix="mrs-"))
     with small_disk(directory / "disk") as disk, systemd_user(directory) as systemd:
         service = Service(systemd, disk)
         service.config.parent.mkdir(parents=True)
         service.configure()
         systemd.drop_in(UNIT, QUICK)
-        said = service.cli("service", "install").stdout
-        assert said == f"installed {systemd.unit_dir / UNIT}: Takes mail on {service.address}\n"
+        output = service.cli("service", "install").stdout
+        assert output == f"installed {systemd.unit_dir / UNIT}: Serving on {service.address}\n"
         yield service
     subprocess.run(["rm", "-r", str(directory)], check=True)
 
@@ -118,7 +118,7 @@ def service(installed: Service) -> Service:
     """The service, running."""
     if installed.state("ActiveState") != "active":
         installed.configure()
-        installed.systemd.systemctl("reset-failed", UNIT, check=False)  # one that was stopped is not even loaded
+        installed.systemd.systemctl("reset-failed", UNIT, check=False)  # a stopped unit is not even loaded
         installed.systemd.systemctl("restart", UNIT)
     installed.send()
     return installed
@@ -126,15 +126,15 @@ def service(installed: Service) -> Service:
 
 def is_serving(service: Service) -> bool:
     with grpc.insecure_channel(service.address) as channel:
-        answer = cast("Any", health_pb2_grpc).HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-    return answer.status == health_pb2.HealthCheckResponse.SERVING
+        response = cast("Any", health_pb2_grpc).HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    return response.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_the_service_is_active_only_once_health_is_serving(service: Service) -> None:
+def test_the_service_becomes_active_when_health_is_serving(service: Service) -> None:
     service.systemd.systemctl("stop", UNIT)
     service.disk.fill()
     service.systemd.systemctl("start", "--no-block", UNIT)
-    wait_until(lambda: "cannot be written" in service.state("StatusText"), "the status says why no mail is taken")
+    wait_until(lambda: "cannot be written" in service.state("StatusText"), "the status says why mail is not accepted")
     assert service.state("ActiveState") == "activating"
     assert service.workers().keys() == set(WORKERS)
     assert not is_serving(service)
@@ -142,63 +142,63 @@ def test_the_service_is_active_only_once_health_is_serving(service: Service) -> 
     service.wait_active()
     assert is_serving(service)
     assert service.restarts() == 0
-    service.assert_all_mail_is_there()
+    service.assert_no_mail_is_lost()
 
 
-def test_a_daemon_that_is_killed_is_started_again_with_all_mail(service: Service) -> None:
+def test_a_killed_daemon_is_restarted_with_all_mail(service: Service) -> None:
     before, pid = service.restarts(), service.state("MainPID")
     service.kill(pid, signal.SIGKILL)
     wait_until(lambda: service.restarts() == before + 1, "systemd restarts the daemon", step_sec=0.05)
     service.wait_active()
     assert service.state("MainPID") != pid
-    service.assert_all_mail_is_there()
+    service.assert_no_mail_is_lost()
 
 
 @pytest.mark.parametrize("name", WORKERS)
-def test_a_worker_that_is_killed_is_the_supervisors_affair_and_not_systemds(service: Service, name: str) -> None:
+def test_a_killed_worker_is_restarted_by_the_supervisor_not_by_systemd(service: Service, name: str) -> None:
     before, main, killed = service.restarts(), service.state("MainPID"), service.workers()[name]
     service.kill(killed, signal.SIGKILL)
     wait_until(lambda: service.workers().get(name, killed) != killed, f"{name} is replaced")
     wait_until(lambda: "worker restarts so far" in service.state("StatusText"), "the status counts it", step_sec=0.05)
     assert (service.restarts(), service.state("MainPID"), service.state("ActiveState")) == (before, main, "active")
-    service.assert_all_mail_is_there()
+    service.assert_no_mail_is_lost()
 
 
-def test_a_supervisor_that_hangs_is_restarted_by_the_watchdog(service: Service) -> None:
+def test_a_hung_supervisor_is_restarted_by_the_watchdog(service: Service) -> None:
     before = service.restarts()
     service.kill(service.state("MainPID"), signal.SIGSTOP)
     wait_until(lambda: service.restarts() == before + 1, "the watchdog restarts the daemon", step_sec=0.05)
     service.wait_active()
-    service.assert_all_mail_is_there()
-    said = [entry["MESSAGE"] for entry in service.systemd.journal(UNIT)]
-    assert any("supervisor.py" in line and "in _wait" in line for line in said), "where it hung is in the journal"
+    service.assert_no_mail_is_lost()
+    lines = [entry["MESSAGE"] for entry in service.systemd.journal(UNIT)]
+    assert any("supervisor.py" in line and "in _wait" in line for line in lines), "the journal shows where it hung"
 
 
-def test_a_reload_takes_settings_over_while_mail_flows(service: Service) -> None:
+def test_a_reload_changes_settings_without_a_restart(service: Service) -> None:
     pid = service.state("MainPID")
     service.configure(f"max-unread = {len(service.sent)}", "gateways = 1", 'stuck-after = "11s"')
     service.systemd.systemctl("reload", UNIT)
-    reloaded = lambda: [one for one in service.systemd.journal(UNIT) if ": reloaded" in one["MESSAGE"]]  # noqa: E731
-    assert "changed=['max-unread']" in wait_until(reloaded, "the journal says so")[-1]["MESSAGE"]
+    reloaded = lambda: [entry for entry in service.systemd.journal(UNIT) if ": settings reloaded" in entry["MESSAGE"]]  # noqa: E731
+    assert "changed=['max-unread']" in wait_until(reloaded, "the journal reports the reload")[-1]["MESSAGE"]
     with pytest.raises(grpc.RpcError) as refused:
         service.send()
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # pyright: ignore[reportAttributeAccessIssue]
-    warned = [one["MESSAGE"] for one in service.systemd.journal(UNIT, "--priority=warning")]
-    assert any("changed settings wait for a restart settings=['stuck-after']" in line for line in warned)
+    warnings = [entry["MESSAGE"] for entry in service.systemd.journal(UNIT, "--priority=warning")]
+    assert any("changed settings need a restart settings=['stuck-after']" in line for line in warnings)
     service.configure()
     service.systemd.systemctl("reload", UNIT)
-    wait_until(lambda: len(reloaded()) == 2, "the journal says so")
+    wait_until(lambda: len(reloaded()) == 2, "the journal reports both reloads")
     service.send()
     assert (service.state("MainPID"), service.state("ActiveState")) == (pid, "active")
 
 
-def test_a_wrong_file_stops_a_start_for_good_and_says_why(service: Service) -> None:
+def test_an_invalid_file_prevents_a_start_and_further_restarts(service: Service) -> None:
     service.configure("max-unreed = 7")
     assert service.systemd.systemctl("restart", UNIT, check=False).returncode
     assert (service.state("ActiveState"), service.state("ExecMainStatus")) == ("failed", str(os.EX_CONFIG))
     assert service.state("NRestarts") == "0"
     errors = [entry["MESSAGE"] for entry in service.systemd.journal(UNIT, "--priority=err")]
-    assert f"mailroomd: {service.config} has an unknown key 'max-unreed', did you mean 'max-unread'?" in errors
+    assert f"mailroomd: {service.config} has an unknown key 'max-unreed'; did you mean 'max-unread'?" in errors
 
 
 def test_a_stop_is_clean_and_leaves_no_process(service: Service) -> None:
@@ -209,22 +209,22 @@ def test_a_stop_is_clean_and_leaves_no_process(service: Service) -> None:
     assert service.cli("service", "status", check=False).returncode == os.EX_UNAVAILABLE
 
 
-def test_an_upgrade_is_another_install_and_keeps_all_mail(service: Service) -> None:
+def test_an_upgrade_is_a_second_install_and_keeps_all_mail(service: Service) -> None:
     pid = service.state("MainPID")
     assert service.cli("service", "install").returncode == 0
     assert service.state("MainPID") != pid
-    service.assert_all_mail_is_there()
+    service.assert_no_mail_is_lost()
     service.send()
-    service.assert_all_mail_is_there()
+    service.assert_no_mail_is_lost()
 
 
-def test_logs_and_status_show_what_systemd_knows(service: Service) -> None:
+def test_service_logs_and_status_come_from_systemd(service: Service) -> None:
     assert "supervisor: ready version=" in service.cli("service", "logs").stdout
     assert service.address in service.cli("service", "status").stdout
     assert service.cli("service", "logs", "--errors", "--lines", "1").stdout.count("\n") == 1
 
 
-def test_an_uninstalled_service_is_gone_and_its_mail_is_not(service: Service) -> None:
+def test_uninstalling_the_service_keeps_its_mail(service: Service) -> None:
     service.cli("service", "uninstall")
     assert not (service.systemd.unit_dir / UNIT).exists()
     assert service.cli("service", "status", check=False).stderr == (
@@ -232,10 +232,10 @@ def test_an_uninstalled_service_is_gone_and_its_mail_is_not(service: Service) ->
     )
     assert service.cli("service", "uninstall").stderr == "mailroom: the service is not installed\n"
     service.cli("service", "install")
-    service.assert_all_mail_is_there()
+    service.assert_no_mail_is_lost()
 
 
-def test_the_daemon_works_within_all_that_the_machines_unit_forbids(installed: Service) -> None:
+def test_the_daemon_works_in_the_sandbox_of_the_system_unit(installed: Service) -> None:
     systemd, unit = installed.systemd, "machine.service"
     directory = systemd.home / "machine"
     directory.mkdir()
@@ -243,8 +243,9 @@ def test_the_daemon_works_within_all_that_the_machines_unit_forbids(installed: S
     packages = sysconfig.get_path("purelib")
     text = (REPOSITORY / "systemd" / "mailroomd.service").read_text()
     (systemd.unit_dir / unit).write_text(text)
-    # A user's manager has other places (its own are below /run/user, which cannot be hidden from it), and another
-    # user might not read this checkout: so user and directories are the test's, every other prohibition the unit's.
+    # A user's manager has other directories (its own are below /run/user, which cannot be hidden from it), and another
+    # user might not be able to read this checkout. So user and directories are the test's, every other restriction is
+    # the unit's.
     systemd.drop_in(
         unit,
         [
@@ -263,10 +264,10 @@ def test_the_daemon_works_within_all_that_the_machines_unit_forbids(installed: S
         ],
     )
     started = systemd.systemctl("start", unit, check=False)
-    assert started.returncode == 0, [entry["MESSAGE"] for entry in systemd.journal(unit)]
+    assert started.returncode == 0, "\n".join(entry["MESSAGE"] for entry in systemd.journal(unit))
     machine = Service(systemd, installed.disk, listens_on=address)
     machine.send()
-    machine.assert_all_mail_is_there()
+    machine.assert_no_mail_is_lost()
     assert [path.stat().st_mode & 0o777 for path in (directory / "root").glob("inbox/abc/*.json")] == [0o600]
     status = systemd.run("cat", f"/proc/{systemd.show(unit, 'MainPID')['MainPID']}/status").stdout
     held = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)

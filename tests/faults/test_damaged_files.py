@@ -69,7 +69,7 @@ def starts(room: Room) -> bool:
         return True
     assert room.wait_for_end() == os.EX_CONFIG, room.log()
     said = room.log().splitlines()[-1]
-    assert "mailroom.db is damaged" in said, said
+    assert "mailroom.db is corrupted" in said, said
     assert "`mailroom doctor`" in said
     assert "Traceback" not in room.log()
     return False

@@ -1,4 +1,4 @@
-"""A running daemon counts what happens to messages and shows it, also while its workers stand still."""
+"""A running daemon counts what happens to messages, and serves the counts even while its workers are stopped."""
 
 import json
 import os
@@ -49,14 +49,14 @@ def dashboard_queries() -> list[str]:
     return [target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel["targets"]]
 
 
-def test_a_message_is_counted_in_every_stage_and_state(daemon: Daemon, page: MetricsPage) -> None:
+def test_a_message_is_counted_at_every_stage_and_in_every_state(daemon: Daemon, page: MetricsPage) -> None:
     stages = ("send", "intake", "store", "commit", "fsync", "file", "answer")
     before = {stage: page.value(f"{stage}_seconds_count") for stage in stages}
     states = {state: page.value("states_total", state=state) for state in ("stored", "filed", "offered", "read")}
-    number = send(daemon, "stages")
+    message_id = send(daemon, "stages")
     with daemon.calls() as calls:
         calls.check_inbox(pb.CheckInboxRequest(agent="stages"), timeout=10)
-        calls.acknowledge(pb.AcknowledgeMessagesRequest(agent="stages", message_ids=[number]), timeout=10)
+        calls.acknowledge(pb.AcknowledgeMessagesRequest(agent="stages", message_ids=[message_id]), timeout=10)
     for stage in stages:
         assert page.value(f"{stage}_seconds_count") > before[stage], stage
     for state, count in states.items():
@@ -64,7 +64,7 @@ def test_a_message_is_counted_in_every_stage_and_state(daemon: Daemon, page: Met
     assert page.value("commit_commands_count") == page.value("commit_seconds_count")
 
 
-def test_a_repeated_send_and_a_refusal_are_counted_as_such(daemon: Daemon, page: MetricsPage) -> None:
+def test_repeated_and_refused_sends_are_counted(daemon: Daemon, page: MetricsPage) -> None:
     sends, repeats = page.value("sends_total"), page.value("repeats_total")
     refused = page.value("refusals_total", reason="RECIPIENT_INVALID")
     assert send(daemon, "bob", key="once") == send(daemon, "bob", key="once")
@@ -74,7 +74,7 @@ def test_a_repeated_send_and_a_refusal_are_counted_as_such(daemon: Daemon, page:
     assert page.value("refusals_total", reason="RECIPIENT_INVALID") == refused + 1
 
 
-def test_a_live_stream_is_a_subscriber_and_its_delay_is_measured(daemon: Daemon, page: MetricsPage) -> None:
+def test_streams_are_counted_and_their_delay_is_measured(daemon: Daemon, page: MetricsPage) -> None:
     with daemon.calls() as calls:
         stream = calls.subscribe(pb.SubscribeRequest(agent="live"), timeout=30)
         events = iter(stream)
@@ -83,14 +83,14 @@ def test_a_live_stream_is_a_subscriber_and_its_delay_is_measured(daemon: Daemon,
         delays = page.value("stream_seconds_count")
         send(daemon, "live")
         assert next(events).message.content == "hello"
-        send(daemon, "live")  # the one before was written when the next is asked for
+        send(daemon, "live")  # the first one has certainly been written when the second is requested
         next(events)
         assert page.value("stream_seconds_count") > delays
         stream.cancel()
     wait_until(lambda: page.value("subscribers") == 0, "the stream is gone")
 
 
-def test_the_numbers_of_a_stopped_worker_stay_readable(daemon: Daemon, page: MetricsPage) -> None:
+def test_the_metrics_of_a_stopped_worker_stay_readable(daemon: Daemon, page: MetricsPage) -> None:
     send(daemon, "still")
     sends = page.value("sends_total")
     pids = daemon.signal_workers(("mailbox", "gateway"), signal.SIGSTOP)
@@ -102,7 +102,7 @@ def test_the_numbers_of_a_stopped_worker_stay_readable(daemon: Daemon, page: Met
     daemon.workers()
 
 
-def test_a_restarted_worker_counts_on_and_its_restart_is_counted(daemon: Daemon, page: MetricsPage) -> None:
+def test_a_restarted_worker_continues_its_counts(daemon: Daemon, page: MetricsPage) -> None:
     send(daemon, "again")
     sends, restarts = page.value("sends_total"), page.value("worker_restarts_total", process="mailbox")
     daemon.wait_replaced(daemon.signal_workers(("mailbox",), signal.SIGKILL))
@@ -112,16 +112,16 @@ def test_a_restarted_worker_counts_on_and_its_restart_is_counted(daemon: Daemon,
     assert page.value("worker_up", process="mailbox") == 1
 
 
-def test_the_port_stays_the_same_when_the_worker_that_serves_it_dies(daemon: Daemon, page: MetricsPage) -> None:
+def test_the_port_survives_a_restart_of_the_metrics_worker(daemon: Daemon, page: MetricsPage) -> None:
     daemon.wait_replaced(daemon.signal_workers(("metrics",), signal.SIGKILL))
     assert page.value("worker_up", process="metrics") == 1
 
 
-def test_every_query_of_the_dashboard_asks_for_metrics_and_labels_that_exist(page: MetricsPage) -> None:
+def test_every_dashboard_query_uses_existing_metrics_and_labels(page: MetricsPage) -> None:
     samples = page.read()
     labels: dict[str, set[str]] = {}
-    for one in samples:
-        labels.setdefault(one.name, set()).update(one.labels)
+    for sample in samples:
+        labels.setdefault(sample.name, set()).update(sample.labels)
     queries = dashboard_queries()
     assert len(queries) > 20
     shown: set[str] = set()
@@ -137,8 +137,8 @@ def test_every_query_of_the_dashboard_asks_for_metrics_and_labels_that_exist(pag
     assert unshown <= {"mailroom_start_time_seconds", "mailroom_store_seconds"}
 
 
-def test_every_value_of_a_label_that_the_dashboard_names_exists(page: MetricsPage) -> None:
-    values = {(one.name, name, value) for one in page.read() for name, value in one.labels.items()}
+def test_every_label_value_in_the_dashboard_exists(page: MetricsPage) -> None:
+    values = {(sample.name, name, value) for sample in page.read() for name, value in sample.labels.items()}
     text = " ".join(
         target["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"] for target in panel["targets"]
     )
@@ -157,17 +157,17 @@ def test_every_value_of_a_label_that_the_dashboard_names_exists(page: MetricsPag
         (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
     ],
 )
-def test_only_the_metrics_are_served(page: MetricsPage, request_text: bytes, status: bytes) -> None:
+def test_nothing_but_the_metrics_is_served(page: MetricsPage, request_text: bytes, status: bytes) -> None:
     port = int(page.url.rsplit(":", 1)[1].split("/")[0])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(request_text)
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
+        response = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = response.partition(b"\r\n\r\n")
     assert head.split()[1] == status
     assert bool(body) == (not request_text.startswith(b"HEAD"))
 
 
-def test_a_port_that_is_taken_is_said_at_the_start_and_nothing_runs(page: MetricsPage) -> None:
+def test_a_port_in_use_ends_the_start_with_73(page: MetricsPage) -> None:
     taken = page.url.removeprefix("http://").removesuffix("/metrics")
     with short_directory() as directory:
         daemon = Daemon(directory, ("--metrics", taken))
@@ -179,7 +179,7 @@ def test_a_port_that_is_taken_is_said_at_the_start_and_nothing_runs(page: Metric
             daemon.kill_everything()
 
 
-def test_without_the_flag_there_is_no_such_worker() -> None:
+def test_there_is_no_metrics_worker_without_the_flag() -> None:
     with short_directory() as directory:
         daemon = Daemon(directory)
         try:
@@ -190,13 +190,13 @@ def test_without_the_flag_there_is_no_such_worker() -> None:
             daemon.kill_everything()
 
 
-def test_get_metrics_says_what_is_served_for_prometheus(daemon: Daemon, page: MetricsPage) -> None:
+def test_get_metrics_returns_the_served_metrics(daemon: Daemon, page: MetricsPage) -> None:
     with Mailroom(daemon.address) as client:
-        names = {one.name for one in client.metrics()}
-    assert names == {one.name for one in page.read()}
+        names = {sample.name for sample in client.metrics()}
+    assert names == {sample.name for sample in page.read()}
 
 
-def test_top_shows_one_snapshot_in_a_pipe_and_as_json(daemon: Daemon) -> None:
+def test_top_prints_one_snapshot_in_a_pipe_and_as_json(daemon: Daemon) -> None:
     send(daemon, "top")
     command = [str(Path(sys.executable).with_name("mailroom")), "--address", daemon.address, "top", "--every", "0.1"]
     text, record = (
@@ -205,7 +205,7 @@ def test_top_shows_one_snapshot_in_a_pipe_and_as_json(daemon: Daemon) -> None:
     )
     assert "command-queue" in text
     assert "serving" in text.splitlines()[0]
-    found = json.loads(record)
-    assert {one["name"] for one in found["workers"]} == set(daemon.workers())
-    assert "top" in {one["agent_id"] for one in found["mailboxes"]}
-    assert found["gauges"]["store_writable"] == 1
+    snapshot = json.loads(record)
+    assert {worker["name"] for worker in snapshot["workers"]} == set(daemon.workers())
+    assert "top" in {mailbox["agent_id"] for mailbox in snapshot["mailboxes"]}
+    assert snapshot["gauges"]["store_writable"] == 1

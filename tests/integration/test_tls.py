@@ -195,12 +195,12 @@ def test_a_token_is_never_sent_unencrypted_over_a_network(home: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "damage", "sentence"),
     [
-        ("server.key", "missing", "cannot be read: No such file or directory"),
-        ("server.key", "open", "everybody can read the private key"),
-        ("server.key", "another's", "are no certificate (PEM) with its key"),
-        ("server.crt", "nonsense", "are no certificate (PEM) with its key"),
-        ("ca.crt", "nonsense", "is no certificate of an authority (PEM)"),
-        ("ca.crt", "missing", "cannot be read: No such file or directory"),
+        ("server.key", "missing", "server.key: No such file or directory"),
+        ("server.key", "open", "is readable by every user. Run `chmod 600"),
+        ("server.key", "another's", "are not a certificate (PEM) and its private key"),
+        ("server.crt", "nonsense", "are not a certificate (PEM) and its private key"),
+        ("ca.crt", "nonsense", "is not a certificate of an authority (PEM)"),
+        ("ca.crt", "missing", "ca.crt: No such file or directory"),
     ],
 )
 def test_unusable_tls_files_are_refused_at_the_start(

@@ -1,4 +1,4 @@
-"""The mail room's topology: who has which queue, and where the gateways listen."""
+"""Mailroom's topology: which worker has which queue, and where the gateways listen."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,17 +16,17 @@ Configs = Callable[..., dict[str, object]]
 
 @pytest.fixture
 def configs() -> Iterator[Configs]:
-    """Makes the configs by name, and closes what they hold in the end."""
-    made: list[object] = []
+    """Creates the configs by worker name, and closes what they hold at the end."""
+    created: list[object] = []
 
-    def make(gateways: int, announced: tuple[str, ...] = ()) -> dict[str, object]:
+    def create(gateways: int, bound: tuple[str, ...] = ()) -> dict[str, object]:
         settings = Settings(root=Path("/r"), state_dir=Path("/s"), listen=LISTEN, gateways=gateways)
-        by_name = {spec.name: spec.configure(announced) for spec in mailroom_children(settings)}
-        made.extend(by_name.values())
+        by_name = {spec.name: spec.configure(bound) for spec in mailroom_children(settings)}
+        created.extend(by_name.values())
         return by_name
 
-    yield make
-    for config in made:
+    yield create
+    for config in created:
         if isinstance(config, MailboxConfig):
             config.table.close()
             for queue in (*config.requests, *config.events, config.writes, config.outcomes):
@@ -37,7 +37,7 @@ def test_children_start_from_the_database_up_to_the_gateways(configs: Configs) -
     assert list(configs(3)) == ["command-queue", "mailbox", "gateway", "gateway-1", "gateway-2"]
 
 
-def test_every_queue_has_its_two_ends_and_every_worker_the_one_table(configs: Configs) -> None:
+def test_every_queue_has_two_ends_and_every_worker_shares_one_table(configs: Configs) -> None:
     by_name = configs(2)
     command_queue, mailbox, *gateways = by_name.values()
     assert isinstance(command_queue, CommandQueueConfig)
@@ -52,12 +52,10 @@ def test_every_queue_has_its_two_ends_and_every_worker_the_one_table(configs: Co
         assert gateway.table is mailbox.table
 
 
-def test_a_gateway_listens_on_what_was_announced_once_something_was_and_only_the_first_on_unix_sockets(
-    configs: Configs,
-) -> None:
-    def listens(announced: tuple[str, ...]) -> list[tuple[str, ...]]:
-        return [config.listen for config in configs(2, announced).values() if isinstance(config, GatewayConfig)]
+def test_a_restarted_gateway_keeps_its_port_and_only_the_first_uses_unix_sockets(configs: Configs) -> None:
+    def listens(bound: tuple[str, ...]) -> list[tuple[str, ...]]:
+        return [config.listen for config in configs(2, bound).values() if isinstance(config, GatewayConfig)]
 
     assert listens(()) == [LISTEN, ("127.0.0.1:0",)]
-    announced = ("unix:/run/a.sock", "127.0.0.1:43567")
-    assert listens(announced) == [announced, ("127.0.0.1:43567",)]
+    bound = ("unix:/run/a.sock", "127.0.0.1:43567")
+    assert listens(bound) == [bound, ("127.0.0.1:43567",)]

@@ -1,4 +1,4 @@
-"""One declaration gives every name, and every text is read or refused with a sentence."""
+"""Each setting has one declaration, and every text is parsed or refused with a sentence."""
 
 import pickle
 from pathlib import Path
@@ -8,7 +8,7 @@ from mailroomd.model import quantities
 from mailroomd.model.settings import Intensity, Settings, default_listen, settings_table
 
 
-def test_flag_key_and_variable_come_from_the_name_of_the_field() -> None:
+def test_flag_key_and_variable_derive_from_the_field_name() -> None:
     names = {setting.field: (setting.flag, setting.key, setting.variable) for setting in settings_table()}
     assert names["stuck_after_sec"] == ("--stuck-after", "stuck-after", "MAILROOM_STUCK_AFTER")
     assert names["loop_guard_per_min"] == ("--loop-guard", "loop-guard", "MAILROOM_LOOP_GUARD")
@@ -16,7 +16,7 @@ def test_flag_key_and_variable_come_from_the_name_of_the_field() -> None:
     assert names["state_dir"] == ("--state-dir", "state-dir", "MAILROOM_STATE_DIR")
 
 
-def test_the_flags_are_those_that_are_documented() -> None:
+def test_the_flags_do_not_change() -> None:
     assert [setting.flag for setting in settings_table()] == [
         "--root",
         "--state-dir",
@@ -48,7 +48,7 @@ def test_the_flags_are_those_that_are_documented() -> None:
     ]
 
 
-def test_the_default_that_is_shown_is_the_default_that_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_default_is_the_actual_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = Settings()
     for setting in settings_table():
@@ -56,9 +56,7 @@ def test_the_default_that_is_shown_is_the_default_that_is_used(tmp_path: Path, m
             assert setting.parse(setting.shown_default) == getattr(settings, setting.field)
 
 
-def test_the_state_directory_follows_the_xdg_variable_when_it_is_absolute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_state_directory_follows_an_absolute_xdg_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", "/var/tmp/state")
     assert Settings().state_dir == Path("/var/tmp/state/mailroom")
@@ -66,14 +64,12 @@ def test_the_state_directory_follows_the_xdg_variable_when_it_is_absolute(
     assert Settings().state_dir == tmp_path / ".local/state/mailroom"
 
 
-def test_settings_survive_the_way_to_a_worker() -> None:
+def test_settings_can_be_sent_to_a_worker() -> None:
     settings = Settings(listen=("127.0.0.1:0",))
     assert pickle.loads(pickle.dumps(settings)) == settings
 
 
-def test_the_default_socket_is_in_the_runtime_directory_if_there_is_a_usable_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_socket_is_in_a_usable_runtime_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state_dir = tmp_path / "state"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert default_listen(state_dir) == f"unix:{tmp_path}/mailroom/mailroom.sock"
@@ -88,12 +84,12 @@ def test_the_default_socket_is_in_the_runtime_directory_if_there_is_a_usable_one
     ("text", "seconds"),
     [("10", 10), ("10s", 10), ("0.5", 0.5), ("500ms", 0.5), ("5m", 300), ("24h", 86400), ("7d", 604800)],
 )
-def test_durations_are_read_in_every_unit(text: str, seconds: float) -> None:
+def test_durations_have_units(text: str, seconds: float) -> None:
     assert quantities.duration_sec(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "ten", "10 sec", "1h30m", "nan", "inf", "9" * 400, "0ms"])
-def test_a_duration_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a duration like 10s"):
         quantities.duration_sec(text)
 
@@ -112,12 +108,12 @@ def test_sizes_have_binary_units_and_limits() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"), [("5/10", Intensity(5, 10.0)), ("0/1", Intensity(0, 1.0)), ("3/1m", Intensity(3, 60.0))]
 )
-def test_intensities_are_read(text: str, expected: Intensity) -> None:
+def test_intensities_are_parsed(text: str, expected: Intensity) -> None:
     assert quantities.intensity(text) == expected
 
 
 @pytest.mark.parametrize("text", ["5", "5/", "/10", "-1/10", "5/0", "five/ten", "5/10/2"])
-def test_an_intensity_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_intensity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be RESTARTS/SECONDS like 5/10"):
         quantities.intensity(text)
 
@@ -135,7 +131,7 @@ def test_an_intensity_that_is_none_is_refused(text: str) -> None:
         ("unix:/run/../a.sock", "unix:/a.sock"),
     ],
 )
-def test_listen_addresses_get_one_form(text: str, canonical: str) -> None:
+def test_listen_addresses_have_a_canonical_form(text: str, canonical: str) -> None:
     assert quantities.listen_address(text) == canonical
 
 
@@ -147,18 +143,18 @@ def test_listen_addresses_get_one_form(text: str, canonical: str) -> None:
         (":50051", "must be unix:PATH or HOST:PORT"),
         ("::1:50051", "must be unix:PATH or HOST:PORT"),
         ("localhost:http", "must be unix:PATH or HOST:PORT"),
-        ("localhost:65536", "ports end at 65535"),
+        ("localhost:65536", "the highest port is 65535"),
         ("unix:", "must be a path"),
-        ("unix:/" + "x" * 107, "108 bytes, the kernel allows 107"),
-        ("unix:/" + "ü" * 54, "109 bytes, the kernel allows 107"),
+        ("unix:/" + "x" * 107, "108 bytes, but the kernel allows 107"),
+        ("unix:/" + "ü" * 54, "109 bytes, but the kernel allows 107"),
     ],
 )
-def test_a_listen_address_that_cannot_be_used_is_refused_with_a_reason(text: str, sentence: str) -> None:
+def test_an_invalid_listen_address_is_refused_with_a_reason(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         quantities.listen_address(text)
 
 
-def test_a_socket_path_may_have_all_the_bytes_that_the_kernel_allows() -> None:
+def test_a_socket_path_may_be_as_long_as_the_kernel_allows() -> None:
     assert quantities.listen_address("unix:/" + "x" * 106)
 
 
@@ -175,10 +171,10 @@ def test_a_socket_path_may_have_all_the_bytes_that_the_kernel_allows() -> None:
         ("localhost.example.org:1", False),
     ],
 )
-def test_loopback_is_told_from_what_others_can_reach(address: str, is_private: bool) -> None:
+def test_loopback_is_distinguished_from_reachable_addresses(address: str, is_private: bool) -> None:
     assert quantities.is_loopback(quantities.listen_address(address)) is is_private
 
 
-def test_a_path_may_be_given_up_by_a_word(tmp_path: Path) -> None:
+def test_a_path_can_be_unset_with_none(tmp_path: Path) -> None:
     assert quantities.as_path_or_none("none") is None
     assert quantities.as_path_or_none(f"{tmp_path}/a") == tmp_path / "a"

@@ -1,7 +1,7 @@
-"""Configuration — finds each setting's value: flag, else environment, else file, else default.
+"""configuration — resolves each setting's value: flag, else environment, else file, else default.
 
-Owns the precedence, the TOML file and the errors about them; each error names the place where the wrong value stands.
-It declares no setting (`model.settings` does) and creates nothing. Above: `cli.main`; below: the settings' table.
+Owns the precedence, the TOML file and the errors about them; each error names the place of the wrong value. It declares
+no setting (`model.settings` does) and creates nothing. Above: `cli.main`; below: the table of settings.
 """
 
 __all__ = ["Configuration", "ConfigurationError", "Origin", "resolve"]
@@ -21,7 +21,7 @@ _CONFIG_VARIABLE = "MAILROOM_CONFIG"
 
 
 class Origin(StrEnum):
-    """Where a value came from; the earlier one wins."""
+    """Where a value comes from; the first one wins."""
 
     FLAG = "flag"
     ENVIRONMENT = "environment"
@@ -30,7 +30,7 @@ class Origin(StrEnum):
 
 
 class ConfigurationError(Exception):
-    """A wrong value or name, as one sentence that names the place; `origin` is where it stands."""
+    """A wrong value or name, as a sentence that names its place; `origin` is the kind of place."""
 
     def __init__(self, sentence: str, origin: Origin) -> None:
         super().__init__(sentence)
@@ -40,7 +40,14 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The settings; by field name the origin of each, and its place (a flag, a variable, a file); the file, or ""."""
+    """The result of `resolve`.
+
+    Attributes:
+        settings: the values.
+        origins: by field name, where the value comes from.
+        places: by field name, the flag, variable or file; empty for a default.
+        file: the configuration file that was read, or empty.
+    """
 
     settings: Settings
     origins: Mapping[str, Origin]
@@ -49,17 +56,17 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What was written for one setting, and where."""
+class _RawValue:
+    """The texts given for one setting, not yet parsed, and their place."""
 
     texts: tuple[str, ...]
     origin: Origin
     place: str
-    key: str = ""  # in a file with many
+    key: str = ""  # in a file with many keys
 
     @property
-    def named(self) -> str:
-        """The place for an error sentence."""
+    def described_place(self) -> str:
+        """The place, for an error sentence."""
         return f"{self.key} in {self.place}" if self.key else self.place
 
 
@@ -67,31 +74,35 @@ def resolve(flags: Mapping[str, Sequence[str]], config_file: str | None = None) 
     """Returns the configuration of this process.
 
     Args:
-        flags: what the command line gave, by key without dashes (`stuck-after`), each value as it was written.
-        config_file: what `--config` gave.
+        flags: the command line's values as texts, by key without dashes (`stuck-after`).
+        config_file: the value of `--config`.
 
     Raises:
-        ConfigurationError: an unknown key, a value that cannot be read, a file that cannot be read, a contradiction.
+        ConfigurationError: an unknown key, an invalid value, an unreadable file, a contradiction.
     """
-    path, in_file = _from_file(config_file)
-    found: dict[str, _Found] = {}
+    path, file_values = _from_file(config_file)
+    raw_values: dict[str, _RawValue] = {}
     for setting in settings_table():
-        one = _from_flags(setting, flags) or _from_environment(setting) or in_file.get(setting.key)
-        if one is not None:
-            found[setting.field] = one
+        raw = _from_flags(setting, flags) or _from_environment(setting) or file_values.get(setting.key)
+        if raw is not None:
+            raw_values[setting.field] = raw
     values = {
-        setting.field: _parse(setting, found[setting.field]) for setting in settings_table() if setting.field in found
+        setting.field: _parse(setting, raw_values[setting.field])
+        for setting in settings_table()
+        if setting.field in raw_values
     }
     origins = {
-        setting.field: found[setting.field].origin if setting.field in found else Origin.DEFAULT
+        setting.field: raw_values[setting.field].origin if setting.field in raw_values else Origin.DEFAULT
         for setting in settings_table()
     }
-    places = {setting.field: "" for setting in settings_table()} | {name: one.place for name, one in found.items()}
-    return Configuration(_completed(values, found), origins, places, path)
+    places = {setting.field: "" for setting in settings_table()} | {
+        field: raw.place for field, raw in raw_values.items()
+    }
+    return Configuration(_complete(values, raw_values), origins, places, path)
 
 
-def _completed(values: dict[str, Any], found: Mapping[str, _Found]) -> Settings:
-    """The settings with the default address, checked for what no single value shows."""
+def _complete(values: dict[str, Any], raw_values: Mapping[str, _RawValue]) -> Settings:
+    """Adds the default address and checks the values against each other."""
     settings = Settings(**values)
     if not settings.listen:
         try:
@@ -100,69 +111,72 @@ def _completed(values: dict[str, Any], found: Mapping[str, _Found]) -> Settings:
             raise ConfigurationError(f"the default for --listen {error}", Origin.DEFAULT) from None
         settings = Settings(**values)
     if settings.gateways > 1 and not any(map(is_tcp, settings.listen)):
-        place = found["gateways"]
+        raw = raw_values["gateways"]
         raise ConfigurationError(
-            f"{place.named} asks for {settings.gateways} gateways, but more than one can share TCP addresses only: "
-            "add one, e.g. --listen 127.0.0.1:50051",
-            place.origin,
+            f"{raw.described_place} asks for {settings.gateways} gateways, but several gateways can share only TCP "
+            "addresses. Add one, for example --listen 127.0.0.1:50051.",
+            raw.origin,
         )
-    _check_exposure(settings, found)
+    _check_exposure(settings, raw_values)
     return settings
 
 
-def _check_exposure(settings: Settings, found: Mapping[str, _Found]) -> None:
-    """What reaches beyond this machine's loopback is encrypted and asks for tokens."""
+def _check_exposure(settings: Settings, raw_values: Mapping[str, _RawValue]) -> None:
+    """Requires TLS and tokens for every address beyond loopback."""
     for missing, given in (("tls_key", "tls_cert"), ("tls_cert", "tls_key"), ("tls_cert", "tls_client_ca")):
         if getattr(settings, given) is not None and getattr(settings, missing) is None:
-            place, flag = found[given], f"--{missing.replace('_', '-')}"
-            raise ConfigurationError(f"{place.named} is of no use without {flag}: give both", place.origin)
+            raw, flag = raw_values[given], f"--{missing.replace('_', '-')}"
+            raise ConfigurationError(f"{raw.described_place} needs {flag} as well", raw.origin)
     for address in filter(is_tcp, settings.listen):
         if is_loopback(address):
             continue
-        place = found["listen"]
+        raw = raw_values["listen"]
         if settings.auth == "off":
-            sentence = f"{place.named} has {address}, which others can reach: with --auth off only loopback may be used"
-            raise ConfigurationError(sentence, place.origin)
+            sentence = (
+                f"{raw.described_place} is {address}, which other machines can reach; --auth off allows loopback only"
+            )
+            raise ConfigurationError(sentence, raw.origin)
         if settings.tls_cert is None:
             sentence = (
-                f"{place.named} has {address}, which others can reach: give --tls-cert and --tls-key (docs/tls.md says "
-                "how to make them), or listen on loopback (127.0.0.1, [::1], localhost)"
+                f"{raw.described_place} is {address}, which other machines can reach. Give --tls-cert and --tls-key "
+                "(docs/tls.md says how to create them), or listen on loopback (127.0.0.1, [::1], localhost)."
             )
-            raise ConfigurationError(sentence, place.origin)
+            raise ConfigurationError(sentence, raw.origin)
 
 
-def _parse(setting: Setting, found: _Found) -> object:
+def _parse(setting: Setting, raw: _RawValue) -> object:
     try:
-        values = tuple(setting.parse(text) for text in found.texts)
+        values = tuple(setting.parse(text) for text in raw.texts)
     except ValueError as error:
-        raise ConfigurationError(f"{found.named} {error}", found.origin) from None
+        raise ConfigurationError(f"{raw.described_place} {error}", raw.origin) from None
     return tuple(dict.fromkeys(values)) if setting.repeatable else values[-1]
 
 
-def _from_flags(setting: Setting, flags: Mapping[str, Sequence[str]]) -> _Found | None:
+def _from_flags(setting: Setting, flags: Mapping[str, Sequence[str]]) -> _RawValue | None:
     texts = flags.get(setting.key)
-    return _Found(tuple(texts), Origin.FLAG, setting.flag) if texts else None
+    return _RawValue(tuple(texts), Origin.FLAG, setting.flag) if texts else None
 
 
-def _from_environment(setting: Setting) -> _Found | None:
+def _from_environment(setting: Setting) -> _RawValue | None:
     text = os.environ.get(setting.variable, "")
     if not text:  # set but empty counts as unset, as in the XDG specification
         return None
     texts = tuple(part.strip() for part in text.split(",")) if setting.repeatable else (text,)
-    return _Found(texts, Origin.ENVIRONMENT, setting.variable)
+    return _RawValue(texts, Origin.ENVIRONMENT, setting.variable)
 
 
-def _from_file(config_file: str | None) -> tuple[str, dict[str, _Found]]:
+def _from_file(config_file: str | None) -> tuple[str, dict[str, _RawValue]]:
     path, origin = _file_path(config_file)
     if path is None:
         return "", {}
-    rows = {setting.key: setting for setting in settings_table()}
-    found: dict[str, _Found] = {}
+    settings = {setting.key: setting for setting in settings_table()}
+    raw_values: dict[str, _RawValue] = {}
     for key, value in _read_toml(path, origin).items():
-        if key not in rows:
-            raise ConfigurationError(f"{path} has an unknown key {key!r}{_nearest(key, rows)}", Origin.FILE)
-        found[key] = _Found(_texts(value, rows[key], f"{key} in {path}"), Origin.FILE, str(path), key)
-    return str(path), found
+        if key not in settings:
+            raise ConfigurationError(f"{path} has an unknown key {key!r}{_suggestion(key, settings)}", Origin.FILE)
+        texts = _as_texts(value, settings[key], f"{key} in {path}")
+        raw_values[key] = _RawValue(texts, Origin.FILE, str(path), key)
+    return str(path), raw_values
 
 
 def _file_path(config_file: str | None) -> tuple[Path | None, Origin]:
@@ -175,10 +189,10 @@ def _file_path(config_file: str | None) -> tuple[Path | None, Origin]:
                 return as_path(text), origin
             except ValueError as error:
                 raise ConfigurationError(f"{place} {error}", origin) from None
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(home) if home.startswith("/") else Path.home() / ".config"
-    usual = base / "mailroom" / "mailroomd.toml"
-    return (usual if usual.exists() else None), Origin.FILE
+    config_home = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(config_home) if config_home.startswith("/") else Path.home() / ".config"
+    default = base / "mailroom" / "mailroomd.toml"
+    return (default if default.exists() else None), Origin.FILE
 
 
 def _read_toml(path: Path, origin: Origin) -> dict[str, Any]:
@@ -187,24 +201,24 @@ def _read_toml(path: Path, origin: Origin) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}", origin) from None
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", origin) from None
     except ValueError as error:  # TOML and Unicode errors are ValueErrors
         raise ConfigurationError(f"{path} is not valid TOML: {error}", Origin.FILE) from None
     except RecursionError:
-        raise ConfigurationError(f"{path} is nested too deeply: no setting is a list of lists", Origin.FILE) from None
+        raise ConfigurationError(f"{path} is nested too deeply; no setting is a nested list", Origin.FILE) from None
 
 
-def _texts(value: object, setting: Setting, place: str) -> tuple[str, ...]:
-    """A TOML value as the text that a flag would have."""
+def _as_texts(value: object, setting: Setting, place: str) -> tuple[str, ...]:
+    """Returns a TOML value as the texts that a flag would have."""
     if setting.repeatable and isinstance(value, list) and value:
-        return tuple(text for one in cast("list[object]", value) for text in _texts(one, setting, place))
+        return tuple(text for item in cast("list[object]", value) for text in _as_texts(item, setting, place))
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return (str(value),)
-    what = "a text, or a list of texts that is not empty" if setting.repeatable else "a text or a number"
-    raise ConfigurationError(f"{place} must be {what}", Origin.FILE)
+    expected = "a string, or a list of strings that is not empty" if setting.repeatable else "a string or a number"
+    raise ConfigurationError(f"{place} must be {expected}", Origin.FILE)
 
 
-def _nearest(key: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(key.replace("_", "-"), names, n=1)
-    return f", did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
+def _suggestion(key: str, known_keys: Iterable[str]) -> str:
+    keys = list(known_keys)
+    matches = difflib.get_close_matches(key.replace("_", "-"), keys, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else f"; known keys are {', '.join(keys)}"

@@ -1,8 +1,8 @@
-"""mailroomd — the daemon's command line.
+"""main — the daemon's command line.
 
-Owns argparse, `--help` and the exit code; its flags are made from the table of settings. It decides nothing: the values
-are `cli.configuration`'s, the work is the supervisor's, which is imported only when there is something to run. Standard
-library only, so that `--version`, `--help` and errors come at once. Invariant: no way out shows a traceback.
+Owns argparse, `--help` and the exit code; its flags are generated from the table of settings. Values come from
+`cli.configuration`. The supervisor does the work and is imported only when there is something to run, so `--version`,
+`--help` and errors are instant. Invariant: no way out shows a traceback.
 """
 
 __all__ = ["main"]
@@ -16,21 +16,21 @@ from typing import NoReturn
 from mailroomd import __version__
 from mailroomd.cli.configuration import Configuration, ConfigurationError, Origin, resolve
 from mailroomd.model.settings import Settings, settings_table
-from mailroomd.observability.log import complain
+from mailroomd.observability.log import print_error
 
-_INTRODUCTION = "Runs the mail room: durable messages between software agents on this machine, over gRPC."
-_EXAMPLES = """\
+_DESCRIPTION = "Runs the Mailroom daemon: durable messages between software agents on this machine, over gRPC."
+_EPILOG = """\
 examples:
-  mailroomd                                      on the defaults, in the foreground
-  mailroomd --listen 127.0.0.1:50051             on TCP, for clients with a token of `mailroom token create`
+  mailroomd                                      run in the foreground with the defaults
+  mailroomd --listen 127.0.0.1:50051             listen on TCP; clients need a token from `mailroom token create`
   mailroomd --root /srv/agents --state-dir /var/lib/mailroom --listen unix:/run/mailroom/mailroom.sock
-  MAILROOM_STUCK_AFTER=30s mailroomd             any flag from the environment
-  mailroomd --config mailroomd.toml              any flag as a TOML key:  stuck-after = "30s"
-  mailroomd --example-config                     a file to begin with
+  MAILROOM_STUCK_AFTER=30s mailroomd             any setting as an environment variable
+  mailroomd --config mailroomd.toml              any setting as a TOML key:  stuck-after = "30s"
+  mailroomd --example-config                     print a configuration file to start from
 
-A flag wins over the environment, that over the file, that over the default. SIGTERM or Ctrl-C stops: what was
-accepted is finished first. SIGHUP reads the settings again. Exit codes are those of sysexits.h; 64, 73 and 78 mean
-that a restart will not help.
+Flags override environment variables, which override the file, which overrides the defaults. SIGTERM or Ctrl-C stops
+the daemon after it has finished what it accepted. SIGHUP reloads the settings. Exit codes follow sysexits.h; after 64,
+73 or 78 a restart will not help: fix what the message names.
 """
 
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error.sentence, _exit_code(error))
     try:
         return task(configuration) if task else _serve(configuration, read)
-    except KeyboardInterrupt:  # before the supervisor listens to signals
+    except KeyboardInterrupt:  # before the supervisor handles signals
         return os.EX_OK
 
 
@@ -57,15 +57,15 @@ def _check(configuration: Configuration) -> int:
     from mailroomd.cli.configuration_report import misspelt_variables
 
     for sentence in misspelt_variables():
-        complain(f"warning: {sentence}")
-    print(f"The configuration is valid ({configuration.file or 'no file is read'}).")
+        print_error(f"warning: {sentence}")
+    print(f"The configuration is valid ({configuration.file or 'no configuration file'}).")
     return os.EX_OK
 
 
 def _show(form: str, configuration: Configuration) -> int:
     from mailroomd.cli import configuration_report
 
-    render = configuration_report.as_json if form == "json" else configuration_report.as_text
+    render = configuration_report.render_json if form == "json" else configuration_report.render_text
     print(render(configuration), end="")
     return os.EX_OK
 
@@ -84,24 +84,24 @@ def _serve(configuration: Configuration, read: Callable[[], Configuration]) -> i
         run_daemon(configuration.settings, configuration.origins, read_settings)
     except Refusal as refusal:
         return _refuse(refusal.sentence, refusal.exit_code)
-    except Exception as error:  # noqa: BLE001 - the last stand before the user
+    except Exception as error:  # noqa: BLE001 - the outermost handler
         return _refuse(f"internal error: {type(error).__name__}: {error}", os.EX_SOFTWARE)
     return os.EX_OK
 
 
 def _refuse(sentence: str, exit_code: int) -> int:
-    complain(sentence)
+    print_error(sentence)
     return exit_code
 
 
-def _shown_as(form: str) -> Callable[[Configuration], int]:
+def _show_task(form: str) -> Callable[[Configuration], int]:
     if form not in ("text", "json"):
         raise argparse.ArgumentTypeError(f"must be text or json, not {form!r}")
     return partial(_show, form)
 
 
 class _PrintExample(argparse.Action):
-    """Prints the example and ends, like --version: whether the present configuration is valid does not matter."""
+    """Prints the example file and exits, as --version does, even if the current configuration is invalid."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's name
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help=help)
@@ -121,36 +121,44 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mailroomd",
-        description=_INTRODUCTION,
-        epilog=_EXAMPLES,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # a flag that is added later must not change what a script means today
+        allow_abbrev=False,  # a flag added later must not change the meaning of an existing script
     )
     parser.add_argument("--version", action="version", version=f"mailroomd {__version__}")
     parser.add_argument(
         "--config", metavar="FILE", help="TOML file (default: $XDG_CONFIG_HOME/mailroom/mailroomd.toml, if it exists)"
     )
+    _add_tasks(parser)
+    groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage] - it has no public name
+    for setting in settings_table():
+        if setting.group not in groups:
+            groups[setting.group] = parser.add_argument_group(setting.group)
+        text = f"{setting.help} (default: {setting.shown_default})".replace("%", "%%")
+        groups[setting.group].add_argument(
+            setting.flag, dest=setting.key, metavar=setting.metavar, action="append", help=text
+        )
+    return parser
+
+
+def _add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command can do instead of running the daemon."""
     tasks = parser.add_mutually_exclusive_group()
     tasks.add_argument(
-        "--check-config", dest="task", action="store_const", const=_check, help="check the configuration, start nothing"
+        "--check-config",
+        dest="task",
+        action="store_const",
+        const=_check,
+        help="check the configuration without starting the daemon",
     )
     tasks.add_argument(
         "--show-config",
         dest="task",
-        metavar="FORM",
+        metavar="FORMAT",
         nargs="?",
         const=partial(_show, "text"),
-        type=_shown_as,
-        help="show each setting's value and where it comes from, start nothing; FORM is text or json",
+        type=_show_task,
+        help="list each setting's value and origin without starting the daemon; FORMAT is text (the default) or json",
     )
     tasks.add_argument("--example-config", action=_PrintExample, help="print a configuration file with every default")
-    groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage] - it has no public name
-    for setting in settings_table():
-        group = (
-            groups.setdefault(setting.group, parser.add_argument_group(setting.group))
-            if setting.group not in groups
-            else groups[setting.group]
-        )
-        text = f"{setting.help} (default: {setting.shown_default})".replace("%", "%%")
-        group.add_argument(setting.flag, dest=setting.key, metavar=setting.metavar, action="append", help=text)
-    return parser

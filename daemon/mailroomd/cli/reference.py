@@ -1,7 +1,7 @@
-"""reference — the settings for people to read: the commented example file, and the page in docs/.
+"""reference — the settings as documentation: the commented example file, and the page in docs/.
 
-Both are made from the one declaration in `model.settings`. `scripts/settings-docs` writes them; `make check` fails when
-they are not what this makes. Nothing here reads a configuration.
+Both are generated from the declarations in `model.settings`. `scripts/settings-docs` writes them, and `make check`
+fails when they are out of date. Not here: reading a configuration.
 """
 
 __all__ = ["example_toml", "reference_page"]
@@ -11,35 +11,36 @@ from textwrap import fill
 
 from mailroomd.model.settings import Setting, settings_table
 
-_INTRODUCTION = """\
-# mailroomd.toml — every setting with its default; take the # away from what you change.
-# The daemon reads $XDG_CONFIG_HOME/mailroom/mailroomd.toml (~/.config/mailroom/mailroomd.toml), or what --config names.
-# Check it with: mailroomd --check-config        See what holds and why with: mailroom config show
+_EXAMPLE_INTRODUCTION = """\
+# mailroomd.toml — every setting with its default. Remove the # in front of a line to change its value.
+# The daemon reads $XDG_CONFIG_HOME/mailroom/mailroomd.toml (~/.config/mailroom/mailroomd.toml), or the file given with
+# --config.
+# Check it with `mailroomd --check-config`; list every value and its origin with `mailroom config show`.
 """
-_PAGE = """\
+_PAGE_INTRODUCTION = """\
 # Settings
 
-Each setting is a flag, an environment variable and a TOML key, declared once, in `daemon/mailroomd/model/settings.py`;
-this page and [the example file](mailroomd.example.toml) are made from that by `make docs`.
+Each setting is a command-line flag, an environment variable and a TOML key, declared once in
+`daemon/mailroomd/model/settings.py`. `make docs` generates this page and [the example file](mailroomd.example.toml).
 
-A flag wins over the environment, that over the file, that over the default. The file is
-`$XDG_CONFIG_HOME/mailroom/mailroomd.toml` (usually `~/.config/mailroom/mailroomd.toml`), or what `--config FILE` or
-`MAILROOM_CONFIG` names. A key that is not known is an error, which names the nearest known one. Durations are written
-`500ms`, `10s`, `5m`, `24h` or `7d`, sizes `64MiB` or `1GiB`.
+Flags override environment variables, which override the file, which overrides the defaults. The file is the one given
+with `--config FILE` or `MAILROOM_CONFIG`, otherwise `$XDG_CONFIG_HOME/mailroom/mailroomd.toml` (usually
+`~/.config/mailroom/mailroomd.toml`) if it exists. An unknown key is an error that suggests the closest known one.
+Durations are written as `500ms`, `10s`, `5m`, `24h` or `7d`, sizes as `64MiB` or `1GiB`.
 
-- `mailroom config show` says what would hold, and where each value comes from.
-- `mailroomd --check-config` checks without starting anything.
-- `mailroomd --example-config` prints a file to begin with.
+- `mailroom config show` lists the value of every setting and where it comes from.
+- `mailroomd --check-config` checks the configuration without starting anything.
+- `mailroomd --example-config` prints a file to start from.
 
-What is marked ↻ is taken over by a reload (SIGHUP, `systemctl --user reload mailroomd`) while mail flows. The others
-wait for a restart; a reload that finds them changed says so in the log.
+Settings marked ↻ can be changed while the daemon is running: reload them with SIGHUP or
+`systemctl --user reload mailroomd`. All others need a restart; a reload logs those that have changed.
 """
 _COMMENT_COLUMNS = 110
 
 
 def example_toml() -> str:
-    """Returns the example file: valid TOML, in which every setting is commented out at its default."""
-    parts = [_INTRODUCTION]
+    """Returns the example file: valid TOML with every setting commented out at its default."""
+    parts = [_EXAMPLE_INTRODUCTION]
     for group, settings in groupby(settings_table(), key=lambda setting: setting.group):
         parts.append(f"\n# ---- {group} ----\n")
         parts.extend(map(_entry, settings))
@@ -48,18 +49,18 @@ def example_toml() -> str:
 
 def reference_page() -> str:
     """Returns the page of all settings in Markdown."""
-    parts = [_PAGE]
+    parts = [_PAGE_INTRODUCTION]
     for group, settings in groupby(settings_table(), key=lambda setting: setting.group):
-        parts.append(f"\n## {group.capitalize()}\n\n| setting | default | what |\n|---|---|---|\n")
+        parts.append(f"\n## {group[0].upper()}{group[1:]}\n\n| setting | default | description |\n|---|---|---|\n")
         parts.extend(map(_row, settings))
     return "".join(parts)
 
 
 def _entry(setting: Setting) -> str:
-    default = f" (default: {setting.shown_default})" if setting.example != setting.shown_default else ""
-    when = "" if setting.reloadable else "; a change takes a restart"
+    default = f" Default: {setting.shown_default}." if setting.example != setting.shown_default else ""
+    restart = "" if setting.reloadable else " Needs a restart."
     comment = fill(
-        f"{setting.help}{default}{when}",
+        f"{setting.help}{default}{restart}",
         _COMMENT_COLUMNS,
         initial_indent="# ",
         subsequent_indent="# ",

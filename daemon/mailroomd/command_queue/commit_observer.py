@@ -69,5 +69,5 @@ class CommitObserver:
             error = {"error": errors[message.id]} if message.id in errors else {}
             log.debug(event, message_id=message_id, request=command.key, **error)
             if command.trace:
-                tracing.record(span, command.trace, self._span_started_ns, message_id=message_id, **error)
+                tracing.record_span(span, command.trace, self._span_started_ns, message_id=message_id, **error)
         self._span_started_ns = time.time_ns()

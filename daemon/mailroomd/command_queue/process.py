@@ -34,7 +34,7 @@ from mailroomd.storage.team_inbox.inboxes import TeamInboxes
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.worker.config import CommandQueueConfig
-from mailroomd.worker.damage import telling_damage
+from mailroomd.worker.damage import refuse_damaged_database
 from mailroomd.worker.runner import WorkerContext
 
 BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
@@ -45,7 +45,7 @@ UNCONFIRMED_MS = 60_000  # how far back a restarted command-queue repeats change
 
 def main(context: WorkerContext, config: CommandQueueConfig) -> None:
     """Runs the command-queue until it is told to stop."""
-    with telling_damage(context.settings):
+    with refuse_damaged_database(context.settings):
         CommandQueue(context, config).run()
 
 
@@ -189,7 +189,7 @@ class CommandQueue:
         changes = self._store.changed_since(now_ms() - UNCONFIRMED_MS) if self._context.epoch > 1 else []
         self._unconfirmed = [*changes, *self._unanswered()]
         self._link.send_hello()
-        self._context.ready()
+        self._context.report_ready()
 
     def _stop(self) -> None:
         while self._receive():

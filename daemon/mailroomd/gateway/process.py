@@ -100,14 +100,14 @@ class Gateway:
             self._guard,
             share_ports=context.settings.gateways > 1,
         )
-        context.announce(bind(server, self._config.listen, context.settings, is_first_start=context.epoch == 1))
+        context.report_addresses(bind(server, self._config.listen, context.settings, is_first_start=context.epoch == 1))
         beats = _start_essential(self._beat())
         self._client.send_hello()
         await self._wait_for_mailbox()
         await server.start()
         await self._health.refresh()  # the supervisor learns the health before it learns that the gateway is ready
         refreshes = _start_essential(self._health.run())
-        context.ready()
+        context.report_ready()
         await self._stop_requested.wait()
         await self._stop(server)
         for task in (refreshes, beats):

@@ -158,8 +158,8 @@ class Sending:
         check_key(request.idempotency_key)
         client_key = key or request.idempotency_key
         started_ns = time.monotonic_ns()
-        span = tracing.begin("gateway", traceparent) if tracing.is_on else None
-        own_traceparent = tracing.text_of(span) if tracing.is_on else ""
+        span = tracing.start_span("gateway", traceparent) if tracing.is_on else None
+        own_traceparent = tracing.traceparent_of(span) if tracing.is_on else ""
 
         def build(call_id: int) -> StoreMessage:
             key = client_key or self._client.request_key(call_id)

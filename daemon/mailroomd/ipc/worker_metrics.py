@@ -10,7 +10,7 @@ __all__ = ["read_metrics"]
 import time
 
 from mailroomd.ipc.control_page import ControlPage, WorkerState, WorkerStatus
-from mailroomd.observability.exposition import Family, Reading, Sample, families_of
+from mailroomd.observability.exposition import Family, Reading, Sample, collect_families
 from mailroomd.observability.metrics import PREFIX, Kind
 
 _NS = 1e9
@@ -20,7 +20,7 @@ def read_metrics(control: ControlPage) -> list[Family]:
     """Returns every family of metrics; works while workers are stopped or gone, too."""
     workers = list(enumerate(control.statuses()))
     readings = [Reading(worker.name, control.metrics(index).read()) for index, worker in workers]
-    return [*_workers(control, workers), *families_of(readings)]
+    return [*_workers(control, workers), *collect_families(readings)]
 
 
 def _workers(control: ControlPage, workers: list[tuple[int, WorkerStatus]]) -> list[Family]:

@@ -133,7 +133,7 @@ class OutcomeHandler:
         else:
             self._state.ports[in_flight.gateway].send(answer)
         if in_flight.span is not None:
-            tracing.record("announce", tracing.text_of(in_flight.span), announced_ns, message_id=format_id(outcome.id))
+            tracing.record_span("announce", tracing.traceparent_of(in_flight.span), announced_ns, message_id=format_id(outcome.id))
             in_flight.span.end()
 
     def _count_stored(self, in_flight: InFlightCommand, outcome: MessageWritten, now_ns: int) -> None:

@@ -28,7 +28,7 @@ from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.writer import TableFull, TableWriter
 from mailroomd.worker.config import MailboxConfig
-from mailroomd.worker.damage import telling_damage
+from mailroomd.worker.damage import refuse_damaged_database
 from mailroomd.worker.runner import WorkerContext
 
 MAX_IN_FLIGHT = 20_000  # unresolved commands; above it, no further requests are read
@@ -36,7 +36,7 @@ MAX_IN_FLIGHT = 20_000  # unresolved commands; above it, no further requests are
 
 def main(context: WorkerContext, config: MailboxConfig) -> None:
     """Runs the mailbox worker until it is told to stop."""
-    with telling_damage(context.settings):
+    with refuse_damaged_database(context.settings):
         Mailbox(context, config).run()
 
 
@@ -80,7 +80,7 @@ class Mailbox:
         self._fill_table()
         for port in self._state.ports:
             port.send_hello()
-        self._context.ready()
+        self._context.report_ready()
         while self._turn() or not self._is_stopping:
             self._wait()
         log.debug("mailbox stopped", last_id=format_id(self._in_flight.last_id))

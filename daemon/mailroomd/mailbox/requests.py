@@ -138,7 +138,7 @@ class RequestHandler:
             return
         body = pack_draft(draft)
         position = self._table.append(message_id, at_ms, entry, body, DeliveryState.FILED)
-        span = tracing.begin("mailbox", request.trace, message_id=format_id(message_id)) if request.trace else None
+        span = tracing.start_span("mailbox", request.trace, message_id=format_id(message_id)) if request.trace else None
         command = WriteMessage(
             message_id,
             position,
@@ -148,7 +148,7 @@ class RequestHandler:
             refusal,
             size_bytes=len(body),
             addressee=addressee,
-            trace=tracing.text_of(span) if request.trace else "",
+            trace=tracing.traceparent_of(span) if request.trace else "",
         )
         self._in_flight.submit(
             InFlightCommand(command, port.index, request.call, entry, draft.sender, at_ms, at_ns, span)

@@ -1,9 +1,9 @@
-"""Metrics — the worker that serves Prometheus; it is there only where `--metrics` asks for it.
+"""process — the worker that serves metrics to Prometheus; it exists only with `--metrics`.
 
-Owns one loopback port and what is answered on it. The numbers come from the control page, so they are there also while
-other workers are stopped or gone, and no worker that carries mail ever waits for a scraper.
-Not here: what is counted (`observability.metrics`), the port itself (the supervisor holds it over restarts).
-Invariant: a scraper that is slow, or no scraper at all, gets no more than its time and a small buffer.
+Owns one loopback port and its HTTP responses. The values come from the control page, so they are available even while
+other workers are stopped or gone, and no worker that handles mail ever waits for a scraper.
+Not here: what is counted (`observability.metrics`), the port itself (the supervisor keeps it across restarts).
+Invariant: a slow scraper costs no more than its time limit and a small buffer.
 """
 
 __all__ = ["main"]
@@ -15,68 +15,69 @@ from contextlib import suppress
 
 from mailroomd.ipc.control_page import ControlPage
 from mailroomd.ipc.worker_metrics import read_metrics
-from mailroomd.observability.exposition import CONTENT_TYPE, as_text
+from mailroomd.observability.exposition import CONTENT_TYPE, render_prometheus
 from mailroomd.worker.config import MetricsConfig
 from mailroomd.worker.runner import WorkerContext
 
-MOST_CONNECTIONS = 16  # beyond it a connection is closed at once
-MOST_REQUEST_BYTES = 16 << 10
-PATIENCE_SEC = 5.0  # for a request to come and an answer to be taken
+MAX_CONNECTIONS = 16  # further connections are closed at once
+MAX_REQUEST_BYTES = 16 << 10
+REQUEST_TIMEOUT_SEC = 5.0  # from the connection to the end of the response
 
 
 def main(context: WorkerContext, config: MetricsConfig) -> None:
-    """Serves metrics until it is told to stop."""
-    asyncio.run(Metrics(context, config).run())
+    """Serves metrics until the supervisor stops it."""
+    asyncio.run(MetricsServer(context, config).run())
 
 
-class Metrics:
-    """One HTTP server of one page."""
+class MetricsServer:
+    """An HTTP server with one page."""
 
     def __init__(self, context: WorkerContext, config: MetricsConfig) -> None:
         self._context = context
         self._listener = socket.socket(fileno=config.listener.descriptor)
-        self._stop_asked = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._connections = 0
 
     async def run(self) -> None:
         """Serves until STOP."""
         asyncio.get_running_loop().add_reader(self._context.control_fileno(), self._on_control_message)
-        server = await asyncio.start_server(self._serve, sock=self._listener, limit=MOST_REQUEST_BYTES)
-        self._context.ready()
-        while not self._stop_asked.is_set():
+        server = await asyncio.start_server(self._serve, sock=self._listener, limit=MAX_REQUEST_BYTES)
+        self._context.report_ready()
+        while not self._stop_requested.is_set():
             self._context.beat()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop_asked.wait(), self._context.beat_interval_sec)
+                await asyncio.wait_for(self._stop_requested.wait(), self._context.beat_interval_sec)
         server.close()
 
     def _on_control_message(self) -> None:
         if self._context.stop_requested():
-            self._stop_asked.set()
+            self._stop_requested.set()
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._connections += 1
         try:
-            if self._connections <= MOST_CONNECTIONS:
-                async with asyncio.timeout(PATIENCE_SEC):
+            if self._connections <= MAX_CONNECTIONS:
+                async with asyncio.timeout(REQUEST_TIMEOUT_SEC):
                     request = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(answer_to(request, self._context.control))
+                    writer.write(respond(request, self._context.control))
                     await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever it was is gone, or no Prometheus
+            pass  # the client is gone, too slow, or does not speak HTTP
         finally:
             self._connections -= 1
             writer.close()
 
 
-def answer_to(request: bytes, control: ControlPage) -> bytes:
-    """Returns the whole answer to an HTTP request; the connection is closed behind it."""
+def respond(request: bytes, control: ControlPage) -> bytes:
+    """Returns the complete response to an HTTP request; the connection is closed after it."""
     method, _, rest = request.partition(b" ")
     path = rest.partition(b" ")[0].partition(b"?")[0]
     if path not in (b"/", b"/metrics"):
         return _response("404 Not Found", "text/plain; charset=utf-8", b"the metrics are at /metrics\n")
     if method not in (b"GET", b"HEAD"):
         return _response("405 Method Not Allowed", "text/plain; charset=utf-8", b"GET /metrics\n")
-    return _response("200 OK", CONTENT_TYPE, as_text(read_metrics(control)).encode(), with_body=method == b"GET")
+    page = render_prometheus(read_metrics(control)).encode()
+    return _response("200 OK", CONTENT_TYPE, page, with_body=method == b"GET")
 
 
 def _response(status: str, content_type: str, body: bytes, *, with_body: bool = True) -> bytes:

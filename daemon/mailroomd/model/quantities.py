@@ -1,8 +1,8 @@
-"""Quantities — how people write settings down, and what the daemon makes of it.
+"""quantities — the notations of settings: parsers from text to value, and back.
 
-Owns the parsers from text to value, and the way back: durations, sizes, counts, paths, restart intensities, listen
-addresses. Each parser raises ValueError with the end of a sentence that starts with the setting's name. It knows no
-setting and reads no environment.
+Owns durations, sizes, counts, paths, restart intensities and listen addresses. Each parser raises ValueError with the
+end of a sentence that starts with the setting's name. It knows no setting; `~` in a path is its only use of the
+environment.
 """
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "as_path_or_none",
     "at_least",
     "duration_sec",
+    "format_value",
     "intensity",
     "is_loopback",
     "is_tcp",
@@ -21,7 +22,6 @@ __all__ = [
     "size_bytes",
     "trace_target",
     "unix_path",
-    "written",
 ]
 
 import ipaddress
@@ -42,7 +42,7 @@ _SUN_PATH_BYTES = 107  # sockaddr_un.sun_path has 108 with its final NUL (unix(7
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """So many restarts are allowed within the period; one more, and the supervisor gives up (as in OTP)."""
+    """The number of restarts allowed within a period; after one more the supervisor gives up (as in OTP)."""
 
     restarts: int
     period_sec: float
@@ -52,7 +52,7 @@ class Intensity:
 
 
 def duration_sec(text: str) -> float:
-    """Reads `10`, `10s`, `500ms`, `5m`, `24h` or `7d`: seconds, more than 0."""
+    """Parses `10`, `10s`, `500ms`, `5m`, `24h` or `7d` into seconds, more than 0."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if seconds <= 0 or math.isinf(seconds):
@@ -61,7 +61,7 @@ def duration_sec(text: str) -> float:
 
 
 def size_bytes(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Returns a parser of `64MiB`, `65536KiB`, `1GiB` or a plain number of bytes between the two limits."""
+    """Returns a parser for `64MiB`, `65536KiB`, `1GiB` or a plain number of bytes, within the two limits."""
 
     def parse(text: str) -> int:
         match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB|)", text.strip())
@@ -76,7 +76,7 @@ def size_bytes(minimum: int, maximum: int) -> Callable[[str], int]:
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Returns a parser of whole numbers from `minimum` on; `100_000` is one."""
+    """Returns a parser for whole numbers of at least `minimum`; `100_000` is accepted."""
 
     def parse(text: str) -> int:
         try:
@@ -91,7 +91,7 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """Returns a parser that accepts these words only."""
+    """Returns a parser that accepts only these words."""
 
     def parse(text: str) -> str:
         if text not in words:
@@ -102,19 +102,19 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def as_path(text: str) -> Path:
-    """Reads a path; `~` is the home directory, and what is relative starts from the current one."""
+    """Parses a path: `~` is the home directory, and a relative path starts from the current directory."""
     if not text or "\0" in text:
         raise ValueError(f"must be a path, not {text!r}")
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
 
 
 def as_path_or_none(text: str) -> Path | None:
-    """Reads a path, or `none`."""
+    """Parses a path, or `none`."""
     return None if text == "none" else as_path(text)
 
 
 def intensity(text: str) -> Intensity:
-    """Reads `5/10`: five restarts in ten seconds."""
+    """Parses `5/10`: five restarts in ten seconds."""
     restarts, slash, period = text.partition("/")
     try:
         if not slash:
@@ -125,42 +125,42 @@ def intensity(text: str) -> Intensity:
 
 
 def listen_address(text: str) -> str:
-    """Reads `unix:PATH` or `HOST:PORT` (`[::1]:PORT` for IPv6) and returns it in its one canonical form.
+    """Parses `unix:PATH` or `HOST:PORT` (`[::1]:PORT` for IPv6) into its canonical form.
 
-    Port 0 lets the system choose; the port that was chosen is announced.
+    Port 0 lets the system choose; the daemon announces the port.
     """
     if text.startswith("unix:"):
         return _unix_address(text)
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or (":" in host and not bracketed):
-        raise ValueError(f"must be unix:PATH or HOST:PORT (with IPv6 as [::1]:PORT), not {text!r}")
+        raise ValueError(f"must be unix:PATH or HOST:PORT ([::1]:PORT for IPv6), not {text!r}")
     if int(port) > 65535:
-        raise ValueError(f"has port {port} in {text!r}, ports end at 65535")
+        raise ValueError(f"has port {port} in {text!r}; the highest port is 65535")
     return f"{host}:{int(port)}"
 
 
 def loopback_address(text: str) -> str:
-    """Reads `HOST:PORT` of this machine alone."""
+    """Parses a `HOST:PORT` that only this machine can reach."""
     if text.startswith("unix:"):
         raise ValueError(f"must be HOST:PORT, not {text!r}")
     address = listen_address(text)
     if not is_loopback(address):
-        raise ValueError(f"may be on loopback only (127.0.0.1, [::1], localhost), not on {text}")
+        raise ValueError(f"must be on loopback (127.0.0.1, [::1], localhost), not {text}")
     return address
 
 
 def trace_target(text: str) -> str:
-    """Reads `http://HOST:PORT/v1/traces`, `https://...` or `file:PATH`."""
+    """Parses `http://HOST:PORT/v1/traces`, `https://...` or `file:PATH`."""
     if text.startswith("file:"):
         return f"file:{as_path(text.removeprefix('file:'))}"
     if not re.match(r"https?://[^/\s]+/", text):
-        raise ValueError(f"must be file:PATH or an URL like http://127.0.0.1:4318/v1/traces, not {text!r}")
+        raise ValueError(f"must be file:PATH or a URL like http://127.0.0.1:4318/v1/traces, not {text!r}")
     return text
 
 
 def none_or(parse: Callable[[str], Value], nothing: Value) -> Callable[[str], Value]:
-    """Returns a parser that also reads `none`, as `nothing`."""
+    """Returns a parser that also accepts `none`, as `nothing`."""
 
     def parse_or_none(text: str) -> Value:
         return nothing if text == "none" else parse(text)
@@ -168,8 +168,8 @@ def none_or(parse: Callable[[str], Value], nothing: Value) -> Callable[[str], Va
     return parse_or_none
 
 
-def written(value: object, field: str) -> str:
-    """Returns a value as its parser reads it; the unit is at the end of the field's name."""
+def format_value(value: object, field: str) -> str:
+    """Formats a value as its parser accepts it; the unit is at the end of the field's name."""
     if value in ("", None) or (field.endswith("_bytes") and not value):
         return "none"
     if field.endswith("_sec") and not field.endswith("_per_sec") and isinstance(value, (int, float)):
@@ -192,7 +192,7 @@ def is_tcp(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Returns whether a canonical TCP address can be reached from this machine only."""
+    """Returns whether only this machine can reach a canonical TCP address."""
     host = address.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True
@@ -209,7 +209,5 @@ def _unix_address(text: str) -> str:
     path = os.fspath(as_path(path))
     length = len(os.fsencode(path))
     if length > _SUN_PATH_BYTES:
-        raise ValueError(
-            f"has a socket path of {length} bytes, the kernel allows {_SUN_PATH_BYTES}: {path} is too long"
-        )
+        raise ValueError(f"has a socket path of {length} bytes, but the kernel allows {_SUN_PATH_BYTES}: {path}")
     return f"unix:{path}"

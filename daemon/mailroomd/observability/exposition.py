@@ -1,11 +1,11 @@
-"""Exposition — what is shown of the metrics: families of samples, and their text for Prometheus.
+"""exposition — turns the words of metrics in shared memory into families of samples, and into text for Prometheus.
 
-Owns the sums of a histogram's buckets and the text format, version 0.0.4. Buckets below and above what is of interest
-are summed up. Pure: words come from the caller (`ipc.worker_metrics`).
+Owns the cumulative buckets of histograms and the text format, version 0.0.4. Buckets below and above the range of
+interest are merged. Pure: the caller reads the words (`ipc.worker_metrics`).
 Source of the format: prometheus.io/docs/instrumenting/exposition_formats.
 """
 
-__all__ = ["CONTENT_TYPE", "Family", "Reading", "Sample", "as_text", "families_of"]
+__all__ = ["CONTENT_TYPE", "Family", "Reading", "Sample", "collect_families", "render_prometheus"]
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from mailroomd.observability.metrics import BUCKETS, METRICS, Kind, Metric, role
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _NS = 1e9
-_SHORTEST_BITS, _LONGEST_BITS = 15, 36  # of nanoseconds: buckets from 33 µs to 69 s
-_MOST_BITS = 17  # of a count: buckets up to 131,071
+_MIN_DURATION_BITS, _MAX_DURATION_BITS = 15, 36  # of nanoseconds: buckets from 33 µs to 69 s
+_MAX_COUNT_BITS = 17  # buckets up to 131,071
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The words of one process."""
+    """The metrics of one process: its name, and the words of its block."""
 
     process: str
     words: Sequence[int]
@@ -28,7 +28,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One number; `name` is its family's, with an ending where it is a part of a histogram."""
+    """One value; `name` is its family's, with a suffix for the parts of a histogram."""
 
     name: str
     labels: tuple[tuple[str, str], ...]
@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Family:
-    """All samples of one name."""
+    """All samples of one metric."""
 
     name: str
     kind: Kind
@@ -45,24 +45,26 @@ class Family:
     samples: list[Sample] = field(default_factory=list[Sample])
 
 
-def families_of(readings: Iterable[Reading]) -> list[Family]:
-    """Returns the families of what these processes have counted, in the order of the table."""
+def collect_families(readings: Iterable[Reading]) -> list[Family]:
+    """Returns the families of these processes, in the order of the table of metrics."""
     families: dict[str, Family] = {}
-    known = list(readings)
+    processes = list(readings)
     for metric in METRICS:
         family = families.setdefault(metric.name, Family(metric.name, metric.kind, metric.help))
-        for one in known:
-            if role_of(one.process) == metric.owner:
-                family.samples += _samples(metric, one)
+        for reading in processes:
+            if role_of(reading.process) == metric.owner:
+                family.samples += _samples(metric, reading)
     return list(families.values())
 
 
-def as_text(families: Iterable[Family]) -> str:
-    """Returns families as Prometheus reads them."""
+def render_prometheus(families: Iterable[Family]) -> str:
+    """Returns families in Prometheus' text format."""
     lines: list[str] = []
     for family in families:
         lines += [f"# HELP {family.name} {family.help}", f"# TYPE {family.name} {family.kind}"]
-        lines += [f"{one.name}{_written(one.labels)} {_number(one.value)}" for one in family.samples]
+        lines += [
+            f"{sample.name}{_format_labels(sample.labels)} {_format_value(sample.value)}" for sample in family.samples
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -78,11 +80,11 @@ def _samples(metric: Metric, reading: Reading) -> Iterator[Sample]:
 
 def _histogram(metric: Metric, words: Sequence[int], process: tuple[str, str]) -> Iterator[Sample]:
     total = words[BUCKETS] / _NS if metric.is_duration else words[BUCKETS]
-    first, last = (_SHORTEST_BITS, _LONGEST_BITS) if metric.is_duration else (0, _MOST_BITS)
+    first, last = (_MIN_DURATION_BITS, _MAX_DURATION_BITS) if metric.is_duration else (0, _MAX_COUNT_BITS)
     for bits in range(first, last + 1):
-        # a value of so many bits is below 2**bits; a count is a whole number, so at most one less
+        # A value of this many bits is below 2**bits; a count is a whole number, so at most one less.
         bound = (1 << bits) / _NS if metric.is_duration else (1 << bits) - 1
-        labels = (("le", _number(bound)), process)
+        labels = (("le", _format_value(bound)), process)
         yield Sample(f"{metric.name}_bucket", labels, sum(words[: bits + 1]))
     count = sum(words[:BUCKETS])
     yield Sample(f"{metric.name}_bucket", (("le", "+Inf"), process), count)
@@ -90,13 +92,13 @@ def _histogram(metric: Metric, words: Sequence[int], process: tuple[str, str]) -
     yield Sample(f"{metric.name}_count", (process,), count)
 
 
-def _written(labels: Iterable[tuple[str, str]]) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
+def _format_labels(labels: Iterable[tuple[str, str]]) -> str:
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels) + "}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _number(value: float) -> str:
+def _format_value(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)

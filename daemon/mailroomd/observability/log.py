@@ -1,15 +1,30 @@
-"""log — the one log of a process: structured lines to standard error, each written whole.
+"""log — the log of a process: structured lines on standard error, each written in one piece.
 
 Owns structlog's configuration: JSON lines, aligned colours in a terminal, text with priorities in the journal (see
-`observability.journal`); fields `process` (the one name), `level`, `timestamp` (ISO 8601, UTC), `event`. Use it as
-`from mailroomd.observability.log import log`, `log.info("restarted", pid=7)`. It is no module logger and has no handlers.
-structlog is imported with the first line that is logged, not before: it costs 65 ms and 13 MB a process (120 ms and
-18 MB with rich, which it would take along); a healthy worker is silent.
-Invariant: logging never stops the daemon; when standard error is gone, lines are lost; without descriptors or memory
-they are plain.
+`observability.journal`). Use it as `from mailroomd.observability.log import log`, `log.info("ready", pid=7)`. An event
+is a short lower-case phrase; everything that varies is a field. These fields are on every line:
+
+    process     the name of the process: supervisor, command-queue, mailbox, gateway, gateway-1, metrics
+    level       debug, info, warning or error
+    timestamp   ISO 8601 in UTC; absent in the journal, which adds its own
+    event       what happened
+
+These fields have the same meaning wherever they occur:
+
+    message_id  a message's id as 16 hexadecimal digits
+    mailbox     the name of a mailbox; sender, recipient, agent, session: names as well
+    request     the idempotency key of a send, or the request key that the gateway made
+    worker      the name of another process; with pid, epoch (its start number) and last_exit (how it ended)
+    path        a file or directory
+    error       the reason, as a sentence or as errno's text; exception: a traceback
+
+structlog is imported with the first line that is logged: it costs 65 ms and 13 MB per process (120 ms and 18 MB with
+rich, which it would import as well), and a healthy worker logs nothing.
+Invariant: logging never stops the daemon. When standard error is gone, lines are lost; without free descriptors or
+memory they are written as plain JSON.
 """
 
-__all__ = ["complain", "configure_log", "log"]
+__all__ = ["configure_log", "log", "print_error"]
 
 import os
 import sys
@@ -26,21 +41,21 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _STDERR = 2
 
 
-class _Lines:
-    """structlog's output: one write(2) a line, so that the lines of several processes do not mix."""
+class _LineWriter:
+    """structlog's output: one write(2) per line, so that the lines of several processes do not mix."""
 
     def __init__(self, *_: object) -> None:
-        """Takes structlog's arguments for a logger factory, and needs none."""
+        """Accepts structlog's arguments for a logger factory and ignores them."""
 
     def _write(self, line: str) -> None:
-        with suppress(OSError):  # a terminal that was closed
+        with suppress(OSError):  # a closed terminal
             os.write(_STDERR, line.encode(errors="backslashreplace") + b"\n")
 
     debug = info = warning = error = exception = msg = _write
 
 
-class _JournalLines(_Lines):
-    """The same for the journal: each line carries its level."""
+class _JournalWriter(_LineWriter):
+    """The same for the journal: each line carries its priority."""
 
     def _write_prefixed(self, level: str, line: str) -> None:
         self._write(prefixed(line, level))
@@ -52,24 +67,24 @@ class _JournalLines(_Lines):
 
 
 class Log:
-    """What is logged through it goes to the process's log; before `configure_log`, as process "?" and from info on."""
+    """The log of this process. Before `configure_log` its process is "?" and its level is info."""
 
     def __init__(self) -> None:
         self._process, self._level, self._format = "?", "info", "auto"
         self._logger: Any = None
 
     def configure(self, process: str, level: str, form: str) -> None:
-        """Sets the process's name, the least level and the form (auto, console, json); cheap."""
+        """Sets the process name, the lowest level to log, and the format (auto, console, json); cheap."""
         self._process, self._level, self._format = process, level, form
         self._logger = None
 
     @property
     def is_debugging(self) -> bool:
-        """Whether `debug` writes anything: what is on every message's way asks before it makes the fields."""
+        """Whether `debug` writes anything; code on the path of every message checks it before it builds the fields."""
         return self._level == "debug"
 
     def debug(self, event: str, **fields: object) -> None:
-        """Logs what only a developer wants to know."""
+        """Logs what only a developer needs."""
         self._write("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
@@ -77,11 +92,11 @@ class Log:
         self._write("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Logs what is wrong and mends itself."""
+        """Logs a problem that resolves itself."""
         self._write("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """Logs what an operator has to mend."""
+        """Logs a problem that an operator has to resolve."""
         self._write("error", event, fields)
 
     def exception(self, event: str, **fields: object) -> None:
@@ -95,28 +110,28 @@ class Log:
             if self._logger is None:
                 self._logger = self._open()
             getattr(self._logger, level)(event, **fields)
-        except (OSError, ImportError, MemoryError):  # of the import, where there is no descriptor or no memory left
-            with suppress(MemoryError, TypeError):  # a name that is no text
-                _write_plainly(self._process, level, event, fields)
+        except (OSError, ImportError, MemoryError):  # importing structlog fails without descriptors or memory
+            with suppress(MemoryError, TypeError):  # TypeError: a field that is not valid text
+                _write_plain(self._process, level, event, fields)
 
     def _open(self) -> Any:
         structlog = _import_structlog()
         processors = structlog.processors
         in_journal = is_journal()
         if self._format == "auto" and in_journal:
-            render = [processors.format_exc_info, _as_text]
+            renderers = [processors.format_exc_info, _render_text]
         elif self._format == "console" or (self._format == "auto" and os.isatty(_STDERR)):
-            render = [structlog.dev.ConsoleRenderer(colors=os.isatty(_STDERR) and not os.environ.get("NO_COLOR"))]
+            renderers = [structlog.dev.ConsoleRenderer(colors=os.isatty(_STDERR) and not os.environ.get("NO_COLOR"))]
         else:
-            render = [processors.format_exc_info, processors.JSONRenderer(ensure_ascii=False, default=str)]
+            renderers = [processors.format_exc_info, processors.JSONRenderer(ensure_ascii=False, default=str)]
         structlog.configure(
             processors=[
                 processors.add_log_level,
                 processors.TimeStamper(fmt="iso", utc=True),
-                *render,
+                *renderers,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[self._level]),
-            logger_factory=_JournalLines if in_journal else _Lines,
+            logger_factory=_JournalWriter if in_journal else _LineWriter,
             cache_logger_on_first_use=True,
         )
         return structlog.get_logger(process=self._process)
@@ -126,18 +141,18 @@ log = Log()
 
 
 def configure_log(process: str, level: str = "info", form: str = "auto") -> None:
-    """Gives this process's log its name, its least level and its form; to be called once, first thing."""
+    """Sets this process's name, level and format for the log; every process calls it first."""
     log.configure(process, level, form)
 
 
-def complain(sentence: str) -> None:
-    """Prints a sentence for the user on standard error: the last words of a daemon that cannot go on."""
+def print_error(sentence: str) -> None:
+    """Prints a sentence for the user on standard error, with a priority in the journal."""
     text = f"mailroomd: {sentence}"
     print(prefixed(text, "error") if is_journal() else text, file=sys.stderr, flush=True)
 
 
-def _write_plainly(process: str, level: str, event: str, fields: dict[str, object]) -> None:
-    """Writes a line without structlog, as JSON; an exception as its one line."""
+def _write_plain(process: str, level: str, event: str, fields: dict[str, object]) -> None:
+    """Writes a line as JSON without structlog; a current exception becomes one field."""
     error = sys.exc_info()[1]
     line = {"process": process, **fields, "event": event, "level": level, "timestamp": datetime.now(UTC)}
     text = orjson.dumps(line | {"without_structlog": repr(error)}, default=str, option=orjson.OPT_UTC_Z).decode()
@@ -145,24 +160,24 @@ def _write_plainly(process: str, level: str, event: str, fields: dict[str, objec
         os.write(_STDERR, (prefixed(text, level) if is_journal() else text).encode(errors="backslashreplace") + b"\n")
 
 
-def _as_text(_: object, __: str, fields: dict[str, Any]) -> str:
-    """Renders a line for people: the process, the event, the other fields; the journal knows level and time."""
+def _render_text(_: object, __: str, fields: dict[str, Any]) -> str:
+    """Renders a line for the journal: the process, the event, the other fields; the journal knows level and time."""
     process, event = fields.pop("process", "?"), fields.pop("event", "")
     traceback = fields.pop("exception", "")
-    for known in ("level", "timestamp"):
-        fields.pop(known, None)
+    for name in ("level", "timestamp"):
+        fields.pop(name, None)
     pairs = "".join(f" {name}={value!r}" for name, value in fields.items())
     return f"{process}: {event}{pairs}" + (f"\n{traceback}" if traceback else "")
 
 
 def _import_structlog() -> Any:
-    """Imports structlog without rich, which it uses for tracebacks in colour if it finds it."""
-    hidden = "rich" not in sys.modules and "structlog" not in sys.modules
-    if hidden:
-        sys.modules["rich"] = None  # pyright: ignore[reportArgumentType] - an import of it raises ImportError then
+    """Imports structlog without rich, which it would use for coloured tracebacks."""
+    hide_rich = "rich" not in sys.modules and "structlog" not in sys.modules
+    if hide_rich:
+        sys.modules["rich"] = None  # pyright: ignore[reportArgumentType] - makes `import rich` raise ImportError
     try:
         import structlog
     finally:
-        if hidden:
+        if hide_rich:
             del sys.modules["rich"]
     return structlog

@@ -1,9 +1,9 @@
-"""MetricsBlock — one worker's numbers in shared memory.
+"""MetricsBlock — the metrics of one worker in shared memory.
 
-Owns the writing of single words: a counter, a gauge, a histogram's bucket. Readers in other processes see each word
-whole, and all of them when their writer is stopped or gone; its successor counts on.
-Not here: which words there are (`observability.metrics`). Above: the workers; below: the control page's memory.
-Invariant: one process at a time writes a block, without any lock.
+Owns the writing of single words: counters, gauges, histogram buckets. Readers in other processes see each word whole,
+even when its writer is stopped or gone; the writer's successor continues from the same values.
+Not here: which words exist (`observability.metrics`). Above: the workers; below: the control page's memory.
+Invariant: one process at a time writes a block, without a lock.
 """
 
 __all__ = ["MetricsBlock"]
@@ -14,7 +14,7 @@ from mailroomd.observability.metrics import BLOCK_WORDS, BUCKETS
 
 
 class MetricsBlock:
-    """The numbers of one worker; `words` is a view of unsigned 8-byte words."""
+    """The metrics of one worker; `words` is a view of unsigned 8-byte words."""
 
     __slots__ = ("_words",)
 
@@ -23,7 +23,7 @@ class MetricsBlock:
 
     @classmethod
     def private(cls) -> Self:
-        """Makes a block that no other process sees."""
+        """Creates a block that no other process sees."""
         return cls(memoryview(bytearray(BLOCK_WORDS * 8)).cast("Q"))
 
     def count(self, word: int, amount: int = 1) -> None:
@@ -31,19 +31,19 @@ class MetricsBlock:
         self._words[word] += amount
 
     def set(self, word: int, value: int) -> None:
-        """Sets a gauge; less than nothing counts as nothing."""
+        """Sets a gauge; a negative value becomes 0."""
         self._words[word] = max(0, value)
 
     def observe(self, word: int, value: int) -> None:
-        """Adds a value to the histogram that begins at a word: nanoseconds where it is a duration."""
+        """Adds a value to the histogram whose first word is given: nanoseconds for a duration."""
         value = max(0, value)
         self._words[word + value.bit_length()] += 1
         self._words[word + BUCKETS] += value
 
     def read(self) -> tuple[int, ...]:
-        """Returns all words; not all of them at one instant."""
+        """Returns all words; they are not a snapshot of one instant."""
         return tuple(self._words)
 
     def release(self) -> None:
-        """Lets go of the memory."""
+        """Releases the memory."""
         self._words.release()

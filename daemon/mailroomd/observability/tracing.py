@@ -1,8 +1,8 @@
-"""tracing — spans of one message's way through the processes, for OpenTelemetry; off unless `--trace` says where to.
+"""tracing — OpenTelemetry spans of a message's path through the processes; off without `--trace`.
 
-Owns the tracer of this process, the exporter, and the W3C `traceparent` texts that travel on the queues. There is one
-for the process, as of the log. OpenTelemetry is imported when it is configured and not before (the extra `tracing`).
-Invariant: off, it costs a look at one attribute; on, a collector that is gone costs spans and nothing else.
+Owns this process's tracer and exporter, and the W3C `traceparent` texts that travel on the queues. Like the log, there
+is one per process. OpenTelemetry, which the extra `tracing` installs, is imported only when tracing is on.
+Invariant: off, tracing costs one attribute lookup; on, a missing collector loses spans and nothing else.
 """
 
 __all__ = ["TracingNotInstalled", "tracing"]
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 
-class TracingNotInstalled(Exception):  # noqa: N818 - named for what was found
-    """`--trace` was given and OpenTelemetry is not there."""
+class TracingNotInstalled(Exception):  # noqa: N818 - names a condition, not an error
+    """`--trace` was given, but OpenTelemetry is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("--trace needs OpenTelemetry: install mailroomd[tracing], or leave --trace out")
+        super().__init__("--trace needs OpenTelemetry. Install mailroomd[tracing], or start without --trace.")
 
 
 class Tracing:
@@ -29,7 +29,7 @@ class Tracing:
         self._propagator: Any = None
 
     def configure(self, process: str, target: str) -> None:
-        """Starts tracing to a target, `file:PATH` or the URL of an OTLP collector; "" leaves it off.
+        """Starts tracing to a target, `file:PATH` or the URL of an OTLP collector; an empty target leaves it off.
 
         Raises:
             TracingNotInstalled: OpenTelemetry is missing.
@@ -52,31 +52,31 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
         self.is_on = True
 
-    def begin(self, name: str, parent: str, start_ns: int = 0, **attributes: str) -> Any:
-        """Begins a span below the span of a `traceparent`, or a new trace where that is empty.
+    def start_span(self, name: str, parent: str, start_ns: int = 0, **attributes: str) -> Any:
+        """Starts a span below the span of a `traceparent`, or a new trace if that is empty.
 
         Args:
-            start_ns: nanoseconds since 1970; now if not given.
+            start_ns: nanoseconds since 1970; 0 for now.
         """
         context = self._propagator.extract({"traceparent": parent}) if parent else None
         return self._tracer.start_span(
             name, context=context, start_time=start_ns or time.time_ns(), attributes=attributes
         )
 
-    def text_of(self, span: Any) -> str:
-        """Returns the `traceparent` of a span, for what comes below it."""
+    def traceparent_of(self, span: Any) -> str:
+        """Returns the `traceparent` of a span, for the spans below it."""
         from opentelemetry.trace import set_span_in_context
 
         carrier: dict[str, str] = {}
         self._propagator.inject(carrier, set_span_in_context(span))
         return carrier.get("traceparent", "")
 
-    def record(self, name: str, parent: str, start_ns: int, **attributes: str) -> None:
-        """Records a span that began then and ends now."""
-        self.begin(name, parent, start_ns, **attributes).end()
+    def record_span(self, name: str, parent: str, start_ns: int, **attributes: str) -> None:
+        """Records a span that started at `start_ns` and ends now."""
+        self.start_span(name, parent, start_ns, **attributes).end()
 
-    def close(self) -> None:
-        """Hands over what was not exported yet."""
+    def shutdown(self) -> None:
+        """Exports the remaining spans."""
         if self._provider is not None:
             self._provider.shutdown()
 
@@ -91,7 +91,7 @@ def _exporter(target: str) -> Any:
         return OTLPSpanExporter(endpoint=target)
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-    file = Path(target.removeprefix("file:")).open("a", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    file = Path(target.removeprefix("file:")).open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the process
 
     def as_line(span: Any) -> str:
         return f"{span.to_json(indent=None)}\n"

@@ -1,1 +1,1 @@
-"""supervisor — starts, watches, restarts and stops the workers; holds the shared memory and the queues."""
+"""supervisor — starts, watches, restarts and stops the workers; owns the shared memory and the queues."""

@@ -1,8 +1,8 @@
-"""Child — one worker, seen by its supervisor: what it is (data), and its present process.
+"""Child — one worker as its supervisor sees it: a specification and the current process.
 
-Owns the process, the supervisor's end of its control_channel, its epoch and its status. It decides nothing: whether a child is
-stuck, may be restarted or has to stop is said by `supervisor.supervisor`.
-Invariant: a new process is started only after the one before it has been reaped.
+Owns the process, the supervisor's end of its control channel, its epoch and its published status.
+Not here: decisions. Whether a child is stuck, is restarted or has to stop is decided by `supervisor.supervisor`.
+Invariant: a new process is started only after its predecessor has been reaped.
 """
 
 __all__ = ["Child", "ChildSpec"]
@@ -20,31 +20,31 @@ from mailroomd.model.settings import Settings
 from mailroomd.supervisor.exits import describe_exit
 from mailroomd.supervisor.spawning import SpawnProcess, spawn_worker
 from mailroomd.worker.control_channel import STOP, Report
-from mailroomd.worker.inherited import Inherited
+from mailroomd.worker.inherited import InheritedDescriptor
 from mailroomd.worker.runner import WorkerContext
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What the supervisor has to know of a worker.
+    """Everything the supervisor needs to know to run a worker.
 
     Attributes:
-        name: the one name of the process.
+        name: the unique name of the process.
         target: "module:function", called with (context, config).
-        configure: makes the config for a start from the addresses that have been announced so far.
-        shutdown_sec: how long it may take to stop.
-        stops_with: children next to each other with the same word here are stopped at the same time.
+        configure: returns the config for a start, given the addresses that workers have reported so far.
+        shutdown_sec: how long the worker may take to stop.
+        stop_group: adjacent children with the same group are stopped at the same time.
     """
 
     name: str
     target: str
     configure: Callable[[tuple[str, ...]], object]
     shutdown_sec: float
-    stops_with: str
+    stop_group: str
 
 
 class Child:
-    """A worker's present process, if there is one, and its history."""
+    """A worker's current process, if there is one, and its history."""
 
     def __init__(self, spec: ChildSpec, index: int, control: ControlPage) -> None:
         self.spec = spec
@@ -53,11 +53,11 @@ class Child:
         self.was_ready_once = False
         self.started_ns = 0
         self.kill_reason = ""
+        self.problem = ""
         self._index = index
         self._control = control
         self._process: SpawnProcess | None = None
         self._control_channel: Connection | None = None
-        self.trouble = ""
         self._status = WorkerStatus(spec.name, 0, WorkerState.STARTING, 0, 0, "")
 
     @property
@@ -67,40 +67,40 @@ class Child:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the present process has said that it is ready."""
+        """Whether the current process has reported that it is ready."""
         return self._status.state is WorkerState.RUNNING
 
     @property
     def state(self) -> WorkerState:
-        """Where it is between its start and its end."""
+        """The worker's state, as it is published."""
         return self._status.state
 
     @property
     def restarts(self) -> int:
-        """How often it was started again."""
+        """How many times the worker was restarted."""
         return self._status.restarts
 
     @property
     def pid(self) -> int:
-        """The process id of the present process, or of the one before."""
+        """The process id of the current process, or of the last one."""
         return self._status.pid
 
     @property
     def last_beat_ns(self) -> int:
-        """The newest heartbeat, which may be a predecessor's."""
+        """The latest heartbeat; it may be a predecessor's."""
         return self._control.last_beat(self._index)
 
-    def start(self, addresses: tuple[str, ...], settings: Settings, lock: Inherited | None) -> None:
-        """Starts the next process of this worker.
+    def start(self, addresses: tuple[str, ...], settings: Settings, lock: InheritedDescriptor | None) -> None:
+        """Starts the worker's next process.
 
         Raises:
-            OSError: the system has no process, memory or descriptor for it.
+            OSError: the system is out of processes, memory or descriptors.
         """
         self.epoch += 1
         self.kill_reason = ""
-        self.trouble = ""
-        self._control_channel, theirs = multiprocessing.Pipe()
-        context = WorkerContext(self.name, self.epoch, self._index, theirs, self._control, lock, settings)
+        self.problem = ""
+        self._control_channel, worker_end = multiprocessing.Pipe()
+        context = WorkerContext(self.name, self.epoch, self._index, worker_end, self._control, lock, settings)
         self.started_ns = time.monotonic_ns()
         self._process = spawn_worker(context, self.spec.target, self.spec.configure(addresses))
         state = WorkerState.STARTING if self.epoch == 1 else WorkerState.RESTARTING
@@ -108,21 +108,21 @@ class Child:
 
     @property
     def sentinel(self) -> int:
-        """What becomes readable when the process dies."""
+        """A descriptor that becomes readable when the process dies."""
         assert self._process is not None
         return self._process.sentinel
 
-    def waitables(self) -> list[int | Connection]:
-        """Returns what becomes readable when this child dies or says something."""
-        found: list[int | Connection] = []
+    def wait_handles(self) -> list[int | Connection]:
+        """Returns what becomes readable when this child dies or sends a report."""
+        handles: list[int | Connection] = []
         if self._process is not None:
-            found.append(self._process.sentinel)
+            handles.append(self._process.sentinel)
         if self._control_channel is not None:
-            found.append(self._control_channel)
-        return found
+            handles.append(self._control_channel)
+        return handles
 
-    def hear(self) -> list[Report]:
-        """Takes what the worker has said; never waits."""
+    def receive_reports(self) -> list[Report]:
+        """Returns the reports that the worker has sent; never waits."""
         reports: list[Report] = []
         while self._control_channel is not None:
             try:
@@ -133,28 +133,28 @@ class Child:
                 self._close_control_channel()
         return reports
 
-    def note_ready(self) -> None:
-        """Publishes that the worker does its work."""
+    def mark_ready(self) -> None:
+        """Publishes that the worker is running."""
         self.was_ready_once = True
         self._publish(state=WorkerState.RUNNING)
 
-    def hand_settings(self, settings: Settings) -> None:
-        """Sends settings that hold from now on; small enough for some hundreds of them to wait in the control_channel."""
-        with suppress(OSError):  # it is dead already; its successor starts with them
+    def send_settings(self, settings: Settings) -> None:
+        """Sends reloaded settings. They are small: several hundred of them fit into the channel's buffer."""
+        with suppress(OSError):  # the process is dead already; its successor starts with these settings
             if self._control_channel is not None:
                 self._control_channel.send(settings)
 
-    def ask_to_stop(self) -> None:
-        """Says STOP; whether it is heard shows when the process exits."""
+    def request_stop(self) -> None:
+        """Sends STOP. The exit of the process is the only answer."""
         if self._process is None:
             return
         self._publish(state=WorkerState.STOPPING)
-        with suppress(OSError):  # it is dead already
+        with suppress(OSError):  # the process is dead already
             if self._control_channel is not None:
                 self._control_channel.send(STOP)
 
     def kill(self, kill_reason: str) -> None:
-        """Sends SIGKILL, for the reason given; the process is there until it has been reaped."""
+        """Sends SIGKILL and records why; the process still has to be reaped."""
         if self._process is not None and not self.kill_reason:
             self.kill_reason = kill_reason
             self._process.kill()
@@ -163,8 +163,8 @@ class Child:
         """Returns whether the process is dead and can be reaped without waiting."""
         return self._process is not None and self._process.exitcode is not None
 
-    def reap(self, then: WorkerState) -> str:
-        """Waits for the end of a process that is dying, publishes the state that follows, returns what became of it."""
+    def reap(self, next_state: WorkerState) -> str:
+        """Waits for a dying process to end, publishes the next state, and returns how the process ended."""
         assert self._process is not None
         self._process.join()
         exit_code = self._process.exitcode or 0
@@ -172,8 +172,8 @@ class Child:
         self._process = None
         self._close_control_channel()
         last_exit = self.kill_reason or describe_exit(exit_code)
-        restarts = self._status.restarts + (then is WorkerState.RESTARTING)
-        self._publish(state=then, restarts=restarts, last_exit=last_exit)
+        restarts = self._status.restarts + (next_state is WorkerState.RESTARTING)
+        self._publish(state=next_state, restarts=restarts, last_exit=last_exit)
         return last_exit
 
     def _close_control_channel(self) -> None:

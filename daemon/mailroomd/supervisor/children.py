@@ -1,7 +1,7 @@
-"""mailroom_children — the mail room's own children, as data, in the order of their start.
+"""mailroom_children — Mailroom's workers as data, in the order in which they start.
 
-Owns the topology: which queue goes where, the table's memory, the targets and shutdown times. The supervisor holds all
-queues and memory through these specs for as long as it lives, which is why they outlive every worker.
+Owns the topology: which queue connects which workers, the memory of the mailbox table, targets and shutdown times. The
+supervisor holds all queues and memory through these specs for as long as it lives, so they outlive every worker.
 """
 
 __all__ = ["mailroom_children"]
@@ -19,8 +19,8 @@ from mailroomd.supervisor.metrics_socket import open_metrics_socket
 from mailroomd.table.layout import TableLayout
 from mailroomd.worker.config import CommandQueueConfig, GatewayConfig, MailboxConfig, MetricsConfig
 
-# seconds each. The gateway says good-bye to its streams, the mailbox has only to hand on what it took, and the
-# command-queue may take what is left of the whole budget (supervisor.shutdown).
+# Seconds that each may take to stop. The gateway ends its streams, the mailbox only passes on what it has accepted, and
+# the command-queue may use what is left of the total budget (`supervisor.shutdown`).
 _GATEWAY_SHUTDOWN_SEC = 3.0
 _MAILBOX_SHUTDOWN_SEC = 1.0
 _COMMAND_QUEUE_SHUTDOWN_SEC = 5.0
@@ -28,57 +28,61 @@ _METRICS_SHUTDOWN_SEC = 0.5
 
 
 def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
-    """Makes the queues and the table, and returns the children in the order of their start.
+    """Creates the queues and the mailbox table, and returns the children in the order of their start.
 
     Raises:
-        OSError: no memory or no descriptors.
-        Refusal: the address of the metrics can't be listened on.
+        OSError: the system is out of memory or descriptors.
+        Refusal: the address for metrics cannot be bound.
     """
     layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
     table = SharedMemory.create("mailroom-table", layout.size_bytes)
     gateways = range(settings.gateways)
-    requests = tuple(PacketQueue(f"requests{_suffix(number)}", REQUESTS) for number in gateways)
-    events = tuple(PacketQueue(f"events{_suffix(number)}", EVENTS) for number in gateways)
+    requests = tuple(PacketQueue(f"requests{_suffix(gateway)}", REQUESTS) for gateway in gateways)
+    events = tuple(PacketQueue(f"events{_suffix(gateway)}", EVENTS) for gateway in gateways)
     writes = PacketQueue("writes", WRITES)
     outcomes = PacketQueue("outcomes", OUTCOMES)
     command_queue = CommandQueueConfig(writes, outcomes, table)
     mailbox = MailboxConfig(requests, events, writes, outcomes, table)
     return (
-        _child("command-queue", "command_queue", command_queue, _COMMAND_QUEUE_SHUTDOWN_SEC),
-        _child("mailbox", "mailbox", mailbox, _MAILBOX_SHUTDOWN_SEC),
+        _spec("command-queue", "command_queue", command_queue, _COMMAND_QUEUE_SHUTDOWN_SEC),
+        _spec("mailbox", "mailbox", mailbox, _MAILBOX_SHUTDOWN_SEC),
         *(
-            _gateway(GatewayConfig(number, requests[number], events[number], table, settings.listen))
-            for number in gateways
+            _gateway_spec(GatewayConfig(gateway, requests[gateway], events[gateway], table, settings.listen))
+            for gateway in gateways
         ),
-        *_metrics(settings),
+        *_metrics_specs(settings),
     )
 
 
-def _child(name: str, module: str, config: object, shutdown_sec: float) -> ChildSpec:
+def _spec(name: str, module: str, config: object, shutdown_sec: float) -> ChildSpec:
     return ChildSpec(name, f"mailroomd.{module}.process:main", lambda _: config, shutdown_sec, name)
 
 
-def _metrics(settings: Settings) -> tuple[ChildSpec, ...]:
+def _metrics_specs(settings: Settings) -> tuple[ChildSpec, ...]:
     if not settings.metrics:
         return ()
     config = MetricsConfig(open_metrics_socket(settings.metrics))
-    return (_child("metrics", "metrics", config, _METRICS_SHUTDOWN_SEC),)
+    return (_spec("metrics", "metrics", config, _METRICS_SHUTDOWN_SEC),)
 
 
-def _gateway(config: GatewayConfig) -> ChildSpec:
+def _gateway_spec(config: GatewayConfig) -> ChildSpec:
     name = f"gateway{_suffix(config.gateway)}"
     return ChildSpec(
         name, "mailroomd.gateway.process:main", partial(_gateway_config, config), _GATEWAY_SHUTDOWN_SEC, "gateway"
     )
 
 
-def _gateway_config(config: GatewayConfig, announced: tuple[str, ...]) -> GatewayConfig:
-    """Listens on what has been announced, so that a port which the system chose is the same for all and for ever."""
-    addresses = announced or config.listen
+def _gateway_config(config: GatewayConfig, bound: tuple[str, ...]) -> GatewayConfig:
+    """Returns the config with the addresses to listen on.
+
+    Addresses that are bound already replace those from the settings, so that a port chosen by the system stays the same
+    for every gateway and every restart.
+    """
+    addresses = bound or config.listen
     if config.gateway > 0:
         addresses = tuple(filter(is_tcp, addresses))
     return replace(config, listen=addresses)
 
 
-def _suffix(number: int) -> str:
-    return f"-{number}" if number else ""
+def _suffix(gateway: int) -> str:
+    return f"-{gateway}" if gateway else ""

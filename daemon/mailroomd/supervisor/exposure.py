@@ -1,7 +1,7 @@
-"""exposure — what has to be so before the daemon opens a TCP address.
+"""check_exposure — what must be true before the daemon opens a TCP address.
 
-Owns the checks of the token file and of the TLS files, with sentences that say what to do; they come before the first
-worker starts. Whether TLS is needed is `cli.configuration`'s to know, as it follows from the settings alone.
+Owns the checks of the token file and the TLS files, each with a sentence that says what to do. They run before the
+first worker starts. Whether TLS is required follows from the settings alone and is checked by `cli.configuration`.
 """
 
 __all__ = ["check_exposure"]
@@ -17,10 +17,10 @@ from mailroomd.supervisor.exits import ExitCode, Refusal
 
 
 def check_exposure(settings: Settings) -> None:
-    """Passes settings whose TCP addresses, if there are any, may be opened.
+    """Returns if the TCP addresses in the settings, if any, may be opened.
 
     Raises:
-        Refusal: CANNOT_START; the token file or a TLS file is not what it has to be.
+        Refusal: CANNOT_START; the token file or a TLS file is unusable.
     """
     try:
         tokens = TokenFile(settings.state_dir).read()
@@ -31,8 +31,8 @@ def check_exposure(settings: Settings) -> None:
         return
     if settings.auth == "required" and all(token.has_expired(now_ms()) for token in tokens):
         raise _refusal(
-            f"{tcp} is TCP, and there is no token to use it with: make one with "
-            f"`mailroom token create --state-dir {settings.state_dir} --agent NAME` (or --admin)"
+            f"{tcp} is a TCP address, but there is no valid token to use it with. Create one with "
+            f"`mailroom token create --state-dir {settings.state_dir} --agent NAME` (or --admin)."
         )
     if settings.tls_cert is not None and settings.tls_key is not None:
         _check_pair(settings.tls_cert, settings.tls_key)
@@ -45,12 +45,16 @@ def _check_pair(certificate: Path, key: Path) -> None:
 
     try:
         if stat.S_IMODE(key.stat().st_mode) & stat.S_IROTH:
-            raise _refusal(f"everybody can read the private key {key}: chmod 600 it, and make a new one if in doubt")
+            raise _refusal(
+                f"the private key {key} is readable by every user. Run `chmod 600 {key}`; "
+                "replace the key if others may have read it."
+            )
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as error:
-        raise _refusal(f"{certificate} and {key} are no certificate (PEM) with its key: {_said(error)}") from None
+        sentence = f"{certificate} and {key} are not a certificate (PEM) and its private key: {_reason(error)}"
+        raise _refusal(sentence) from None
     except OSError as error:
-        raise _refusal(f"{certificate} or {key} cannot be read: {error.strerror}") from None
+        raise _refusal(f"cannot read {certificate} or {key}: {error.strerror}") from None
 
 
 def _check_authority(file: Path) -> None:
@@ -59,18 +63,18 @@ def _check_authority(file: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
     except ssl.SSLError as error:
-        raise _refusal(f"{file} is no certificate of an authority (PEM): {_said(error)}") from None
+        raise _refusal(f"{file} is not a certificate of an authority (PEM): {_reason(error)}") from None
     except OSError as error:
-        raise _refusal(f"{file} cannot be read: {error.strerror}") from None
+        raise _refusal(f"cannot read {file}: {error.strerror}") from None
 
 
 def _no_password() -> str:
-    """Answers for a key that is encrypted, which nobody is there to type the password for."""
+    """Answers for an encrypted key: OpenSSL would ask on the terminal otherwise."""
     return "-"
 
 
-def _said(error: OSError) -> str:
-    return (error.strerror or str(error) or "it is in no known form").lower()
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error) or "unknown format").lower()
 
 
 def _refusal(sentence: str) -> Refusal:

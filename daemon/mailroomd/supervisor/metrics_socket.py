@@ -1,4 +1,4 @@
-"""open_metrics_socket — the port of the metrics, bound once for all starts of the worker that serves it."""
+"""open_metrics_socket — binds the port for metrics once, for every start of the worker that serves it."""
 
 __all__ = ["open_metrics_socket"]
 
@@ -7,14 +7,14 @@ import socket
 
 from mailroomd.observability.log import log
 from mailroomd.supervisor.exits import ExitCode, Refusal
-from mailroomd.worker.inherited import Inherited
+from mailroomd.worker.inherited import InheritedDescriptor
 
 
-def open_metrics_socket(address: str) -> Inherited:
+def open_metrics_socket(address: str) -> InheritedDescriptor:
     """Listens on a loopback address, HOST:PORT.
 
     Raises:
-        Refusal: it cannot be listened on.
+        Refusal: CANNOT_CREATE; the address cannot be bound.
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -25,5 +25,5 @@ def open_metrics_socket(address: str) -> Inherited:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         sentence = f"cannot serve metrics on {address}: {why}. Choose another address with --metrics."
         raise Refusal(sentence, ExitCode.CANNOT_CREATE) from None
-    log.info("metrics are served", url=f"http://{address.rpartition(':')[0]}:{listener.getsockname()[1]}/metrics")
-    return Inherited(listener.detach())
+    log.info("serving metrics", url=f"http://{address.rpartition(':')[0]}:{listener.getsockname()[1]}/metrics")
+    return InheritedDescriptor(listener.detach())

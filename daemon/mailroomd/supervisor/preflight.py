@@ -1,10 +1,10 @@
-"""premises — what has to be there, and what must not be there, before the first worker starts.
+"""preflight — prepares the file system before the first worker starts.
 
 Owns the state directory, the directories of the sockets, the check that no socket is in use, and the `addresses` file
-by which clients find the daemon. inbox/ and outbox/ are the command-queue's.
+by which clients find the daemon. The command-queue owns inbox/ and outbox/.
 """
 
-__all__ = ["clear_sockets", "make_state_dir", "publish_addresses", "withdraw_addresses"]
+__all__ = ["clear_sockets", "create_state_dir", "publish_addresses", "withdraw_addresses"]
 
 import json
 import os
@@ -17,28 +17,29 @@ from mailroomd.model.quantities import unix_path
 from mailroomd.supervisor.exits import ExitCode, Refusal
 
 _PRIVATE = 0o700
-_ANSWER_SEC = 1.0  # a live socket on this machine accepts at once, whatever its process does
+_ANSWER_SEC = 1.0  # a live socket on this machine accepts at once, whatever its process is doing
+_CANNOT_CREATE, _ALREADY_RUNNING = ExitCode.CANNOT_CREATE, ExitCode.ALREADY_RUNNING
 
 
-def make_state_dir(state_dir: Path) -> None:
-    """Makes the state directory, 0700, or accepts the one that is there.
+def create_state_dir(state_dir: Path) -> None:
+    """Creates the state directory with mode 0700, or accepts the existing one.
 
     Raises:
         Refusal: CANNOT_CREATE.
     """
-    _make_directory(state_dir, "--state-dir")
+    _create_directory(state_dir, "--state-dir")
     if not os.access(state_dir, os.W_OK | os.X_OK):
-        raise Refusal(f"cannot write to the state directory {state_dir}: choose another --state-dir", _CANNOT)
+        raise Refusal(f"cannot write to the state directory {state_dir}. Choose another --state-dir.", _CANNOT_CREATE)
 
 
 def clear_sockets(listen: Iterable[str]) -> None:
-    """Makes the way free for each unix address: a private directory, and no dead socket in it.
+    """Prepares every Unix socket address: creates its directory, and removes a socket that nothing listens on.
 
     Raises:
-        Refusal: CANNOT_CREATE, or ALREADY_RUNNING when somebody answers there.
+        Refusal: CANNOT_CREATE, or ALREADY_RUNNING if a process listens there.
     """
     for path in filter(None, map(unix_path, listen)):
-        _make_directory(path.parent, "--listen")
+        _create_directory(path.parent, "--listen")
         _check_private(path.parent)
         _clear_socket(path)
 
@@ -51,57 +52,55 @@ def publish_addresses(state_dir: Path, addresses: Iterable[str]) -> None:
 
 
 def withdraw_addresses(state_dir: Path) -> None:
-    """Removes `addresses`: nobody answers there any more."""
+    """Removes `addresses`: the daemon does not listen any more."""
     (state_dir / "addresses").unlink(missing_ok=True)
 
 
-_CANNOT = ExitCode.CANNOT_CREATE
-
-
-def _make_directory(path: Path, flag: str) -> None:
+def _create_directory(path: Path, flag: str) -> None:
     try:
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     except FileExistsError:
-        raise Refusal(f"{path} is not a directory: move it away, or choose another {flag}", _CANNOT) from None
+        raise Refusal(f"{path} is not a directory. Move it away, or choose another {flag}.", _CANNOT_CREATE) from None
     except OSError as error:
-        raise Refusal(f"cannot create {path}: {error.strerror}; choose another {flag}", _CANNOT) from None
+        sentence = f"cannot create {path}: {error.strerror}. Choose another {flag}."
+        raise Refusal(sentence, _CANNOT_CREATE) from None
 
 
 def _check_private(directory: Path) -> None:
-    """Whoever can write to a socket's directory can put a socket of his own in its place."""
+    """Refuses a directory in which another user could replace the socket."""
     try:
-        found = directory.stat()
+        status = directory.stat()
     except OSError as error:
-        raise Refusal(f"cannot look at {directory}: {error.strerror}", _CANNOT) from None
-    if found.st_uid != os.geteuid():
-        raise Refusal(f"{directory} belongs to another user (uid {found.st_uid}): no place for a socket", _CANNOT)
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        raise Refusal(f"{directory} can be written by everybody: no place for a socket (chmod 700 it)", _CANNOT)
+        raise Refusal(f"cannot examine {directory}: {error.strerror}", _CANNOT_CREATE) from None
+    if status.st_uid != os.geteuid():
+        sentence = f"{directory} belongs to another user (uid {status.st_uid}). Choose another --listen."
+        raise Refusal(sentence, _CANNOT_CREATE)
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        sentence = f"every user can write to {directory}, so it is no safe place for a socket. Run `chmod 700` on it."
+        raise Refusal(sentence, _CANNOT_CREATE)
 
 
 def _clear_socket(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise Refusal(f"{path} is in the way and is no socket: move it away", _CANNOT)
-        if _answers(path):
-            raise Refusal(f"somebody already answers on {path}: stop it, or choose another --listen", _ALREADY)
+            raise Refusal(f"{path} exists and is not a socket. Move it away.", _CANNOT_CREATE)
+        if _has_listener(path):
+            sentence = f"another process already listens on {path}. Stop it, or choose another --listen."
+            raise Refusal(sentence, _ALREADY_RUNNING)
         path.unlink()
     except FileNotFoundError:
         return
     except OSError as error:
-        raise Refusal(f"cannot use {path}: {error.strerror}", _CANNOT) from None
+        raise Refusal(f"cannot use {path}: {error.strerror}", _CANNOT_CREATE) from None
 
 
-_ALREADY = ExitCode.ALREADY_RUNNING
-
-
-def _answers(path: Path) -> bool:
+def _has_listener(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_ANSWER_SEC)
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
             return False
-        except (BlockingIOError, TimeoutError):  # its queue of connections is full: somebody has it
+        except (BlockingIOError, TimeoutError):  # its backlog is full: a process has it
             return True
     return True

@@ -1,7 +1,7 @@
-"""reload — what a SIGHUP changes: the settings that may change while mail flows, and no others.
+"""reload — merges settings that were read again, on SIGHUP, into those in effect.
 
-Owns the merge of the settings that hold with those that are wanted. Which of them can be reloaded is declared with each
-setting (`model.settings`); reading them again is the command line's part, handing them on the supervisor's.
+Owns the merge. Each setting declares whether it can be reloaded (`model.settings`). The command line reads the settings
+again, and the supervisor passes them to the workers.
 """
 
 __all__ = ["Reload", "merge"]
@@ -13,12 +13,12 @@ from mailroomd.model.settings import Settings, settings_table
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """The outcome of one reload.
+    """The result of a reload.
 
     Attributes:
-        settings: what holds from now on.
-        changed: the keys of those that are different now.
-        need_restart: the keys of those that were changed, too, but stay as they are until the daemon is restarted.
+        settings: the settings in effect from now on.
+        changed: keys of the settings that have changed.
+        need_restart: keys of the settings that were changed but keep their value until the daemon is restarted.
     """
 
     settings: Settings
@@ -27,11 +27,11 @@ class Reload:
 
 
 def merge(current: Settings, wanted: Settings) -> Reload:
-    """Returns what becomes of `current` when `wanted` is asked for."""
+    """Returns `current` with every reloadable setting of `wanted`."""
     differing = [row for row in settings_table() if getattr(current, row.field) != getattr(wanted, row.field)]
-    taken = {row.field: getattr(wanted, row.field) for row in differing if row.reloadable}
+    changes = {row.field: getattr(wanted, row.field) for row in differing if row.reloadable}
     return Reload(
-        replace(current, **taken),
+        replace(current, **changes),
         tuple(row.key for row in differing if row.reloadable),
         tuple(row.key for row in differing if not row.reloadable),
     )

@@ -1,10 +1,9 @@
-"""SignalInbox — signals as items in a queue, so that the supervisor's loop takes them when it is ready.
+"""SignalQueue — signals as items in a queue, which the supervisor's loop drains when it is ready.
 
-Owns the handlers, which only append and wake. What a signal means is the supervisor's to know. Tests inject signals by
-calling `receive`.
+Owns the signal handlers, which only append and wake. The supervisor decides what a signal means.
 """
 
-__all__ = ["SignalInbox"]
+__all__ = ["STOP_SIGNALS", "SignalQueue"]
 
 import os
 import signal
@@ -14,50 +13,46 @@ from multiprocessing import connection
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
-_TAKEN = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+_HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class SignalInbox:
-    """Takes SIGTERM, SIGINT and SIGHUP while it is entered (`with`); its `fileno` is readable while one waits."""
+class SignalQueue:
+    """Collects SIGTERM, SIGINT and SIGHUP while it is entered (`with`); `fileno` is readable while one is queued."""
 
     def __init__(self) -> None:
-        self._waiting: deque[int] = deque()
+        self._queued: deque[int] = deque()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._before: dict[int, Any] = {}
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in _TAKEN:
-            self._before[number] = signal.signal(number, self._handle)
+        for signum in _HANDLED_SIGNALS:
+            self._previous_handlers[signum] = signal.signal(signum, self._enqueue)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for signum, handler in self._previous_handlers.items():
+            signal.signal(signum, handler)
         os.close(self._wake)
 
     def fileno(self) -> int:
         """Returns the descriptor to wait for."""
         return self._wake
 
-    def receive(self, number: int) -> None:
-        """Appends one signal and wakes whoever waits."""
-        self._waiting.append(number)
-        os.eventfd_write(self._wake, 1)
-
     def drain(self) -> list[int]:
-        """Takes all signals that wait, in their order."""
+        """Removes and returns all queued signals, in order."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+        return [self._queued.popleft() for _ in range(len(self._queued))]
 
     def wait_for_stop(self, timeout_sec: float) -> bool:
-        """Waits, and returns whether a signal to stop is there; it stays in the inbox."""
-        if not STOPPING.intersection(self._waiting):
+        """Waits for a stop signal; returns whether one is queued, and leaves it there."""
+        if not STOP_SIGNALS.intersection(self._queued):
             connection.wait([self._wake], timeout_sec)
-        return bool(STOPPING.intersection(self._waiting))
+        return bool(STOP_SIGNALS.intersection(self._queued))
 
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self.receive(number)
+    def _enqueue(self, signum: int, _frame: FrameType | None) -> None:
+        self._queued.append(signum)
+        os.eventfd_write(self._wake, 1)

@@ -1,9 +1,10 @@
-"""Supervisor — starts the workers in order, restarts what dies or is stuck, stops them in reverse.
+"""Supervisor — starts the workers in order, restarts those that die or get stuck, stops them in reverse.
 
-Owns the children and their fate, by OTP's rules. It imports neither gRPC nor the database and touches no message; it
-creates processes through `supervisor.spawning` only. The loop: take signals, tend each child, judge liveness,
-reconcile, wait. Above: `supervisor.daemon`; below: `supervisor.child`, and the pure rules in `core`.
-Invariant: one process at most for each child, and none once `run` has ended.
+Owns the children and decides what happens to them, by OTP's rules. It imports neither gRPC nor the database, handles no
+message, and creates processes only through `supervisor.spawning`. Its loop: handle signals, process reports and deaths,
+check heartbeats, start what is missing, wait. Above: `supervisor.daemon`; below: `supervisor.child` and the pure rules
+in `core`.
+Invariant: at most one process per child, and none once `run` has ended.
 """
 
 __all__ = ["Supervisor"]
@@ -23,12 +24,12 @@ from mailroomd.supervisor.exits import ExitCode, Refusal
 from mailroomd.supervisor.reload import merge
 from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.shutdown import stop_in_reverse
-from mailroomd.supervisor.signals import STOPPING, SignalInbox
+from mailroomd.supervisor.signals import STOP_SIGNALS, SignalQueue
 from mailroomd.worker.control_channel import CannotStartReport, HealthChanged, Listening, Ready, Report
-from mailroomd.worker.inherited import Inherited
+from mailroomd.worker.inherited import InheritedDescriptor
 
-# A worker that is starting has not beaten yet while it imports, and recovers a database that may be large (it beats as
-# it goes): so it may be silent for longer than one that works.
+# A starting worker has not sent a heartbeat yet while it imports, and it may have a large database to recover (it beats
+# while it does). So it may be silent for longer than a running one.
 START_PATIENCE_SEC = 30.0
 
 
@@ -37,13 +38,14 @@ class Supervisor:
 
     Args:
         specs: the children in the order of their start.
-        settings: handed to each worker; gives the period of liveness and the restarts allowed.
-        control: the page, one slot for each of `specs`.
-        lock: the state directory's lock, inherited by each worker.
-        signals: the inbox, entered.
-        service: hears how everything is, once in each turn.
-        read_settings: reads the settings again, for a reload; raises Refusal with a sentence when they are wrong.
-        on_ready: called with the bound addresses when all are ready for the first time, and when they change later.
+        settings: passed to each worker; they set the heartbeat timeout and the restarts allowed.
+        control: the control page, with one slot for each of `specs`.
+        lock: the lock of the state directory, inherited by each worker.
+        signals: the queue of signals, entered.
+        service: is updated once per loop.
+        read_settings: reads the settings again, for a reload; raises Refusal with a sentence if they are wrong.
+        on_addresses: called with the bound addresses when all children are ready for the first time, and whenever the
+            addresses change later.
     """
 
     def __init__(
@@ -51,11 +53,11 @@ class Supervisor:
         specs: Sequence[ChildSpec],
         settings: Settings,
         control: ControlPage,
-        lock: Inherited | None,
-        signals: SignalInbox,
+        lock: InheritedDescriptor | None,
+        signals: SignalQueue,
         service: ServiceReport,
         read_settings: Callable[[], Settings],
-        on_ready: Callable[[tuple[str, ...]], None],
+        on_addresses: Callable[[tuple[str, ...]], None],
     ) -> None:
         self._children = [Child(spec, index, control) for index, spec in enumerate(specs)]
         self._settings = settings
@@ -63,11 +65,11 @@ class Supervisor:
         self._signals = signals
         self._service = service
         self._read_settings = read_settings
-        self._on_ready = on_ready
-        self._policy = RestartPolicy(settings.max_restarts, time.monotonic)
+        self._on_addresses = on_addresses
+        self._restart_policy = RestartPolicy(settings.max_restarts, time.monotonic)
         self._liveness = Liveness(settings.stuck_after_sec, time.monotonic_ns)
-        self._announced: dict[str, tuple[str, ...]] = {}
-        self._told: tuple[str, ...] | None = None
+        self._bound_by_worker: dict[str, tuple[str, ...]] = {}
+        self._published: tuple[str, ...] | None = None
         self._all_fresh = True
         self._stopping = False
         self._is_backup_seen = False
@@ -80,64 +82,63 @@ class Supervisor:
         """
         try:
             while not self._stopping:
-                self._take_signals()
-                self._tend_children()
-                self._judge_liveness()
-                self._restart_for_restoring()
-                self._reconcile()
-                self._service.look(self._children, self._addresses(), all_fresh=self._all_fresh)
+                self._handle_signals()
+                self._handle_reports_and_deaths()
+                self._check_liveness()
+                self._restart_for_restore()
+                self._start_missing()
+                self._service.update(self._children, self._addresses(), all_fresh=self._all_fresh)
                 self._wait()
         finally:
-            self._service.stopping()
+            self._service.begin_stop()
             stop_in_reverse(self._children)
 
-    def _take_signals(self) -> None:
-        for number in self._signals.drain():
-            name = signal.Signals(number).name
-            if number in STOPPING:
-                log.info("stopping", signal=name)
+    def _handle_signals(self) -> None:
+        for signum in self._signals.drain():
+            if signum in STOP_SIGNALS:
+                log.info("stopping", signal=signal.Signals(signum).name)
                 self._stopping = True
             else:
                 self._reload()
 
     def _reload(self) -> None:
-        """Takes what can be taken of the settings as they are written now; on an error those before stay."""
-        self._service.reloading()
+        """Applies the reloadable settings as they are now; on an error the current ones stay in effect."""
+        self._service.begin_reload()
         try:
             reload = merge(self._settings, self._read_settings())
         except Refusal as refusal:
-            log.error("not reloaded, the settings stay as they were", error=refusal.sentence)
+            log.error("reload failed, keeping the current settings", error=refusal.sentence)
         else:
             if reload.changed:
-                self._take_settings(reload.settings)
+                self._apply_settings(reload.settings)
             if reload.need_restart:
-                log.warning("changed settings wait for a restart", settings=list(reload.need_restart))
-            log.info("reloaded", changed=list(reload.changed))
-        self._service.reloaded()
+                log.warning("changed settings need a restart", settings=list(reload.need_restart))
+            log.info("settings reloaded", changed=list(reload.changed))
+        self._service.end_reload()
 
-    def _take_settings(self, settings: Settings) -> None:
+    def _apply_settings(self, settings: Settings) -> None:
         self._settings = settings
-        self._policy.intensity = settings.max_restarts
+        self._restart_policy.intensity = settings.max_restarts
         configure_log("supervisor", settings.log_level, settings.log_format)
         for child in self._children:
-            child.hand_settings(settings)
+            child.send_settings(settings)
 
-    def _tend_children(self) -> None:
+    def _handle_reports_and_deaths(self) -> None:
         for child in self._children:
-            died = child.has_died()  # asked first, so that the last words of the dead are heard
-            for report in child.hear():
-                self._take_report(child, report)
-            if died:
+            has_died = child.has_died()  # checked first, so that the last reports of a dead worker are processed
+            for report in child.receive_reports():
+                self._handle_report(child, report)
+            if has_died:
                 self._reap(child)
 
-    def _take_report(self, child: Child, report: Report) -> None:
+    def _handle_report(self, child: Child, report: Report) -> None:
         match report:
             case Ready():
-                child.note_ready()
+                child.mark_ready()
             case Listening(addresses):
-                self._announced[child.name] = addresses
-            case HealthChanged(trouble):
-                child.trouble = trouble
+                self._bound_by_worker[child.name] = addresses
+            case HealthChanged(problem):
+                child.problem = problem
             case CannotStartReport(sentence, exit_code):
                 raise Refusal(sentence, exit_code)
 
@@ -145,16 +146,16 @@ class Supervisor:
         last_exit = child.reap(WorkerState.RESTARTING)
         if self._stopping:
             return
-        log.warning("worker died", worker=child.name, pid=child.pid, epoch=child.epoch, last_exit=last_exit)
-        if not self._policy.allow_restart():
+        log.warning("worker exited", worker=child.name, pid=child.pid, epoch=child.epoch, last_exit=last_exit)
+        if not self._restart_policy.allow_restart():
             allowed = self._settings.max_restarts
             raise Refusal(
-                f"gave up: more than {allowed.restarts} restarts in {allowed.period_sec:g} s, "
-                f"the last because {child.name} was gone ({last_exit})",
+                f"gave up after more than {allowed.restarts} restarts in {allowed.period_sec:g} s; "
+                f"the last worker to exit was {child.name} ({last_exit}). The log says why.",
                 ExitCode.GAVE_UP,
             )
 
-    def _judge_liveness(self) -> None:
+    def _check_liveness(self) -> None:
         self._liveness.record_check()
         self._all_fresh = True
         for child in self._children:
@@ -166,20 +167,21 @@ class Supervisor:
                 self._kill_stuck(child, patience_sec)
 
     def _kill_stuck(self, child: Child, silent_sec: float) -> None:
-        """A stuck worker is killed and, once reaped, restarted; one that never got ready would not get ready then."""
+        """Kills a stuck worker, which is restarted once reaped; gives up on one that has never become ready."""
         if not child.was_ready_once:
-            raise Refusal(f"{child.name} did not get ready: no sign of life for {silent_sec:g} s", ExitCode.GAVE_UP)
+            sentence = f"{child.name} did not start: no heartbeat for {silent_sec:g} s"
+            raise Refusal(sentence, ExitCode.GAVE_UP)
         child.kill(f"stuck: no heartbeat for {silent_sec:g} s, killed")
 
-    def _restart_for_restoring(self) -> None:
-        """Stops every worker where a backup waits to be restored; the command-queue takes it when it starts."""
+    def _restart_for_restore(self) -> None:
+        """Stops every worker when a backup is waiting to be restored; the command-queue restores it at its start."""
         was_seen, self._is_backup_seen = self._is_backup_seen, (self._settings.state_dir / RESTORE_DIRECTORY).is_dir()
-        if self._is_backup_seen and not was_seen and self._told is not None and not self._stopping:
-            log.warning("restarting every worker to restore a backup")
+        if self._is_backup_seen and not was_seen and self._published is not None and not self._stopping:
+            log.warning("restarting all workers to restore a backup")
             stop_in_reverse(self._children)
 
-    def _reconcile(self) -> None:
-        """Starts every child that should be there and is not; at first each waits until those before it are ready."""
+    def _start_missing(self) -> None:
+        """Starts every child that has no process; at first, each waits until its predecessor is ready."""
         if self._stopping:
             return
         for child in self._children:
@@ -187,7 +189,7 @@ class Supervisor:
                 self._start(child)
             if not child.was_ready_once:
                 return
-        self._tell_ready()
+        self._publish_addresses()
 
     def _start(self, child: Child) -> None:
         try:
@@ -196,17 +198,17 @@ class Supervisor:
             raise Refusal(f"cannot start {child.name}: {error.strerror}", ExitCode.GAVE_UP) from error
 
     def _addresses(self) -> tuple[str, ...]:
-        """All that is announced, each once: gateways share their TCP addresses."""
-        return tuple(dict.fromkeys(address for addresses in self._announced.values() for address in addresses))
+        """Every bound address once: gateways share their TCP addresses."""
+        return tuple(dict.fromkeys(address for bound in self._bound_by_worker.values() for address in bound))
 
-    def _tell_ready(self) -> None:
+    def _publish_addresses(self) -> None:
         addresses = self._addresses()
-        if addresses != self._told:
-            self._told = addresses
-            self._on_ready(addresses)
+        if addresses != self._published:
+            self._published = addresses
+            self._on_addresses(addresses)
 
     def _wait(self) -> None:
         if not self._stopping:
-            things = [thing for child in self._children for thing in child.waitables()]
+            handles = [handle for child in self._children for handle in child.wait_handles()]
             timeout_sec = min(self._liveness.judge_every_sec, self._service.feed_every_sec)
-            connection.wait([self._signals.fileno(), *things], timeout_sec)
+            connection.wait([self._signals.fileno(), *handles], timeout_sec)

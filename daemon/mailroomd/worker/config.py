@@ -1,7 +1,7 @@
-"""Configs — the one frozen argument of each role: the queues and the memory that it works with.
+"""config — the one frozen argument of each role: the queues and the shared memory that it works with.
 
-A queue is named for what it carries. The mailbox has one pair of queues for each gateway, by the gateway's number; a
-gateway has its own pair. Made by `supervisor.children`, passed down at each start; settings come with the context.
+A queue is named for what it carries. The mailbox has one pair of queues per gateway, indexed by the gateway's number; a
+gateway has its own pair. Created by `supervisor.children` and passed on at each start; settings come with the context.
 """
 
 __all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig", "MetricsConfig"]
@@ -11,7 +11,7 @@ from typing import Any
 
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.memory.shared_memory import SharedMemory
-from mailroomd.worker.inherited import Inherited
+from mailroomd.worker.inherited import InheritedDescriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class MailboxConfig:
 class GatewayConfig:
     """Writes `requests`, reads `events`, reads the table; listens on its addresses.
 
-    `listen` has the addresses asked for, at the first start; at a restart those that were bound, so that a port which
-    the system chose stays the same. Unix sockets are gateway 0's alone.
+    At the first start `listen` holds the addresses from the settings; at a restart, those that were bound, so that a
+    port chosen by the system stays the same. Only gateway 0 listens on Unix sockets.
     """
 
     gateway: int
@@ -51,6 +51,6 @@ class GatewayConfig:
 
 @dataclass(frozen=True, slots=True)
 class MetricsConfig:
-    """Serves on a socket that listens already: the supervisor holds it, so that the port outlives the worker."""
+    """Serves on a socket that is already listening: the supervisor holds it, so the port outlives the worker."""
 
-    listener: Inherited
+    listener: InheritedDescriptor

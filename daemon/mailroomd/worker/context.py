@@ -1,7 +1,7 @@
-"""WorkerContext — all that a worker gets from its supervisor, and all that it can tell it.
+"""WorkerContext — everything a worker gets from its supervisor, and everything it can report back.
 
-Owns the worker's end of the control_channel, its heartbeat and its share of the state directory's lock. It is not the worker's
-configuration (`worker.config`), and it starts nothing (`worker.runner` does). One context for each start.
+Owns the worker's end of the control channel, its heartbeat and its share of the state directory's lock. Not here: the
+worker's configuration (`worker.config`), the entry point (`worker.runner`). There is one context per start.
 """
 
 __all__ = ["CannotStart", "WorkerContext"]
@@ -16,14 +16,22 @@ from mailroomd.ipc.control_page import ControlPage
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import configure_log
 from mailroomd.observability.metrics_block import MetricsBlock
-from mailroomd.worker.control_channel import STOP, CannotStartReport, HealthChanged, Listening, Order, Ready, Report
-from mailroomd.worker.inherited import Inherited
+from mailroomd.worker.control_channel import (
+    STOP,
+    CannotStartReport,
+    ControlMessage,
+    HealthChanged,
+    Listening,
+    Ready,
+    Report,
+)
+from mailroomd.worker.inherited import InheritedDescriptor
 
-_LONGEST_SENTENCE = 2000  # characters: the report has to stay in one piece on the control_channel
+_MAX_SENTENCE_CHARS = 2000  # a report must travel in one piece (`worker.control_channel`)
 
 
-class CannotStart(Exception):  # noqa: N818 - it names what is so, not what broke
-    """Raised by a worker that a restart would not help; the daemon stops with its sentence and exit code."""
+class CannotStart(Exception):  # noqa: N818 - names a condition, not an error
+    """Raised by a worker that a restart would not help; the daemon ends with its sentence and exit code."""
 
     def __init__(self, sentence: str, exit_code: int = os.EX_CONFIG) -> None:
         super().__init__(sentence)
@@ -33,16 +41,16 @@ class CannotStart(Exception):  # noqa: N818 - it names what is so, not what brok
 
 @dataclass(slots=True)
 class WorkerContext:
-    """A worker's place.
+    """The connection of one worker to its supervisor.
 
     Attributes:
-        name: the one name of the process: title, log field, status, metrics.
-        epoch: 1 at the first start of this worker, one more at each further one.
+        name: the unique name of the process: its title, and its name in log, status and metrics.
+        epoch: 1 at the first start of this worker, incremented at each restart.
         index: its slot in the control page.
         control_channel: its end of the connection to the supervisor.
         control: the control page.
-        lock: the state directory's lock, held by being inherited; None where there is none to hold.
-        settings: the daemon's settings; a reload replaces them, so read them here each time they are needed.
+        lock: the lock of the state directory, held by inheriting it; None if there is none to hold.
+        settings: the daemon's settings. A reload replaces them, so read them here each time they are needed.
     """
 
     name: str
@@ -50,65 +58,66 @@ class WorkerContext:
     index: int
     control_channel: Connection
     control: ControlPage
-    lock: Inherited | None
+    lock: InheritedDescriptor | None
     settings: Settings
-    _said: set[str] = field(default_factory=set[str], init=False, repr=False, compare=False)
+    _is_ready: bool = field(default=False, init=False, repr=False, compare=False)
+    _is_stop_requested: bool = field(default=False, init=False, repr=False, compare=False)
 
     @property
     def beat_interval_sec(self) -> float:
-        """How often to beat: four times in the period that makes a silent worker stuck, once a second at least."""
+        """How often to send a heartbeat: four times per `--stuck-after`, and at least once per second."""
         return min(1.0, self.settings.stuck_after_sec / 4)
 
     @property
     def metrics(self) -> MetricsBlock:
-        """The worker's numbers, in which it counts."""
+        """The worker's own metrics, in shared memory."""
         return self.control.metrics(self.index)
 
     def beat(self) -> None:
-        """Shows that the work goes on; call it from the loop that does the work, and within long work."""
+        """Sends a heartbeat; call it from the worker's main loop, and during long work."""
         self.control.beat(self.index)
 
-    def announce(self, addresses: Sequence[str]) -> None:
-        """Tells which addresses are bound, in the order of those asked for; before `ready`."""
+    def report_addresses(self, addresses: Sequence[str]) -> None:
+        """Reports the bound addresses, in the order in which they were requested; before `report_ready`."""
         self._report(Listening(tuple(addresses)))
 
-    def ready(self) -> None:
-        """Tells that the worker does its work from now on; saying it again does nothing."""
-        if "ready" not in self._said:
-            self._said.add("ready")
+    def report_ready(self) -> None:
+        """Reports that the worker is running; repeated calls do nothing."""
+        if not self._is_ready:
+            self._is_ready = True
             self._report(Ready())
 
-    def report_health(self, trouble: str) -> None:
-        """Tells that mail is taken (no trouble), or why not; for gateways."""
-        self._report(HealthChanged(trouble))
+    def report_health(self, problem: str) -> None:
+        """Reports that a gateway accepts mail (an empty text), or why it does not."""
+        self._report(HealthChanged(problem))
 
     def report_cannot_start(self, sentence: str, exit_code: int = os.EX_CONFIG) -> NoReturn:
-        """Tells why there is no point in starting this worker again, and exits; the daemon stops with the same code."""
-        self._report(CannotStartReport(sentence[:_LONGEST_SENTENCE], exit_code))
+        """Reports why a restart would not help, and exits; the daemon ends with the same code."""
+        self._report(CannotStartReport(sentence[:_MAX_SENTENCE_CHARS], exit_code))
         raise SystemExit(exit_code)
 
     def control_fileno(self) -> int:
-        """Returns the descriptor that becomes readable when `stop_requested` has news."""
+        """Returns the descriptor that becomes readable when `stop_requested` should be called."""
         return self.control_channel.fileno()
 
     def stop_requested(self) -> bool:
-        """Returns whether the supervisor has asked for an end, and takes new settings; never waits.
+        """Applies pending control messages and returns whether STOP was among them, now or earlier; never waits.
 
         Exits if the supervisor is gone.
         """
         try:
             while self.control_channel.poll():
-                self._obey(self.control_channel.recv())
+                self._apply(self.control_channel.recv())
         except (EOFError, OSError):
-            os._exit(os.EX_UNAVAILABLE)  # nobody is left to clean up for, and a successor waits for the lock
-        return STOP in self._said
+            os._exit(os.EX_UNAVAILABLE)  # without cleaning up: a new daemon may be waiting for the lock
+        return self._is_stop_requested
 
-    def _obey(self, order: Order) -> None:
-        if order == STOP:
-            self._said.add(STOP)
+    def _apply(self, message: ControlMessage) -> None:
+        if message == STOP:
+            self._is_stop_requested = True
         else:
-            self.settings = order
-            configure_log(self.name, order.log_level, order.log_format)
+            self.settings = message
+            configure_log(self.name, message.log_level, message.log_format)
 
     def _report(self, report: Report) -> None:
         try:

@@ -1,11 +1,11 @@
-"""Leash — what the supervisor and one worker say to each other, both ends on one screen.
+"""control_channel — the messages between the supervisor and one worker, in both directions.
 
-A pair of connected `multiprocessing` connections for each start of a worker. Down go STOP and new settings, up go the
-reports below; its end of file tells either side that the other is gone. No message of the mail room ever travels on it.
-Each report is far below 16 KiB, which `Connection.send` writes in one piece: whole or absent, whoever is killed.
+Each start of a worker gets a pair of connected `multiprocessing` connections. STOP and reloaded settings go down, the
+reports below go up; an end of file tells either side that the other is gone. Mail never travels on it. Each report is
+far below 16 KiB, which `Connection.send` writes in one piece: it arrives whole or not at all, whichever side is killed.
 """
 
-__all__ = ["STOP", "CannotStartReport", "HealthChanged", "Listening", "Order", "Ready", "Report"]
+__all__ = ["STOP", "CannotStartReport", "ControlMessage", "HealthChanged", "Listening", "Ready", "Report"]
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,15 +13,15 @@ from typing import Literal
 from mailroomd.model.settings import Settings
 
 STOP: Literal["stop"] = "stop"
-"""The supervisor asks the worker to finish what was accepted, and to exit with 0."""
+"""The supervisor asks the worker to finish what it has accepted and to exit with 0."""
 
-Order = Literal["stop"] | Settings
-"""What goes down: STOP, or the settings that hold from now on."""
+ControlMessage = Literal["stop"] | Settings
+"""Supervisor to worker: STOP, or the settings in effect from now on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker does its work from now on; the next one may be started."""
+    """The worker is running; the next one may be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +33,18 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class HealthChanged:
-    """A gateway takes mail from now on, or it doesn't: then `trouble` says why."""
+    """A gateway accepts mail if `problem` is empty; otherwise `problem` says why it does not."""
 
-    trouble: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class CannotStartReport:
-    """The worker cannot do its work, and starting it again would not help: the sentence is for the user."""
+    """The worker cannot run, and a restart would not help; the sentence is for the user."""
 
     sentence: str
     exit_code: int
 
 
 Report = Ready | Listening | HealthChanged | CannotStartReport
-"""What goes up."""
+"""Worker to supervisor."""

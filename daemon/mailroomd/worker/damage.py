@@ -1,9 +1,10 @@
-"""damage — a database that is damaged ends a worker with a sentence, and the daemon with it: starting again is no help.
+"""damage — ends a worker, and the daemon with it, when the database is corrupted: a restart would not help.
 
-Owns the sentence. Not here: what counts as damage (`storage.database.connection`), what can be saved (`mailroom doctor`).
+Owns the sentence. Not here: what counts as corruption (`storage.database.connection`), what can be saved
+(`mailroom doctor`).
 """
 
-__all__ = ["telling_damage"]
+__all__ = ["refuse_damaged_database"]
 
 import os
 import sqlite3
@@ -14,15 +15,15 @@ from mailroomd.model.settings import Settings
 from mailroomd.storage.database.connection import DATABASE_NAME, is_damaged
 from mailroomd.worker.context import CannotStart
 
-MOST_CHARS = 120  # of SQLite's words: they may quote a text, damaged, of any length
+MAX_REASON_CHARS = 120  # of SQLite's text, which may quote damaged content of any length
 
 
 @contextmanager
-def telling_damage(settings: Settings) -> Generator[None]:
-    """Makes a refusal to start of what shows that the database is damaged; everything else passes.
+def refuse_damaged_database(settings: Settings) -> Generator[None]:
+    """Turns an error of a corrupted database into CannotStart; every other error passes.
 
     Raises:
-        CannotStart: it is damaged.
+        CannotStart: the database is corrupted.
     """
     try:
         yield
@@ -30,13 +31,13 @@ def telling_damage(settings: Settings) -> Generator[None]:
         if not is_damaged(error):
             raise
         raise CannotStart(
-            f"{settings.state_dir / DATABASE_NAME} is damaged ({_shortly(error)}). Run `mailroom doctor`: "
-            "it says what can be saved, and how. Unread mail is also in "
-            f"{settings.root / 'inbox'}, a file for each message.",
+            f"Restarting will not help: the database {settings.state_dir / DATABASE_NAME} is corrupted "
+            f"({_shortened(error)}). Run `mailroom doctor`; it says what can be saved, and how. "
+            f"Unread mail is also in {settings.root / 'inbox'}, one file per message.",
             os.EX_CONFIG,
         ) from error
 
 
-def _shortly(error: sqlite3.Error) -> str:
-    said = "".join(one if one.isprintable() else "?" for one in str(error))
-    return said if len(said) <= MOST_CHARS else f"{said[:MOST_CHARS]}..."
+def _shortened(error: sqlite3.Error) -> str:
+    reason = "".join(char if char.isprintable() else "?" for char in str(error))
+    return reason if len(reason) <= MAX_REASON_CHARS else f"{reason[:MAX_REASON_CHARS]}..."

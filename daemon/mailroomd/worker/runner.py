@@ -1,12 +1,12 @@
-"""run_worker — the one opening of every worker, whatever its role.
+"""run_worker — the common entry point of every worker, whatever its role.
 
-Owns what has to be true before a role's own code runs: it dies with its supervisor, is stopped only by it, creates
-private files, has a name and a log, and beats. It knows no role: the target is a text, imported last, so that a worker
-carries only what it needs. Above: `supervisor.spawning`; below: the roles.
+Owns what must be true before a role's own code runs: the worker dies with its supervisor, is stopped only by it,
+creates private files, has a name and a log, and has sent a heartbeat. It knows no role: the target is a text, imported
+last, so that a worker loads only what it needs. Above: `supervisor.spawning`; below: the roles.
 Invariant: a worker never outlives its supervisor, not even under SIGSTOP.
 """
 
-__all__ = ["HELD_BACK_SIGNALS", "CannotStart", "WorkerContext", "run_worker"]
+__all__ = ["BLOCKED_SIGNALS", "CannotStart", "WorkerContext", "run_worker"]
 
 import ctypes
 import gc
@@ -21,9 +21,9 @@ from mailroomd.observability.log import configure_log, log
 from mailroomd.observability.tracing import TracingNotInstalled, tracing
 from mailroomd.worker.context import CannotStart, WorkerContext
 
-HELD_BACK_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-"""What a terminal or `systemctl` sends to a whole group. A worker is stopped by its supervisor, and by nothing else. It
-is spawned with these blocked, so that none of them can hit it before it ignores them."""
+BLOCKED_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""The signals that a terminal or `systemctl` sends to the whole process group. Only the supervisor stops a worker; it
+spawns the worker with these signals blocked, so that none can arrive before the worker ignores them."""
 
 _TRACED = tuple(f"mailroomd.{module}.process" for module in ("gateway", "mailbox", "command_queue"))
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -35,7 +35,7 @@ def run_worker(context: WorkerContext, target: str, config: object) -> None:
     _ignore_group_signals()
     os.umask(0o077)
     _raise_descriptor_limit()
-    Path("/proc/self/comm").write_text(context.name)  # PR_SET_NAME by its other door; 15 bytes are kept
+    Path("/proc/self/comm").write_text(context.name)  # as PR_SET_NAME; the kernel keeps 15 bytes
     configure_log(context.name, context.settings.log_level, context.settings.log_format)
     context.beat()
     try:
@@ -43,17 +43,17 @@ def run_worker(context: WorkerContext, target: str, config: object) -> None:
             tracing.configure(context.name, context.settings.trace)
         module, _, function = target.partition(":")
         run = getattr(importlib.import_module(module), function)
-        gc.freeze()  # what was imported is no garbage: the collector need not walk through it again and again
+        gc.freeze()  # imported objects are never garbage: keep the collector from walking them again and again
         run(context, config)
-    except TracingNotInstalled as missing:
-        context.report_cannot_start(str(missing))
+    except TracingNotInstalled as error:
+        context.report_cannot_start(str(error))
     except CannotStart as refusal:
         context.report_cannot_start(refusal.sentence, refusal.exit_code)
-    except Exception as error:  # noqa: BLE001 - the last stand; the supervisor sees the exit code
+    except Exception as error:  # noqa: BLE001 - the outermost handler; the supervisor sees the exit code
         log.exception("worker failed", epoch=context.epoch, error=f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
     finally:
-        tracing.close()
+        tracing.shutdown()
 
 
 def _die_with_supervisor() -> None:
@@ -66,12 +66,12 @@ def _die_with_supervisor() -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Takes as many descriptors as the system lets it have: each connection and each large packet needs one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raises the soft limit to the hard one: each connection and each large packet needs a descriptor."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def _ignore_group_signals() -> None:
-    for number in HELD_BACK_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK_SIGNALS)
+    for signum in BLOCKED_SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)

@@ -1,7 +1,7 @@
-"""Toy workers, and a daemon of them: everything is real but the work.
+"""toy_workers — toy workers, and a daemon that runs them: everything is real except the work.
 
-Run as a program it is `mailroomd` with other children: TOY_CHILDREN has a JSON list of [name, function]. Each worker
-writes what it does into the journal, TOY_JOURNAL: one line "name what pid epoch" each.
+Run as a program, it is `mailroomd` with other children: TOY_CHILDREN holds a JSON list of [name, function]. Each worker
+records its actions in the file TOY_JOURNAL, one line "name action pid epoch" each.
 """
 
 import ctypes
@@ -22,9 +22,9 @@ TOY_SHUTDOWN_SEC = 0.5
 TOY_LOCK_PATIENCE_SEC = 2.0
 
 
-def note(context: WorkerContext, what: str, journal: str) -> None:
-    with Path(journal).open("a") as file:  # O_APPEND, one write: lines of several workers do not mix
-        file.write(f"{context.name} {what} {os.getpid()} {context.epoch}\n")
+def record(context: WorkerContext, action: str, journal: str) -> None:
+    with Path(journal).open("a") as file:  # O_APPEND and one write: the lines of several workers do not mix
+        file.write(f"{context.name} {action} {os.getpid()} {context.epoch}\n")
 
 
 def work_until_stopped(context: WorkerContext) -> None:
@@ -34,72 +34,72 @@ def work_until_stopped(context: WorkerContext) -> None:
 
 
 def obedient(context: WorkerContext, journal: str) -> None:
-    note(context, "starts", journal)
-    note(context, "ready", journal)
-    context.ready()
-    context.ready()
+    record(context, "starts", journal)
+    record(context, "ready", journal)
+    context.report_ready()
+    context.report_ready()
     work_until_stopped(context)
-    note(context, "stops", journal)
+    record(context, "stops", journal)
 
 
 def listening(context: WorkerContext, journal: str) -> None:
-    context.announce(["127.0.0.1:4711", "unix:/run/toy.sock"])
+    context.report_addresses(["127.0.0.1:4711", "unix:/run/toy.sock"])
     obedient(context, journal)
 
 
 def reloading(context: WorkerContext, journal: str) -> None:
-    """Notes the settings that it has, at first and when they change."""
-    context.ready()
-    noted = None
+    """Records its settings at the start and whenever they change."""
+    context.report_ready()
+    recorded = None
     while not context.stop_requested():
-        if noted != context.settings:
-            noted = context.settings
-            note(context, f"max-unread-{noted.max_unread}-{noted.log_level}", journal)
+        if recorded != context.settings:
+            recorded = context.settings
+            record(context, f"max-unread-{recorded.max_unread}-{recorded.log_level}", journal)
         context.beat()
         connection.wait([context.control_fileno()], context.beat_interval_sec)
 
 
 def mortal(context: WorkerContext, journal: str) -> None:
-    note(context, "starts", journal)
-    context.ready()
+    record(context, "starts", journal)
+    context.report_ready()
     raise SystemExit(3)
 
 
 def faulty(context: WorkerContext, journal: str) -> None:
-    note(context, "starts", journal)
+    record(context, "starts", journal)
     raise RuntimeError("a toy is broken")
 
 
 def refusing(context: WorkerContext, journal: str) -> None:
-    note(context, "starts", journal)
-    raise CannotStart("the toy database is newer than this daemon: upgrade it", 78)
+    record(context, "starts", journal)
+    raise CannotStart("the toy database is newer than this daemon; upgrade the daemon", 78)
 
 
 def reporting(context: WorkerContext, journal: str) -> None:
-    note(context, "starts", journal)
+    record(context, "starts", journal)
     context.report_cannot_start("the toy root is not writable", 73)
 
 
 def deaf(context: WorkerContext, journal: str) -> None:
-    note(context, "starts", journal)
-    context.ready()
+    record(context, "starts", journal)
+    context.report_ready()
     while True:
         context.beat()
         time.sleep(context.beat_interval_sec)
 
 
 def clumsy(context: WorkerContext, journal: str) -> None:
-    note(context, "starts", journal)
-    context.ready()
+    record(context, "starts", journal)
+    context.report_ready()
     work_until_stopped(context)
     raise SystemExit(9)
 
 
 def lingering(context: WorkerContext, journal: str) -> None:
-    """Outlives its supervisor, as no worker should, until the file "leave" is there."""
+    """Outlives its supervisor, as no worker should, until the file "leave" exists."""
     ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
-    note(context, "starts", journal)
-    context.ready()
+    record(context, "starts", journal)
+    context.report_ready()
     while not Path(journal).with_name("leave").exists():
         context.beat()
         time.sleep(0.01)

@@ -134,7 +134,7 @@ _GATEWAY = (
 _GATEWAY_STARTS = (("greet the mailbox", "gateway.mailbox_client:MailboxClient.send_hello"),)
 _SUPERVISOR = (
     ("start a worker", "supervisor.child:Child.start"),
-    ("note that a worker is ready", "supervisor.child:Child.note_ready"),
+    ("mark a worker ready", "supervisor.child:Child.mark_ready"),
     ("reap a worker", "supervisor.child:Child.reap"),
 )
 _QUEUES = {

@@ -1,4 +1,4 @@
-"""MetricsPage — what a running daemon serves for Prometheus, read as Prometheus reads it."""
+"""MetricsPage — the metrics that a running daemon serves, parsed as Prometheus parses them."""
 
 __all__ = ["MetricsPage"]
 
@@ -12,23 +12,23 @@ from support.harness.daemon import Daemon
 
 
 class MetricsPage:
-    """The page of one daemon, which was started with `--metrics 127.0.0.1:0 --log-format json`."""
+    """The page of a daemon that was started with `--metrics 127.0.0.1:0 --log-format json`."""
 
     def __init__(self, daemon: Daemon) -> None:
         lines = (json.loads(line) for line in daemon.log().splitlines() if line.startswith("{"))
-        self.url = [line["url"] for line in lines if line["event"] == "metrics are served"][-1]
+        self.url = [line["url"] for line in lines if line["event"] == "serving metrics"][-1]
 
     def read(self) -> list[Any]:
-        """Returns every sample: name, labels, value."""
+        """Returns every sample, with name, labels and value."""
         with urllib.request.urlopen(self.url, timeout=5) as response:
             text = response.read().decode()
         families: Iterable[Any] = text_string_to_metric_families(text)
         return [sample for family in families for sample in family.samples]
 
     def value(self, name: str, **labels: str) -> float:
-        """Returns the sum of the samples of a name that have these labels."""
+        """Returns the sum of the samples with this name and these labels."""
         return sum(
-            one.value
-            for one in self.read()
-            if one.name == f"mailroom_{name}" and labels.items() <= dict(one.labels).items()
+            sample.value
+            for sample in self.read()
+            if sample.name == f"mailroom_{name}" and labels.items() <= dict(sample.labels).items()
         )

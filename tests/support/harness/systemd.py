@@ -1,6 +1,6 @@
-"""Systemd — a real `systemd --user` for tests, alone in namespaces, with a journal; takes root and Debian's systemd.
+"""Systemd — a real `systemd --user` for tests, in its own namespaces, with a journal; needs root and Debian's systemd.
 
-Its units are those of the home directory given and two targets; it never sees the machine's own. All of it, with every
+It loads the units of the given home directory and a few targets, never the machine's own. Everything, including every
 process that a service started, is gone when the `with` block ends.
 """
 
@@ -27,7 +27,7 @@ class Systemd:
 
     Attributes:
         home: the HOME of its user.
-        init: the process id, outside, of the first process inside.
+        init: the process id of the first process inside, as seen from outside.
     """
 
     home: Path
@@ -36,7 +36,7 @@ class Systemd:
 
     @property
     def unit_dir(self) -> Path:
-        """Where the user's unit files are."""
+        """The directory of the user's unit files."""
         return self.home / ".config" / "systemd" / "user"
 
     def run(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
@@ -58,12 +58,12 @@ class Systemd:
         return dict(line.split("=", 1) for line in shown.splitlines())
 
     def journal(self, unit: str, *words: str) -> list[dict[str, str]]:
-        """Returns the entries that a unit's processes wrote to the journal."""
+        """Returns the journal entries of a unit's processes."""
         entries = self.run("journalctl", f"--user-unit={unit}", "--output=json", "--no-pager", *words).stdout
         return [json.loads(line) for line in entries.splitlines() if line.startswith("{")]
 
     def drop_in(self, unit: str, lines: Sequence[str]) -> None:
-        """Puts lines of [Service] beside a unit's own, as `systemctl edit` would; an earlier drop-in is replaced."""
+        """Adds lines to a unit's [Service] section, as `systemctl edit` would; replaces an earlier drop-in."""
         path = self.unit_dir / f"{unit}.d" / "test.conf"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(["[Unit]", "StartLimitIntervalSec=0", "[Service]", *lines, ""]))
@@ -74,13 +74,15 @@ class Systemd:
 def systemd_user(directory: Path) -> Generator[Systemd]:
     """Starts a service manager whose user lives in `directory`/home."""
     home, stubs = directory / "home", directory / "stubs"
-    for made in (home / ".config" / "systemd" / "user", stubs):
-        made.mkdir(parents=True)
+    for created in (home / ".config" / "systemd" / "user", stubs):
+        created.mkdir(parents=True)
     for target in ("basic", "default", "shutdown", "exit"):
         (stubs / f"{target}.target").write_text("[Unit]\nDefaultDependencies=no\n")
     cgroup = f"mailroom-test-{secrets.token_hex(4)}"
-    cleaned = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_", "DBUS_"))}
-    environment = cleaned | {
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_", "DBUS_"))
+    }
+    environment = inherited | {
         "HOME": str(home),
         "XDG_RUNTIME_DIR": _RUNTIME_DIRECTORY,
         "SYSTEMD_UNIT_PATH": f"{home}/.config/systemd/user:{stubs}",
@@ -106,25 +108,25 @@ def systemd_user(directory: Path) -> Generator[Systemd]:
 def _started(process: "subprocess.Popen[bytes]", home: Path, environment: Mapping[str, str], log: Path) -> Systemd:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
-    def look() -> list[Systemd]:
+    def running_systemd() -> list[Systemd]:
         assert process.poll() is None, f"systemd ended with {process.returncode}: {log.read_text()}"
         for child in children.read_text().split():
-            found = Systemd(home, int(child), environment)
+            systemd = Systemd(home, int(child), environment)
             with suppress(OSError):
-                if found.systemctl("is-system-running", check=False).stdout.strip() == "running":
-                    return [found]
+                if systemd.systemctl("is-system-running", check=False).stdout.strip() == "running":
+                    return [systemd]
         return []
 
-    return wait_until(look, "systemd runs")[0]
+    return wait_until(running_systemd, "systemd is running")[0]
 
 
 def _removed(group: Path) -> bool:
-    """Removes a cgroup and those below it, once nobody is in them any more."""
+    """Removes a cgroup and those below it, once they are empty."""
     with suppress(FileNotFoundError):
-        for one in sorted((*group.rglob("*/"), group), reverse=True):
+        for directory in sorted((*group.rglob("*/"), group), reverse=True):
             try:
-                if one.is_dir():
-                    one.rmdir()
+                if directory.is_dir():
+                    directory.rmdir()
             except OSError:
                 return False
     return True
