@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.fakes.fake_mail_room import InThread, StreamEnd, in_thread
+from support.fakes.scenes import InThread, in_thread
+from support.fakes.scripted import StreamEnd
 from support.harness.command_line import BOUND_SEC, command, environment
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -16,8 +17,8 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Generator[InThread, None, None]:
-    with in_thread(tmp_path) as room:
-        yield room
+    with in_thread(tmp_path) as daemon:
+        yield daemon
 
 
 class Terminal:
@@ -70,7 +71,7 @@ def test_messages_scroll_above_the_unread_count_and_the_cursor_comes_back(
 ) -> None:
     with watching(fake.address, "abc") as terminal:
         terminal.read_until("watching")
-        fake.do(lambda room: room.deliver("abc", "one\x1b[2J"))
+        fake.do(lambda daemon: daemon.deliver("abc", "one\x1b[2J"))
         terminal.read_until("one\\x1b[2J")
         terminal.read_until("1 unread")
         assert terminal.end(number) == code
@@ -79,21 +80,21 @@ def test_messages_scroll_above_the_unread_count_and_the_cursor_comes_back(
 
 
 def test_every_mailbox_with_unread_mail_is_listed_and_a_lost_daemon_is_said(fake: InThread) -> None:
-    fake.do(lambda room: [room.deliver(name, "x") for name in ("abc", "xyz", "xyz")])
-    fake.do(lambda room: room.stream_ends.append((2, StreamEnd.GOING_AWAY)))
+    fake.do(lambda daemon: [daemon.deliver(name, "x") for name in ("abc", "xyz", "xyz")])
+    fake.do(lambda daemon: daemon.stream_ends.append((2, StreamEnd.GOING_AWAY)))
     with watching(fake.address, "--all") as terminal:
         terminal.read_until("xyz  2 unread")
         terminal.read_until("abc  1 unread")
-        fake.do(lambda room: room.deliver("abc", "the last before it goes"))
+        fake.do(lambda daemon: daemon.deliver("abc", "the last before it goes"))
         terminal.read_until("lost the daemon")
-        fake.do(lambda room: room.deliver("abc", "after it came back"))
+        fake.do(lambda daemon: daemon.deliver("abc", "after it came back"))
         terminal.read_until("after it came back")
         assert terminal.end(signal.SIGINT) == 130
 
 
 @pytest.mark.parametrize("option", ["--plain", "--json"])
 def test_plain_lines_are_to_be_had_in_a_terminal_as_well(fake: InThread, option: str) -> None:
-    fake.do(lambda room: room.deliver("abc", "hello"))
+    fake.do(lambda daemon: daemon.deliver("abc", "hello"))
     with watching(fake.address, "abc", "--unread", option) as terminal:
         terminal.read_until("hello")
         terminal.end(signal.SIGINT)

@@ -29,7 +29,7 @@ from mailroomd.operator.doctor.findings import problem
 from mailroomd.storage.database.connection import DATABASE_NAME, open_store
 from mailroomd.storage.database.schema import SCHEMA_VERSION
 from mailroomd.storage.team_inbox.directory_lock import STALE_SEC
-from support.fakes.fake_mail_room import in_thread
+from support.fakes.scenes import in_thread
 from support.harness.command_line import run_here
 
 

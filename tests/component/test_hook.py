@@ -197,7 +197,7 @@ def test_a_daemon_that_is_down_hides_no_mail(session: Session) -> None:
     session.deliver("anyway")
     done = session.run(session.event("UserPromptSubmit"))
     assert b"anyway" in done.stdout
-    assert b"the mail room is not running" in done.stderr
+    assert b"The Mailroom daemon is not running" in done.stderr
 
 
 def test_mail_whose_output_nobody_read_is_shown_next_time(session: Session) -> None:

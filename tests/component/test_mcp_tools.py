@@ -16,10 +16,12 @@ from mailroom_apps.mcp.watching import Watching
 from mcp.client import Client
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
-from support.fakes.fake_mail_room import BOUND_SEC, FakeMailRoom, Refusal, running
+from support.fakes.fake_daemon import FakeDaemon
+from support.fakes.scenes import BOUND_SEC, running
+from support.fakes.scripted import Refusal
 from support.harness.mcp_client import ask, check, fault_of
 
-Scene = Callable[[FakeMailRoom, ClientSession], Awaitable[None]]
+Scene = Callable[[FakeDaemon, ClientSession], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -66,7 +68,7 @@ def write_inbox_file(root: Path, agent: str, message_id: str, content: str) -> P
 
 
 def test_a_model_that_gives_another_name_than_its_own_is_overruled(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.deliver("bob", "for bob")
         assert await check(agent, session_id="bob") == []
         await ask(agent, "send_message", from_session_id="bob", to_session_id="carl", content="hello")
@@ -76,7 +78,7 @@ def test_a_model_that_gives_another_name_than_its_own_is_overruled(tmp_path: Pat
 
 
 def test_without_a_name_of_its_own_a_server_asks_for_it(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         schemas = {tool.name: tool.input_schema for tool in (await agent.list_tools()).tools}
         assert "session_id" in schemas["check_inbox"]["required"]
         assert "MAILROOM_AGENT" in await fault_of(agent, "check_inbox")
@@ -90,7 +92,7 @@ def test_without_a_name_of_its_own_a_server_asks_for_it(tmp_path: Path) -> None:
 
 
 def test_reading_marks_nothing_read_and_reports_what_was_shown(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go", thread_id="t", priority=pb.PRIORITY_URGENT)
         (message,) = await check(agent)
         assert set(message) == {"id", "sender", "content", "timestamp", "shown_before", "thread_id", "priority"}
@@ -103,7 +105,7 @@ def test_reading_marks_nothing_read_and_reports_what_was_shown(tmp_path: Path) -
 
 
 def test_checking_an_empty_inbox_lets_senders_see_that_the_agent_is_here(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         assert await check(agent) == []
         assert [request.observe for request in room.requests["CheckInbox"]] == [True, False]
 
@@ -111,7 +113,7 @@ def test_checking_an_empty_inbox_lets_senders_see_that_the_agent_is_here(tmp_pat
 
 
 def test_waiting_never_shows_a_message_twice_even_if_the_daemon_was_not_told(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.refuse("MarkOffered", Refusal(code=grpc.StatusCode.PERMISSION_DENIED, reason="LOST"))
         first = room.deliver("me", "first")
         assert [message["id"] for message in await check(agent)] == [first]
@@ -124,7 +126,7 @@ def test_waiting_never_shows_a_message_twice_even_if_the_daemon_was_not_told(tmp
 
 
 def test_waiting_ends_without_a_message_when_the_time_is_over(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         body = await ask(agent, "wait_for_message", timeout_sec=0.05)
         assert (body["messages"], body["more"]) == ([], False)
 
@@ -132,7 +134,7 @@ def test_waiting_ends_without_a_message_when_the_time_is_over(tmp_path: Path) ->
 
 
 def test_a_call_that_its_client_gave_up_has_shown_nothing(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         waiting = asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC))
         await room.wait_until(lambda: len(room.requests["CheckInbox"]) == 3)
         waiting.cancel()
@@ -145,7 +147,7 @@ def test_a_call_that_its_client_gave_up_has_shown_nothing(tmp_path: Path) -> Non
 
 
 def test_what_is_too_much_for_one_answer_is_left_for_the_next(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         sizes = (MAX_CHARS + 1, MAX_CHARS // 2, MAX_CHARS // 2, 1)
         ids = [room.deliver("me", "x" * size) for size in sizes]
         shown: list[list[str]] = []
@@ -160,7 +162,7 @@ def test_what_is_too_much_for_one_answer_is_left_for_the_next(tmp_path: Path) ->
 
 
 def test_acknowledging_what_is_not_there_is_an_error_unless_something_is(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go")
         fault = await fault_of(agent, "acknowledge_message", message_id="00000000000000aa")
         assert fault.endswith("use the ids that check_inbox gives (MESSAGE_NOT_FOUND)")
@@ -174,7 +176,7 @@ def test_acknowledging_what_is_not_there_is_an_error_unless_something_is(tmp_pat
 
 
 def test_a_sender_is_told_of_a_name_that_nobody_has_and_of_one_that_is_near(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.known.add("reviewer")
         body = await ask(agent, "send_message", to_session_id="reviewr", content="hi")
         assert body["recipient_known"] is False
@@ -185,7 +187,7 @@ def test_a_sender_is_told_of_a_name_that_nobody_has_and_of_one_that_is_near(tmp_
 
 
 def test_a_send_of_unknown_outcome_names_the_key_with_which_it_arrives_once(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         code = grpc.StatusCode.DEADLINE_EXCEEDED
         room.refuse("SendMessage", Refusal(code=code, reason="", message="too slow", after_doing=True))
         fault = await fault_of(agent, "send_message", to_session_id="bob", content="hi")
@@ -198,7 +200,7 @@ def test_a_send_of_unknown_outcome_names_the_key_with_which_it_arrives_once(tmp_
 
 
 def test_a_reply_goes_to_the_sender_in_its_thread_and_leaves_the_message_unread(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         asked = room.deliver("me", "well?", sender="ann", thread_id="t-1")
         await ask(agent, "reply", message_id=asked, content="yes")
         request = room.requests["SendMessage"][-1]
@@ -210,7 +212,7 @@ def test_a_reply_goes_to_the_sender_in_its_thread_and_leaves_the_message_unread(
 
 
 def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         sent = await ask(agent, "send_message", to_session_id="ann", content="well?")
         fault = await fault_of(agent, "reply", message_id=sent["id"], content="and?")
         assert "was sent by me itself, to ann: use send_message (REPLY_TO_SELF)" in fault
@@ -219,17 +221,17 @@ def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_broadcast_tells_of_each_copy(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         body = await ask(agent, "broadcast", to_session_ids=["ann", ".bad"], content="all")
         good, bad = body["results"]
         assert (good["recipient"], good["id"]) == ("ann", next(iter(room.messages)))
-        assert bad == {"recipient": ".bad", "error": ".bad is no name (RECIPIENT_INVALID)"}
+        assert bad == {"recipient": ".bad", "error": ".bad is not a valid name (RECIPIENT_INVALID)"}
 
     play(tmp_path, scene)
 
 
 def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.known |= {"ann", "bob"}
         room.asleep.add("bob")
         everybody = (await ask(agent, "list_agents"))["agents"]
@@ -243,7 +245,7 @@ def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_pa
 
 
 def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         assert (await fault_of(agent, "fetch_mail")).startswith("there is no tool 'fetch_mail': check_inbox, ")
         assert (await fault_of(agent, "check_inbox", limit=0)).endswith("(ARGUMENTS_INVALID)")
         code = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -258,7 +260,7 @@ def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", ["mailroom://inbox/..", "mailroom://attic/me", "file:///etc/passwd"])
 def test_a_resource_that_is_none_of_ours_is_refused(tmp_path: Path, uri: str) -> None:
-    async def scene(_: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(_: FakeDaemon, agent: ClientSession) -> None:
         with pytest.raises(MCPError):
             await agent.read_resource(uri)
 
@@ -287,7 +289,7 @@ def test_without_a_daemon_and_without_files_the_error_says_both(tmp_path: Path) 
     async def scene() -> None:
         async with agent_of(f"unix:{tmp_path}/nobody.sock", tmp_path / "nowhere", "me") as agent:
             fault = await fault_of(agent, "check_inbox")
-            assert "the mail room is not running" in fault
+            assert "The Mailroom daemon is not running" in fault
             assert f"there is no directory {tmp_path}/nowhere/inbox" in fault
 
     asyncio.run(scene())

@@ -138,7 +138,7 @@ def test_mail_is_read_from_files_while_the_daemon_is_down_and_from_the_daemon_wh
 
             body = await ask(agent, "check_inbox")
             assert body["source"] == "files"
-            assert "the mail room is not running" in body["note"]
+            assert "The Mailroom daemon is not running" in body["note"]
             assert "Start it with `mailroomd`" in body["note"]
             (message,) = body["messages"]
             assert (message["id"], message["content"]) == (message_id, "before the stop")
