@@ -1,4 +1,4 @@
-"""The command line as people and scripts meet it: `python -m mailroom` against a fake mail daemon."""
+"""The command line as people and scripts use it, in a process of its own against a fake daemon."""
 
 import signal
 import subprocess
@@ -34,12 +34,12 @@ def test_send_prints_one_line_and_warns_of_an_unknown_recipient(fake: InThread) 
     done = cli(fake.address, "send", "reviewr", "go")
     message = fake.do(lambda daemon: list(daemon.messages.values())[-1])
     assert done.stdout.decode().split("  ") == [message.id, "filed", "recipient unknown\n"]
-    assert "nobody called reviewr" in done.stderr.decode()
+    assert 'Unknown recipient "reviewr"' in done.stderr.decode()
     assert "Did you mean reviewer?" in done.stderr.decode()
     assert (done.returncode, message.sender, message.content) == (0, "ana-b", "go")
 
 
-def test_send_takes_every_option_and_prints_json(fake: InThread) -> None:
+def test_send_accepts_every_option_and_prints_json(fake: InThread) -> None:
     fake.do(lambda daemon: daemon.known.add("abc"))
     options = ["--from", "me", "--type", "note", "--thread", "t", "--reply-to", "00aa", "--priority", "urgent"]
     more = ["--ttl", "1h30m", "--metadata", '{"task": 7}', "--key", "k", "--json"]
@@ -78,7 +78,7 @@ def test_send_reads_stdin_exactly(fake: InThread, arguments: Sequence[str]) -> N
     assert "stored  recipient unknown  inbox file not written yet: disk \\x1b full" in done.stdout.decode()
 
 
-def test_without_content_an_empty_stdin_is_a_usage_error_and_an_empty_text_is_a_message(fake: InThread) -> None:
+def test_missing_content_is_a_usage_error_but_an_empty_text_is_a_message(fake: InThread) -> None:
     refused = cli(fake.address, "send", "abc")
     assert (refused.returncode, refused.stdout) == (2, b"")
     assert "nothing to send" in refused.stderr.decode()
@@ -95,7 +95,7 @@ def test_without_content_an_empty_stdin_is_a_usage_error_and_an_empty_text_is_a_
     assert fake.do(lambda daemon: [message.content for message in daemon.messages.values()]) == ["", ""]
 
 
-def test_an_empty_sender_is_passed_on_as_it_was_given(fake: InThread) -> None:
+def test_an_empty_sender_is_sent_unchanged(fake: InThread) -> None:
     refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "SENDER_INVALID", "sender is empty")
     fake.do(lambda daemon: daemon.refuse("SendMessage", refusal))
     done = cli(fake.address, "send", "abc", "hi", "--from", "", extra={"MAILROOM_AGENT": "bot"})
@@ -104,15 +104,15 @@ def test_an_empty_sender_is_passed_on_as_it_was_given(fake: InThread) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--address", "bogus", "stats"), ("stats", "--address", "bogus")])
-def test_a_wrong_address_is_not_blamed_on_the_environment(arguments: Sequence[str]) -> None:
+def test_an_invalid_address_names_its_source(arguments: Sequence[str]) -> None:
     done = cli("unix:/nowhere.sock", *arguments)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"'bogus' is no address" in done.stderr
+    assert b"'bogus' is not a valid address" in done.stderr
     assert b"MAILROOM_ADDRESS" not in done.stderr
-    assert b"MAILROOM_ADDRESS: 'wrong' is no address" in cli("wrong", "stats").stderr
+    assert b"MAILROOM_ADDRESS: 'wrong' is not a valid address" in cli("wrong", "stats").stderr
 
 
-def test_stats_of_nobody_say_so(fake: InThread) -> None:
+def test_stats_of_an_unknown_agent_are_empty(fake: InThread) -> None:
     done = cli(fake.address, "stats", "nobody")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"mailroom: no mailbox of nobody yet\n")
     [row] = lines_of(cli(fake.address, "stats", "nobody", "--json").stdout)
@@ -124,7 +124,7 @@ def test_stats_of_nobody_say_so(fake: InThread) -> None:
 @pytest.mark.parametrize(
     "arguments", [("--all", "--unread"), ("abc", "--all"), ("abc", "--unread", "--after", ""), ("abc", "--recipts")]
 )
-def test_what_watch_cannot_do_is_a_usage_error_before_any_call(fake: InThread, arguments: Sequence[str]) -> None:
+def test_contradictory_options_of_watch_are_usage_errors(fake: InThread, arguments: Sequence[str]) -> None:
     done = cli(fake.address, "watch", *arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert not fake.do(lambda daemon: daemon.requests)
@@ -144,14 +144,14 @@ def test_a_mistyped_command_is_exit_code_2_with_a_suggestion() -> None:
     assert "Did you mean 'send'?" in done.stderr.decode()
 
 
-def test_a_daemon_that_is_not_running_is_exit_code_69_with_the_way_to_start_it(tmp_path: Path) -> None:
+def test_a_missing_daemon_is_exit_code_69_with_instructions(tmp_path: Path) -> None:
     done = cli(f"unix:{tmp_path}/none.sock", "send", "abc", "go")
     assert (done.returncode, done.stdout) == (69, b"")
     assert f"{tmp_path}/none.sock" in done.stderr.decode()
     assert "systemctl --user start mailroomd" in done.stderr.decode()
 
 
-def test_inbox_shows_hostile_mail_harmlessly(fake: InThread) -> None:
+def test_inbox_escapes_hostile_messages(fake: InThread) -> None:
     fake.do(lambda daemon: daemon.deliver("abc", HOSTILE, priority=pb.PRIORITY_HIGH, thread_id="\x1b"))
     done = cli(fake.address, "inbox", "abc", "--observe")
     header, *content = done.stdout.decode().split("\n")
@@ -161,14 +161,14 @@ def test_inbox_shows_hostile_mail_harmlessly(fake: InThread) -> None:
     assert request.observe
 
 
-def test_inbox_as_json_is_one_untouched_message_per_line(fake: InThread) -> None:
+def test_inbox_as_json_prints_one_unchanged_message_per_line(fake: InThread) -> None:
     ids = fake.do(lambda daemon: [daemon.deliver("abc", text) for text in (HOSTILE, "two", "three")])
     done = cli(fake.address, "inbox", "abc", "--limit", "2", "--json")
     assert [(message["id"], message["content"]) for message in lines_of(done.stdout)] == [
         (ids[0], HOSTILE),
         (ids[1], "two"),
     ]
-    assert b"more is unread" in done.stderr
+    assert b"there are more unread messages" in done.stderr
 
 
 def test_inbox_waits_for_the_first_message(fake: InThread) -> None:
@@ -181,7 +181,7 @@ def test_inbox_waits_for_the_first_message(fake: InThread) -> None:
     assert [message["content"] for message in lines_of(stdout)] == ["at last"]
 
 
-def test_ack_marks_ids_or_everything_read(fake: InThread) -> None:
+def test_ack_marks_ids_or_all_messages_as_read(fake: InThread) -> None:
     ids = fake.do(lambda daemon: [daemon.deliver("abc", str(number)) for number in range(4)])
     assert cli(fake.address, "ack", "abc", ids[0]).stdout == b"1 acknowledged\n"
     some = cli(fake.address, "ack", "abc", ids[1], "00", "--json")
@@ -209,7 +209,7 @@ def test_stats_and_status_are_aligned_text_or_json(fake: InThread) -> None:
     assert (status["health"], len(status["workers"])) == ("serving", 3)
 
 
-def test_watch_shows_messages_as_they_come_through_a_restart_and_ends_on_ctrl_c(fake: InThread) -> None:
+def test_watch_shows_messages_through_a_restart_and_ends_on_ctrl_c(fake: InThread) -> None:
     fake.do(lambda daemon: daemon.stream_ends.append((3, StreamEnd.GOING_AWAY)))
     fake.do(lambda daemon: daemon.deliver("abc", "unread"))
     with watching(fake.address, "abc", "--unread", "--json") as process:
@@ -225,8 +225,8 @@ def test_watch_shows_messages_as_they_come_through_a_restart_and_ends_on_ctrl_c(
     assert [event["content"] for event in shown] == ["unread", HOSTILE, "after the restart"]
     assert {event["event"] for event in shown} == {"message"}
     assert process.returncode == 130
-    assert "lost the daemon" in stderr.decode()
-    assert "connected again" in stderr.decode()
+    assert "connection lost" in stderr.decode()
+    assert "reconnected" in stderr.decode()
     assert "Traceback" not in stderr.decode()
 
 
@@ -245,7 +245,7 @@ def test_watch_all_shows_receipts_and_responses_as_text(fake: InThread) -> None:
     assert lines[4] == '  {"done":"\\u202e"}'
 
 
-def test_a_reader_that_leaves_ends_watch_quietly(fake: InThread) -> None:
+def test_watch_ends_quietly_when_its_reader_goes_away(fake: InThread) -> None:
     with watching(fake.address, "abc", "--unread") as process:
         fake.do(lambda daemon: daemon.deliver("abc", "one"))
         assert process.stdout is not None
@@ -256,7 +256,7 @@ def test_a_reader_that_leaves_ends_watch_quietly(fake: InThread) -> None:
     assert (process.returncode, stderr) == (0, b"")
 
 
-def test_a_full_pipe_that_breaks_is_no_error_for_other_commands(fake: InThread) -> None:
+def test_a_broken_pipe_is_not_an_error(fake: InThread) -> None:
     fake.do(lambda daemon: [daemon.deliver("abc", "x" * 10_000) for _ in range(40)])
     script = f"{sys.executable} -m mailroom_apps inbox abc --json | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -265,7 +265,7 @@ def test_a_full_pipe_that_breaks_is_no_error_for_other_commands(fake: InThread) 
     assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
-def test_the_shell_completes_agents_that_begin_so(fake: InThread) -> None:
+def test_the_shell_completes_agent_names(fake: InThread) -> None:
     fake.do(lambda daemon: [daemon.deliver(name, "x") for name in ("alpha", "alp", "beta")])
     completion: dict[str, str] = {
         "_MAILROOM_COMPLETE": "complete_bash",

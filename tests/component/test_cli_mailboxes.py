@@ -1,4 +1,4 @@
-"""The commands around mailboxes, threads and agents, as they meet a fake mail daemon."""
+"""The commands for mailboxes, threads and agents, against a fake daemon."""
 
 import re
 import subprocess
@@ -42,11 +42,11 @@ def test_broadcast_shows_each_copy_and_fails_if_one_failed(fake: InThread, run: 
     bob, bad, carl = done.rows
     assert (bob[0], bob[2:]) == ("bob", ["filed"])
     assert bad[:3] == [".x", "-", "not sent"]
-    assert carl[-1] == "nobody of that name has been here yet"
+    assert carl[-1] == "unknown recipient"
     assert [line["recipient"] for line in run("broadcast", "lunch", "bob", "--json").json] == ["bob"]
 
 
-def test_broadcast_to_all_alive_leaves_out_the_sender_and_who_sleeps(fake: InThread, run: Run) -> None:
+def test_broadcast_to_all_alive_skips_the_sender_and_inactive_agents(fake: InThread, run: Run) -> None:
     fake.do(lambda daemon: daemon.known.update({"ana", "bob", "carl", "me"}) or daemon.asleep.add("carl"))
     assert [row[0] for row in run("broadcast", "-", "--all-alive", "--from", "me", stdin="hi").rows] == ["ana", "bob"]
     assert last_message(fake)[2] == "hi"
@@ -54,9 +54,9 @@ def test_broadcast_to_all_alive_leaves_out_the_sender_and_who_sleeps(fake: InThr
     assert run("broadcast", "hi", "bob", "--all-alive").code == 2
 
 
-def test_broadcast_to_nobody_says_so(run: Run) -> None:
+def test_broadcast_without_live_agents_sends_nothing(run: Run) -> None:
     done = run("broadcast", "hi", "--all-alive")
-    assert (done.code, done.out, done.err) == (0, "", "mailroom: nobody is alive: nothing was sent\n")
+    assert (done.code, done.out, done.err) == (0, "", "mailroom: no agent is alive; nothing was sent\n")
 
 
 def test_a_reply_goes_to_the_sender_in_the_thread_under_the_name_it_was_sent_to(fake: InThread, run: Run) -> None:
@@ -70,7 +70,7 @@ def test_a_reply_goes_to_the_sender_in_the_thread_under_the_name_it_was_sent_to(
     assert fake.do(lambda daemon: daemon.messages[question].read)
 
 
-def test_a_reply_to_nothing_is_one_sentence(run: Run) -> None:
+def test_a_reply_to_an_unknown_message_is_one_sentence(run: Run) -> None:
     done = run("reply", "00aa", "hi")
     assert (done.code, done.out, done.err) == (1, "", "mailroom: there is no message 00aa\n")
 
@@ -88,7 +88,7 @@ def test_show_has_metadata_expiry_and_history(fake: InThread, run: Run) -> None:
     assert [receipt["state"] for receipt in line["history"]] == ["filed"]
 
 
-def test_list_is_newest_first_in_pages_that_go_on(fake: InThread, run: Run) -> None:
+def test_list_is_newest_first_and_continues_with_a_page_token(fake: InThread, run: Run) -> None:
     ids = fake.do(lambda daemon: [daemon.deliver("bob", f"number {n}\nmore") for n in range(5)])[::-1]
     first = run("list", "bob", "--limit", "2")
     assert [row[0] for row in first.rows] == ids[:2]
@@ -99,24 +99,24 @@ def test_list_is_newest_first_in_pages_that_go_on(fake: InThread, run: Run) -> N
     assert rest.err == ""
 
 
-def test_list_filters_and_says_when_there_is_nothing(fake: InThread, run: Run) -> None:
+def test_list_filters_and_reports_an_empty_result(fake: InThread, run: Run) -> None:
     fake.do(lambda daemon: daemon.mark_read(daemon.deliver("bob", "old", thread_id="t")))
     wanted = fake.do(lambda daemon: daemon.deliver("bob", "new", thread_id="t"))
     fake.do(lambda daemon: daemon.deliver("bob", "other"))
     assert [row[0] for row in run("list", "bob", "--unread", "--thread", "t").rows] == [wanted]
-    assert run("list", "carl", "--unread").err == "mailroom: nothing unread for carl\n"
+    assert run("list", "carl", "--unread").err == "mailroom: no unread messages for carl\n"
 
 
-def test_search_looks_into_every_mailbox_or_one(fake: InThread, run: Run) -> None:
+def test_search_covers_every_mailbox_or_one(fake: InThread, run: Run) -> None:
     first, second = fake.do(lambda daemon: [daemon.deliver(name, "build is red") for name in ("bob", "carl")])
     assert [row[0] for row in run("search", "red build").rows] == [second, first]
     assert [line["id"] for line in run("search", "red", "--agent", "bob", "--json").json] == [first]
-    assert run("search", "green").err == "mailroom: nothing found\n"
+    assert run("search", "green").err == "mailroom: no matching messages\n"
     assert run("search", " ").code == 2
-    assert "repeat it with --page" in run("search", "red", "--limit", "1").err
+    assert "repeat the command with --page" in run("search", "red", "--limit", "1").err
 
 
-def test_wait_shows_what_is_there_at_once_and_marks_nothing(fake: InThread, run: Run) -> None:
+def test_wait_shows_an_existing_message_at_once_and_marks_nothing(fake: InThread, run: Run) -> None:
     name = fake.do(lambda daemon: daemon.deliver("bob", "hi"))
     assert [line["id"] for line in run("wait", "bob", "--json").json] == [name]
     [request] = fake.do(lambda daemon: daemon.requests["Subscribe"])
@@ -124,14 +124,18 @@ def test_wait_shows_what_is_there_at_once_and_marks_nothing(fake: InThread, run:
     assert "hi" in run("wait", "bob", "--timeout", "0").out
 
 
-def test_wait_ends_with_1_when_nothing_came(run: Run) -> None:
+def test_wait_exits_with_1_if_no_message_arrives(run: Run) -> None:
     timed_out = run("wait", "bob", "--timeout", "300ms")
-    assert (timed_out.code, timed_out.out, timed_out.err) == (1, "", "mailroom: no mail for bob in time\n")
+    assert (timed_out.code, timed_out.out, timed_out.err) == (
+        1,
+        "",
+        "mailroom: no message for bob within the timeout\n",
+    )
     looked = run("wait", "bob", "--timeout", "0")
-    assert (looked.code, looked.err) == (1, "mailroom: no mail for bob\n")
+    assert (looked.code, looked.err) == (1, "mailroom: no unread messages for bob\n")
 
 
-def test_wait_survives_a_restart_and_polls_nothing(fake: InThread) -> None:
+def test_wait_survives_a_restart_and_does_not_poll(fake: InThread) -> None:
     fake.do(lambda daemon: daemon.stream_ends.append((1, StreamEnd.GOING_AWAY)))
     waiting = command("wait", "bob", "--timeout", "9s")
     with subprocess.Popen(waiting, env=environment(fake.address), stdout=subprocess.PIPE) as process:
@@ -143,7 +147,7 @@ def test_wait_survives_a_restart_and_polls_nothing(fake: InThread) -> None:
     assert fake.do(lambda daemon: {rpc for rpc, requests in daemon.requests.items() if requests}) == {"Subscribe"}
 
 
-def test_clear_asks_and_where_nobody_can_answer_it_wants_yes(fake: InThread, run: Run) -> None:
+def test_clear_requires_yes_without_a_terminal(fake: InThread, run: Run) -> None:
     fake.do(lambda daemon: [daemon.deliver("bob", "x") for _ in range(3)])
     refused = run("clear", "bob")
     assert (refused.code, refused.out) == (2, "")
@@ -154,7 +158,7 @@ def test_clear_asks_and_where_nobody_can_answer_it_wants_yes(fake: InThread, run
 
 
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])
-def test_clear_in_a_terminal_does_what_it_is_told(fake: InThread, answer: str, left: int) -> None:
+def test_clear_in_a_terminal_asks_and_obeys_the_answer(fake: InThread, answer: str, left: int) -> None:
     fake.do(lambda daemon: daemon.deliver("bob", "x"))
     script = f"{sys.executable} -m mailroom_apps clear bob"
     done = subprocess.run(
@@ -165,13 +169,13 @@ def test_clear_in_a_terminal_does_what_it_is_told(fake: InThread, answer: str, l
         timeout=BOUND_SEC,
         check=False,
     )
-    assert b"Delete all 1 messages of bob, 1 of them unread?" in done.stdout
+    assert b"Delete all 1 messages of bob (1 unread)?" in done.stdout
     assert fake.do(lambda daemon: len(daemon.messages)) == left
 
 
 def test_queues_and_agents_are_tables_or_json(fake: InThread, run: Run) -> None:
-    assert run("queues").err == "mailroom: no file is pending\n"
-    assert run("agents", "--alive").err == "mailroom: nobody is alive\n"
+    assert run("queues").err == "mailroom: no pending files\n"
+    assert run("agents", "--alive").err == "mailroom: no agent is alive\n"
     fake.do(lambda daemon: daemon.known.update({"ana", "bob", "carl"}) or daemon.asleep.add("carl"))
     fake.do(lambda daemon: daemon.deliver("bob", "x") and daemon.aliases.update({"s-1": "bob", "s-2": "bob"}))
     assert run("queues").rows == [["bob", "1", "1m"]]
@@ -182,26 +186,26 @@ def test_queues_and_agents_are_tables_or_json(fake: InThread, run: Run) -> None:
 
 
 def test_an_alias_is_set_and_ended(fake: InThread, run: Run) -> None:
-    assert re.fullmatch(r"s-1 is bob until 20..-.*\n", run("alias", "bob", "s-1", "--ttl", "2h").out)
+    assert re.fullmatch(r"s-1 is an alias of bob until 20..-.*\n", run("alias", "bob", "s-1", "--ttl", "2h").out)
     assert fake.do(lambda daemon: daemon.requests["SetAlias"][0].ttl.seconds) == 7200
     assert fake.do(lambda daemon: daemon.aliases) == {"s-1": "bob"}
-    assert run("alias", "bob", "s-1", "--end").out == "s-1 is no alias of bob any more\n"
+    assert run("alias", "bob", "s-1", "--end").out == "s-1 is no longer an alias of bob\n"
     assert fake.do(lambda daemon: daemon.aliases) == {}
     assert run("alias", "bob", "s-1", "--end", "--ttl", "1h").code == 2
     assert run("alias", "bob", "s-1", "--ttl", "0").code == 2
 
 
-def test_receipts_are_those_of_the_sender_alone_and_end_where_it_is_live(fake: InThread, run: Run) -> None:
+def test_receipts_shows_only_the_senders_own_and_ends_at_the_present(fake: InThread, run: Run) -> None:
     sent = fake.do(lambda daemon: daemon.deliver("bob", "x", sender="ana"))
     fake.do(lambda daemon: daemon.mark_read(sent))
     fake.do(lambda daemon: daemon.mark_read(daemon.deliver("carl", "x", sender="bob")))
     shown = run("receipts", "ana")
     assert re.fullmatch(rf"20.*  {sent}  bob  read\n", shown.out)
     assert [line["state"] for line in run("receipts", "ana", "--json").json] == ["read"]
-    assert run("receipts", "carl").err == "mailroom: no receipt for carl\n"
+    assert run("receipts", "carl").err == "mailroom: no receipts for carl\n"
 
 
-def test_watch_shows_receipts_where_it_is_asked_to(fake: InThread) -> None:
+def test_watch_shows_receipts_on_request(fake: InThread) -> None:
     sent = fake.do(lambda daemon: daemon.deliver("bob", "x", sender="ana"))
     watching = command("watch", "ana", "--receipts", "--after", sent)
     with subprocess.Popen(watching, env=environment(fake.address), stdout=subprocess.PIPE) as process:
@@ -211,7 +215,7 @@ def test_watch_shows_receipts_where_it_is_asked_to(fake: InThread) -> None:
         process.terminate()
 
 
-def test_an_older_daemon_is_named_as_such(fake: InThread, run: Run) -> None:
+def test_a_call_that_the_daemon_does_not_know_is_explained(fake: InThread, run: Run) -> None:
     fake.do(
         lambda daemon: daemon.refuse("GetQueueStats", Refusal(grpc.StatusCode.UNIMPLEMENTED, "", "Method not found!"))
     )
@@ -221,7 +225,7 @@ def test_an_older_daemon_is_named_as_such(fake: InThread, run: Run) -> None:
 
 
 @pytest.mark.parametrize("typed", ["ack bob ", "show ", "reply "])
-def test_the_shell_completes_ids_of_messages(fake: InThread, typed: str) -> None:
+def test_the_shell_completes_message_ids(fake: InThread, typed: str) -> None:
     name = fake.do(lambda daemon: daemon.deliver("bob", "hello"))
     fake.do(lambda daemon: daemon.known.add("bob"))
     completion = {"_MAILROOM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"mailroom {typed}{name[:4]}"}

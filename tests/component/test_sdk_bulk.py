@@ -1,4 +1,4 @@
-"""Sending in bulk, held to by both clients: outcomes in order, bounded, resumed without doubling."""
+"""Bulk sends of both clients: outcomes in order, bounded memory, resumed without duplicates."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def drafts(number: int) -> Iterator[Draft]:
 
 
 @KINDS
-def test_outcomes_come_in_order_and_failed_ones_stop_nobody(kind: str, tmp_path: Path) -> None:
+def test_outcomes_come_in_order_and_a_failure_does_not_stop_the_rest(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         mixed = [Draft("a", "1"), Draft(".b", "2"), Draft("c", "x" * (2 << 20)), Draft("d", "4", sender="me")]
         first, bad, large, last = [outcome async for outcome in client.send_many(mixed)]
@@ -37,7 +37,7 @@ def test_outcomes_come_in_order_and_failed_ones_stop_nobody(kind: str, tmp_path:
 
 
 @KINDS
-def test_nothing_to_send_gives_no_outcome(kind: str, tmp_path: Path) -> None:
+def test_no_drafts_give_no_outcomes(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         assert [outcome async for outcome in client.send_many([])] == []
         assert not daemon.requests
@@ -46,7 +46,7 @@ def test_nothing_to_send_gives_no_outcome(kind: str, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_a_broken_stream_is_resumed_and_nothing_is_doubled(kind: str, tmp_path: Path) -> None:
+def test_a_broken_stream_is_resumed_without_duplicates(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.refuse("SendMessages", Refusal(), Refusal(after_doing=True), Refusal(grpc.StatusCode.CANCELLED))
         outcomes = [outcome async for outcome in client.send_many(drafts(2000))]
@@ -59,7 +59,7 @@ def test_a_broken_stream_is_resumed_and_nothing_is_doubled(kind: str, tmp_path: 
 
 
 @KINDS
-def test_a_copy_that_met_a_restart_is_sent_again_with_its_key(kind: str, tmp_path: Path) -> None:
+def test_a_message_refused_during_a_restart_is_sent_again_with_its_key(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.busy.add("b")
         outcomes = [o async for o in client.send_many([Draft("a", "1"), Draft("b", "2"), Draft("c", "3")])]
@@ -71,7 +71,7 @@ def test_a_copy_that_met_a_restart_is_sent_again_with_its_key(kind: str, tmp_pat
 
 
 @KINDS
-def test_who_stops_asking_stops_the_sending(kind: str, tmp_path: Path) -> None:
+def test_a_consumer_that_stops_iterating_stops_the_sending(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         taken: list[Draft] = []
 
@@ -90,7 +90,7 @@ def test_who_stops_asking_stops_the_sending(kind: str, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_what_cannot_be_mended_is_raised(kind: str, tmp_path: Path) -> None:
+def test_a_permanent_error_is_raised(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.refuse("SendMessages", Refusal(grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", "no"))
         with pytest.raises(PermissionDenied):

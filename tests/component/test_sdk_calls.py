@@ -1,4 +1,4 @@
-"""What every call of the SDK promises, held to by both clients: retries, one key, typed results and errors."""
+"""The calls of both clients: retries, one idempotency key, typed results and errors."""
 
 import asyncio
 from datetime import timedelta
@@ -33,7 +33,7 @@ KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 
 
 @KINDS
-def test_a_send_says_what_was_done_with_the_message(kind: str, tmp_path: Path) -> None:
+def test_a_send_returns_the_message_and_its_delivery(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.inbox_file_error = "Permission denied"
         sent = await client.send(
@@ -75,7 +75,7 @@ def test_a_retried_send_carries_one_key_and_is_stored_once(kind: str, tmp_path: 
 
 
 @KINDS
-def test_a_key_of_the_callers_own_is_used_as_it_is(kind: str, tmp_path: Path) -> None:
+def test_a_given_idempotency_key_is_used_unchanged(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         first = await client.send("abc", "go", idempotency_key="mine")
         assert await client.send("abc", "go", idempotency_key="mine") == first
@@ -114,7 +114,7 @@ def test_a_refusal_is_typed_and_not_retried(
 
 
 @KINDS
-def test_what_is_full_is_tried_again_when_the_daemon_says_when(kind: str, tmp_path: Path) -> None:
+def test_resource_exhausted_is_retried_after_the_daemons_delay(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         full = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WAITING", retry_after_sec=0.05)
         daemon.refuse("SendMessage", full, full)
@@ -140,7 +140,7 @@ def test_retrying_ends_with_the_timeout(kind: str, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_a_missing_daemon_is_named_within_the_grace(kind: str, tmp_path: Path) -> None:
+def test_a_missing_daemon_is_reported_within_the_grace_period(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         await daemon.stop()
         with pytest.raises(DaemonNotRunning) as caught:
@@ -155,7 +155,7 @@ def test_a_missing_daemon_is_named_within_the_grace(kind: str, tmp_path: Path) -
 
 
 @KINDS
-def test_a_daemon_that_starts_within_the_grace_is_waited_for(kind: str, tmp_path: Path) -> None:
+def test_a_daemon_that_starts_within_the_grace_period_is_used(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         await daemon.stop()
         sending = asyncio.create_task(client.send("abc", "go"))
@@ -167,7 +167,7 @@ def test_a_daemon_that_starts_within_the_grace_is_waited_for(kind: str, tmp_path
 
 
 @KINDS
-def test_a_daemon_that_answered_before_is_waited_for_beyond_the_grace(kind: str, tmp_path: Path) -> None:
+def test_a_daemon_that_has_answered_before_is_awaited_beyond_the_grace_period(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         assert await client.health() is Health.SERVING
         await daemon.stop()
@@ -183,7 +183,7 @@ def test_a_daemon_that_answered_before_is_waited_for_beyond_the_grace(kind: str,
 
 
 @KINDS
-def test_a_broadcast_tells_what_became_of_each_copy(kind: str, tmp_path: Path) -> None:
+def test_a_broadcast_returns_an_outcome_for_each_recipient(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         first, bad, last = await client.broadcast(["a", ".b", "c"], "all", type="news")
         assert first.sent is not None
@@ -227,7 +227,7 @@ def test_many_ids_are_acknowledged_in_portions(kind: str, tmp_path: Path) -> Non
 
 
 @KINDS
-def test_a_mailbox_is_listed_in_pages_or_as_a_whole(kind: str, tmp_path: Path) -> None:
+def test_a_mailbox_is_listed_by_pages_or_completely(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         ids = [daemon.deliver("abc", str(number)) for number in range(5)][::-1]
         page = await client.list_messages("abc", page_size=2)
@@ -253,7 +253,7 @@ def test_a_message_is_found_with_its_history(kind: str, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_figures_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
+def test_counts_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.mark_read(daemon.deliver("abc", "one"))
         daemon.deliver("abc", "two")
@@ -283,7 +283,7 @@ def test_figures_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
         ({"ttl": float("inf")}, "TTL_INVALID"),
     ],
 )
-def test_what_could_not_arrive_as_it_is_is_refused_before_it_is_sent(
+def test_values_that_would_not_arrive_unchanged_are_refused_before_sending(
     kind: str, arguments: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
@@ -308,7 +308,7 @@ def test_content_may_be_as_large_as_its_limit(kind: str, tmp_path: Path) -> None
 
 
 @KINDS
-def test_an_empty_sender_is_the_daemons_to_refuse_and_never_replaced(
+def test_an_empty_sender_is_sent_to_the_daemon_and_never_replaced(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
@@ -341,7 +341,7 @@ def test_the_sender_comes_from_the_call_the_client_or_the_environment(
 
 
 @KINDS
-def test_a_closed_client_says_so(kind: str, tmp_path: Path) -> None:
+def test_a_closed_client_raises_client_closed(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         waiting = asyncio.create_task(client.check_inbox("abc", wait=60))
         await daemon.wait_until(lambda: bool(daemon.requests["CheckInbox"]))
@@ -354,7 +354,7 @@ def test_a_closed_client_says_so(kind: str, tmp_path: Path) -> None:
     play(kind, tmp_path, scene)
 
 
-def test_a_cancelled_call_is_given_up(tmp_path: Path) -> None:
+def test_cancelling_a_task_cancels_its_call(tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -364,7 +364,7 @@ def test_a_cancelled_call_is_given_up(tmp_path: Path) -> None:
     play("asyncio", tmp_path, scene)
 
 
-def test_a_cancellation_by_a_scope_of_anyio_ends_that_scope_alone(tmp_path: Path) -> None:
+def test_a_cancellation_by_an_anyio_scope_ends_only_that_scope(tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         scope = anyio.CancelScope()
         survived = False

@@ -1,4 +1,4 @@
-"""Mailboxes, sessions and agents through the SDK, held to by both clients."""
+"""The calls of both clients for mailboxes, sessions and agents."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 
 
 @KINDS
-def test_clearing_a_mailbox_says_how_much_went(kind: str, tmp_path: Path) -> None:
+def test_clearing_a_mailbox_returns_the_number_of_deleted_messages(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         for name in ("abc", "abc", "xyz"):
             daemon.deliver(name, "x")
@@ -76,7 +76,7 @@ def test_agents_and_statistics_come_from_every_page(kind: str, tmp_path: Path) -
 
 
 @KINDS
-def test_a_search_goes_through_every_mailbox_or_one(kind: str, tmp_path: Path) -> None:
+def test_a_search_covers_every_mailbox_or_one(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         first = daemon.deliver("abc", "the build is green")
         daemon.deliver("abc", "the build is red")
@@ -90,7 +90,7 @@ def test_a_search_goes_through_every_mailbox_or_one(kind: str, tmp_path: Path) -
 
 @KINDS
 @pytest.mark.parametrize("in_full", [True, False])
-def test_a_response_has_its_body_also_where_it_is_too_large_for_the_contract(
+def test_a_response_has_its_body_even_if_the_body_field_cannot_hold_it(
     kind: str, in_full: bool, tmp_path: Path
 ) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
@@ -110,7 +110,7 @@ def test_a_response_has_its_body_also_where_it_is_too_large_for_the_contract(
 
 
 @KINDS
-def test_receipts_reach_the_sender_that_asks_for_them(kind: str, tmp_path: Path) -> None:
+def test_receipts_reach_the_sender_that_requests_them(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         sent = await client.send("abc", "go")
         async with client.subscribe("dashboard", include_receipts=True, after_id="0" * 16) as events:
@@ -124,7 +124,7 @@ def test_receipts_reach_the_sender_that_asks_for_them(kind: str, tmp_path: Path)
 
 
 @KINDS
-def test_a_span_that_is_none_is_refused_before_it_is_sent(kind: str, tmp_path: Path) -> None:
+def test_an_invalid_duration_is_refused_before_sending(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         with pytest.raises(InvalidArgument):
             await client.set_alias("bob", "s", ttl=float("nan"))

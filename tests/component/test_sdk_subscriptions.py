@@ -1,4 +1,4 @@
-"""Subscriptions miss nothing and repeat nothing, wherever and however their stream breaks; in both clients."""
+"""The subscriptions of both clients lose and repeat no event, wherever and however their stream breaks."""
 
 import asyncio
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_a_stream_that_breaks_at_every_position_is_resumed(kind: str, end: Strea
 @KINDS
 @pytest.mark.parametrize("end", [StreamEnd.UNAVAILABLE, StreamEnd.GOING_AWAY])
 @pytest.mark.parametrize("position", range(6))
-def test_a_replay_of_unread_mail_that_breaks_is_taken_up_again(
+def test_a_broken_replay_of_unread_messages_is_resumed(
     kind: str, end: StreamEnd, position: int, tmp_path: Path
 ) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
@@ -83,7 +83,7 @@ def test_a_replay_of_unread_mail_that_breaks_is_taken_up_again(
 
 
 @KINDS
-def test_once_a_position_is_known_unread_mail_is_not_replayed_again(kind: str, tmp_path: Path) -> None:
+def test_unread_messages_are_not_replayed_once_a_position_is_known(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.deliver("abc", "unread")
         daemon.stream_ends.extend([(1, StreamEnd.UNAVAILABLE), (2, StreamEnd.UNAVAILABLE)])
@@ -97,7 +97,7 @@ def test_once_a_position_is_known_unread_mail_is_not_replayed_again(kind: str, t
 
 
 @KINDS
-def test_nothing_is_missed_when_the_first_stream_broke_in_an_empty_mail_room(kind: str, tmp_path: Path) -> None:
+def test_no_event_is_lost_if_the_first_stream_broke_before_any_event(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.stream_ends.append((1, StreamEnd.UNAVAILABLE))
         async with client.subscribe("abc", on_interrupted=in_gaps(daemon, "gap")) as events:
@@ -107,7 +107,7 @@ def test_nothing_is_missed_when_the_first_stream_broke_in_an_empty_mail_room(kin
 
 
 @KINDS
-def test_a_daemon_that_was_down_for_a_while_is_subscribed_to_again(kind: str, tmp_path: Path) -> None:
+def test_a_subscription_outlives_a_stopped_daemon(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.deliver("abc", "old")
         async with client.subscribe("abc", include_unread=True) as events:
@@ -125,7 +125,7 @@ def test_a_daemon_that_was_down_for_a_while_is_subscribed_to_again(kind: str, tm
 
 
 @KINDS
-def test_catching_up_is_told_only_when_asked_and_after_each_replay(kind: str, tmp_path: Path) -> None:
+def test_caught_up_is_yielded_only_on_request_and_after_each_replay(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         old = daemon.deliver("abc", "old")
         daemon.stream_ends.append((3, StreamEnd.GOING_AWAY))
@@ -142,7 +142,7 @@ def test_catching_up_is_told_only_when_asked_and_after_each_replay(kind: str, tm
 
 
 @KINDS
-def test_a_dashboard_sees_every_mailbox_with_receipts_and_responses(kind: str, tmp_path: Path) -> None:
+def test_all_agents_yields_every_mailbox_with_receipts_and_responses(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         async with client.subscribe(all_agents=True, caught_up=True) as events:
             assert isinstance(await anext(events), CaughtUp)

@@ -1,4 +1,4 @@
-"""The commands `mailroom setup …` — they show what is to change, ask, and write."""
+"""`mailroom setup` — connects an agent's program to Mailroom: shows the change, asks, and writes it."""
 
 __all__ = ["setup"]
 
@@ -13,7 +13,7 @@ import typer
 
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import examples
-from mailroom_apps.cli.output import emit, remark
+from mailroom_apps.cli.output import emit, emit_note
 from mailroom_apps.hooks.event import is_name
 from mailroom_apps.printable import printable
 from mailroom_apps.setup import claude_code, generic
@@ -23,13 +23,13 @@ from mailroom_apps.setup.program import own_command
 
 setup = typer.Typer(
     name="setup",
-    help="Connects an agents' program to the mail room, by its settings; shows the change first.",
+    help="Connect an agent's program to Mailroom by its settings. Shows the change first.",
     no_args_is_help=True,
 )
 
 
 class Scope(StrEnum):
-    """Whose settings are written."""
+    """The settings to change."""
 
     PROJECT = "project"
     USER = "user"
@@ -37,7 +37,9 @@ class Scope(StrEnum):
 
 def _checked_name(name: str | None) -> str | None:
     if name is not None and not is_name(name):
-        raise typer.BadParameter("a name has 1 to 128 of A-Z a-z 0-9 . _ - and at most one @, and starts with no dot")
+        raise typer.BadParameter(
+            "not a valid name: use 1 to 128 of A-Z a-z 0-9 . _ - and at most one @, not starting with a dot"
+        )
     return name
 
 
@@ -45,12 +47,14 @@ AgentName = Annotated[
     str | None,
     typer.Option("--agent", callback=_checked_name, help="The agent's name.", show_default="the session's id"),
 ]
-Command = Annotated[str | None, typer.Option(help="How to start this program.", show_default="its absolute path")]
-Project = Annotated[bool, typer.Option("--project", help="The settings of the project in this directory.")]
-User = Annotated[bool, typer.Option("--user", help="Your own settings, for every project.")]
-Remove = Annotated[bool, typer.Option("--remove", help="Take away what this command has written, and nothing else.")]
+Command = Annotated[
+    str | None, typer.Option(help="The command that starts Mailroom.", show_default="its absolute path")
+]
+Project = Annotated[bool, typer.Option("--project", help="Change the settings of the project in this directory.")]
+User = Annotated[bool, typer.Option("--user", help="Change your own settings, for every project.")]
+Remove = Annotated[bool, typer.Option("--remove", help="Remove what this command has written, and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the change, and do nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 @setup.command(
@@ -66,11 +70,11 @@ def set_up_claude_code(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Writes the MCP server and the hooks into Claude Code's settings (of this project, unless --user)."""
+    """Add the MCP server and the hooks to Claude Code's settings (of this project, unless --user)."""
     scope = _scope(project, user, Scope.PROJECT)
     changed = _apply(claude_code.plan, _wish(scope, agent, command, remove), dry_run=dry_run, yes=yes)
     if changed and not remove:
-        remark("restart Claude Code, and approve the server where it asks")
+        emit_note("restart Claude Code, and approve the server when it asks")
 
 
 @setup.command("codex", epilog=examples("mailroom setup codex --agent reviewer", "mailroom setup codex --remove"))
@@ -83,22 +87,22 @@ def set_up_codex(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Writes the MCP server into Codex's settings (yours, unless --project)."""
+    """Add the MCP server to Codex's settings (yours, unless --project)."""
     from mailroom_apps.setup import codex
 
     scope = _scope(project, user, Scope.USER)
     _apply(codex.plan, _wish(scope, agent, command, remove), dry_run=dry_run, yes=yes)
 
 
-@setup.command("generic")
+@setup.command("generic", epilog=examples("mailroom setup generic --agent reviewer"))
 def show_generic(agent: AgentName = None, command: Command = None) -> None:
-    """Prints settings for any other program."""
+    """Print settings for any other program."""
     emit(generic.snippet(_wish(Scope.USER, agent or "NAME", command, remove=False)))
 
 
 def _scope(project: bool, user: bool, default: Scope) -> Scope:
     if project and user:
-        raise typer.BadParameter("give one of them", param_hint="--project, --user")
+        raise typer.BadParameter("cannot be combined", param_hint="--project, --user")
     return Scope.PROJECT if project else Scope.USER if user else default
 
 
@@ -108,30 +112,30 @@ def _wish(scope: Scope, agent: str | None, command: str | None, remove: bool) ->
 
 
 def _apply(plan: Callable[[Wish], list[Change]], wish: Wish, *, dry_run: bool, yes: bool) -> bool:
-    """Shows the changes and, if it may, makes them: all are planned before the first is made."""
+    """Shows the changes and, if confirmed, makes them. All changes are planned before the first is made."""
     try:
         changes = [change for change in plan(wish) if change.is_needed]
         if not changes:
-            remark("nothing to change")
+            emit_note("nothing to change")
             return False
         for change in changes:
             emit(printable(change.diff()))
         if dry_run:
             return False
         if not (yes or _is_confirmed()):
-            remark("nothing was changed")
+            emit_note("nothing was changed")
             raise typer.Exit(ExitCode.REFUSED)
         for change in changes:
             change.write()
-            remark(f"{'removed' if change.after is None else 'wrote'} {change.path}")
+            emit_note(f"{'removed' if change.after is None else 'wrote'} {change.path}")
         return True
     except SetupError as error:
-        remark(str(error))
+        emit_note(str(error))
         raise typer.Exit(ExitCode.REFUSED) from error
 
 
 def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
-        remark("this is no terminal to ask in: give --yes to make this change")
+        emit_note("cannot ask for confirmation without a terminal: add --yes")
         return False
     return typer.confirm("Make this change?", err=True)
