@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mailroom.addresses import Address, find_daemon
 from mailroom.errors import InvalidArgument
@@ -88,7 +89,7 @@ class Installation:
 
 def _without_file(flags: Mapping[str, tuple[str]]) -> Settings:
     """Returns the directories from arguments, environment and defaults alone."""
-    directories: dict[str, Path] = {}
+    directories: dict[str, Any] = {}
     for setting in settings_table():
         text = flags.get(setting.key, ("",))[0] or os.environ.get(setting.variable, "")
         if setting.field in _USED and text:

@@ -21,43 +21,47 @@ TOKEN_VARIABLE = "MAILROOM_MCP_TOKEN"  # noqa: S105 - the name of a variable
 TOKEN_FILE = "mcp-token"  # noqa: S105 - the name of a file
 
 
+_AgentOption = Annotated[
+    str | None,
+    typer.Option(envvar="MAILROOM_AGENT", help="The agent to serve. Without it each call must name the agent."),
+]
+_Http = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP on a loopback address instead of stdio.")
+]
+_TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"File with the token for --http unless {TOKEN_VARIABLE} is set; created if it is missing.",
+        show_default=f"{TOKEN_FILE} in the state directory",
+    ),
+]
+_Channel = Annotated[
+    bool,
+    typer.Option("--channel", envvar="MAILROOM_CHANNEL", help="Also notify Claude Code as a channel (experimental)."),
+]
+_Root = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="MAILROOM_ROOT",
+        help="Directory with inbox/, which is read while the daemon is down.",
+        show_default="~/.claude",
+    ),
+]
+
+
 def mcp(
-    agent: Annotated[
-        str | None,
-        typer.Option(envvar="MAILROOM_AGENT", help="The agent to serve. Without it each call must name the agent."),
-    ] = None,
-    http: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP on a loopback address instead of stdio."),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"File with the token for --http unless {TOKEN_VARIABLE} is set; created if it is missing.",
-            show_default=f"{TOKEN_FILE} in the state directory",
-        ),
-    ] = None,
-    channel: Annotated[
-        bool,
-        typer.Option(
-            "--channel", envvar="MAILROOM_CHANNEL", help="Also notify Claude Code as a channel (experimental)."
-        ),
-    ] = False,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="MAILROOM_ROOT",
-            help="Directory with inbox/, which is read while the daemon is down.",
-            show_default="~/.claude",
-        ),
-    ] = None,
+    agent: _AgentOption = None,
+    http: _Http = None,
+    token_file: _TokenFile = None,
+    channel: _Channel = False,
+    root: _Root = None,
     address: Address = None,
 ) -> None:
     """Serve an agent's messages by the Model Context Protocol on stdin and stdout."""
     if channel and not agent:
         raise typer.BadParameter("--channel requires --agent or MAILROOM_AGENT", param_hint="--channel")
     if channel and http:
-        raise typer.BadParameter("--channel and --http cannot be combined", param_hint="--channel")
+        raise typer.BadParameter("--channel works on stdio only, not with --http", param_hint="--channel")
     quiet_grpc()
     try:
         from mailroom_apps.mcp.inbox_directory import check_name, default_root
