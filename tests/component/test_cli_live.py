@@ -1,4 +1,4 @@
-"""`mailroom watch` in a real terminal: what scrolls, what stays below, and how it ends."""
+"""`mailroom watch` in a real terminal: messages scroll, counts stay below, and the terminal is restored."""
 
 import os
 import signal
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.fakes.fake_mail_room import InThread, StreamEnd, in_thread
+from support.fakes.scenes import InThread, in_thread
+from support.fakes.scripted import StreamEnd
 from support.harness.command_line import BOUND_SEC, command, environment
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -16,12 +17,12 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Generator[InThread, None, None]:
-    with in_thread(tmp_path) as room:
-        yield room
+    with in_thread(tmp_path) as daemon:
+        yield daemon
 
 
 class Terminal:
-    """A process in a pseudo-terminal, and all that it has drawn."""
+    """A process in a pseudo-terminal, and everything that it has drawn."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", handle: int) -> None:
         self.process = process
@@ -29,7 +30,7 @@ class Terminal:
         self._handle = handle
 
     def read_until(self, text: str) -> None:
-        """Reads on until the text was drawn; the test's own time limit bounds it."""
+        """Reads until the text was drawn; the test's own time limit applies."""
         while text not in self.drawn:
             more = self._read()
             assert more, f"{text!r} was never drawn: {self.drawn!r}"
@@ -45,7 +46,7 @@ class Terminal:
     def _read(self) -> str:
         try:
             more = os.read(self._handle, 65536).decode()
-        except OSError:  # EIO: nobody has the other end any more
+        except OSError:  # EIO: the other end is closed
             return ""
         self.drawn += more
         return more
@@ -65,12 +66,12 @@ def watching(address: str, *arguments: str) -> Generator[Terminal, None, None]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_messages_scroll_above_the_unread_count_and_the_cursor_comes_back(
+def test_messages_scroll_above_the_unread_count_and_the_cursor_is_restored(
     fake: InThread, number: int, code: int
 ) -> None:
     with watching(fake.address, "abc") as terminal:
         terminal.read_until("watching")
-        fake.do(lambda room: room.deliver("abc", "one\x1b[2J"))
+        fake.do(lambda daemon: daemon.deliver("abc", "one\x1b[2J"))
         terminal.read_until("one\\x1b[2J")
         terminal.read_until("1 unread")
         assert terminal.end(number) == code
@@ -78,22 +79,22 @@ def test_messages_scroll_above_the_unread_count_and_the_cursor_comes_back(
         assert "Traceback" not in terminal.drawn
 
 
-def test_every_mailbox_with_unread_mail_is_listed_and_a_lost_daemon_is_said(fake: InThread) -> None:
-    fake.do(lambda room: [room.deliver(name, "x") for name in ("abc", "xyz", "xyz")])
-    fake.do(lambda room: room.stream_ends.append((2, StreamEnd.GOING_AWAY)))
+def test_mailboxes_with_unread_messages_are_listed_through_a_lost_connection(fake: InThread) -> None:
+    fake.do(lambda daemon: [daemon.deliver(name, "x") for name in ("abc", "xyz", "xyz")])
+    fake.do(lambda daemon: daemon.stream_ends.append((2, StreamEnd.GOING_AWAY)))
     with watching(fake.address, "--all") as terminal:
         terminal.read_until("xyz  2 unread")
         terminal.read_until("abc  1 unread")
-        fake.do(lambda room: room.deliver("abc", "the last before it goes"))
-        terminal.read_until("lost the daemon")
-        fake.do(lambda room: room.deliver("abc", "after it came back"))
+        fake.do(lambda daemon: daemon.deliver("abc", "the last before it goes"))
+        terminal.read_until("connection lost")
+        fake.do(lambda daemon: daemon.deliver("abc", "after it came back"))
         terminal.read_until("after it came back")
         assert terminal.end(signal.SIGINT) == 130
 
 
 @pytest.mark.parametrize("option", ["--plain", "--json"])
-def test_plain_lines_are_to_be_had_in_a_terminal_as_well(fake: InThread, option: str) -> None:
-    fake.do(lambda room: room.deliver("abc", "hello"))
+def test_plain_lines_are_available_in_a_terminal(fake: InThread, option: str) -> None:
+    fake.do(lambda daemon: daemon.deliver("abc", "hello"))
     with watching(fake.address, "abc", "--unread", option) as terminal:
         terminal.read_until("hello")
         terminal.end(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`mailroom service` and `mailroom config` where there is no service manager, and what they print."""
+"""`mailroom service` and `mailroom config` without a service manager, and their output."""
 
 import json
 import os
@@ -20,25 +20,25 @@ def cli(home: Path, *words: str, path: str | None = None) -> "subprocess.Complet
     return done
 
 
-def test_without_systemd_the_sentence_says_what_to_do_instead(tmp_path: Path) -> None:
+def test_without_systemd_the_error_names_an_alternative(tmp_path: Path) -> None:
     done = cli(tmp_path, "service", "install", path=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "mailroom: there is no systemd on this machine (no systemctl): "
-        "start mailroomd by hand, or from the service manager that you have\n"
+        "mailroom: systemd is not available (systemctl not found): "
+        "start mailroomd by hand or from another service manager\n"
     )
     assert not (tmp_path / ".config").exists()
 
 
-def test_a_systemd_that_does_not_answer_is_no_systemd_and_nothing_is_written(tmp_path: Path) -> None:
+def test_if_systemd_does_not_respond_nothing_is_written(tmp_path: Path) -> None:
     done = cli(tmp_path, "service", "install")
     assert done.returncode == 1
-    assert done.stderr.startswith("mailroom: your own systemd (systemctl --user) does not answer (")
-    assert "log in as this user instead of changing to it with su or sudo" in done.stderr
+    assert done.stderr.startswith("mailroom: the systemd user instance (systemctl --user) does not respond (")
+    assert "log in as this user instead of using su or sudo" in done.stderr
     assert not (tmp_path / ".config").exists()
 
 
-def test_a_dry_run_shows_the_unit_and_each_command_and_does_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_unit_and_every_command_and_changes_nothing(tmp_path: Path) -> None:
     done = cli(tmp_path, "service", "install", "--dry-run")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -48,7 +48,7 @@ def test_a_dry_run_shows_the_unit_and_each_command_and_does_nothing(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_config_shows_what_mailroomd_says(tmp_path: Path) -> None:
+def test_config_show_prints_the_settings_of_mailroomd(tmp_path: Path) -> None:
     shown = json.loads(cli(tmp_path, "config", "show", "--json").stdout)
     assert shown["settings"]["root"] == {
         "value": f"{tmp_path}/.claude",
@@ -59,7 +59,7 @@ def test_config_shows_what_mailroomd_says(tmp_path: Path) -> None:
     assert cli(tmp_path, "config", "example").stdout.startswith("# mailroomd.toml")
 
 
-def test_config_check_passes_on_the_sentence_and_the_exit_code(tmp_path: Path) -> None:
+def test_config_check_passes_on_the_error_and_the_exit_code(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text("gateways = 0\n")
     done = cli(tmp_path, "config", "check", "--config", str(file))

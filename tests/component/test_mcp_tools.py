@@ -16,10 +16,12 @@ from mailroom_apps.mcp.subscriptions import Subscriptions
 from mcp.client import Client
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
-from support.fakes.fake_mail_room import BOUND_SEC, FakeMailRoom, Refusal, running
+from support.fakes.fake_daemon import FakeDaemon
+from support.fakes.scenes import BOUND_SEC, running
+from support.fakes.scripted import Refusal
 from support.harness.mcp_client import ask, check, error_of
 
-Scene = Callable[[FakeMailRoom, ClientSession], Awaitable[None]]
+Scene = Callable[[FakeDaemon, ClientSession], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -66,7 +68,7 @@ def write_inbox_file(root: Path, agent: str, message_id: str, content: str) -> P
 
 
 def test_another_name_than_the_agents_own_is_overruled(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.deliver("bob", "for bob")
         assert await check(agent, session_id="bob") == []
         await ask(agent, "send_message", from_session_id="bob", to_session_id="carl", content="hello")
@@ -76,7 +78,7 @@ def test_another_name_than_the_agents_own_is_overruled(tmp_path: Path) -> None:
 
 
 def test_a_server_without_an_agent_requires_the_name_in_each_call(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         schemas = {tool.name: tool.input_schema for tool in (await agent.list_tools()).tools}
         assert "session_id" in schemas["check_inbox"]["required"]
         assert "MAILROOM_AGENT" in await error_of(agent, "check_inbox")
@@ -90,7 +92,7 @@ def test_a_server_without_an_agent_requires_the_name_in_each_call(tmp_path: Path
 
 
 def test_checking_marks_nothing_read_and_reports_shown_messages(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go", thread_id="t", priority=pb.PRIORITY_URGENT)
         (message,) = await check(agent)
         assert set(message) == {"id", "sender", "content", "timestamp", "shown_before", "thread_id", "priority"}
@@ -103,7 +105,7 @@ def test_checking_marks_nothing_read_and_reports_shown_messages(tmp_path: Path) 
 
 
 def test_checking_an_empty_inbox_counts_as_presence(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         assert await check(agent) == []
         assert [request.observe for request in room.requests["CheckInbox"]] == [True, False]
 
@@ -111,7 +113,7 @@ def test_checking_an_empty_inbox_counts_as_presence(tmp_path: Path) -> None:
 
 
 def test_waiting_shows_no_message_twice_even_if_the_report_failed(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.refuse("MarkOffered", Refusal(code=grpc.StatusCode.PERMISSION_DENIED, reason="LOST"))
         first = room.deliver("me", "first")
         assert [message["id"] for message in await check(agent)] == [first]
@@ -124,7 +126,7 @@ def test_waiting_shows_no_message_twice_even_if_the_report_failed(tmp_path: Path
 
 
 def test_waiting_returns_no_message_after_the_timeout(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         body = await ask(agent, "wait_for_message", timeout_sec=0.05)
         assert (body["messages"], body["more"]) == ([], False)
 
@@ -132,7 +134,7 @@ def test_waiting_returns_no_message_after_the_timeout(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_call_has_shown_nothing(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         waiting = asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC))
         await room.wait_until(lambda: len(room.requests["CheckInbox"]) == 3)
         waiting.cancel()
@@ -145,7 +147,7 @@ def test_a_cancelled_call_has_shown_nothing(tmp_path: Path) -> None:
 
 
 def test_messages_beyond_the_size_of_one_answer_wait_for_the_next(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         sizes = (MAX_CHARS + 1, MAX_CHARS // 2, MAX_CHARS // 2, 1)
         ids = [room.deliver("me", "x" * size) for size in sizes]
         shown: list[list[str]] = []
@@ -160,7 +162,7 @@ def test_messages_beyond_the_size_of_one_answer_wait_for_the_next(tmp_path: Path
 
 
 def test_acknowledging_unknown_ids_fails_only_if_all_are_unknown(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go")
         error = await error_of(agent, "acknowledge_message", message_id="00000000000000aa")
         assert error.endswith("use the ids that check_inbox returns (MESSAGE_NOT_FOUND)")
@@ -174,7 +176,7 @@ def test_acknowledging_unknown_ids_fails_only_if_all_are_unknown(tmp_path: Path)
 
 
 def test_a_send_to_an_unknown_name_warns_and_suggests_a_similar_one(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.known.add("reviewer")
         body = await ask(agent, "send_message", to_session_id="reviewr", content="hi")
         assert body["recipient_known"] is False
@@ -185,7 +187,7 @@ def test_a_send_to_an_unknown_name_warns_and_suggests_a_similar_one(tmp_path: Pa
 
 
 def test_a_send_of_unknown_outcome_names_its_idempotency_key(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         code = grpc.StatusCode.DEADLINE_EXCEEDED
         room.refuse("SendMessage", Refusal(code=code, reason="", message="too slow", after_doing=True))
         error = await error_of(agent, "send_message", to_session_id="bob", content="hi")
@@ -198,7 +200,7 @@ def test_a_send_of_unknown_outcome_names_its_idempotency_key(tmp_path: Path) -> 
 
 
 def test_a_reply_goes_to_the_sender_in_its_thread_and_acknowledges_nothing(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         asked = room.deliver("me", "well?", sender="ann", thread_id="t-1")
         await ask(agent, "reply", message_id=asked, content="yes")
         request = room.requests["SendMessage"][-1]
@@ -210,7 +212,7 @@ def test_a_reply_goes_to_the_sender_in_its_thread_and_acknowledges_nothing(tmp_p
 
 
 def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         sent = await ask(agent, "send_message", to_session_id="ann", content="well?")
         error = await error_of(agent, "reply", message_id=sent["id"], content="and?")
         assert error == f"message_id: me sent message {sent['id']} itself, to ann: use send_message (REPLY_TO_SELF)"
@@ -219,7 +221,7 @@ def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_broadcast_reports_each_copy(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         body = await ask(agent, "broadcast", to_session_ids=["ann", ".bad"], content="all")
         good, bad = body["results"]
         assert (good["recipient"], good["id"]) == ("ann", next(iter(room.messages)))
@@ -229,7 +231,7 @@ def test_a_broadcast_reports_each_copy(tmp_path: Path) -> None:
 
 
 def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         room.known |= {"ann", "bob"}
         room.asleep.add("bob")
         agents = (await ask(agent, "list_agents"))["agents"]
@@ -244,7 +246,7 @@ def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_pa
 
 
 def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         assert (await error_of(agent, "fetch_mail")).startswith(
             "there is no tool 'fetch_mail'; the tools are check_inbox, "
         )
@@ -261,7 +263,7 @@ def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", ["mailroom://inbox/..", "mailroom://attic/me", "file:///etc/passwd"])
 def test_a_uri_that_is_not_ours_is_refused(tmp_path: Path, uri: str) -> None:
-    async def scene(_: FakeMailRoom, agent: ClientSession) -> None:
+    async def scene(_: FakeDaemon, agent: ClientSession) -> None:
         with pytest.raises(MCPError):
             await agent.read_resource(uri)
 

@@ -1,4 +1,4 @@
-"""Sending in bulk, held to by both clients: outcomes in order, bounded, resumed without doubling."""
+"""Bulk sends of both clients: outcomes in order, bounded memory, resumed without duplicates."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import cast
 import grpc
 import pytest
 from mailroom import AsyncMailroom, Draft, InvalidArgument, PermissionDenied, SendOutcome, Unavailable
-from support.fakes.fake_mail_room import FakeMailRoom, Refusal, play
+from support.fakes.fake_daemon import FakeDaemon
+from support.fakes.scenes import play
+from support.fakes.scripted import Refusal
 
 KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 
@@ -17,8 +19,8 @@ def drafts(number: int) -> Iterator[Draft]:
 
 
 @KINDS
-def test_outcomes_come_in_order_and_failed_ones_stop_nobody(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_outcomes_come_in_order_and_a_failure_does_not_stop_the_rest(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         mixed = [Draft("a", "1"), Draft(".b", "2"), Draft("c", "x" * (2 << 20)), Draft("d", "4", sender="me")]
         first, bad, large, last = [outcome async for outcome in client.send_many(mixed)]
         assert [first.recipient, bad.recipient, large.recipient, last.recipient] == ["a", ".b", "c", "d"]
@@ -28,49 +30,49 @@ def test_outcomes_come_in_order_and_failed_ones_stop_nobody(kind: str, tmp_path:
         assert isinstance(large.error, InvalidArgument)
         assert large.error.reason == "CONTENT_TOO_LARGE"
         assert last.sent is not None
-        assert [message.content for message in room.messages.values()] == ["1", "4"]
-        assert room.messages[last.sent.id].sender == "me"
+        assert [message.content for message in daemon.messages.values()] == ["1", "4"]
+        assert daemon.messages[last.sent.id].sender == "me"
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_nothing_to_send_gives_no_outcome(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_no_drafts_give_no_outcomes(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         assert [outcome async for outcome in client.send_many([])] == []
-        assert not room.requests
+        assert not daemon.requests
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_a_broken_stream_is_resumed_and_nothing_is_doubled(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.refuse("SendMessages", Refusal(), Refusal(after_doing=True), Refusal(grpc.StatusCode.CANCELLED))
+def test_a_broken_stream_is_resumed_without_duplicates(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.refuse("SendMessages", Refusal(), Refusal(after_doing=True), Refusal(grpc.StatusCode.CANCELLED))
         outcomes = [outcome async for outcome in client.send_many(drafts(2000))]
         ids = [outcome.sent.id for outcome in outcomes if outcome.sent]
         assert len(ids) == 2000
         assert ids == sorted(ids)
-        assert [message.content for message in room.messages.values()] == [str(place) for place in range(2000)]
+        assert [message.content for message in daemon.messages.values()] == [str(place) for place in range(2000)]
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_a_copy_that_met_a_restart_is_sent_again_with_its_key(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.busy.add("b")
+def test_a_message_refused_during_a_restart_is_sent_again_with_its_key(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.busy.add("b")
         outcomes = [o async for o in client.send_many([Draft("a", "1"), Draft("b", "2"), Draft("c", "3")])]
         assert [outcome.error for outcome in outcomes] == [None] * 3
-        [again] = room.requests["SendMessage"]
-        assert again == room.requests["SendMessages"][0].messages[1]
+        [again] = daemon.requests["SendMessage"]
+        assert again == daemon.requests["SendMessages"][0].messages[1]
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_who_stops_asking_stops_the_sending(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_a_consumer_that_stops_iterating_stops_the_sending(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         taken: list[Draft] = []
 
         def endless() -> Iterator[Draft]:
@@ -80,7 +82,7 @@ def test_who_stops_asking_stops_the_sending(kind: str, tmp_path: Path) -> None:
 
         outcomes = client.send_many(endless())
         assert (await anext(outcomes)).sent is not None
-        await room.wait_until(lambda: len(room.messages) == 1000)
+        await daemon.wait_until(lambda: len(daemon.messages) == 1000)
         assert len(taken) == 1000
         await cast("AsyncGenerator[SendOutcome]", outcomes).aclose()
 
@@ -88,12 +90,12 @@ def test_who_stops_asking_stops_the_sending(kind: str, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_what_cannot_be_mended_is_raised(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.refuse("SendMessages", Refusal(grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", "no"))
+def test_a_permanent_error_is_raised(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.refuse("SendMessages", Refusal(grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", "no"))
         with pytest.raises(PermissionDenied):
             await anext(client.send_many(drafts(1)))
-        room.refuse("SendMessages", *[Refusal()] * 100)
+        daemon.refuse("SendMessages", *[Refusal()] * 100)
         with pytest.raises(Unavailable):
             await anext(client.send_many(drafts(1), timeout=0.3))
 
@@ -101,12 +103,12 @@ def test_what_cannot_be_mended_is_raised(kind: str, tmp_path: Path) -> None:
 
 
 def test_drafts_may_come_from_an_asynchronous_generator(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         async def slowly() -> AsyncIterator[Draft]:
             for draft in drafts(600):
                 yield draft
 
         assert len([outcome async for outcome in client.send_many(slowly())]) == 600
-        assert [len(request.messages) for request in room.requests["SendMessages"]] == [250, 250, 100]
+        assert [len(request.messages) for request in daemon.requests["SendMessages"]] == [250, 250, 100]
 
     play("asyncio", tmp_path, scene)

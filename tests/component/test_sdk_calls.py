@@ -1,4 +1,4 @@
-"""What every call of the SDK promises, held to by both clients: retries, one key, typed results and errors."""
+"""The calls of both clients: retries, one idempotency key, typed results and errors."""
 
 import asyncio
 from datetime import timedelta
@@ -25,15 +25,17 @@ from mailroom import (
     Unauthenticated,
     Unavailable,
 )
-from support.fakes.fake_mail_room import FakeMailRoom, Refusal, play
+from support.fakes.fake_daemon import FakeDaemon
+from support.fakes.scenes import play
+from support.fakes.scripted import Refusal
 
 KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 
 
 @KINDS
-def test_a_send_says_what_was_done_with_the_message(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.inbox_file_error = "Permission denied"
+def test_a_send_returns_the_message_and_its_delivery(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.inbox_file_error = "Permission denied"
         sent = await client.send(
             "abc",
             "go",
@@ -42,7 +44,7 @@ def test_a_send_says_what_was_done_with_the_message(kind: str, tmp_path: Path) -
             priority="high",
             ttl=timedelta(minutes=1),
         )
-        assert sent.id == next(iter(room.messages))
+        assert sent.id == next(iter(daemon.messages))
         assert sent.message.sender == "dashboard"
         assert sent.message.metadata == {"n": 1, "deep": [None, 1.5]}
         assert sent.message.priority is Priority.HIGH
@@ -50,7 +52,7 @@ def test_a_send_says_what_was_done_with_the_message(kind: str, tmp_path: Path) -
         assert sent.delivery.state is DeliveryState.STORED
         assert sent.delivery.inbox_file_error == "Permission denied"
         assert not sent.delivery.recipient_known
-        assert room.requests["SendMessage"][0].ttl.seconds == 60
+        assert daemon.requests["SendMessage"][0].ttl.seconds == 60
         assert sent.to_dict()["delivery"]["state"] == "stored"
         assert sent.to_dict()["message"]["timestamp"].endswith("Z")
 
@@ -59,25 +61,25 @@ def test_a_send_says_what_was_done_with_the_message(kind: str, tmp_path: Path) -
 
 @KINDS
 def test_a_retried_send_carries_one_key_and_is_stored_once(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.refuse("SendMessage", Refusal(), Refusal(after_doing=True), Refusal(retry_after_sec=0.01))
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.refuse("SendMessage", Refusal(), Refusal(after_doing=True), Refusal(retry_after_sec=0.01))
         sent = await client.send("abc", "go")
         again = await client.send("abc", "go")
-        keys = [request.idempotency_key for request in room.requests["SendMessage"]]
+        keys = [request.idempotency_key for request in daemon.requests["SendMessage"]]
         assert len(keys) == 5
         assert len(set(keys[:4])) == 1
         assert keys[4] != keys[0]
-        assert list(room.messages) == [sent.id, again.id]
+        assert list(daemon.messages) == [sent.id, again.id]
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_a_key_of_the_callers_own_is_used_as_it_is(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_a_given_idempotency_key_is_used_unchanged(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         first = await client.send("abc", "go", idempotency_key="mine")
         assert await client.send("abc", "go", idempotency_key="mine") == first
-        assert len(room.messages) == 1
+        assert len(daemon.messages) == 1
 
     play(kind, tmp_path, scene)
 
@@ -99,37 +101,37 @@ def test_a_key_of_the_callers_own_is_used_as_it_is(kind: str, tmp_path: Path) ->
 def test_a_refusal_is_typed_and_not_retried(
     kind: str, code: grpc.StatusCode, expected: type[MailroomError], tmp_path: Path
 ) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.refuse("SendMessage", Refusal(code, "SOME_REASON", "no, because", field="recipient"))
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.refuse("SendMessage", Refusal(code, "SOME_REASON", "no, because", field="recipient"))
         with pytest.raises(expected, match="no, because") as caught:
             await client.send("abc", "go")
         assert type(caught.value) is expected
         assert (caught.value.code, caught.value.reason, caught.value.field) == (code.name, "SOME_REASON", "recipient")
         assert caught.value.retry_after_sec is None
-        assert len(room.requests["SendMessage"]) == 1
+        assert len(daemon.requests["SendMessage"]) == 1
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_what_is_full_is_tried_again_when_the_daemon_says_when(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_resource_exhausted_is_retried_after_the_daemons_delay(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         full = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WAITING", retry_after_sec=0.05)
-        room.refuse("SendMessage", full, full)
+        daemon.refuse("SendMessage", full, full)
         await client.send("abc", "go")
-        assert len(room.requests["SendMessage"]) == 3
+        assert len(daemon.requests["SendMessage"]) == 3
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
 def test_retrying_ends_with_the_timeout(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.refuse("SendMessage", *[Refusal()] * 100)
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.refuse("SendMessage", *[Refusal()] * 100)
         with pytest.raises(Unavailable) as caught:
             await client.send("abc", "go", timeout=0.3)
         assert caught.value.reason == "WORKER_RESTARTING"
-        room.refuse("GetMailboxStats", Refusal(retry_after_sec=60))
+        daemon.refuse("GetMailboxStats", Refusal(retry_after_sec=60))
         with pytest.raises(Unavailable) as caught:
             await client.stats()
         assert caught.value.retry_after_sec == 60
@@ -138,12 +140,12 @@ def test_retrying_ends_with_the_timeout(kind: str, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_a_missing_daemon_is_named_within_the_grace(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        await room.stop()
+def test_a_missing_daemon_is_reported_within_the_grace_period(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        await daemon.stop()
         with pytest.raises(DaemonNotRunning) as caught:
             await client.send("abc", "go")
-        assert str(room.socket) in caught.value.message
+        assert str(daemon.socket) in caught.value.message
         assert "mailroomd" in caught.value.message
         assert "systemctl --user start mailroomd" in caught.value.message
         with pytest.raises(DaemonNotRunning):
@@ -153,27 +155,27 @@ def test_a_missing_daemon_is_named_within_the_grace(kind: str, tmp_path: Path) -
 
 
 @KINDS
-def test_a_daemon_that_starts_within_the_grace_is_waited_for(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        await room.stop()
+def test_a_daemon_that_starts_within_the_grace_period_is_used(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        await daemon.stop()
         sending = asyncio.create_task(client.send("abc", "go"))
         await asyncio.sleep(0)
-        await room.start()
+        await daemon.start()
         assert (await sending).message.content == "go"
 
     play(kind, tmp_path, scene, grace=8.0)
 
 
 @KINDS
-def test_a_daemon_that_answered_before_is_waited_for_beyond_the_grace(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_a_daemon_that_has_answered_before_is_awaited_beyond_the_grace_period(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         assert await client.health() is Health.SERVING
-        await room.stop()
+        await daemon.stop()
         sending = asyncio.create_task(client.send("abc", "go"))
         await asyncio.sleep(0)
-        await room.start()
+        await daemon.start()
         assert (await sending).message.content == "go"
-        await room.stop()
+        await daemon.stop()
         with pytest.raises(DaemonNotRunning):
             await client.send("abc", "go", timeout=0.2)
 
@@ -181,8 +183,8 @@ def test_a_daemon_that_answered_before_is_waited_for_beyond_the_grace(kind: str,
 
 
 @KINDS
-def test_a_broadcast_tells_what_became_of_each_copy(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_a_broadcast_returns_an_outcome_for_each_recipient(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         first, bad, last = await client.broadcast(["a", ".b", "c"], "all", type="news")
         assert first.sent is not None
         assert first.sent.message.recipient == "a"
@@ -196,10 +198,10 @@ def test_a_broadcast_tells_what_became_of_each_copy(kind: str, tmp_path: Path) -
 
 @KINDS
 def test_checking_an_inbox_can_wait_and_acknowledging_empties_it(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         waiting = asyncio.create_task(client.check_inbox("abc", wait=5.0, limit=1))
-        await room.wait_until(lambda: bool(room.requests["CheckInbox"]))
-        ids = [room.deliver("abc", text) for text in ("one", "two")]
+        await daemon.wait_until(lambda: bool(daemon.requests["CheckInbox"]))
+        ids = [daemon.deliver("abc", text) for text in ("one", "two")]
         inbox = await waiting
         assert [message.id for message in inbox] == ids[:1]
         assert inbox.more or len(inbox) == 1
@@ -215,19 +217,19 @@ def test_checking_an_inbox_can_wait_and_acknowledging_empties_it(kind: str, tmp_
 
 @KINDS
 def test_many_ids_are_acknowledged_in_portions(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         done = await client.acknowledge("abc", (f"{number:016x}" for number in range(2500)))
         assert len(done.unknown_ids) == 2500
-        sizes = [len(request.message_ids) for request in room.requests["AcknowledgeMessages"]]
+        sizes = [len(request.message_ids) for request in daemon.requests["AcknowledgeMessages"]]
         assert sizes == [1000, 1000, 500]
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_a_mailbox_is_listed_in_pages_or_as_a_whole(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        ids = [room.deliver("abc", str(number)) for number in range(5)][::-1]
+def test_a_mailbox_is_listed_by_pages_or_completely(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        ids = [daemon.deliver("abc", str(number)) for number in range(5)][::-1]
         page = await client.list_messages("abc", page_size=2)
         assert [message.id for message in page] == ids[:2]
         page = await client.list_messages("abc", page_size=2, page_token=page.next_page_token)
@@ -239,8 +241,8 @@ def test_a_mailbox_is_listed_in_pages_or_as_a_whole(kind: str, tmp_path: Path) -
 
 @KINDS
 def test_a_message_is_found_with_its_history(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        tracked = await client.get_message(room.deliver("abc", "go"))
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        tracked = await client.get_message(daemon.deliver("abc", "go"))
         assert tracked.message.content == "go"
         assert [receipt.state for receipt in tracked.history] == [DeliveryState.FILED]
         with pytest.raises(NotFound) as caught:
@@ -251,11 +253,11 @@ def test_a_message_is_found_with_its_history(kind: str, tmp_path: Path) -> None:
 
 
 @KINDS
-def test_figures_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.mark_read(room.deliver("abc", "one"))
-        room.deliver("abc", "two")
-        room.deliver("xyz", "three")
+def test_counts_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.mark_read(daemon.deliver("abc", "one"))
+        daemon.deliver("abc", "two")
+        daemon.deliver("xyz", "three")
         assert [(stats.agent_id, stats.total, stats.unread) for stats in await client.stats()] == [
             ("abc", 2, 1),
             ("xyz", 1, 1),
@@ -281,10 +283,10 @@ def test_figures_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
         ({"ttl": float("inf")}, "TTL_INVALID"),
     ],
 )
-def test_what_could_not_arrive_as_it_is_is_refused_before_it_is_sent(
+def test_values_that_would_not_arrive_unchanged_are_refused_before_sending(
     kind: str, arguments: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         everything: dict[str, Any] = {"content": "go", **arguments}
         with pytest.raises(InvalidArgument) as caught:
             await client.send("abc", **everything)
@@ -292,31 +294,31 @@ def test_what_could_not_arrive_as_it_is_is_refused_before_it_is_sent(
         assert caught.value.field in arguments
         with pytest.raises(InvalidArgument):
             await client.broadcast(["abc"], **everything)
-        assert not room.requests
+        assert not daemon.requests
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
 def test_content_may_be_as_large_as_its_limit(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        assert (await client.send("abc", "ü" * (1 << 19))).id in room.messages
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        assert (await client.send("abc", "ü" * (1 << 19))).id in daemon.messages
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_an_empty_sender_is_the_daemons_to_refuse_and_never_replaced(
+def test_an_empty_sender_is_sent_to_the_daemon_and_never_replaced(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, "SENDER_INVALID", "sender is empty", field="sender")
-        room.refuse("SendMessage", refusal, refusal)
+        daemon.refuse("SendMessage", refusal, refusal)
         for sender in ("", None):  # the call's own, then the client's
             with pytest.raises(InvalidArgument) as caught:
                 await client.send("abc", "go", sender=sender)
             assert caught.value.reason == "SENDER_INVALID"
-        assert [request.sender for request in room.requests["SendMessage"]] == ["", ""]
+        assert [request.sender for request in daemon.requests["SendMessage"]] == ["", ""]
 
     monkeypatch.setenv("MAILROOM_AGENT", "from-env")
     play(kind, tmp_path, scene, sender="")
@@ -326,12 +328,12 @@ def test_an_empty_sender_is_the_daemons_to_refuse_and_never_replaced(
 def test_the_sender_comes_from_the_call_the_client_or_the_environment(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         assert (await client.send("abc", "go", sender="me")).message.sender == "me"
         with pytest.raises(InvalidArgument, match="MAILROOM_AGENT"):
             await client.send("abc", "go")
         monkeypatch.setenv("MAILROOM_AGENT", "from-env")
-        async with AsyncMailroom(room.address) as other:
+        async with AsyncMailroom(daemon.address) as other:
             assert (await other.send("abc", "go")).message.sender == "from-env"
 
     monkeypatch.delenv("MAILROOM_AGENT", raising=False)
@@ -339,10 +341,10 @@ def test_the_sender_comes_from_the_call_the_client_or_the_environment(
 
 
 @KINDS
-def test_a_closed_client_says_so(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_a_closed_client_raises_client_closed(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         waiting = asyncio.create_task(client.check_inbox("abc", wait=60))
-        await room.wait_until(lambda: bool(room.requests["CheckInbox"]))
+        await daemon.wait_until(lambda: bool(daemon.requests["CheckInbox"]))
         await client.close()
         with pytest.raises(ClientClosed):
             await waiting
@@ -352,8 +354,8 @@ def test_a_closed_client_says_so(kind: str, tmp_path: Path) -> None:
     play(kind, tmp_path, scene)
 
 
-def test_a_cancelled_call_is_given_up(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_cancelling_a_task_cancels_its_call(tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await client.check_inbox("abc", wait=60)
@@ -362,8 +364,8 @@ def test_a_cancelled_call_is_given_up(tmp_path: Path) -> None:
     play("asyncio", tmp_path, scene)
 
 
-def test_a_cancellation_by_a_scope_of_anyio_ends_that_scope_alone(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_a_cancellation_by_an_anyio_scope_ends_only_that_scope(tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         scope = anyio.CancelScope()
         survived = False
 
@@ -373,7 +375,7 @@ def test_a_cancellation_by_a_scope_of_anyio_ends_that_scope_alone(tmp_path: Path
 
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
-            await room.wait_until(lambda: bool(room.requests["CheckInbox"]))
+            await daemon.wait_until(lambda: bool(daemon.requests["CheckInbox"]))
             scope.cancel()
             await client.check_inbox("abc")
             survived = True

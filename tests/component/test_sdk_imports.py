@@ -1,4 +1,4 @@
-"""Importing the contract costs the daemon nothing but protobuf; importing the SDK costs nothing until it is used."""
+"""Importing the contract loads only protobuf; importing the SDK loads nothing before it is used."""
 
 import os
 import subprocess
@@ -28,11 +28,11 @@ def test_light_imports_load_nothing_heavy(statement: str) -> None:
     assert not modules_after(statement) & set(HEAVY)
 
 
-def test_the_entry_point_imports_nothing_of_the_command_line_before_it_runs() -> None:
+def test_the_entry_point_imports_no_command_before_it_runs() -> None:
     assert not modules_after("import mailroom_apps.__main__") & {"typer", "rich", "grpc"}
 
 
-def test_the_commands_load_grpc_and_what_else_is_slow_only_when_they_need_it() -> None:
+def test_the_commands_load_slow_modules_only_when_needed() -> None:
     loaded = modules_after("import mailroom_apps.cli.app")
     assert "typer" in loaded
     assert not loaded & {"grpc", "google", "sqlite3", "tomllib"}

@@ -1,4 +1,4 @@
-"""Mailboxes, sessions and agents through the SDK, held to by both clients."""
+"""The calls of both clients for mailboxes, sessions and agents."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,18 +7,19 @@ from typing import Any
 import orjson
 import pytest
 from mailroom import AsyncMailroom, CommandResponse, DeliveryState, InvalidArgument, Receipt
-from support.fakes.fake_mail_room import FakeMailRoom, play
+from support.fakes.fake_daemon import FakeDaemon
+from support.fakes.scenes import play
 
 KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 
 
 @KINDS
-def test_clearing_a_mailbox_says_how_much_went(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_clearing_a_mailbox_returns_the_number_of_deleted_messages(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         for name in ("abc", "abc", "xyz"):
-            room.deliver(name, "x")
+            daemon.deliver(name, "x")
         assert await client.clear("abc") == 2
-        assert [message.recipient for message in room.messages.values()] == ["xyz"]
+        assert [message.recipient for message in daemon.messages.values()] == ["xyz"]
         assert await client.clear("abc") == 0
 
     play(kind, tmp_path, scene)
@@ -26,9 +27,9 @@ def test_clearing_a_mailbox_says_how_much_went(kind: str, tmp_path: Path) -> Non
 
 @KINDS
 def test_queues_are_counted_by_session(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         for name in ("abc", "abc", "xyz"):
-            room.deliver(name, "x")
+            daemon.deliver(name, "x")
         queues = await client.queue_stats()
         assert [(queue.session_id, queue.pending_count, queue.oldest_age_sec) for queue in queues] == [
             ("abc", 2, 60),
@@ -43,8 +44,8 @@ def test_queues_are_counted_by_session(kind: str, tmp_path: Path) -> None:
 
 @KINDS
 def test_an_alias_is_set_for_a_time_and_ended(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.known.add("bob")
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.known.add("bob")
         before = datetime.now(UTC)
         expires_at = await client.set_alias("bob", "s-1", ttl=timedelta(hours=2))
         assert expires_at is not None
@@ -53,33 +54,33 @@ def test_an_alias_is_set_for_a_time_and_ended(kind: str, tmp_path: Path) -> None
         assert await client.set_alias("bob", "s-1", ttl=0) is None
         assert [agent.sessions for agent in await client.agents()] == [()]
         await client.set_alias("bob", "s-2")
-        assert not room.requests["SetAlias"][-1].HasField("ttl")
+        assert not daemon.requests["SetAlias"][-1].HasField("ttl")
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
 def test_agents_and_statistics_come_from_every_page(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         names = ["a", "b", "c", "d", "e"]
-        room.known.update(names)
-        room.asleep.add("c")
+        daemon.known.update(names)
+        daemon.asleep.add("c")
         for name in names:
-            room.deliver(name, "x")
+            daemon.deliver(name, "x")
         assert [agent.name for agent in await client.agents()] == names
         assert [agent.name for agent in await client.agents(alive_only=True)] == ["a", "b", "d", "e"]
         assert [stats.agent_id for stats in await client.stats()] == names
-        assert len(room.requests["GetMailboxStats"]) == 3
+        assert len(daemon.requests["GetMailboxStats"]) == 3
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_a_search_goes_through_every_mailbox_or_one(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        first = room.deliver("abc", "the build is green")
-        room.deliver("abc", "the build is red")
-        last = room.deliver("xyz", "green is the new build")
+def test_a_search_covers_every_mailbox_or_one(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        first = daemon.deliver("abc", "the build is green")
+        daemon.deliver("abc", "the build is red")
+        last = daemon.deliver("xyz", "green is the new build")
         assert [message.id async for message in client.search("build green")] == [last, first]
         assert [message.id async for message in client.search("green", "abc", page_size=1)] == [first]
         assert (await client.list_messages(query="nowhere")).messages == ()
@@ -89,15 +90,15 @@ def test_a_search_goes_through_every_mailbox_or_one(kind: str, tmp_path: Path) -
 
 @KINDS
 @pytest.mark.parametrize("in_full", [True, False])
-def test_a_response_has_its_body_also_where_it_is_too_large_for_the_contract(
+def test_a_response_has_its_body_even_if_the_body_field_cannot_hold_it(
     kind: str, in_full: bool, tmp_path: Path
 ) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         body: dict[str, Any] = {"n": 7, "deep": [{"a": None}], "text": "ü"}
         if in_full:
-            room.respond("abc", body)
+            daemon.respond("abc", body)
         else:
-            room.respond("abc", {}, body_json=orjson.dumps(body).decode())
+            daemon.respond("abc", {}, body_json=orjson.dumps(body).decode())
         async with client.subscribe("abc", after_id="0" * 16) as events:
             response = await anext(events)
         assert isinstance(response, CommandResponse)
@@ -109,11 +110,11 @@ def test_a_response_has_its_body_also_where_it_is_too_large_for_the_contract(
 
 
 @KINDS
-def test_receipts_reach_the_sender_that_asks_for_them(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_receipts_reach_the_sender_that_requests_them(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         sent = await client.send("abc", "go")
         async with client.subscribe("dashboard", include_receipts=True, after_id="0" * 16) as events:
-            room.mark_read(sent.id)
+            daemon.mark_read(sent.id)
             receipt = await anext(events)
         assert isinstance(receipt, Receipt)
         assert (receipt.message_id, receipt.recipient, receipt.state) == (sent.id, "abc", DeliveryState.READ)
@@ -123,10 +124,10 @@ def test_receipts_reach_the_sender_that_asks_for_them(kind: str, tmp_path: Path)
 
 
 @KINDS
-def test_a_span_that_is_none_is_refused_before_it_is_sent(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_an_invalid_duration_is_refused_before_sending(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         with pytest.raises(InvalidArgument):
             await client.set_alias("bob", "s", ttl=float("nan"))
-        assert not room.requests
+        assert not daemon.requests
 
     play(kind, tmp_path, scene)

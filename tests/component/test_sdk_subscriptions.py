@@ -1,4 +1,4 @@
-"""Subscriptions miss nothing and repeat nothing, wherever and however their stream breaks; in both clients."""
+"""The subscriptions of both clients lose and repeat no event, wherever and however their stream breaks."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,19 +8,21 @@ from typing import Any
 import grpc
 import pytest
 from mailroom import AsyncMailroom, CaughtUp, CommandResponse, DeliveryState, Event, InvalidArgument, Message, Receipt
-from support.fakes.fake_mail_room import FakeMailRoom, Refusal, StreamEnd, play
+from support.fakes.fake_daemon import FakeDaemon
+from support.fakes.scenes import play
+from support.fakes.scripted import Refusal, StreamEnd
 
 KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 ENDS = pytest.mark.parametrize("end", list(StreamEnd))
 
 
-def in_gaps(room: FakeMailRoom, *contents: str) -> Callable[[Exception], None]:
+def in_gaps(daemon: FakeDaemon, *contents: str) -> Callable[[Exception], None]:
     """Returns a callback that delivers one message each time the stream is down."""
     loop, rest = asyncio.get_running_loop(), iter(contents)
 
     def deliver(_error: Exception) -> None:
         if content := next(rest, None):
-            loop.call_soon_threadsafe(room.deliver, "abc", content)
+            loop.call_soon_threadsafe(daemon.deliver, "abc", content)
 
     return deliver
 
@@ -30,26 +32,26 @@ async def contents_of(events: Any, count: int) -> list[str]:
     return [(await anext(events)).content for _ in range(count)]
 
 
-async def nothing_more(room: FakeMailRoom, events: Any) -> None:
+async def nothing_more(daemon: FakeDaemon, events: Any) -> None:
     """Asserts that nothing is left over, by sending a last message and finding it next."""
-    room.deliver("abc", "the end")
+    daemon.deliver("abc", "the end")
     assert await contents_of(events, 1) == ["the end"]
 
 
 @KINDS
 @ENDS
 def test_a_stream_that_breaks_at_every_position_is_resumed(kind: str, end: StreamEnd, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        first = room.deliver("abc", "before")
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        first = daemon.deliver("abc", "before")
         for number in range(4):
-            room.deliver("abc", f"old {number}")
-        room.stream_ends.extend((position, end) for position in (0, 1, 2, 3, 1, 4, 2))
+            daemon.deliver("abc", f"old {number}")
+        daemon.stream_ends.extend((position, end) for position in (0, 1, 2, 3, 1, 4, 2))
         gaps = [f"gap {number}" for number in range(4)]
-        async with client.subscribe("abc", after_id=first, on_interrupted=in_gaps(room, *gaps)) as events:
+        async with client.subscribe("abc", after_id=first, on_interrupted=in_gaps(daemon, *gaps)) as events:
             got = await contents_of(events, 8)
             assert sorted(got) == sorted([f"old {number}" for number in range(4)] + gaps)
-            assert got == [message.content for message in room.messages.values()][1:]
-            await nothing_more(room, events)
+            assert got == [message.content for message in daemon.messages.values()][1:]
+            await nothing_more(daemon, events)
 
     play(kind, tmp_path, scene)
 
@@ -57,21 +59,21 @@ def test_a_stream_that_breaks_at_every_position_is_resumed(kind: str, end: Strea
 @KINDS
 @pytest.mark.parametrize("end", [StreamEnd.UNAVAILABLE, StreamEnd.GOING_AWAY])
 @pytest.mark.parametrize("position", range(6))
-def test_a_replay_of_unread_mail_that_breaks_is_taken_up_again(
+def test_a_broken_replay_of_unread_messages_is_resumed(
     kind: str, end: StreamEnd, position: int, tmp_path: Path
 ) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         for number in range(4):
-            room.deliver("abc", f"unread {number}")
-            room.mark_read(room.deliver("abc", f"read {number}"))
-        room.stream_ends.extend([(position, end), (position, end)])
-        async with client.subscribe("abc", include_unread=True, on_interrupted=in_gaps(room, "gap")) as events:
+            daemon.deliver("abc", f"unread {number}")
+            daemon.mark_read(daemon.deliver("abc", f"read {number}"))
+        daemon.stream_ends.extend([(position, end), (position, end)])
+        async with client.subscribe("abc", include_unread=True, on_interrupted=in_gaps(daemon, "gap")) as events:
             first = await anext(events)
             assert isinstance(first, Message)
-            room.mark_read(first.id)
+            daemon.mark_read(first.id)
             got = [first.content, *await contents_of(events, 3)]
             assert got == [f"unread {number}" for number in range(4)]
-            room.deliver("abc", "live")
+            daemon.deliver("abc", "live")
             rest = await contents_of(events, 1)
             assert rest in (["gap"], ["live"])
             if rest == ["gap"]:
@@ -81,40 +83,40 @@ def test_a_replay_of_unread_mail_that_breaks_is_taken_up_again(
 
 
 @KINDS
-def test_once_a_position_is_known_unread_mail_is_not_replayed_again(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.deliver("abc", "unread")
-        room.stream_ends.extend([(1, StreamEnd.UNAVAILABLE), (2, StreamEnd.UNAVAILABLE)])
-        async with client.subscribe("abc", include_unread=True, on_interrupted=in_gaps(room, "", "gap")) as events:
+def test_unread_messages_are_not_replayed_once_a_position_is_known(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.deliver("abc", "unread")
+        daemon.stream_ends.extend([(1, StreamEnd.UNAVAILABLE), (2, StreamEnd.UNAVAILABLE)])
+        async with client.subscribe("abc", include_unread=True, on_interrupted=in_gaps(daemon, "", "gap")) as events:
             assert await contents_of(events, 1) == ["unread"]
             assert await contents_of(events, 1) == ["gap"]
-        asked = [(request.include_unread, bool(request.after_id)) for request in room.requests["Subscribe"]]
+        asked = [(request.include_unread, bool(request.after_id)) for request in daemon.requests["Subscribe"]]
         assert asked == [(True, False), (True, False), (False, True)]
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_nothing_is_missed_when_the_first_stream_broke_in_an_empty_mail_room(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.stream_ends.append((1, StreamEnd.UNAVAILABLE))
-        async with client.subscribe("abc", on_interrupted=in_gaps(room, "gap")) as events:
+def test_no_event_is_lost_if_the_first_stream_broke_before_any_event(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.stream_ends.append((1, StreamEnd.UNAVAILABLE))
+        async with client.subscribe("abc", on_interrupted=in_gaps(daemon, "gap")) as events:
             assert await contents_of(events, 1) == ["gap"]
 
     play(kind, tmp_path, scene)
 
 
 @KINDS
-def test_a_daemon_that_was_down_for_a_while_is_subscribed_to_again(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.deliver("abc", "old")
+def test_a_subscription_outlives_a_stopped_daemon(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.deliver("abc", "old")
         async with client.subscribe("abc", include_unread=True) as events:
             assert await contents_of(events, 1) == ["old"]
-            await room.stop()
-            room.deliver("abc", "while away")
+            await daemon.stop()
+            daemon.deliver("abc", "while away")
             waiting = asyncio.ensure_future(anext(events))
             await asyncio.sleep(0)
-            await room.start()
+            await daemon.start()
             event = await waiting
             assert isinstance(event, Message)
             assert event.content == "while away"
@@ -123,14 +125,14 @@ def test_a_daemon_that_was_down_for_a_while_is_subscribed_to_again(kind: str, tm
 
 
 @KINDS
-def test_catching_up_is_told_only_when_asked_and_after_each_replay(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        old = room.deliver("abc", "old")
-        room.stream_ends.append((3, StreamEnd.GOING_AWAY))
+def test_caught_up_is_yielded_only_on_request_and_after_each_replay(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        old = daemon.deliver("abc", "old")
+        daemon.stream_ends.append((3, StreamEnd.GOING_AWAY))
         got: list[Event] = []
         async with client.subscribe("abc", include_unread=True, caught_up=True) as events:
             got += [await anext(events), await anext(events)]
-            room.deliver("abc", "new")
+            daemon.deliver("abc", "new")
             got += [await anext(events), await anext(events)]
         assert [type(event) for event in got] == [Message, CaughtUp, Message, CaughtUp]
         assert got[1].event_id == old
@@ -140,13 +142,13 @@ def test_catching_up_is_told_only_when_asked_and_after_each_replay(kind: str, tm
 
 
 @KINDS
-def test_a_dashboard_sees_every_mailbox_with_receipts_and_responses(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+def test_all_agents_yields_every_mailbox_with_receipts_and_responses(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         async with client.subscribe(all_agents=True, caught_up=True) as events:
             assert isinstance(await anext(events), CaughtUp)
-            message_id = room.deliver("abc", "go")
-            room.mark_read(message_id)
-            room.respond("xyz", {"ok": True, "count": 2})
+            message_id = daemon.deliver("abc", "go")
+            daemon.mark_read(message_id)
+            daemon.respond("xyz", {"ok": True, "count": 2})
             message, receipt, response = [await anext(events) for _ in range(3)]
             assert isinstance(message, Message)
             assert isinstance(receipt, Receipt)
@@ -160,8 +162,8 @@ def test_a_dashboard_sees_every_mailbox_with_receipts_and_responses(kind: str, t
 
 @KINDS
 def test_a_refused_subscription_raises_and_ends(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.refuse("Subscribe", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "AGENT_INVALID", "no name", field="agent"))
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.refuse("Subscribe", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "AGENT_INVALID", "no name", field="agent"))
         events = client.subscribe("..")
         with pytest.raises(InvalidArgument) as caught:
             await anext(events)
@@ -173,13 +175,13 @@ def test_a_refused_subscription_raises_and_ends(kind: str, tmp_path: Path) -> No
 
 @KINDS
 def test_closing_a_subscription_cancels_its_call(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         events = client.subscribe("abc", caught_up=True)
         await anext(events)
-        assert room.open_streams == 1
+        assert daemon.open_streams == 1
         waiting = asyncio.create_task(collected(events))
         await events.aclose()
-        await room.wait_until(lambda: room.open_streams == 0)
+        await daemon.wait_until(lambda: daemon.open_streams == 0)
         assert await waiting == []
 
     play(kind, tmp_path, scene)
@@ -187,9 +189,9 @@ def test_closing_a_subscription_cancels_its_call(kind: str, tmp_path: Path) -> N
 
 @KINDS
 def test_closing_the_client_ends_its_subscriptions(kind: str, tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         waiting = asyncio.create_task(collected(client.subscribe("abc")))
-        await room.wait_until(lambda: room.open_streams == 1)
+        await daemon.wait_until(lambda: daemon.open_streams == 1)
         await client.close()
         assert await waiting == []
 
@@ -197,16 +199,16 @@ def test_closing_the_client_ends_its_subscriptions(kind: str, tmp_path: Path) ->
 
 
 def test_a_cancelled_wait_for_the_next_event_loses_nothing(tmp_path: Path) -> None:
-    async def scene(room: FakeMailRoom, client: AsyncMailroom) -> None:
-        room.deliver("abc", "old")
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.deliver("abc", "old")
         async with client.subscribe("abc", include_unread=True) as events:
             assert await contents_of(events, 1) == ["old"]
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.02):
                     await anext(events)
-            room.deliver("abc", "meanwhile")
+            daemon.deliver("abc", "meanwhile")
             assert await contents_of(events, 1) == ["meanwhile"]
-            await nothing_more(room, events)
+            await nothing_more(daemon, events)
 
     play("asyncio", tmp_path, scene)
 

@@ -1,4 +1,4 @@
-"""The unit files: systemd understands every line, they are hardened, and they know the daemon's exit codes."""
+"""The unit files are valid for systemd, hardened, and consistent with the daemon's exit codes."""
 
 import json
 import os
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 from mailroom.errors import MailroomError
-from mailroomd.operator.service.installation import installing, uninstalling
 from mailroomd.operator.service.manager import ServiceManager
+from mailroomd.operator.service.plan import plan_install, plan_uninstall
 from mailroomd.operator.service.steps import RunCommand, WriteFile
-from mailroomd.operator.service.units import machine_unit, machine_user, person_unit
+from mailroomd.operator.service.units import system_unit, system_user, user_unit
 from mailroomd.supervisor.exits import ExitCode
 from mailroomd.supervisor.shutdown import BUDGET_SEC
 
 Unit = Callable[[Path], str]
-PROGRAM = Path(sys.executable)  # any program that is there
-BOTH = pytest.mark.parametrize("unit", [machine_unit, person_unit])
+PROGRAM = Path(sys.executable)  # any existing program
+BOTH = pytest.mark.parametrize("unit", [system_unit, user_unit])
 
-# What a user's service manager lacks the privilege for, or need not forbid: the person's processes have no capability,
-# and the person's files and sockets are the very purpose. `systemd-analyze` takes every unit for one of root's.
-NOT_FOR_A_PERSON = re.compile(
+# Options that a user's service manager lacks the privilege for or need not set: the user's processes have no
+# capabilities, and the user's files and sockets are the purpose. `systemd-analyze` rates every unit as root's.
+NOT_FOR_USERS = re.compile(
     r"User=|CapabilityBoundingSet=|Private|Protect|ProcSubset|RootDirectory|DeviceAllow|IPAddressDeny"
     r"|RestrictAddressFamilies=~AF_(UNIX|\(INET)"
 )
@@ -41,33 +41,33 @@ def values(unit: str, name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("unit", "scope"), [(machine_unit, "--system"), (person_unit, "--user")])
+@pytest.mark.parametrize(("unit", "scope"), [(system_unit, "--system"), (user_unit, "--user")])
 def test_systemd_understands_every_line(tmp_path: Path, unit: Unit, scope: str) -> None:
     done = analyze(tmp_path, unit(PROGRAM), "verify", scope, "--man=no", "--recursive-errors=no")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_machines_unit_is_hardened_below_1_6(tmp_path: Path) -> None:
-    done = analyze(tmp_path, machine_unit(PROGRAM), "security", "--offline=true", "--threshold=16")
+def test_the_system_unit_is_hardened_below_1_6(tmp_path: Path) -> None:
+    done = analyze(tmp_path, system_unit(PROGRAM), "security", "--offline=true", "--threshold=16")
     assert done.returncode == 0, done.stdout
 
 
-def test_the_persons_unit_forbids_all_that_takes_no_privilege_to_forbid(tmp_path: Path) -> None:
-    rated = analyze(tmp_path, person_unit(PROGRAM), "security", "--offline=true", "--json=short")
-    allowed = [one["name"] for one in json.loads(rated.stdout) if one["set"] is False]
+def test_the_user_unit_forbids_everything_that_needs_no_privilege(tmp_path: Path) -> None:
+    rated = analyze(tmp_path, user_unit(PROGRAM), "security", "--offline=true", "--json=short")
+    allowed = [option["name"] for option in json.loads(rated.stdout) if option["set"] is False]
     assert len(allowed) > 20
-    assert [name for name in allowed if not NOT_FOR_A_PERSON.match(name)] == []
+    assert [name for name in allowed if not NOT_FOR_USERS.match(name)] == []
 
 
 @BOTH
-def test_a_unit_does_not_restart_what_a_restart_does_not_help(unit: Unit) -> None:
+def test_a_unit_does_not_restart_after_errors_that_a_restart_cannot_fix(unit: Unit) -> None:
     listed = values(unit(PROGRAM), "RestartPreventExitStatus")[0].split()
     assert sorted(map(int, listed)) == sorted(code for code in ExitCode if not code.restart_helps)
     assert values(unit(PROGRAM), "Restart") == ["on-failure"]
 
 
 @BOTH
-def test_a_unit_gives_the_daemon_the_time_that_it_needs_to_stop(unit: Unit) -> None:
+def test_a_unit_gives_the_daemon_enough_time_to_stop(unit: Unit) -> None:
     assert float(values(unit(PROGRAM), "TimeoutStopSec")[0]) > 2 * BUDGET_SEC
     assert values(unit(PROGRAM), "KillMode") == ["mixed"]
 
@@ -85,8 +85,8 @@ def test_installing_writes_the_unit_then_enables_and_restarts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    steps = installing(ServiceManager(machine=False), PROGRAM)
-    assert steps[0] == WriteFile(tmp_path / "systemd/user/mailroomd.service", person_unit(PROGRAM))
+    steps = plan_install(ServiceManager(machine=False), PROGRAM)
+    assert steps[0] == WriteFile(tmp_path / "systemd/user/mailroomd.service", user_unit(PROGRAM))
     commands = [step.words for step in steps if isinstance(step, RunCommand)]
     assert commands == [
         ("systemctl", "--user", "daemon-reload"),
@@ -95,31 +95,31 @@ def test_installing_writes_the_unit_then_enables_and_restarts_it(
     ]
 
 
-def test_the_machines_service_gets_its_user_first_and_loses_it_never() -> None:
+def test_the_system_service_creates_its_user_first_and_never_removes_it() -> None:
     manager = ServiceManager(machine=True)
-    described = [str(step) for step in installing(manager, Path("/opt/mailroom/bin/mailroomd"))]
+    described = [str(step) for step in plan_install(manager, Path("/opt/mailroom/bin/mailroomd"))]
     assert described[:3] == [
         "write /etc/sysusers.d/mailroom.conf",
         "run systemd-sysusers /etc/sysusers.d/mailroom.conf",
         "write /etc/systemd/system/mailroomd.service",
     ]
-    assert not any("userdel" in str(step) for step in uninstalling(manager))
+    assert not any("userdel" in str(step) for step in plan_uninstall(manager))
 
 
-def test_a_program_in_a_home_is_no_program_for_the_machine() -> None:
-    with pytest.raises(MailroomError, match=r"/home/ana/\.local/bin/mailroomd is in somebody's home"):
-        installing(ServiceManager(machine=True), Path("/home/ana/.local/bin/mailroomd"))
+def test_a_program_in_a_home_directory_is_refused_for_the_system_service() -> None:
+    with pytest.raises(MailroomError, match=r"/home/ana/\.local/bin/mailroomd is in a home directory"):
+        plan_install(ServiceManager(machine=True), Path("/home/ana/.local/bin/mailroomd"))
 
 
-def test_a_command_that_fails_says_what_it_said() -> None:
+def test_a_failed_command_is_reported_with_its_first_error_line() -> None:
     with pytest.raises(MailroomError, match=r"^sh -c 'echo no >&2; exit 3' failed: no \(look there\)$"):
-        RunCommand(("sh", "-c", "echo no >&2; exit 3"), "look there").carry_out()
+        RunCommand(("sh", "-c", "echo no >&2; exit 3"), "look there").apply()
 
 
-def test_the_machines_user_can_be_made(tmp_path: Path) -> None:
+def test_systemd_can_create_the_user_of_the_system_service(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     file = tmp_path / "mailroom.conf"
-    file.write_text(machine_user())
+    file.write_text(system_user())
     subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(file)], check=True, capture_output=True)
     (user,) = (tmp_path / "etc" / "passwd").read_text().splitlines()
     assert re.fullmatch(r"mailroom:[^:]*:\d+:\d+:Mailroom daemon:/var/lib/mailroom:.*nologin", user)

@@ -56,7 +56,7 @@ def test_restoring_brings_cleared_mail_back_keeps_newer_mail_and_issues_no_id_tw
         newest = client.send("eve", "four").id
         restored = run(daemon, "restore", str(copy), "--yes")
         assert (restored.returncode, restored.stderr) == (0, "")
-        assert "2 are newer, and stay" in restored.stdout
+        assert "2 are newer than the backup and are kept" in restored.stdout
         assert unread(client, "bob") == ["two", "three"]
         assert unread(client, "eve") == ["four"]
         assert client.get_message(ids[0]).message.read
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_a_backup_is_refused_by_command_and_daemon(daemon: Da
     wrong.write_text("no database at all")
     refused = run(daemon, "restore", str(wrong), "--yes")
     assert refused.returncode == 1
-    assert "is no backup of a mail room" in refused.stderr
+    assert "is not a backup of Mailroom" in refused.stderr
     assert "Traceback" not in refused.stderr
     with Mailroom(daemon.address, sender="ana") as client:
         client.send("wrong", "one")

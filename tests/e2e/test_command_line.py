@@ -1,4 +1,4 @@
-"""The command line and the SDK's bulk and mailbox calls against a real daemon."""
+"""The command line and the SDK's bulk and mailbox calls with a real daemon."""
 
 import re
 import signal
@@ -25,7 +25,7 @@ def daemon() -> Generator[Daemon, None, None]:
 
 
 def connections(daemon: Daemon) -> int:
-    """How many clients are connected to the daemon's socket."""
+    """Returns the number of clients connected to the daemon's socket."""
     path, connected = daemon.address.removeprefix("unix:"), " 03 "
     sockets = Path("/proc/net/unix").read_text().splitlines()
     return len([line for line in sockets if line.endswith(path) and connected in line])
@@ -52,7 +52,7 @@ def test_a_conversation_is_sent_shown_answered_found_and_cleared(daemon: Daemon)
     assert list((daemon.inbox / "ana").iterdir()) == []
 
 
-def test_an_alias_leads_to_the_agent_while_it_lasts(daemon: Daemon) -> None:
+def test_an_alias_delivers_to_the_agent_while_it_lasts(daemon: Daemon) -> None:
     assert run(daemon, "alias", "dora", "session-1").code == 0
     run(daemon, "inbox", "dora")
     run(daemon, "send", "session-1", "to whom it may concern")
@@ -64,7 +64,7 @@ def test_an_alias_leads_to_the_agent_while_it_lasts(daemon: Daemon) -> None:
     assert len(run(daemon, "list", "dora", "--json").json) == 1
 
 
-def test_a_bulk_send_through_a_restart_of_the_gateway_loses_and_doubles_nothing(daemon: Daemon) -> None:
+def test_a_bulk_send_survives_a_gateway_restart_without_loss_or_duplicates(daemon: Daemon) -> None:
     contents = [str(number) for number in range(3000)]
     with Mailroom(daemon.address, sender="bulk") as room:
         outcomes = room.send_many(Draft("bulky", content) for content in contents)
@@ -76,7 +76,7 @@ def test_a_bulk_send_through_a_restart_of_the_gateway_loses_and_doubles_nothing(
     assert sorted(message.content for message in stored) == sorted(contents)
 
 
-def test_wait_survives_a_restart_of_the_daemon_and_doctor_finds_it_well(daemon: Daemon) -> None:
+def test_wait_survives_a_restart_of_the_daemon_and_doctor_finds_no_problem(daemon: Daemon) -> None:
     wait_until(lambda: connections(daemon) == 0, "the clients of other tests are gone")
     waiting = command("wait", "late", "--json")
     env = environment(daemon.address)

@@ -1,4 +1,4 @@
-"""What is exported from one mail room is the same in another; importing it again doubles nothing."""
+"""An import restores exported messages; repeating it creates no duplicates."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def records(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_an_export_comes_back_with_everything_but_its_ids_and_times(daemon: Daemon) -> None:
+def test_an_import_restores_everything_except_ids_and_times(daemon: Daemon) -> None:
     with Mailroom(daemon.address, sender="ana") as client:
         first = client.send("out", "first", metadata={"n": [1, {"deep": None}]}, thread_id="t", priority="high")
         client.send("out", "second", in_reply_to=first.id, type="diff", ttl=3600)
@@ -40,18 +40,18 @@ def test_an_export_comes_back_with_everything_but_its_ids_and_times(daemon: Daem
         exported = run(daemon, "export", "out").stdout
         client.clear("out")
         done = run(daemon, "import", "-", given=exported)
-        assert done.stdout == "2 of 2 messages are there\n"
+        assert done.stdout == "2 of 2 messages imported\n"
     again = run(daemon, "export", "out").stdout
     fields = ("recipient", "sender", "content", "type", "metadata", "thread_id", "in_reply_to", "priority", "read")
-    before, after = ([[one[name] for name in fields] for one in records(text)] for text in (exported, again))
+    before, after = ([[message[name] for name in fields] for message in records(text)] for text in (exported, again))
     assert after == before
-    assert [one["content"] for one in records(again)] == ["second", "first"]
-    assert [bool(one["expires_at"]) for one in records(again)] == [True, False]
+    assert [message["content"] for message in records(again)] == ["second", "first"]
+    assert [bool(message["expires_at"]) for message in records(again)] == [True, False]
     assert run(daemon, "import", "-", given=exported).returncode == 0
     assert run(daemon, "export", "out").stdout == again
 
 
-def test_filters_choose_what_is_exported(daemon: Daemon) -> None:
+def test_filters_select_the_exported_messages(daemon: Daemon) -> None:
     with Mailroom(daemon.address, sender="ana") as client:
         one, two, three = (client.send("some", text, thread_id=text) for text in ("alpha", "beta", "gamma"))
         client.acknowledge("some", one.id)
@@ -68,19 +68,19 @@ def test_filters_choose_what_is_exported(daemon: Daemon) -> None:
     assert three.id > two.id
 
 
-def test_what_is_refused_is_said_and_the_rest_is_there(daemon: Daemon) -> None:
+def test_refused_messages_are_reported_and_the_others_imported(daemon: Daemon) -> None:
     good = {"id": "0" * 15 + "1", "recipient": "part", "sender": "ana", "content": "good"}
     bad = {"id": "0" * 15 + "2", "recipient": "../part", "sender": "ana", "content": "bad"}
     gone = {**good, "id": "0" * 15 + "3", "expires_at": "2020-01-01T00:00:00+00:00"}
     done = run(daemon, "import", "-", given="\n".join(map(json.dumps, (good, bad, gone))))
     assert done.returncode == 1
-    assert done.stdout == "1 of 3 messages are there; 1 had expired\n"
+    assert done.stdout == "1 of 3 messages imported; 1 had expired\n"
     assert "1 refused" in done.stderr
-    assert [one["content"] for one in records(run(daemon, "export", "part").stdout)] == ["good"]
+    assert [message["content"] for message in records(run(daemon, "export", "part").stdout)] == ["good"]
 
 
 @pytest.mark.parametrize("line", ["no json", "[1]", '{"id": "1", "recipient": "x", "sender": "y"}'])
-def test_a_line_that_is_no_message_is_named_and_nothing_is_imported(daemon: Daemon, line: str) -> None:
+def test_an_invalid_line_is_named_and_nothing_is_imported(daemon: Daemon, line: str) -> None:
     good = json.dumps({"id": "9", "recipient": "nothing", "sender": "ana", "content": "good"})
     done = run(daemon, "import", "-", given=f"{good}\n{line}\n")
     assert done.returncode == 1

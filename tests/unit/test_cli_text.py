@@ -1,4 +1,4 @@
-"""Small parts of the command line that need no process of their own."""
+"""Small parts of the command line that need no process: durations, names, printable text, help, usage errors."""
 
 import pytest
 import typer
@@ -16,12 +16,12 @@ from typer.testing import CliRunner
     ("text", "seconds"),
     [("500ms", 0.5), ("30s", 30), ("10m", 600), ("1h30m", 5400), ("2d", 172800), ("7", 7), ("1.5s", 1.5)],
 )
-def test_durations_are_read(text: str, seconds: float) -> None:
+def test_durations_are_parsed(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "10 m", "-3s", "5w", "ms", "1e9", "٣s"])
-def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
+def test_an_invalid_duration_is_a_usage_error(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_duration(text)
 
@@ -31,7 +31,7 @@ def test_ages_are_shown_in_their_largest_unit() -> None:
 
 
 @given(st.text())
-def test_printable_text_has_no_character_that_moves_anything(text: str) -> None:
+def test_printable_text_contains_no_control_characters(text: str) -> None:
     shown = printable(text)
     assert all(char.isprintable() or char in "\n\t" or char.isspace() or ord(char) > 0x9F for char in shown)
     assert "\x1b" not in shown
@@ -50,7 +50,7 @@ def test_the_login_name_becomes_a_valid_name(login: str, name: str, monkeypatch:
     assert login_name() == name
 
 
-def test_a_user_without_an_account_has_a_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_an_account_still_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> str:
         raise KeyError("uid not found")
 
@@ -72,14 +72,14 @@ def test_help_has_examples(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["watch"], "give an agent, or --all"),
-        (["watch", "abc", "--unread", "--after", "0"], "--unread and --after exclude each other"),
-        (["watch", "--all", "--unread"], "--all and --unread exclude each other"),
-        (["watch", "abc", "--all"], "--all shows every mailbox"),
+        (["watch"], "give an agent or --all"),
+        (["watch", "abc", "--unread", "--after", "0"], "--unread and --after cannot be combined"),
+        (["watch", "--all", "--unread"], "--all and --unread cannot be combined"),
+        (["watch", "abc", "--all"], "AGENT and --all cannot be combined"),
         (["watch", "abc", "--recipts"], "No such option"),
         (["send", "abc"], "nothing to send"),
-        (["ack", "abc"], "give ids, or --all"),
-        (["send", "abc", "go", "--ttl", "soon"], "no duration"),
+        (["ack", "abc"], "give message ids or --all"),
+        (["send", "abc", "go", "--ttl", "soon"], "is not a duration"),
         (["send", "abc", "go", "--metadata", "[]"], "JSON object"),
         (["send", "abc", "go", "--priority", "asap"], "urgent"),
     ],
@@ -90,7 +90,7 @@ def test_usage_errors_say_what_is_expected(arguments: list[str], hint: str) -> N
     assert hint in " ".join(shown.output.replace("\u2502", " ").split())
 
 
-def test_help_of_ttl_says_what_becomes_of_the_message() -> None:
+def test_the_help_of_ttl_explains_expiry() -> None:
     shown = CliRunner().invoke(app, ["send", "--help"])
     text = " ".join(shown.output.replace("\u2502", " ").split())
-    assert "unread by then, it leaves the inbox" in text
+    assert "if still unread then, the message leaves the inbox" in text

@@ -1,4 +1,4 @@
-"""Where the daemon is looked for, in which order."""
+"""The places where a client looks for the daemon, and their order."""
 
 import errno
 import json
@@ -42,7 +42,7 @@ def bind() -> Generator[Bind, None, None]:
         yield make
 
 
-def test_an_explicit_address_wins_over_the_environment() -> None:
+def test_an_explicit_address_takes_precedence_over_the_environment() -> None:
     assert find_daemon("127.0.0.1:7", {"MAILROOM_ADDRESS": "unix:/x"}).text == "127.0.0.1:7"
     assert find_daemon(None, {"MAILROOM_ADDRESS": "unix:/x"}).text == "unix:/x"
     assert find_daemon("/x/y.sock", {}).text == "unix:/x/y.sock"
@@ -54,7 +54,7 @@ def test_the_socket_in_the_runtime_directory_comes_first(bind: Bind, tmp_path: P
     assert find_daemon(None, environment(tmp_path)).text == f"unix:{live}"
 
 
-def test_a_state_directory_of_ones_own_wins_over_the_runtime_directory(bind: Bind, tmp_path: Path) -> None:
+def test_a_chosen_state_directory_takes_precedence_over_the_runtime_directory(bind: Bind, tmp_path: Path) -> None:
     other = bind(tmp_path / "run" / "mailroom" / "mailroom.sock")
     environ = {**environment(tmp_path), "MAILROOM_STATE_DIR": str(tmp_path / "mine")}
     found = find_daemon(None, environ)
@@ -81,14 +81,14 @@ def test_the_home_directory_may_be_written_as_a_tilde(
         find_daemon(None, {"MAILROOM_ADDRESS": "unix:~nobody-of-this-name/x"})
 
 
-def test_relative_xdg_directories_are_passed_over_as_the_daemon_does(tmp_path: Path) -> None:
+def test_relative_xdg_directories_are_ignored_as_the_daemon_does(tmp_path: Path) -> None:
     relative = {"XDG_RUNTIME_DIR": "run", "XDG_STATE_HOME": "state"}
     assert find_daemon(None, relative).text == f"unix:{Path.home()}/.local/state/mailroom/mailroom.sock"
     assert len(find_daemon(None, relative).tried) == 2
 
 
 @pytest.mark.parametrize("listens_at", ["elsewhere.sock", "state/mailroom/mailroom.sock"])
-def test_a_socket_that_was_left_behind_hides_no_daemon(listens_at: str, bind: Bind, tmp_path: Path) -> None:
+def test_a_stale_socket_hides_no_daemon(listens_at: str, bind: Bind, tmp_path: Path) -> None:
     stale = bind(tmp_path / "run" / "mailroom" / "mailroom.sock", stale=True)
     live = bind(tmp_path / listens_at)
     listed = touched(tmp_path / "state" / "mailroom" / "addresses")
@@ -99,7 +99,7 @@ def test_a_socket_that_was_left_behind_hides_no_daemon(listens_at: str, bind: Bi
     assert found.tried[1].startswith(f"{listed} (unix:{stale}: connection refused")
 
 
-def test_where_nobody_listens_at_all_the_socket_that_was_left_behind_is_named(bind: Bind, tmp_path: Path) -> None:
+def test_without_a_daemon_the_stale_socket_is_named(bind: Bind, tmp_path: Path) -> None:
     stale = bind(tmp_path / "run" / "mailroom" / "mailroom.sock", stale=True)
     found = find_daemon(None, environment(tmp_path))
     assert found.text == f"unix:{stale}"
@@ -110,7 +110,7 @@ def test_where_nobody_listens_at_all_the_socket_that_was_left_behind_is_named(bi
     ]
 
 
-def test_a_daemon_that_is_too_busy_to_take_a_caller_is_there(bind: Bind, tmp_path: Path) -> None:
+def test_a_daemon_with_a_full_backlog_counts_as_listening(bind: Bind, tmp_path: Path) -> None:
     live = bind(tmp_path / "run" / "mailroom" / "mailroom.sock")
     with ExitStack() as callers:
         results: list[int] = []
@@ -122,13 +122,13 @@ def test_a_daemon_that_is_too_busy_to_take_a_caller_is_there(bind: Bind, tmp_pat
         assert find_daemon(None, environment(tmp_path)).text == f"unix:{live}"
 
 
-def test_a_path_that_no_socket_can_have_is_passed_over(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket_is_skipped(tmp_path: Path) -> None:
     found = find_daemon(None, {**environment(tmp_path), "XDG_RUNTIME_DIR": "/" + "x" * 120})
     assert "too long" in found.tried[0]
     assert found.text == f"unix:{tmp_path}/state/mailroom/mailroom.sock"
 
 
-def test_the_daemons_own_list_comes_next_and_a_live_socket_in_it_is_preferred(bind: Bind, tmp_path: Path) -> None:
+def test_the_address_file_comes_next_and_a_live_socket_in_it_is_preferred(bind: Bind, tmp_path: Path) -> None:
     live = bind(tmp_path / "elsewhere.sock")
     stale = bind(tmp_path / "stale.sock", stale=True)
     listed = touched(tmp_path / "state" / "mailroom" / "addresses")
@@ -144,14 +144,14 @@ def test_the_daemons_own_list_comes_next_and_a_live_socket_in_it_is_preferred(bi
 
 
 @pytest.mark.parametrize("text", ["", "{", "7", "null", '["nonsense"]', "[]", "[7]"])
-def test_a_broken_list_is_passed_over(text: str, tmp_path: Path) -> None:
+def test_a_malformed_address_file_is_skipped(text: str, tmp_path: Path) -> None:
     listed = touched(tmp_path / "state" / "mailroom" / "addresses")
     listed.write_text(text)
     found = find_daemon(None, environment(tmp_path))
     assert found.text == f"unix:{listed.with_name('mailroom.sock')}"
 
 
-def test_everything_that_was_tried_is_told(tmp_path: Path) -> None:
+def test_every_place_that_was_tried_is_recorded(tmp_path: Path) -> None:
     found = find_daemon(None, environment(tmp_path))
     assert found.text == f"unix:{tmp_path}/state/mailroom/mailroom.sock"
     assert [place.split(" ")[0] for place in found.tried] == [
@@ -162,11 +162,11 @@ def test_everything_that_was_tried_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["nonsense", "unix:", "unix:/a\0b", "host:", "http://host:1", ":7", "host:port"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_a_malformed_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         find_daemon(text, {})
     assert caught.value.field == "address"
 
 
-def test_odd_characters_in_a_path_are_quoted_for_grpc() -> None:
+def test_special_characters_in_a_path_are_quoted_for_grpc() -> None:
     assert Address("unix:/a b/%.sock").grpc_target == "unix:/a%20b/%25.sock"

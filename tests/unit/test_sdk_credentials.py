@@ -1,4 +1,4 @@
-"""Which token and TLS files a client uses, and that it shows them to nobody else."""
+"""The token and TLS files that a client uses, and the peers that never receive them."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_without_anything_nothing_is_shown() -> None:
+def test_without_credentials_nothing_is_sent() -> None:
     found = find_credentials({}, {})
     assert found == Credentials()
     assert found.metadata == ()
 
 
-def test_what_the_program_says_wins_over_the_environment(file: Path) -> None:
+def test_arguments_take_precedence_over_the_environment(file: Path) -> None:
     environ = {"MAILROOM_TOKEN": "of-the-environment", "MAILROOM_TOKEN_FILE": str(file)}
     assert find_credentials({"token": "of-the-program"}, environ).token == "of-the-program"
     assert find_credentials({"token_file": file}, environ).token == TOKEN
@@ -33,7 +33,7 @@ def test_what_the_program_says_wins_over_the_environment(file: Path) -> None:
     assert find_credentials({"token": None, "token_file": None}, {"MAILROOM_TOKEN": ""}).token == ""
 
 
-def test_the_token_goes_as_a_bearer_token() -> None:
+def test_the_token_is_sent_as_a_bearer_token() -> None:
     assert find_credentials({"token": f" {TOKEN}\n"}, {}).metadata == (("authorization", f"Bearer {TOKEN}"),)
 
 
@@ -44,8 +44,8 @@ def test_a_secret_is_not_in_a_repr() -> None:
 
 
 @pytest.mark.parametrize("text", ["two words", "line\nbreak", "größe", "nul\0"])
-def test_what_no_header_can_carry_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="MAILROOM_TOKEN holds no token") as caught:
+def test_a_token_that_no_header_can_carry_is_refused_and_not_quoted(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="MAILROOM_TOKEN does not contain a token") as caught:
         find_credentials({}, {"MAILROOM_TOKEN": text})
     assert caught.value.reason == "TOKEN_INVALID"
     assert text not in str(caught.value)
@@ -60,14 +60,14 @@ def test_what_no_header_can_carry_is_refused_and_not_repeated(text: str) -> None
         ("tls_key", "MAILROOM_TLS_CLIENT_KEY"),
     ],
 )
-def test_a_file_that_is_not_there_is_named(name: str, variable: str) -> None:
+def test_a_missing_file_is_named(name: str, variable: str) -> None:
     with pytest.raises(InvalidArgument, match=f"^{name}: /missing cannot be read"):
         find_credentials({name: "/missing"}, {})  # pyright: ignore[reportArgumentType] - one of the keys
     with pytest.raises(InvalidArgument, match=f"^{variable}: /missing cannot be read"):
         find_credentials({}, {variable: "/missing"})
 
 
-def test_a_certificate_goes_with_its_key_and_with_an_authority(file: Path) -> None:
+def test_a_certificate_requires_its_key_and_an_authority(file: Path) -> None:
     assert find_credentials({"tls_ca": file, "tls_cert": file, "tls_key": file}, {}).cert == file.read_bytes()
     for options, missing in (
         ({"tls_ca": file, "tls_cert": file}, "tls_key"),
@@ -84,13 +84,13 @@ def test_on_this_machine_a_token_needs_no_tls(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["10.0.0.7:1", "mail.example.org:1", "[2001:db8::1]:1", "0.0.0.0:1"])
-def test_over_a_network_a_token_goes_with_tls_or_not_at_all(address: str) -> None:
-    with pytest.raises(InvalidArgument, match="others could read the token on its way"):
+def test_over_a_network_a_token_requires_tls(address: str) -> None:
+    with pytest.raises(InvalidArgument, match="others on the network could read the token"):
         Credentials(TOKEN).uses_tls(Address(address))
     assert Credentials(TOKEN, ca=b"authority").uses_tls(Address(address))
     assert not Credentials().uses_tls(Address(address))
 
 
-def test_tls_is_spoken_over_tcp_only() -> None:
+def test_tls_is_used_over_tcp_only() -> None:
     assert Credentials(ca=b"authority").uses_tls(Address("127.0.0.1:1"))
     assert not Credentials(ca=b"authority").uses_tls(Address("unix:/run/a.sock"))

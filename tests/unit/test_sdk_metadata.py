@@ -1,4 +1,4 @@
-"""Metadata arrives as it was given, or is refused."""
+"""Metadata arrives unchanged, or is refused."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def test_whole_numbers_come_back_as_ints() -> None:
         ({"n": ["\ud800"]}, "METADATA_INVALID"),
     ],
 )
-def test_what_would_not_arrive_is_refused(metadata: dict[str, Any], reason: str) -> None:
+def test_metadata_that_would_not_arrive_unchanged_is_refused(metadata: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         struct_from_metadata(metadata)
     assert (caught.value.reason, caught.value.field) == (reason, "metadata")

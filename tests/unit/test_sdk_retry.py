@@ -1,4 +1,4 @@
-"""When another attempt is due: decided without sleeping."""
+"""The decision whether and when to retry, without sleeping."""
 
 import math
 
@@ -15,7 +15,7 @@ class Clock:
         return self.now
 
 
-def test_delays_double_up_to_a_bound_and_start_over() -> None:
+def test_delays_double_up_to_a_limit_and_start_over() -> None:
     backoff = Backoff(rng=lambda: 0.0)
     delays = [backoff.next_sec() for _ in range(9)]
     assert delays[:3] == [0.05, 0.1, 0.2]
@@ -41,12 +41,12 @@ def test_a_call_outlives_a_cancelling_server(timeout_sec: float) -> None:
     assert retries.delay_after(Cancelled("x")) > 0
 
 
-def test_the_daemons_own_delay_is_honoured() -> None:
+def test_the_daemons_own_delay_is_respected() -> None:
     retries = Retries(Contact(Address("x:1")), grace_sec=2, timeout_sec=30)
     assert retries.delay_after(Unavailable("x", reason="WORKER_RESTARTING", retry_after_sec=7.0)) == 7.0
 
 
-def test_silence_is_endured_for_the_grace_and_then_named() -> None:
+def test_an_unreachable_daemon_is_retried_for_the_grace_period_only() -> None:
     clock = Clock()
     retries = Retries(Contact(Address("x:1", ("here", "there"))), grace_sec=2, timeout_sec=30, clock=clock)
     silence = Unavailable("failed to connect to all addresses; last error: x: Connection refused")
@@ -59,7 +59,7 @@ def test_silence_is_endured_for_the_grace_and_then_named() -> None:
     assert caught.value.__cause__ is silence
 
 
-def test_silence_after_an_answer_is_endured_until_the_timeout() -> None:
+def test_a_daemon_that_answered_before_is_retried_until_the_timeout() -> None:
     clock = Clock()
     retries = Retries(Contact(Address("x:1"), answered=True), grace_sec=2, timeout_sec=30, clock=clock)
     clock.now += 29

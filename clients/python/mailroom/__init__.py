@@ -1,11 +1,19 @@
-"""Mailroom — the Python client of the mail room: send, watch, check and acknowledge messages between agents.
+"""Mailroom — durable messages between software agents on one machine: the Python client.
 
-`Mailroom` blocks, `AsyncMailroom` is for asyncio; both find the daemon by themselves, retry what may be retried and
-raise `MailroomError`s. Names are loaded when first used (PEP 562), so that importing `mailroom.v1` costs nothing more.
-Not here: the daemon (`mailroomd`), the generated code of the contract (`mailroom.v1`).
+    from mailroom import Mailroom
+
+    with Mailroom(sender="dashboard") as client:
+        sent = client.send("reviewer", "Please look at pull request 12.")
+        for message in client.check_inbox("dashboard"):
+            print(message.sender, message.content)
+
+`Mailroom` is the blocking client, `AsyncMailroom` its twin for asyncio. Both locate the daemon, retry what is safe to
+retry, and raise a `MailroomError` for everything else. Names are loaded on first use (PEP 562), so that importing
+`mailroom.v1` alone stays cheap. Not here: the daemon (`mailroomd`) and the generated code of the contract
+(`mailroom.v1`).
 """
 
-TYPE_CHECKING = False  # what typing has under this name: importing it would be a good part of a hook's time
+TYPE_CHECKING = False  # same name as in typing, whose import would take a good part of a hook's run time
 if TYPE_CHECKING:
     from mailroom.agents import AgentInfo
     from mailroom.aio import AsyncMailroom

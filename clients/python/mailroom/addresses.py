@@ -1,9 +1,9 @@
-"""Address — where the daemon is, and where it was looked for.
+"""Address — locates the daemon, and records every place that was tried.
 
-Order: what the program says, MAILROOM_ADDRESS, the socket in XDG_RUNTIME_DIR, the daemon's `addresses` file, the
-socket in the state directory. A MAILROOM_STATE_DIR names one daemon: then only its directory is looked at.
-A socket counts when somebody listens on it, since one that was left behind must not hide the daemon; whether it is the
-daemon who answers there is for the transport. Paths are read as the daemon reads them.
+Order: the program's argument, MAILROOM_ADDRESS, the socket in XDG_RUNTIME_DIR, the daemon's `addresses` file, the
+socket in the state directory. MAILROOM_STATE_DIR selects one daemon, so only that directory is searched. A socket
+counts only if a process listens on it: a stale socket must not hide a running daemon. Whether the listener is the
+daemon is for the transport to find out. Paths are interpreted as the daemon interprets them.
 """
 
 __all__ = ["Address", "find_daemon", "state_directory"]
@@ -24,7 +24,7 @@ from mailroom.errors import InvalidArgument
 SOCKET_NAME = "mailroom.sock"
 ADDRESSES_NAME = "addresses"  # JSON list of "unix:PATH" and "HOST:PORT", written by the daemon
 
-_NOBODY_LISTENS = os.strerror(errno.ECONNREFUSED).lower()
+_REFUSED = os.strerror(errno.ECONNREFUSED).lower()
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
 
@@ -34,7 +34,7 @@ class Address:
 
     Attributes:
         text: `unix:PATH` or `HOST:PORT`.
-        tried: each place that was looked at on the way, with what was found, for error sentences.
+        tried: each place that was tried, with what was wrong there, for error messages.
     """
 
     text: str
@@ -47,40 +47,40 @@ class Address:
 
     @property
     def grpc_target(self) -> str:
-        """The address as gRPC spells it: a URI, so that odd characters in a path are quoted."""
+        """The address as a gRPC target: a URI, in which special characters of a path are percent-encoded."""
         path = self.socket_path
         return self.text if path is None else f"unix:{quote(str(path))}"
 
 
 def find_daemon(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> Address:
-    """Returns where the daemon should be; when nothing hints at one, the last place it would be at.
+    """Returns the daemon's address. If no daemon is found, this is the address where it would most likely appear.
 
     Args:
         explicit: `unix:PATH`, an absolute path, or `HOST:PORT`.
-        environ: for tests.
+        environ: the environment variables.
 
     Raises:
-        InvalidArgument: an address or a path that was given is none.
+        InvalidArgument: a given address or path is malformed.
     """
     if explicit:
-        return Address(_normalised(explicit, "the address"))
+        return Address(_normalized(explicit, "address"))
     if given := environ.get("MAILROOM_ADDRESS"):
-        return Address(_normalised(given, "MAILROOM_ADDRESS"), ("MAILROOM_ADDRESS",))
+        return Address(_normalized(given, "MAILROOM_ADDRESS"), ("MAILROOM_ADDRESS",))
     return _search(environ)
 
 
 def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Returns the directory where the daemon keeps its state.
+    """Returns the daemon's state directory: MAILROOM_STATE_DIR, or `mailroom` below XDG_STATE_HOME.
 
     Raises:
-        InvalidArgument: MAILROOM_STATE_DIR is no path.
+        InvalidArgument: MAILROOM_STATE_DIR is not a valid path.
     """
     if given := environ.get("MAILROOM_STATE_DIR"):
         try:
             return _as_path(given)
         except ValueError as error:
             raise InvalidArgument(
-                f"MAILROOM_STATE_DIR: {given!r} is no path ({error})", reason="ADDRESS_INVALID"
+                f"MAILROOM_STATE_DIR: {given!r} is not a valid path: {error}", reason="ADDRESS_INVALID"
             ) from error
     base = environ.get("XDG_STATE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "mailroom"
@@ -89,82 +89,82 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
 def _search(environ: Mapping[str, str]) -> Address:
     state_dir = state_directory(environ)
     tried: list[str] = []
-    left_behind: list[str] = []  # where a daemon was, and is most likely to come back
+    stale: list[str] = []  # where a daemon listened before, and will most likely listen again
 
     def try_socket(path: Path) -> str | None:
-        fault = _fault(path)
-        tried.append(f"{path} ({fault})" if fault else str(path))
-        if fault == _NOBODY_LISTENS:
-            left_behind.append(f"unix:{path}")
-        return None if fault else f"unix:{path}"
+        error = _connect_error(path)
+        tried.append(f"{path} ({error})" if error else str(path))
+        if error == _REFUSED:
+            stale.append(f"unix:{path}")
+        return None if error else f"unix:{path}"
 
-    def try_announced() -> str | None:
-        faults, finding = _announced(state_dir / ADDRESSES_NAME)
-        tried.append(finding)
-        left_behind.extend(faults)
-        sound = [text for text, fault in faults.items() if not fault]
-        return next(iter([text for text in sound if text.startswith("unix:")] or sound), None)
+    def try_address_file() -> str | None:
+        errors, summary = _read_address_file(state_dir / ADDRESSES_NAME)
+        tried.append(summary)
+        stale.extend(errors)
+        live = [text for text, error in errors.items() if not error]
+        return next(iter([text for text in live if text.startswith("unix:")] or live), None)
 
-    own = state_dir / SOCKET_NAME
-    runtime = "" if environ.get("MAILROOM_STATE_DIR") else environ.get("XDG_RUNTIME_DIR", "")
-    found = try_socket(Path(runtime) / "mailroom" / SOCKET_NAME) if runtime.startswith("/") else None
-    found = found or try_announced() or try_socket(own)
-    return Address(found or next(iter(left_behind), f"unix:{own}"), tuple(tried))
+    own_socket = state_dir / SOCKET_NAME
+    runtime_dir = "" if environ.get("MAILROOM_STATE_DIR") else environ.get("XDG_RUNTIME_DIR", "")
+    address = try_socket(Path(runtime_dir) / "mailroom" / SOCKET_NAME) if runtime_dir.startswith("/") else None
+    address = address or try_address_file() or try_socket(own_socket)
+    return Address(address or next(iter(stale), f"unix:{own_socket}"), tuple(tried))
 
 
-def _announced(file: Path) -> tuple[dict[str, str], str]:
-    """Returns the addresses in the daemon's own file, each with its fault or "", and what was found."""
+def _read_address_file(file: Path) -> tuple[dict[str, str], str]:
+    """Returns the addresses in the daemon's file with the error of each ("" if it can be reached), and a summary."""
     try:
-        listed = json.loads(file.read_bytes())
-        addresses = [_normalised(item, str(file)) for item in cast("list[object]", listed) if isinstance(item, str)]
+        content = json.loads(file.read_bytes())
+        addresses = [_normalized(item, str(file)) for item in cast("list[object]", content) if isinstance(item, str)]
     except OSError as error:
-        return {}, f"{file} ({_said(error)})"
+        return {}, f"{file} ({_error_text(error)})"
     except (ValueError, TypeError, InvalidArgument):
         return {}, f"{file} (not a JSON list of addresses)"
-    faults = {text: _fault(path) if (path := Address(text).socket_path) else "" for text in addresses}
-    findings = [f"{text}: {fault}" if fault else text for text, fault in faults.items()]
-    return faults, f"{file} ({', '.join(findings) or 'empty'})"
+    errors = {text: _connect_error(path) if (path := Address(text).socket_path) else "" for text in addresses}
+    summaries = [f"{text}: {error}" if error else text for text, error in errors.items()]
+    return errors, f"{file} ({', '.join(summaries) or 'empty'})"
 
 
-def _fault(path: Path) -> str:
-    """Returns why nobody can be reached on a Unix socket, "" when somebody listens. Never waits."""
+def _connect_error(path: Path) -> str:
+    """Returns why no process can be reached on a Unix socket, "" if one listens. Never waits."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)
         try:
             probe.connect(str(path))
-        except BlockingIOError:  # somebody listens and has more callers than fit into the queue
+        except BlockingIOError:  # a process listens, but its backlog is full
             return ""
         except OSError as error:
-            return _said(error)
+            return _error_text(error)
     return ""
 
 
-def _said(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()  # Python's own, for a path that is too long, has no strerror
+def _error_text(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()  # Python's own error for an overlong path has no strerror
 
 
-def _normalised(text: str, source: str) -> str:
+def _normalized(text: str, source: str) -> str:
     path = text if text.startswith(("/", "~")) else text.removeprefix("unix:") if text.startswith("unix:") else ""
     try:
         if path:
             return f"unix:{_as_path('/' + path.lstrip('/') if path.startswith('//') else path)}"
         if _HOST_AND_PORT.fullmatch(text):
             return text
-        fault = ""
+        detail = ""
     except ValueError as error:
-        fault = f" ({error})"
+        detail = f" ({error})"
     raise InvalidArgument(
-        f"{source}: {text!r} is no address{fault}: give unix:PATH or HOST:PORT",
+        f"{source}: {text!r} is not a valid address{detail}; use unix:PATH or HOST:PORT",
         reason="ADDRESS_INVALID",
         field="address",
     )
 
 
 def _as_path(text: str) -> Path:
-    """Reads a path as the daemon does: `~` is the home directory, what is relative starts from the current one."""
+    """Interprets a path as the daemon does: `~` is the home directory; a relative path starts at the current one."""
     if "\0" in text:
-        raise ValueError("a path has no NUL")
+        raise ValueError("a path cannot contain NUL")
     try:
         return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
-    except RuntimeError as error:  # of a user who is not there
-        raise ValueError("there is no such home directory") from error
+    except RuntimeError as error:  # `~name` of an unknown user
+        raise ValueError("no such home directory") from error

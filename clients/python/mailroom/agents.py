@@ -1,4 +1,4 @@
-"""AgentInfo — who has been here, and under which sessions."""
+"""AgentInfo — one known agent, with its presence and its session aliases."""
 
 __all__ = ["AgentInfo"]
 
@@ -13,9 +13,9 @@ class AgentInfo(Record):
     """One agent.
 
     Attributes:
-        alive: it subscribes now, or was here within the last five minutes.
-        subscribers: its live streams.
-        sessions: names that are an alias of it now.
+        alive: it is subscribed now, or was active within the last five minutes.
+        subscribers: the number of its open streams.
+        sessions: its current aliases.
     """
 
     name: str

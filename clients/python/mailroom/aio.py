@@ -1,10 +1,10 @@
-"""AsyncMailroom — the client for asyncio.
+"""AsyncMailroom — the asyncio client.
 
-Its twin is `blocking.Mailroom`: the same methods with the same arguments. Requests are built in `calls`,
-single attempts are made by `transport`, `retry` decides on the next one; this module ties them together.
+Its twin is `blocking.Mailroom`, which has the same methods with the same arguments. `calls` builds the requests,
+`transport` makes single attempts, and `retry` decides on the next one; this module connects them.
 """
 
-# ruff: noqa: ASYNC109 - `timeout` bounds all attempts and travels to the daemon: asyncio.timeout is no substitute
+# ruff: noqa: ASYNC109 - `timeout` bounds all attempts and travels to the daemon: asyncio.timeout cannot replace it
 
 __all__ = ["AsyncMailroom"]
 
@@ -35,16 +35,16 @@ Result = TypeVar("Result")
 
 
 class AsyncMailroom:
-    """A client of the mail room, for one event loop.
+    """A client of Mailroom, for use in one event loop.
 
     Args:
-        address: `unix:PATH` or `HOST:PORT`; found by itself when left out.
-        sender: the name to send under; MAILROOM_AGENT when left out.
-        timeout: seconds for a call with all its retries, unless the call says otherwise.
-        grace: seconds to look for a daemon that never answered before DaemonNotRunning is raised.
-        access: a token and TLS files, see `AccessOptions`.
+        address: `unix:PATH` or `HOST:PORT`; located automatically by default.
+        sender: the name to send under; MAILROOM_AGENT by default.
+        timeout: seconds for one call including its retries, unless the call has a timeout of its own.
+        grace: seconds to look for a daemon that has never answered before DaemonNotRunning is raised.
+        access: a token and TLS files; see `AccessOptions`.
 
-    Every method raises MailroomError: see `mailroom.errors` for its kinds.
+    Every method may raise a MailroomError; `mailroom.errors` lists the kinds.
     """
 
     def __init__(
@@ -63,21 +63,21 @@ class AsyncMailroom:
 
     @property
     def sender(self) -> str | None:
-        """The name that is sent under unless a call says otherwise."""
+        """The default sender of this client."""
         return self._sender
 
     @property
     def address(self) -> str:
-        """Where the daemon is, or should be."""
+        """The daemon's address, or the address where it is expected."""
         return self._transport.contact.address.text
 
     async def send(
         self, to: str, content: str, *, timeout: float | None = None, **options: Unpack[SendOptions]
     ) -> SentMessage:
-        """Sends one message; returns once it is durable. Retries never double it: they carry one key.
+        """Sends one message and returns once it is durable. Retries share one key and never duplicate it.
 
         Args:
-            to: a session id, or agent@team.
+            to: an agent's name, a session id, or `agent@team`.
             content: up to 1 MiB of UTF-8.
             timeout: seconds for all attempts.
             options: see `SendOptions`.
@@ -87,36 +87,36 @@ class AsyncMailroom:
     async def broadcast(
         self, recipients: Sequence[str], content: str, *, timeout: float | None = None, **options: Unpack[SendOptions]
     ) -> list[SendOutcome]:
-        """Sends a copy to each recipient; returns the outcomes in their order, failed ones included."""
+        """Sends a copy to each recipient; returns the outcomes in the same order, failures included."""
         return await self._run(calls.broadcast(recipients, content, self._sender, options), timeout)
 
     def send_many(
         self, drafts: Iterable[Draft] | AsyncIterable[Draft], *, timeout: float | None = None
     ) -> AsyncIterator[SendOutcome]:
-        """Sends drafts in bulk; yields their outcomes in order, failed ones included, without content and metadata.
+        """Sends drafts in bulk; yields their outcomes in order, failures included, without content and metadata.
 
-        Nothing is sent before the first outcome is asked for, and only about 1,000 drafts are taken ahead of the
-        outcomes: who stops asking stops the sending. A stream that breaks is resumed, and nothing is doubled. Drafts
-        travel 250 together: for those of a slow source, `send` is quicker.
+        Sending starts when the first outcome is requested and runs at most about 1,000 drafts ahead: a consumer that
+        stops iterating stops the sending. A broken stream is resumed without duplicates. Drafts travel in batches of
+        250, so for a slow source `send` has the lower latency.
 
         Args:
-            drafts: any number, from a generator of either kind as well.
-            timeout: seconds to go on without progress.
+            drafts: any number of drafts, from a synchronous or an asynchronous iterable.
+            timeout: seconds without progress before giving up.
 
         Raises:
-            MailroomError: there was no progress for so long. Repeating the rest is safe where the drafts have keys of
-                their own.
+            MailroomError: there was no progress within the timeout. Sending the remaining drafts again is safe if
+                they have idempotency keys of their own.
         """
         bulk = AsyncBulk(self._transport, lambda: self._retries(timeout), lambda call: self._run(call, timeout))
         return bulk.outcomes(drafts, self._sender)
 
     def subscribe(self, agent: str | None = None, **options: Unpack[SubscribeOptions]) -> AsyncSubscription:
-        """Returns an asynchronous iterator over what reaches an agent, which reconnects and resumes by itself.
+        """Returns an asynchronous iterator over an agent's events that reconnects and resumes automatically.
 
-        It waits for the daemon without limit once that has answered.
+        Once the daemon has answered, it waits for it without limit.
 
         Args:
-            agent: whose mail, unless `all_agents`.
+            agent: the agent, unless `all_agents` is set.
             options: see `SubscribeOptions`.
         """
         return AsyncSubscription(self._transport, agent, options, self._grace)
@@ -132,16 +132,16 @@ class AsyncMailroom:
         newest_first: bool = False,
         timeout: float | None = None,
     ) -> Inbox:
-        """Returns unread messages, oldest first; marks none read.
+        """Returns unread messages, oldest first. Marks none as read.
 
         Args:
-            agent: whose mail.
-            limit: at most so many; 50 when left out.
-            wait: how long to wait for the first one. The timeout comes on top.
-            observe: look on: hands nothing over.
-            unoffered_only: leave out what was handed over before. An answer that is lost on the way counts as handed
-                over: where that matters, add `observe` and call `mark_offered` afterwards.
-            newest_first: turn the order round.
+            agent: the recipient.
+            limit: the maximum number of messages, 50 by default.
+            wait: how long to wait for the first message, in addition to the timeout.
+            observe: do not mark the messages as offered.
+            unoffered_only: skip messages that were offered before. A response that is lost in transit counts as
+                offered; where that matters, set `observe` and call `mark_offered` afterwards.
+            newest_first: reverse the order.
             timeout: seconds for all attempts.
         """
         call = calls.check_inbox(
@@ -157,16 +157,16 @@ class AsyncMailroom:
     async def acknowledge(
         self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None
     ) -> Acknowledgement:
-        """Marks messages read and takes their inbox files away. Repeating it is harmless."""
+        """Marks messages as read and removes their inbox files. Repeating it is harmless."""
         return Acknowledgement.joined([await self._run(call, timeout) for call in calls.acknowledge(agent, ids)])
 
     async def mark_offered(self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None) -> None:
-        """Records that messages were handed to the recipient by other means."""
+        """Records that messages were offered to their recipient by other means."""
         for call in calls.mark_offered(agent, ids):
             await self._run(call, timeout)
 
     async def get_message(self, message_id: str, *, timeout: float | None = None) -> TrackedMessage:
-        """Returns a message and how far it has come."""
+        """Returns a message with its delivery state and history."""
         return await self._run(calls.get_message(message_id), timeout)
 
     async def list_messages(
@@ -180,15 +180,15 @@ class AsyncMailroom:
         """Returns one page of a mailbox, newest first.
 
         Args:
-            agent: whose mail; every mailbox when left out.
-            page_token: the page before's `next_page_token`; "" for the first.
+            agent: the mailbox; every mailbox by default.
+            page_token: the previous page's `next_page_token`; "" for the first page.
             timeout: seconds for all attempts.
             options: see `ListOptions`.
         """
         return await self._run(calls.list_messages(agent, page_token, options), timeout)
 
     async def iter_messages(self, agent: str | None = None, **options: Unpack[ListOptions]) -> AsyncIterator[Message]:
-        """Yields a whole mailbox, or every one, newest first, fetching pages as it goes."""
+        """Yields all messages of one mailbox or of every mailbox, newest first, and fetches pages on demand."""
         token: str | None = ""
         while token is not None:
             page = await self.list_messages(agent, page_token=token, **options)
@@ -205,66 +205,66 @@ class AsyncMailroom:
         thread_id: str | None = None,
         page_size: int | None = None,
     ) -> AsyncIterator[Message]:
-        """Yields the messages that have all words of a query, newest first; see `ListOptions` for its syntax.
+        """Yields the messages that match a query, newest first; `ListOptions` describes the syntax.
 
         Args:
-            query: what to look for.
-            agent: whose mail; every mailbox when left out.
-            unread_only: leave out what is read.
-            thread_id: only this thread.
-            page_size: messages fetched at once.
+            query: the search expression.
+            agent: the mailbox; every mailbox by default.
+            unread_only: skip messages that are read.
+            thread_id: only messages of this thread.
+            page_size: the number of messages to fetch at once.
         """
         return self.iter_messages(agent, query=query, unread_only=unread_only, thread_id=thread_id, page_size=page_size)
 
     async def clear(self, agent: str, *, timeout: float | None = None) -> int:
-        """Deletes every message of a mailbox, and its inbox files; returns how many.
+        """Deletes every message of a mailbox and its inbox files; returns the number of deleted messages.
 
-        A large mailbox is deleted in slices, so that a failure on the way leaves a part of it: call it again then.
+        A large mailbox is deleted in portions. After a failure some messages may be left: call it again.
         """
         return await self._run(calls.clear(agent), timeout)
 
     async def stats(self, agent: str | None = None, *, timeout: float | None = None) -> list[MailboxStats]:
-        """Returns the counts of one mailbox, or of every one, by name."""
-        return await self._all(partial(calls.stats, agent), timeout)
+        """Returns the message counts of one mailbox, or of every mailbox, ordered by name."""
+        return await self._fetch_all(partial(calls.stats, agent), timeout)
 
     async def queue_stats(self, session: str | None = None, *, timeout: float | None = None) -> list[QueueStats]:
-        """Returns the counts of inbox files that nobody has taken yet; sessions without any are left out."""
+        """Returns the number of pending inbox files for each session that has any."""
         return await self._run(calls.queue_stats(session), timeout)
 
     async def set_alias(
         self, agent: str, session: str, *, ttl: Span | None = None, timeout: float | None = None
     ) -> datetime | None:
-        """Says which agent is behind a session: while that lasts, mail for the session goes to the agent's mailbox.
+        """Makes a session an alias of an agent: mail for the session then goes to the agent's mailbox.
 
         Args:
-            agent: the name that lasts.
+            agent: the agent's permanent name.
             session: the name that changes with every start.
-            ttl: how long from now on; 24 hours when left out, 0 ends it.
+            ttl: the lifetime from now on, 24 hours by default; 0 removes the alias.
             timeout: seconds for all attempts.
 
         Returns:
-            When it expires; None when it was ended.
+            When the alias expires; None if it was removed.
         """
         return await self._run(calls.set_alias(agent, session, ttl), timeout)
 
     async def agents(self, *, alive_only: bool = False, timeout: float | None = None) -> list[AgentInfo]:
-        """Returns who has been here, by name, and whether they are alive."""
-        return await self._all(partial(calls.agents, alive_only), timeout)
+        """Returns the known agents, ordered by name, and whether each is alive."""
+        return await self._fetch_all(partial(calls.agents, alive_only), timeout)
 
     async def status(self, *, timeout: float | None = None) -> Status:
-        """Returns the daemon's version and workers."""
+        """Returns the daemon's version and its workers."""
         return await self._run(calls.get_status(), timeout)
 
     async def metrics(self, *, timeout: float | None = None) -> list[MetricSample]:
-        """Returns what the daemon has counted so far."""
+        """Returns the daemon's metrics."""
         return await self._run(calls.get_metrics(), timeout)
 
     async def health(self, *, timeout: float | None = None) -> Health:
-        """Returns whether a send would work now."""
+        """Returns whether the daemon accepts messages now."""
         return await self._run(calls.health(), timeout)
 
     async def close(self) -> None:
-        """Ends every call and subscription. Closing twice is harmless."""
+        """Ends every call and subscription. Repeating it is harmless."""
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -283,12 +283,14 @@ class AsyncMailroom:
             except MailroomError as error:
                 await asyncio.sleep(retries.delay_after(error))
 
-    async def _all(self, page_at: Callable[[str], calls.Call[Page[Result]]], timeout: float | None) -> list[Result]:
-        """Fetches every page; `page_at` makes the call for the page behind a token."""
-        page = await self._run(page_at(""), timeout)
+    async def _fetch_all(
+        self, call_for_page: Callable[[str], calls.Call[Page[Result]]], timeout: float | None
+    ) -> list[Result]:
+        """Fetches every page; `call_for_page` builds the call for a page token."""
+        page = await self._run(call_for_page(""), timeout)
         items = list(page.items)
         while page.next_token:
-            page = await self._run(page_at(page.next_token), timeout)
+            page = await self._run(call_for_page(page.next_token), timeout)
             items += page.items
         return items
 

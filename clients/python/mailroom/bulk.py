@@ -1,9 +1,9 @@
-"""Bulk — many drafts on one stream: gathered into batches, kept until they are answered, sent again where that breaks.
+"""Bulk — sends many drafts on one stream: groups them into batches, and sends unanswered batches again on a new stream.
 
-`BlockingBulk` and `AsyncBulk` each own one stream at a time; `Batcher` and `Window` are what both know, and pure. Only
-the few batches of the window are in memory, however many drafts there are.
-Below `blocking` and `aio`. Invariant: outcomes come in the order of the drafts, one for each; a batch that is sent
-again carries the same keys, so nothing is doubled.
+`BlockingBulk` and `AsyncBulk` each own one stream at a time; they share `Batcher` and `Window`, which are pure. Memory
+holds only the batches of the window, however many drafts there are.
+Below `blocking` and `aio`. Invariant: there is one outcome for each draft, in the order of the drafts; a batch that is
+sent again carries the same idempotency keys, so no message is duplicated.
 """
 
 __all__ = ["AsyncBulk", "BlockingBulk"]
@@ -23,23 +23,23 @@ from mailroom.retry import Retries
 from mailroom.transport import AsyncExchange, AsyncTransport, BlockingExchange, BlockingTransport
 from mailroom.v1 import mailroom_pb2 as pb
 
-BATCH_MESSAGES = 250  # a group commit's worth; larger ones gain little and wait longer for their answer
-BATCH_BYTES = 4 << 20  # the daemon takes 16 MiB at once; one draft has 1.1 MiB at most
-BATCHES_ON_THE_WAY = 4  # enough for the daemon never to wait for us
+BATCH_MESSAGES = 250  # about one group commit; larger batches gain little and add latency
+BATCH_BYTES = 4 << 20  # the daemon accepts 16 MiB per request; one draft has at most 1.1 MiB
+MAX_BATCHES_IN_FLIGHT = 4  # enough that the daemon never waits for the client
 
 Resend: TypeAlias = calls.Call[SentMessage]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One draft: what is asked for it, or why it could not even be asked."""
+    """One draft: its request, or the reason why no request could be built."""
 
     recipient: str
     request: pb.SendMessageRequest | None
     refusal: MailroomError | None = None
 
-    def settle(self, result: pb.SendResult | None) -> tuple[SendOutcome, Resend | None]:
-        """Returns the outcome, and the same send as a call of its own where the daemon could not do it in time."""
+    def resolve(self, result: pb.SendResult | None) -> tuple[SendOutcome, Resend | None]:
+        """Returns the outcome and, if the daemon could not store the message in time, a call that sends it again."""
         if self.request is None or result is None:
             return SendOutcome(self.recipient, None, self.refusal), None
         outcome = outcome_from(self.recipient, result)
@@ -48,55 +48,55 @@ class Entry:
 
 @dataclass(slots=True)
 class Batch:
-    """Drafts that travel together."""
+    """Drafts that are sent in one request."""
 
     entries: list[Entry] = field(default_factory=list[Entry])
     size_bytes: int = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether it should be sent."""
+        """Whether the batch should be sent now."""
         return len(self.entries) >= BATCH_MESSAGES or self.size_bytes >= BATCH_BYTES
 
     def request(self) -> pb.SendMessagesRequest:
-        """Returns what is asked."""
+        """Returns the batch as a request."""
         return pb.SendMessagesRequest(messages=[entry.request for entry in self.entries if entry.request])
 
-    def settle(self, response: pb.SendMessagesResponse) -> list[tuple[SendOutcome, Resend | None]]:
-        """Returns what became of each draft; see `Entry.settle`."""
+    def resolve(self, response: pb.SendMessagesResponse) -> list[tuple[SendOutcome, Resend | None]]:
+        """Returns the outcome of each draft; see `Entry.resolve`."""
         results = iter(response.results)
-        return [entry.settle(next(results) if entry.request else None) for entry in self.entries]
+        return [entry.resolve(next(results) if entry.request else None) for entry in self.entries]
 
 
 class Batcher:
-    """Gathers drafts.
+    """Groups drafts into batches.
 
     Args:
-        default_sender: for drafts that name none.
+        default_sender: the sender of drafts that do not name one.
     """
 
     def __init__(self, default_sender: str | None) -> None:
         self._default_sender = default_sender
         self._batch = Batch()
 
-    def add(self, draft: Draft) -> Batch | None:
-        """Takes a draft in; returns a batch when one is full. What cannot be sent is an outcome, not an error."""
+    def add_draft(self, draft: Draft) -> Batch | None:
+        """Adds a draft; returns the batch if it is full. An invalid draft becomes an outcome, not an error."""
         try:
             request = calls.draft_request(draft, self._default_sender)
             self._batch.size_bytes += request.ByteSize()
             self._batch.entries.append(Entry(draft.to, request))
         except MailroomError as refusal:
             self._batch.entries.append(Entry(draft.to, None, refusal))
-        return self.rest() if self._batch.is_full else None
+        return self.take_batch() if self._batch.is_full else None
 
-    def rest(self) -> Batch | None:
-        """Returns what has gathered."""
+    def take_batch(self) -> Batch | None:
+        """Returns the drafts gathered so far as a batch, or None if there are none."""
         batch, self._batch = self._batch, Batch()
         return batch if batch.entries else None
 
 
 class Window:
-    """The batches that are on their way, oldest first."""
+    """The unanswered batches, oldest first."""
 
     def __init__(self) -> None:
         self._batches: deque[Batch] = deque()
@@ -107,19 +107,19 @@ class Window:
     @property
     def has_room(self) -> bool:
         """Whether another batch may be sent."""
-        return len(self._batches) < BATCHES_ON_THE_WAY
+        return len(self._batches) < MAX_BATCHES_IN_FLIGHT
 
-    def add(self, batch: Batch) -> None:
-        """Takes a batch in."""
+    def push(self, batch: Batch) -> None:
+        """Adds a batch that is about to be sent."""
         self._batches.append(batch)
 
     def requests(self) -> list[pb.SendMessagesRequest]:
-        """Returns everything that is unanswered, for a new stream."""
+        """Returns the unanswered batches as requests, for a new stream."""
         return [batch.request() for batch in self._batches]
 
-    def settle(self, response: pb.SendMessagesResponse) -> list[tuple[SendOutcome, Resend | None]]:
-        """Takes the answer to the oldest batch."""
-        return self._batches.popleft().settle(response)
+    def resolve_oldest(self, response: pb.SendMessagesResponse) -> list[tuple[SendOutcome, Resend | None]]:
+        """Removes the oldest batch and returns its outcomes."""
+        return self._batches.popleft().resolve(response)
 
 
 class BlockingBulk:
@@ -127,8 +127,8 @@ class BlockingBulk:
 
     Args:
         transport: opens the streams.
-        new_retries: for each answer that is waited for.
-        resend: makes a call of its own, with retries.
+        new_retries: makes the retries for one expected response.
+        resend: sends one message with a call of its own, including retries.
     """
 
     def __init__(
@@ -144,36 +144,36 @@ class BlockingBulk:
         self._stream: BlockingExchange | None = None
 
     def outcomes(self, drafts: Iterable[Draft], default_sender: str | None) -> Iterator[SendOutcome]:
-        """Sends the drafts and yields what became of them."""
+        """Sends the drafts and yields their outcomes."""
         batches = _batches(drafts, Batcher(default_sender))
         try:
             while self._fill(batches):
-                for outcome, retry in self._window.settle(self._answer()):
+                for outcome, retry in self._window.resolve_oldest(self._receive_response()):
                     yield SendOutcome(outcome.recipient, self._resend(retry), None) if retry else outcome
         finally:
             self._drop_stream()
 
     def _fill(self, batches: Iterator[Batch]) -> bool:
         while self._window.has_room and (batch := next(batches, None)):
-            self._window.add(batch)
+            self._window.push(batch)
             if self._stream:
-                self._stream.put(batch.request())
+                self._stream.send_request(batch.request())
         return bool(self._window)
 
-    def _answer(self) -> pb.SendMessagesResponse:
+    def _receive_response(self) -> pb.SendMessagesResponse:
         retries = self._new_retries()
         while True:
             try:
-                return self._connected().get()
+                return self._open_stream().receive_response()
             except MailroomError as error:
                 self._drop_stream()
                 self._transport.pause(retries.delay_after(error))
 
-    def _connected(self) -> BlockingExchange:
+    def _open_stream(self) -> BlockingExchange:
         if self._stream is None:
             self._stream = self._transport.open_bulk()
             for request in self._window.requests():
-                self._stream.put(request)
+                self._stream.send_request(request)
         return self._stream
 
     def _drop_stream(self) -> None:
@@ -183,7 +183,7 @@ class BlockingBulk:
 
 
 class AsyncBulk:
-    """One bulk send, for asyncio; its twin is BlockingBulk."""
+    """One bulk send for asyncio; its twin is BlockingBulk."""
 
     def __init__(
         self,
@@ -200,36 +200,36 @@ class AsyncBulk:
     async def outcomes(
         self, drafts: Iterable[Draft] | AsyncIterable[Draft], default_sender: str | None
     ) -> AsyncIterator[SendOutcome]:
-        """Sends the drafts and yields what became of them."""
+        """Sends the drafts and yields their outcomes."""
         batches = _batches_async(drafts, Batcher(default_sender))
         try:
             while await self._fill(batches):
-                for outcome, retry in self._window.settle(await self._answer()):
+                for outcome, retry in self._window.resolve_oldest(await self._receive_response()):
                     yield SendOutcome(outcome.recipient, await self._resend(retry), None) if retry else outcome
         finally:
             await self._drop_stream()
 
     async def _fill(self, batches: AsyncIterator[Batch]) -> bool:
         while self._window.has_room and (batch := await anext(batches, None)):
-            self._window.add(batch)
+            self._window.push(batch)
             if self._stream:
-                self._stream.put(batch.request())
+                self._stream.send_request(batch.request())
         return bool(self._window)
 
-    async def _answer(self) -> pb.SendMessagesResponse:
+    async def _receive_response(self) -> pb.SendMessagesResponse:
         retries = self._new_retries()
         while True:
             try:
-                return await self._connected().get()
+                return await self._open_stream().receive_response()
             except MailroomError as error:
                 await self._drop_stream()
                 await asyncio.sleep(retries.delay_after(error))
 
-    def _connected(self) -> AsyncExchange:
+    def _open_stream(self) -> AsyncExchange:
         if self._stream is None:
             self._stream = self._transport.open_bulk()
             for request in self._window.requests():
-                self._stream.put(request)
+                self._stream.send_request(request)
         return self._stream
 
     async def _drop_stream(self) -> None:
@@ -240,10 +240,10 @@ class AsyncBulk:
 
 def _batches(drafts: Iterable[Draft], batcher: Batcher) -> Iterator[Batch]:
     for draft in drafts:
-        if batch := batcher.add(draft):
+        if batch := batcher.add_draft(draft):
             yield batch
-    if rest := batcher.rest():
-        yield rest
+    if batch := batcher.take_batch():
+        yield batch
 
 
 async def _batches_async(drafts: Iterable[Draft] | AsyncIterable[Draft], batcher: Batcher) -> AsyncIterator[Batch]:
@@ -252,7 +252,7 @@ async def _batches_async(drafts: Iterable[Draft] | AsyncIterable[Draft], batcher
             yield batch
         return
     async for draft in drafts:
-        if batch := batcher.add(draft):
+        if batch := batcher.add_draft(draft):
             yield batch
-    if rest := batcher.rest():
-        yield rest
+    if batch := batcher.take_batch():
+        yield batch

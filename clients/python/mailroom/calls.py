@@ -1,6 +1,6 @@
-"""Call — one RPC as data: what is asked, of which service, and how the answer is read.
+"""Call — one RPC as data: its service, its request, and the function that converts the response.
 
-Both clients make their calls from here, so that a request is built in one place. Reading answers is `conversion`.
+Both clients build their requests here. Not here: the conversion of responses (`conversion`).
 """
 
 __all__ = [
@@ -53,8 +53,8 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 Result = TypeVar("Result")
 
-MAX_CONTENT_BYTES = 1 << 20  # of UTF-8; the daemon takes no more
-MAX_IDS_PER_CALL = 1000  # the daemon takes no more at once
+MAX_CONTENT_BYTES = 1 << 20  # of UTF-8; the daemon's limit
+MAX_IDS_PER_CALL = 1000  # the daemon's limit
 
 _PRIORITIES = {
     Priority.LOW: pb.PRIORITY_LOW,
@@ -65,7 +65,7 @@ _PRIORITIES = {
 
 
 class Service(Enum):
-    """The services of the daemon."""
+    """The daemon's gRPC services."""
 
     MAILBOX = "MailboxService"
     SUPERVISOR = "SupervisorService"
@@ -74,10 +74,10 @@ class Service(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Result]):
-    """One unary RPC. Every one may be repeated: what writes carries an idempotency key or is harmless twice.
+    """One unary RPC. Each may be retried: it reads, carries an idempotency key, or is idempotent by nature.
 
     Attributes:
-        extra_sec: how long the daemon may take on purpose, beyond the timeout.
+        extra_sec: how long the daemon may wait on purpose, in addition to the timeout.
     """
 
     service: Service
@@ -93,7 +93,7 @@ def send(to: str, content: str, default_sender: str | None, options: SendOptions
 
 
 def resend(request: pb.SendMessageRequest) -> Call[SentMessage]:
-    """Sends what was built before: its key makes sure that it is sent once."""
+    """Sends an existing request again; its idempotency key prevents a duplicate."""
     return Call(Service.MAILBOX, "SendMessage", request, conversion.sent_from)
 
 
@@ -101,7 +101,7 @@ def draft_request(draft: Draft, default_sender: str | None) -> pb.SendMessageReq
     """Builds the request for one message.
 
     Raises:
-        InvalidArgument: it could not arrive as it is.
+        InvalidArgument: a field is invalid, or could not be transmitted unchanged.
     """
     request = _draft(draft.content, default_sender, draft.options)
     request.recipient = _text("recipient", draft.to)
@@ -120,7 +120,7 @@ def broadcast(
 def check_inbox(
     agent: str, *, limit: int | None, wait: Span | None, observe: bool, unoffered_only: bool, newest_first: bool
 ) -> Call[Inbox]:
-    """Asks for unread messages."""
+    """Fetches unread messages."""
     request = pb.CheckInboxRequest(
         agent=_text("agent", agent),
         limit=limit or 0,
@@ -134,27 +134,27 @@ def check_inbox(
 
 
 def acknowledge(agent: str, ids: str | Iterable[str]) -> Iterator[Call[Acknowledgement]]:
-    """Marks messages read, in as many calls as it takes."""
-    for some in _portions(ids):
-        request = pb.AcknowledgeMessagesRequest(agent=_text("agent", agent), message_ids=some)
+    """Marks messages as read, in as many calls as necessary."""
+    for message_ids in _portions(ids):
+        request = pb.AcknowledgeMessagesRequest(agent=_text("agent", agent), message_ids=message_ids)
         yield Call(Service.MAILBOX, "AcknowledgeMessages", request, conversion.acknowledgement_from)
 
 
 def mark_offered(agent: str, ids: str | Iterable[str]) -> Iterator[Call[None]]:
-    """Records a hand-over, in as many calls as it takes."""
-    for some in _portions(ids):
-        request = pb.MarkOfferedRequest(agent=_text("agent", agent), message_ids=some)
+    """Marks messages as offered, in as many calls as necessary."""
+    for message_ids in _portions(ids):
+        request = pb.MarkOfferedRequest(agent=_text("agent", agent), message_ids=message_ids)
         yield Call(Service.MAILBOX, "MarkOffered", request, _nothing)
 
 
 def get_message(message_id: str) -> Call[TrackedMessage]:
-    """Asks for one message."""
+    """Fetches one message."""
     request = pb.GetMessageRequest(id=_text("id", message_id))
     return Call(Service.MAILBOX, "GetMessage", request, conversion.tracked_from)
 
 
 def list_messages(agent: str | None, page_token: str, options: ListOptions) -> Call[MessagePage]:
-    """Asks for one page of a mailbox, or of every one."""
+    """Fetches one page of one mailbox or of every mailbox."""
     request = pb.ListMessagesRequest(
         agent=_text("agent", agent or ""),
         unread_only=options.get("unread_only", False),
@@ -167,25 +167,25 @@ def list_messages(agent: str | None, page_token: str, options: ListOptions) -> C
 
 
 def clear(agent: str) -> Call[int]:
-    """Deletes a mailbox."""
+    """Deletes all messages of a mailbox."""
     request = pb.ClearMailboxRequest(agent=_text("agent", agent))
     return Call(Service.MAILBOX, "ClearMailbox", request, conversion.deleted_from)
 
 
 def stats(agent: str | None, page_token: str) -> Call[Page[MailboxStats]]:
-    """Asks for one page of counts."""
+    """Fetches one page of message counts."""
     request = pb.GetMailboxStatsRequest(agent=_text("agent", agent or ""), page_token=page_token)
     return Call(Service.MAILBOX, "GetMailboxStats", request, conversion.stats_from)
 
 
 def queue_stats(session: str | None) -> Call[list[QueueStats]]:
-    """Asks for counts of pending inbox files."""
+    """Fetches the numbers of pending inbox files."""
     request = pb.GetQueueStatsRequest(session_id=_text("session_id", session or ""))
     return Call(Service.MAILBOX, "GetQueueStats", request, conversion.queue_stats_from)
 
 
 def set_alias(agent: str, session: str, ttl: Span | None) -> Call[datetime | None]:
-    """Says which agent is behind a session."""
+    """Makes a session an alias of an agent."""
     request = pb.SetAliasRequest(
         agent=_text("agent", agent), session=_text("session", session), ttl=_duration("ttl", ttl)
     )
@@ -193,28 +193,28 @@ def set_alias(agent: str, session: str, ttl: Span | None) -> Call[datetime | Non
 
 
 def agents(alive_only: bool, page_token: str) -> Call[Page[AgentInfo]]:
-    """Asks for one page of who has been here."""
+    """Fetches one page of the known agents."""
     request = pb.ListAgentsRequest(alive_only=alive_only, page_token=page_token)
     return Call(Service.MAILBOX, "ListAgents", request, conversion.agents_from)
 
 
 def get_status() -> Call[Status]:
-    """Asks the supervisor."""
+    """Fetches the state of the workers from the supervisor service."""
     return Call(Service.SUPERVISOR, "GetStatus", pb.GetStatusRequest(), conversion.status_from)
 
 
 def get_metrics() -> Call[list[MetricSample]]:
-    """Asks for what the workers have counted."""
+    """Fetches the metrics of the workers."""
     return Call(Service.SUPERVISOR, "GetMetrics", pb.GetMetricsRequest(), conversion.metrics_from)
 
 
 def health() -> Call[Health]:
-    """Asks the standard health service about the daemon as a whole."""
+    """Fetches the health of the whole daemon from the standard health service."""
     return Call(Service.HEALTH, "Check", health_pb2.HealthCheckRequest(), conversion.health_from)
 
 
 def subscribe_request(agent: str | None, options: SubscribeOptions, cursor: Cursor) -> pb.SubscribeRequest:
-    """Builds the request that starts or resumes a stream where the cursor stands."""
+    """Builds the request that starts or resumes a stream at the cursor."""
     return pb.SubscribeRequest(
         agent=_text("agent", agent or ""),
         all_agents=options.get("all_agents", False),
@@ -242,11 +242,11 @@ def _draft(content: str, default_sender: str | None, options: SendOptions) -> pb
 
 
 def _content(text: str) -> str:
-    """Refuses here what is too large: beyond 16 MiB the daemon's transport would, without saying why."""
+    """Rejects oversized content here: beyond 16 MiB the transport would reject it without an explanation."""
     size = len(_text("content", text).encode())
     if size > MAX_CONTENT_BYTES:
         raise InvalidArgument(
-            f"content has {size:,} bytes, the limit is {MAX_CONTENT_BYTES:,}: send less, or several messages",
+            f"content has {size:,} bytes, the limit is {MAX_CONTENT_BYTES:,}: shorten or split it",
             reason="CONTENT_TOO_LARGE",
             field="content",
         )
@@ -254,10 +254,10 @@ def _content(text: str) -> str:
 
 
 def _sender(name: str | None) -> str:
-    if name is not None:  # an empty one is the daemon's to refuse
+    if name is not None:  # the daemon rejects an empty name
         return _text("sender", name)
     raise InvalidArgument(
-        "a sender is missing: pass sender=…, give the client one, or set MAILROOM_AGENT",
+        "sender is missing: pass sender=…, set it for the client, or set MAILROOM_AGENT",
         reason="SENDER_INVALID",
         field="sender",
     )
@@ -278,7 +278,7 @@ def _priority(priority: Priority | str | None) -> pb.Priority:
     if priority in known:
         return known[priority]
     raise InvalidArgument(
-        f"{priority!r} is no priority: {', '.join(known)}", reason="PRIORITY_INVALID", field="priority"
+        f"{priority!r} is not a priority; use one of {', '.join(known)}", reason="PRIORITY_INVALID", field="priority"
     )
 
 
@@ -290,14 +290,14 @@ def _duration(field: str, span: Span | None) -> Duration | None:
         duration.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
     except (ValueError, OverflowError) as error:
         reason = f"{field.upper()}_INVALID"
-        raise InvalidArgument(f"{field}: {span!r} is no length of time", reason=reason, field=field) from error
+        raise InvalidArgument(f"{field}: {span!r} is not a valid duration", reason=reason, field=field) from error
     return duration
 
 
 def _portions(ids: str | Iterable[str]) -> Iterator[list[str]]:
-    every = [_text("message_ids", some) for some in ([ids] if isinstance(ids, str) else ids)]
-    for start in range(0, len(every), MAX_IDS_PER_CALL):
-        yield every[start : start + MAX_IDS_PER_CALL]
+    message_ids = [_text("message_ids", message_id) for message_id in ([ids] if isinstance(ids, str) else ids)]
+    for start in range(0, len(message_ids), MAX_IDS_PER_CALL):
+        yield message_ids[start : start + MAX_IDS_PER_CALL]
 
 
 def _nothing(_response: pb.MarkOfferedResponse) -> None:

@@ -1,8 +1,8 @@
-"""Channels — the gRPC channels that one client opened, by address, and the generated stubs on the one in use.
+"""Channels — one client's gRPC channels by address, and the generated stubs of the channel in use.
 
-Owns what is untyped in the generated code, and what is known of the daemon: where it is, whether it ever answered. It
-is looked for again after each failure to connect, because it may have come back at another address.
-Below `transport`, which makes the calls. Invariant: once closed, no channel is opened any more.
+Owns the untyped part of the generated code, and what is known about the daemon: its address, and whether it has ever
+answered. After each failure to connect the daemon is located again, because it may have moved to another address.
+Below `transport`, which makes the calls. Invariant: a closed client opens no further channel.
 """
 
 __all__ = ["CHANNEL_OPTIONS", "Channels"]
@@ -19,14 +19,14 @@ from mailroom.addresses import Address, find_daemon
 from mailroom.calls import Service
 from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
-from mailroom.failures import failure_of
+from mailroom.failures import error_from_rpc
 from mailroom.retry import Contact
 from mailroom.v1 import mailroom_pb2_grpc
 
 ChannelT = TypeVar("ChannelT")
 
 CHANNEL_OPTIONS = (
-    ("grpc.initial_reconnect_backoff_ms", 100),  # the daemon is on this machine: gRPC's own 1 s is for the internet
+    ("grpc.initial_reconnect_backoff_ms", 100),  # the daemon is local; gRPC's default of 1 s suits the internet
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
 )
@@ -42,13 +42,13 @@ class Channels(Generic[ChannelT]):
     """The channels of one client. Threads may share them.
 
     Args:
-        address: where the daemon is, or None to find it.
-        credentials: what is shown to it.
-        open_plain: makes a channel to a gRPC target.
-        open_tls: makes one that speaks TLS.
+        address: the daemon's address, or None to locate it.
+        credentials: the token and TLS files to use.
+        open_plain: opens a channel to a gRPC target.
+        open_tls: opens a TLS channel.
 
     Raises:
-        InvalidArgument: the address is none.
+        InvalidArgument: the address is malformed.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Channels(Generic[ChannelT]):
         self.closed = False
 
     def method(self, service: Service, rpc: str) -> Callable[..., Any]:
-        """Returns a stub's method, which shows the token.
+        """Returns a stub's method, with the token bound to it.
 
         Raises:
             ClientClosed: the program closed the client.
-            InvalidArgument: the credentials are not for this address.
+            InvalidArgument: the credentials must not be sent to this address.
         """
         with self._lock:
             if self.closed:
@@ -82,19 +82,19 @@ class Channels(Generic[ChannelT]):
         metadata = self._credentials.metadata
         return partial(method, metadata=metadata) if metadata else method
 
-    def failure(self, error: grpc.RpcError) -> MailroomError:
-        """Returns the typed error, and notes what it tells about the daemon."""
-        failure = failure_of(error)
+    def to_error(self, rpc_error: grpc.RpcError) -> MailroomError:
+        """Returns the typed error; locates the daemon again if it could not be reached."""
+        error = error_from_rpc(rpc_error)
         if self.closed:
             return ClientClosed()
-        if failure.reason:
+        if error.reason:
             self.contact.answered = True
-        elif isinstance(failure, Unavailable):
+        elif isinstance(error, Unavailable):
             self.contact.address = find_daemon(self._explicit)
-        return failure
+        return error
 
     def close(self) -> list[ChannelT]:
-        """Gives no stub out any more; returns the channels for the transport to close."""
+        """Refuses further calls; returns the channels for the transport to close."""
         with self._lock:
             self.closed = True
             return list(self._opened.values())
@@ -109,8 +109,7 @@ class Channels(Generic[ChannelT]):
         return self._stubs[key]
 
     def _open(self, address: Address) -> ChannelT:
-        shown = self._credentials
-        if not shown.uses_tls(address):
+        if not self._credentials.uses_tls(address):
             return self._open_plain(address.grpc_target, CHANNEL_OPTIONS)
-        credentials = grpc.ssl_channel_credentials(shown.ca, shown.key, shown.cert)
-        return self._open_tls(address.grpc_target, credentials, CHANNEL_OPTIONS)
+        tls = grpc.ssl_channel_credentials(self._credentials.ca, self._credentials.key, self._credentials.cert)
+        return self._open_tls(address.grpc_target, tls, CHANNEL_OPTIONS)

@@ -1,6 +1,7 @@
-"""Conversion — reads the daemon's answers: protobuf messages become the SDK's own values.
+"""Conversion — converts the daemon's protobuf responses to the SDK's own values.
 
-The other direction is `calls`. These two and `transport` are the only modules that know the generated code.
+`calls` covers the other direction. Besides these two modules only `transport`, `channels` and the modules of streams
+use the generated code.
 """
 
 __all__ = [
@@ -66,17 +67,17 @@ _PRIORITIES: dict[int, Priority] = {
 
 
 def sent_from(response: pb.SendMessageResponse) -> SentMessage:
-    """Reads the answer to a send."""
+    """Converts the response to a send."""
     return SentMessage(_message(response.message), _delivery(response.delivery))
 
 
 def outcomes_from(response: pb.BroadcastMessageResponse, recipients: Sequence[str]) -> list[SendOutcome]:
-    """Reads the answer to a broadcast; results come in the order of the recipients."""
+    """Converts the response to a broadcast, whose results are in the order of the recipients."""
     return [outcome_from(recipient, result) for recipient, result in zip(recipients, response.results, strict=True)]
 
 
 def outcome_from(recipient: str, result: pb.SendResult) -> SendOutcome:
-    """Reads what became of one copy."""
+    """Converts the result for one recipient."""
     if result.WhichOneof("result") == "ok":
         return SendOutcome(recipient, sent_from(result.ok), None)
     error = result.error
@@ -84,64 +85,64 @@ def outcome_from(recipient: str, result: pb.SendResult) -> SendOutcome:
 
 
 def tracked_from(response: pb.GetMessageResponse) -> TrackedMessage:
-    """Reads a message with its history."""
+    """Converts a message with its history."""
     history = tuple(_receipt(receipt, "") for receipt in response.history)
     return TrackedMessage(_message(response.message), _delivery(response.delivery), history)
 
 
 def inbox_from(response: pb.CheckInboxResponse) -> Inbox:
-    """Reads unread messages."""
+    """Converts a page of unread messages."""
     return Inbox(tuple(map(_message, response.messages)), response.more)
 
 
 def page_from(response: pb.ListMessagesResponse) -> MessagePage:
-    """Reads one page of a mailbox."""
+    """Converts one page of a mailbox."""
     return MessagePage(tuple(map(_message, response.messages)), response.next_page_token)
 
 
 def acknowledgement_from(response: pb.AcknowledgeMessagesResponse) -> Acknowledgement:
-    """Reads the answer to an acknowledgement."""
+    """Converts the response to an acknowledgement."""
     return Acknowledgement(tuple(response.acknowledged_ids), tuple(response.unknown_ids))
 
 
 def deleted_from(response: pb.ClearMailboxResponse) -> int:
-    """Reads how many messages were deleted."""
+    """Returns the number of deleted messages."""
     return response.deleted
 
 
 def stats_from(response: pb.GetMailboxStatsResponse) -> Page[MailboxStats]:
-    """Reads one page of the counts of mailboxes."""
+    """Converts one page of message counts."""
     return Page(tuple(map(_mailbox_stats, response.mailboxes)), response.next_page_token)
 
 
 def metrics_from(response: pb.GetMetricsResponse) -> list[MetricSample]:
-    """Reads what the workers have counted."""
-    return [MetricSample(one.name, dict(one.labels), one.value) for one in response.samples]
+    """Converts the metrics of the workers."""
+    return [MetricSample(sample.name, dict(sample.labels), sample.value) for sample in response.samples]
 
 
 def queue_stats_from(response: pb.GetQueueStatsResponse) -> list[QueueStats]:
-    """Reads the counts of pending inbox files."""
+    """Converts the numbers of pending inbox files."""
     return [QueueStats(queue.session_id, queue.pending_count, queue.oldest_age_sec) for queue in response.queues]
 
 
 def expiry_from(response: pb.SetAliasResponse) -> datetime | None:
-    """Reads when an alias expires."""
+    """Returns when an alias expires, None if it was removed."""
     return _moment(response, "expires_at")
 
 
 def agents_from(response: pb.ListAgentsResponse) -> Page[AgentInfo]:
-    """Reads one page of who has been here."""
+    """Converts one page of the known agents."""
     return Page(tuple(map(_agent_info, response.agents)), response.next_page_token)
 
 
 def status_from(response: pb.GetStatusResponse) -> Status:
-    """Reads the supervisor's view."""
+    """Converts the state of the workers."""
     workers = tuple(map(_worker_status, response.workers))
     return Status(response.version, _moment(response, "started_at"), workers)
 
 
 def health_from(response: health_pb2.HealthCheckResponse) -> Health:
-    """Reads the answer of the standard health service."""
+    """Converts the response of the standard health service."""
     match response.status:
         case health_pb2.HealthCheckResponse.SERVING:
             return Health.SERVING
@@ -152,7 +153,7 @@ def health_from(response: health_pb2.HealthCheckResponse) -> Health:
 
 
 def event_from(response: pb.SubscribeResponse) -> Event | GoingAway | None:
-    """Reads one event of a stream; None for a kind that a newer daemon sends and this client does not know."""
+    """Converts one event of a stream; None for a kind that only a newer daemon sends."""
     match response.WhichOneof("event"):
         case "message":
             return _message(response.message)
@@ -242,5 +243,5 @@ def _state(state: int) -> DeliveryState:
 
 
 def _moment(owner: ProtoMessage, field: str) -> datetime | None:
-    """Returns a Timestamp field as an aware UTC time, None when it is absent."""
+    """Returns a Timestamp field as an aware UTC time, None if it is absent."""
     return getattr(owner, field).ToDatetime(tzinfo=UTC) if owner.HasField(field) else None

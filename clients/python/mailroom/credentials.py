@@ -1,9 +1,9 @@
-"""Credentials — what a client shows the daemon, and by what it knows the daemon: a token, and TLS files.
+"""Credentials — a client's token and TLS files.
 
-Order: what the program says, then MAILROOM_TOKEN, MAILROOM_TOKEN_FILE, MAILROOM_TLS_CA, MAILROOM_TLS_CLIENT_CERT and
-MAILROOM_TLS_CLIENT_KEY (MAILROOM_TLS_CERT and MAILROOM_TLS_KEY are the daemon's). TLS is spoken over TCP where an
-authority is named; a Unix socket needs none.
-Invariant: a token is neither shown nor sent where others on the network could read it.
+Order: the program's arguments, then MAILROOM_TOKEN, MAILROOM_TOKEN_FILE, MAILROOM_TLS_CA, MAILROOM_TLS_CLIENT_CERT and
+MAILROOM_TLS_CLIENT_KEY (MAILROOM_TLS_CERT and MAILROOM_TLS_KEY belong to the daemon). TLS is used over TCP if an
+authority is given; a Unix socket does not need it.
+Invariant: a token is never printed, and never sent where others on the network could read it.
 """
 
 __all__ = ["Credentials", "find_credentials"]
@@ -19,18 +19,18 @@ from mailroom.addresses import Address
 from mailroom.errors import InvalidArgument
 from mailroom.options import AccessOptions
 
-_TOKEN = re.compile(r"[!-~]+")  # what a header may carry; whether it is a token, is the daemon's to say
+_TOKEN = re.compile(r"[!-~]+")  # what a header can carry; the daemon decides whether it is a valid token
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What was found.
+    """A client's credentials.
 
     Attributes:
-        token: the token's text, "" for none.
-        ca: the authorities (PEM) that vouch for the daemon, None for no TLS.
+        token: the token, "" for none.
+        ca: the authorities (PEM) that may issue the daemon's certificate, None for no TLS.
         cert: this client's certificate chain (PEM), for mutual TLS.
-        key: its private key (PEM).
+        key: the private key of `cert` (PEM).
     """
 
     token: str = field(default="", repr=False)
@@ -40,20 +40,20 @@ class Credentials:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with each call."""
+        """The metadata of each call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
     def uses_tls(self, address: Address) -> bool:
-        """Returns whether TLS is spoken with an address.
+        """Returns whether to use TLS with an address.
 
         Raises:
-            InvalidArgument: the token would go over the network for everybody to read.
+            InvalidArgument: the token would cross the network unencrypted.
         """
         if address.socket_path is not None:
             return False
         if self.ca is None and self.token and not _is_loopback(address.text):
             raise InvalidArgument(
-                f"{address.text} is not on this machine, and without TLS others could read the token on its way: "
+                f"{address.text} is on another machine, and without TLS others on the network could read the token: "
                 "set MAILROOM_TLS_CA to the authority's certificate",
                 reason="TLS_MISSING",
                 field="tls_ca",
@@ -65,21 +65,25 @@ def find_credentials(options: AccessOptions, environ: Mapping[str, str] = os.env
     """Returns the credentials of a client.
 
     Args:
-        options: what the program says.
-        environ: for tests.
+        options: the program's arguments.
+        environ: the environment variables.
 
     Raises:
-        InvalidArgument: a file cannot be read, or what was given is no token.
+        InvalidArgument: a file cannot be read, or a token is malformed.
     """
     ca = _file("tls_ca", options.get("tls_ca"), "MAILROOM_TLS_CA", environ)
     cert = _file("tls_cert", options.get("tls_cert"), "MAILROOM_TLS_CLIENT_CERT", environ)
     key = _file("tls_key", options.get("tls_key"), "MAILROOM_TLS_CLIENT_KEY", environ)
     if (cert is None) != (key is None):
         missing = "tls_key" if key is None else "tls_cert"
-        raise InvalidArgument(f"{missing} is missing: a certificate needs its key", reason="TLS_INVALID", field=missing)
+        raise InvalidArgument(
+            f"{missing} is missing: a certificate and its key must be given together",
+            reason="TLS_INVALID",
+            field=missing,
+        )
     if cert is not None and ca is None:
         raise InvalidArgument(
-            "tls_ca is missing: a client certificate is shown in TLS only, which needs the daemon's authority",
+            "tls_ca is missing: a client certificate requires TLS, which requires the daemon's authority",
             reason="TLS_INVALID",
             field="tls_ca",
         )
@@ -96,7 +100,9 @@ def _token(options: AccessOptions, environ: Mapping[str, str]) -> str:
         text, source = _read(file, "MAILROOM_TOKEN_FILE").decode(errors="replace"), file
     text = (text or "").strip()
     if text and not _TOKEN.fullmatch(text):
-        raise InvalidArgument(f"{source} holds no token: that is one word", reason="TOKEN_INVALID", field="token")
+        raise InvalidArgument(
+            f"{source} does not contain a token: expected a single word", reason="TOKEN_INVALID", field="token"
+        )
     return text
 
 
@@ -110,9 +116,9 @@ def _read(file: str | os.PathLike[str], source: str) -> bytes:
     try:
         return Path(file).expanduser().read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
+        detail = error.strerror if isinstance(error, OSError) else str(error)
         raise InvalidArgument(
-            f"{source}: {os.fspath(file)} cannot be read ({said})", reason="FILE_UNREADABLE", field=source
+            f"{source}: {os.fspath(file)} cannot be read ({detail})", reason="FILE_UNREADABLE", field=source
         ) from error
 
 

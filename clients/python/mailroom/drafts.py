@@ -1,4 +1,4 @@
-"""Draft — one message that is still to be sent, for sending in bulk."""
+"""Draft — one message to be sent in bulk."""
 
 __all__ = ["Draft"]
 
@@ -11,10 +11,10 @@ class Draft:
     """A message before it has an id.
 
     Args:
-        to: a session id, or agent@team.
+        to: an agent's name, a session id, or `agent@team`.
         content: up to 1 MiB of UTF-8.
-        options: see `SendOptions`. Give an `idempotency_key` where a bulk send has to be repeatable after its own
-            program died; a stream that merely broke is resumed without.
+        options: see `SendOptions`. Set an `idempotency_key` if the bulk send must be repeatable after a crash of its
+            own program; resuming a broken stream does not need one.
     """
 
     __slots__ = ("content", "options", "to")

@@ -1,10 +1,11 @@
-"""MailroomError — everything that can go wrong between a program and the mail room.
+"""MailroomError — every error that the SDK raises.
 
-One class for each gRPC code that the daemon answers with, so that callers catch what they can act on and read the
-stable `reason` for the rest. Not here: reading a gRPC error (`failures`). Nothing in this module knows gRPC.
+There is one class for each gRPC status code that the daemon returns, so that callers can catch what they can handle
+and look at the stable `reason` for details. Not here: the conversion of gRPC errors (`failures`). This module does not
+depend on gRPC.
 """
 
-# ruff: noqa: N818 - named after the gRPC codes, as everybody knows them
+# ruff: noqa: N818 - named after the well-known gRPC status codes
 
 __all__ = [
     "AlreadyExists",
@@ -29,14 +30,14 @@ from typing import Any
 
 
 class MailroomError(Exception):
-    """A call that did not do what was asked.
+    """A failed call.
 
     Attributes:
-        message: what is wrong and what to do, one sentence for people.
-        code: the name of the gRPC status code, e.g. "INVALID_ARGUMENT".
-        reason: stable and for programs, e.g. "RECIPIENT_INVALID"; "" when the daemon gave none.
-        field: the request's field that is at fault, or None.
-        retry_after_sec: when the daemon wants to be asked again, or None.
+        message: what is wrong and what to do, for people.
+        code: the name of the gRPC status code, for example "INVALID_ARGUMENT".
+        reason: a stable identifier for programs, for example "RECIPIENT_INVALID"; "" if the daemon gave none.
+        field: the invalid field of the request, or None.
+        retry_after_sec: the delay before the next attempt as requested by the daemon, or None.
     """
 
     default_code = "UNKNOWN"
@@ -69,46 +70,46 @@ class MailroomError(Exception):
 
 
 class InvalidArgument(MailroomError):
-    """The request breaks a rule; `field` says where. Sending it again does not help."""
+    """The request is invalid; `field` names the invalid field. Retrying does not help."""
 
     default_code = "INVALID_ARGUMENT"
 
 
 class NotFound(MailroomError):
-    """There is no such message."""
+    """The message does not exist."""
 
     default_code = "NOT_FOUND"
 
 
 class AlreadyExists(MailroomError):
-    """The idempotency key was used for a different request (IDEMPOTENCY_KEY_REUSED)."""
+    """The idempotency key was already used for a different request (IDEMPOTENCY_KEY_REUSED)."""
 
     default_code = "ALREADY_EXISTS"
 
 
 class ResourceExhausted(MailroomError):
-    """Something is full (MAILBOX_FULL, STORAGE_FULL, TOO_MANY_WAITING), two agents loop (LOOP_GUARD), or this client
-    asks too much (RATE_LIMITED, TOO_MANY_STREAMS, TOO_MANY_BYTES).
+    """A limit was reached: of storage (MAILBOX_FULL, STORAGE_FULL, TOO_MANY_WAITING), of messages between two agents
+    (LOOP_GUARD), or of this client (RATE_LIMITED, TOO_MANY_STREAMS, TOO_MANY_BYTES).
     """
 
     default_code = "RESOURCE_EXHAUSTED"
 
 
 class Unavailable(MailroomError):
-    """The daemon could not do it in time, say because a worker restarts; it was retried until the timeout."""
+    """The daemon could not serve the call, for example while a worker restarts. It was retried until the timeout."""
 
     default_code = "UNAVAILABLE"
 
 
 class DaemonNotRunning(Unavailable):
-    """Nobody answers where the daemon should be."""
+    """No daemon answers at the expected address."""
 
     def __init__(self, address: str = "", *, cause: str = "", tried: Sequence[str] = ()) -> None:
-        why = f" ({cause})" if cause else ""
-        looked = f" Looked at: {'; '.join(tried)}." if tried else ""
+        detail = f" ({cause})" if cause else ""
+        places = f" Tried: {'; '.join(tried)}." if tried else ""
         super().__init__(
-            f"the mail room is not running: nobody answers at {address}{why}.{looked}"
-            " Start it with `mailroomd`, or with `systemctl --user start mailroomd` where it is a service.",
+            f"The Mailroom daemon is not running: no answer at {address}{detail}.{places}"
+            " Start it with `mailroomd`, or with `systemctl --user start mailroomd` if it is installed as a service.",
             reason="DAEMON_NOT_RUNNING",
         )
         self.address = address
@@ -116,7 +117,7 @@ class DaemonNotRunning(Unavailable):
 
 
 class TlsFailed(MailroomError):
-    """No TLS came about with whoever answers at the address. Trying again does not help."""
+    """The TLS handshake failed. Retrying does not help."""
 
     default_code = "UNAVAILABLE"
 
@@ -125,39 +126,39 @@ class TlsFailed(MailroomError):
 
 
 class DeadlineExceeded(MailroomError):
-    """No answer came within the timeout. Whether it was done is unknown; the same idempotency key makes sure."""
+    """No response came within the timeout. The call may have succeeded; repeat it with the same idempotency key."""
 
     default_code = "DEADLINE_EXCEEDED"
 
 
 class PermissionDenied(MailroomError):
-    """This client's token is not good for that: NOT_YOURS, ADMIN_ONLY."""
+    """This client's token does not permit the call: NOT_YOURS, ADMIN_ONLY."""
 
     default_code = "PERMISSION_DENIED"
 
 
 class Unauthenticated(MailroomError):
-    """The daemon wants to know who asks: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED."""
+    """The daemon requires a valid token: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED."""
 
     default_code = "UNAUTHENTICATED"
 
 
 class Cancelled(MailroomError):
-    """The daemon ended the call; subscriptions resume by themselves."""
+    """The daemon ended the call. Subscriptions resume automatically."""
 
     default_code = "CANCELLED"
 
 
 class ClientClosed(MailroomError):
-    """This client was closed by its own program."""
+    """The program has closed this client."""
 
     default_code = "CANCELLED"
 
-    def __init__(self, message: str = "this client is closed: open a new one") -> None:
+    def __init__(self, message: str = "This client is closed. Open a new one.") -> None:
         super().__init__(message, reason="CLIENT_CLOSED")
 
 
-_CODES = (  # by number: https://grpc.io/docs/guides/status-codes
+_CODES = (  # indexed by number; source: https://grpc.io/docs/guides/status-codes
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -203,6 +204,6 @@ def error_of(
     field: str | None = None,
     retry_after_sec: float | None = None,
 ) -> MailroomError:
-    """Returns the error for a gRPC status code's name; codes without a class of their own give a MailroomError."""
+    """Returns the error for a gRPC status code's name; a code without its own class gives a plain MailroomError."""
     cls = _CLASS_OF.get(code, MailroomError)
     return cls(message, code=code, reason=reason, field=field, retry_after_sec=retry_after_sec)

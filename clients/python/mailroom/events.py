@@ -1,6 +1,6 @@
-"""Event — what a subscription yields: messages, receipts, command responses, and CaughtUp where asked for.
+"""Event — what a subscription yields: messages, receipts, command responses and, on request, CaughtUp.
 
-Invariant: `event_id` is the event's place in the one order of the mail room; give it back as `after_id` to resume.
+Invariant: `event_id` is the event's position in the daemon's global sequence. Pass it as `after_id` to resume there.
 """
 
 __all__ = ["CaughtUp", "CommandResponse", "Event", "GoingAway", "Receipt"]
@@ -16,7 +16,7 @@ from mailroom.states import DeliveryState
 
 @dataclass(frozen=True, slots=True)
 class Receipt(Record):
-    """What became of a message. In a message's history `event_id` is empty."""
+    """A change of a message's delivery state. In a message's history `event_id` is empty."""
 
     message_id: str
     recipient: str
@@ -27,11 +27,11 @@ class Receipt(Record):
 
 @dataclass(frozen=True, slots=True)
 class CommandResponse(Record):
-    """A response that an agent left as a JSON file in its outbox.
+    """A response that an agent wrote to its outbox as a JSON file.
 
     Attributes:
-        body: what the file holds, also where it is too large for the contract's `body`.
-        timestamp: when the mail room took it in.
+        body: the file's JSON object, even if it is too large for the contract's `body` field.
+        timestamp: when the daemon stored the response.
     """
 
     session_id: str
@@ -43,19 +43,19 @@ class CommandResponse(Record):
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp(Record):
-    """The replay is over; what follows is live. Comes again after each reconnection."""
+    """The replay is over; all later events are live. Sent again after each reconnection."""
 
     last_id: str
 
     @property
     def event_id(self) -> str:
-        """The last place of the replay."""
+        """The position at which the replay ended."""
         return self.last_id
 
 
 @dataclass(frozen=True, slots=True)
 class GoingAway(Record):
-    """The daemon is stopping. Subscriptions resume by themselves and never yield it."""
+    """The daemon is stopping. Subscriptions resume automatically and never yield this event."""
 
     last_id: str
 

@@ -1,9 +1,9 @@
-"""Failures — reads a gRPC error with its google.rpc details into a MailroomError.
+"""Failures — converts a gRPC error and its google.rpc details to a MailroomError.
 
 Source of the format: google/rpc/error_details.proto, carried in the trailer grpc-status-details-bin.
 """
 
-__all__ = ["failure_of"]
+__all__ = ["error_from_rpc"]
 
 from collections.abc import Callable
 from typing import cast
@@ -20,26 +20,24 @@ _from_call = cast(
     rpc_status.from_call,  # pyright: ignore[reportUnknownMemberType]
 )
 
-# How gRPC words that a handshake failed; found out with grpcio 1.85.
-_HANDSHAKES = {
-    "CERTIFICATE_VERIFY_FAILED": "the daemon's certificate is not vouched for by the authority that this client was "
-    "given, or its time is over: see MAILROOM_TLS_CA",
-    "Hostname Verification Check": "the daemon's certificate is for another name than the address: use an address that "
-    "stands in it",
-    "WRONG_VERSION_NUMBER": "no TLS is spoken at this address: leave MAILROOM_TLS_CA out, or start the daemon with "
-    "--tls-cert",
+# How gRPC words a failed handshake; observed with grpcio 1.85.
+_HANDSHAKE_ERRORS = {
+    "CERTIFICATE_VERIFY_FAILED": "The daemon's certificate has expired or was not issued by a trusted authority. "
+    "Check MAILROOM_TLS_CA.",
+    "Hostname Verification Check": "The daemon's certificate does not cover this address. Use a host name or an IP "
+    "address that the certificate lists.",
+    "WRONG_VERSION_NUMBER": "The daemon does not use TLS at this address. Unset MAILROOM_TLS_CA, or start the daemon "
+    "with --tls-cert.",
 }
+_UNIMPLEMENTED = "The daemon does not support this call: it is older than this client. Restart it after an upgrade."
 
 
-_TOO_OLD = "the daemon does not know this call: it is older than this client, so restart it after an installation"
-
-
-def failure_of(error: grpc.RpcError) -> MailroomError:
-    """Returns the typed error; the caller raises it `from` this one."""
+def error_from_rpc(error: grpc.RpcError) -> MailroomError:
+    """Returns the typed error; the caller raises it `from` the gRPC error."""
     code = error.code().name
-    for mark, sentence in _HANDSHAKES.items():
-        if code == "UNAVAILABLE" and mark in (error.details() or ""):
-            return TlsFailed(sentence)
+    for marker, message in _HANDSHAKE_ERRORS.items():
+        if code == "UNAVAILABLE" and marker in (error.details() or ""):
+            return TlsFailed(message)
     details = _details(error)
     info = error_details_pb2.ErrorInfo()
     request = error_details_pb2.BadRequest()
@@ -48,7 +46,7 @@ def failure_of(error: grpc.RpcError) -> MailroomError:
         _ = detail.Unpack(info) or detail.Unpack(request) or detail.Unpack(retry)
     return error_of(
         code,
-        _TOO_OLD if code == "UNIMPLEMENTED" else error.details() or f"the daemon answered {code}",
+        _UNIMPLEMENTED if code == "UNIMPLEMENTED" else error.details() or f"the daemon returned {code}",
         reason=info.reason,
         field=next((violation.field for violation in request.field_violations), None),
         retry_after_sec=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
@@ -58,5 +56,5 @@ def failure_of(error: grpc.RpcError) -> MailroomError:
 def _details(error: grpc.RpcError) -> status_pb2.Status:
     try:
         return _from_call(error) or status_pb2.Status()
-    except (ValueError, DecodeError):  # details that contradict the status are no help
+    except (ValueError, DecodeError):  # details that contradict the status are ignored
         return status_pb2.Status()

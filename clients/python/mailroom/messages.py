@@ -1,4 +1,4 @@
-"""Message — one piece of mail, and what the mail room says about it."""
+"""Message — one message, and the results of calls about messages."""
 
 __all__ = [
     "Acknowledgement",
@@ -30,9 +30,9 @@ class Message(Record):
 
     Attributes:
         id: 16 lowercase hex digits; ids sort in delivery order.
-        timestamp: when the mail room took it in.
-        expires_at: None: never.
-        sender_verified: the sender proved its name with a token of its own.
+        timestamp: when the daemon stored it.
+        expires_at: None if it never expires.
+        sender_verified: whether the sender proved its name with a token.
     """
 
     id: str
@@ -52,19 +52,19 @@ class Message(Record):
 
     @property
     def event_id(self) -> str:
-        """A message's place in the order is its id."""
+        """A message's position in the global sequence is its id."""
         return self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Record):
-    """What the mail room did with one message.
+    """The delivery of one message.
 
     Attributes:
-        inbox_file_error: why the inbox file is not there yet; None when it is.
-        team_inbox_error: the same for the native team inbox of an agent@team recipient.
-        subscribers: live subscribers it was announced to.
-        recipient_known: the recipient has subscribed, checked its inbox or sent before.
+        inbox_file_error: why the inbox file has not been written yet; None if it has.
+        team_inbox_error: the same for the native team inbox of an `agent@team` recipient.
+        subscribers: the number of live subscribers that were notified.
+        recipient_known: whether the recipient has ever subscribed, checked its inbox or sent a message.
     """
 
     state: DeliveryState
@@ -77,7 +77,7 @@ class Delivery(Record):
 
 @dataclass(frozen=True, slots=True)
 class SentMessage(Record):
-    """A message that is durable, and what was done with it."""
+    """A message that is durable, with its delivery."""
 
     message: Message
     delivery: Delivery
@@ -90,7 +90,7 @@ class SentMessage(Record):
 
 @dataclass(frozen=True, slots=True)
 class SendOutcome(Record):
-    """What became of one copy of a broadcast, or one draft of a bulk send: either `sent` or `error`."""
+    """The outcome for one recipient of a broadcast or one draft of a bulk send: either `sent` or `error` is set."""
 
     recipient: str
     sent: SentMessage | None
@@ -104,7 +104,7 @@ class SendOutcome(Record):
 
 @dataclass(frozen=True, slots=True)
 class TrackedMessage(Record):
-    """A message with its delivery and everything that became of it so far."""
+    """A message with its delivery and its history of delivery states."""
 
     message: Message
     delivery: Delivery
@@ -124,27 +124,27 @@ class _Messages(Record):
 
 @dataclass(frozen=True, slots=True)
 class Inbox(_Messages):
-    """Unread messages; `more` says that others remain behind these."""
+    """Unread messages; `more` tells whether there are further ones."""
 
     more: bool
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePage(_Messages):
-    """One page of a mailbox, newest first; `next_page_token` is "" on the last."""
+    """One page of a mailbox, newest first; `next_page_token` is "" on the last page."""
 
     next_page_token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement(Record):
-    """Which messages are read now, and which ids the mailbox does not know."""
+    """The ids that are read now, and the ids that the mailbox does not contain."""
 
     acknowledged_ids: tuple[str, ...]
     unknown_ids: tuple[str, ...]
 
     @classmethod
     def joined(cls, parts: "Sequence[Acknowledgement]") -> "Acknowledgement":
-        """Returns several answers as one."""
-        acknowledged = tuple(name for part in parts for name in part.acknowledged_ids)
-        return cls(acknowledged, tuple(name for part in parts for name in part.unknown_ids))
+        """Returns several acknowledgements as one."""
+        acknowledged_ids = tuple(message_id for part in parts for message_id in part.acknowledged_ids)
+        return cls(acknowledged_ids, tuple(message_id for part in parts for message_id in part.unknown_ids))

@@ -1,7 +1,7 @@
-"""Metadata — a JSON object beside the content: checked, then turned into a protobuf Struct and back.
+"""Metadata — validates a message's JSON metadata and converts it to a protobuf Struct and back.
 
-A Struct knows doubles only, and protobuf parsers stop at a depth of their own: what would not arrive as it was given is
-refused here, before it is sent.
+A Struct stores every number as a double, and protobuf parsers limit the depth. Metadata that would not arrive unchanged
+is rejected here, before it is sent.
 """
 
 __all__ = ["metadata_from_struct", "struct_from_metadata"]
@@ -14,7 +14,7 @@ from google.protobuf import struct_pb2
 
 from mailroom.errors import InvalidArgument
 
-MAX_DEPTH = 32  # levels, the object itself is the first; the contract's limit
+MAX_DEPTH = 32  # levels, counting the object itself; the contract's limit
 MAX_EXACT_INT = 1 << 53  # beyond it a double skips integers
 
 
@@ -31,7 +31,7 @@ def struct_from_metadata(metadata: Mapping[str, Any]) -> struct_pb2.Struct:
 
 
 def metadata_from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """Returns a Struct as plain values; whole numbers are ints."""
+    """Returns a Struct as plain values; whole numbers become ints."""
     return {key: _plain(value) for key, value in struct.fields.items()}
 
 
@@ -45,14 +45,14 @@ def _check(value: object, depth: int) -> None:
     elif isinstance(value, int | float):
         _check_number(value)
     elif value is not None:
-        raise _invalid(f"holds a {type(value).__name__}, which is not JSON")
+        raise _invalid(f"contains a {type(value).__name__}, which JSON does not support")
 
 
 def _check_items(value: Mapping[object, object] | list[object], depth: int) -> None:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise _invalid(f"has the key {key!r}: keys are strings")
+                raise _invalid(f"has the key {key!r}, but keys must be strings")
             _check_text(key)
     for item in value.values() if isinstance(value, Mapping) else value:
         _check(item, depth + 1)
@@ -62,18 +62,18 @@ def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _invalid("holds text that is not valid Unicode") from error
+        raise _invalid("contains text that is not valid Unicode") from error
 
 
 def _check_number(number: float) -> None:
     if isinstance(number, int) and abs(number) > MAX_EXACT_INT:
-        raise _invalid(f"holds {number}, which would arrive rounded: send it as a string")
+        raise _invalid(f"contains {number}, which would be rounded; send it as a string")
     if not math.isfinite(number):
-        raise _invalid(f"holds {number}, which is not JSON")
+        raise _invalid(f"contains {number}, which JSON does not support")
 
 
-def _invalid(what: str, reason: str = "METADATA_INVALID") -> InvalidArgument:
-    return InvalidArgument(f"metadata {what}", reason=reason, field="metadata")
+def _invalid(problem: str, reason: str = "METADATA_INVALID") -> InvalidArgument:
+    return InvalidArgument(f"metadata {problem}", reason=reason, field="metadata")
 
 
 def _plain(value: struct_pb2.Value) -> Any:

@@ -1,4 +1,4 @@
-"""AccessOptions, SendOptions, … — the keyword arguments that both clients share, each declared once."""
+"""Options — the keyword arguments that both clients share, each declared once."""
 
 __all__ = ["AccessOptions", "ListOptions", "SendOptions", "Span", "SubscribeOptions"]
 
@@ -14,14 +14,15 @@ Span: TypeAlias = float | timedelta  # a length of time; a number means seconds
 
 
 class AccessOptions(TypedDict, total=False):
-    """What a client shows the daemon; what is left out is looked up in the environment, then done without.
+    """A client's credentials. Each option defaults to an environment variable, then to none.
 
     Attributes:
-        token: the token's text; MAILROOM_TOKEN.
-        token_file: a file that holds it; MAILROOM_TOKEN_FILE.
-        tls_ca: a file with the authorities (PEM) that vouch for the daemon, for TLS over TCP; MAILROOM_TLS_CA.
-        tls_cert: a file with this client's certificate chain (PEM), for mutual TLS; MAILROOM_TLS_CLIENT_CERT.
-        tls_key: a file with its private key (PEM); MAILROOM_TLS_CLIENT_KEY.
+        token: the token (MAILROOM_TOKEN).
+        token_file: a file with the token (MAILROOM_TOKEN_FILE).
+        tls_ca: a PEM file with the authorities that may issue the daemon's certificate; enables TLS over TCP
+            (MAILROOM_TLS_CA).
+        tls_cert: a PEM file with this client's certificate chain, for mutual TLS (MAILROOM_TLS_CLIENT_CERT).
+        tls_key: a PEM file with the private key of `tls_cert` (MAILROOM_TLS_CLIENT_KEY).
     """
 
     token: str | None
@@ -32,17 +33,17 @@ class AccessOptions(TypedDict, total=False):
 
 
 class SendOptions(TypedDict, total=False):
-    """What may be said about a message.
+    """The optional fields of a message.
 
     Attributes:
-        sender: defaults to the client's own, then to MAILROOM_AGENT.
+        sender: the client's sender by default, then MAILROOM_AGENT.
         type: "text" by default.
         metadata: a JSON object.
-        thread_id: ties messages together.
-        in_reply_to: the id of the message this one answers.
+        thread_id: groups messages into a thread.
+        in_reply_to: the id of the message that this one answers.
         priority: "low", "normal", "high" or "urgent".
-        ttl: after this time an unread message expires: it leaves the inbox, and its sender gets a receipt.
-        idempotency_key: sends with the same key are one message; made up for each call when left out.
+        ttl: the lifetime; a message still unread after it expires: it leaves the inbox, and its sender gets a receipt.
+        idempotency_key: repeated sends with the same key create one message; generated for each call by default.
     """
 
     sender: str | None
@@ -59,11 +60,11 @@ class ListOptions(TypedDict, total=False):
     """Which messages of a mailbox to list.
 
     Attributes:
-        unread_only: leave out what is read.
-        thread_id: only this thread.
-        query: full-text search in the content: all of the words, in any order and case; "several words" in quotes are a
-            phrase, and a word that ends in * is the beginning of one.
-        page_size: messages on one page.
+        unread_only: skip messages that are read.
+        thread_id: only messages of this thread.
+        query: full-text search in the content. Matches messages that contain all of the words, in any order and case;
+            "words in quotes" match as a phrase, and `word*` matches a prefix.
+        page_size: the number of messages on a page.
     """
 
     unread_only: bool
@@ -73,16 +74,16 @@ class ListOptions(TypedDict, total=False):
 
 
 class SubscribeOptions(TypedDict, total=False):
-    """What a subscription shows.
+    """The events of a subscription.
 
     Attributes:
-        all_agents: every mailbox; implies observe.
-        after_id: start behind this event instead of now; "0" times 16 is the very beginning.
-        include_unread: start with what is unread; not together with after_id.
-        include_receipts: also what becomes of messages that this agent sent.
-        observe: look on: hands nothing over, is no presence.
-        caught_up: also yield CaughtUp, at the end of each replay.
-        on_interrupted: called with the reason each time the stream broke and will be resumed.
+        all_agents: every mailbox; implies `observe`.
+        after_id: start after this event instead of now; sixteen zeros mean the very beginning.
+        include_unread: start with the unread messages; excludes `after_id`.
+        include_receipts: also yield the receipts of messages that this agent sent.
+        observe: neither mark messages as offered nor count as presence of the agent.
+        caught_up: also yield CaughtUp at the end of each replay.
+        on_interrupted: called with the error each time the stream broke and will be resumed.
     """
 
     all_agents: bool

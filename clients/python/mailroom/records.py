@@ -1,4 +1,4 @@
-"""Record — what every value that the SDK returns has in common: it turns into JSON-ready values.
+"""Record — the base of all values that the SDK returns; converts them to JSON-ready values.
 
 Invariant: records are frozen dataclasses with slots; times are aware and UTC.
 """
@@ -14,22 +14,22 @@ Item = TypeVar("Item")
 
 
 def iso_utc(moment: datetime) -> str:
-    """Returns a moment as ISO 8601 in UTC with milliseconds, e.g. "2026-11-22T23:06:50.123Z"."""
+    """Returns a moment as ISO 8601 in UTC with milliseconds, for example "2026-11-22T23:06:50.123Z"."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Base of all values."""
+    """The base of all returned values."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON-ready values: states lower case, times ISO 8601 UTC, None where absent."""
+        """Returns the fields as JSON-ready values: enums as strings, times as ISO 8601 UTC, absent values as None."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some of many, as the clients fetch them; `next_token` is "" on the last page."""
+    """One page of a longer list; `next_token` is "" on the last page."""
 
     items: tuple[Item, ...]
     next_token: str

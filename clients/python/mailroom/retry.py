@@ -1,10 +1,10 @@
-"""Retries — decides whether a failed attempt is worth another, and when.
+"""Retries — decides whether to retry a failed attempt, and when.
 
-Pure: it neither sleeps nor calls. One `Retries` lives as long as one logical call or one subscription; one `Contact`
-as long as the client.
-Rules: UNAVAILABLE is retried, a CANCELLED that is not ours (a server that stops says so at times), and
-RESOURCE_EXHAUSTED where the daemon says when to come back; nothing else is. While nobody has ever answered this
-client, only a short grace is given: the daemon may be restarting, or not be there.
+Pure: it neither sleeps nor calls. A `Retries` lives as long as one logical call or one subscription, a `Contact` as
+long as the client.
+Rules: UNAVAILABLE is retried; so is CANCELLED if this client did not cancel (a stopping server may send it), and
+RESOURCE_EXHAUSTED if the daemon gives a delay. Nothing else is retried. As long as no daemon has ever answered this
+client, retries end after a short grace period: the daemon may be restarting, or not be installed at all.
 """
 
 __all__ = ["Backoff", "Contact", "Retries"]
@@ -19,19 +19,19 @@ from mailroom.addresses import Address
 from mailroom.errors import Cancelled, DaemonNotRunning, MailroomError, ResourceExhausted, Unavailable
 
 FIRST_DELAY_SEC = 0.05  # a gateway is back in about 0.2 s
-LONGEST_DELAY_SEC = 2.0  # nobody should wait longer than this for a daemon that is back
+LONGEST_DELAY_SEC = 2.0  # the longest wait for a daemon that is back already
 
 
 @dataclass(slots=True)
 class Contact:
-    """What a client knows of its daemon: where it looked, and whether somebody ever answered."""
+    """What a client knows about its daemon: its address, and whether it has ever answered."""
 
     address: Address
     answered: bool = False
 
 
 class Backoff:
-    """Delays that double, each shortened by up to half at random so that clients do not return all at once."""
+    """Delays that double, each shortened at random by up to half so that clients do not all return at once."""
 
     def __init__(self, rng: Callable[[], float] = random.random) -> None:
         self._rng = rng
@@ -43,7 +43,7 @@ class Backoff:
         return delay_sec * (1 - self._rng() / 2)
 
     def reset(self) -> None:
-        """Starts over after a success."""
+        """Starts again with the shortest delay."""
         self._delay_sec = FIRST_DELAY_SEC
 
 
@@ -52,9 +52,9 @@ class Retries:
 
     Args:
         contact: shared by all calls of a client.
-        grace_sec: how long to look for a daemon that never answered.
-        timeout_sec: for all attempts together; infinite for a subscription.
-        clock: monotonic seconds.
+        grace_sec: how long to look for a daemon that has never answered.
+        timeout_sec: the time for all attempts together; infinite for a subscription.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Retries:
         self._backoff = Backoff()
 
     def remaining_sec(self) -> float:
-        """Returns what is left of the timeout."""
+        """Returns the rest of the timeout in seconds."""
         return max(0.0, self._deadline - self._clock())
 
-    def progressed(self) -> None:
-        """Notes that something arrived: the next failure is a new story."""
+    def record_progress(self) -> None:
+        """Starts delays and grace period over, after a success."""
         self._unreachable_since = None
         self._backoff.reset()
 
@@ -85,14 +85,14 @@ class Retries:
         """Returns how many seconds to wait before the next attempt.
 
         Raises:
-            MailroomError: this error, or DaemonNotRunning in its place, when no further attempt is due.
+            MailroomError: this error, or DaemonNotRunning instead, if there is to be no further attempt.
         """
         if not self._is_retriable(error):
             raise error
         delay_sec = max(self._backoff.next_sec(), error.retry_after_sec or 0.0)
         if self._clock() + delay_sec < self._give_up_at(error):
             return delay_sec
-        if _is_silence(error):
+        if _is_unreachable(error):
             raise self._not_running(error) from error
         raise error
 
@@ -102,7 +102,7 @@ class Retries:
         return isinstance(error, Unavailable | Cancelled)
 
     def _give_up_at(self, error: MailroomError) -> float:
-        if self._contact.answered or not _is_silence(error):
+        if self._contact.answered or not _is_unreachable(error):
             return self._deadline
         if self._unreachable_since is None:
             self._unreachable_since = self._clock()
@@ -112,10 +112,10 @@ class Retries:
         address = self._contact.address
         cause = error.message.rsplit(": ", 1)[-1] if error.message.startswith("failed to connect") else ""
         if cause == "Socket closed" and address.socket_path is None:
-            cause = "whoever is there hung up: perhaps it wants TLS, MAILROOM_TLS_CA, or a client certificate as well"
+            cause = "the peer closed the connection: it may require TLS (MAILROOM_TLS_CA) or a client certificate"
         return DaemonNotRunning(address.text, cause=cause, tried=address.tried)
 
 
-def _is_silence(error: MailroomError) -> bool:
-    """Returns whether an UNAVAILABLE comes from this side's connection: the daemon itself always gives a reason."""
+def _is_unreachable(error: MailroomError) -> bool:
+    """Returns whether an UNAVAILABLE comes from the local connection: the daemon itself always gives a reason."""
     return isinstance(error, Unavailable) and not error.reason

@@ -1,6 +1,6 @@
-"""States — the closed vocabularies of the mail room, as lower-case strings.
+"""States — the SDK's enums, as lower-case strings.
 
-Each has an UNKNOWN where a daemon newer than this client may know more.
+UNKNOWN stands for a value that a newer daemon sent and this client does not know.
 """
 
 __all__ = ["DeliveryState", "Health", "Priority"]
@@ -9,18 +9,18 @@ from enum import StrEnum
 
 
 class DeliveryState(StrEnum):
-    """How far a message has come."""
+    """The delivery state of a message."""
 
-    STORED = "stored"  # durable; its inbox file is not there yet and is being retried
-    FILED = "filed"  # its inbox file is there too
-    OFFERED = "offered"  # handed to the recipient once
+    STORED = "stored"  # durable; writing the inbox file is pending
+    FILED = "filed"  # the inbox file has been written too
+    OFFERED = "offered"  # delivered to the recipient at least once
     READ = "read"  # acknowledged by the recipient
-    EXPIRED = "expired"  # its time to live ran out unread
+    EXPIRED = "expired"  # its lifetime ended while it was unread
     UNKNOWN = "unknown"
 
 
 class Priority(StrEnum):
-    """How urgent a message is to its sender."""
+    """The priority that the sender gave a message."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -30,7 +30,7 @@ class Priority(StrEnum):
 
 
 class Health(StrEnum):
-    """Whether a send would work now (the standard gRPC health service)."""
+    """Whether the daemon accepts messages now (the standard gRPC health service)."""
 
     SERVING = "serving"
     NOT_SERVING = "not_serving"

@@ -1,4 +1,4 @@
-"""MailboxStats, QueueStats, MetricSample and Status — what the mail room counts, and what its supervisor sees."""
+"""MailboxStats, QueueStats, MetricSample and Status — counts, metrics and the state of the daemon's workers."""
 
 __all__ = ["MailboxStats", "MetricSample", "QueueStats", "Status", "WorkerStatus"]
 
@@ -11,7 +11,7 @@ from mailroom.records import Record
 
 @dataclass(frozen=True, slots=True)
 class MailboxStats(Record):
-    """Counts of one mailbox; `oldest_unread_age_sec` is 0 when nothing is unread."""
+    """Message counts of one mailbox; `oldest_unread_age_sec` is 0 if nothing is unread."""
 
     agent_id: str
     total: int
@@ -23,7 +23,7 @@ class MailboxStats(Record):
 
 @dataclass(frozen=True, slots=True)
 class QueueStats(Record):
-    """Inbox files of one session that nobody has taken yet; those without any are left out."""
+    """The pending inbox files of one session."""
 
     session_id: str
     pending_count: int
@@ -37,7 +37,7 @@ class WorkerStatus(Record):
     Attributes:
         name: mailbox, command-queue or gateway.
         state: starting, running, restarting or stopping.
-        last_exit: how its predecessor ended, e.g. "killed by SIGKILL"; "" if none did.
+        last_exit: how its predecessor ended, for example "killed by SIGKILL"; "" if there was none.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Status(Record):
 
 @dataclass(frozen=True, slots=True)
 class MetricSample(Record):
-    """One number that the daemon counts; names and labels are those that Prometheus reads."""
+    """One metric sample, with the name and labels that Prometheus sees."""
 
     name: str
     labels: Mapping[str, str] = field(hash=False)

@@ -1,7 +1,7 @@
-"""Subscription and AsyncSubscription — iterators over events that reconnect and resume by themselves.
+"""Subscription and AsyncSubscription — iterators over events that reconnect and resume automatically.
 
-Each owns one stream at a time, a cursor (`cursor`: no gap, no repeat) and its retries (`retry`: when to come back).
-They end when they or their client are closed, and raise only what no new attempt can mend.
+Each owns one stream at a time, a cursor (no gaps, no repeats) and its retries (when to reconnect). It ends when it or
+its client is closed, and raises only errors that a retry cannot resolve.
 """
 
 __all__ = ["AsyncSubscription", "Subscription"]
@@ -21,7 +21,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 
 class _Progress:
-    """What both kinds of subscription know of themselves; does no input or output."""
+    """The state that both kinds of subscription share; performs no I/O."""
 
     def __init__(self, contact: Contact, agent: str | None, options: SubscribeOptions, grace_sec: float) -> None:
         self._agent = agent
@@ -38,23 +38,23 @@ class _Progress:
         """Returns the request that starts or resumes the stream."""
         return calls.subscribe_request(self._agent, self._options, self._cursor)
 
-    def take(self, event: Event | GoingAway) -> Event | None:
+    def receive(self, event: Event | GoingAway) -> Event | None:
         """Moves the cursor; returns the event if it is to be yielded.
 
         Raises:
-            Unavailable: the daemon says good-bye.
+            Unavailable: the daemon announced that it is stopping.
         """
         if isinstance(event, GoingAway):
-            self._cursor.go_away(event)
+            self._cursor.record_going_away(event)
             raise Unavailable("the daemon is stopping", reason="STOPPING")
         self._live = True
-        wanted = self._cursor.admits(event)
-        if wanted or isinstance(event, CaughtUp):  # a replay that breaks at the same place each time is no progress
-            self._retries.progressed()
-        return event if wanted else None
+        is_wanted = self._cursor.admit(event)
+        if is_wanted or isinstance(event, CaughtUp):  # a replay that always breaks at the same event is no progress
+            self._retries.record_progress()
+        return event if is_wanted else None
 
     def delay_after(self, error: MailroomError) -> float:
-        """Returns when to resume; raises what cannot be mended; tells the program if the stream had been alive."""
+        """Returns the delay before reconnecting, or raises the error. Reports the break if the stream had been live."""
         delay_sec = self._retries.delay_after(error)
         on_interrupted = self._options.get("on_interrupted")
         if on_interrupted and self._live:
@@ -63,12 +63,12 @@ class _Progress:
         return delay_sec
 
 
-def _ended() -> Unavailable:
+def _stream_ended() -> Unavailable:
     return Unavailable("the daemon ended the stream", reason="STREAM_ENDED")
 
 
 class Subscription:
-    """A blocking iterator over events; close it, or use it in a `with`, when done. Another thread may close it."""
+    """A blocking iterator over events. Close it, or use it in a `with` statement; another thread may close it."""
 
     def __init__(
         self, transport: BlockingTransport, agent: str | None, options: SubscribeOptions, grace_sec: float
@@ -80,7 +80,7 @@ class Subscription:
 
     @property
     def closed(self) -> bool:
-        """Whether it or its client was closed, so that it ends."""
+        """Whether the subscription or its client was closed."""
         return self._closed or self._transport.closed
 
     def __iter__(self) -> Self:
@@ -95,7 +95,7 @@ class Subscription:
         raise StopIteration
 
     def close(self) -> None:
-        """Gives the stream up; iteration ends."""
+        """Cancels the stream; iteration ends."""
         self._closed = True
         self._drop_stream()
 
@@ -110,12 +110,12 @@ class Subscription:
     def _advance(self) -> Event:
         if self._stream is None:
             self._stream = self._transport.subscribe(self._progress.request())
-            if self._closed:  # by another thread, which saw no stream to cancel
+            if self._closed:  # by another thread, before there was a stream to cancel
                 raise ClientClosed
         for event in self._stream:
-            if taken := self._progress.take(event):
-                return taken
-        raise _ended()
+            if admitted := self._progress.receive(event):
+                return admitted
+        raise _stream_ended()
 
     def _recover(self, error: MailroomError) -> None:
         self._drop_stream()
@@ -135,9 +135,9 @@ class Subscription:
 
 
 class AsyncSubscription:
-    """An asynchronous iterator over events; close it, or use it in an `async with`, when done.
+    """An asynchronous iterator over events. Close it, or use it in an `async with` statement.
 
-    A cancelled `anext()` (a timeout, say) loses nothing: the next one resumes.
+    Cancelling `anext()`, for instance by a timeout, loses no event: the next call resumes the stream.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class AsyncSubscription:
 
     @property
     def closed(self) -> bool:
-        """Whether it or its client was closed, so that it ends."""
+        """Whether the subscription or its client was closed."""
         return self._closed or self._transport.closed
 
     def __aiter__(self) -> Self:
@@ -169,7 +169,7 @@ class AsyncSubscription:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Gives the stream up; iteration ends."""
+        """Cancels the stream; iteration ends."""
         self._closed = True
         await self._drop_stream()
 
@@ -185,9 +185,9 @@ class AsyncSubscription:
         if self._stream is None:
             self._stream = self._transport.subscribe(self._progress.request())
         async for event in self._stream:
-            if taken := self._progress.take(event):
-                return taken
-        raise _ended()
+            if admitted := self._progress.receive(event):
+                return admitted
+        raise _stream_ended()
 
     async def _recover(self, error: MailroomError) -> None:
         await self._drop_stream()

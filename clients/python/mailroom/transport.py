@@ -1,7 +1,7 @@
-"""BlockingTransport and AsyncTransport — single attempts at calls and streams, in terms of the SDK's own values.
+"""BlockingTransport and AsyncTransport — make single attempts at calls and streams.
 
-What leaves this module are records, events and MailroomErrors; nothing of gRPC does. `closed` tells "you closed it"
-from "it broke". Not here: whether to try again (`retry`).
+Only records, events and MailroomErrors leave this module, never gRPC's own types. `closed` distinguishes a client that
+its program closed from a broken connection. Not here: whether to try again (`retry`).
 """
 
 __all__ = [
@@ -45,12 +45,12 @@ class BlockingTransport:
 
     @property
     def contact(self) -> Contact:
-        """What is known of the daemon."""
+        """What this client knows about the daemon."""
         return self._channels.contact
 
     @property
     def closed(self) -> bool:
-        """Whether the program closed it."""
+        """Whether the program closed the client."""
         return self._channels.closed
 
     def invoke(self, call: Call[Result], timeout_sec: float) -> Result:
@@ -63,14 +63,14 @@ class BlockingTransport:
         try:
             response = method(call.request, timeout=timeout_sec)
         except grpc.RpcError as error:
-            raise self._channels.failure(error) from error
-        except ValueError as error:  # how gRPC says that another thread closed the channel
+            raise self._channels.to_error(error) from error
+        except ValueError as error:  # raised by gRPC if another thread closed the channel
             raise ClientClosed from error
         self.contact.answered = True
         return call.read(response)
 
     def subscribe(self, request: pb.SubscribeRequest) -> "BlockingStream[Event | GoingAway]":
-        """Opens one stream; a failure shows when it is read."""
+        """Opens one stream. A failure is raised when the stream is read."""
         method = self._channels.method(Service.MAILBOX, "Subscribe")
         try:
             return BlockingStream(method(request), self._channels, event_from)
@@ -78,7 +78,7 @@ class BlockingTransport:
             raise ClientClosed from error
 
     def open_bulk(self) -> "BlockingExchange":
-        """Opens one stream of SendMessages; a failure shows when it is read."""
+        """Opens one SendMessages stream. A failure is raised when the stream is read."""
         method = self._channels.method(Service.MAILBOX, "SendMessages")
         try:
             return BlockingExchange(method, self._channels)
@@ -86,7 +86,7 @@ class BlockingTransport:
             raise ClientClosed from error
 
     def pause(self, delay_sec: float) -> None:
-        """Sleeps, at most until the transport is closed."""
+        """Sleeps until the delay has passed or the transport is closed."""
         self._closing.wait(delay_sec)
 
     def close(self) -> None:
@@ -104,12 +104,12 @@ class AsyncTransport:
 
     @property
     def contact(self) -> Contact:
-        """What is known of the daemon."""
+        """What this client knows about the daemon."""
         return self._channels.contact
 
     @property
     def closed(self) -> bool:
-        """Whether the program closed it."""
+        """Whether the program closed the client."""
         return self._channels.closed
 
     async def invoke(self, call: Call[Result], timeout_sec: float) -> Result:
@@ -120,10 +120,10 @@ class AsyncTransport:
         """
         method = self._channels.method(call.service, call.rpc)
         try:
-            response = await _finished(method(call.request, timeout=timeout_sec))
+            response = await _await_call(method(call.request, timeout=timeout_sec))
         except grpc.RpcError as error:
-            raise self._channels.failure(error) from error
-        except asyncio.CancelledError as cancellation:  # also what pending calls get when the channel is closed
+            raise self._channels.to_error(error) from error
+        except asyncio.CancelledError as cancellation:  # also raised in pending calls if the channel is closed
             if self.closed and not is_task_cancelled():
                 raise ClientClosed from cancellation
             raise
@@ -131,12 +131,12 @@ class AsyncTransport:
         return call.read(response)
 
     def subscribe(self, request: pb.SubscribeRequest) -> "AsyncStream[Event | GoingAway]":
-        """Opens one stream; a failure shows when it is read."""
+        """Opens one stream. A failure is raised when the stream is read."""
         call = self._channels.method(Service.MAILBOX, "Subscribe")(request)
         return AsyncStream(call, self._channels, event_from)
 
     def open_bulk(self) -> "AsyncExchange":
-        """Opens one stream of SendMessages; a failure shows when it is read."""
+        """Opens one SendMessages stream. A failure is raised when the stream is read."""
         return AsyncExchange(self._channels.method(Service.MAILBOX, "SendMessages"), self._channels)
 
     async def close(self) -> None:
@@ -145,23 +145,23 @@ class AsyncTransport:
             await channel.close()
 
 
-async def _finished(call: Awaitable[Any]) -> Any:
-    """Awaits a call, and lets a cancellation of this task through as it is.
+async def _await_call(call: Awaitable[Any]) -> Any:
+    """Awaits a call and passes a cancellation of this task on unchanged.
 
-    gRPC puts one of its own without a message in its place (grpc #43502). anyio tells by the message whose a
-    cancellation is: with a stranger's it ends the whole task group around it, silently.
+    gRPC would replace the CancelledError by one without a message (grpc #43502). anyio identifies its own cancellations
+    by their message; for an unknown one it silently ends the whole surrounding task group.
     """
-    ended = asyncio.ensure_future(call)
+    future = asyncio.ensure_future(call)
     try:
-        await asyncio.wait((ended,))
+        await asyncio.wait((future,))
     except asyncio.CancelledError:
-        ended.cancel()
+        future.cancel()
         raise
-    return ended.result()
+    return future.result()
 
 
 def is_task_cancelled() -> bool:
-    """Returns whether a CancelledError is meant for the running task, not just for a call that it awaits."""
+    """Returns whether the running task itself is being cancelled, rather than a call that it awaits."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -172,7 +172,7 @@ class _BlockingCall(Protocol):
 
 
 class BlockingStream(Generic[Result]):
-    """The answers of one call: an iterator that raises MailroomErrors. What `read` gives None for is passed over."""
+    """The responses of one call, as an iterator that raises MailroomErrors. Skips those that `read` maps to None."""
 
     def __init__(
         self, call: _BlockingCall, channels: Channels[grpc.Channel], read: Callable[[Any], Result | None]
@@ -187,16 +187,16 @@ class BlockingStream(Generic[Result]):
 
     def __next__(self) -> Result:
         event = None
-        while event is None:  # of a kind that only newer daemons know
+        while event is None:  # a kind that only newer daemons send
             try:
                 event = self._read(next(self._responses))
             except grpc.RpcError as error:
-                raise self._channels.failure(error) from error
+                raise self._channels.to_error(error) from error
             self._channels.contact.answered = True
         return event
 
     def cancel(self) -> None:
-        """Gives the call up."""
+        """Cancels the call."""
         self._call.cancel()
 
 
@@ -206,7 +206,7 @@ class _AsyncCall(Protocol):
 
 
 class AsyncStream(Generic[Result]):
-    """The answers of one streaming call, like BlockingStream's."""
+    """The responses of one call, as an asynchronous iterator; its twin is BlockingStream."""
 
     def __init__(
         self, call: _AsyncCall, channels: Channels[grpc.aio.Channel], read: Callable[[Any], Result | None]
@@ -225,18 +225,18 @@ class AsyncStream(Generic[Result]):
             try:
                 event = self._read(await anext(self._responses))
             except grpc.RpcError as error:
-                raise self._channels.failure(error) from error
+                raise self._channels.to_error(error) from error
             self._channels.contact.answered = True
         return event
 
     async def cancel(self) -> None:
-        """Gives the call up."""
+        """Cancels the call."""
         self._call.cancel()
-        with suppress(RuntimeError):  # another task is reading: it gets the cancellation
+        with suppress(RuntimeError):  # another task is reading and receives the cancellation
             await self._responses.aclose()
 
 
-def _bulk_answer(response: object) -> pb.SendMessagesResponse:
+def _bulk_response(response: object) -> pb.SendMessagesResponse:
     return cast("pb.SendMessagesResponse", response)
 
 
@@ -245,62 +245,62 @@ def _bulk_ended() -> Unavailable:
 
 
 class BlockingExchange:
-    """One SendMessages call: what is put is sent by gRPC's own thread, answers are got one by one."""
+    """One SendMessages call. A thread of gRPC sends the requests; responses are received one by one."""
 
     def __init__(self, method: Callable[..., Any], channels: Channels[grpc.Channel]) -> None:
         self._requests: SimpleQueue[pb.SendMessagesRequest | None] = SimpleQueue()
-        self._answers = BlockingStream(method(iter(self._requests.get, None)), channels, _bulk_answer)
+        self._responses = BlockingStream(method(iter(self._requests.get, None)), channels, _bulk_response)
 
-    def put(self, request: pb.SendMessagesRequest) -> None:
-        """Sends a batch as soon as there is room on the way; never waits."""
+    def send_request(self, request: pb.SendMessagesRequest) -> None:
+        """Queues a batch to be sent as soon as flow control allows. Never waits."""
         self._requests.put(request)
 
-    def get(self) -> pb.SendMessagesResponse:
-        """Returns the next answer.
+    def receive_response(self) -> pb.SendMessagesResponse:
+        """Returns the next response.
 
         Raises:
             MailroomError: the typed failure.
         """
-        for answer in self._answers:
-            return answer
+        for response in self._responses:
+            return response
         raise _bulk_ended()
 
     def cancel(self) -> None:
-        """Gives the call up."""
-        self._requests.put(None)  # gRPC's thread waits there
-        self._answers.cancel()
+        """Cancels the call."""
+        self._requests.put(None)  # ends the thread of gRPC that waits for requests
+        self._responses.cancel()
 
 
 class AsyncExchange:
-    """One SendMessages call: what is put is sent by a task of gRPC's, answers are got one by one."""
+    """One SendMessages call. A task of gRPC sends the requests; responses are received one by one."""
 
     def __init__(self, method: Callable[..., Any], channels: Channels[grpc.aio.Channel]) -> None:
         self._requests: asyncio.Queue[pb.SendMessagesRequest] = asyncio.Queue()
-        self._answers = AsyncStream(method(self._taken()), channels, _bulk_answer)
+        self._responses = AsyncStream(method(self._drain_requests()), channels, _bulk_response)
 
-    async def _taken(self) -> AsyncGenerator[pb.SendMessagesRequest, None]:
+    async def _drain_requests(self) -> AsyncGenerator[pb.SendMessagesRequest, None]:
         while True:
             yield await self._requests.get()
 
-    def put(self, request: pb.SendMessagesRequest) -> None:
-        """Sends a batch as soon as there is room on the way; never waits."""
+    def send_request(self, request: pb.SendMessagesRequest) -> None:
+        """Queues a batch to be sent as soon as flow control allows. Never waits."""
         self._requests.put_nowait(request)
 
-    async def get(self) -> pb.SendMessagesResponse:
-        """Returns the next answer.
+    async def receive_response(self) -> pb.SendMessagesResponse:
+        """Returns the next response.
 
         Raises:
             MailroomError: the typed failure.
         """
         try:
-            async for answer in self._answers:
-                return answer
+            async for response in self._responses:
+                return response
         except MailroomError as error:
-            if error.code == "INTERNAL" and not error.reason:  # it overwrote the daemon's own status (grpc #36066)
+            if error.code == "INTERNAL" and not error.reason:  # gRPC lost the daemon's own status (grpc #36066)
                 raise _bulk_ended() from error
             raise
         raise _bulk_ended()
 
     async def cancel(self) -> None:
-        """Gives the call up."""
-        await self._answers.cancel()
+        """Cancels the call."""
+        await self._responses.cancel()

@@ -1,1 +1,1 @@
-"""mailroom_apps — programs built on the SDK: the command line, the MCP server, hooks and their setup."""
+"""mailroom_apps — the programs that are built on the SDK: command line, MCP server, hooks and their setup."""

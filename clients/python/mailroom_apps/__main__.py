@@ -1,7 +1,7 @@
-"""Entry point of the command `mailroom`; imports nothing that is slow before it is known to be needed.
+"""Entry point of the command `mailroom`. Imports slow modules only when they are needed.
 
-A hook runs at every tool call of every agent, so it is dispatched here, before the command line's framework. The
-doorbell is, too: for both of them an exit code of 2 has a meaning that the framework does not know.
+A hook runs at every tool call of every agent, so `hook` and `doorbell` are dispatched here, before the framework of the
+command line is imported. Both also give exit code 2 a meaning that differs from the framework's.
 """
 
 import sys
@@ -12,7 +12,7 @@ def main() -> int:
     try:
         match sys.argv[1:]:
             case [("hook" | "doorbell"), *arguments] if {"-h", "--help"}.isdisjoint(arguments):
-                return _run_quickly(sys.argv[1], arguments)
+                return _run_directly(sys.argv[1], arguments)
             case _:
                 from mailroom_apps.cli.app import run
 
@@ -21,7 +21,7 @@ def main() -> int:
         return 130
 
 
-def _run_quickly(name: str, arguments: list[str]) -> int:
+def _run_directly(name: str, arguments: list[str]) -> int:
     if name == "hook":
         from mailroom_apps.hooks import command
     else:

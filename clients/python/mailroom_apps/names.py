@@ -1,4 +1,4 @@
-"""Names — the name to send under, and names that were probably meant."""
+"""Names — the default sender, and suggestions for misspelled names."""
 
 __all__ = ["login_name", "near_names"]
 
@@ -12,7 +12,7 @@ MAX_NAME_CHARS = 128
 
 
 def login_name() -> str:
-    """Returns the login user's name, made a valid agent name."""
+    """Returns the login name of the user, converted to a valid agent name."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # a user id without an account
@@ -22,5 +22,5 @@ def login_name() -> str:
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Returns up to three known names that look like this one."""
+    """Returns up to three known names that are similar to a name."""
     return get_close_matches(name, sorted(set(known) - {name}), n=3)

@@ -1,1 +1,1 @@
-"""operator — tools that work on the daemon's own files: doctor, backup, systemd service."""
+"""operator — the tools that work on the daemon's own files: doctor, backup and restore, systemd service."""

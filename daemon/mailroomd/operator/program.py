@@ -1,7 +1,6 @@
-"""daemon_command — where the program `mailroomd` is.
+"""find_mailroomd — locates the program `mailroomd`.
 
-The daemon and its clients come in one wheel, so it usually lies beside the Python that runs this; a client knows no
-more of it than its name.
+Daemon and clients come in one wheel, so the program usually lies beside the running Python interpreter.
 """
 
 __all__ = ["find_mailroomd"]
@@ -14,13 +13,13 @@ from mailroom.errors import MailroomError
 
 
 def find_mailroomd() -> Path:
-    """Returns the program's absolute path: beside this Python, else on the PATH.
+    """Returns the program's absolute path: beside this Python interpreter, otherwise on the PATH.
 
     Raises:
-        MailroomError: it is neither here nor there.
+        MailroomError: the program was not found.
     """
     beside = Path(sys.executable).with_name("mailroomd")
-    found = str(beside) if beside.is_file() else shutil.which("mailroomd")
-    if found is None:
+    program = str(beside) if beside.is_file() else shutil.which("mailroomd")
+    if program is None:
         raise MailroomError(f"cannot find the program mailroomd, neither beside {sys.executable} nor on the PATH")
-    return Path(found).absolute()
+    return Path(program).absolute()

@@ -1,4 +1,4 @@
-"""The command line for tests: as a process of its own, or, where that is not the point, in the test's own process."""
+"""Runs the command line for tests, in a process of its own or, faster, in the process of the test."""
 
 __all__ = ["BOUND_SEC", "Done", "cli", "command", "environment", "lines_of", "run_here"]
 
@@ -19,7 +19,7 @@ from support.harness.waiting import BOUND_SEC
 
 
 def environment(address: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Returns the environment of a user without any configuration of their own."""
+    """Returns the environment of a user without any configuration of Mailroom."""
     path = str(Path(mailroom.__path__[0]).parent)
     base = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
     return {
@@ -39,7 +39,7 @@ def command(*arguments: str) -> list[str]:
 def cli(
     address: str, *arguments: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs one command to its end."""
+    """Runs one command in a process of its own."""
     env = environment(address, extra)
     done = subprocess.run(
         command(*arguments), env=env, input=stdin, capture_output=True, timeout=BOUND_SEC, check=False
@@ -54,7 +54,7 @@ def lines_of(output: bytes) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -62,7 +62,7 @@ class Done:
 
     @property
     def rows(self) -> list[list[str]]:
-        """The rows of a table, without its head; columns are at least two blanks apart."""
+        """The rows of a table without its header; columns are separated by two or more spaces."""
         return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in self.out.splitlines()[1:]]
 
     @property
@@ -71,7 +71,7 @@ class Done:
 
 
 def run_here(address: str, *arguments: str, stdin: str = "", extra: Mapping[str, str] | None = None) -> Done:
-    """Runs one command in this process, which is five times as fast; stdin is no terminal."""
+    """Runs one command in this process, which is five times as fast; stdin is not a terminal."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("MAILROOM_", "XDG_"))]:

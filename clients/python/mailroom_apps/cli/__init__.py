@@ -1,1 +1,1 @@
-"""The command line `mailroom`: one module for each command, and what they share."""
+"""cli — the command line `mailroom`: one module for each command, and what they share."""

@@ -1,4 +1,4 @@
-"""`mailroom agents` — who has been here, who is alive, and under which sessions."""
+"""`mailroom agents` — the known agents, their presence and their sessions."""
 
 __all__ = ["agents"]
 
@@ -17,15 +17,15 @@ _HEADERS = ("AGENT", "ALIVE", "LAST SEEN", "WATCHING", "UNREAD", "SESSIONS")
 
 
 def agents(
-    alive: Annotated[bool, typer.Option("--alive", help="Only who is alive.")] = False,
+    alive: Annotated[bool, typer.Option("--alive", help="Only agents that are alive.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Lists who has been here. Alive is who watches now, or was here within the last five minutes."""
+    """List the known agents. An agent is alive if it is subscribed or was active in the last five minutes."""
     with connect(address) as client:
-        found = client.agents(alive_only=alive)
-    nothing = "nobody is alive" if alive else "nobody has been here yet"
-    emit_records(found, _HEADERS, _row, json=json, nothing=nothing)
+        known = client.agents(alive_only=alive)
+    empty_note = "no agent is alive" if alive else "no agent has connected yet"
+    emit_records(known, _HEADERS, _row, json=json, empty_note=empty_note)
 
 
 def _row(agent: AgentInfo) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""The application `mailroom` — its commands, and how their failures end.
+"""The application `mailroom` — its commands, and how errors end them.
 
-Invariant: a refusal, a missing daemon or a vanished reader ends with at most one sentence and an exit code, never with
-a traceback.
+Invariant: a refusal, a missing daemon or a closed pipe ends with at most one sentence and an exit code, never with a
+traceback.
 """
 
 __all__ = ["run"]
@@ -22,18 +22,19 @@ from mailroom_apps.cli.config import config
 from mailroom_apps.cli.connection import use_access, use_address
 from mailroom_apps.cli.doctor import doctor
 from mailroom_apps.cli.exit_codes import ExitCode
-from mailroom_apps.cli.export import export, import_messages
+from mailroom_apps.cli.export import export
+from mailroom_apps.cli.hooks import doorbell, hook
+from mailroom_apps.cli.import_messages import import_messages
 from mailroom_apps.cli.inbox import inbox
 from mailroom_apps.cli.listing import list_messages, search
 from mailroom_apps.cli.mcp import mcp
-from mailroom_apps.cli.options import examples
-from mailroom_apps.cli.output import emit, remark
+from mailroom_apps.cli.options import AddressOption, examples
+from mailroom_apps.cli.output import emit, emit_note
 from mailroom_apps.cli.queues import queues
 from mailroom_apps.cli.receipts import receipts
 from mailroom_apps.cli.reply import reply
 from mailroom_apps.cli.send import send
 from mailroom_apps.cli.service import service
-from mailroom_apps.cli.session import doorbell, hook
 from mailroom_apps.cli.setup import setup
 from mailroom_apps.cli.show import show
 from mailroom_apps.cli.stats import stats
@@ -43,9 +44,11 @@ from mailroom_apps.cli.top import top
 from mailroom_apps.cli.wait import wait
 from mailroom_apps.cli.watch import watch
 
+_HELP = "Durable messages between software agents: send, watch, check, acknowledge."
+
 app = typer.Typer(
     name="mailroom",
-    help="Mail between software agents: send, watch, check, acknowledge.",
+    help=_HELP,
     epilog=examples(
         "mailroom watch abc", "mailroom send abc go --from dashboard", "mailroom inbox abc", "mailroom doctor"
     ),
@@ -77,7 +80,7 @@ for _name, _command, _examples in (
             "mailroom watch abc --after 0198c0ffee000001",
         ),
     ),
-    ("wait", wait, ("mailroom wait abc && mailroom inbox abc", "mailroom wait abc --timeout 10m || echo nothing came")),
+    ("wait", wait, ("mailroom wait abc && mailroom inbox abc", "mailroom wait abc --timeout 10m || echo no message")),
     (
         "ack",
         ack,
@@ -110,7 +113,6 @@ for _name, _command, _examples in (
     app.command(_name, epilog=examples(*_examples))(_command)
 for _group in (setup, service, config):
     app.add_typer(_group)
-
 app.add_typer(token, name="token")
 
 
@@ -121,26 +123,26 @@ def _show_version(wanted: bool) -> None:
         try:
             emit(f"mailroom {version('mailroomd')}")
         except PackageNotFoundError:
-            emit("mailroom, not installed")
+            emit("mailroom (not installed)")
         raise typer.Exit
 
 
-@app.callback()
-def options(
-    address: Annotated[
-        str | None, typer.Option(help="Where the daemon is: unix:PATH or HOST:PORT. Found by itself when left out.")
-    ] = None,
+@app.callback(help=_HELP)
+def apply_options(
+    address: Annotated[str | None, AddressOption] = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="File with the token to show; the token itself comes from MAILROOM_TOKEN.")
+        Path | None, typer.Option(help="File with the token. MAILROOM_TOKEN can hold the token itself.")
     ] = None,
-    tls_ca: Annotated[Path | None, typer.Option(help="Authority (PEM) that vouches for the daemon, for TLS.")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Own certificate (PEM), for mutual TLS.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="Authority (PEM) of the daemon's certificate; enables TLS.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Client certificate (PEM) for mutual TLS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key (PEM) of --tls-cert.")] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Mail between software agents: send, watch, check, acknowledge."""
+    """Applies the options in front of the command."""
     use_address(address)
     use_access({"token_file": token_file, "tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key})
 
@@ -150,10 +152,13 @@ def run() -> int:
     try:
         app(prog_name="mailroom")
     except DaemonNotRunning as error:
-        remark(error.message)
+        emit_note(error.message)
         return ExitCode.NOT_RUNNING
-    except (MailroomError, OSError) as error:
-        remark(str(error))
+    except MailroomError as error:
+        emit_note(error.message)
+        return ExitCode.REFUSED
+    except OSError as error:
+        emit_note(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
         return ExitCode.REFUSED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK

@@ -1,122 +1,121 @@
-"""`mailroom backup` and `mailroom restore` — a copy of the database while the daemon runs, and the way back."""
+"""`mailroom backup` and `mailroom restore` — copy the database while the daemon runs, and bring a copy back."""
 
 __all__ = ["backup", "restore"]
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mailroom.errors import MailroomError
+from mailroom.state_lock import read_state_lock
 
 from mailroom_apps.cli.connection import chosen_address, connect, quiet_grpc
 from mailroom_apps.cli.exit_codes import ExitCode
-from mailroom_apps.cli.options import Address
-from mailroom_apps.cli.output import emit, remark
+from mailroom_apps.cli.options import Address, StateDir
+from mailroom_apps.cli.output import emit, emit_note
 
 if TYPE_CHECKING:
-    from mailroomd.operator.backup import Standing
-    from mailroomd.operator.places import Places
+    from mailroomd.operator.backup import DatabaseSummary
+    from mailroomd.operator.installation import Installation
+    from mailroomd.operator.restore import RestorePreview
 
-RESTORE_SEC = 120.0  # for the daemon to stop its workers, check the backup and carry over what is newer
-LOOK_EVERY_SEC = 0.1
-Result = TypeVar("Result")
-StateDir = Annotated[
-    str | None, typer.Option(metavar="DIR", help="The daemon's own files.", show_default="MAILROOM_STATE_DIR, …")
-]
+RESTORE_SEC = 120.0  # for the daemon to stop its workers, check the backup and carry over newer messages
+POLL_SEC = 0.1
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes; an older one is replaced.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write. An older backup is replaced.")],
     state_dir: StateDir = None,
     address: Address = None,
 ) -> None:
-    """Copies the database to a file: checked, fsynced, of one instant; the daemon may go on meanwhile."""
+    """Copy the database to a file while the daemon runs. The copy shows one instant, and is checked and synced."""
     from mailroomd.operator.backup import back_up
 
-    places = _places(state_dir, address)
-    _require_database(places)
-    found = _guarded(lambda: back_up(places.database, file, _show_progress))
-    size = file.stat().st_size / 1e6
-    emit(f"{file}: {found.messages:,} messages, {found.unread:,} unread, up to {found.last_id:016x}; {size:,.1f} MB")
+    installation = _find_installation(state_dir, address)
+    if not installation.database.exists():
+        raise OSError(f"no database in {installation.state_dir}; give the daemon's --state-dir")
+    summary = back_up(installation.database, file, _show_progress)
+    emit(f"{file}: {_describe(summary)}, {file.stat().st_size / 1e6:,.1f} MB")
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", exists=True, dir_okay=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", exists=True, dir_okay=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     state_dir: StateDir = None,
     address: Address = None,
 ) -> None:
-    """Brings a backup back, also while the daemon runs; mail that is newer than the backup stays."""
-    from mailroomd.operator.backup import is_staged, refused, stage, standing_of
-    from mailroomd.operator.doctor.locks import LockState, state_lock
+    """Restore a backup, even while the daemon runs. Messages that are newer than the backup are kept."""
+    from mailroomd.operator.restore import count_rejected, preview_restore, stage_backup
 
-    places = _places(state_dir, address)
-    standing = _guarded(lambda: standing_of(file, places))
-    _say(standing, file)
-    if not yes and not _confirmed():
+    installation = _find_installation(state_dir, address)
+    _show_preview(preview_restore(file, installation), file)
+    if not yes and not _is_confirmed():
         raise typer.Exit(ExitCode.REFUSED)
-    before = refused(places)
-    places.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _guarded(lambda: stage(file, places))
-    if state_lock(places)[0] is not LockState.HELD:
-        emit("mailroomd does not run: it restores the backup when it starts")
+    rejected_before = count_rejected(installation)
+    installation.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stage_backup(file, installation)
+    if not read_state_lock(installation.state_dir).is_held:
+        emit("mailroomd is not running; it restores the backup when it starts")
         return
     deadline = time.monotonic() + RESTORE_SEC
-    while is_staged(places) and time.monotonic() < deadline:
-        time.sleep(LOOK_EVERY_SEC)
-    if is_staged(places):
-        raise OSError("mailroomd has not taken the backup yet: see its log; it takes it when it starts")
-    if refused(places) > before:
-        raise OSError("mailroomd could not use the backup, its log says why; the database is as it was")
+    _wait_until_taken(installation, deadline)
+    if count_rejected(installation) > rejected_before:
+        raise OSError("mailroomd could not use the backup (see its log); the database is unchanged")
     _wait_until_serving(address, deadline)
-    emit("restored; the database that was there is kept beside it as mailroom.db.replaced-…")
+    emit("restored; the previous database is kept as mailroom.db.replaced-…")
 
 
-def _places(state_dir: str | None, address: str | None) -> "Places":
-    from mailroomd.operator.places import Places
+def _find_installation(state_dir: str | None, address: str | None) -> "Installation":
+    from mailroomd.operator.installation import Installation
 
     quiet_grpc()
-    return Places.find(state_dir=state_dir, address=chosen_address(address))
+    installation = Installation.find(state_dir=state_dir, address=chosen_address(address))
+    if installation.configuration_error and not state_dir:
+        raise OSError(f"{installation.configuration_error}: correct it, or give the daemon's --state-dir")
+    return installation
 
 
-def _require_database(places: "Places") -> None:
-    if not places.database.exists():
-        raise OSError(f"there is no database in {places.state_dir}: name the daemon's --state-dir")
+def _describe(summary: "DatabaseSummary") -> str:
+    return f"{summary.messages:,} messages, {summary.unread:,} unread, up to {summary.last_id:016x}"
 
 
-def _guarded(work: Callable[[], Result]) -> Result:
-    import sqlite3
-
-    try:
-        return work()
-    except sqlite3.Error as error:
-        raise OSError(f"the database cannot be copied or read: {error} (mailroom doctor looks at it)") from error
-
-
-def _show_progress(done: int, pages: int) -> None:
+def _show_progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
-        end = "\n" if done == pages else ""
-        print(f"\r{done / max(1, pages):4.0%} of {pages:,} pages", end=end, file=sys.stderr, flush=True)
+        end = "\n" if done == total else ""
+        print(f"\r{done / max(1, total):4.0%} of {total:,} pages", end=end, file=sys.stderr, flush=True)
 
 
-def _say(standing: "Standing", file: Path) -> None:
-    backup, present = standing.backup, standing.present
-    emit(f"{file}: {backup.messages:,} messages, {backup.unread:,} unread, up to {backup.last_id:016x}")
-    if present is None:
-        emit("there is no database now: the backup becomes it")
+def _show_preview(preview: "RestorePreview", file: Path) -> None:
+    emit(f"{file}: {_describe(preview.backup)}")
+    if preview.present is None:
+        emit("there is no database at present; the backup becomes the database")
         return
-    emit(f"now: {present.messages:,} messages, {present.unread:,} unread; {standing.newer:,} are newer, and stay")
-    emit("what was read or deleted since the backup comes back as it was then, and unread mail is filed again")
+    present = preview.present
+    emit(
+        f"present database: {present.messages:,} messages, {present.unread:,} unread; "
+        f"{preview.newer:,} are newer than the backup and are kept"
+    )
+    emit(
+        "messages that were read or deleted since the backup return to their earlier state, unread ones are filed again"
+    )
 
 
-def _confirmed() -> bool:
+def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
-        remark("nothing was changed: confirm with --yes")
+        emit_note("nothing was changed: confirm with --yes")
         return False
-    return typer.confirm("restore it?")
+    return typer.confirm("Restore the backup?")
+
+
+def _wait_until_taken(installation: "Installation", deadline: float) -> None:
+    from mailroomd.operator.restore import is_staged
+
+    while is_staged(installation):
+        if time.monotonic() >= deadline:
+            raise OSError("mailroomd has not taken the backup yet (see its log); it will when it starts")
+        time.sleep(POLL_SEC)
 
 
 def _wait_until_serving(address: str | None, deadline: float) -> None:
@@ -126,6 +125,6 @@ def _wait_until_serving(address: str | None, deadline: float) -> None:
                 if client.health(timeout=1.0).value == "serving":
                     return
             except MailroomError:
-                pass  # it starts
-            time.sleep(LOOK_EVERY_SEC)
-    remark("restored, but mailroomd does not take mail yet: mailroom status")
+                pass  # it is starting
+            time.sleep(POLL_SEC)
+    emit_note("restored, but mailroomd is not serving yet; see `mailroom status`")

@@ -1,4 +1,4 @@
-"""`mailroom broadcast` — sends an independent copy to each of many."""
+"""`mailroom broadcast` — sends an independent copy to each of several recipients."""
 
 __all__ = ["broadcast"]
 
@@ -20,7 +20,7 @@ from mailroom_apps.cli.sending import (
     Thread,
     Ttl,
     Type,
-    delivery_remarks,
+    delivery_errors,
     read_content,
 )
 from mailroom_apps.printable import printable_line
@@ -32,12 +32,12 @@ _HEADERS = ("RECIPIENT", "ID", "STATE", "REMARK")
 
 
 def broadcast(
-    content: Annotated[str, typer.Argument(metavar="CONTENT", help="The text; -: read it from stdin.")],
+    content: Annotated[str, typer.Argument(metavar="CONTENT", help="The text, or - to read it from stdin.")],
     to: Annotated[
         list[str] | None,
         typer.Argument(metavar="TO...", help="Recipients.", autocompletion=complete_agent, show_default=False),
     ] = None,
-    all_alive: Annotated[bool, typer.Option("--all-alive", help="Everybody who is alive, but the sender.")] = False,
+    all_alive: Annotated[bool, typer.Option("--all-alive", help="Send to every live agent except the sender.")] = False,
     sender: Sender = None,
     type_: Type = "text",
     thread: Thread = None,
@@ -48,13 +48,13 @@ def broadcast(
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Sends a copy to each recipient; one that fails stops no other, and makes the exit code 1."""
+    """Send a copy to each recipient. A failure does not stop the others, but the exit code is 1."""
     if bool(to) == all_alive:
-        raise typer.BadParameter("give recipients, or --all-alive", param_hint="TO")
+        raise typer.BadParameter("give recipients or --all-alive", param_hint="TO")
     text = read_content(content)
     with connect(address) as client:
         outcomes = client.broadcast(
-            to or _alive(client, sender),
+            to or _live_agents(client, sender),
             text,
             sender=sender,
             type=type_,
@@ -64,14 +64,14 @@ def broadcast(
             metadata=metadata,
             idempotency_key=key,
         )
-    emit_records(outcomes, _HEADERS, _row, json=json, nothing="nobody is alive: nothing was sent")
+    emit_records(outcomes, _HEADERS, _row, json=json, empty_note="no agent is alive; nothing was sent")
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(ExitCode.REFUSED)
 
 
-def _alive(client: "Mailroom", sender: str | None) -> list[str]:
-    own = sender or client.sender
-    return [agent.name for agent in client.agents(alive_only=True) if agent.name != own]
+def _live_agents(client: "Mailroom", sender: str | None) -> list[str]:
+    own_name = sender or client.sender
+    return [agent.name for agent in client.agents(alive_only=True) if agent.name != own_name]
 
 
 def _row(outcome: SendOutcome) -> tuple[str, ...]:
@@ -80,5 +80,5 @@ def _row(outcome: SendOutcome) -> tuple[str, ...]:
         return (recipient, "-", "not sent", printable_line(outcome.error.message))
     assert outcome.sent is not None
     delivery = outcome.sent.delivery
-    remarks = [] if delivery.recipient_known else ["nobody of that name has been here yet"]
-    return (recipient, outcome.sent.id, delivery.state, "; ".join([*remarks, *delivery_remarks(delivery)]))
+    remarks = [] if delivery.recipient_known else ["unknown recipient"]
+    return (recipient, outcome.sent.id, delivery.state, "; ".join([*remarks, *delivery_errors(delivery)]))

@@ -1,4 +1,4 @@
-"""`mailroom clear` — deletes a mailbox, after asking."""
+"""`mailroom clear` — deletes all messages of a mailbox after confirmation."""
 
 __all__ = ["clear"]
 
@@ -15,20 +15,20 @@ from mailroom_apps.printable import printable_line
 
 def clear(
     agent: Agent,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Deletes every message of a mailbox, read and unread, and its inbox files. There is no way back."""
+    """Delete every message of a mailbox, read and unread, and its inbox files. This cannot be undone."""
     with connect(address) as client:
         if not yes:
             [mailbox] = client.stats(agent)
-            _ask(f"Delete all {mailbox.total} messages of {printable_line(agent)}, {mailbox.unread} of them unread?")
+            _confirm(f"Delete all {mailbox.total} messages of {printable_line(agent)} ({mailbox.unread} unread)?")
         deleted = client.clear(agent)
     emit_json({"agent": agent, "deleted": deleted}) if json else emit(f"{deleted} deleted")
 
 
-def _ask(question: str) -> None:
+def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
-        raise typer.BadParameter("nobody is there to be asked: add --yes", param_hint="--yes")
+        raise typer.BadParameter("cannot ask for confirmation without a terminal: add --yes", param_hint="--yes")
     typer.confirm(question, abort=True, err=True)

@@ -1,6 +1,6 @@
-"""Completion — what the shell suggests after Tab: agents' names and ids of messages.
+"""Completion — suggestions of the shell after Tab: agent names and message ids.
 
-Invariant: a daemon that does not answer at once gives no suggestions, since a shell that hangs is worse.
+Invariant: if the daemon does not answer at once there are no suggestions, because a shell that hangs is worse.
 """
 
 __all__ = ["complete_agent", "complete_message", "complete_unread"]
@@ -15,11 +15,11 @@ from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.rendering import first_line
 
 TIMEOUT_SEC = 0.5
-NEWEST = 50  # ids that are offered; who wants an older one has it from `mailroom list`
+MAX_IDS = 50  # `mailroom list` shows older ones
 
 
 def complete_agent(incomplete: str) -> list[str]:
-    """Returns known agents that begin so."""
+    """Returns the known agents whose names start with the typed text."""
     from mailroom.errors import MailroomError
 
     try:
@@ -42,12 +42,12 @@ def complete_unread(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]
 
 
 def complete_message(incomplete: str) -> list[tuple[str, str]]:
-    """Returns the newest messages: MAILROOM_AGENT's where that is set, else everybody's."""
+    """Returns the newest messages of MAILROOM_AGENT, or of every mailbox if that is not set."""
     from mailroom.errors import MailroomError
 
     try:
         with connect(timeout=TIMEOUT_SEC, grace=0.0) as client:
-            return _suggestions(client.list_messages(os.environ.get("MAILROOM_AGENT"), page_size=NEWEST), incomplete)
+            return _suggestions(client.list_messages(os.environ.get("MAILROOM_AGENT"), page_size=MAX_IDS), incomplete)
     except (MailroomError, OSError):
         return []
 

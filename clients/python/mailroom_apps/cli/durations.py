@@ -1,4 +1,4 @@
-"""Durations — lengths of time as people type them: 500ms, 30s, 10m, 1h30m, 2d; a bare number means seconds."""
+"""Durations — as people type them: 500ms, 30s, 10m, 1h30m, 2d. A bare number means seconds."""
 
 __all__ = ["format_age", "format_ago", "parse_duration"]
 
@@ -14,18 +14,18 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
 def parse_duration(text: str) -> float:
-    """Returns seconds.
+    """Returns a duration in seconds.
 
     Raises:
-        BadParameter: the text is no duration.
+        BadParameter: the text is not a duration.
     """
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return float(text)
     if re.fullmatch(rf"({_PART.pattern})+", text):
         return sum(float(number) * _UNITS_SEC[unit] for number, unit in _PART.findall(text))
-    raise typer.BadParameter(f"{text!r} is no duration: write 500ms, 30s, 10m, 1h30m or 2d")
+    raise typer.BadParameter(f"{text!r} is not a duration; use 500ms, 30s, 10m, 1h30m or 2d")
 
 
-def format_ago(moment: datetime | None) -> str:
-    """Returns how long ago a moment was, e.g. "3m ago"; None was never."""
-    return f"{format_age(max(0.0, (datetime.now(UTC) - moment).total_seconds()))} ago" if moment else "never"
+def format_ago(time: datetime | None) -> str:
+    """Returns how long ago a time was, for example "3m ago"; "never" for None."""
+    return f"{format_age(max(0.0, (datetime.now(UTC) - time).total_seconds()))} ago" if time else "never"

@@ -1,8 +1,8 @@
-"""LiveView — `watch` in a terminal: messages scroll as always, and what is unread stays below them.
+"""LiveView — `watch` in a terminal: messages scroll, and the unread counts stay below them.
 
-Owns the lower part of the screen and the thread that keeps its counts fresh: after each event, and now and then,
-because others read mail without telling us. The text above is what `watch` prints in a pipe as well.
-Invariant: however it ends, by Ctrl-C, SIGTERM or an error, the terminal is as it was.
+Owns the lower part of the screen and the thread that updates the counts: after each event, and periodically, because
+other programs read messages too. The text above is the same as in a pipe.
+Invariant: however it ends, by Ctrl-C, SIGTERM or an error, the terminal is restored.
 """
 
 __all__ = ["LiveView"]
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
 
 REFRESH_SEC = 5.0  # without any event
-PAUSE_SEC = 0.25  # between two counts, however many events come
-CALM = 4.0  # times what the last count took, so that many mailboxes are not counted all the time
+MIN_PAUSE_SEC = 0.25  # between two updates, however many events arrive
+PAUSE_FACTOR = 4.0  # times the duration of the last update, so that many mailboxes do not keep the daemon busy
 COUNT_TIMEOUT_SEC = 2.0
-MAX_MAILBOXES = 10  # below the messages, which need the room
+MAX_MAILBOXES = 10  # below the messages, which need the space
 
 
 class LiveView:
-    """What a terminal shows while it watches one mailbox, or all of them with `agent` None."""
+    """The terminal view of one mailbox, or of every mailbox if `agent` is None."""
 
     def __init__(self, client: "Mailroom", agent: str | None, console: Console | None = None) -> None:
         self._client = client
@@ -47,14 +47,14 @@ class LiveView:
         self._mailboxes: Sequence[MailboxStats] = ()
         self._connected = False
         self._changed, self._ended = threading.Event(), threading.Event()
-        self._live = Live(console=self._console, get_renderable=self._below, auto_refresh=False, transient=True)
-        self._counter = threading.Thread(target=self._count, name="unread counts", daemon=True)
-        self._on_sigterm: Any = None
+        self._live = Live(console=self._console, get_renderable=self._render, auto_refresh=False, transient=True)
+        self._updater = threading.Thread(target=self._update_counts, name="unread counts", daemon=True)
+        self._previous_handler: Any = None
 
     def __enter__(self) -> Self:
-        self._on_sigterm = signal.signal(signal.SIGTERM, _terminate)
+        self._previous_handler = signal.signal(signal.SIGTERM, _exit_on_signal)
         self._live.start(refresh=True)
-        self._counter.start()
+        self._updater.start()
         return self
 
     def __exit__(
@@ -63,53 +63,53 @@ class LiveView:
         self._ended.set()
         self._changed.set()
         self._live.stop()
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGTERM, self._previous_handler)
 
-    def show(self, event: Event) -> None:
+    def show_event(self, event: Event) -> None:
         """Prints an event above the counts."""
         self._console.print(Text.from_ansi(render_event(event)))
         self._changed.set()
 
-    def interrupted(self, error: MailroomError) -> None:
-        """Says that the daemon went away."""
+    def show_interruption(self, error: MailroomError) -> None:
+        """Reports that the connection to the daemon was lost."""
         self._connected = False
-        self._console.print(Text(f"lost the daemon ({printable_line(error.message)})", style="yellow"))
+        self._console.print(Text(f"connection lost ({printable_line(error.message)})", style="yellow"))
         self._live.refresh()
 
-    def caught_up(self) -> None:
-        """Notes that everything up to now is on the screen."""
+    def show_caught_up(self) -> None:
+        """Records that every earlier event has been shown."""
         self._connected = True
         self._changed.set()
 
-    def _count(self) -> None:
+    def _update_counts(self) -> None:
         while not self._ended.is_set():
-            began_sec = time.monotonic()
+            started_sec = time.monotonic()
             try:
                 self._mailboxes = self._client.stats(self._agent, timeout=COUNT_TIMEOUT_SEC)
-            except MailroomError:  # the subscription says so
+            except MailroomError:  # the subscription reports it
                 pass
             else:
                 self._live.refresh()
-            self._ended.wait(PAUSE_SEC + CALM * (time.monotonic() - began_sec))
+            self._ended.wait(MIN_PAUSE_SEC + PAUSE_FACTOR * (time.monotonic() - started_sec))
             self._changed.wait(REFRESH_SEC)
             self._changed.clear()
 
-    def _below(self) -> Group:
+    def _render(self) -> Group:
         unread = sorted((m for m in self._mailboxes if m.unread), key=lambda m: (-m.unread, m.agent_id))
         state = Text("watching", style="green") if self._connected else Text("waiting for the daemon", style="yellow")
         total = sum(mailbox.unread for mailbox in unread)
-        whose = f"{printable_line(self._agent)}: " if self._agent else ""
-        head = Text.assemble(whose, (f"{total} unread", "bold"), "  ", state, "  ", ("Ctrl-C ends", "dim"))
-        lines = [] if self._agent else [_line(mailbox) for mailbox in unread[:MAX_MAILBOXES]]
+        agent = f"{printable_line(self._agent)}: " if self._agent else ""
+        head = Text.assemble(agent, (f"{total} unread", "bold"), "  ", state, "  ", ("Ctrl-C to quit", "dim"))
+        lines = [] if self._agent else [_mailbox_line(mailbox) for mailbox in unread[:MAX_MAILBOXES]]
         if not self._agent and len(unread) > MAX_MAILBOXES:
             lines.append(Text(f"  and {len(unread) - MAX_MAILBOXES} more mailboxes", style="dim"))
         return Group(Rule(style="dim"), head, *lines)
 
 
-def _line(mailbox: MailboxStats) -> Text:
+def _mailbox_line(mailbox: MailboxStats) -> Text:
     age = format_age(mailbox.oldest_unread_age_sec)
-    return Text(f"  {printable_line(mailbox.agent_id)}  {mailbox.unread} unread, the oldest for {age}")
+    return Text(f"  {printable_line(mailbox.agent_id)}  {mailbox.unread} unread, oldest {age}")
 
 
-def _terminate(number: int, _frame: FrameType | None) -> None:
+def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)

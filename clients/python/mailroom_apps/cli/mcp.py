@@ -13,7 +13,7 @@ from mailroom.inbox_directory import default_root
 
 from mailroom_apps.cli.connection import chosen_address, quiet_grpc
 from mailroom_apps.cli.options import Address
-from mailroom_apps.cli.output import remark
+from mailroom_apps.cli.output import emit_note
 
 if TYPE_CHECKING:
     from mailroom_apps.mcp.server import McpConfig
@@ -94,7 +94,7 @@ def _serve_http(config: "McpConfig", endpoint: str, token_file: Path) -> None:
     host, port = parse_endpoint(endpoint)
     given = os.environ.get(TOKEN_VARIABLE)
     token = load_token(given, token_file)
-    remark(f"clients send `Authorization: Bearer TOKEN` with the token in {TOKEN_VARIABLE if given else token_file}")
+    emit_note(f"clients send `Authorization: Bearer TOKEN` with the token in {TOKEN_VARIABLE if given else token_file}")
     serve_http(config, HttpConfig(host, port, token))
 
 

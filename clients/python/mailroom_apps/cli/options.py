@@ -1,6 +1,18 @@
 """Options that several commands share, each declared once."""
 
-__all__ = ["Address", "Agent", "Json", "MaybeAgent", "MessageId", "examples"]
+__all__ = [
+    "Address",
+    "AddressOption",
+    "Agent",
+    "Json",
+    "MaybeAgent",
+    "MessageId",
+    "Observe",
+    "StateDir",
+    "ThreadFilter",
+    "Unread",
+    "examples",
+]
 
 from typing import Annotated
 
@@ -8,18 +20,24 @@ import typer
 
 from mailroom_apps.cli.completion import complete_agent, complete_message
 
-_WHOSE = typer.Argument(metavar="AGENT", help="Whose mailbox.", autocompletion=complete_agent, show_default=False)
-Agent = Annotated[str, _WHOSE]
-MaybeAgent = Annotated[str | None, _WHOSE]
+_AGENT = typer.Argument(metavar="AGENT", help="The agent's name.", autocompletion=complete_agent, show_default=False)
+Agent = Annotated[str, _AGENT]
+MaybeAgent = Annotated[str | None, _AGENT]
 MessageId = Annotated[
-    str, typer.Argument(metavar="ID", help="Which message.", autocompletion=complete_message, show_default=False)
+    str, typer.Argument(metavar="ID", help="The message's id.", autocompletion=complete_message, show_default=False)
 ]
-Address = Annotated[
-    str | None, typer.Option(help="Where the daemon is: unix:PATH or HOST:PORT. Found by itself when left out.")
+AddressOption = typer.Option(help="The daemon's address: unix:PATH or HOST:PORT. Located automatically by default.")
+Address = Annotated[str | None, AddressOption]
+StateDir = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="The daemon's state directory.", show_default="the daemon's --state-dir setting"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object per line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+Observe = Annotated[bool, typer.Option("--observe", help="Do not mark the messages as offered.")]
+ThreadFilter = Annotated[str | None, typer.Option("--thread", help="Only messages of this thread.")]
+Unread = Annotated[bool, typer.Option("--unread", help="Only unread messages.")]
 
 
 def examples(*lines: str) -> str:
-    """Returns an epilog that shows one example per line."""
+    """Returns an epilog with one example per line."""
     return "\n\n".join(["Examples:", *lines])

@@ -1,10 +1,10 @@
-"""Output — everything that is printed: results on stdout, remarks on stderr.
+"""Output — everything that is printed: results on stdout, notes on stderr.
 
-Colours and drawn tables appear in a terminal only; a pipe gets plain aligned text. Each result is flushed at once, and
-a reader that went away ends the program quietly. Callers make foreign text printable before it comes here.
+Colors and drawn tables appear only in a terminal; a pipe gets plain aligned text. Each result is flushed at once, and a
+closed pipe ends the program quietly. Callers make text of other agents printable before they pass it here.
 """
 
-__all__ = ["emit", "emit_json", "emit_records", "emit_table", "remark", "styled"]
+__all__ = ["emit", "emit_json", "emit_note", "emit_records", "emit_table", "styled"]
 
 import os
 import sys
@@ -32,7 +32,7 @@ def emit_json(value: Mapping[str, Any]) -> None:
 
 
 def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table: drawn in a terminal, aligned columns in a pipe."""
+    """Prints a table: drawn in a terminal, as aligned columns in a pipe."""
     if sys.stdout.isatty():
         _draw_table(headers, rows)
         return
@@ -47,28 +47,28 @@ def emit_records(
     row: Callable[[Item], Sequence[str]],
     *,
     json: bool,
-    nothing: str,
+    empty_note: str,
 ) -> None:
-    """Prints records as a table, or as JSON; where there are none, a table's place is taken by a remark."""
+    """Prints records as a table or as JSON; prints a note instead of an empty table."""
     if json:
         for record in records:
             emit_json(record.to_dict())
     elif records:
         emit_table(headers, [row(record) for record in records])
     else:
-        remark(nothing)
+        emit_note(empty_note)
 
 
-def remark(sentence: str) -> None:
-    """Prints a sentence on stderr, where it disturbs no result."""
+def emit_note(sentence: str) -> None:
+    """Prints a note or an error on stderr, where it does not disturb the results."""
     typer.echo(f"mailroom: {printable(sentence)}", err=True)
 
 
-def styled(text: str, *, bold: bool = False, dim: bool = False, colour: str | None = None) -> str:
-    """Returns the text with its style, in a terminal that wants colours."""
+def styled(text: str, *, bold: bool = False, dim: bool = False, color: str | None = None) -> str:
+    """Returns the text with its style if stdout is a terminal and NO_COLOR is not set."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
-    return typer.style(text, fg=colour, bold=bold or None, dim=dim or None)
+    return typer.style(text, fg=color, bold=bold or None, dim=dim or None)
 
 
 def _draw_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -78,7 +78,7 @@ def _draw_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(*headers)
     for row in rows:
-        table.add_row(*map(Text, row))  # Text: cells are no markup
+        table.add_row(*map(Text, row))  # Text: cells contain no markup
     Console().print(table)
 
 
@@ -87,5 +87,5 @@ def _write(line: bytes) -> None:
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes there at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the rest of the buffer at exit
         raise typer.Exit(ExitCode.OK) from error

@@ -1,10 +1,10 @@
-"""Overview — how the mail room does at the moment, from two looks at it: rates, queues, times, the busiest mailboxes.
+"""Overview — rates, queues, latencies and the busiest mailboxes, computed from two samples of the daemon.
 
-Owns what is made of the daemon's numbers: a rate is the difference of two counts, a percentile that of two histograms.
-Pure: who looks, and when, is `cli.top`. Names of metrics are the daemon's (docs/grafana has them all).
+A rate is the difference of two counters, a percentile comes from the difference of two histograms. Pure: `cli.top`
+takes the samples. The names of metrics are the daemon's (docs/grafana lists them).
 """
 
-__all__ = ["Look", "Overview", "overview_of"]
+__all__ = ["Overview", "Sample", "compute_overview"]
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,12 +16,15 @@ from mailroom.stats import MailboxStats, MetricSample, Status, WorkerStatus
 
 _PREFIX = "mailroom_"
 _WAITING = frozenset({"orders_pending", "calls_waiting", "files_waiting", "team_entries_waiting", "index_backlog"})
-BUSIEST = 10
+_TOTALS = frozenset({"subscribers", "store_writable"})
+_CAPACITIES = frozenset({"table_ring_bytes", "table_mailboxes", "database_bytes", "disk_free_bytes"})
+_LATENCIES = ("send", "commit", "fsync", "file", "stream")
+MAX_MAILBOXES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen at one moment; `at_sec` is on any clock that does not jump."""
+class Sample:
+    """The daemon's state at one moment; `at_sec` is the reading of a monotonic clock."""
 
     at_sec: float
     health: str
@@ -32,26 +35,26 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class BusyMailbox(Record):
-    """A mailbox with much unread mail, or much that came in."""
+    """A mailbox with unread or recently received messages."""
 
     agent_id: str
     unread: int
     oldest_unread_age_sec: int
     subscribers: int
-    received: int  # between the two looks; mail that was deleted meanwhile is not counted
+    received: int  # between the two samples, not counting messages that were deleted meanwhile
 
 
 @dataclass(frozen=True, slots=True)
 class Overview(Record):
-    """One snapshot.
+    """The daemon's activity between two samples.
 
     Attributes:
-        seconds: between the two looks.
-        per_second: rates of sends, repeats, refusals and of messages that reached each state.
-        milliseconds: p50 and p99 of a send, a commit, files and the way to a stream; None where there was none.
-        queues: what waits where.
-        refusals: how many of each reason there were between the two looks.
-        gauges: room, table, subscribers: by the name of the metric without its beginning.
+        seconds: the time between the samples.
+        per_second: the rates of sends, repeats, refusals and of messages that reached each state.
+        milliseconds: p50 and p99 of sends, commits, fsyncs, files and stream deliveries; None without any.
+        queues: the number of waiting items by queue.
+        refusals: the number of refusals between the samples by reason.
+        gauges: space, table and subscribers by metric name without its prefix.
     """
 
     health: str
@@ -66,109 +69,104 @@ class Overview(Record):
     mailboxes: tuple[BusyMailbox, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns it as JSON-ready values."""
+        """Returns the overview as JSON-ready values."""
         plain = ("health", "version", "seconds", "per_second", "milliseconds", "queues", "refusals", "gauges")
-        lists = {name: [one.to_dict() for one in getattr(self, name)] for name in ("workers", "mailboxes")}
+        lists = {name: [record.to_dict() for record in getattr(self, name)] for name in ("workers", "mailboxes")}
         return {name: getattr(self, name) for name in plain} | lists
 
 
-def overview_of(before: Look, now: Look) -> Overview:
-    """Returns what two looks say together."""
+def compute_overview(before: Sample, now: Sample) -> Overview:
+    """Returns the daemon's activity between two samples."""
     seconds = max(now.at_sec - before.at_sec, 1e-9)
-    grown = _Growth(before.metrics, now.metrics)
-    per_second = {
-        "sends": grown.total("sends_total"),
-        "repeats": grown.total("repeats_total"),
-        "refusals": grown.total("refusals_total"),
-        **grown.by_label("states_total", "state"),
+    increase = _Increase(before.metrics, now.metrics)
+    counts = {
+        "sends": increase.total("sends_total"),
+        "repeats": increase.total("repeats_total"),
+        "refusals": increase.total("refusals_total"),
+        **increase.by_label("states_total", "state"),
     }
-    times = {name: grown.percentiles_ms(f"{name}_seconds") for name in ("send", "commit", "fsync", "file", "stream")}
+    refusals = increase.by_label("refusals_total", "reason")
     return Overview(
         now.health,
         now.status.version,
         seconds,
         now.status.workers,
-        {name: count / seconds for name, count in per_second.items()},
-        times,
+        {name: count / seconds for name, count in counts.items()},
+        {name: increase.percentiles_ms(f"{name}_seconds") for name in _LATENCIES},
         _queues(now.metrics),
-        {reason: int(count) for reason, count in grown.by_label("refusals_total", "reason").items() if count},
+        {reason: int(count) for reason, count in refusals.items() if count},
         _gauges(now.metrics),
         _busiest(before.mailboxes, now.mailboxes),
     )
 
 
-class _Growth:
-    """By how much each sample has grown; a daemon that was restarted in between has begun anew."""
+class _Increase:
+    """The increase of each counter between two samples; counters of a restarted daemon start at zero again."""
 
     def __init__(self, before: Iterable[MetricSample], now: Iterable[MetricSample]) -> None:
-        known = {_key(one): one.value for one in before}
-        self._grown: defaultdict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
-        for one in now:
-            self._grown[one.name].append((one.labels, max(0.0, one.value - known.get(_key(one), 0.0))))
+        previous = {_key(metric): metric.value for metric in before}
+        self._increases: defaultdict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
+        for metric in now:
+            increase = max(0.0, metric.value - previous.get(_key(metric), 0.0))
+            self._increases[metric.name].append((metric.labels, increase))
 
     def total(self, name: str) -> float:
-        return sum(value for _, value in self._grown[_PREFIX + name])
+        return sum(value for _, value in self._increases[_PREFIX + name])
 
     def by_label(self, name: str, label: str) -> dict[str, float]:
         sums: defaultdict[str, float] = defaultdict(float)
-        for labels, value in self._grown[_PREFIX + name]:
+        for labels, value in self._increases[_PREFIX + name]:
             sums[labels[label]] += value
         return dict(sums)
 
     def percentiles_ms(self, name: str) -> tuple[float, float] | None:
-        """Returns the bounds in milliseconds below which half, and 99 of a hundred values are; None without any."""
+        """Returns the upper bounds of the buckets with p50 and p99, in milliseconds; None without any value."""
         buckets = sorted((float(le), count) for le, count in self.by_label(f"{name}_bucket", "le").items())
         count = buckets[-1][1] if buckets else 0.0
         if not count:
             return None
-        median, late = (
-            next(bound for bound, below in buckets if below >= count * share) * 1000 for share in (0.5, 0.99)
-        )
-        return round(median, 3), round(late, 3)
+        p50, p99 = (next(bound for bound, below in buckets if below >= count * share) * 1000 for share in (0.5, 0.99))
+        return round(p50, 3), round(p99, 3)
 
 
-def _key(sample: MetricSample) -> tuple[str, tuple[tuple[str, str], ...]]:
-    return sample.name, tuple(sorted(sample.labels.items()))
+def _key(metric: MetricSample) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return metric.name, tuple(sorted(metric.labels.items()))
 
 
-def _queues(samples: Iterable[MetricSample]) -> dict[str, int]:
-    found: defaultdict[str, int] = defaultdict(int)
-    for one in samples:
-        match one.name.removeprefix(_PREFIX):
-            case "queue_items":
-                found[one.labels["queue"]] += int(one.value)
-            case (
-                "orders_pending" | "calls_waiting" | "files_waiting" | "team_entries_waiting" | "index_backlog" as name
-            ):
-                found[name] += int(one.value)
-            case _:
-                pass
-    return dict(found)
+def _queues(metrics: Iterable[MetricSample]) -> dict[str, int]:
+    queues: defaultdict[str, int] = defaultdict(int)
+    for metric in metrics:
+        name = metric.name.removeprefix(_PREFIX)
+        if name == "queue_items":
+            queues[metric.labels["queue"]] += int(metric.value)
+        elif name in _WAITING:
+            queues[name] += int(metric.value)
+    return dict(queues)
 
 
-def _gauges(samples: Iterable[MetricSample]) -> dict[str, int]:
-    found: defaultdict[str, int] = defaultdict(int)
-    for one in samples:
-        name = one.name.removeprefix(_PREFIX)
-        if name in ("subscribers", "store_writable"):
-            found[name] += int(one.value)
-        elif name in ("table_ring_bytes", "table_mailboxes", "database_bytes", "disk_free_bytes"):
-            part = one.labels.get("part") or one.labels.get("place", "")
-            found[f"{name}_{part}"] += int(one.value)
-    return dict(found)
+def _gauges(metrics: Iterable[MetricSample]) -> dict[str, int]:
+    gauges: defaultdict[str, int] = defaultdict(int)
+    for metric in metrics:
+        name = metric.name.removeprefix(_PREFIX)
+        if name in _TOTALS:
+            gauges[name] += int(metric.value)
+        elif name in _CAPACITIES:
+            part = metric.labels.get("part") or metric.labels.get("place", "")
+            gauges[f"{name}_{part}"] += int(metric.value)
+    return dict(gauges)
 
 
 def _busiest(before: Iterable[MailboxStats], now: Iterable[MailboxStats]) -> tuple[BusyMailbox, ...]:
-    known = {one.agent_id: one.total for one in before}
+    totals = {mailbox.agent_id: mailbox.total for mailbox in before}
     busy = [
         BusyMailbox(
-            one.agent_id,
-            one.unread,
-            one.oldest_unread_age_sec,
-            one.subscribers,
-            max(0, one.total - known.get(one.agent_id, 0)),
+            mailbox.agent_id,
+            mailbox.unread,
+            mailbox.oldest_unread_age_sec,
+            mailbox.subscribers,
+            max(0, mailbox.total - totals.get(mailbox.agent_id, 0)),
         )
-        for one in now
+        for mailbox in now
     ]
-    busy.sort(key=lambda one: (-one.received, -one.unread, one.agent_id))
-    return tuple(one for one in busy if one.received or one.unread)[:BUSIEST]
+    busy.sort(key=lambda mailbox: (-mailbox.received, -mailbox.unread, mailbox.agent_id))
+    return tuple(mailbox for mailbox in busy if mailbox.received or mailbox.unread)[:MAX_MAILBOXES]

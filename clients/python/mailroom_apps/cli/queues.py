@@ -1,4 +1,4 @@
-"""`mailroom queues` — inbox files that nobody has taken yet, by session."""
+"""`mailroom queues` — the number of pending inbox files by session."""
 
 __all__ = ["queues"]
 
@@ -14,11 +14,11 @@ _HEADERS = ("SESSION", "PENDING", "OLDEST")
 
 
 def queues(session: MaybeAgent = None, json: Json = False, address: Address = None) -> None:
-    """Counts the inbox files that nobody has taken yet; sessions without any are left out."""
+    """Count the pending inbox files of each session that has any."""
     with connect(address) as client:
-        found = client.queue_stats(session)
-    nothing = f"no file is pending for {session}" if session else "no file is pending"
-    emit_records(found, _HEADERS, _row, json=json, nothing=nothing)
+        pending = client.queue_stats(session)
+    empty_note = f"no pending files for {session}" if session else "no pending files"
+    emit_records(pending, _HEADERS, _row, json=json, empty_note=empty_note)
 
 
 def _row(queue: QueueStats) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`mailroom receipts` — what became of the messages that an agent sent."""
+"""`mailroom receipts` — the delivery states of an agent's sent messages."""
 
 __all__ = ["receipts"]
 
@@ -11,7 +11,7 @@ from mailroom.events import CaughtUp, Receipt
 
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Agent, Json
-from mailroom_apps.cli.output import emit, emit_json, remark
+from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.rendering import render_event
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def receipts(
     agent: Agent,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    after: Annotated[str | None, typer.Option(metavar="ID", help="Begin behind this message or event.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new receipts.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Start after this message or event.")] = None,
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Shows how far the messages of a sender have come: the receipts of the last 24 hours."""
+    """Show the receipts of the last 24 hours for messages that an agent sent."""
     shown = 0
     with (
         connect(address) as client,
@@ -33,14 +33,14 @@ def receipts(
             agent, after_id=after or BEGINNING, include_receipts=True, observe=True, caught_up=True
         ) as events,
     ):
-        for receipt in _of(events, follow=follow):
+        for receipt in _receipts(events, follow=follow):
             shown += 1
             emit_json(receipt.to_dict()) if json else emit(render_event(receipt))
     if not shown:
-        remark(f"no receipt for {agent}")
+        emit_note(f"no receipts for {agent}")
 
 
-def _of(events: "Subscription", *, follow: bool) -> Iterator[Receipt]:
+def _receipts(events: "Subscription", *, follow: bool) -> Iterator[Receipt]:
     for event in events:
         if isinstance(event, Receipt):
             yield event

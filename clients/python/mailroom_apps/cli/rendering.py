@@ -1,10 +1,9 @@
 """Rendering — messages and other events as text for people.
 
-Everything that another agent wrote is made printable here, and its content is indented so that it cannot pass for a
-header of the next message.
+All text of other agents is made printable here. Content is indented so that it cannot imitate the header of a message.
 """
 
-__all__ = ["FIRST_LINE_CHARS", "first_line", "moment_text", "render_event", "render_message"]
+__all__ = ["FIRST_LINE_CHARS", "first_line", "format_time", "render_event", "render_message"]
 
 import textwrap
 from datetime import datetime
@@ -17,7 +16,7 @@ from mailroom.states import Priority
 from mailroom_apps.cli.output import styled
 from mailroom_apps.printable import printable, printable_line
 
-FIRST_LINE_CHARS = 60  # of content in a table: enough to recognise it, and ids and names still fit beside it
+FIRST_LINE_CHARS = 60  # of content in a table: enough to recognize it, with room for ids and names
 
 
 def render_event(event: Event) -> str:
@@ -26,8 +25,8 @@ def render_event(event: Event) -> str:
         case Message():
             return render_message(event)
         case Receipt():
-            place = styled(f"{moment_text(event.timestamp)}  {event.message_id}", dim=True)
-            return f"{place}  {printable_line(event.recipient)}  {event.state}"
+            prefix = styled(f"{format_time(event.timestamp)}  {event.message_id}", dim=True)
+            return f"{prefix}  {printable_line(event.recipient)}  {event.state}"
         case CommandResponse():
             return _render_response(event)
         case CaughtUp():
@@ -40,31 +39,31 @@ def render_message(message: Message) -> str:
 
 
 def first_line(content: str, width: int = FIRST_LINE_CHARS) -> str:
-    """Returns the beginning of a content as one printable line, with an ellipsis where there is more."""
+    """Returns the beginning of a content as one printable line, with an ellipsis if it was cut."""
     line, *more = content.strip().split("\n", 1)
     shown = printable_line(line[: width + 1])
     return f"{shown[: width - 1]}…" if more or len(shown) > width else shown
 
 
-def moment_text(moment: datetime | None) -> str:
-    """Returns a moment as local date and time."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
+def format_time(time: datetime | None) -> str:
+    """Returns a time as local date and time, "-" for None."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else "-"
 
 
 def _header(message: Message) -> str:
     names = f"{printable_line(message.sender)} -> {printable_line(message.recipient)}"
-    remarks = [printable_line(message.type)] if message.type != "text" else []
+    details = [printable_line(message.type)] if message.type != "text" else []
     if message.priority is not Priority.NORMAL:
-        remarks.append(f"priority {message.priority}")
+        details.append(f"priority {message.priority}")
     if message.thread_id:
-        remarks.append(f"thread {printable_line(message.thread_id)}")
+        details.append(f"thread {printable_line(message.thread_id)}")
     if message.in_reply_to:
-        remarks.append(f"reply to {printable_line(message.in_reply_to)}")
-    place = styled(f"{moment_text(message.timestamp)}  {message.id}", dim=True)
-    return "  ".join([place, styled(names, bold=True), *remarks])
+        details.append(f"reply to {printable_line(message.in_reply_to)}")
+    prefix = styled(f"{format_time(message.timestamp)}  {message.id}", dim=True)
+    return "  ".join([prefix, styled(names, bold=True), *details])
 
 
 def _render_response(response: CommandResponse) -> str:
     body = printable_line(orjson.dumps(response.body).decode())
-    place = styled(f"{moment_text(response.timestamp)}  {response.event_id}", dim=True)
-    return f"{place}  {printable_line(response.session_id)} left {printable_line(response.file_name)}\n  {body}"
+    prefix = styled(f"{format_time(response.timestamp)}  {response.event_id}", dim=True)
+    return f"{prefix}  {printable_line(response.session_id)} left {printable_line(response.file_name)}\n  {body}"

@@ -10,40 +10,41 @@ import typer
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MessageId
 from mailroom_apps.cli.output import emit, emit_json
-from mailroom_apps.cli.sending import Content, Key, Metadata, Priority, Ttl, Type, delivery_text, read_content
+from mailroom_apps.cli.sending import Content, Key, Metadata, Priority, Ttl, Type, read_content, render_delivery
 
 
 def reply(
     message_id: MessageId,
     content: Content = None,
     sender: Annotated[
-        str | None, typer.Option("--from", help="Your name.", show_default="MAILROOM_AGENT, else whom ID was sent to")
+        str | None,
+        typer.Option("--from", help="The sender's name.", show_default="MAILROOM_AGENT, or the recipient of ID"),
     ] = None,
     type_: Type = "text",
     priority: Priority = None,
     ttl: Ttl = None,
     metadata: Metadata = None,
     key: Key = None,
-    ack: Annotated[bool, typer.Option("--ack", help="Mark the message that is answered read.")] = False,
+    ack: Annotated[bool, typer.Option("--ack", help="Mark the answered message as read.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Answers a message: goes to its sender, in its thread."""
+    """Answer a message. The reply goes to its sender, in the same thread."""
     text = read_content(content)
     with connect(address) as client:
-        answered = client.get_message(message_id).message
+        original = client.get_message(message_id).message
         sent = client.send(
-            answered.sender,
+            original.sender,
             text,
-            sender=sender or os.environ.get("MAILROOM_AGENT") or answered.recipient,
+            sender=sender or os.environ.get("MAILROOM_AGENT") or original.recipient,
             type=type_,
-            thread_id=answered.thread_id,
-            in_reply_to=answered.id,
+            thread_id=original.thread_id,
+            in_reply_to=original.id,
             priority=priority,
             ttl=ttl,
             metadata=metadata,
             idempotency_key=key,
         )
         if ack:
-            client.acknowledge(answered.recipient, answered.id)
-    emit_json(sent.to_dict()) if json else emit(delivery_text(sent.id, sent.delivery))
+            client.acknowledge(original.recipient, original.id)
+    emit_json(sent.to_dict()) if json else emit(render_delivery(sent.id, sent.delivery))

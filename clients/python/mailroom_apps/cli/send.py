@@ -1,4 +1,4 @@
-"""`mailroom send` — sends one message, and warns when nobody of that name has been seen."""
+"""`mailroom send` — sends one message, and warns if the recipient is unknown."""
 
 __all__ = ["send"]
 
@@ -10,7 +10,7 @@ from mailroom.errors import MailroomError
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json
-from mailroom_apps.cli.output import emit, emit_json, remark
+from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.sending import (
     Content,
     Key,
@@ -20,8 +20,8 @@ from mailroom_apps.cli.sending import (
     Thread,
     Ttl,
     Type,
-    delivery_text,
     read_content,
+    render_delivery,
 )
 from mailroom_apps.names import near_names
 
@@ -30,10 +30,15 @@ if TYPE_CHECKING:
 
 Recipient = Annotated[
     str,
-    typer.Argument(metavar="TO", help="Session id, or agent@team.", autocompletion=complete_agent, show_default=False),
+    typer.Argument(
+        metavar="TO",
+        help="The recipient: an agent's name, a session id, or agent@team.",
+        autocompletion=complete_agent,
+        show_default=False,
+    ),
 ]
 
-LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, once the message is on its way
+LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, after the message was sent
 
 
 def send(
@@ -42,7 +47,7 @@ def send(
     sender: Sender = None,
     type_: Type = "text",
     thread: Thread = None,
-    reply_to: Annotated[str | None, typer.Option(help="Id of the message that it answers.")] = None,
+    reply_to: Annotated[str | None, typer.Option(metavar="ID", help="The message that this one answers.")] = None,
     priority: Priority = None,
     ttl: Ttl = None,
     metadata: Metadata = None,
@@ -50,7 +55,7 @@ def send(
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Sends a message; returns once it is durable."""
+    """Send a message, and return once it is durable."""
     text = read_content(content)
     with connect(address) as client:
         sent = client.send(
@@ -65,16 +70,19 @@ def send(
             metadata=metadata,
             idempotency_key=key,
         )
-        emit_json(sent.to_dict()) if json else emit(delivery_text(sent.id, sent.delivery))
+        emit_json(sent.to_dict()) if json else emit(render_delivery(sent.id, sent.delivery))
         if not sent.delivery.recipient_known:
-            remark(_warning(to, client))
+            emit_note(_unknown_recipient(to, client))
 
 
-def _warning(recipient: str, client: "Mailroom") -> str:
-    warning = f"nobody called {recipient} has been here yet; the message waits for them"
+def _unknown_recipient(recipient: str, client: "Mailroom") -> str:
+    note = (
+        f'Unknown recipient "{recipient}": no agent with this name has connected yet. '
+        "The message is stored and will be delivered when it does."
+    )
     try:
-        seen = [stats.agent_id for stats in client.stats(timeout=LOOK_UP_TIMEOUT_SEC) if stats.last_seen]
-    except MailroomError:  # the message is sent: a missing suggestion is no failure
-        seen = []
-    near = near_names(recipient, seen)
-    return f"{warning}. Did you mean {' or '.join(near)}?" if near else f"{warning}."
+        known = [stats.agent_id for stats in client.stats(timeout=LOOK_UP_TIMEOUT_SEC) if stats.last_seen]
+    except MailroomError:  # the message was sent, so a missing suggestion is no failure
+        known = []
+    near = near_names(recipient, known)
+    return f"{note} Did you mean {' or '.join(near)}?" if near else note

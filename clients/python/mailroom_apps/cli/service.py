@@ -3,74 +3,76 @@
 __all__ = ["service"]
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mailroomd.operator.program import find_mailroomd
 
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Json, examples
-from mailroom_apps.cli.output import emit, emit_json, emit_table, remark
+from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
+
+if TYPE_CHECKING:
+    from mailroomd.operator.service.steps import Step
 
 service = typer.Typer(
     name="service",
-    help="The daemon as a systemd service, of your own or of the machine.",
+    help="Run the daemon as a systemd service, for this user or for the whole machine.",
     no_args_is_help=True,
 )
 
-Machine = Annotated[bool, typer.Option("--machine", help="The machine's service instead of your own; takes root.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, do nothing.")]
+Machine = Annotated[
+    bool, typer.Option("--machine", help="Use a system service instead of a user service; requires root.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 
 @service.command(
     epilog=examples("mailroom service install", "sudo /opt/mailroom/bin/mailroom service install --machine")
 )
 def install(machine: Machine = False, dry_run: DryRun = False) -> None:
-    """Installs the service and starts it now and at every log-in; on an upgrade, restarts it."""
-    from mailroomd.operator.service.installation import installing
+    """Install the service, and start it now and at every login. After an upgrade, restart it."""
     from mailroomd.operator.service.manager import ServiceManager
-    from mailroomd.operator.service.steps import WriteFile, carry_out
+    from mailroomd.operator.service.plan import plan_install
+    from mailroomd.operator.service.steps import apply_steps
 
     manager = ServiceManager(machine=machine)
-    steps = installing(manager, find_mailroomd())
+    steps = plan_install(manager, find_mailroomd())
     if dry_run:
-        for step in steps:
-            emit(f"would {step}")
-            if isinstance(step, WriteFile):
-                emit("".join(f"    {line}\n" for line in step.text.splitlines()).rstrip("\n"))
+        _show_steps(steps)
         return
     manager.require()
-    carry_out(steps)
+    apply_steps(steps)
     emit(f"installed {manager.unit_path}: {manager.state().status}")
-    if not machine and not _lingers():
-        remark("it runs while you are logged in; `loginctl enable-linger` keeps it running when you are not")
+    if not machine and not _is_lingering():
+        emit_note("the service runs only while you are logged in; `loginctl enable-linger` keeps it running")
 
 
-@service.command(epilog=examples("mailroom service uninstall"))
+@service.command(epilog=examples("mailroom service uninstall", "mailroom service uninstall --dry-run"))
 def uninstall(machine: Machine = False, dry_run: DryRun = False) -> None:
-    """Stops the service and takes it away; mail and settings stay."""
-    from mailroomd.operator.service.installation import uninstalling
+    """Stop and remove the service. Messages and settings are kept."""
     from mailroomd.operator.service.manager import ServiceManager
-    from mailroomd.operator.service.steps import carry_out
+    from mailroomd.operator.service.plan import plan_uninstall
+    from mailroomd.operator.service.steps import apply_steps
 
     manager = ServiceManager(machine=machine)
-    steps = uninstalling(manager)
+    steps = plan_uninstall(manager)
     if dry_run:
-        for step in steps:
-            emit(f"would {step}")
+        _show_steps(steps)
         return
     manager.require()
     if not manager.state().is_installed and not manager.unit_path.exists():
-        remark("the service is not installed")
+        emit_note("the service is not installed")
         return
-    carry_out(steps)
-    emit(f"removed {manager.unit_path}; mail and settings are where they were")
+    apply_steps(steps)
+    emit(f"removed {manager.unit_path}; messages and settings are kept")
 
 
 @service.command(epilog=examples("mailroom service status", "mailroom service status --json | jq -r .active"))
 def status(machine: Machine = False, json: Json = False) -> None:
-    """Shows how systemd sees the service; the exit code is 69 unless it is active."""
+    """Show the state of the service according to systemd. The exit code is 69 unless it is active."""
     from dataclasses import asdict
 
     from mailroomd.operator.service.manager import ServiceManager
@@ -81,7 +83,7 @@ def status(machine: Machine = False, json: Json = False) -> None:
     if json:
         emit_json(asdict(state))
     elif not state.is_installed:
-        remark("the service is not installed: mailroom service install")
+        emit_note("the service is not installed; install it with `mailroom service install`")
     else:
         emit_table(
             ("ACTIVE", "PID", "RESTARTS", "RESULT", "STATUS"),
@@ -94,22 +96,31 @@ def status(machine: Machine = False, json: Json = False) -> None:
 @service.command(epilog=examples("mailroom service logs --follow", "mailroom service logs --errors --lines 200"))
 def logs(
     machine: Machine = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new entries.")] = False,
     errors: Annotated[bool, typer.Option("--errors", help="Only warnings and errors.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the newest.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of recent entries.")] = 50,
 ) -> None:
-    """Shows what the service has logged (journalctl)."""
+    """Show the log of the service (journalctl)."""
     from mailroomd.operator.service.manager import ServiceManager
 
     manager = ServiceManager(machine=machine)
     manager.require()
-    words = ["--no-pager", f"--lines={lines}"]
-    words += ["--follow"] if follow else []
-    words += ["--priority=warning"] if errors else []
-    command = manager.journalctl(*words)
-    os.execvp(command[0], command)  # noqa: S606 - what it prints is the result, and Ctrl-C is its own
+    options = ["--no-pager", f"--lines={lines}"]
+    options += ["--follow"] if follow else []
+    options += ["--priority=warning"] if errors else []
+    command = manager.journalctl(*options)
+    os.execvp(command[0], command)  # noqa: S606 - its output is the result, and it handles Ctrl-C itself
 
 
-def _lingers() -> bool:
-    """Whether this user's services go on after the last log-out; source: loginctl(1)."""
+def _show_steps(steps: Iterable["Step"]) -> None:
+    from mailroomd.operator.service.steps import WriteFile
+
+    for step in steps:
+        emit(f"would {step}")
+        if isinstance(step, WriteFile):
+            emit("".join(f"    {line}\n" for line in step.text.splitlines()).rstrip("\n"))
+
+
+def _is_lingering() -> bool:
+    """Returns whether this user's services keep running after logout; source: loginctl(1)."""
     return (Path("/var/lib/systemd/linger") / (os.environ.get("USER") or "root")).exists()

@@ -14,7 +14,7 @@ from mailroom.inbox_directory import is_mailbox_name
 
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import examples
-from mailroom_apps.cli.output import emit, remark
+from mailroom_apps.cli.output import emit, emit_note
 from mailroom_apps.printable import printable
 from mailroom_apps.setup import claude_code, generic
 from mailroom_apps.setup.change import Change, SetupError
@@ -70,7 +70,7 @@ def set_up_claude_code(
     scope = _scope(project, user, Scope.PROJECT)
     changed = _apply(claude_code.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
     if changed and not remove:
-        remark("restart Claude Code, and approve the server if it asks")
+        emit_note("restart Claude Code, and approve the server if it asks")
 
 
 @setup.command("codex", epilog=examples("mailroom setup codex --agent reviewer", "mailroom setup codex --remove"))
@@ -112,26 +112,26 @@ def _apply(plan: Callable[[SetupOptions], list[Change]], options: SetupOptions, 
     try:
         changes = [change for change in plan(options) if change.is_needed]
         if not changes:
-            remark("nothing to change")
+            emit_note("nothing to change")
             return False
         for change in changes:
             emit(printable(change.diff()))
         if dry_run:
             return False
         if not (yes or _is_confirmed()):
-            remark("nothing was changed")
+            emit_note("nothing was changed")
             raise typer.Exit(ExitCode.REFUSED)
         for change in changes:
             change.write()
-            remark(f"{'removed' if change.after is None else 'wrote'} {change.path}")
+            emit_note(f"{'removed' if change.after is None else 'wrote'} {change.path}")
         return True
     except SetupError as error:
-        remark(str(error))
+        emit_note(str(error))
         raise typer.Exit(ExitCode.REFUSED) from error
 
 
 def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
-        remark("standard input is not a terminal: pass --yes to make this change")
+        emit_note("standard input is not a terminal: pass --yes to make this change")
         return False
     return typer.confirm("Make this change?", err=True)

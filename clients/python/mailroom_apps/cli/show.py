@@ -1,4 +1,4 @@
-"""`mailroom show` — one message in full, and everything that became of it."""
+"""`mailroom show` — one message in full, with its history."""
 
 __all__ = ["show"]
 
@@ -7,36 +7,36 @@ from mailroom.messages import Message
 
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MessageId
-from mailroom_apps.cli.output import emit, emit_json, emit_table, remark
-from mailroom_apps.cli.rendering import moment_text, render_message
-from mailroom_apps.cli.sending import delivery_remarks
+from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
+from mailroom_apps.cli.rendering import format_time, render_message
+from mailroom_apps.cli.sending import delivery_errors
 from mailroom_apps.printable import printable
 
 _HEADERS = ("STATE", "WHEN")
 
 
 def show(message_id: MessageId, json: Json = False, address: Address = None) -> None:
-    """Shows a message with its metadata and its history; marks nothing."""
+    """Show a message with its metadata and its history. Does not change its state."""
     with connect(address) as client:
         tracked = client.get_message(message_id)
     if json:
         emit_json(tracked.to_dict())
         return
     emit(render_message(tracked.message))
-    for line in _particulars(tracked.message):
+    for line in _details(tracked.message):
         emit(line)
     emit("")
-    emit_table(_HEADERS, [(receipt.state, moment_text(receipt.timestamp)) for receipt in tracked.history])
-    for fault in delivery_remarks(tracked.delivery):
-        remark(fault)
+    emit_table(_HEADERS, [(receipt.state, format_time(receipt.timestamp)) for receipt in tracked.history])
+    for error in delivery_errors(tracked.delivery):
+        emit_note(error)
 
 
-def _particulars(message: Message) -> list[str]:
+def _details(message: Message) -> list[str]:
     lines: list[str] = []
     if message.metadata:
         lines.append(f"metadata: {printable(orjson.dumps(message.metadata, option=orjson.OPT_INDENT_2).decode())}")
     if message.expires_at:
-        lines.append(f"expires: {moment_text(message.expires_at)}")
+        lines.append(f"expires: {format_time(message.expires_at)}")
     if message.sender_verified:
-        lines.append("the sender proved its name")
+        lines.append("sender: verified")
     return lines

@@ -1,4 +1,4 @@
-"""`mailroom status` — whether the daemon takes mail, its version and its workers."""
+"""`mailroom status` — the daemon's health, version and workers."""
 
 __all__ = ["status"]
 
@@ -16,17 +16,17 @@ _HEADERS = ("WORKER", "STATE", "PID", "UP", "RESTARTS", "LAST EXIT")
 
 
 def status(json: Json = False, address: Address = None) -> None:
-    """Shows whether the daemon takes mail, its version and its workers."""
+    """Show whether the daemon is serving, its version and its workers."""
     with connect(address) as client:
-        found, health = client.status(), client.health()
+        daemon, health = client.status(), client.health()
     if json:
-        emit_json({"health": health.value, "address": client.address, **found.to_dict()})
+        emit_json({"health": health.value, "address": client.address, **daemon.to_dict()})
         return
-    emit(f"mailroomd {printable_line(found.version)}  {health.replace('_', ' ')}  {client.address}")
-    emit_table(_HEADERS, [_row(worker) for worker in found.workers])
+    emit(f"mailroomd {printable_line(daemon.version)}  {health.replace('_', ' ')}  {client.address}")
+    emit_table(_HEADERS, [_row(worker) for worker in daemon.workers])
 
 
 def _row(worker: WorkerStatus) -> tuple[str, ...]:
-    up = format_age((datetime.now(UTC) - worker.started_at).total_seconds()) if worker.started_at else "-"
+    uptime = format_age((datetime.now(UTC) - worker.started_at).total_seconds()) if worker.started_at else "-"
     last_exit = printable_line(worker.last_exit) or "-"
-    return (worker.name, worker.state, str(worker.pid), up, str(worker.restarts), last_exit)
+    return (worker.name, worker.state, str(worker.pid), uptime, str(worker.restarts), last_exit)

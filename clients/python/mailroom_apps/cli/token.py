@@ -1,7 +1,7 @@
-"""`mailroom token` — makes, lists and revokes the tokens by which clients prove over TCP who they are.
+"""`mailroom token` — creates, lists and revokes the tokens by which TCP clients prove their identity.
 
-Works on the daemon's state directory, whether the daemon runs or not; a running one notices at once. It is the one
-command that knows the daemon's own files, so it is for the daemon's user, on the daemon's machine.
+Works on the daemon's state directory, whether the daemon runs or not; a running daemon notices changes at once. It is
+for the user of the daemon, on the daemon's machine.
 """
 
 __all__ = ["token"]
@@ -21,22 +21,23 @@ from mailroom.errors import MailroomError
 from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Json, examples
-from mailroom_apps.cli.output import emit, emit_json, emit_table, remark
+from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
 
 if TYPE_CHECKING:
     from mailroomd.auth.token_file import TokenFile
     from mailroomd.auth.tokens import Token
 
-_HEADERS = ("ID", "FOR", "MADE", "ENDS")
+_HEADERS = ("ID", "FOR", "CREATED", "EXPIRES")
 
 token = typer.Typer(
-    help="Makes, lists and revokes tokens: who comes over TCP shows one.",
+    help="Create, list and revoke tokens: TCP clients must present one.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 StateDir = Annotated[
-    Path | None, typer.Option(help="The daemon's state directory. Left out: MAILROOM_STATE_DIR, or its usual place.")
+    Path | None,
+    typer.Option(help="The daemon's state directory. MAILROOM_STATE_DIR, or its default location, by default."),
 ]
 
 
@@ -48,69 +49,73 @@ StateDir = Annotated[
     )
 )
 def create(
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="The agent that it lets speak for itself.")] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="It lets do everything, for everybody.")] = False,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="The agent that the token identifies.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="Permit everything, for every agent.")] = False,
     ttl: Annotated[
-        float | None, typer.Option(parser=parse_duration, metavar="DURATION", help="Ends after this time, e.g. 30d.")
+        float | None,
+        typer.Option(parser=parse_duration, metavar="DURATION", help="Expire after this time, e.g. 30d."),
     ] = None,
-    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Put it into a new file of mode 0600.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the token to a new file with mode 0600.")
+    ] = None,
     state_dir: StateDir = None,
     json: Json = False,
 ) -> None:
-    """Makes a token and shows it, this once: only its hash is kept."""
+    """Create a token and show it once. Only its hash is kept."""
     if (agent is None) != admin:
-        raise typer.BadParameter("a token is for an agent or for an administrator: give --agent NAME, or --admin")
+        raise typer.BadParameter("give --agent NAME for an agent's token, or --admin for an administrator's")
     if ttl is not None and ttl <= 0:
-        raise typer.BadParameter("a token that ends at once is of no use: give a longer time", param_hint="--ttl")
-    with _file(state_dir) as file:
+        raise typer.BadParameter("must be more than 0", param_hint="--ttl")
+    with _open_token_file(state_dir) as file:
         try:
-            text, made = file.create(agent or "", time.time_ns() // 1_000_000, int((ttl or 0) * 1000))
+            text, record = file.create(agent or "", time.time_ns() // 1_000_000, int((ttl or 0) * 1000))
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--agent") from error
         if save is not None:
             try:
                 _save(save, text)
             except OSError:
-                file.revoke({made.id})  # nobody will ever know it
+                file.revoke({record.id})  # the text of the token is lost
                 raise
     if json:
-        emit_json(_to_dict(made) | {"token": None if save else text})
+        emit_json(_to_dict(record) | {"token": None if save else text})
     elif save is None:
         emit(text)
-    remark(f"token {made.id} for {_holder(made)}, ends: {_when(made.expires_ms, 'never')}. It is not shown again.")
+    expiry = _format_time(record.expires_ms, "never")
+    emit_note(f"token {record.id} for {_holder(record)}, expires: {expiry}. It cannot be shown again.")
 
 
-@token.command(name="list")
+@token.command(name="list", epilog=examples("mailroom token list", "mailroom token list --json | jq -r .id"))
 def list_tokens(state_dir: StateDir = None, json: Json = False) -> None:
-    """Lists the tokens: who has one, since when and until when. Not the tokens themselves: nobody knows them."""
-    with _file(state_dir) as file:
-        tokens = file.read()
+    """List the tokens: their ids, holders and lifetimes. The tokens themselves are not stored."""
+    with _open_token_file(state_dir) as file:
+        records = file.read()
     if json:
-        for one in tokens:
-            emit_json(_to_dict(one))
-    elif tokens:
-        emit_table(_HEADERS, [_row(one) for one in tokens])
+        for record in records:
+            emit_json(_to_dict(record))
+    elif records:
+        emit_table(_HEADERS, [_row(record) for record in records])
     else:
-        remark(f"no tokens in {file.path}: `mailroom token create` makes one")
+        emit_note(f"no tokens in {file.path}; create one with `mailroom token create`")
 
 
-@token.command()
+@token.command(epilog=examples("mailroom token revoke 1f0c9a2e"))
 def revoke(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids as `mailroom token list` shows them.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids from `mailroom token list`.")],
     state_dir: StateDir = None,
 ) -> None:
-    """Revokes tokens: from now on they open nothing, and streams opened with them end."""
-    with _file(state_dir) as file:
-        gone = {one.id for one in file.revoke(set(ids))}
-    for one in gone:
-        emit(one)
-    if missing := [one for one in ids if one not in gone]:
-        remark(f"no such token: {', '.join(missing)} (`mailroom token list` shows the ids)")
+    """Revoke tokens. They are rejected from now on, and the streams opened with them end."""
+    with _open_token_file(state_dir) as file:
+        revoked = {record.id for record in file.revoke(set(ids))}
+    for token_id in revoked:
+        emit(token_id)
+    if unknown := [token_id for token_id in ids if token_id not in revoked]:
+        emit_note(f"no such token: {', '.join(unknown)} (see `mailroom token list`)")
         raise typer.Exit(ExitCode.REFUSED)
 
 
 @contextmanager
-def _file(state_dir: Path | None) -> "Generator[TokenFile]":
+def _open_token_file(state_dir: Path | None) -> "Generator[TokenFile]":
     from mailroomd.auth.token_file import TokenFile, TokensUnreadable
 
     directory = state_dir.expanduser().absolute() if state_dir is not None else state_directory()
@@ -126,30 +131,30 @@ def _save(file: Path, text: str) -> None:
         opened.write(text + "\n")
 
 
-def _to_dict(made: "Token") -> dict[str, Any]:
+def _to_dict(record: "Token") -> dict[str, Any]:
     return {
-        "id": made.id,
-        "agent": made.agent or None,
-        "admin": made.is_admin,
-        "created_at": _moment(made.created_ms),
-        "expires_at": _moment(made.expires_ms),
+        "id": record.id,
+        "agent": record.agent or None,
+        "admin": record.is_admin,
+        "created_at": _iso_time(record.created_ms),
+        "expires_at": _iso_time(record.expires_ms),
     }
 
 
-def _row(made: "Token") -> tuple[str, ...]:
-    ends = _when(made.expires_ms, "never")
-    if made.has_expired(time.time_ns() // 1_000_000):
-        ends += " (over)"
-    return (made.id, _holder(made), _when(made.created_ms, "-"), ends)
+def _row(record: "Token") -> tuple[str, ...]:
+    expiry = _format_time(record.expires_ms, "never")
+    if record.has_expired(time.time_ns() // 1_000_000):
+        expiry += " (expired)"
+    return (record.id, _holder(record), _format_time(record.created_ms, "-"), expiry)
 
 
-def _holder(made: "Token") -> str:
-    return "an administrator" if made.is_admin else f"agent {made.agent}"
+def _holder(record: "Token") -> str:
+    return "an administrator" if record.is_admin else f"agent {record.agent}"
 
 
-def _moment(moment_ms: int) -> str | None:
-    return datetime.fromtimestamp(moment_ms / 1000, UTC).isoformat() if moment_ms else None
+def _iso_time(time_ms: int) -> str | None:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat() if time_ms else None
 
 
-def _when(moment_ms: int, otherwise: str) -> str:
-    return datetime.fromtimestamp(moment_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M") if moment_ms else otherwise
+def _format_time(time_ms: int, absent: str) -> str:
+    return datetime.fromtimestamp(time_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M") if time_ms else absent

@@ -1,4 +1,4 @@
-"""`mailroom wait` — returns when an agent has mail: a doorbell for scripts, which polls nothing and marks nothing."""
+"""`mailroom wait` — returns when an agent has an unread message. It does not poll, and marks nothing."""
 
 __all__ = ["wait"]
 
@@ -14,10 +14,10 @@ from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Address, Agent, Json
-from mailroom_apps.cli.output import emit, emit_json, remark
+from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.rendering import render_message
 
-LOOK_SEC = 10.0  # that a look without waiting may take
+CHECK_SEC = 10.0  # the limit for a check without waiting
 
 
 def wait(
@@ -25,34 +25,37 @@ def wait(
     timeout: Annotated[
         float | None,
         typer.Option(
-            parser=parse_duration, metavar="DURATION", help="Give up then; 0 only looks.", show_default="never"
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Give up after this time; 0 checks without waiting.",
+            show_default="never",
         ),
     ] = None,
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Waits until there is unread mail and shows the first of it. Exit code 0, or 1 when the time is up.
+    """Wait for an unread message and show it. The exit code is 0, or 1 if the timeout expires first.
 
-    It looks on: nothing counts as handed over. A restart of the daemon does not end it.
+    The message is not marked as offered. A restart of the daemon does not end the wait.
     """
     with connect(address) as client:
         events = client.subscribe(agent, include_unread=True, observe=True, caught_up=True)
-        alarm = threading.Timer(timeout or LOOK_SEC, client.close)
-        alarm.daemon = True
+        timer = threading.Timer(timeout or CHECK_SEC, client.close)
+        timer.daemon = True
         if timeout is not None:
-            alarm.start()
-        message = _first(events, only_look=timeout == 0)
-        alarm.cancel()
+            timer.start()
+        message = _first_message(events, check_only=timeout == 0)
+        timer.cancel()
     if message is None:
-        remark(f"no mail for {agent}" if timeout == 0 else f"no mail for {agent} in time")
+        emit_note(f"no unread messages for {agent}" if timeout == 0 else f"no message for {agent} within the timeout")
         raise typer.Exit(ExitCode.TIMED_OUT)
     emit_json(message.to_dict()) if json else emit(render_message(message))
 
 
-def _first(events: Iterable[Event], *, only_look: bool) -> Message | None:
+def _first_message(events: Iterable[Event], *, check_only: bool) -> Message | None:
     for event in events:
         if isinstance(event, Message):
             return event
-        if only_look and isinstance(event, CaughtUp):
+        if check_only and isinstance(event, CaughtUp):
             break
     return None

@@ -1,6 +1,6 @@
-"""`mailroom watch` — shows messages as they come, until it is interrupted or its reader goes away.
+"""`mailroom watch` — shows messages as they arrive, until it is interrupted or its output is closed.
 
-In a terminal a line or table of unread counts stays below them (`live`).
+In a terminal the unread counts stay below the messages (`live`).
 """
 
 __all__ = ["watch"]
@@ -20,8 +20,8 @@ from mailroom.events import CaughtUp, CommandResponse, Event, Receipt
 from mailroom.messages import Message
 
 from mailroom_apps.cli.connection import connect
-from mailroom_apps.cli.options import Address, Json, MaybeAgent
-from mailroom_apps.cli.output import emit, emit_json, remark
+from mailroom_apps.cli.options import Address, Json, MaybeAgent, Observe
+from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.rendering import render_event
 
 if TYPE_CHECKING:
@@ -32,29 +32,22 @@ _KINDS: dict[type, str] = {Message: "message", Receipt: "receipt", CommandRespon
 
 def watch(
     agent: MaybeAgent = None,
-    all_agents: Annotated[bool, typer.Option("--all", help="Every mailbox; looks on.")] = False,
-    unread: Annotated[bool, typer.Option("--unread", help="Begin with what is unread.")] = False,
-    after: Annotated[str | None, typer.Option(metavar="ID", help="Begin behind this message or event.")] = None,
+    all_agents: Annotated[bool, typer.Option("--all", help="Watch every mailbox; implies --observe.")] = False,
+    unread: Annotated[bool, typer.Option("--unread", help="Start with the unread messages.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Start after this message or event.")] = None,
     receipts: Annotated[
-        bool, typer.Option("--receipts", help="Also what becomes of messages that AGENT sent.")
+        bool, typer.Option("--receipts", help="Also show the receipts of messages that AGENT sent.")
     ] = False,
-    observe: Annotated[bool, typer.Option("--observe", help="Look on: nothing counts as handed over.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="No unread counts below, also in a terminal.")] = False,
+    observe: Observe = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Show no unread counts, even in a terminal.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Shows messages as they come; reconnects by itself and misses none. Ctrl-C ends it."""
-    if agent is None and not all_agents:
-        raise typer.BadParameter("give an agent, or --all", param_hint="AGENT")
-    if agent is not None and all_agents:
-        raise typer.BadParameter("--all shows every mailbox: leave the agent out, or --all", param_hint="AGENT")
-    if all_agents and unread:
-        raise typer.BadParameter("--all and --unread exclude each other: name one agent", param_hint="--unread")
-    if unread and after is not None:
-        raise typer.BadParameter("--unread and --after exclude each other", param_hint="--after")
+    """Show messages as they arrive. Reconnects automatically and misses none; Ctrl-C ends it."""
+    _check_combination(agent, all_agents=all_agents, unread=unread, after=after)
     with ExitStack() as stack:
         client = stack.enter_context(connect(address))
-        view = stack.enter_context(_view(client, agent, json=json, plain=plain))
+        view = stack.enter_context(_open_view(client, agent, json=json, plain=plain))
         events = client.subscribe(
             agent,
             all_agents=all_agents,
@@ -63,20 +56,31 @@ def watch(
             include_receipts=receipts,
             observe=observe,
             caught_up=True,
-            on_interrupted=view.interrupted,
+            on_interrupted=view.show_interruption,
         )
         stack.enter_context(events)
-        _when_reader_leaves(events.close)
+        _call_when_output_closes(events.close)
         for event in events:
             if isinstance(event, CaughtUp):
-                view.caught_up()
+                view.show_caught_up()
             else:
-                view.show(event)
+                view.show_event(event)
 
 
-def _view(client: "Mailroom", agent: str | None, *, json: bool, plain: bool) -> "AbstractContextManager[View]":
+def _check_combination(agent: str | None, *, all_agents: bool, unread: bool, after: str | None) -> None:
+    if agent is None and not all_agents:
+        raise typer.BadParameter("give an agent or --all", param_hint="AGENT")
+    if agent is not None and all_agents:
+        raise typer.BadParameter("AGENT and --all cannot be combined", param_hint="AGENT")
+    if all_agents and unread:
+        raise typer.BadParameter("--all and --unread cannot be combined", param_hint="--unread")
+    if unread and after is not None:
+        raise typer.BadParameter("--unread and --after cannot be combined", param_hint="--after")
+
+
+def _open_view(client: "Mailroom", agent: str | None, *, json: bool, plain: bool) -> "AbstractContextManager[View]":
     if json or plain or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        return nullcontext(_Lines(json=json))
+        return nullcontext(_LineView(json=json))
     from mailroom_apps.cli.live import LiveView
 
     return LiveView(client, agent)
@@ -85,43 +89,43 @@ def _view(client: "Mailroom", agent: str | None, *, json: bool, plain: bool) -> 
 class View(Protocol):
     """Where events are shown."""
 
-    def show(self, event: Event) -> None: ...
-    def interrupted(self, error: MailroomError) -> None: ...
-    def caught_up(self) -> None: ...
+    def show_event(self, event: Event) -> None: ...
+    def show_interruption(self, error: MailroomError) -> None: ...
+    def show_caught_up(self) -> None: ...
 
 
-class _Lines:
-    """Events as text or JSON on stdout; on stderr that the daemon went away, and that it is back."""
+class _LineView:
+    """Prints events as text or JSON on stdout, and interruptions on stderr."""
 
     def __init__(self, *, json: bool) -> None:
         self._json = json
-        self._away = False
+        self._is_interrupted = False
 
-    def show(self, event: Event) -> None:
+    def show_event(self, event: Event) -> None:
         if self._json:
             emit_json({"event": _KINDS[type(event)], "event_id": event.event_id, **event.to_dict()})
         else:
             emit(render_event(event))
 
-    def interrupted(self, error: MailroomError) -> None:
-        self._away = True
-        remark(f"lost the daemon ({error.message}); watching again as soon as it is back")
+    def show_interruption(self, error: MailroomError) -> None:
+        self._is_interrupted = True
+        emit_note(f"connection lost ({error.message}); reconnecting")
 
-    def caught_up(self) -> None:
-        if self._away:
-            remark("connected again, nothing was missed")
-        self._away = False
+    def show_caught_up(self) -> None:
+        if self._is_interrupted:
+            emit_note("reconnected, no message was missed")
+        self._is_interrupted = False
 
 
-def _when_reader_leaves(act: Callable[[], None]) -> None:
-    """Acts when the other end of a pipe on stdout is closed, not only at the next message: `watch | head -1` ends."""
+def _call_when_output_closes(callback: Callable[[], None]) -> None:
+    """Calls back when the reader of a pipe on stdout goes away, so that `watch | head -1` ends at once."""
     if not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
         return
 
     def wait() -> None:
         poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)  # only POLLERR, which needs no asking
+        poll.register(sys.stdout.fileno(), 0)  # POLLERR is always reported
         poll.poll()
-        act()
+        callback()
 
-    threading.Thread(target=wait, name="reader watch", daemon=True).start()
+    threading.Thread(target=wait, name="pipe watcher", daemon=True).start()

@@ -1,44 +1,45 @@
-"""Doctor — looks at everything that a mail room needs on its machine, and says what to do.
+"""doctor — checks everything that Mailroom needs on its machine, and says what to do.
 
-One module for each family of checks; each looks by itself and reports `Finding`s. Works while the daemon is down, and
-changes nothing unless a finding's fix is applied. Not here: the command line (`mailroom_apps.cli.doctor`); the daemon, whose
-files are known here by their names only.
+Each module checks one area and reports `Finding`s. The checks work while the daemon is down, and change nothing unless
+the fix of a finding is applied. Not here: the command line (`mailroom_apps.cli.doctor`).
 """
 
-__all__ = ["Finding", "Level", "Places", "examine"]
+__all__ = ["Finding", "Installation", "Level", "run_checks"]
 
 from collections.abc import Iterator
 
 from mailroomd.operator.doctor import (
     clock,
-    copies,
+    configuration,
+    daemon,
     database,
     directories,
-    kernel,
-    leftovers,
+    disk_space,
+    inbox_files,
+    inotify,
     locks,
-    room,
-    service,
     sockets,
+    temporary_files,
 )
-from mailroomd.operator.doctor.findings import Finding, Level
-from mailroomd.operator.places import Places
+from mailroomd.operator.doctor.finding import Finding, Level
+from mailroomd.operator.installation import Installation
 
-_FAMILIES = (
-    service.check,
+_CHECKS = (
+    daemon.check,
+    configuration.check,
     sockets.check,
     directories.check,
     locks.check,
     database.check,
-    copies.check,
-    leftovers.check,
-    room.check,
-    kernel.check,
+    inbox_files.check,
+    temporary_files.check,
+    disk_space.check,
+    inotify.check,
     clock.check,
 )
 
 
-def examine(places: Places) -> Iterator[Finding]:
-    """Yields what is found, as it is found."""
-    for check in _FAMILIES:
-        yield from check(places)
+def run_checks(installation: Installation) -> Iterator[Finding]:
+    """Yields the findings of every check, each as soon as it is known."""
+    for check in _CHECKS:
+        yield from check(installation)

@@ -1,100 +1,80 @@
-"""Database — can it be read, does this version know its schema, and is it sound?
+"""Database — can it be read, does this version know its schema, and is it intact?"""
 
-Everything is read-only and beside the daemon: a reader holds up no writer, only the log cannot shrink meanwhile.
-"""
-
-__all__ = ["KNOWN_SCHEMA", "check", "open_for_reading"]
+__all__ = ["check"]
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from mailroomd.operator.doctor.findings import Finding, ok, problem, warning
-from mailroomd.operator.places import Places
+from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
+from mailroomd.operator.installation import Installation
+from mailroomd.operator.read_only import open_read_only
+from mailroomd.storage.database.connection import is_damaged, has_lost_write
+from mailroomd.storage.database.schema import SCHEMA_VERSION
 
-KNOWN_SCHEMA = 2  # what this version's daemon writes
-LARGE_LOG_BYTES = 1 << 30  # the daemon empties the log long before, unless somebody reads all the time
-MAX_FAULTS = 10
+LARGE_LOG_BYTES = 1 << 30  # the daemon truncates the log much earlier unless a reader prevents it
+MAX_ERRORS = 10
 
 
-def check(places: Places) -> Iterator[Finding]:
-    """Looks at the database and its log."""
-    if (places.state_dir / "fsync-failed").exists():
-        yield problem(
-            "disk", "writing to it failed (fsync), and nothing has been settled since", "check it: dmesg, smartctl"
-        )
-    if not places.database.exists():
-        yield ok("database", f"there is none yet in {places.state_dir}")
+def check(installation: Installation) -> Iterator[Finding]:
+    """Checks the database and its write-ahead log."""
+    if has_lost_write(installation.state_dir):
+        summary = "a write failed (fsync), and the daemon has not recovered from it yet"
+        yield problem("disk", summary, "check the disk (dmesg, smartctl), then restart `mailroomd`")
+    database = installation.database
+    if not database.exists():
+        yield ok("database", f"not created yet in {installation.state_dir}")
         return
     try:
-        with closing(open_for_reading(places.database)) as connection:
-            yield _schema(connection)
-            yield _integrity(connection, places.database)
-    except sqlite3.DatabaseError as error:
-        code = getattr(
-            error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT
-        )  # Python's own words have none: text that is none
-        is_damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        advice = _way_back(places.database) if is_damaged else "check its mode, its owner and its disk"
-        yield problem("database", f"{places.database} cannot be read: {error}", advice)
-    yield from _log(places)
+        with closing(open_read_only(database)) as connection:
+            yield _check_schema(connection)
+            yield _check_integrity(connection, database)
+    except sqlite3.Error as error:
+        advice = _recovery_advice(database) if _is_damaged(error) else "check its mode, its owner and its disk"
+        yield problem("database", f"{database} cannot be read: {error}", advice)
+    yield from _check_log(database)
 
 
-def open_for_reading(database: Path) -> sqlite3.Connection:
-    """Opens it so that nothing can be changed.
-
-    Raises:
-        sqlite3.Error: it cannot be opened.
-    """
-    connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
-    try:
-        connection.execute("PRAGMA query_only = 1")
-        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
-    except UnicodeDecodeError as error:  # what SQLite says of a damaged schema quotes it
-        connection.close()
-        raise sqlite3.DatabaseError("the schema holds text that is none") from error
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
+def _is_damaged(error: sqlite3.Error) -> bool:
+    return is_damaged(error) or not hasattr(error, "sqlite_errorcode")  # raised by Python: text that is not UTF-8
 
 
-def _schema(connection: sqlite3.Connection) -> Finding:
-    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > KNOWN_SCHEMA:
+def _check_schema(connection: sqlite3.Connection) -> Finding:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
         return problem(
             "database schema",
-            f"its version is {found}, this installation knows {KNOWN_SCHEMA}",
-            "install the newer version again, or restore a backup from before the upgrade",
+            f"version {version}, but this installation supports {SCHEMA_VERSION}",
+            "install the newer version of Mailroom again, or restore a backup from before the upgrade",
         )
-    if found < KNOWN_SCHEMA:
-        advice = f"restart `mailroomd`, which brings it to version {KNOWN_SCHEMA}"
-        return warning("database schema", f"its version is {found}", advice)
-    return ok("database schema", f"version {found}")
+    if version < SCHEMA_VERSION:
+        advice = f"restart `mailroomd`, which upgrades it to version {SCHEMA_VERSION}"
+        return warning("database schema", f"version {version}", advice)
+    return ok("database schema", f"version {version}")
 
 
-def _integrity(connection: sqlite3.Connection, database: Path) -> Finding:
-    faults = [row[0] for row in connection.execute(f"PRAGMA quick_check({MAX_FAULTS})")]
-    if faults == ["ok"]:
-        return ok("database", f"{database} is sound, {database.stat().st_size / 1e6:,.1f} MB")
-    return problem("database", f"{database} is damaged: {'; '.join(map(str, faults))}", _way_back(database))
+def _check_integrity(connection: sqlite3.Connection, database: Path) -> Finding:
+    errors = [row[0] for row in connection.execute(f"PRAGMA quick_check({MAX_ERRORS})")]
+    if errors == ["ok"]:
+        return ok("database", f"{database} is intact, {database.stat().st_size / 1e6:,.1f} MB")
+    return problem("database", f"{database} is damaged: {'; '.join(map(str, errors))}", _recovery_advice(database))
 
 
-def _way_back(database: Path) -> str:
+def _recovery_advice(database: Path) -> str:
     return (
-        f"stop `mailroomd`, keep a copy of {database.parent}, and restore a backup, or what "
-        f"`sqlite3 {database} .recover` saves; or else move {database.name}* away and start: "
-        "unread mail is in inbox/, a file for each message"
+        f"stop `mailroomd`, keep a copy of {database.parent}, and restore a backup or the output of "
+        f"`sqlite3 {database} .recover`; otherwise move {database.name}* away and start `mailroomd`: "
+        "unread messages are still in inbox/, one file each"
     )
 
 
-def _log(places: Places) -> Iterator[Finding]:
-    log = places.database.with_name(places.database.name + "-wal")
+def _check_log(database: Path) -> Iterator[Finding]:
+    log = database.with_name(f"{database.name}-wal")
     size = log.stat().st_size if log.exists() else 0
     if size > LARGE_LOG_BYTES:
         yield warning(
             "database log",
             f"{log} has {size / 1e6:,.0f} MB",
-            "end what reads the database for long (a backup, a shell)",
+            "end the process that has been reading the database for a long time (a backup, a shell)",
         )

@@ -1,79 +1,48 @@
-"""Locks — who holds the state directory, and which team inboxes are blocked by a lock that was left behind.
+"""Locks — the lock of the state directory, and stale locks of team inboxes.
 
-Team locks are directories by proper-lockfile's convention: one whose mtime is older than 10 s was left behind, and any
-writer may remove it. The state lock is a flock(2), which needs no cleaning up.
+Team locks are directories by proper-lockfile's convention: one whose mtime is older than 10 s is stale, and any writer
+may remove it. The lock of the state directory is a flock(2), which never becomes stale.
 """
 
-__all__ = ["LockState", "check", "state_lock"]
+__all__ = ["check"]
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
-from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 
-from mailroomd.operator.doctor.findings import Finding, ok, problem, warning
-from mailroomd.operator.places import Places
+from mailroom.state_lock import LockState, read_state_lock
 
-STALE_SEC = 10.0  # proper-lockfile's default, which every writer shares
-
-
-class LockState(Enum):
-    """Whether a daemon has the state directory."""
-
-    FREE = auto()
-    HELD = auto()
-    ABSENT = auto()
-    UNREADABLE = auto()
+from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
+from mailroomd.operator.installation import Installation
+from mailroomd.storage.team_inbox.directory_lock import STALE_SEC
 
 
-def check(places: Places) -> Iterator[Finding]:
-    """Looks at the state lock and the locks of team inboxes."""
-    yield _state(places)
-    stale = [(lock, age_sec) for lock in _team_locks(places.teams) if (age_sec := _age_sec(lock)) > STALE_SEC]
+def check(installation: Installation) -> Iterator[Finding]:
+    """Checks the state lock and the locks of team inboxes."""
+    yield _check_state_lock(installation)
+    stale = [(lock, age_sec) for lock in _team_locks(installation.teams) if (age_sec := _age_sec(lock)) > STALE_SEC]
     for lock, age_sec in stale:
         yield _stale_lock(lock, age_sec)
     if not stale:
-        yield ok("team locks", "none was left behind")
+        yield ok("team locks", "none left behind")
 
 
-def state_lock(places: Places) -> tuple[LockState, str]:
-    """Returns whether the state directory is taken, and the pid of who took it last."""
-    try:
-        handle = os.open(places.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return LockState.ABSENT, ""
-    except OSError:
-        return LockState.UNREADABLE, ""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return LockState.HELD, os.pread(handle, 32, 0).decode(errors="replace").strip()
-    else:
-        return LockState.FREE, ""
-    finally:
-        os.close(handle)
-
-
-def _state(places: Places) -> Finding:
-    state, pid = state_lock(places)
-    match state:
-        case LockState.HELD if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+def _check_state_lock(installation: Installation) -> Finding:
+    path, lock = installation.lock, read_state_lock(installation.state_dir)
+    match lock.state:
+        case LockState.HELD if lock.pid and not Path(f"/proc/{lock.pid}").exists():
             return warning(
                 "state lock",
-                f"the daemon that took {places.lock} (pid {pid}) is gone, but a process of its own still holds it",
-                f"find it with `fuser {places.lock}` and end it, if it does not end by itself",
+                f"the daemon that locked {path} (pid {lock.pid}) has ended, but one of its processes still holds it",
+                f"find the process with `fuser {path}`, and end it if it does not end by itself",
             )
         case LockState.HELD:
-            return ok("state lock", f"mailroomd (pid {pid or 'unknown'}) has {places.state_dir}")
+            return ok("state lock", f"held by mailroomd (pid {lock.pid or 'unknown'})")
         case LockState.UNREADABLE:
-            return problem(
-                "state lock", f"{places.lock} cannot be read", f"check its mode and its owner: {places.lock}"
-            )
+            return problem("state lock", f"{path} cannot be read", f"check the mode and the owner of {path}")
         case _:
-            return ok("state lock", f"no daemon has {places.state_dir}")
+            return ok("state lock", f"free: no daemon is running on {installation.state_dir}")
 
 
 def _team_locks(teams: Path) -> list[Path]:
@@ -84,7 +53,7 @@ def _team_locks(teams: Path) -> list[Path]:
 
 
 def _age_sec(lock: Path) -> float:
-    """Returns how long ago it was renewed; 0 where it was released meanwhile."""
+    """Returns how long ago a lock was renewed; 0 if it was released meanwhile."""
     try:
         return time.time() - lock.lstat().st_mtime
     except OSError:
@@ -93,8 +62,8 @@ def _age_sec(lock: Path) -> float:
 
 def _stale_lock(lock: Path, age_sec: float) -> Finding:
     if lock.is_symlink() or not lock.is_dir():
-        return warning("team lock", f"{lock} is no directory, so it blocks every writer", f"rm {lock}")
-    summary = f"{lock} was left behind {age_sec:.0f} s ago"
+        return warning("team lock", f"{lock} is not a directory, so it blocks every writer", f"rm {lock}")
+    summary = f"{lock} is stale, last renewed {age_sec:.0f} s ago"
     return warning("team lock", summary, f"rmdir {lock}", partial(_remove_if_stale, lock))
 
 

@@ -1,1 +1,1 @@
-"""service — the daemon as a systemd service: installed, looked at and taken away by `mailroom service`."""
+"""service — the daemon as a systemd service, for `mailroom service`."""

@@ -1,7 +1,7 @@
-"""ServiceManager — systemd as the service commands need it: a person's own, or the machine's.
+"""ServiceManager — systemd as the service commands use it: the user's instance or the system's.
 
-Owns where unit files are, how systemctl and journalctl are called, and the sentences for a machine without systemd. It
-writes nothing (`steps` do) and knows no mail.
+Owns the location of the unit file, the command lines of systemctl and journalctl, and the errors for a machine without
+systemd. It writes nothing; `steps` does.
 """
 
 __all__ = ["SERVICE", "ServiceManager", "ServiceState"]
@@ -17,21 +17,21 @@ from typing import Self
 from mailroom.errors import MailroomError
 
 SERVICE = "mailroomd.service"
-_SHOWN = ("LoadState", "ActiveState", "SubState", "StatusText", "MainPID", "NRestarts", "Result", "FragmentPath")
-_ANSWER_SEC = 10.0
+_PROPERTIES = ("LoadState", "ActiveState", "SubState", "StatusText", "MainPID", "NRestarts", "Result", "FragmentPath")
+_TIMEOUT_SEC = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """How systemd sees the service.
+    """The state of the service according to systemd.
 
     Attributes:
-        is_installed: whether there is a unit.
+        is_installed: whether the unit exists.
         active: systemd's ActiveState: active, activating, reloading, failed, inactive, deactivating.
-        status: the daemon's own sentence.
-        pid: of the supervisor, 0 when it does not run.
-        restarts: how often systemd has restarted it by itself.
-        result: why it is not running, in systemd's words: success, exit-code, signal, watchdog, timeout.
+        status: the daemon's status text.
+        pid: the supervisor's process id, 0 if it is not running.
+        restarts: how often systemd has restarted the service automatically.
+        result: systemd's Result: success, exit-code, signal, watchdog, timeout.
         unit: the unit file.
     """
 
@@ -45,7 +45,7 @@ class ServiceState:
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> Self:
-        """Reads what `systemctl show` printed."""
+        """Returns the state from the output of `systemctl show`."""
         return cls(
             properties.get("LoadState") == "loaded",
             properties.get("ActiveState", "unknown"),
@@ -58,16 +58,16 @@ class ServiceState:
 
 
 class ServiceManager:
-    """The systemd of this person, or of the machine."""
+    """The systemd instance of this user, or of the whole machine."""
 
     def __init__(self, *, machine: bool) -> None:
         self.is_machine = machine
         if not machine:
-            _find_runtime_directory()
+            _set_runtime_directory()
 
     @property
     def unit_path(self) -> Path:
-        """Where the unit file belongs."""
+        """The location of the unit file."""
         if self.is_machine:
             return Path("/etc/systemd/system") / SERVICE
         base = os.environ.get("XDG_CONFIG_HOME", "")
@@ -78,46 +78,46 @@ class ServiceManager:
         return ("systemctl", *(() if self.is_machine else ("--user",)), *words)
 
     def journalctl(self, *words: str) -> tuple[str, ...]:
-        """Returns the command line that reads the service's journal."""
+        """Returns the command line that shows the service's journal."""
         return ("journalctl", f"--unit={SERVICE}" if self.is_machine else f"--user-unit={SERVICE}", *words)
 
     def require(self) -> None:
-        """Makes sure that systemd is there and answers.
+        """Makes sure that systemd is available.
 
         Raises:
-            MailroomError: it isn't; the sentence says what to do instead.
+            MailroomError: it is not; the message says what to do instead.
         """
-        by_hand = "start mailroomd by hand, or from the service manager that you have"
+        alternative = "start mailroomd by hand or from another service manager"
         if shutil.which("systemctl") is None:
-            raise MailroomError(f"there is no systemd on this machine (no systemctl): {by_hand}")
+            raise MailroomError(f"systemd is not available (systemctl not found): {alternative}")
         if self.is_machine and os.geteuid() != 0:
-            raise MailroomError("a service of the machine takes root: try it with sudo, or leave --machine out")
-        asked = self._ask("show", "--property=Version")
-        if asked.returncode:
-            said = (asked.stderr.strip().splitlines() or ["no answer"])[0]
-            whose = "the machine's systemd" if self.is_machine else "your own systemd (systemctl --user)"
-            advice = "" if self.is_machine else "log in as this user instead of changing to it with su or sudo, or "
-            raise MailroomError(f"{whose} does not answer ({said}): {advice}{by_hand}")
+            raise MailroomError("installing a system service requires root: use sudo, or omit --machine")
+        result = self._run("show", "--property=Version")
+        if result.returncode:
+            detail = (result.stderr.strip().splitlines() or ["no answer"])[0]
+            instance = "systemd" if self.is_machine else "the systemd user instance (systemctl --user)"
+            advice = "" if self.is_machine else "log in as this user instead of using su or sudo, or "
+            raise MailroomError(f"{instance} does not respond ({detail}): {advice}{alternative}")
 
     def state(self) -> ServiceState:
-        """Returns how the service is; asks systemd, so `require` first."""
-        asked = self._ask("show", SERVICE, f"--property={','.join(_SHOWN)}")
+        """Returns the state of the service. Call `require` first."""
+        result = self._run("show", SERVICE, f"--property={','.join(_PROPERTIES)}")
         return ServiceState.from_properties(
-            dict(line.split("=", 1) for line in asked.stdout.splitlines() if "=" in line)
+            dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
         )
 
-    def _ask(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def _run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         command = self.systemctl(*words)
         try:
-            return subprocess.run(  # noqa: S603 - our own words
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_ANSWER_SEC
+            return subprocess.run(  # noqa: S603 - fixed words
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SEC
             )
         except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(command, 1, "", f"no answer within {_ANSWER_SEC:g} s")
+            return subprocess.CompletedProcess(command, 1, "", f"no answer within {_TIMEOUT_SEC:g} s")
 
 
-def _find_runtime_directory() -> None:
-    """Sets XDG_RUNTIME_DIR, without which `systemctl --user` finds nobody, where a cron job or ssh left it out."""
-    usual = Path("/run/user") / str(os.geteuid())
-    if not os.environ.get("XDG_RUNTIME_DIR") and usual.is_dir():
-        os.environ["XDG_RUNTIME_DIR"] = str(usual)
+def _set_runtime_directory() -> None:
+    """Sets XDG_RUNTIME_DIR, which `systemctl --user` requires, if a cron job or ssh did not set it."""
+    directory = Path("/run/user") / str(os.geteuid())
+    if not os.environ.get("XDG_RUNTIME_DIR") and directory.is_dir():
+        os.environ["XDG_RUNTIME_DIR"] = str(directory)

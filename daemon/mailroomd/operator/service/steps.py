@@ -1,9 +1,9 @@
-"""steps — what installing and uninstalling do, as data: so that `--dry-run` shows exactly what would be done.
+"""steps — the actions of an installation as data, so that `--dry-run` shows exactly what would be done.
 
-A step is a file to write, a file to remove or a command to run. Nothing here knows what they are for.
+A step writes a file, removes a file or runs a command.
 """
 
-__all__ = ["RemoveFile", "RunCommand", "Step", "WriteFile", "carry_out"]
+__all__ = ["RemoveFile", "RunCommand", "Step", "WriteFile", "apply_steps"]
 
 import shlex
 import subprocess
@@ -16,7 +16,7 @@ from mailroom.errors import MailroomError
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """A file that gets this text, in directories that are made if they are missing."""
+    """Writes a file, and creates its directory if necessary."""
 
     path: Path
     text: str
@@ -24,8 +24,8 @@ class WriteFile:
     def __str__(self) -> str:
         return f"write {self.path}"
 
-    def carry_out(self) -> None:
-        """Writes it; a reader sees the old file or the new one."""
+    def apply(self) -> None:
+        """Writes the file atomically: readers see the old text or the new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.new")
         temporary.write_text(self.text, encoding="utf-8")
@@ -34,21 +34,21 @@ class WriteFile:
 
 @dataclass(frozen=True, slots=True)
 class RemoveFile:
-    """A file that has to go; it may be gone already."""
+    """Removes a file, which may be missing."""
 
     path: Path
 
     def __str__(self) -> str:
         return f"remove {self.path}"
 
-    def carry_out(self) -> None:
-        """Removes it."""
+    def apply(self) -> None:
+        """Removes the file."""
         self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCommand:
-    """A command that has to succeed; when it doesn't, `hint` says what to do."""
+    """Runs a command that must succeed; `hint` completes the error message."""
 
     words: tuple[str, ...]
     hint: str = ""
@@ -56,28 +56,28 @@ class RunCommand:
     def __str__(self) -> str:
         return f"run {shlex.join(self.words)}"
 
-    def carry_out(self) -> None:
-        """Runs it.
+    def apply(self) -> None:
+        """Runs the command.
 
         Raises:
-            MailroomError: it failed, with its last line.
+            MailroomError: the command failed; the message has the first line of its error output.
         """
-        done = subprocess.run(self.words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise MailroomError(f"{shlex.join(self.words)} failed: {said[0]}{self.hint and f' ({self.hint})'}")
+        result = subprocess.run(self.words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+        if result.returncode:
+            lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
+            raise MailroomError(f"{shlex.join(self.words)} failed: {lines[0]}{self.hint and f' ({self.hint})'}")
 
 
 Step = WriteFile | RemoveFile | RunCommand
-"""One thing to do."""
+"""One action."""
 
 
-def carry_out(steps: Iterable[Step]) -> None:
-    """Does one after the other; ends at the first that fails.
+def apply_steps(steps: Iterable[Step]) -> None:
+    """Applies the steps in order; stops at the first failure.
 
     Raises:
         MailroomError: a command failed.
         OSError: a file cannot be written or removed.
     """
     for step in steps:
-        step.carry_out()
+        step.apply()

@@ -1,10 +1,10 @@
-"""units — the unit files that come with the mail room, made ready for the place where it is installed.
+"""units — the packaged unit files, adapted to this installation.
 
-Owns the one line that depends on the place, ExecStart; all else is as in `systemd/`, and changes belong into drop-ins
-(`systemctl edit`), which an upgrade leaves alone. Source of the quoting: systemd.service(5), "Command lines".
+Only ExecStart depends on the installation; everything else is as in `systemd/`. Local changes belong in drop-ins
+(`systemctl edit`), which an upgrade preserves. Source of the quoting: systemd.service(5), "Command lines".
 """
 
-__all__ = ["machine_unit", "machine_user", "person_unit"]
+__all__ = ["system_unit", "system_user", "user_unit"]
 
 import re
 from importlib.resources import files
@@ -13,22 +13,22 @@ from pathlib import Path
 _EXEC_START = re.compile(r"^ExecStart=.*$", re.MULTILINE)
 
 
-def person_unit(program: Path) -> str:
-    """Returns the unit of one person's mail room, which runs `program`."""
-    return _with_program(_shipped("user", "mailroomd.service"), program)
+def user_unit(program: Path) -> str:
+    """Returns the user unit, which runs `program`."""
+    return _with_program(_packaged("user", "mailroomd.service"), program)
 
 
-def machine_unit(program: Path) -> str:
-    """Returns the unit of a machine's mail room, which runs `program`."""
-    return _with_program(_shipped("mailroomd.service"), program)
+def system_unit(program: Path) -> str:
+    """Returns the system unit, which runs `program`."""
+    return _with_program(_packaged("mailroomd.service"), program)
 
 
-def machine_user() -> str:
-    """Returns the sysusers.d file that makes the user of a machine's mail room."""
-    return _shipped("sysusers.d", "mailroom.conf")
+def system_user() -> str:
+    """Returns the sysusers.d file that creates the user of the system service."""
+    return _packaged("sysusers.d", "mailroom.conf")
 
 
-def _shipped(*path: str) -> str:
+def _packaged(*path: str) -> str:
     return files("mailroomd").joinpath("units", *path).read_text(encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
-"""Finding — one thing that was looked at: how it is, and what to do about it.
+"""Finding — the result of one check: its level, a summary, and what to do.
 
-Invariant: a warning or problem says what to do; a fix does no harm, also when the daemon runs or starts meanwhile.
+Invariant: a warning or problem says what to do; applying a fix is harmless, even while the daemon runs or starts.
 """
 
 __all__ = ["Finding", "Level", "ok", "problem", "warning"]
@@ -14,23 +14,23 @@ from mailroom.records import Record
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
-    WARNING = "warning"  # works, but somebody should look at it
-    PROBLEM = "problem"  # mail is refused, late or in danger
+    WARNING = "warning"  # Mailroom works, but something needs attention
+    PROBLEM = "problem"  # messages are refused, delayed or in danger
 
 
 @dataclass(frozen=True, slots=True)
 class Finding(Record):
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: what was looked at, e.g. "database".
-        summary: how it is.
-        advice: what to do; "" where nothing is to be done.
-        fix: does that; raises OSError.
-        fixed: whether it was done.
+        check: what was checked, for example "database".
+        summary: the result.
+        advice: what to do; "" if nothing needs to be done.
+        fix: follows the advice; raises OSError.
+        fixed: whether the fix was applied.
     """
 
     check: str
@@ -51,27 +51,27 @@ class Finding(Record):
             "fixed": self.fixed,
         }
 
-    def mended(self) -> "Finding":
-        """Applies the fix, if there is one; returns how it is then."""
+    def apply_fix(self) -> "Finding":
+        """Applies the fix, if there is one; returns the finding afterwards."""
         if self.fix is None:
             return self
         try:
             self.fix()
         except OSError as error:
-            return replace(self, fix=None, advice=f"{self.advice} (--fix could not: {error.strerror or error})")
+            return replace(self, fix=None, advice=f"{self.advice} (--fix failed: {error.strerror or error})")
         return replace(self, level=Level.OK, fix=None, fixed=True)
 
 
 def ok(check: str, summary: str) -> Finding:
-    """Returns that all is well."""
+    """Returns a good result."""
     return Finding(check, Level.OK, summary)
 
 
 def warning(check: str, summary: str, advice: str, fix: Callable[[], object] | None = None) -> Finding:
-    """Returns something to look at."""
+    """Returns a result that needs attention."""
     return Finding(check, Level.WARNING, summary, advice, fix)
 
 
 def problem(check: str, summary: str, advice: str, fix: Callable[[], object] | None = None) -> Finding:
-    """Returns something that has to be mended."""
+    """Returns a result that needs a repair."""
     return Finding(check, Level.PROBLEM, summary, advice, fix)

@@ -1,93 +1,43 @@
-"""FakeMailRoom — the contract of the mail room in memory, on a Unix socket, which fails when it is told to.
+"""FakeDaemon — an in-memory implementation of the contract on a Unix socket, with scripted failures.
 
-Owns just enough of the daemon to hold clients to the contract: one order of events, idempotency keys, replay, states.
-Not the daemon: nothing is durable, nothing is checked. `play` runs a scene with either client against a fake in the
-same loop; `in_thread` serves blocking tests and subprocesses.
+Implements just enough to hold clients to the contract: a global sequence of events, idempotency keys, replay, delivery
+states. Nothing is durable, and nothing is validated. `scenes` runs it for tests.
 """
 
-__all__ = ["FakeMailRoom", "Refusal", "StreamEnd", "in_thread", "play"]
+__all__ = ["FakeDaemon"]
 
 import asyncio
-import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import grpc
 import grpc.aio
-from google.protobuf.any_pb2 import Any as AnyProto
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMissingTypeStubs]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from mailroom import AsyncMailroom, Mailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
+from support.fakes.filters import is_listed, page_of
+from support.fakes.scripted import Context, Refusal, StreamEnd
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Result = TypeVar("Result")
-
-BOUND_SEC = 10  # no scene waits longer
 LAST_ID_BEFORE = 0x0198_0000_0000_0000
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """One scripted failure of a call; `after_doing` loses the answer instead of refusing the work."""
-
-    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
-    reason: str = "WORKER_RESTARTING"
-    message: str = "the mailbox is restarting"
-    field: str = ""
-    retry_after_sec: float | None = None
-    after_doing: bool = False
-
-    async def abort(self, context: Context) -> None:
-        await context.abort(self.code, self.message, (("grpc-status-details-bin", self._details()),))
-
-    def _details(self) -> bytes:
-        details: list[Any] = [error_details_pb2.ErrorInfo(reason=self.reason, domain="mailroom")] if self.reason else []
-        if self.field:
-            violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.message)
-            details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-        if self.retry_after_sec is not None:
-            delay = Duration()
-            delay.FromTimedelta(timedelta(seconds=self.retry_after_sec))
-            details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-        status = status_pb2.Status(code=self.code.value[0], message=self.message)
-        for detail in details:
-            packed = AnyProto()
-            packed.Pack(detail)
-            status.details.append(packed)
-        return status.SerializeToString()
-
-
-class StreamEnd(Enum):
-    """How a scripted stream ends."""
-
-    UNAVAILABLE = auto()
-    CANCELLED = auto()
-    GOING_AWAY = auto()
-    SILENTLY = auto()
-
-
 @dataclass
-class FakeMailRoom:
+class FakeDaemon:
     """The servicer of all three services.
 
     Attributes:
-        requests: everything that was asked, by RPC.
-        refusals: what the next calls of an RPC are answered with.
-        stream_ends: (after how many events, how) each next stream ends; streams beyond the script live on.
-        inbox_file_error: put into every delivery.
-        busy: recipients that a bulk send finds restarting, once each.
+        requests: every request so far, by RPC.
+        refusals: the failures of the next calls, by RPC.
+        stream_ends: (number of events, kind of end) of each next stream; later streams stay open.
+        inbox_file_error: the error in every delivery.
+        busy: recipients for which one bulk send fails with WORKER_RESTARTING.
         asleep: known agents that are not alive.
         aliases: agent by session.
-        page_size: rows of statistics and agents on one page.
+        page_size: the number of mailboxes or agents on a page.
     """
 
     socket: Path
@@ -105,7 +55,7 @@ class FakeMailRoom:
 
     def __post_init__(self) -> None:
         self._events: list[pb.SubscribeResponse] = []
-        self._answers: dict[tuple[str, str], pb.SendMessageResponse] = {}
+        self._responses_by_key: dict[tuple[str, str], pb.SendMessageResponse] = {}
         self._last_id = LAST_ID_BEFORE
         self._changed = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -130,7 +80,7 @@ class FakeMailRoom:
             await server.stop(None)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Waits for something that one of the fake's own changes brings about."""
+        """Waits for a condition that only a change of this fake can fulfil."""
         while not condition():
             await self._changed.wait()
 
@@ -138,7 +88,7 @@ class FakeMailRoom:
         self.refusals[rpc].extend(refusals)
 
     def deliver(self, recipient: str, content: str, sender: str = "dashboard", **fields: Any) -> str:
-        """Puts a message into a mailbox and returns its id."""
+        """Stores a message and returns its id."""
         message = pb.Message(
             id=self._issue_id(), recipient=recipient, sender=sender, content=content, type="text", **fields
         )
@@ -149,7 +99,7 @@ class FakeMailRoom:
         return message.id
 
     def respond(self, session_id: str, body: dict[str, Any], *, body_json: str = "") -> str:
-        """Announces a command response and returns its event id; `body_json` takes the body's place."""
+        """Announces a command response and returns its event id; `body_json` replaces the body."""
         response = pb.CommandResponse(session_id=session_id, file_name="answer.json", body_json=body_json)
         response.timestamp.GetCurrentTime()
         if not body_json:
@@ -159,7 +109,7 @@ class FakeMailRoom:
         return event_id
 
     def mark_read(self, message_id: str) -> None:
-        """Does what an acknowledgement does."""
+        """Marks a message as read and announces its receipt."""
         message = self.messages[message_id]
         message.read, message.state = True, pb.DELIVERY_STATE_READ
         receipt = pb.Receipt(message_id=message_id, recipient=message.recipient, state=message.state)
@@ -170,17 +120,17 @@ class FakeMailRoom:
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802
         refusal = await self._enter("SendMessage", request, context)
-        answer = self._store_once(request)
+        response = self._store_once(request)
         if refusal:
             await refusal.abort(context)
-        return answer
+        return response
 
     async def SendMessages(  # noqa: N802
         self, requests: AsyncIterator[pb.SendMessagesRequest], context: Context
     ) -> AsyncIterator[pb.SendMessagesResponse]:
         async for request in requests:
             refusal = await self._enter("SendMessages", request, context)
-            results = [self._send_one(one) for one in request.messages]
+            results = [self._send_one(draft) for draft in request.messages]
             if refusal:
                 await refusal.abort(context)
             yield pb.SendMessagesResponse(results=results)
@@ -192,7 +142,7 @@ class FakeMailRoom:
         response = pb.BroadcastMessageResponse()
         for recipient in request.recipients:
             if recipient.startswith("."):
-                error = pb.SendError(code=3, reason="RECIPIENT_INVALID", message=f"{recipient} is no name")
+                error = pb.SendError(code=3, reason="RECIPIENT_INVALID", message=f"{recipient} is not a valid name")
                 response.results.add(error=error)
                 continue
             draft = pb.SendMessageRequest()
@@ -223,10 +173,10 @@ class FakeMailRoom:
         self, request: pb.AcknowledgeMessagesRequest, context: Context
     ) -> pb.AcknowledgeMessagesResponse:
         await self._enter("AcknowledgeMessages", request, context)
-        known = [name for name in request.message_ids if name in self.messages]
+        known = [message_id for message_id in request.message_ids if message_id in self.messages]
         for message_id in known:
             self.mark_read(message_id)
-        unknown = [name for name in request.message_ids if name not in self.messages]
+        unknown = [message_id for message_id in request.message_ids if message_id not in self.messages]
         return pb.AcknowledgeMessagesResponse(acknowledged_ids=known, unknown_ids=unknown)
 
     async def GetMessage(self, request: pb.GetMessageRequest, context: Context) -> pb.GetMessageResponse:  # noqa: N802
@@ -242,8 +192,8 @@ class FakeMailRoom:
 
     async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:  # noqa: N802
         await self._enter("ListMessages", request, context)
-        found = [m for m in reversed(self.messages.values()) if self._is_listed(m, request)]
-        rest = [m for m in found if not request.page_token or m.id < request.page_token]
+        listed = [m for m in reversed(self.messages.values()) if is_listed(m, request)]
+        rest = [m for m in listed if not request.page_token or m.id < request.page_token]
         size = request.page_size or 50
         token = rest[size - 1].id if len(rest) > size else ""
         return pb.ListMessagesResponse(messages=rest[:size], next_page_token=token)
@@ -253,8 +203,8 @@ class FakeMailRoom:
     ) -> pb.GetMailboxStatsResponse:
         await self._enter("GetMailboxStats", request, context)
         names = sorted({message.recipient for message in self.messages.values()})
-        wanted = [request.agent] if request.agent else names  # a row for any name, as the daemon does
-        page, token = self._page(wanted, request.page_token)
+        wanted = [request.agent] if request.agent else names  # the daemon returns a row for any name, too
+        page, token = page_of(wanted, request.page_token, self.page_size)
         return pb.GetMailboxStatsResponse(mailboxes=map(self._stats, page), next_page_token=token)
 
     async def ClearMailbox(self, request: pb.ClearMailboxRequest, context: Context) -> pb.ClearMailboxResponse:  # noqa: N802
@@ -284,7 +234,7 @@ class FakeMailRoom:
     async def ListAgents(self, request: pb.ListAgentsRequest, context: Context) -> pb.ListAgentsResponse:  # noqa: N802
         await self._enter("ListAgents", request, context)
         alive = self.known - self.asleep
-        page, token = self._page(sorted(alive if request.alive_only else self.known), request.page_token)
+        page, token = page_of(sorted(alive if request.alive_only else self.known), request.page_token, self.page_size)
         return pb.ListAgentsResponse(agents=map(self._agent, page), next_page_token=token)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
@@ -371,7 +321,7 @@ class FakeMailRoom:
                 return request.include_receipts and sender == request.agent
 
     async def _enter(self, rpc: str, request: Any, context: Context) -> Refusal | None:
-        """Notes the request and refuses it if the script says so; returns a refusal that is due after the work."""
+        """Records the request and fails it if scripted; returns a failure that is due after the call took effect."""
         self.requests[rpc].append(request)
         self._wake()
         refusal = self.refusals[rpc].popleft() if self.refusals[rpc] else None
@@ -381,21 +331,21 @@ class FakeMailRoom:
 
     def _store_once(self, request: pb.SendMessageRequest) -> pb.SendMessageResponse:
         key = (request.sender, request.idempotency_key)
-        if key not in self._answers:
-            self._answers[key] = self._store(request)
-        return self._answers[key]
+        if key not in self._responses_by_key:
+            self._responses_by_key[key] = self._store(request)
+        return self._responses_by_key[key]
 
     def _send_one(self, request: pb.SendMessageRequest) -> pb.SendResult:
         if request.recipient in self.busy:
             self.busy.discard(request.recipient)
             return pb.SendResult(error=pb.SendError(code=14, reason="WORKER_RESTARTING", message="restarting"))
         if request.recipient.startswith("."):
-            message = f"{request.recipient} is no name"
+            message = f"{request.recipient} is not a valid name"
             return pb.SendResult(error=pb.SendError(code=3, reason="RECIPIENT_INVALID", message=message))
         return pb.SendResult(ok=self._store_once(request))
 
     def _store(self, request: pb.SendMessageRequest) -> pb.SendMessageResponse:
-        name = self.deliver(
+        message_id = self.deliver(
             request.recipient,
             request.content,
             request.sender,
@@ -405,7 +355,7 @@ class FakeMailRoom:
             priority=request.priority,
         )
         self.known.add(request.sender)
-        message = self.messages[name]
+        message = self.messages[message_id]
         message.type = request.type
         if request.HasField("ttl"):
             message.expires_at.FromDatetime(datetime.now(UTC) + request.ttl.ToTimedelta())
@@ -437,21 +387,6 @@ class FakeMailRoom:
             name=name, alive=alive, last_seen=stats.last_seen, unread=stats.unread, sessions=sessions, subscribers=0
         )
 
-    def _page(self, names: list[str], token: str) -> tuple[list[str], str]:
-        rest = [name for name in names if name > token]
-        page = rest[: self.page_size]
-        return page, page[-1] if len(rest) > len(page) else ""
-
-    @staticmethod
-    def _is_listed(message: pb.Message, request: pb.ListMessagesRequest) -> bool:
-        words = request.query.lower().split()
-        return (
-            request.agent in ("", message.recipient)
-            and not (request.unread_only and message.read)
-            and request.thread_id in ("", message.thread_id)
-            and all(word in message.content.lower() for word in words)
-        )
-
     def _issue_id(self) -> str:
         self._last_id += 1
         return f"{self._last_id:016x}"
@@ -463,123 +398,3 @@ class FakeMailRoom:
     def _wake(self) -> None:
         woken, self._changed = self._changed, asyncio.Event()
         woken.set()
-
-
-@asynccontextmanager
-async def running(directory: Path) -> AsyncGenerator[FakeMailRoom, None]:
-    """Runs a fake in the current loop."""
-    room = FakeMailRoom(directory / "mailroom.sock")
-    await room.start()
-    try:
-        yield room
-    finally:
-        await room.stop()
-
-
-class InThread:
-    """A fake that runs in a thread of its own; `do` touches it from there."""
-
-    def __init__(self, room: FakeMailRoom, loop: asyncio.AbstractEventLoop) -> None:
-        self.address = room.address
-        self.room = room
-        self._loop = loop
-
-    def do(self, work: Callable[[FakeMailRoom], Result]) -> Result:
-        async def run() -> Result:
-            return work(self.room)
-
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(BOUND_SEC)
-
-    def wait_until(self, condition: Callable[[FakeMailRoom], bool]) -> None:
-        waiting = self.room.wait_until(lambda: condition(self.room))
-        asyncio.run_coroutine_threadsafe(waiting, self._loop).result(BOUND_SEC)
-
-
-@contextmanager
-def in_thread(directory: Path) -> Generator[InThread, None, None]:
-    """Runs a fake in a thread, for blocking tests and subprocesses."""
-    ready: list[InThread] = []
-    started, over = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with running(directory) as room:
-            ready.append(InThread(room, asyncio.get_running_loop()))
-            started.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="fake mail room")
-    thread.start()
-    try:
-        assert started.wait(BOUND_SEC), "the fake mail room did not start"
-        yield ready[0]
-    finally:
-        over.set()
-        thread.join(BOUND_SEC)
-
-
-class _BlockingInThreads:
-    """Gives a blocking client the shape of the asynchronous one, so that a scene can be played with both."""
-
-    def __init__(self, **options: Any) -> None:
-        self._client = Mailroom(**options)
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method = getattr(self._client, name)
-        return lambda *args, **kwargs: asyncio.to_thread(method, *args, **kwargs)
-
-    def subscribe(self, *args: Any, **kwargs: Any) -> "_Subscription":
-        return _Subscription(self._client.subscribe(*args, **kwargs))
-
-    def iter_messages(self, *args: Any, **kwargs: Any) -> "_Subscription":
-        return _Subscription(self._client.iter_messages(*args, **kwargs))
-
-    def search(self, *args: Any, **kwargs: Any) -> "_Subscription":
-        return _Subscription(self._client.search(*args, **kwargs))
-
-    def send_many(self, *args: Any, **kwargs: Any) -> "_Subscription":
-        return _Subscription(self._client.send_many(*args, **kwargs))
-
-    async def __aenter__(self) -> "_BlockingInThreads":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._client.close()
-
-
-class _Subscription:
-    def __init__(self, subscription: Any) -> None:
-        self._subscription = subscription
-
-    def __aiter__(self) -> "_Subscription":
-        return self
-
-    async def __anext__(self) -> Any:
-        event = await asyncio.to_thread(next, self._subscription, None)
-        if event is None:
-            raise StopAsyncIteration
-        return event
-
-    async def __aenter__(self) -> "_Subscription":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        self._subscription.close()
-
-
-Scene = Callable[[FakeMailRoom, AsyncMailroom], Awaitable[None]]
-
-
-def play(kind: str, directory: Path, scene: Scene, **options: Any) -> None:
-    """Plays a scene with a fake and one client, "asyncio" or "blocking", under one bound."""
-
-    async def stage() -> None:
-        async with running(directory) as room, asyncio.timeout(BOUND_SEC):
-            settings: dict[str, Any] = {"address": room.address, "sender": "dashboard", **options}
-            client = AsyncMailroom(**settings) if kind == "asyncio" else _BlockingInThreads(**settings)
-            async with client:
-                await scene(room, cast("AsyncMailroom", client))
-
-    asyncio.run(stage())

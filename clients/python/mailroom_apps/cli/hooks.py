@@ -1,0 +1,49 @@
+"""`mailroom hook` and `mailroom doorbell` — their help, and their dispatch if global options precede them.
+
+Usually `mailroom_apps.__main__` runs both before this framework is imported.
+"""
+
+__all__ = ["doorbell", "hook"]
+
+from typing import Annotated
+
+import typer
+
+from mailroom_apps.cli.options import Address
+
+_AgentOption = Annotated[
+    str | None,
+    typer.Option("--agent", help="The agent to serve.", show_default="MAILROOM_AGENT, or the session's id"),
+]
+_Root = Annotated[str | None, typer.Option(help="The directory that contains inbox/.", show_default="~/.claude")]
+
+
+def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None) -> None:
+    """Run as a hook of Claude Code: read an event on stdin, and show unread messages that are new to the session.
+
+    `mailroom setup claude-code` installs it. Marks no message as read, and is fast if there are none.
+    """
+    from mailroom_apps.hooks.command import main
+
+    raise typer.Exit(main(_arguments(agent=agent, root=root, address=address)))
+
+
+def doorbell(
+    agent: Annotated[
+        str | None, typer.Argument(metavar="AGENT", help="The agent to serve.", show_default=False)
+    ] = None,
+    root: _Root = None,
+    pid: Annotated[int | None, typer.Option(help="Exit with this process.", show_default="the session's")] = None,
+    address: Address = None,
+) -> None:
+    """Wait for a message, print it on stderr and exit with 2: wakes an idle session of Claude Code (asyncRewake).
+
+    Exits with 0 when the session ends, becomes active, or has started a newer doorbell.
+    """
+    from mailroom_apps.hooks.doorbell import main
+
+    raise typer.Exit(main(_arguments(agent=agent, root=root, pid=pid, address=address)))
+
+
+def _arguments(**options: str | int | None) -> list[str]:
+    return [f"--{name}={value}" for name, value in options.items() if value is not None]

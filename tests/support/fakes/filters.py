@@ -1,0 +1,25 @@
+"""filters — which messages a fake daemon lists, and how it divides names into pages."""
+
+__all__ = ["is_listed", "page_of"]
+
+from collections.abc import Sequence
+
+from mailroom.v1 import mailroom_pb2 as pb
+
+
+def is_listed(message: pb.Message, request: pb.ListMessagesRequest) -> bool:
+    """Returns whether a message matches a request of ListMessages."""
+    words = request.query.lower().split()
+    return (
+        request.agent in ("", message.recipient)
+        and not (request.unread_only and message.read)
+        and request.thread_id in ("", message.thread_id)
+        and all(word in message.content.lower() for word in words)
+    )
+
+
+def page_of(names: Sequence[str], token: str, page_size: int) -> tuple[Sequence[str], str]:
+    """Returns one page of the sorted names after a token, and the token of the next page."""
+    rest = [name for name in names if name > token]
+    page = rest[:page_size]
+    return page, page[-1] if len(rest) > len(page) else ""
