@@ -135,7 +135,7 @@ def test_the_addresses_are_announced_to_users_and_clients_and_withdrawn_at_the_e
     daemon = start_daemon()
     wait_ready(daemon)
     assert json.loads((daemon.state_dir / "addresses").read_text()) == ADDRESSES
-    assert daemon.said() == f"mailroomd 0.1.0 is ready: {' '.join(ADDRESSES)}\n"
+    assert daemon.said() == f"mailroomd 0.2.0 is ready: {' '.join(ADDRESSES)}\n"
     assert daemon.state_dir.stat().st_mode & 0o777 == 0o700
     daemon.send(signal.SIGTERM)
     assert daemon.exit_code() == 0

@@ -1,11 +1,13 @@
 """The documentation names files, tests and sections that exist."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from mailroomd import __version__
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -14,8 +16,18 @@ PAGES = sorted(
     for page in PROJECT.glob(pattern)
 )
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
-BASES = [PROJECT / path for path in ("", "tests", "daemon/mailroomd", "clients/python", "clients/python/mailroom_apps")]
-BASES += [PROJECT / "benchmarks", PROJECT / "clients/python/mailroom", PROJECT / "docs/decisions"]
+BASES = [
+    PROJECT / path
+    for path in (
+        "",
+        "benchmarks",
+        "clients/python",
+        "clients/python/mailroom",
+        "clients/python/mailroom_apps",
+        "daemon/mailroomd",
+        "tests",
+    )
+]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:\w[\w.-]*/)+[\w.-]+\.(?:py|md|sh|toml|proto))(?:::(\w+))?`")
 
@@ -71,3 +83,11 @@ def defines(path: Path, test: str) -> bool:
 @cache
 def text_of(path: Path) -> str:
     return path.read_text()
+
+
+def test_the_version_is_the_same_everywhere_and_has_release_notes() -> None:
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    newest = re.search(r"^## \[(\d.*?)\] - \d{4}-\d\d-\d\d$", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == declared == __version__
+    assert (PROJECT / "docs" / "releases" / f"{declared}.md").is_file()
