@@ -1,4 +1,4 @@
-"""The builder waits for an order, carries it out, acknowledges it and answers."""
+"""The builder waits for a task, acknowledges it, and answers with the result."""
 
 import asyncio
 
@@ -6,13 +6,13 @@ from desk import at_desk, say
 
 
 async def main() -> None:
-    """Plays the builder."""
+    """Runs the builder."""
     async with at_desk("builder") as desk:
-        order = await desk.next_message()
-        say("builder", f"has an order from {order['sender']}: {order['content']}")
-        await desk.call("acknowledge_message", message_id=order["id"])
-        await desk.call("reply", message_id=order["id"], content="built: 7 files, all tests pass")
-        say("builder", "has answered")
+        task = await desk.next_message()
+        say("builder", f"received a task from {task['sender']}: {task['content']}")
+        await desk.call("acknowledge_message", message_id=task["id"])
+        await desk.call("reply", message_id=task["id"], content="built: 7 files, all tests pass")
+        say("builder", "answered")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Desk — one agent's tools: `mailroom mcp` over stdio, called by the MCP SDK's own client."""
+"""Desk — one agent's tools: `mailroom mcp` over stdio, called through the MCP SDK's own client."""
 
 __all__ = ["Desk", "at_desk", "say"]
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from mcp import Client, StdioServerParameters
 
-WAIT_SEC = 60  # nothing here takes more than a second, but on a busy machine
+WAIT_SEC = 60  # everything here takes less than a second, except on a busy machine
 
 
 class Desk:
@@ -24,7 +24,7 @@ class Desk:
         """Calls a tool and returns its result.
 
         Raises:
-            RuntimeError: the tool says what went wrong.
+            RuntimeError: the tool failed; the text says why.
         """
         result = await self._client.call_tool(tool, arguments)
         if result.is_error or result.structured_content is None:
@@ -32,10 +32,10 @@ class Desk:
         return result.structured_content
 
     async def next_message(self) -> dict[str, Any]:
-        """Returns the oldest message that this agent has not seen yet; waits for one.
+        """Waits for a message that this agent has not seen yet, and returns the oldest.
 
         Raises:
-            TimeoutError: none came.
+            TimeoutError: none arrived.
         """
         answer = await self.call("wait_for_message", timeout_sec=WAIT_SEC)
         if not answer["messages"]:
@@ -45,7 +45,7 @@ class Desk:
 
 @asynccontextmanager
 async def at_desk(agent: str) -> AsyncGenerator[Desk]:
-    """Gives an agent its desk."""
+    """Starts an agent's MCP server and yields its tools."""
     command = str(Path(sys.executable).with_name("mailroom"))
     server = StdioServerParameters(command=command, args=["mcp", "--agent", agent], env=dict(os.environ))
     async with Client(server) as client:
@@ -53,5 +53,5 @@ async def at_desk(agent: str) -> AsyncGenerator[Desk]:
 
 
 def say(agent: str, what: str) -> None:
-    """Prints what an agent does."""
+    """Prints a line about an agent."""
     print(f"{agent:<8} {what}", flush=True)

@@ -1,26 +1,29 @@
-"""The planner orders a build, waits for the answer, tells the sleeping porter, and sees its message being read."""
+"""The planner asks for a build, waits for the answer, wakes the porter, and sees that its message was read."""
 
 import asyncio
 
 from desk import at_desk, say
 
-CHECKS = 300  # of the status, 0.1 s apart
+MAX_CHECKS = 300  # of the message's status, 0.1 s apart
 
 
 async def main() -> None:
-    """Plays the planner."""
+    """Runs the planner."""
     async with at_desk("planner") as desk:
         await desk.call("send_message", to_session_id="builder", content="build it", thread_id="release-7")
         answer = await desk.next_message()
-        say("planner", f"has an answer from {answer['sender']} in thread {answer['thread_id']}: {answer['content']}")
+        say(
+            "planner",
+            f"received an answer from {answer['sender']} in thread {answer['thread_id']}: {answer['content']}",
+        )
         await desk.call("acknowledge_message", message_id=answer["id"])
         sent = await desk.call(
             "send_message", to_session_id="porter", content="it is built: lock the doors", priority="urgent"
         )
-        for _ in range(CHECKS):
+        for _ in range(MAX_CHECKS):
             status = await desk.call("message_status", message_id=sent["id"])
             if status["state"] == "read":
-                say("planner", f"sees that the porter has read it: {[step['state'] for step in status['history']]}")
+                say("planner", f"sees that the porter read it: {[step['state'] for step in status['history']]}")
                 return
             await asyncio.sleep(0.1)
         raise TimeoutError("the porter did not read its message")

@@ -1,4 +1,4 @@
-"""Runs the example: a mail room in a temporary directory, two agents that talk through MCP, and one that is woken."""
+"""Runs the scene: a daemon in a temporary directory, two agents that talk over MCP, and one that is woken."""
 
 import os
 import subprocess
@@ -10,21 +10,21 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 AGENTS = ("porter", "builder", "planner")
-LONGEST_SEC = 90.0
+TIMEOUT_SEC = 90.0
 
 
 def main() -> int:
-    """Plays the scene; returns the exit code."""
+    """Runs the scene; returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="mr-example-") as directory, ExitStack() as stack:
         environment = _environment(Path(directory))
         stack.callback(_stop, _start_daemon(Path(directory), environment))
         agents = {name: subprocess.Popen([sys.executable, HERE / f"{name}.py"], env=environment) for name in AGENTS}
         for agent in agents.values():
             stack.callback(agent.kill)
-        deadline = time.monotonic() + LONGEST_SEC
-        faults = [name for name, agent in agents.items() if not _ends_well(agent, deadline)]
-    print(f"RESULT: {', '.join(faults)} failed" if faults else "RESULT: ok")
-    return 1 if faults else 0
+        deadline = time.monotonic() + TIMEOUT_SEC
+        failed = [name for name, agent in agents.items() if not _succeeds(agent, deadline)]
+    print(f"RESULT: {', '.join(failed)} failed" if failed else "RESULT: ok")
+    return 1 if failed else 0
 
 
 def _environment(directory: Path) -> dict[str, str]:
@@ -42,7 +42,7 @@ def _start_daemon(directory: Path, environment: dict[str, str]) -> "subprocess.P
         daemon = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     assert daemon.stdout is not None
     if " is ready: " not in daemon.stdout.readline():
-        raise SystemExit(f"the mail room did not start:\n{(directory / 'log').read_text()}")
+        raise SystemExit(f"the daemon did not start:\n{(directory / 'log').read_text()}")
     return daemon
 
 
@@ -51,7 +51,7 @@ def _stop(daemon: "subprocess.Popen[str]") -> None:
     daemon.communicate()
 
 
-def _ends_well(agent: "subprocess.Popen[bytes]", deadline: float) -> bool:
+def _succeeds(agent: "subprocess.Popen[bytes]", deadline: float) -> bool:
     try:
         return agent.wait(max(0.0, deadline - time.monotonic())) == 0
     except subprocess.TimeoutExpired:

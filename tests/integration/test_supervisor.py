@@ -133,7 +133,7 @@ def test_addresses_are_published_and_withdrawn_at_the_end(start_daemon: StartDae
     daemon = start_daemon()
     wait_ready(daemon)
     assert json.loads((daemon.state_dir / "addresses").read_text()) == ADDRESSES
-    assert daemon.stdout() == f"mailroomd 0.1.0 is ready: {' '.join(ADDRESSES)}\n"
+    assert daemon.stdout() == f"mailroomd 0.2.0 is ready: {' '.join(ADDRESSES)}\n"
     assert daemon.state_dir.stat().st_mode & 0o777 == 0o700
     daemon.send(signal.SIGTERM)
     assert daemon.exit_code() == 0

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MailboxServiceStub:
-    """Mailboxes for software agents: send, watch, check, acknowledge.
+    """Mailboxes for software agents: send, subscribe, check, acknowledge.
     """
 
     def __init__(self, channel):
@@ -108,19 +108,19 @@ class MailboxServiceStub:
 
 
 class MailboxServiceServicer:
-    """Mailboxes for software agents: send, watch, check, acknowledge.
+    """Mailboxes for software agents: send, subscribe, check, acknowledge.
     """
 
     def SendMessage(self, request, context):
-        """Stores, files and announces one message. Returns once the message is durable.
+        """Stores one message, writes its inbox file and announces it. Returns once the message is durable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BroadcastMessage(self, request, context):
-        """Sends an independent copy to each recipient. Results come in the order of the recipients;
-        one that fails does not stop the others.
+        """Sends an independent copy to each recipient. Results come in the order of the recipients; one failure does not stop
+        the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,35 +134,36 @@ class MailboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Subscribe(self, request, context):
-        """Streams what reaches an agent: from now on, or from a message on.
+        """Streams an agent's events: from now on, or after a given event.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckInbox(self, request, context):
-        """Returns unread messages, oldest first; can wait for the first one to arrive. Marks nothing read.
+        """Returns unread messages, oldest first; can wait for the first one to arrive. Marks none read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MarkOffered(self, request, context):
-        """Records that messages were handed to the recipient by other means than a stream or CheckInbox (a hook's output, say).
+        """Records that messages were shown to the recipient by other means than a stream or CheckInbox, such as a hook's output.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeMessages(self, request, context):
-        """Marks messages read and takes their inbox files away. Repeating it is harmless.
+        """Marks messages read and removes their inbox files. Repeating it is harmless.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMessage(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Returns one message with its delivery and history.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -175,37 +176,37 @@ class MailboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClearMailbox(self, request, context):
-        """Deletes every message of a mailbox, and its inbox files. It works in slices: where it ends early, repeat it.
+        """Deletes every message of a mailbox, and its inbox files. It works in slices; if it fails halfway, repeat it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMailboxStats(self, request, context):
-        """Counts per mailbox, read from shared memory: it answers even while the Mailbox worker is busy or stopped.
+        """Returns counts for each mailbox, from shared memory: it answers even while the mailbox worker is busy or stopped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetQueueStats(self, request, context):
-        """Counts of pending inbox files per session; sessions with none are left out.
+        """Returns the number of pending inbox files for each session; sessions without any are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetAlias(self, request, context):
-        """Says which agent is behind a session: a session id changes with every start, an agent's name does not. While the alias
-        lasts, mail for the session goes to the agent's mailbox; and each of the two names, wherever a mailbox is read, stands for
-        both mailboxes, so that nothing that came before is out of sight.
+        """Makes a session name an alias of an agent. A session id changes with every start, an agent's name does not. While the alias
+        lasts, mail for the session goes to the agent's mailbox, and a reader under either name reads both mailboxes, so earlier mail
+        stays visible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAgents(self, request, context):
-        """Lists who has been here: who is alive, and under which sessions.
+        """Lists the agents that have been present, with their sessions, and whether they are alive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -293,7 +294,7 @@ def add_MailboxServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MailboxService:
-    """Mailboxes for software agents: send, watch, check, acknowledge.
+    """Mailboxes for software agents: send, subscribe, check, acknowledge.
     """
 
     @staticmethod
@@ -676,7 +677,7 @@ class MailboxService:
 
 
 class SupervisorServiceStub:
-    """The supervisor's own view, for operators.
+    """The daemon itself, for operators.
     """
 
     def __init__(self, channel):
@@ -698,17 +699,18 @@ class SupervisorServiceStub:
 
 
 class SupervisorServiceServicer:
-    """The supervisor's own view, for operators.
+    """The daemon itself, for operators.
     """
 
     def GetStatus(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Returns the daemon's version and the state of each worker.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMetrics(self, request, context):
-        """Returns what every worker has counted, from shared memory: it answers also while the other workers are stopped.
+        """Returns the metrics of every worker, from shared memory: it answers even while the other workers are stopped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -736,7 +738,7 @@ def add_SupervisorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SupervisorService:
-    """The supervisor's own view, for operators.
+    """The daemon itself, for operators.
     """
 
     @staticmethod
