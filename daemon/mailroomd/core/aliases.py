@@ -58,6 +58,10 @@ class Aliases:
         """Returns the sessions that are currently aliases of an agent."""
         return [name for name in list(self._sessions.get(agent, ())) if self.agent_of(name, now_ms) == agent]
 
+    def session_count(self, agent: str) -> int:
+        """Returns how many sessions are aliases of an agent, including expired ones that are not removed yet."""
+        return len(self._sessions.get(agent, ()))
+
     def mailboxes_of(self, name: str, now_ms: int) -> tuple[str, ...]:
         """Returns the mailboxes that a reader under this name reads, the agent's own first."""
         if not self._by_session:

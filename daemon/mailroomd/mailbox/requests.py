@@ -12,6 +12,7 @@ import time
 
 import msgspec
 
+from mailroomd.core.fair_share import Admission, FairShare, may_use
 from mailroomd.core.loop_guard import LoopGuard
 from mailroomd.ipc.link import Link
 from mailroomd.mailbox.delivery_marks import PendingDeliveryMarks
@@ -76,6 +77,7 @@ class RequestHandler:
         self._metrics = state.metrics
         self._settings = settings
         self._link = link
+        self._unread_share = FairShare()
         self._loop_guard = LoopGuard(settings.loop_guard_per_min)
         self._delivery_marks = PendingDeliveryMarks()
 
@@ -167,11 +169,17 @@ class RequestHandler:
 
     def _refusal(self, message_id: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
         """Returns why a new message may not enter its mailbox, None if it may."""
-        limit = self._settings.max_unread
-        if entry.unread + entry.pending >= limit:
-            sentence = f"{draft.recipient} has {limit:,} unread messages, the limit; retry after it has read some"
-            return CommandRefused(message_id, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
+        limit, unread, recipient = self._settings.max_unread, entry.unread + entry.pending, draft.recipient
         sender = self._state.agent_of(draft.sender)
+        admission = self._unread_share.admit(recipient, sender, unread, limit)
+        if admission is not Admission.ADMITTED:
+            sentence = (
+                f"{recipient} has {unread:,} unread messages, the limit; retry after it has read some"
+                if admission is Admission.FULL
+                else f"{recipient} has {unread:,} unread messages, and the rest of its limit of {limit:,} is reserved "
+                "for other senders; retry after it has read some"
+            )
+            return CommandRefused(message_id, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
         wait_ms = self._loop_guard.admit(sender, draft.recipient, time.monotonic_ns() // 1_000_000)
         if wait_ms:
             return CommandRefused(message_id, Reason.LOOP_GUARD, self._loop_sentence(draft), wait_ms, "sender")
@@ -218,14 +226,23 @@ class RequestHandler:
         conflict = self._alias_conflict(request.session, request.agent)
         if conflict:
             return CallFailed(request.call, Reason.ALIAS_CONFLICT, conflict, "agent", 0)
-        aliases = self._state.aliases
-        if len(aliases) < MAX_ALIASES or request.session in aliases:
+        if request.session in self._state.aliases or self._may_add_alias(request.agent) is Admission.ADMITTED:
             return None
-        aliases.remove_expired(now_ms())
-        if len(aliases) < MAX_ALIASES:
+        self._state.aliases.remove_expired(now_ms())
+        admission = self._may_add_alias(request.agent)
+        if admission is Admission.ADMITTED:
             return None
-        sentence = f"there are {MAX_ALIASES:,} aliases, which is the limit; end some of them, or use a shorter ttl"
+        sentence = (
+            f"there are {MAX_ALIASES:,} aliases, which is the limit; end some of them, or use a shorter ttl"
+            if admission is Admission.FULL
+            else f"{request.agent} has {self._state.aliases.session_count(request.agent):,} aliases, and the rest of "
+            f"the limit of {MAX_ALIASES:,} is reserved for other agents; end some of them, or use a shorter ttl"
+        )
         return CallFailed(request.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
+
+    def _may_add_alias(self, agent: str) -> Admission:
+        aliases = self._state.aliases
+        return may_use(MAX_ALIASES, len(aliases), aliases.session_count(agent))
 
     def _alias_conflict(self, session: str, agent: str) -> str:
         """Returns why a session cannot be an alias of an agent, "" if it can: an alias never leads to another."""
