@@ -256,7 +256,7 @@ class RequestHandler:
     def _record_seen(self, entry: MailboxEntry) -> None:
         at_ms = now_ms()
         is_known = entry.last_seen_ms > 0
-        entry.last_seen_ms = at_ms
+        self._table.record_seen(entry, at_ms)
         self._state.record_changed(entry)
         if not is_known or at_ms - entry.seen_written_ms >= SEEN_EVERY_MS:
             entry.seen_written_ms = at_ms
