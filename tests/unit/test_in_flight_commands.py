@@ -68,7 +68,7 @@ class InFlightMachine(RuleBasedStateMachine):
             self.resolve(list(self.unresolved), "done")
             self.settle_teams(restarts=True)
             assert self.answers == Counter(self.asked.keys()), "each call has exactly one answer"
-            assert len(self.worker.state.in_flight) == 0
+            assert len(self.worker.state.in_flight) == len(self.worker.state.pending_aliases) == 0
             assert self.worker.reader.durable_id == self.worker.state.in_flight.last_id
             assert self.worker.reader.visible_ids() == sorted(self.durable)
         finally:

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 import pytest
 from mailroomd.mailbox import requests
 from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import AliasWritten, MailboxCounted, MessageWritten, WriteAlias, WriteMessage
+from mailroomd.protocol.commands import (
+    AliasWritten,
+    CommandRefused,
+    MailboxCounted,
+    MessageWritten,
+    WriteAlias,
+    WriteMessage,
+)
 from mailroomd.protocol.packets import AliasSet, CallFailed, MessageStored, SetAlias, StoreMessage
 from support.harness.mailbox_worker import MailboxWorker
 
@@ -70,3 +77,31 @@ def test_an_agent_that_sets_many_aliases_leaves_room_for_others(
     assert "eve has 90 aliases" in refusal.sentence
     assert [type(set_alias(worker, f"b{number}", "bob")) for number in range(6)] == [AliasSet] * 5 + [CallFailed]
     assert isinstance(set_alias(worker, "s0", "eve"), AliasSet), "an alias that exists may be renewed"
+
+
+def test_aliases_that_are_being_stored_count_towards_the_limit(
+    worker: MailboxWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "MAX_ALIASES", 100)
+    for number in range(200):
+        worker.handle(SetAlias(number + 1, f"s{number}", f"agent-{number}", 1 << 50))
+    assert sum(isinstance(command, WriteAlias) for command in worker.commands()) == 100
+
+
+def test_requests_that_arrive_together_never_lead_an_alias_to_another_alias(worker: MailboxWorker) -> None:
+    worker.handle(SetAlias(1, "s1", "ann", 1 << 50))
+    worker.handle(SetAlias(2, "ann", "bob", 1 << 50))
+    worker.handle(SetAlias(3, "s2", "s1", 1 << 50))
+    commands = [command for command in worker.commands() if isinstance(command, WriteAlias)]
+    assert [(command.session, command.agent) for command in commands] == [("s1", "ann")]
+    refusals = [event for event in worker.answers() if isinstance(event, CallFailed)]
+    assert [(refusal.call, refusal.reason) for refusal in refusals] == [(2, "ALIAS_CONFLICT"), (3, "ALIAS_CONFLICT")]
+
+
+def test_an_alias_that_could_not_be_stored_is_no_longer_pending(worker: MailboxWorker) -> None:
+    worker.handle(SetAlias(1, "s1", "ann", 1 << 50))
+    (command,) = [command for command in worker.commands() if isinstance(command, WriteAlias)]
+    worker.report(CommandRefused(command.id, "STORAGE_FULL", "the disk is full", 0))
+    assert len(worker.state.pending_aliases) == 0
+    worker.answers()
+    assert isinstance(set_alias(worker, "ann", "bob"), AliasSet)

@@ -40,6 +40,7 @@ from mailroomd.protocol.commands import (
     StepsWritten,
     StorageStateChanged,
     TeamInboxSettled,
+    WriteAlias,
     WriteClear,
     WriteMessage,
 )
@@ -163,6 +164,7 @@ class OutcomeHandler:
     def _command_refused(self, outcome: CommandRefused) -> None:
         in_flight = self._resolve_void(outcome.id)
         if in_flight is not None:
+            self._end_pending_alias(in_flight)
             self._answer(in_flight, call_failed(in_flight.call, outcome))
 
     def _resolve_void(self, command_id: int) -> InFlightCommand | None:
@@ -213,7 +215,13 @@ class OutcomeHandler:
             port.send(AliasChanged(outcome.session, outcome.agent, outcome.expires_ms))
         in_flight = self._in_flight.resolve(outcome.id)
         if in_flight is not None:
+            self._end_pending_alias(in_flight)
             self._answer(in_flight, AliasSet(in_flight.call))
+
+    def _end_pending_alias(self, in_flight: InFlightCommand) -> None:
+        command = in_flight.command
+        if isinstance(command, WriteAlias) and command.expires_ms:
+            self._state.pending_aliases.end(command.session, command.agent)
 
     def _response_written(self, outcome: ResponseWritten) -> None:
         entry = self._table.entry(outcome.agent)

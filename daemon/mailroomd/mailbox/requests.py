@@ -220,6 +220,8 @@ class RequestHandler:
             return
         command = WriteAlias(self._in_flight.allocate_ids(), request.session, request.agent, request.expires_ms)
         self._in_flight.submit(InFlightCommand(command, port.index, request.call))
+        if request.expires_ms:
+            self._state.pending_aliases.begin(request.session, request.agent)
         self._record_seen(self._table.entry(request.agent))
 
     def _alias_refusal(self, request: SetAlias) -> CallFailed | None:
@@ -235,21 +237,27 @@ class RequestHandler:
         sentence = (
             f"there are {MAX_ALIASES:,} aliases, which is the limit; end some of them, or use a shorter ttl"
             if admission is Admission.FULL
-            else f"{request.agent} has {self._state.aliases.session_count(request.agent):,} aliases, and the rest of "
-            f"the limit of {MAX_ALIASES:,} is reserved for other agents; end some of them, or use a shorter ttl"
+            else f"{request.agent} has {self._alias_count(request.agent):,} aliases, and the rest of the limit of "
+            f"{MAX_ALIASES:,} is reserved for other agents; end some of them, or use a shorter ttl"
         )
         return CallFailed(request.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
 
     def _may_add_alias(self, agent: str) -> Admission:
-        aliases = self._state.aliases
-        return may_use(MAX_ALIASES, len(aliases), aliases.session_count(agent))
+        used = len(self._state.aliases) + len(self._state.pending_aliases)
+        return may_use(MAX_ALIASES, used, self._alias_count(agent))
+
+    def _alias_count(self, agent: str) -> int:
+        return self._state.aliases.session_count(agent) + self._state.pending_aliases.count_of(agent)
 
     def _alias_conflict(self, session: str, agent: str) -> str:
         """Returns why a session cannot be an alias of an agent, "" if it can: an alias never leads to another."""
         actual = self._state.agent_of(agent)
         if actual != agent:
             return f"{agent} is itself a session of {actual}; name {actual} as the agent, or end that alias first"
-        if self._state.aliases.sessions_of(session, now_ms()):
+        pending = self._state.pending_aliases
+        if pending.is_session(agent):
+            return f"{agent} is about to become a session of another agent; name that agent instead"
+        if self._state.aliases.sessions_of(session, now_ms()) or pending.count_of(session):
             return f"{session} is an agent that has sessions; end their aliases first, or name another session"
         return ""
 
