@@ -210,6 +210,21 @@ def test_made_up_names_come_and_go_without_taking_anyones_slot() -> None:
     table.memory.close()
 
 
+def test_names_that_are_only_written_to_leave_slots_for_agents_that_make_calls() -> None:
+    table = Table(slots=64).rebuilt()
+    for number in range(1, 201):
+        table.store(number, f"made-up-{number}")
+    table.store(201, "newcomer")
+    with pytest.raises(NotInTable):
+        table.reader.counts("newcomer")
+    table.writer.record_seen(table.writer.entry("newcomer"), 7)
+    counts = table.reader.counts("newcomer")
+    assert counts is not None
+    assert (counts.total, counts.unread, counts.last_seen_ms) == (1, 1, 7), "never shown without its mail"
+    assert ids(table.reader.unread("newcomer", 10)) == [201]
+    table.memory.close()
+
+
 def test_a_writer_that_died_while_slots_moved_leaves_no_trace(table: Table) -> None:
     table.store(1, "a")
     table.words[Header.MOVES] += 1  # the first step of a move

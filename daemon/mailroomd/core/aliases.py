@@ -5,8 +5,9 @@ under either name reads both mailboxes, so mail that arrived before the alias wa
 Pure: the caller passes in the time. Not here: their storage (`storage.database.alias_rows`).
 """
 
-__all__ = ["Alias", "Aliases"]
+__all__ = ["Alias", "Aliases", "PendingAliases"]
 
+from collections import Counter
 from typing import NamedTuple
 
 SWEEP_FROM = 1000  # aliases; expired ones are removed when there are this many, and then at every doubling
@@ -18,6 +19,40 @@ class Alias(NamedTuple):
     session: str
     agent: str
     expires_ms: int
+
+
+class PendingAliases:
+    """Aliases that are being stored: they lead nowhere yet, but count towards limits and conflicts.
+
+    Without them, requests that arrive together could exceed a limit, or lead an alias to another alias.
+    """
+
+    def __init__(self) -> None:
+        self._by_agent = Counter[str]()
+        self._by_session = Counter[str]()
+
+    def __len__(self) -> int:
+        return self._by_session.total()
+
+    def begin(self, session: str, agent: str) -> None:
+        """Counts an alias whose command was submitted."""
+        self._by_agent[agent] += 1
+        self._by_session[session] += 1
+
+    def end(self, session: str, agent: str) -> None:
+        """Counts the alias no longer: its command is resolved."""
+        for counter, name in ((self._by_agent, agent), (self._by_session, session)):
+            counter[name] -= 1
+            if not counter[name]:
+                del counter[name]
+
+    def count_of(self, agent: str) -> int:
+        """Returns how many pending aliases lead to an agent."""
+        return self._by_agent[agent]
+
+    def is_session(self, name: str) -> bool:
+        """Returns whether a name is about to become a session of an agent."""
+        return name in self._by_session
 
 
 class Aliases:
@@ -57,6 +92,10 @@ class Aliases:
     def sessions_of(self, agent: str, now_ms: int) -> list[str]:
         """Returns the sessions that are currently aliases of an agent."""
         return [name for name in list(self._sessions.get(agent, ())) if self.agent_of(name, now_ms) == agent]
+
+    def session_count(self, agent: str) -> int:
+        """Returns how many sessions are aliases of an agent, including expired ones that are not removed yet."""
+        return len(self._sessions.get(agent, ()))
 
     def mailboxes_of(self, name: str, now_ms: int) -> tuple[str, ...]:
         """Returns the mailboxes that a reader under this name reads, the agent's own first."""

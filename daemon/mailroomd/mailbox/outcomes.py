@@ -40,10 +40,11 @@ from mailroomd.protocol.commands import (
     StepsWritten,
     StorageStateChanged,
     TeamInboxSettled,
+    WriteAlias,
     WriteClear,
     WriteMessage,
 )
-from mailroomd.protocol.packets import AliasChanged, AliasSet, MailCleared, MessagesRead, MessageStored
+from mailroomd.protocol.packets import AliasChanged, AliasSet, Answer, MailCleared, MessagesRead, MessageStored
 from mailroomd.table.entry import MailboxEntry
 
 TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; the entry will be written later"
@@ -131,7 +132,7 @@ class OutcomeHandler:
         if outcome.is_for_team:
             self._awaiting_team[outcome.id] = in_flight.gateway, answer
         else:
-            self._state.ports[in_flight.gateway].send(answer)
+            self._answer(in_flight, answer)
         if in_flight.span is not None:
             tracing.record_span("announce", tracing.traceparent_of(in_flight.span), announced_ns, message_id=format_id(outcome.id))
             in_flight.span.end()
@@ -158,13 +159,13 @@ class OutcomeHandler:
         if in_flight is not None:
             self._metrics.count(REPEATS.at)
             answer = _stored(in_flight, outcome, outcome.original_id, outcome.timestamp_ms, time.monotonic_ns())
-            answer = msgspec.structs.replace(answer, team_error=outcome.team_error)
-            self._state.ports[in_flight.gateway].send(answer)
+            self._answer(in_flight, msgspec.structs.replace(answer, team_error=outcome.team_error))
 
     def _command_refused(self, outcome: CommandRefused) -> None:
         in_flight = self._resolve_void(outcome.id)
         if in_flight is not None:
-            self._state.ports[in_flight.gateway].send(call_failed(in_flight.call, outcome))
+            self._end_pending_alias(in_flight)
+            self._answer(in_flight, call_failed(in_flight.call, outcome))
 
     def _resolve_void(self, command_id: int) -> InFlightCommand | None:
         """Resolves a command and voids the record that it appended, before the high-water mark passes it."""
@@ -175,6 +176,10 @@ class OutcomeHandler:
             if in_flight.span is not None:
                 in_flight.span.end()
         return in_flight
+
+    def _answer(self, in_flight: InFlightCommand, answer: Answer) -> None:
+        if in_flight.call:
+            self._state.ports[in_flight.gateway].send(answer)
 
     # -- everything else ------------------------------------------------------------------------------------------
 
@@ -194,8 +199,7 @@ class OutcomeHandler:
         self._state.announce_receipts(outcome.senders)
         in_flight = self._in_flight.resolve(outcome.id)
         if in_flight is not None:
-            answer = MessagesRead(in_flight.call, outcome.acknowledged, outcome.unknown)
-            self._state.ports[in_flight.gateway].send(answer)
+            self._answer(in_flight, MessagesRead(in_flight.call, outcome.acknowledged, outcome.unknown))
 
     def _mailbox_cleared(self, outcome: MailboxCleared) -> None:
         self._advance_states(outcome.message_ids, DeliveryState.VOIDED)
@@ -203,7 +207,7 @@ class OutcomeHandler:
         if in_flight is not None and isinstance(in_flight.command, WriteClear):
             through_id = in_flight.command.through_id
             answer = MailCleared(in_flight.call, len(outcome.message_ids), through_id, outcome.more)
-            self._state.ports[in_flight.gateway].send(answer)
+            self._answer(in_flight, answer)
 
     def _alias_written(self, outcome: AliasWritten) -> None:
         self._state.aliases.set_alias(Alias(outcome.session, outcome.agent, outcome.expires_ms), now_ms())
@@ -211,7 +215,13 @@ class OutcomeHandler:
             port.send(AliasChanged(outcome.session, outcome.agent, outcome.expires_ms))
         in_flight = self._in_flight.resolve(outcome.id)
         if in_flight is not None:
-            self._state.ports[in_flight.gateway].send(AliasSet(in_flight.call))
+            self._end_pending_alias(in_flight)
+            self._answer(in_flight, AliasSet(in_flight.call))
+
+    def _end_pending_alias(self, in_flight: InFlightCommand) -> None:
+        command = in_flight.command
+        if isinstance(command, WriteAlias) and command.expires_ms:
+            self._state.pending_aliases.end(command.session, command.agent)
 
     def _response_written(self, outcome: ResponseWritten) -> None:
         entry = self._table.entry(outcome.agent)

@@ -12,6 +12,7 @@ import time
 
 import msgspec
 
+from mailroomd.core.fair_share import Admission, FairShare, may_use
 from mailroomd.core.loop_guard import LoopGuard
 from mailroomd.ipc.link import Link
 from mailroomd.mailbox.delivery_marks import PendingDeliveryMarks
@@ -76,6 +77,7 @@ class RequestHandler:
         self._metrics = state.metrics
         self._settings = settings
         self._link = link
+        self._unread_share = FairShare()
         self._loop_guard = LoopGuard(settings.loop_guard_per_min)
         self._delivery_marks = PendingDeliveryMarks()
 
@@ -167,11 +169,17 @@ class RequestHandler:
 
     def _refusal(self, message_id: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
         """Returns why a new message may not enter its mailbox, None if it may."""
-        limit = self._settings.max_unread
-        if entry.unread + entry.pending >= limit:
-            sentence = f"{draft.recipient} has {limit:,} unread messages, the limit; retry after it has read some"
-            return CommandRefused(message_id, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
+        limit, unread, recipient = self._settings.max_unread, entry.unread + entry.pending, draft.recipient
         sender = self._state.agent_of(draft.sender)
+        admission = self._unread_share.admit(recipient, sender, unread, limit)
+        if admission is not Admission.ADMITTED:
+            sentence = (
+                f"{recipient} has {unread:,} unread messages, the limit; retry after it has read some"
+                if admission is Admission.FULL
+                else f"{recipient} has {unread:,} unread messages, and the rest of its limit of {limit:,} is reserved "
+                "for other senders; retry after it has read some"
+            )
+            return CommandRefused(message_id, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
         wait_ms = self._loop_guard.admit(sender, draft.recipient, time.monotonic_ns() // 1_000_000)
         if wait_ms:
             return CommandRefused(message_id, Reason.LOOP_GUARD, self._loop_sentence(draft), wait_ms, "sender")
@@ -212,34 +220,51 @@ class RequestHandler:
             return
         command = WriteAlias(self._in_flight.allocate_ids(), request.session, request.agent, request.expires_ms)
         self._in_flight.submit(InFlightCommand(command, port.index, request.call))
+        if request.expires_ms:
+            self._state.pending_aliases.begin(request.session, request.agent)
         self._record_seen(self._table.entry(request.agent))
 
     def _alias_refusal(self, request: SetAlias) -> CallFailed | None:
         conflict = self._alias_conflict(request.session, request.agent)
         if conflict:
             return CallFailed(request.call, Reason.ALIAS_CONFLICT, conflict, "agent", 0)
-        aliases = self._state.aliases
-        if len(aliases) < MAX_ALIASES or request.session in aliases:
+        if request.session in self._state.aliases or self._may_add_alias(request.agent) is Admission.ADMITTED:
             return None
-        aliases.remove_expired(now_ms())
-        if len(aliases) < MAX_ALIASES:
+        self._state.aliases.remove_expired(now_ms())
+        admission = self._may_add_alias(request.agent)
+        if admission is Admission.ADMITTED:
             return None
-        sentence = f"there are {MAX_ALIASES:,} aliases, which is the limit; end some of them, or use a shorter ttl"
+        sentence = (
+            f"there are {MAX_ALIASES:,} aliases, which is the limit; end some of them, or use a shorter ttl"
+            if admission is Admission.FULL
+            else f"{request.agent} has {self._alias_count(request.agent):,} aliases, and the rest of the limit of "
+            f"{MAX_ALIASES:,} is reserved for other agents; end some of them, or use a shorter ttl"
+        )
         return CallFailed(request.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
+
+    def _may_add_alias(self, agent: str) -> Admission:
+        used = len(self._state.aliases) + len(self._state.pending_aliases)
+        return may_use(MAX_ALIASES, used, self._alias_count(agent))
+
+    def _alias_count(self, agent: str) -> int:
+        return self._state.aliases.session_count(agent) + self._state.pending_aliases.count_of(agent)
 
     def _alias_conflict(self, session: str, agent: str) -> str:
         """Returns why a session cannot be an alias of an agent, "" if it can: an alias never leads to another."""
         actual = self._state.agent_of(agent)
         if actual != agent:
             return f"{agent} is itself a session of {actual}; name {actual} as the agent, or end that alias first"
-        if self._state.aliases.sessions_of(session, now_ms()):
+        pending = self._state.pending_aliases
+        if pending.is_session(agent):
+            return f"{agent} is about to become a session of another agent; name that agent instead"
+        if self._state.aliases.sessions_of(session, now_ms()) or pending.count_of(session):
             return f"{session} is an agent that has sessions; end their aliases first, or name another session"
         return ""
 
     def _record_seen(self, entry: MailboxEntry) -> None:
         at_ms = now_ms()
         is_known = entry.last_seen_ms > 0
-        entry.last_seen_ms = at_ms
+        self._table.record_seen(entry, at_ms)
         self._state.record_changed(entry)
         if not is_known or at_ms - entry.seen_written_ms >= SEEN_EVERY_MS:
             entry.seen_written_ms = at_ms

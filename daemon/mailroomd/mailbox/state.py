@@ -8,7 +8,7 @@ __all__ = ["MailboxState"]
 
 from collections.abc import Iterable, Sequence
 
-from mailroomd.core.aliases import Aliases
+from mailroomd.core.aliases import Aliases, PendingAliases
 from mailroomd.mailbox.gateway_port import GatewayPort
 from mailroomd.mailbox.in_flight import InFlightCommands
 from mailroomd.model.clock import now_ms
@@ -27,6 +27,7 @@ class MailboxState:
         table: the mailbox table.
         in_flight: commands that the command-queue has not answered.
         aliases: which session is an alias of which agent.
+        pending_aliases: those whose commands are in flight.
         metrics: the mailbox worker's metrics.
         ports: the gateways, by index.
     """
@@ -36,6 +37,7 @@ class MailboxState:
         self.in_flight = in_flight
         self.metrics = metrics
         self.aliases = Aliases()
+        self.pending_aliases = PendingAliases()
         self.ports: Sequence[GatewayPort] = ()
         self._changed: dict[str, MailboxEntry] = {}
         self._gauges_due_sec = 0.0

@@ -37,7 +37,7 @@ def fill_table(table: TableWriter, archive: MessageArchive, beat: Callable[[], N
     last_id = max(archive.last_id(), table.reader.durable_id)  # the high-water mark passes ids of refused commands, too
     messages, newest_left_out_id = _newest(archive, last_id, table.ring_bytes // 2, beat)
     table.begin_rebuild(newest_left_out_id)
-    rows = archive.mailboxes()
+    rows = sorted(archive.mailboxes(), key=lambda row: row.last_seen_ms, reverse=True)  # if slots are short: by use
     for index, row in enumerate(rows):
         _load_mailbox(table, row)
         if index % BEAT_EVERY == 0:
@@ -76,7 +76,8 @@ def _newest(
 def _load_mailbox(table: TableWriter, row: MailboxRow) -> None:
     entry = table.entry(row.name)
     entry.total, entry.unread, entry.oldest_unread_id = row.total, row.unread, row.oldest_unread_id
-    entry.last_seen_ms = row.last_seen_ms
+    if row.last_seen_ms:
+        table.record_seen(entry, row.last_seen_ms)
 
 
 def _load_message(table: TableWriter, message: Message) -> None:

@@ -60,18 +60,19 @@ class MailboxEntry:
         )
 
     def publish(self) -> None:
-        """Publishes the counts to the readers."""
+        """Publishes the counts to the readers, if the mailbox has a slot."""
         if self.cell is not None:
-            self.cell.write(
-                COUNTS.pack(
-                    *MailboxCounts(
-                        self.total,
-                        self.unread,
-                        self.oldest_unread_id,
-                        self.newest_position,
-                        self.last_seen_ms,
-                        self.subscribers,
-                        self.newest_response_id,
-                    )
-                )
-            )
+            self.cell.write(self.packed_counts())
+
+    def packed_counts(self) -> bytes:
+        """Returns the counts as readers find them in the table."""
+        counts = MailboxCounts(
+            self.total,
+            self.unread,
+            self.oldest_unread_id,
+            self.newest_position,
+            self.last_seen_ms,
+            self.subscribers,
+            self.newest_response_id,
+        )
+        return COUNTS.pack(*counts)

@@ -22,7 +22,8 @@ from mailroomd.table.layout import (
 
 FREE = 0
 MAX_LOAD = 7 / 8  # of the slots; above it probing gets slow, so further mailboxes are left to the database
-_NOTHING = COUNTS.pack(*MailboxCounts())
+MAX_UNSEEN_LOAD = 3 / 4  # of the slots, for names that have only been written to: a sender may invent any number
+NO_COUNTS = COUNTS.pack(*MailboxCounts())
 
 
 class MailboxSlots:
@@ -40,15 +41,21 @@ class MailboxSlots:
         self._slots: dict[str, int] = {}
         self._listed: set[int] = set()
 
-    def claim(self, name: str) -> DoubleCell | None:
-        """Assigns a slot to a name; returns the cell for its counts, all zero, or None if no slot is left."""
-        if len(self._slots) >= self._layout.slots * MAX_LOAD:
+    def claim(self, name: str, counts: bytes = NO_COUNTS, *, is_seen: bool = False) -> DoubleCell | None:
+        """Assigns a slot to a name; returns the cell for its counts, or None if no slot is left for it.
+
+        Args:
+            name: of a mailbox that has no slot.
+            counts: what readers see from the start; they must not find a mailbox with mail empty.
+            is_seen: whether its agent has made a call, and so may use the slots that are kept for such agents.
+        """
+        if len(self._slots) >= self._layout.slots * (MAX_LOAD if is_seen else MAX_UNSEEN_LOAD):
             self._words[Header.OVERFLOWED] = 1
             return None
         slot = name_hash(name.encode()) % self._layout.slots
         while self._length_of(slot):
             slot = self._next(slot)
-        return self._put(name, slot, _NOTHING)
+        return self._put(name, slot, counts)
 
     def release(self, name: str) -> dict[str, DoubleCell]:
         """Releases a name's slot, if it has one; returns the new cells of the mailboxes that moved up, by name."""
@@ -82,7 +89,7 @@ class MailboxSlots:
         offset = self._layout.slot_offset(slot)
         self._memory[offset + 8 : offset + 8 + len(encoded)] = encoded
         cell = self._cell(slot)
-        if slot in self._listed or counts != _NOTHING:
+        if slot in self._listed or counts != NO_COUNTS:
             cell.write(counts)
         self._set_length(slot, len(encoded))  # from here on, readers find it
         self._list_used(slot)

@@ -90,6 +90,17 @@ class TableWriter:
             entry = self._entries[name] = MailboxEntry(name, self._slots.claim(name))
         return entry
 
+    def record_seen(self, entry: MailboxEntry, seen_ms: int) -> None:
+        """Records that a mailbox's agent made a call; if it has no slot yet, it may now get one.
+
+        Args:
+            entry: of a mailbox that has not been forgotten.
+            seen_ms: milliseconds since 1970.
+        """
+        entry.last_seen_ms = seen_ms
+        if entry.cell is None:
+            entry.cell = self._slots.claim(entry.name, entry.packed_counts(), is_seen=True)
+
     def forget_idle(self, kept: int) -> list[str]:
         """Forgets mailboxes that hold nothing except when their agents were last seen; returns their names.
 

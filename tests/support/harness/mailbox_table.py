@@ -11,7 +11,7 @@ from mailroomd.table.slot_reader import SlotReader
 from mailroomd.table.writer import TableWriter
 
 RING_BYTES = 64 << 10
-SLOTS = 8  # only seven are used: the eighth mailbox overflows
+SLOTS = 8  # six for mailboxes whose agents made no call: the seventh overflows
 
 
 class Table:
