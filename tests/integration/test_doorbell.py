@@ -93,7 +93,7 @@ def test_mail_wakes_an_idle_session_and_is_offered(room: Mailroom, session: Sess
     sent = room.send(session.id, "wake up")
     code, stderr = end_of(doorbell)
     assert code == MAIL
-    assert f"message {sent.id} from alice" in stderr
+    assert f"message {sent.id} from alice (unverified), " in stderr
     assert "wake up" in stderr
     assert state_of(room, sent.id) is DeliveryState.OFFERED
     assert session.hook("PostToolUse") == ""
