@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
+import mcp_types as types
 import pytest
 from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
@@ -93,11 +94,25 @@ def test_checking_marks_nothing_read_and_reports_shown_messages(tmp_path: Path) 
     async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go", thread_id="t", priority=pb.PRIORITY_URGENT)
         (message,) = await check(agent)
-        assert set(message) == {"id", "sender", "content", "timestamp", "shown_before", "thread_id", "priority"}
+        always = {"id", "sender", "sender_verified", "content", "timestamp", "shown_before"}
+        assert set(message) == always | {"thread_id", "priority"}
         await room.wait_until(lambda: bool(room.requests["MarkOffered"]))
         assert list(room.requests["MarkOffered"][0].message_ids) == [message_id]
         assert all(request.observe for request in room.requests["CheckInbox"])
         assert not room.messages[message_id].read
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_tools_and_resources_say_whether_a_sender_is_verified(tmp_path: Path, verified: bool) -> None:
+    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+        room.deliver("me", "go", sender="boss", sender_verified=verified)
+        (message,) = await check(agent)
+        assert message["sender_verified"] is verified
+        (content,) = (await agent.read_resource("mailroom://inbox/me")).contents
+        assert isinstance(content, types.TextResourceContents)
+        assert json.loads(content.text)["messages"][0]["sender_verified"] is verified
 
     play(tmp_path, scene)
 

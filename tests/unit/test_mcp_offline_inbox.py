@@ -20,7 +20,7 @@ def put(root: Path, agent: str, name: str, content: bytes) -> Path:
     return path
 
 
-def encoded(message_id: int, content: str = "go") -> bytes:
+def encoded(message_id: int, content: str = "go", *, verified: bool = False) -> bytes:
     draft = Draft(
         recipient="abc",
         sender="dashboard",
@@ -31,6 +31,7 @@ def encoded(message_id: int, content: str = "go") -> bytes:
         in_reply_to=MESSAGE_ID - 1,
         priority=DaemonPriority.HIGH,
         ttl_ms=60_000,
+        verified=verified,
     )
     return encode_inbox_file(message_id, 1_764_000_000_000, draft)
 
@@ -46,6 +47,13 @@ def test_files_of_the_daemon_are_read_oldest_first(tmp_path: Path) -> None:
     assert first.timestamp is not None
     assert first.expires_at is not None
     assert (first.expires_at - first.timestamp).total_seconds() == 60
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_the_file_says_whether_its_sender_is_verified(tmp_path: Path, verified: bool) -> None:
+    put(tmp_path, "abc", f"{format_id(MESSAGE_ID)}.json", encoded(MESSAGE_ID, verified=verified))
+    (message,) = OfflineInbox(tmp_path).read("abc")
+    assert message.sender_verified is verified
 
 
 def test_anything_but_a_whole_inbox_file_is_skipped(tmp_path: Path) -> None:
