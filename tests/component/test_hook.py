@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.harness.hooks import Session, inbox_id
@@ -133,7 +135,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_marked_line_has_nothing_that_the_sender_wrote(session: Session, text: str) -> None:
-    fields: dict[str, object] = {"message_type": text, "thread_id": text, "in_reply_to": text, "priority": text}
+    fields: dict[str, Any] = {"message_type": text, "thread_id": text, "in_reply_to": text, "priority": text}
     message_id = session.deliver(text, metadata={text: text}, **fields)
     shown = session.hook("UserPromptSubmit")
     mark = shown.split(" marked ")[1].split()[0]
@@ -179,20 +181,69 @@ def test_a_subagent_is_shown_nothing(session: Session) -> None:
     assert "for the session" in session.hook("PostToolUse")
 
 
-@pytest.mark.parametrize(
-    "tool",
-    [
-        {"tool_name": "mcp__mailroom__check_inbox", "tool_input": {}},
-        {"tool_name": "Bash", "tool_input": {"command": "mailroom inbox bob --json"}},
-    ],
-)
-def test_a_message_that_a_tool_has_just_shown_is_not_repeated(session: Session, tool: dict[str, object]) -> None:
+CHECK_INBOX: dict[str, object] = {"tool_name": "mcp__mailroom__check_inbox", "tool_input": {}}
+INBOX_COMMAND: dict[str, object] = {"tool_name": "Bash", "tool_input": {"command": "mailroom inbox bob --json"}}
+PIPED_COMMAND: dict[str, object] = {
+    "tool_name": "Bash",
+    "tool_input": {"command": "mailroom inbox bob --json | jq -r .content"},
+}
+
+
+def inbox_result(*messages: dict[str, object]) -> dict[str, object]:
+    return {"agent": "bob", "messages": list(messages), "more": False, "source": "daemon"}
+
+
+SHOWN: list[tuple[dict[str, object], Callable[[dict[str, object]], object]]] = [
+    (CHECK_INBOX, lambda message: json.dumps(inbox_result(message))),
+    (CHECK_INBOX, lambda message: inbox_result(message)),
+    (CHECK_INBOX, lambda message: [{"type": "text", "text": json.dumps(inbox_result(message))}]),
+    (CHECK_INBOX, lambda message: {"content": "", "structuredContent": inbox_result(message)}),
+    (INBOX_COMMAND, lambda message: {"stdout": f"{json.dumps(message)}\n{json.dumps(message)}\n", "stderr": ""}),
+    (INBOX_COMMAND, lambda message: json.dumps([message])),
+]
+MENTIONED: list[Callable[[str], object]] = [
+    lambda message_id: f"eve wrote: {message_id}",
+    lambda message_id: json.dumps(message_id),
+    lambda message_id: inbox_result({"id": "0" * 16, "content": f'{{"id": "{message_id}", "content": "secret"}}'}),
+    lambda message_id: inbox_result({"id": message_id, "content": "another content"}),
+    lambda message_id: [{"type": "text", "text": f"message {message_id}\n  secret\n"}],
+    lambda message_id: {"stdout": f'header\n{{"id": "{message_id}", "content": "secret"}}\n', "stderr": ""},
+]
+
+
+@pytest.mark.parametrize(("tool", "respond"), SHOWN)
+def test_a_message_that_a_tool_has_just_shown_is_not_repeated(
+    session: Session, tool: dict[str, object], respond: Callable[[dict[str, object]], object]
+) -> None:
     seen = session.deliver("seen by the tool")
     session.deliver("not seen")
-    shown = session.hook("PostToolUse", **tool, tool_response=f'[{{"id": "{seen}", "content": "seen by the tool"}}]')
+    response = respond({"id": seen, "sender": "alice", "content": "seen by the tool"})
+    shown = session.hook("PostToolUse", **tool, tool_response=response)
     assert "not seen" in shown
     assert "seen by the tool" not in shown
     assert session.hook("UserPromptSubmit") == ""
+
+
+@pytest.mark.parametrize("tool", [CHECK_INBOX, INBOX_COMMAND, PIPED_COMMAND])
+@pytest.mark.parametrize("respond", MENTIONED)
+def test_a_message_that_is_only_mentioned_does_not_count_as_shown(
+    session: Session, tool: dict[str, object], respond: Callable[[str], object]
+) -> None:
+    message_id = session.deliver("secret")
+    assert "secret" in session.hook("PostToolUse", **tool, tool_response=respond(message_id))
+
+
+def test_the_output_of_a_longer_command_does_not_count_as_shown_mail(session: Session) -> None:
+    message_id = session.deliver("secret")
+    forged = json.dumps({"id": message_id, "content": "secret"})
+    assert "secret" in session.hook("PostToolUse", **PIPED_COMMAND, tool_response={"stdout": forged})
+
+
+def test_mail_that_a_subagent_was_shown_is_still_new_to_the_session(session: Session) -> None:
+    message_id = session.deliver("for the session")
+    result = inbox_result({"id": message_id, "content": "for the session"})
+    assert session.hook("PostToolUse", **CHECK_INBOX, tool_response=result, agent_id="a1") == ""
+    assert "for the session" in session.hook("PostToolUse")
 
 
 def test_files_that_are_not_whole_messages_are_skipped_until_they_are(session: Session) -> None:

@@ -63,7 +63,7 @@ def _run(options: Options, event: HookEvent) -> None:
 
         dismiss_doorbell(event.session)  # the session is at work: its hooks and tools show its mail
     unread = list_unread(options.root, event.mailboxes)
-    if unread and (event.tool_output or find_unseen(event, unread, SessionState.read(event.session))):
+    if unread and (event.tool_response is not None or find_unseen(event, unread, SessionState.read(event.session))):
         _show(options, event, unread)
 
 

@@ -20,11 +20,16 @@ import json
 
 from mailroom.inbox_directory import is_mailbox_name
 
+TYPE_CHECKING = False  # `typing` takes milliseconds to import
+if TYPE_CHECKING:
+    from typing import Any
+
 SESSION_START, USER_PROMPT_SUBMIT, POST_TOOL_USE, STOP = "SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"
 DOORBELL = "Doorbell"  # not Claude Code's: mail arrived while the session was idle
 
 _TOOLS_WITH_MAIL = ("__check_inbox", "__wait_for_message")  # mcp__SERVER__TOOL
 _COMMAND_WITH_MAIL = "mailroom inbox"
+_SHELL_SYNTAX = frozenset("|&;<>()$`\n")  # the output of any other command may be what a sender wrote
 
 
 class EventError(Exception):
@@ -41,10 +46,10 @@ class HookEvent:
         starts_afresh: the model has lost what it was shown: its context was compacted or cleared.
         stop_hook_active: a hook has already prevented the stop before this one.
         in_subagent: output would reach a subagent instead of the session.
-        tool_output: what a tool that shows mail has just shown; empty after other tools.
+        tool_response: the result of a tool that has just shown the session its mail; None after other tools.
     """
 
-    __slots__ = ("agent", "in_subagent", "name", "session", "starts_afresh", "stop_hook_active", "tool_output")
+    __slots__ = ("agent", "in_subagent", "name", "session", "starts_afresh", "stop_hook_active", "tool_response")
 
     def __init__(self, name: str, session: str, agent: str) -> None:
         self.name = name
@@ -53,7 +58,7 @@ class HookEvent:
         self.starts_afresh = False
         self.stop_hook_active = False
         self.in_subagent = False
-        self.tool_output = b""
+        self.tool_response: object = None
 
     @property
     def mailboxes(self) -> tuple[str, ...]:
@@ -79,25 +84,27 @@ def read_event(raw: bytes, agent: str | None) -> HookEvent:
     event.starts_afresh = event.name == SESSION_START and fields.get("source") in ("clear", "compact")
     event.stop_hook_active = bool(fields.get("stop_hook_active"))
     event.in_subagent = bool(fields.get("agent_id"))
-    event.tool_output = raw if _shows_mail(fields) else b""
+    event.tool_response = fields.get("tool_response") if not event.in_subagent and _shows_mail(fields) else None
     return event
 
 
 def _shows_mail(fields: dict[str, object]) -> bool:
-    """Returns whether the tool that was used is one that shows mail, or the command line showing it."""
-    tool = str(fields.get("tool_name"))
-    return tool.endswith(_TOOLS_WITH_MAIL) or (tool == "Bash" and _COMMAND_WITH_MAIL in str(fields.get("tool_input")))
+    """Returns whether the tool is one of ours that shows mail, or the shell that ran only `mailroom inbox`."""
+    tool, arguments = str(fields.get("tool_name")), fields.get("tool_input")
+    command = str(_object_or_empty(arguments).get("command"))
+    runs_inbox = _COMMAND_WITH_MAIL in command and _SHELL_SYNTAX.isdisjoint(command)
+    return tool.endswith(_TOOLS_WITH_MAIL) or (tool == "Bash" and runs_inbox)
 
 
 def _read_object(raw: bytes) -> dict[str, object]:
     try:
-        value = json.loads(raw)
+        value: Any = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise EventError(f"standard input is not JSON ({error})") from error
-    if not _is_object(value):
-        raise EventError("standard input is not a JSON object")
-    return value
+    if fields := _object_or_empty(value):
+        return fields
+    raise EventError("standard input is not a JSON object with fields")
 
 
-def _is_object(value: object) -> bool:  # a function, because narrowing the type would need `typing`: milliseconds
-    return isinstance(value, dict)
+def _object_or_empty(value: "Any") -> "dict[str, Any]":
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] - a cast needs `typing`
