@@ -25,7 +25,7 @@ Scene = Callable[[FakeMailRoom, ClientSession], Awaitable[None]]
 
 @asynccontextmanager
 async def agent_of(address: str, root: Path, name: str | None) -> AsyncGenerator[ClientSession]:
-    async with AsyncMailroom(address, sender=name, grace=0.0) as client, Subscriptions(client) as subscriptions:
+    async with AsyncMailroom(address, sender=name, grace=0.0) as client, Subscriptions(client, name) as subscriptions:
         server = McpServer(McpConfig(root=root, agent=name), client, subscriptions)
         async with Client(server.sdk, mode="legacy") as connected:
             yield connected.session
@@ -281,6 +281,40 @@ def test_a_uri_that_is_not_ours_is_refused(tmp_path: Path, uri: str) -> None:
             await agent.read_resource(uri)
 
     play(tmp_path, scene)
+
+
+async def subscribe(agent: ClientSession, uri: str) -> None:
+    request = types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
+    await agent.send_request(request, types.EmptyResult)
+
+
+def test_a_bound_server_serves_no_other_agents_resources(tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+        foreign = room.deliver("alice", "private", sender="boss")
+        own = room.deliver("me", "mine", sender="boss")
+        for uri in ("mailroom://inbox/alice", f"mailroom://message/{foreign}"):
+            with pytest.raises(MCPError, match="serves only the mail of me"):
+                await agent.read_resource(uri)
+            with pytest.raises(MCPError, match="serves only the mail of me"):
+                await subscribe(agent, uri)
+        assert (await error_of(agent, "message_status", message_id=foreign)).endswith("(NOT_YOURS)")
+        for uri in ("mailroom://inbox/me", f"mailroom://message/{own}"):
+            (content,) = (await agent.read_resource(uri)).contents
+            assert isinstance(content, types.TextResourceContents)
+            assert "mine" in content.text
+            await subscribe(agent, uri)
+
+    play(tmp_path, scene)
+
+
+def test_a_server_for_all_agents_serves_every_inbox(tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+        room.deliver("alice", "for alice")
+        (content,) = (await agent.read_resource("mailroom://inbox/alice")).contents
+        assert isinstance(content, types.TextResourceContents)
+        assert "for alice" in content.text
+
+    play(tmp_path, scene, name=None)
 
 
 def test_without_a_daemon_mail_is_read_from_files_and_sending_fails(tmp_path: Path) -> None:
