@@ -133,6 +133,45 @@ def test_our_hook_is_removed_from_a_group_that_the_user_moved_it_to(options: Set
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".claude/settings.json", '{"hooks": null, "model": "opus"}'),
+        (".claude/settings.json", '{\n  "model": "opus",\n  "hooks": {\n    "Stop": null\n  }\n}\n'),
+        (".mcp.json", '{"model": "opus", "mcpServers": null}'),
+        (".mcp.json", '{"mcpServers": {"mailroom": null}, "model": "opus"}'),
+    ],
+)
+def test_null_is_replaced_and_everything_is_removed_again(options: SetupOptions, name: str, text: str) -> None:
+    put(options.directory / name, text)
+    write(claude_code.plan(options))
+    assert write(claude_code.plan(options)) == 0
+    pairs: list[list[str]] = []
+    json.loads(
+        (options.directory / name).read_text(), object_pairs_hook=lambda items: pairs.append([k for k, _ in items])
+    )
+    assert all(len(keys) == len(set(keys)) for keys in pairs)
+    write(claude_code.plan(replace(options, remove=True)))
+    assert json.loads((options.directory / name).read_text()) == {"model": "opus"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"hooks": {}, "hooks": {}}',
+        '{"a": {"b": 1, "b": 2}}',
+        '{"hooks": {"Stop": [], "Stop": []}}',
+        '{"a": 1, "\\u0061": 2}',
+    ],
+)
+def test_a_file_with_a_duplicate_key_is_refused_and_unchanged(options: SetupOptions, text: str) -> None:
+    put(settings_of(options), text)
+    for remove in (False, True):
+        with pytest.raises(SetupError, match="is there twice"):
+            write(claude_code.plan(replace(options, remove=remove)))
+    assert settings_of(options).read_text() == text
+
+
+@pytest.mark.parametrize(
     "text", ["{", "[]", '"x"', '{"hooks": []}', '{"hooks": {"Stop": {}}}', '{"a": 1}}', "{'single': 1}"]
 )
 def test_a_file_that_cannot_be_parsed_is_refused_and_unchanged(options: SetupOptions, text: str) -> None:
@@ -227,7 +266,8 @@ def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Path) -> None:
     dry = cli(tmp_path, "claude-code", "--agent", "bob", "--dry-run")
     assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
-    assert '+      "command": "' in dry.stdout
+    assert '+ mcpServers.mailroom = {\n+   "command": "' in dry.stdout
+    assert '+ hooks.PostToolUse = {\n+   "type": "command",' in dry.stdout
     asked = cli(tmp_path, "claude-code", "--agent", "bob")
     assert (asked.returncode, list(tmp_path.iterdir())) == (1, [])
     assert "--yes" in asked.stderr
@@ -237,6 +277,36 @@ def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Pat
     written = json.loads((tmp_path / ".mcp.json").read_bytes())["mcpServers"]["mailroom"]["command"]
     assert Path(written).is_absolute()
     assert os.access(written, os.X_OK)
+
+
+SECRET = "s3cr3t-of-another-server"
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_the_command_prints_no_entry_of_another_program(tmp_path: Path, indent: int | None) -> None:
+    other = {"command": "x", "env": {"KEY": SECRET}}
+    ours = {"command": "/x/mailroom", "args": ["mcp"], "env": {"EXTRA": SECRET}}
+    for servers in ({"other": other}, {"other": other, "mailroom": ours}):
+        put(tmp_path / ".mcp.json", json.dumps({"mcpServers": servers}, indent=indent))
+        put(tmp_path / ".claude" / "settings.json", json.dumps({"env": {"KEY": SECRET}}, indent=indent))
+        for arguments in (("--agent", "bob", "--dry-run"), ("--agent", "bob", "--yes"), ("--remove", "--yes")):
+            done = cli(tmp_path, "claude-code", *arguments)
+            assert done.returncode == 0
+            assert "mcpServers.mailroom" in done.stdout
+            assert SECRET not in done.stdout + done.stderr
+    put(tmp_path / ".codex" / "config.toml", f'[mcp_servers.other]\ncommand = "x"\nenv = {{KEY = "{SECRET}"}}\n')
+    done = cli(tmp_path, "codex", "--project", "--agent", "bob", "--yes")
+    assert "+ mcp_servers.mailroom = {" in done.stdout
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("broken", ['{"KEY": %s}', '{"KEY": "a" %s}', "{%s: 1}", '{"a": 1} %s'])
+def test_the_error_about_a_broken_file_does_not_quote_it(tmp_path: Path, broken: str) -> None:
+    put(tmp_path / ".mcp.json", broken % SECRET)
+    done = cli(tmp_path, "claude-code", "--yes")
+    assert done.returncode == 1
+    assert ".mcp.json was not changed: it is not valid JSON (line 1: " in done.stderr
+    assert SECRET[:6] not in done.stdout + done.stderr
 
 
 def test_generic_settings_are_printed_and_wrong_names_refused(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def _apply(plan: Callable[[SetupOptions], list[Change]], options: SetupOptions, 
             remark("nothing to change")
             return False
         for change in changes:
-            emit(printable(change.diff()))
+            emit(printable(change.describe()))
         if dry_run:
             return False
         if not (yes or _is_confirmed()):

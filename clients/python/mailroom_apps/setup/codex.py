@@ -42,7 +42,10 @@ def plan(options: SetupOptions) -> list[Change]:
     if current == (None if options.remove else entry):
         return [Change(path, before, before)]
     after = _edited(before or "", None if options.remove else entry)
-    return [Change(path, before, after if after.strip() or not options.remove else None)]
+    name = f"mcp_servers.{SERVER_NAME}"
+    old_entries = [] if current is None else [(name, current)]
+    new_entries = [] if options.remove else [(name, entry)]
+    return [Change(path, before, after if after.strip() or not options.remove else None, old_entries, new_entries)]
 
 
 def _file(options: SetupOptions) -> Path:
