@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,23 @@ def test_a_link_stays_a_link(options: SetupOptions) -> None:
     assert "mailroom hook" in kept.read_text() or "mailroom' hook" in kept.read_text()
 
 
+def test_mode_owner_and_attributes_of_the_file_behind_a_link_are_kept(options: SetupOptions) -> None:
+    kept = options.directory / "dotfiles" / "settings.json"
+    put(kept, OTHERS, mode=0o604)
+    with suppress(OSError):  # not every file system has user attributes
+        os.setxattr(kept, "user.note", b"keep")
+    if os.geteuid() == 0:
+        os.chown(kept, 54321, 54321)
+    before = kept.stat()
+    attributes = {name: os.getxattr(kept, name) for name in os.listxattr(kept)}
+    settings_of(options).parent.mkdir()
+    settings_of(options).symlink_to(kept)
+    assert write(claude_code.plan(options)) == 2
+    after = kept.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+    assert {name: os.getxattr(kept, name) for name in os.listxattr(kept)} == attributes
+
+
 def test_a_file_that_changes_in_the_meantime_is_not_overwritten(options: SetupOptions) -> None:
     put(settings_of(options), "{}")
     changes = claude_code.plan(options)
@@ -249,6 +267,37 @@ def test_codex_settings_that_are_not_toml_are_refused(options: SetupOptions) -> 
     put(options.directory / ".codex" / "config.toml", "model = ")
     with pytest.raises(SetupError, match="not valid TOML"):
         codex.plan(options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeffmodel = "gpt"\n',
+        'mcp_servers = "no"\n',
+        'mcp_servers.mailroom = "no"\n',
+        "[[mcp_servers]]\n",
+        '[mcp_servers]\nmailroom = ["no"]\n',
+        '[mcp_servers.mailroom]\ncommand = "x"\nargs = "mcp"\n',
+    ],
+)
+def test_unusual_codex_settings_are_refused_with_a_sentence_and_unchanged(options: SetupOptions, text: str) -> None:
+    path = options.directory / ".codex" / "config.toml"
+    put(path, text)
+    with pytest.raises(SetupError, match=r"config\.toml was not changed"):
+        codex.plan(options)
+    assert path.read_text() == text
+
+
+def test_codex_servers_in_an_inline_table_are_kept_or_the_file_is_refused(options: SetupOptions) -> None:
+    path = options.directory / ".codex" / "config.toml"
+    text = 'mcp_servers = { o = { command = "x" } }\n'
+    put(path, text)
+    try:
+        write(codex.plan(options))
+    except SetupError:
+        assert path.read_text() == text
+    else:
+        assert tomllib.loads(path.read_text())["mcp_servers"]["o"] == {"command": "x"}
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -307,6 +356,51 @@ def test_the_error_about_a_broken_file_does_not_quote_it(tmp_path: Path, broken:
     assert done.returncode == 1
     assert ".mcp.json was not changed: it is not valid JSON (line 1: " in done.stderr
     assert SECRET[:6] not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("linked", [".claude", ".claude/settings.json", ".mcp.json"])
+def test_a_link_out_of_the_project_is_shown_and_yes_is_not_enough(tmp_path: Path, linked: str) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    target = elsewhere / linked
+    put(target / "settings.json" if linked == ".claude" else target, "{}")
+    (project / linked).parent.mkdir(parents=True)
+    (project / linked).symlink_to(target)
+    done = cli(project, "claude-code", "--agent", "bob", "--yes")
+    assert done.returncode == 1
+    assert f"leads out of the project, to {target}" in done.stderr
+    assert f" -> {target}" in done.stdout
+    assert "run this in a terminal to agree" in done.stderr
+    assert [path.read_text() for path in elsewhere.rglob("*.json")] == ["{}"]
+    assert cli_in_terminal(project, "y\n", "claude-code", "--agent", "bob", "--yes") == 0
+    assert "mailroom" in next(elsewhere.rglob("*.json")).read_text()
+
+
+def test_a_link_within_the_project_needs_no_more_than_yes(tmp_path: Path) -> None:
+    put(tmp_path / "shared" / "settings.json", "{}")
+    (tmp_path / ".claude").symlink_to("shared")
+    done = cli(tmp_path, "claude-code", "--agent", "bob", "--yes")
+    assert done.returncode == 0
+    assert f".claude/settings.json -> {tmp_path}/shared/settings.json" in done.stdout
+
+
+def cli_in_terminal(directory: Path, typed: str, *arguments: str) -> int:
+    """Runs the command with a terminal as its standard input; returns its exit code."""
+    terminal, stdin = os.openpty()
+    try:
+        os.write(terminal, typed.encode())
+        return subprocess.run(
+            [sys.executable, "-m", "mailroom_apps", "setup", *arguments],
+            cwd=directory,
+            env={**os.environ, "HOME": str(directory)},
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        ).returncode
+    finally:
+        os.close(terminal)
+        os.close(stdin)
 
 
 def test_generic_settings_are_printed_and_wrong_names_refused(tmp_path: Path) -> None:

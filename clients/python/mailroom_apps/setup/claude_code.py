@@ -18,7 +18,7 @@ from typing import Any, cast
 from mailroom_apps.setup.change import Change, Entries, SetupError, read_text
 from mailroom_apps.setup.json_text import JsonError, JsonText, Key
 from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
-from mailroom_apps.setup.program import is_ours
+from mailroom_apps.setup.program import is_our_server, is_ours
 
 EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")
 HOOK_TIMEOUT_SEC = 10  # a hook takes 0.05 s, or 0.4 s with mail
@@ -70,7 +70,7 @@ def _plan_file(
 
 def _server_entries(document: JsonText) -> Entries:
     entry = document.get("mcpServers", SERVER_NAME)
-    return [(f"mcpServers.{SERVER_NAME}", entry)] if _is_our_server(entry) else []
+    return [(f"mcpServers.{SERVER_NAME}", entry)] if is_our_server(entry) else []
 
 
 def _hook_entries(document: JsonText) -> Entries:
@@ -80,7 +80,7 @@ def _hook_entries(document: JsonText) -> Entries:
 def _with_server(document: JsonText, options: SetupOptions, path: Path) -> JsonText:
     entry = options.server_entry()
     current = document.get("mcpServers", SERVER_NAME)
-    if current is not None and not _is_our_server(current):
+    if current is not None and not is_our_server(current):
         if options.remove:
             return document
         raise SetupError(f"{path} was not changed: its server {SERVER_NAME!r} is not ours; rename that server first")
@@ -91,13 +91,6 @@ def _with_server(document: JsonText, options: SetupOptions, path: Path) -> JsonT
     if current is not None:
         document = document.removed(("mcpServers", SERVER_NAME))
     return _put(document, ("mcpServers",), SERVER_NAME, entry, path)
-
-
-def _is_our_server(entry: object) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    server = cast("dict[str, Any]", entry)
-    return is_ours([str(server.get("command")), *map(str, _as_list(server.get("args")))], "mcp")
 
 
 def _with_hooks(document: JsonText, options: SetupOptions, path: Path) -> JsonText:
