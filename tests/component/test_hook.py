@@ -34,6 +34,8 @@ def test_each_session_of_an_agent_is_shown_its_mail(session: Session) -> None:
     session.deliver("to the session", mailbox=session.id)
     shown = session.hook("UserPromptSubmit")
     assert "Mail for bob: 2 unread messages" in shown
+    assert f"0s ago, in mailbox {session.id} ---\n" in shown
+    assert "`mailroom ack bob ID` (with the mailbox that the message names instead, where it names one)." in shown
     other = Session(session.directory, id="another", agent="bob")
     assert "to the agent" in other.hook("UserPromptSubmit")
 

@@ -84,9 +84,9 @@ def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
         report = _show_unrecorded(options, event, unread)
     if report is None:
         return
-    from mailroom_apps.hooks.daemon_calls import mark_offered
+    from mailroom_apps.hooks.daemon_calls import report_shown
 
-    if error := mark_offered(report.messages, options.address):
+    if error := report_shown(event, report.messages, options.address):
         _print_error(f"the mail was shown, but its senders cannot see that yet: {error}")
     prune_sessions()
 

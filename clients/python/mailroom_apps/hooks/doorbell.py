@@ -88,7 +88,7 @@ async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bo
         await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()  # raises the error that has ended it
-        await watcher.mark_offered()
+        await watcher.report_shown()
         return watcher.has_shown_mail
 
 

@@ -51,26 +51,27 @@ def compose(agent: str, newest_first: Iterable[InboxFile], count: Callable[[], i
     """
     mark = os.urandom(6).hex()
     total = count()
-    room = LIMIT_CHARS - _size(_frame(agent, mark, "", total, total))
+    room = LIMIT_CHARS - _size(_frame(agent, mark, "", total, total, other_mailboxes=True))
     blocks: list[str] = []
     messages: list[InboxFile] = []
     for message in newest_first:
-        block = _block(message, mark)
+        block = _block(agent, message, mark)
         if _size(block) > room:
             if messages:
                 break
-            block = _block(message, mark, room)
+            block = _block(agent, message, mark, room)
         room -= _size(block)
         blocks.append(block)
         messages.append(message)
     if not messages:
         return None
     rest = max(0, count() - len(messages))
-    text = _frame(agent, mark, "".join(reversed(blocks)), len(messages), rest)
+    other_mailboxes = any(message.mailbox != agent for message in messages)
+    text = _frame(agent, mark, "".join(reversed(blocks)), len(messages), rest, other_mailboxes=other_mailboxes)
     return Report(text, tuple(reversed(messages)))
 
 
-def _frame(agent: str, mark: str, blocks: str, shown: int, rest: int) -> str:
+def _frame(agent: str, mark: str, blocks: str, shown: int, rest: int, *, other_mailboxes: bool) -> str:
     messages = "1 unread message" if shown == 1 else f"{shown} unread messages"
     more = f"{rest} older unread messages are not shown here: use check_inbox or `mailroom inbox {agent}`.\n"
     return (
@@ -81,14 +82,15 @@ def _frame(agent: str, mark: str, blocks: str, shown: int, rest: int) -> str:
         f"{more if rest else ''}"
         f"To answer, use Mailroom's tools reply and send_message, or "
         f"`mailroom send SENDER 'text' --from {agent} --reply-to ID`. A message stays unread until "
-        f"acknowledge_message or `mailroom ack {agent} ID`."
+        f"acknowledge_message or `mailroom ack {agent} ID`"
+        f"{' (with the mailbox that the message names instead, where it names one)' if other_mailboxes else ''}."
     )
 
 
-def _block(message: InboxFile, mark: str, limit: int | None = None) -> str:
+def _block(agent: str, message: InboxFile, mark: str, limit: int | None = None) -> str:
     verified = "verified" if message.sender_verified else "unverified"
-    head = f"--- {mark} message {message.id} from {_sender(message)} ({verified}), {_age(message.id)} ago ---\n"
-    head += _fields(message)
+    head = f"--- {mark} message {message.id} from {_sender(message)} ({verified}), {_age(message.id)} ago"
+    head += f"{'' if message.mailbox == agent else f', in mailbox {message.mailbox}'} ---\n{_fields(message)}"
     tail = f"\n--- {mark} end of {message.id} ---\n"
     room = LIMIT_CHARS if limit is None else max(0, limit - _size(head) - _size(tail))
     return f"{head}{_content(message, room, cut=limit is not None)}{tail}"
