@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import mcp_types as types
@@ -270,6 +271,27 @@ def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
         assert error == "bob has to read some first (MAILBOX_FULL)"
         error = await error_of(agent, "message_status", message_id="00aa")
         assert error == "there is no message 00aa (MESSAGE_NOT_FOUND)"
+
+    play(tmp_path, scene)
+
+
+def test_an_argument_that_is_null_counts_as_absent(tmp_path: Path) -> None:
+    async def scene(_: FakeMailRoom, agent: ClientSession) -> None:
+        required: dict[str, dict[str, Any]] = {
+            "wait_for_message": {"timeout_sec": 0},
+            "acknowledge_message": {"message_id": []},
+            "send_message": {"to_session_id": "bob", "content": "hi"},
+            "broadcast": {"to_session_ids": ["bob"], "content": "hi"},
+        }
+        sent = await ask(agent, "send_message", to_session_id="me", content="hi")
+        required |= {"message_status": {"message_id": sent["id"]}, "check_inbox": {}, "list_agents": {}}
+        for tool in (await agent.list_tools()).tools:
+            if tool.name in required:
+                optional = dict.fromkeys(tool.input_schema["properties"].keys() - required[tool.name].keys())
+                await ask(agent, tool.name, **required[tool.name], **optional)
+        assert (await error_of(agent, "send_message", to_session_id="bob", content=None)).endswith(
+            "(ARGUMENTS_INVALID)"
+        )
 
     play(tmp_path, scene)
 
