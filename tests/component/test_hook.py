@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -274,6 +275,28 @@ def test_garbage_on_stdin_gives_a_sentence_and_exit_code_0(session: Session, gar
     assert (done.returncode, done.stdout) == (0, b"")
     assert done.stderr.startswith(b"mailroom hook: ")
     assert done.stderr.count(b"\n") == 1
+
+
+ODD_IDS = ["agent:main:main", "../../etc/passwd", "a b", "x" * 200, "ü", ".hidden", "\ud800", "a/b\0c"]
+
+
+@pytest.mark.parametrize("session_id", ODD_IDS)
+def test_an_odd_session_id_hides_no_mail_of_a_known_agent(session: Session, session_id: str) -> None:
+    session.agent = "bob"
+    session.deliver("for bob")
+    shown = session.hook("UserPromptSubmit", session_id=session_id)
+    assert "for bob" in shown
+    assert "in mailbox" not in shown
+    assert session.hook("UserPromptSubmit", session_id=session_id) == ""
+    assert "for bob" in session.hook("UserPromptSubmit", session_id=f"{session_id}2")
+    names = {path.name for path in session.state_file.parent.iterdir()}
+    assert all(re.fullmatch(r"session-[0-9a-f]{32}\.(json|lock)", name) for name in names), names
+
+
+def test_an_odd_session_id_without_an_agent_is_refused_with_a_sentence(session: Session) -> None:
+    done = session.run(session.event("UserPromptSubmit", session_id="agent:main:main"))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"give the hook an agent with --agent" in done.stderr
 
 
 def test_other_events_and_a_missing_inbox_are_silent(session: Session) -> None:

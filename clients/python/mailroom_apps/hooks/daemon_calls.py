@@ -26,7 +26,7 @@ def needs_alias(event: HookEvent, messages: Iterable[InboxFile]) -> bool:
 
     The alias may be missing: its time to live is a day, and the daemon may have been down when the session started.
     """
-    return event.agent != event.session and any(message.mailbox == event.session for message in messages)
+    return event.has_own_mailbox and any(message.mailbox == event.session for message in messages)
 
 
 def report_shown(event: HookEvent, messages: Collection[InboxFile], address: str | None) -> str:

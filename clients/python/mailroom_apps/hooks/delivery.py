@@ -48,7 +48,7 @@ def show_mail(
         StateNotSavedError: nothing was shown, since it could not be recorded.
         Exception: what `write` raises; nothing is recorded then.
     """
-    with SessionUpdate(event.session) as update:
+    with SessionUpdate(event.state_key) as update:
         seen = _seen_in_tool(event, root, unread) - update.state.shown
         ids = [message_id for message_id in find_unseen(event, unread, update.state) if message_id not in seen]
         selection = _Selection(ids, event, root, unread, received)
@@ -66,7 +66,7 @@ def show_mail(
 
 def preview(event: HookEvent, root: str, unread: dict[str, str]) -> Report | None:
     """Returns the report without recording anything."""
-    ids = find_unseen(event, unread, SessionState.read(event.session))
+    ids = find_unseen(event, unread, SessionState.read(event.state_key))
     return _Selection(ids, event, root, unread, NO_MESSAGES).compose_report()
 
 

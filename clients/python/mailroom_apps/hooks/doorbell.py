@@ -61,7 +61,7 @@ def _run(options: Options, event: HookEvent) -> int:
 
     session = options.pid or session_process()  # before anything slow: the parent may exit, and init takes its place
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would become part of the mail
-    with DoorbellLock(event.session) as lock:
+    with DoorbellLock(event.state_key) as lock:
         if not lock.held:
             print_error("doorbell", "another doorbell watches this session and did not exit")
             return NO_MAIL

@@ -2,7 +2,8 @@
 
 Source of the format: Claude Code's hooks reference (`session_id`, `hook_event_name`, `source`, `stop_hook_active`,
 `tool_name`, `tool_input`, `tool_response`; `agent_id` only inside a subagent). All other keys are ignored.
-Invariant: session and agent are valid mailbox names, so they can become parts of a path.
+Invariant: agent and state key are valid names, so they can become parts of a path. A session's id can be any text; only
+one that is a valid name can have a mailbox.
 """
 
 __all__ = [
@@ -42,6 +43,7 @@ class HookEvent:
     Attributes:
         name: "SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", or one that the hook ignores.
         session: the session's id; the agent's name if the input has none.
+        state_key: the name of the session's files.
         agent: whose mail is shown.
         starts_afresh: the model has lost what it was shown: its context was compacted or cleared.
         stop_hook_active: a hook has already prevented the stop before this one.
@@ -49,11 +51,21 @@ class HookEvent:
         tool_response: the result of a tool that has just shown the session its mail; None after other tools.
     """
 
-    __slots__ = ("agent", "in_subagent", "name", "session", "starts_afresh", "stop_hook_active", "tool_response")
+    __slots__ = (
+        "agent",
+        "in_subagent",
+        "name",
+        "session",
+        "starts_afresh",
+        "state_key",
+        "stop_hook_active",
+        "tool_response",
+    )
 
     def __init__(self, name: str, session: str, agent: str) -> None:
         self.name = name
         self.session = session
+        self.state_key = session if is_mailbox_name(session) else _hash(session)
         self.agent = agent
         self.starts_afresh = False
         self.stop_hook_active = False
@@ -62,8 +74,19 @@ class HookEvent:
 
     @property
     def mailboxes(self) -> tuple[str, ...]:
-        """The agent's mailbox and the session's: senders may use either name."""
-        return (self.agent,) if self.agent == self.session else (self.agent, self.session)
+        """The agent's mailbox and the session's, if it can have one: senders may use either name."""
+        return (self.agent, self.session) if self.has_own_mailbox else (self.agent,)
+
+    @property
+    def has_own_mailbox(self) -> bool:
+        """Whether the session's id is a mailbox name besides the agent's."""
+        return self.session not in (self.agent, "") and self.state_key == self.session
+
+
+def _hash(session: str) -> str:
+    from hashlib import sha256  # slow to import, and seldom needed
+
+    return f"session-{sha256(session.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
 def read_event(raw: bytes, agent: str | None) -> HookEvent:
@@ -78,8 +101,8 @@ def read_event(raw: bytes, agent: str | None) -> HookEvent:
     """
     fields = _read_object(raw)
     session = fields.get("session_id") or agent
-    if not isinstance(session, str) or not is_mailbox_name(session):
-        raise EventError(f"session_id {session!r:.80} is not a valid session name")
+    if not isinstance(session, str) or not (agent or is_mailbox_name(session)):
+        raise EventError(f"session_id {session!r:.80} is not a valid session name: give the hook an agent with --agent")
     event = HookEvent(str(fields.get("hook_event_name")), session, agent or session)
     event.starts_afresh = event.name == SESSION_START and fields.get("source") in ("clear", "compact")
     event.stop_hook_active = bool(fields.get("stop_hook_active"))
