@@ -121,17 +121,20 @@ class InboxTools:
     async def _from_files(self, agent: str, limit: int, error: MailroomError, *, new_only: bool) -> InboxView:
         path = self._offline_inbox.path_of(agent)
         try:
-            unread = await asyncio.to_thread(self._offline_inbox.read, agent)
+            inbox = await asyncio.to_thread(
+                self._offline_inbox.read,
+                agent,
+                limit,
+                lambda message: not (new_only and self._shown.was_shown(message)),
+            )
         except OSError as cause:
             sentence = f"{error.message.rstrip('.')}. The files in {path} cannot be read either: {cause}"
             raise error_of(error.code, sentence, reason=error.reason) from error
-        messages = [message for message in unread if not (new_only and self._shown.was_shown(message))]
         note = (
             f"read from the files in {path}, because {error.message.rstrip('.')}. "
             "Until then nothing can be sent or acknowledged."
         )
-        more = len(messages) > limit
-        return self._view(agent, messages[:limit], more=more, source="files", note=note)
+        return self._view(agent, inbox.messages, more=inbox.more, source="files", note=note)
 
     def _view(
         self,
@@ -148,6 +151,10 @@ class InboxTools:
         return InboxView(
             agent=agent, messages=views, more=more or len(fitting) < len(messages), source=source, note=note
         )
+
+
+def _is_any(_: Message) -> bool:
+    return True
 
 
 def _fitting(messages: Sequence[Message]) -> Sequence[Message]:
