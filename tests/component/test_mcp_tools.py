@@ -14,6 +14,7 @@ from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom_apps.mcp.inbox_tools import MAX_CHARS
 from mailroom_apps.mcp.server import McpConfig, McpServer
+from mailroom_apps.mcp.shown_messages import ShownMessages
 from mailroom_apps.mcp.subscriptions import Subscriptions
 from mcp.client import Client
 from mcp.client.session import ClientSession
@@ -156,6 +157,51 @@ def test_a_cancelled_call_has_shown_nothing(tmp_path: Path) -> None:
         room.deliver("me", "too late for that call")
         (message,) = await check(agent)
         assert message["shown_before"] is False
+
+    play(tmp_path, scene)
+
+
+def test_overlapping_waits_show_a_message_once(tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, agent: ClientSession) -> None:
+        waits = [asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC)) for _ in range(3)]
+        await room.wait_until(lambda: len(room.requests["CheckInbox"]) == 9)
+        ids: list[str] = []
+        for content in ("first", "second", "third"):
+            ids.append(room.deliver("me", content))
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await room.wait_until(lambda: len(room.requests["MarkOffered"]) >= len(ids))
+            answers = [wait.result() for wait in waits if wait.done()]
+            assert sorted(message["id"] for answer in answers for message in answer["messages"]) == ids
+        assert all(wait.done() for wait in waits)
+
+    play(tmp_path, scene)
+
+
+def test_a_claimed_message_is_new_again_after_its_call_was_cancelled(tmp_path: Path) -> None:
+    async def scene(room: FakeMailRoom, _: ClientSession) -> None:
+        async with AsyncMailroom(room.address, grace=0.0) as client:
+            message_id = room.deliver("me", "hello")
+            (message,) = await client.check_inbox("me", observe=True)
+            shown = ShownMessages(client)
+            claimed, never = asyncio.Event(), asyncio.Event()
+
+            async def call() -> None:
+                shown.record_after_answer("me", [message])
+                claimed.set()
+                await never.wait()
+
+            calls = [asyncio.create_task(call()) for _ in range(2)]
+            await claimed.wait()
+            for running_call in calls:
+                assert not shown.is_new(message)
+                assert not shown.was_shown(message)
+                waiting = asyncio.create_task(shown.wait_for_claim_end(BOUND_SEC))
+                await asyncio.sleep(0)
+                running_call.cancel()
+                assert await waiting
+            assert shown.is_new(message)
+            assert not await shown.wait_for_claim_end(0.01)
+            assert message_id not in [name for request in room.requests["MarkOffered"] for name in request.message_ids]
 
     play(tmp_path, scene)
 

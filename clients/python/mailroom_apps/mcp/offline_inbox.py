@@ -58,13 +58,13 @@ class OfflineInbox:
         """
         return Path(mailbox_directory(str(self._root), check_name(agent, "agent")))
 
-    def read(self, agent: str, limit: int, is_wanted: Callable[[Message], bool] = lambda _: True) -> Inbox:
+    def read(self, agent: str, limit: int, is_wanted: Callable[[Message], bool] | None = None) -> Inbox:
         """Returns unread messages of an agent, oldest first; none if it has no directory.
 
         Args:
             agent: whose mail.
             limit: the maximum number of messages. No file after the first one beyond it is read.
-            is_wanted: selects messages.
+            is_wanted: selects messages; None: all of them.
 
         Raises:
             InvalidArgument: AGENT_INVALID.
