@@ -349,6 +349,49 @@ def test_without_a_session_state_mail_is_shown_at_prompts_only(session: Session)
     assert b"cannot record which mail was shown" in done.stderr
 
 
+WITHOUT_PASSWD_ENTRY = """
+import pwd, sys
+def getpwuid(uid): raise KeyError(uid)
+pwd.getpwuid = getpwuid
+from mailroom_apps.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "has_root", "exit_code", "variable"),
+    [
+        ("hook", True, 0, "XDG_STATE_HOME"),
+        ("hook", False, 1, "MAILROOM_ROOT"),
+        ("doorbell", True, 1, "XDG_STATE_HOME"),
+        ("doorbell", False, 1, "MAILROOM_ROOT"),
+    ],
+)
+def test_without_a_home_directory_there_is_a_sentence_and_no_directory_named_tilde(
+    session: Session, command: str, has_root: bool, exit_code: int, variable: str
+) -> None:
+    session.agent = "bob"
+    session.deliver("anyway")
+    left_out = {"HOME", "XDG_STATE_HOME", *(() if has_root else ("MAILROOM_ROOT",))}
+    environment = {name: value for name, value in session.environment().items() if name not in left_out}
+    directory = session.directory / "project"
+    directory.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PASSWD_ENTRY, command, "--agent", "bob"],
+        cwd=directory,
+        env=environment,
+        input=session.event("UserPromptSubmit"),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == exit_code
+    assert (b"anyway" in done.stdout) is (exit_code == 0)
+    assert f"set HOME or {variable}".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert list(directory.iterdir()) == []
+
+
 def test_a_torn_session_state_counts_as_empty(session: Session) -> None:
     session.deliver("again")
     session.hook("PostToolUse")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mailroom.addresses import Address, find_daemon, state_directory
+from mailroom.inbox_directory import claude_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Places:
             InvalidArgument: an address or a path that was given is none.
         """
         in_file = _configuration(environ)
-        chosen_root = root or environ.get("MAILROOM_ROOT") or in_file.get("root") or "~/.claude"
+        chosen_root = root or environ.get("MAILROOM_ROOT") or in_file.get("root") or claude_directory(environ)
         chosen_state = state_dir or environ.get("MAILROOM_STATE_DIR") or in_file.get("state-dir")
         if chosen_state:
             environ = {**environ, "MAILROOM_STATE_DIR": str(chosen_state)}

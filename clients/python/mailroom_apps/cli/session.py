@@ -15,7 +15,10 @@ from mailroom_apps.cli.options import Address
 _AgentOption = Annotated[
     str | None, typer.Option("--agent", help="Whose mail.", show_default="MAILROOM_AGENT, else the session's id")
 ]
-_Root = Annotated[str | None, typer.Option(help="The directory that holds inbox/.", show_default="~/.claude")]
+_Root = Annotated[
+    str | None,
+    typer.Option(help="The directory that holds inbox/.", show_default="MAILROOM_ROOT, else ~/.claude"),
+]
 
 
 def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None) -> None:

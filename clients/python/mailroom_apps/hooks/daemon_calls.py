@@ -61,6 +61,6 @@ def _call(act: "Callable[[Mailroom], object]", address: str | None) -> str:
     try:
         with Mailroom(address, timeout=TIMEOUT_SEC, grace=0.0) as client:
             act(client)
-    except (MailroomError, OSError) as error:
+    except (MailroomError, OSError, RuntimeError) as error:  # RuntimeError: there is no home directory to look in
         return str(error)
     return ""

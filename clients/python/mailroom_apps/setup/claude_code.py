@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from mailroom.inbox_directory import NoHomeDirectoryError, claude_directory
+
 from mailroom_apps.setup.change import Change, Entries, SetupError, read_text
 from mailroom_apps.setup.json_text import JsonError, JsonText, Key
 from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
@@ -42,9 +44,12 @@ def plan(options: SetupOptions) -> list[Change]:
 def _files(options: SetupOptions) -> tuple[Path, Path]:
     if not options.for_user:
         return options.directory / ".mcp.json", options.directory / ".claude" / "settings.json"
-    if moved := os.environ.get("CLAUDE_CONFIG_DIR"):
-        return Path(moved) / ".claude.json", Path(moved) / "settings.json"
-    return Path.home() / ".claude.json", Path.home() / ".claude" / "settings.json"
+    try:
+        directory = Path(claude_directory())
+    except NoHomeDirectoryError as error:
+        raise SetupError(str(error)) from error
+    servers = directory if os.environ.get("CLAUDE_CONFIG_DIR") else directory.parent
+    return servers / ".claude.json", directory / "settings.json"
 
 
 def _plan_file(

@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, cast
 
+from mailroom.inbox_directory import NoHomeDirectoryError, expand_home
+
 from mailroom_apps.setup.change import Change, SetupError, read_text
 from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
 from mailroom_apps.setup.program import is_our_server
@@ -53,8 +55,10 @@ def plan(options: SetupOptions) -> list[Change]:
 def _file(options: SetupOptions) -> Path:
     if not options.for_user:
         return options.directory / ".codex" / "config.toml"
-    moved = os.environ.get("CODEX_HOME")
-    return (Path(moved) if moved else Path.home() / ".codex") / "config.toml"
+    try:
+        return Path(expand_home(os.environ.get("CODEX_HOME") or "~/.codex", "CODEX_HOME")) / "config.toml"
+    except NoHomeDirectoryError as error:
+        raise SetupError(str(error)) from error
 
 
 def _edited(path: Path, text: str, entry: dict[str, Any] | None) -> str:
