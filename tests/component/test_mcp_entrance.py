@@ -101,6 +101,16 @@ def test_a_channel_needs_an_agent_and_stdio() -> None:
     assert "stdio" in done.stderr
 
 
+def test_an_empty_agent_name_does_not_serve_all_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("-m", "mailroom_apps", "mcp", "--agent", "")
+    assert done.returncode == 2
+    assert "name is empty" in done.stderr
+    monkeypatch.setenv("MAILROOM_AGENT", "")
+    done = run("-m", "mailroom_apps", "mcp")
+    assert done.returncode == 2
+    assert "name is empty" in done.stderr
+
+
 def test_on_stdio_a_line_that_cannot_be_parsed_is_answered_and_logged() -> None:
     client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     lines = [
