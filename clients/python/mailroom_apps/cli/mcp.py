@@ -60,19 +60,7 @@ def mcp(
     address: Address = None,
 ) -> None:
     """Serve an agent's mail by MCP, on stdin and stdout."""
-    if agent == "" or (agent is None and os.environ.get("MAILROOM_AGENT") == ""):
-        raise typer.BadParameter(
-            "the agent's name is empty; leave the option and MAILROOM_AGENT out to serve all agents",
-            param_hint="--agent",
-        )
-    if channel and not agent:
-        raise typer.BadParameter(
-            "a channel serves one agent: give --agent, or set MAILROOM_AGENT", param_hint="--channel"
-        )
-    if channel and http:
-        raise typer.BadParameter(
-            "a channel works over stdio only: give either --channel or --http", param_hint="--channel"
-        )
+    _check_options(agent, http, channel=channel)
     quiet_grpc()
     try:
         from mailroom_apps.mcp.offline_inbox import check_name
@@ -90,6 +78,22 @@ def mcp(
         serve_stdio(config)
     else:
         _serve_http(config, http, token_file or state_directory(os.environ) / TOKEN_FILE)
+
+
+def _check_options(agent: str | None, http: str | None, *, channel: bool) -> None:
+    if agent == "" or (agent is None and os.environ.get("MAILROOM_AGENT") == ""):
+        raise typer.BadParameter(
+            "the agent's name is empty; to serve all agents, set neither --agent nor MAILROOM_AGENT",
+            param_hint="--agent",
+        )
+    if channel and not agent:
+        raise typer.BadParameter(
+            "a channel serves one agent: give --agent, or set MAILROOM_AGENT", param_hint="--channel"
+        )
+    if channel and http:
+        raise typer.BadParameter(
+            "a channel works over stdio only: give either --channel or --http", param_hint="--channel"
+        )
 
 
 def _root(given: Path | None) -> Path:
