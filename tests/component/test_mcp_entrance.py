@@ -1,9 +1,12 @@
 """Starting `mailroom mcp` and its access control: token, endpoint, conflicting options, the missing extra."""
 
 import asyncio
+import json
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from mailroom import InvalidArgument, PermissionDenied
@@ -96,6 +99,39 @@ def test_a_channel_needs_an_agent_and_stdio() -> None:
     done = run("-m", "mailroom_apps", "mcp", "--channel", "--agent", "me", "--http", "127.0.0.1:0")
     assert done.returncode == 2
     assert "stdio" in done.stderr
+
+
+def test_an_empty_agent_name_does_not_serve_all_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("-m", "mailroom_apps", "mcp", "--agent", "")
+    assert done.returncode == 2
+    assert "name is empty" in done.stderr
+    monkeypatch.setenv("MAILROOM_AGENT", "")
+    done = run("-m", "mailroom_apps", "mcp")
+    assert done.returncode == 2
+    assert "name is empty" in done.stderr
+
+
+def test_on_stdio_a_line_that_cannot_be_parsed_is_answered_and_logged() -> None:
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    lines = [
+        json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client}),
+        '{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "cut \\ud83d"}}',
+        "",
+        json.dumps({"jsonrpc": "2.0", "id": 3, "method": "ping"}),
+    ]
+    command = [sys.executable, "-m", "mailroom_apps", "mcp", "--agent", "me", "--address", "unix:/nobody.sock"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n".join(lines) + "\n")
+        process.stdin.flush()
+        responses = sorted((json.loads(process.stdout.readline()) for _ in range(3)), key=itemgetter("id"))
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert [response["id"] for response in responses] == [1, 2, 3]
+    assert responses[1]["error"]["code"] == -32700
+    assert responses[2]["result"] == {}
+    assert "invalid JSON-RPC message: the message cannot be parsed" in stderr
 
 
 def test_only_this_command_loads_the_mcp_sdk() -> None:

@@ -5,13 +5,16 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
+import mcp_types as types
 import pytest
 from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom_apps.mcp.inbox_tools import MAX_CHARS
 from mailroom_apps.mcp.server import McpConfig, McpServer
+from mailroom_apps.mcp.shown_messages import ShownMessages
 from mailroom_apps.mcp.subscriptions import Subscriptions
 from mcp.client import Client
 from mcp.client.session import ClientSession
@@ -26,7 +29,7 @@ Scene = Callable[[FakeDaemon, ClientSession], Awaitable[None]]
 
 @asynccontextmanager
 async def agent_of(address: str, root: Path, name: str | None) -> AsyncGenerator[ClientSession]:
-    async with AsyncMailroom(address, sender=name, grace=0.0) as client, Subscriptions(client) as subscriptions:
+    async with AsyncMailroom(address, sender=name, grace=0.0) as client, Subscriptions(client, name) as subscriptions:
         server = McpServer(McpConfig(root=root, agent=name), client, subscriptions)
         async with Client(server.sdk, mode="legacy") as connected:
             yield connected.session
@@ -95,11 +98,25 @@ def test_checking_marks_nothing_read_and_reports_shown_messages(tmp_path: Path) 
     async def scene(room: FakeDaemon, agent: ClientSession) -> None:
         message_id = room.deliver("me", "go", thread_id="t", priority=pb.PRIORITY_URGENT)
         (message,) = await check(agent)
-        assert set(message) == {"id", "sender", "content", "timestamp", "shown_before", "thread_id", "priority"}
+        always = {"id", "sender", "sender_verified", "content", "timestamp", "shown_before"}
+        assert set(message) == always | {"thread_id", "priority"}
         await room.wait_until(lambda: bool(room.requests["MarkOffered"]))
         assert list(room.requests["MarkOffered"][0].message_ids) == [message_id]
         assert all(request.observe for request in room.requests["CheckInbox"])
         assert not room.messages[message_id].read
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_tools_and_resources_say_whether_a_sender_is_verified(tmp_path: Path, verified: bool) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+        room.deliver("me", "go", sender="boss", sender_verified=verified)
+        (message,) = await check(agent)
+        assert message["sender_verified"] is verified
+        (content,) = (await agent.read_resource("mailroom://inbox/me")).contents
+        assert isinstance(content, types.TextResourceContents)
+        assert json.loads(content.text)["messages"][0]["sender_verified"] is verified
 
     play(tmp_path, scene)
 
@@ -142,6 +159,51 @@ def test_a_cancelled_call_has_shown_nothing(tmp_path: Path) -> None:
         room.deliver("me", "too late for that call")
         (message,) = await check(agent)
         assert message["shown_before"] is False
+
+    play(tmp_path, scene)
+
+
+def test_overlapping_waits_show_a_message_once(tmp_path: Path) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+        waits = [asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC)) for _ in range(3)]
+        await room.wait_until(lambda: len(room.requests["CheckInbox"]) == 9)
+        ids: list[str] = []
+        for content in ("first", "second", "third"):
+            ids.append(room.deliver("me", content))
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await room.wait_until(lambda: len(room.requests["MarkOffered"]) >= len(ids))
+            answers = [wait.result() for wait in waits if wait.done()]
+            assert sorted(message["id"] for answer in answers for message in answer["messages"]) == ids
+        assert all(wait.done() for wait in waits)
+
+    play(tmp_path, scene)
+
+
+def test_a_claimed_message_is_new_again_after_its_call_was_cancelled(tmp_path: Path) -> None:
+    async def scene(room: FakeDaemon, _: ClientSession) -> None:
+        async with AsyncMailroom(room.address, grace=0.0) as client:
+            message_id = room.deliver("me", "hello")
+            (message,) = await client.check_inbox("me", observe=True)
+            shown = ShownMessages(client)
+            claimed, never = asyncio.Event(), asyncio.Event()
+
+            async def call() -> None:
+                shown.record_after_answer("me", [message])
+                claimed.set()
+                await never.wait()
+
+            calls = [asyncio.create_task(call()) for _ in range(2)]
+            await claimed.wait()
+            for running_call in calls:
+                assert not shown.is_new(message)
+                assert not shown.was_shown(message)
+                waiting = asyncio.create_task(shown.wait_for_claim_end(BOUND_SEC))
+                await asyncio.sleep(0)
+                running_call.cancel()
+                assert await waiting
+            assert shown.is_new(message)
+            assert not await shown.wait_for_claim_end(0.01)
+            assert message_id not in [name for request in room.requests["MarkOffered"] for name in request.message_ids]
 
     play(tmp_path, scene)
 
@@ -261,6 +323,27 @@ def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_an_argument_that_is_null_counts_as_absent(tmp_path: Path) -> None:
+    async def scene(_: FakeDaemon, agent: ClientSession) -> None:
+        required: dict[str, dict[str, Any]] = {
+            "wait_for_message": {"timeout_sec": 0},
+            "acknowledge_message": {"message_id": []},
+            "send_message": {"to_session_id": "bob", "content": "hi"},
+            "broadcast": {"to_session_ids": ["bob"], "content": "hi"},
+        }
+        sent = await ask(agent, "send_message", to_session_id="me", content="hi")
+        required |= {"message_status": {"message_id": sent["id"]}, "check_inbox": {}, "list_agents": {}}
+        for tool in (await agent.list_tools()).tools:
+            if tool.name in required:
+                optional = dict.fromkeys(tool.input_schema["properties"].keys() - required[tool.name].keys())
+                await ask(agent, tool.name, **required[tool.name], **optional)
+        assert (await error_of(agent, "send_message", to_session_id="bob", content=None)).endswith(
+            "(ARGUMENTS_INVALID)"
+        )
+
+    play(tmp_path, scene)
+
+
 @pytest.mark.parametrize("uri", ["mailroom://inbox/..", "mailroom://attic/me", "file:///etc/passwd"])
 def test_a_uri_that_is_not_ours_is_refused(tmp_path: Path, uri: str) -> None:
     async def scene(_: FakeDaemon, agent: ClientSession) -> None:
@@ -268,6 +351,40 @@ def test_a_uri_that_is_not_ours_is_refused(tmp_path: Path, uri: str) -> None:
             await agent.read_resource(uri)
 
     play(tmp_path, scene)
+
+
+async def subscribe(agent: ClientSession, uri: str) -> None:
+    request = types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
+    await agent.send_request(request, types.EmptyResult)
+
+
+def test_a_bound_server_serves_no_other_agents_resources(tmp_path: Path) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+        foreign = room.deliver("alice", "private", sender="boss")
+        own = room.deliver("me", "mine", sender="boss")
+        for uri in ("mailroom://inbox/alice", f"mailroom://message/{foreign}"):
+            with pytest.raises(MCPError, match="serves only the mail of me"):
+                await agent.read_resource(uri)
+            with pytest.raises(MCPError, match="serves only the mail of me"):
+                await subscribe(agent, uri)
+        assert (await error_of(agent, "message_status", message_id=foreign)).endswith("(NOT_YOURS)")
+        for uri in ("mailroom://inbox/me", f"mailroom://message/{own}"):
+            (content,) = (await agent.read_resource(uri)).contents
+            assert isinstance(content, types.TextResourceContents)
+            assert "mine" in content.text
+            await subscribe(agent, uri)
+
+    play(tmp_path, scene)
+
+
+def test_a_server_for_all_agents_serves_every_inbox(tmp_path: Path) -> None:
+    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+        room.deliver("alice", "for alice")
+        (content,) = (await agent.read_resource("mailroom://inbox/alice")).contents
+        assert isinstance(content, types.TextResourceContents)
+        assert "for alice" in content.text
+
+    play(tmp_path, scene, name=None)
 
 
 def test_without_a_daemon_mail_is_read_from_files_and_sending_fails(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,45 @@ def test_our_hook_is_removed_from_a_group_that_the_user_moved_it_to(options: Set
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".claude/settings.json", '{"hooks": null, "model": "opus"}'),
+        (".claude/settings.json", '{\n  "model": "opus",\n  "hooks": {\n    "Stop": null\n  }\n}\n'),
+        (".mcp.json", '{"model": "opus", "mcpServers": null}'),
+        (".mcp.json", '{"mcpServers": {"mailroom": null}, "model": "opus"}'),
+    ],
+)
+def test_null_is_replaced_and_everything_is_removed_again(options: SetupOptions, name: str, text: str) -> None:
+    put(options.directory / name, text)
+    write(claude_code.plan(options))
+    assert write(claude_code.plan(options)) == 0
+    pairs: list[list[str]] = []
+    json.loads(
+        (options.directory / name).read_text(), object_pairs_hook=lambda items: pairs.append([k for k, _ in items])
+    )
+    assert all(len(keys) == len(set(keys)) for keys in pairs)
+    write(claude_code.plan(replace(options, remove=True)))
+    assert json.loads((options.directory / name).read_text()) == {"model": "opus"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"hooks": {}, "hooks": {}}',
+        '{"a": {"b": 1, "b": 2}}',
+        '{"hooks": {"Stop": [], "Stop": []}}',
+        '{"a": 1, "\\u0061": 2}',
+    ],
+)
+def test_a_file_with_a_duplicate_key_is_refused_and_unchanged(options: SetupOptions, text: str) -> None:
+    put(settings_of(options), text)
+    for remove in (False, True):
+        with pytest.raises(SetupError, match="is there twice"):
+            write(claude_code.plan(replace(options, remove=remove)))
+    assert settings_of(options).read_text() == text
+
+
+@pytest.mark.parametrize(
     "text", ["{", "[]", '"x"', '{"hooks": []}', '{"hooks": {"Stop": {}}}', '{"a": 1}}', "{'single': 1}"]
 )
 def test_a_file_that_cannot_be_parsed_is_refused_and_unchanged(options: SetupOptions, text: str) -> None:
@@ -167,6 +207,23 @@ def test_a_link_stays_a_link(options: SetupOptions) -> None:
     write(claude_code.plan(options))
     assert settings_of(options).is_symlink()
     assert "mailroom hook" in kept.read_text() or "mailroom' hook" in kept.read_text()
+
+
+def test_mode_owner_and_attributes_of_the_file_behind_a_link_are_kept(options: SetupOptions) -> None:
+    kept = options.directory / "dotfiles" / "settings.json"
+    put(kept, OTHERS, mode=0o604)
+    with suppress(OSError):  # not every file system has user attributes
+        os.setxattr(kept, "user.note", b"keep")
+    if os.geteuid() == 0:
+        os.chown(kept, 54321, 54321)
+    before = kept.stat()
+    attributes = {name: os.getxattr(kept, name) for name in os.listxattr(kept)}
+    settings_of(options).parent.mkdir()
+    settings_of(options).symlink_to(kept)
+    assert write(claude_code.plan(options)) == 2
+    after = kept.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+    assert {name: os.getxattr(kept, name) for name in os.listxattr(kept)} == attributes
 
 
 def test_a_file_that_changes_in_the_meantime_is_not_overwritten(options: SetupOptions) -> None:
@@ -212,6 +269,37 @@ def test_codex_settings_that_are_not_toml_are_refused(options: SetupOptions) -> 
         codex.plan(options)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\ufeffmodel = "gpt"\n',
+        'mcp_servers = "no"\n',
+        'mcp_servers.mailroom = "no"\n',
+        "[[mcp_servers]]\n",
+        '[mcp_servers]\nmailroom = ["no"]\n',
+        '[mcp_servers.mailroom]\ncommand = "x"\nargs = "mcp"\n',
+    ],
+)
+def test_unusual_codex_settings_are_refused_with_a_sentence_and_unchanged(options: SetupOptions, text: str) -> None:
+    path = options.directory / ".codex" / "config.toml"
+    put(path, text)
+    with pytest.raises(SetupError, match=r"config\.toml was not changed"):
+        codex.plan(options)
+    assert path.read_text() == text
+
+
+def test_codex_servers_in_an_inline_table_are_kept_or_the_file_is_refused(options: SetupOptions) -> None:
+    path = options.directory / ".codex" / "config.toml"
+    text = 'mcp_servers = { o = { command = "x" } }\n'
+    put(path, text)
+    try:
+        write(codex.plan(options))
+    except SetupError:
+        assert path.read_text() == text
+    else:
+        assert tomllib.loads(path.read_text())["mcp_servers"]["o"] == {"command": "x"}
+
+
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "mailroom_apps", "setup", *arguments],
@@ -227,7 +315,8 @@ def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Path) -> None:
     dry = cli(tmp_path, "claude-code", "--agent", "bob", "--dry-run")
     assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
-    assert '+      "command": "' in dry.stdout
+    assert '+ mcpServers.mailroom = {\n+   "command": "' in dry.stdout
+    assert '+ hooks.PostToolUse = {\n+   "type": "command",' in dry.stdout
     asked = cli(tmp_path, "claude-code", "--agent", "bob")
     assert (asked.returncode, list(tmp_path.iterdir())) == (1, [])
     assert "--yes" in asked.stderr
@@ -237,6 +326,81 @@ def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Pat
     written = json.loads((tmp_path / ".mcp.json").read_bytes())["mcpServers"]["mailroom"]["command"]
     assert Path(written).is_absolute()
     assert os.access(written, os.X_OK)
+
+
+SECRET = "s3cr3t-of-another-server"
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_the_command_prints_no_entry_of_another_program(tmp_path: Path, indent: int | None) -> None:
+    other = {"command": "x", "env": {"KEY": SECRET}}
+    ours = {"command": "/x/mailroom", "args": ["mcp"], "env": {"EXTRA": SECRET}}
+    for servers in ({"other": other}, {"other": other, "mailroom": ours}):
+        put(tmp_path / ".mcp.json", json.dumps({"mcpServers": servers}, indent=indent))
+        put(tmp_path / ".claude" / "settings.json", json.dumps({"env": {"KEY": SECRET}}, indent=indent))
+        for arguments in (("--agent", "bob", "--dry-run"), ("--agent", "bob", "--yes"), ("--remove", "--yes")):
+            done = cli(tmp_path, "claude-code", *arguments)
+            assert done.returncode == 0
+            assert "mcpServers.mailroom" in done.stdout
+            assert SECRET not in done.stdout + done.stderr
+    put(tmp_path / ".codex" / "config.toml", f'[mcp_servers.other]\ncommand = "x"\nenv = {{KEY = "{SECRET}"}}\n')
+    done = cli(tmp_path, "codex", "--project", "--agent", "bob", "--yes")
+    assert "+ mcp_servers.mailroom = {" in done.stdout
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("broken", ['{"KEY": %s}', '{"KEY": "a" %s}', "{%s: 1}", '{"a": 1} %s'])
+def test_the_error_about_a_broken_file_does_not_quote_it(tmp_path: Path, broken: str) -> None:
+    put(tmp_path / ".mcp.json", broken % SECRET)
+    done = cli(tmp_path, "claude-code", "--yes")
+    assert done.returncode == 1
+    assert ".mcp.json was not changed: it is not valid JSON (line 1: " in done.stderr
+    assert SECRET[:6] not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("linked", [".claude", ".claude/settings.json", ".mcp.json"])
+def test_a_link_out_of_the_project_is_shown_and_yes_is_not_enough(tmp_path: Path, linked: str) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    target = elsewhere / linked
+    put(target / "settings.json" if linked == ".claude" else target, "{}")
+    (project / linked).parent.mkdir(parents=True)
+    (project / linked).symlink_to(target)
+    done = cli(project, "claude-code", "--agent", "bob", "--yes")
+    assert done.returncode == 1
+    assert f"leads out of the project, to {target}" in done.stderr
+    assert f" -> {target}" in done.stdout
+    assert "run this in a terminal to agree" in done.stderr
+    assert [path.read_text() for path in elsewhere.rglob("*.json")] == ["{}"]
+    assert cli_in_terminal(project, "y\n", "claude-code", "--agent", "bob", "--yes") == 0
+    assert "mailroom" in next(elsewhere.rglob("*.json")).read_text()
+
+
+def test_a_link_within_the_project_needs_no_more_than_yes(tmp_path: Path) -> None:
+    put(tmp_path / "shared" / "settings.json", "{}")
+    (tmp_path / ".claude").symlink_to("shared")
+    done = cli(tmp_path, "claude-code", "--agent", "bob", "--yes")
+    assert done.returncode == 0
+    assert f".claude/settings.json -> {tmp_path}/shared/settings.json" in done.stdout
+
+
+def cli_in_terminal(directory: Path, typed: str, *arguments: str) -> int:
+    """Runs the command with a terminal as its standard input; returns its exit code."""
+    terminal, stdin = os.openpty()
+    try:
+        os.write(terminal, typed.encode())
+        return subprocess.run(
+            [sys.executable, "-m", "mailroom_apps", "setup", *arguments],
+            cwd=directory,
+            env={**os.environ, "HOME": str(directory)},
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        ).returncode
+    finally:
+        os.close(terminal)
+        os.close(stdin)
 
 
 def test_generic_settings_are_printed_and_wrong_names_refused(tmp_path: Path) -> None:

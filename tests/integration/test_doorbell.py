@@ -1,6 +1,7 @@
 """Hook and doorbell with a real daemon: what senders see of them, and when the doorbell exits."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def room(daemon: Daemon) -> Generator[Mailroom, None, None]:
 
 @pytest.fixture
 def session(daemon: Daemon, request: pytest.FixtureRequest) -> Session:
-    return Session(daemon.directory, id=f"s-{request.node.name}", address=daemon.address)
+    name = re.sub(r"[^a-z0-9_]", "-", request.node.name)
+    return Session(daemon.directory, id=f"s-{name}", address=daemon.address)
 
 
 def is_watching(session: Session) -> bool:
@@ -87,13 +89,26 @@ def test_a_new_session_becomes_an_alias_of_its_agent(room: Mailroom, session: Se
     assert "to the session's id" in session.hook("PostToolUse")
 
 
+@pytest.mark.parametrize("show", ["hook", "doorbell"])
+def test_mail_of_the_sessions_mailbox_can_be_acknowledged_by_the_agent(
+    room: Mailroom, session: Session, show: str
+) -> None:
+    session.agent = f"agent-of-{show}"
+    sent = room.send(session.id, "before there was an alias")
+    assert sent.message.recipient == session.id
+    shown = session.hook("UserPromptSubmit") if show == "hook" else end_of(session.doorbell())[1]
+    assert f"in mailbox {session.id}" in shown
+    assert [message.id for message in room.check_inbox(session.agent, observe=True)] == [sent.id]
+    assert room.acknowledge(session.agent, sent.id).acknowledged_ids == (sent.id,)
+
+
 def test_mail_wakes_an_idle_session_and_is_offered(room: Mailroom, session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
     sent = room.send(session.id, "wake up")
     code, stderr = end_of(doorbell)
     assert code == MAIL
-    assert f"message {sent.id} from alice" in stderr
+    assert f"message {sent.id} from alice (unverified), " in stderr
     assert "wake up" in stderr
     assert state_of(room, sent.id) is DeliveryState.OFFERED
     assert session.hook("PostToolUse") == ""

@@ -165,16 +165,17 @@ def test_the_channel_announces_a_burst_once_and_offers_nothing(daemon: Daemon) -
             assert agent.server_capabilities is not None
             assert agent.server_capabilities.experimental == {"claude/channel": {}}
             first = await announcements.get()
-            assert first.content == "A message from early-bird. Read with check_inbox."
+            assert first.content == "A message from early-bird (unverified). Read with check_inbox."
             assert first.meta == {
                 "count": "1",
                 "sender": "early-bird",
+                "sender_verified": "false",
                 "message_id": waiting,
                 "priority": "normal",
             }
             burst = [send(daemon, "called", "one of three", sender) for sender in ("ann", "bob", "ann")]
             second = await announcements.get()
-            assert second.content == "3 messages from ann, bob. Read with check_inbox."
+            assert second.content == "3 messages from ann (unverified), bob (unverified). Read with check_inbox."
             assert second.meta["message_id"] == burst[-1]
             assert {state_of(daemon, message_id) for message_id in (waiting, *burst)} == {pb.DELIVERY_STATE_FILED}
             assert [message["shown_before"] for message in await check(agent)] == [False] * 4

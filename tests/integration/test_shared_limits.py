@@ -4,7 +4,8 @@ from collections.abc import Generator
 
 import grpc
 import pytest
-from support.harness.room import Room, refusal_of, running_room, send_request
+from support.harness.client import refusal_of, send_request
+from support.harness.room import Room, running_room
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,16 @@ Not here: the content of a file (`mailroom.inbox_file`).
 Invariant: importing this module imports nothing but `os`, because `mailroom hook` runs at every tool call.
 """
 
-__all__ = ["default_root", "is_mailbox_name", "list_unread", "mailbox_directory", "message_id_in"]
+__all__ = [
+    "NoHomeDirectoryError",
+    "claude_directory",
+    "default_root",
+    "expand_home",
+    "is_mailbox_name",
+    "list_unread",
+    "mailbox_directory",
+    "message_id_in",
+]
 
 import os
 from collections.abc import Iterable, Mapping
@@ -19,9 +28,44 @@ _HEX = frozenset("0123456789abcdef")
 _NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
+class NoHomeDirectoryError(OSError):
+    """A path starts with ~, but this user has no home directory."""
+
+
+def expand_home(path: str, variable: str) -> str:
+    """Returns a path with ~ replaced by the home directory; never one that still starts with ~.
+
+    Args:
+        path: any path.
+        variable: what the user can set instead, for the error sentence.
+
+    Raises:
+        NoHomeDirectoryError: there is no such home directory (HOME is not set, and the user has no passwd entry).
+    """
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - pathlib is slow to import
+    if expanded.startswith("~"):
+        raise NoHomeDirectoryError(f"there is no home directory for {path}: set HOME or {variable}")
+    return expanded
+
+
+def claude_directory(environ: Mapping[str, str] = os.environ) -> str:
+    """Returns Claude Code's directory, in which agents look for mail: CLAUDE_CONFIG_DIR, otherwise ~/.claude.
+
+    Raises:
+        NoHomeDirectoryError: it is in the home directory, and there is none.
+    """
+    return expand_home(environ.get("CLAUDE_CONFIG_DIR") or "~/.claude", "MAILROOM_ROOT")
+
+
 def default_root(environ: Mapping[str, str] = os.environ) -> str:
-    """Returns the directory that holds inbox/: MAILROOM_ROOT, otherwise ~/.claude."""
-    return os.path.expanduser(environ.get("MAILROOM_ROOT") or "~/.claude")  # noqa: PTH111 - pathlib is slow to import
+    """Returns the directory that holds inbox/: MAILROOM_ROOT, otherwise Claude Code's directory.
+
+    Raises:
+        NoHomeDirectoryError: it is in the home directory, and there is none.
+    """
+    if root := environ.get("MAILROOM_ROOT"):
+        return expand_home(root, "MAILROOM_ROOT")
+    return claude_directory(environ)
 
 
 def is_mailbox_name(text: str) -> bool:

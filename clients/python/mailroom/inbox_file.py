@@ -116,9 +116,10 @@ class InboxFile:
 
     @property
     def is_expired(self) -> bool:
-        """Whether its time to live is over, to the second. Times of this format sort as text."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
-        return bool(self.expires_at) and self.expires_at[: len(now)] < now
+        """Whether its time to live is over. Times of this format sort as text."""
+        now = time.time()
+        now_text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03}Z"
+        return bool(self.expires_at) and self.expires_at <= now_text
 
 
 def decode_inbox_file(

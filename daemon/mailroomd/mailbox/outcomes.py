@@ -134,7 +134,9 @@ class OutcomeHandler:
         else:
             self._answer(in_flight, answer)
         if in_flight.span is not None:
-            tracing.record_span("announce", tracing.traceparent_of(in_flight.span), announced_ns, message_id=format_id(outcome.id))
+            tracing.record_span(
+                "announce", tracing.traceparent_of(in_flight.span), announced_ns, message_id=format_id(outcome.id)
+            )
             in_flight.span.end()
 
     def _count_stored(self, in_flight: InFlightCommand, outcome: MessageWritten, now_ns: int) -> None:

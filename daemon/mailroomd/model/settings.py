@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mailroom.inbox_directory import claude_directory
+
 from mailroomd.model import quantities
 from mailroomd.model.quantities import Intensity
 
@@ -86,7 +88,7 @@ def _setting(
 
 
 def _default_root() -> Path:
-    return Path.home() / ".claude"
+    return Path(claude_directory())
 
 
 def _default_state_dir() -> Path:

@@ -15,7 +15,9 @@ _AgentOption = Annotated[
     str | None,
     typer.Option("--agent", help="The agent to serve.", show_default="MAILROOM_AGENT, or the session's id"),
 ]
-_Root = Annotated[str | None, typer.Option(help="The directory that contains inbox/.", show_default="~/.claude")]
+_Root = Annotated[
+    str | None, typer.Option(help="The directory that contains inbox/.", show_default="MAILROOM_ROOT, else ~/.claude")
+]
 
 
 def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mailroom.addresses import state_directory
-from mailroom.errors import MailroomError
-from mailroom.inbox_directory import default_root
+from mailroom.errors import InvalidArgument, MailroomError
+from mailroom.inbox_directory import NoHomeDirectoryError, default_root, expand_home
 
 from mailroom_apps.cli.connection import chosen_address, quiet_grpc
 from mailroom_apps.cli.options import Address
@@ -46,7 +46,7 @@ Root = Annotated[
     typer.Option(
         envvar="MAILROOM_ROOT",
         help="The directory that holds inbox/, read while the daemon is down.",
-        show_default="~/.claude",
+        show_default="CLAUDE_CONFIG_DIR, otherwise ~/.claude",
     ),
 ]
 
@@ -60,14 +60,7 @@ def mcp(
     address: Address = None,
 ) -> None:
     """Serve an agent's mail by MCP, on stdin and stdout."""
-    if channel and not agent:
-        raise typer.BadParameter(
-            "a channel serves one agent: give --agent, or set MAILROOM_AGENT", param_hint="--channel"
-        )
-    if channel and http:
-        raise typer.BadParameter(
-            "a channel works over stdio only: give either --channel or --http", param_hint="--channel"
-        )
+    _check_options(agent, http, channel=channel)
     quiet_grpc()
     try:
         from mailroom_apps.mcp.offline_inbox import check_name
@@ -76,7 +69,7 @@ def mcp(
     except ModuleNotFoundError as error:
         raise _extra_missing(error) from error
     config = McpConfig(
-        root=root.expanduser() if root else Path(default_root()),
+        root=_root(root),
         agent=check_name(agent, "--agent") if agent else None,
         address=chosen_address(address),
         channel=channel,
@@ -85,6 +78,29 @@ def mcp(
         serve_stdio(config)
     else:
         _serve_http(config, http, token_file or state_directory(os.environ) / TOKEN_FILE)
+
+
+def _check_options(agent: str | None, http: str | None, *, channel: bool) -> None:
+    if agent == "" or (agent is None and os.environ.get("MAILROOM_AGENT") == ""):
+        raise typer.BadParameter(
+            "the agent's name is empty; to serve all agents, set neither --agent nor MAILROOM_AGENT",
+            param_hint="--agent",
+        )
+    if channel and not agent:
+        raise typer.BadParameter(
+            "a channel serves one agent: give --agent, or set MAILROOM_AGENT", param_hint="--channel"
+        )
+    if channel and http:
+        raise typer.BadParameter(
+            "a channel works over stdio only: give either --channel or --http", param_hint="--channel"
+        )
+
+
+def _root(given: Path | None) -> Path:
+    try:
+        return Path(expand_home(str(given), "--root") if given else default_root())
+    except NoHomeDirectoryError as error:
+        raise InvalidArgument(str(error), reason="ROOT_UNKNOWN", field="root") from error
 
 
 def _serve_http(config: "McpConfig", endpoint: str, token_file: Path) -> None:

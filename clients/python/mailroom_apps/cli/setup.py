@@ -4,7 +4,7 @@ __all__ = ["setup"]
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -115,10 +115,10 @@ def _apply(plan: Callable[[SetupOptions], list[Change]], options: SetupOptions, 
             emit_note("nothing to change")
             return False
         for change in changes:
-            emit(printable(change.diff()))
+            emit(printable(change.describe()))
         if dry_run:
             return False
-        if not (yes or _is_confirmed()):
+        if not _is_confirmed(changes, options, yes=yes):
             emit_note("nothing was changed")
             raise typer.Exit(ExitCode.REFUSED)
         for change in changes:
@@ -130,8 +130,16 @@ def _apply(plan: Callable[[SetupOptions], list[Change]], options: SetupOptions, 
         raise typer.Exit(ExitCode.REFUSED) from error
 
 
-def _is_confirmed() -> bool:
+def _is_confirmed(changes: Sequence[Change], options: SetupOptions, *, yes: bool) -> bool:
+    """Returns whether the user agrees. A project's link to a file elsewhere needs more than --yes: it may be a trap."""
+    project = options.directory.resolve()
+    outside = [change for change in changes if not (options.for_user or change.real_path.is_relative_to(project))]
+    for change in outside:
+        emit_note(f"{change.path} leads out of the project, to {change.real_path}")
+    if yes and not outside:
+        return True
     if not sys.stdin.isatty():
-        emit_note("standard input is not a terminal: pass --yes to make this change")
+        way = "run this in a terminal to agree" if outside else "pass --yes to make this change"
+        emit_note(f"standard input is not a terminal: {way}")
         return False
     return typer.confirm("Make this change?", err=True)

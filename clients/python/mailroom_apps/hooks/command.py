@@ -53,17 +53,17 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(options: Options, event: HookEvent) -> None:
-    if event.name == SESSION_START and event.agent != event.session:
+    if event.name == SESSION_START and event.has_own_mailbox:
         from mailroom_apps.hooks.daemon_calls import set_alias
 
         if error := set_alias(event.agent, event.session, options.address):
             _print_error(f"{event.session} is not an alias of {event.agent}; mail for both is shown here: {error}")
-    if event.name in (USER_PROMPT_SUBMIT, POST_TOOL_USE) and not event.in_subagent and is_watched(event.session):
+    if event.name in (USER_PROMPT_SUBMIT, POST_TOOL_USE) and not event.in_subagent and is_watched(event.state_key):
         from mailroom_apps.hooks.doorbell_lock import dismiss_doorbell
 
-        dismiss_doorbell(event.session)  # the session is at work: its hooks and tools show its mail
+        dismiss_doorbell(event.state_key)  # the session is at work: its hooks and tools show its mail
     unread = list_unread(options.root, event.mailboxes)
-    if unread and (event.tool_output or find_unseen(event, unread, SessionState.read(event.session))):
+    if unread and (event.tool_response is not None or find_unseen(event, unread, SessionState.read(event.state_key))):
         _show(options, event, unread)
 
 
@@ -84,9 +84,9 @@ def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
         report = _show_unrecorded(options, event, unread)
     if report is None:
         return
-    from mailroom_apps.hooks.daemon_calls import mark_offered
+    from mailroom_apps.hooks.daemon_calls import report_shown
 
-    if error := mark_offered(report.messages, options.address):
+    if error := report_shown(event, report.messages, options.address):
         _print_error(f"the mail was shown, but its senders cannot see that yet: {error}")
     prune_sessions()
 

@@ -4,14 +4,16 @@ The only part of the hook that loads gRPC. Nothing here may fail the hook: mail 
 the daemon knows. Until it does, the sender sees the message as filed.
 """
 
-__all__ = ["TIMEOUT_SEC", "mark_offered", "set_alias"]
+__all__ = ["TIMEOUT_SEC", "needs_alias", "report_shown", "set_alias"]
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from mailroom.inbox_file import InboxFile
+
+from mailroom_apps.hooks.event import HookEvent
 
 if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
@@ -19,17 +21,31 @@ if TYPE_CHECKING:
 TIMEOUT_SEC = 4.0  # the session waits for its hook; a healthy daemon on an idle machine answers within milliseconds
 
 
-def mark_offered(messages: Iterable[InboxFile], address: str | None) -> str:
-    """Tells the daemon that messages were shown; returns an error sentence, or ""."""
+def needs_alias(event: HookEvent, messages: Iterable[InboxFile]) -> bool:
+    """Returns whether a session was shown mail of its own mailbox, which its agent's tools see only through the alias.
+
+    The alias may be missing: its time to live is a day, and the daemon may have been down when the session started.
+    """
+    return event.has_own_mailbox and any(message.mailbox == event.session for message in messages)
+
+
+def report_shown(event: HookEvent, messages: Collection[InboxFile], address: str | None) -> str:
+    """Tells the daemon that messages were shown, and renews the session's alias if its own mail was.
+
+    Returns:
+        An error sentence, or "".
+    """
     by_mailbox: dict[str, list[str]] = defaultdict(list)
     for message in messages:
         by_mailbox[message.mailbox].append(message.id)
 
-    def mark_each(client: "Mailroom") -> None:
+    def report(client: "Mailroom") -> None:
         for mailbox, ids in by_mailbox.items():
             client.mark_offered(mailbox, ids)
+        if needs_alias(event, messages):
+            client.set_alias(event.agent, event.session)
 
-    return _call(mark_each, address)
+    return _call(report, address)
 
 
 def set_alias(agent: str, session: str, address: str | None) -> str:
@@ -45,6 +61,6 @@ def _call(act: "Callable[[Mailroom], object]", address: str | None) -> str:
     try:
         with Mailroom(address, timeout=TIMEOUT_SEC, grace=0.0) as client:
             act(client)
-    except (MailroomError, OSError) as error:
+    except (MailroomError, OSError, RuntimeError) as error:  # RuntimeError: there is no home directory to look in
         return str(error)
     return ""

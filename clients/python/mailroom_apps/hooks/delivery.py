@@ -1,7 +1,7 @@
 """Delivery — shows mail to a session exactly once: selected, written, and only then recorded as shown.
 
 The only place where a message becomes a shown one, for hooks and for the doorbell. Messages that a tool has just shown
-(check_inbox, for example) count as shown, so that they do not appear twice in a row. Above: `command`, `mail_watcher`.
+(check_inbox, for example) count as shown if its result has their content. Above: `command`, `mail_watcher`.
 Invariant: exactly the messages that were written are recorded; if they cannot be recorded, nothing is written.
 """
 
@@ -48,8 +48,8 @@ def show_mail(
         StateNotSavedError: nothing was shown, since it could not be recorded.
         Exception: what `write` raises; nothing is recorded then.
     """
-    with SessionUpdate(event.session) as update:
-        seen = _ids_in(event.tool_output, unread.keys() - update.state.shown)
+    with SessionUpdate(event.state_key) as update:
+        seen = _seen_in_tool(event, root, unread) - update.state.shown
         ids = [message_id for message_id in find_unseen(event, unread, update.state) if message_id not in seen]
         selection = _Selection(ids, event, root, unread, received)
         report = selection.compose_report()
@@ -66,7 +66,7 @@ def show_mail(
 
 def preview(event: HookEvent, root: str, unread: dict[str, str]) -> Report | None:
     """Returns the report without recording anything."""
-    ids = find_unseen(event, unread, SessionState.read(event.session))
+    ids = find_unseen(event, unread, SessionState.read(event.state_key))
     return _Selection(ids, event, root, unread, NO_MESSAGES).compose_report()
 
 
@@ -91,30 +91,41 @@ class _Selection:
 
     def _messages(self) -> Iterator[InboxFile]:
         for message_id in self.ids[:MAX_OPENED]:
-            message = self._received.get(message_id) or self._read(message_id)
+            message = self._received.get(message_id) or _read(
+                self._root, self._unread[message_id], message_id, urgent_only=self._event.name == STOP
+            )
             if message is None:
                 self.ids.remove(message_id)
             else:
                 yield message
 
-    def _read(self, message_id: str) -> InboxFile | None:
-        """Returns a message from its file; None if that is gone, expired, broken, or not urgent at a stop."""
-        mailbox = self._unread[message_id]
-        urgent_only = self._event.name == STOP
-        try:
-            raw = read_inbox_file(f"{mailbox_directory(self._root, mailbox)}/{message_id}.json")
-        except (OSError, ValueError):
-            return None
-        if urgent_only and _URGENT not in raw:
-            return None
-        message = decode_inbox_file(raw, mailbox, message_id)
-        if message is None or message.is_expired or (urgent_only and not message.is_urgent):
-            return None
-        return message
+
+def _seen_in_tool(event: HookEvent, root: str, unread: dict[str, str]) -> set[str]:
+    """Returns the ids of the unread messages whose content a tool has just shown."""
+    if event.tool_response is None:
+        return set()
+    from mailroom_apps.hooks.tool_result import messages_in
+
+    seen: set[str] = set()
+    for message_id, content in messages_in(event.tool_response).items():
+        file = _read(root, unread[message_id], message_id) if message_id in unread else None
+        if file is not None and file.content == content:
+            seen.add(message_id)
+    return seen
 
 
-def _ids_in(output: bytes, ids: Iterable[str]) -> set[str]:
-    return {message_id for message_id in ids if message_id.encode() in output} if output else set()
+def _read(root: str, mailbox: str, message_id: str, *, urgent_only: bool = False) -> InboxFile | None:
+    """Returns a message from its file; None if that is gone, expired, broken, or not urgent if only those count."""
+    try:
+        raw = read_inbox_file(f"{mailbox_directory(root, mailbox)}/{message_id}.json")
+    except (OSError, ValueError):
+        return None
+    if urgent_only and _URGENT not in raw:
+        return None
+    message = decode_inbox_file(raw, mailbox, message_id)
+    if message is None or message.is_expired or (urgent_only and not message.is_urgent):
+        return None
+    return message
 
 
 def _record_shown(

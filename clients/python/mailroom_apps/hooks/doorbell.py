@@ -61,7 +61,7 @@ def _run(options: Options, event: HookEvent) -> int:
 
     session = options.pid or session_process()  # before anything slow: the parent may exit, and init takes its place
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would become part of the mail
-    with DoorbellLock(event.session) as lock:
+    with DoorbellLock(event.state_key) as lock:
         if not lock.held:
             print_error("doorbell", "another doorbell watches this session and did not exit")
             return NO_MAIL
@@ -88,7 +88,7 @@ async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bo
         await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()  # raises the error that has ended it
-        await watcher.mark_offered()
+        await watcher.report_shown()
         return watcher.has_shown_mail
 
 

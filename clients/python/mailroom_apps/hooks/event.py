@@ -2,7 +2,8 @@
 
 Source of the format: Claude Code's hooks reference (`session_id`, `hook_event_name`, `source`, `stop_hook_active`,
 `tool_name`, `tool_input`, `tool_response`; `agent_id` only inside a subagent). All other keys are ignored.
-Invariant: session and agent are valid mailbox names, so they can become parts of a path.
+Invariant: agent and state key are valid names, so they can become parts of a path. A session's id can be any text; only
+one that is a valid name can have a mailbox.
 """
 
 __all__ = [
@@ -20,11 +21,16 @@ import json
 
 from mailroom.inbox_directory import is_mailbox_name
 
+TYPE_CHECKING = False  # `typing` takes milliseconds to import
+if TYPE_CHECKING:
+    from typing import Any
+
 SESSION_START, USER_PROMPT_SUBMIT, POST_TOOL_USE, STOP = "SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"
 DOORBELL = "Doorbell"  # not Claude Code's: mail arrived while the session was idle
 
 _TOOLS_WITH_MAIL = ("__check_inbox", "__wait_for_message")  # mcp__SERVER__TOOL
 _COMMAND_WITH_MAIL = "mailroom inbox"
+_SHELL_SYNTAX = frozenset("|&;<>()$`\n")  # the output of any other command may be what a sender wrote
 
 
 class EventError(Exception):
@@ -37,28 +43,50 @@ class HookEvent:
     Attributes:
         name: "SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", or one that the hook ignores.
         session: the session's id; the agent's name if the input has none.
+        state_key: the name of the session's files.
         agent: whose mail is shown.
         starts_afresh: the model has lost what it was shown: its context was compacted or cleared.
         stop_hook_active: a hook has already prevented the stop before this one.
         in_subagent: output would reach a subagent instead of the session.
-        tool_output: what a tool that shows mail has just shown; empty after other tools.
+        tool_response: the result of a tool that has just shown the session its mail; None after other tools.
     """
 
-    __slots__ = ("agent", "in_subagent", "name", "session", "starts_afresh", "stop_hook_active", "tool_output")
+    __slots__ = (
+        "agent",
+        "in_subagent",
+        "name",
+        "session",
+        "starts_afresh",
+        "state_key",
+        "stop_hook_active",
+        "tool_response",
+    )
 
     def __init__(self, name: str, session: str, agent: str) -> None:
         self.name = name
         self.session = session
+        self.state_key = session if is_mailbox_name(session) else _hash(session)
         self.agent = agent
         self.starts_afresh = False
         self.stop_hook_active = False
         self.in_subagent = False
-        self.tool_output = b""
+        self.tool_response: object = None
 
     @property
     def mailboxes(self) -> tuple[str, ...]:
-        """The agent's mailbox and the session's: senders may use either name."""
-        return (self.agent,) if self.agent == self.session else (self.agent, self.session)
+        """The agent's mailbox and the session's, if it can have one: senders may use either name."""
+        return (self.agent, self.session) if self.has_own_mailbox else (self.agent,)
+
+    @property
+    def has_own_mailbox(self) -> bool:
+        """Whether the session's id is a mailbox name besides the agent's."""
+        return self.session not in (self.agent, "") and self.state_key == self.session
+
+
+def _hash(session: str) -> str:
+    from hashlib import sha256  # slow to import, and seldom needed
+
+    return f"session-{sha256(session.encode(errors='surrogatepass')).hexdigest()[:32]}"
 
 
 def read_event(raw: bytes, agent: str | None) -> HookEvent:
@@ -73,31 +101,33 @@ def read_event(raw: bytes, agent: str | None) -> HookEvent:
     """
     fields = _read_object(raw)
     session = fields.get("session_id") or agent
-    if not isinstance(session, str) or not is_mailbox_name(session):
-        raise EventError(f"session_id {session!r:.80} is not a valid session name")
+    if not isinstance(session, str) or not (agent or is_mailbox_name(session)):
+        raise EventError(f"session_id {session!r:.80} is not a valid session name: give the hook an agent with --agent")
     event = HookEvent(str(fields.get("hook_event_name")), session, agent or session)
     event.starts_afresh = event.name == SESSION_START and fields.get("source") in ("clear", "compact")
     event.stop_hook_active = bool(fields.get("stop_hook_active"))
     event.in_subagent = bool(fields.get("agent_id"))
-    event.tool_output = raw if _shows_mail(fields) else b""
+    event.tool_response = fields.get("tool_response") if not event.in_subagent and _shows_mail(fields) else None
     return event
 
 
 def _shows_mail(fields: dict[str, object]) -> bool:
-    """Returns whether the tool that was used is one that shows mail, or the command line showing it."""
-    tool = str(fields.get("tool_name"))
-    return tool.endswith(_TOOLS_WITH_MAIL) or (tool == "Bash" and _COMMAND_WITH_MAIL in str(fields.get("tool_input")))
+    """Returns whether the tool is one of ours that shows mail, or the shell that ran only `mailroom inbox`."""
+    tool, arguments = str(fields.get("tool_name")), fields.get("tool_input")
+    command = str(_object_or_empty(arguments).get("command"))
+    runs_inbox = _COMMAND_WITH_MAIL in command and _SHELL_SYNTAX.isdisjoint(command)
+    return tool.endswith(_TOOLS_WITH_MAIL) or (tool == "Bash" and runs_inbox)
 
 
 def _read_object(raw: bytes) -> dict[str, object]:
     try:
-        value = json.loads(raw)
+        value: Any = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise EventError(f"standard input is not JSON ({error})") from error
-    if not _is_object(value):
-        raise EventError("standard input is not a JSON object")
-    return value
+    if fields := _object_or_empty(value):
+        return fields
+    raise EventError("standard input is not a JSON object with fields")
 
 
-def _is_object(value: object) -> bool:  # a function, because narrowing the type would need `typing`: milliseconds
-    return isinstance(value, dict)
+def _object_or_empty(value: "Any") -> "dict[str, Any]":
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] - a cast needs `typing`

@@ -8,7 +8,7 @@ __all__ = ["Options", "UsageError", "read_options"]
 
 import os
 
-from mailroom.inbox_directory import default_root, is_mailbox_name
+from mailroom.inbox_directory import NoHomeDirectoryError, default_root, expand_home, is_mailbox_name
 
 
 class UsageError(Exception):
@@ -53,7 +53,10 @@ def read_options(arguments: list[str], *, positional: bool = False) -> Options:
     pid = given.get("--pid", "")
     if pid and not (pid.isascii() and pid.isdigit()):
         raise UsageError(f"{pid!r} is not a process id")
-    root = os.path.expanduser(given.get("--root", "")) or default_root()
+    try:
+        root = expand_home(given["--root"], "--root") if "--root" in given else default_root()
+    except NoHomeDirectoryError as error:
+        raise UsageError(str(error)) from error
     return Options(agent or None, root, given.get("--address"), int(pid) if pid else None)
 
 

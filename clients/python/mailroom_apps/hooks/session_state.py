@@ -12,15 +12,22 @@ import json
 import os
 from collections.abc import Iterable
 
+from mailroom.inbox_directory import expand_home
+
 
 def sessions_directory() -> str:
-    """Returns the directory of the session files: `mailroom-sessions` in $XDG_STATE_HOME, or in ~/.local/state."""
+    """Returns the directory of the session files: `mailroom-sessions` in $XDG_STATE_HOME, or in ~/.local/state.
+
+    Raises:
+        NoHomeDirectoryError: it is in the home directory, and there is none.
+    """
     base = os.environ.get("XDG_STATE_HOME", "")
-    return os.path.join(base if base.startswith("/") else os.path.expanduser("~/.local/state"), "mailroom-sessions")
+    state_home = base if base.startswith("/") else expand_home("~/.local/state", "XDG_STATE_HOME")
+    return os.path.join(state_home, "mailroom-sessions")
 
 
 def doorbell_path(session: str) -> str:
-    """Returns the file of the session's doorbell (`doorbell_lock`)."""
+    """Returns the file of the session's doorbell (`doorbell_lock`); raises like `sessions_directory`."""
     return f"{sessions_directory()}/{session}.bell"
 
 

@@ -44,12 +44,13 @@ class SessionUpdate:
     def __init__(self, session: str) -> None:
         self.state = SessionState()
         self._session = session
-        self._directory = sessions_directory()
+        self._directory = ""
         self._lock = -1
         self._draft = ""
 
     def __enter__(self) -> Self:
         try:
+            self._directory = sessions_directory()
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             path = f"{self._directory}/{self._session}.lock"
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -92,10 +92,14 @@ def _notification(messages: Sequence[Message]) -> types.JSONRPCNotification:
 
 
 def _content(messages: Sequence[Message]) -> str:
-    senders = list(dict.fromkeys(message.sender for message in messages))
+    senders = list(dict.fromkeys(map(_sender, messages)))
     named = ", ".join(senders[:MAX_SENDERS]) + (" and others" if len(senders) > MAX_SENDERS else "")
     subject = "A message" if len(messages) == 1 else f"{len(messages)} messages"
     return f"{subject} from {named}. Read with check_inbox."
+
+
+def _sender(message: Message) -> str:
+    return message.sender if message.sender_verified else f"{message.sender} (unverified)"
 
 
 def _meta(messages: Sequence[Message]) -> dict[str, str]:
@@ -103,6 +107,7 @@ def _meta(messages: Sequence[Message]) -> dict[str, str]:
     return {
         "count": str(len(messages)),
         "sender": newest.sender,
+        "sender_verified": "true" if newest.sender_verified else "false",
         "message_id": newest.id,
         "priority": newest.priority.value,
     }

@@ -60,7 +60,7 @@ class InboxTools:
             inbox = await self._unread(session_id, limit, new_only=new_only)
         except (Unavailable, DeadlineExceeded) as error:
             return await self._from_files(session_id, limit, error, new_only=new_only)
-        messages = [message for message in inbox if not (new_only and self._shown.was_shown(message))]
+        messages = [message for message in inbox if not new_only or self._shown.is_new(message)]
         return self._view(session_id, messages, more=inbox.more)
 
     async def wait_for_message(
@@ -76,12 +76,14 @@ class InboxTools:
         deadline = time.monotonic() + timeout_sec
         inbox = await self._unread(session_id, DEFAULT_LIMIT, new_only=True)
         while True:
-            repeated = [message.id for message in inbox if self._shown.was_shown(message)]
-            if len(repeated) < len(inbox) or (not inbox and time.monotonic() >= deadline):
-                messages = [message for message in inbox if message.id not in repeated]
+            messages = [message for message in inbox if self._shown.is_new(message)]
+            if messages or (not inbox and time.monotonic() >= deadline):
                 return self._view(session_id, messages, more=inbox.more)
-            if repeated:  # the daemon does not know: it would return them again at once
-                await self._shown.report(session_id, repeated)
+            if any(map(self._shown.is_claimed, inbox)):
+                if not await self._shown.wait_for_claim_end(deadline - time.monotonic()):
+                    return self._view(session_id, (), more=False)
+            elif inbox:  # all were shown, and the daemon does not know: it would return them again at once
+                await self._shown.report(session_id, [message.id for message in inbox])
             inbox = await self._client.check_inbox(
                 session_id,
                 limit=DEFAULT_LIMIT,
@@ -121,17 +123,16 @@ class InboxTools:
     async def _from_files(self, agent: str, limit: int, error: MailroomError, *, new_only: bool) -> InboxView:
         path = self._offline_inbox.path_of(agent)
         try:
-            unread = await asyncio.to_thread(self._offline_inbox.read, agent)
+            is_wanted = self._shown.is_new if new_only else None
+            inbox = await asyncio.to_thread(self._offline_inbox.read, agent, limit, is_wanted)
         except OSError as cause:
             sentence = f"{error.message.rstrip('.')}. The files in {path} cannot be read either: {cause}"
             raise error_of(error.code, sentence, reason=error.reason) from error
-        messages = [message for message in unread if not (new_only and self._shown.was_shown(message))]
         note = (
             f"read from the files in {path}, because {error.message.rstrip('.')}. "
             "Until then nothing can be sent or acknowledged."
         )
-        more = len(messages) > limit
-        return self._view(agent, messages[:limit], more=more, source="files", note=note)
+        return self._view(agent, inbox.messages, more=inbox.more, source="files", note=note)
 
     def _view(
         self,

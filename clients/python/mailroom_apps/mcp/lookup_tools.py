@@ -4,6 +4,7 @@ __all__ = ["LookupTools"]
 
 from mailroom.agents import AgentInfo
 from mailroom.aio import AsyncMailroom
+from mailroom.errors import PermissionDenied
 from mailroom.records import iso_utc
 
 from mailroom_apps.mcp.views import AgentsView, AgentView, StatusView, status_view
@@ -16,10 +17,12 @@ class LookupTools:
 
     Args:
         client: the client of the daemon.
+        agent: whose tools they are; None: tools for all agents.
     """
 
-    def __init__(self, client: AsyncMailroom) -> None:
+    def __init__(self, client: AsyncMailroom, agent: str | None) -> None:
         self._client = client
+        self._agent = agent
 
     async def list_agents(self, alive_only: bool = False) -> AgentsView:
         """Returns all known agents, by name.
@@ -31,8 +34,15 @@ class LookupTools:
         return AgentsView(agents=list(map(_view, agents)))
 
     async def message_status(self, message_id: str) -> StatusView:
-        """Returns the delivery state of a message."""
-        return status_view(await self._client.get_message(message_id, timeout=CALL_TIMEOUT_SEC))
+        """Returns the delivery state of a message.
+
+        Raises:
+            PermissionDenied: the message is neither to nor from the agent.
+        """
+        tracked = await self._client.get_message(message_id, timeout=CALL_TIMEOUT_SEC)
+        if self._agent is not None and self._agent not in (tracked.message.sender, tracked.message.recipient):
+            raise PermissionDenied(f"message {message_id} is neither to nor from {self._agent}", reason="NOT_YOURS")
+        return status_view(tracked)
 
 
 def _view(agent: AgentInfo) -> AgentView:

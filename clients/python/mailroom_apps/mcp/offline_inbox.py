@@ -7,14 +7,16 @@ Invariant: only a valid name becomes a path, and no link is followed.
 __all__ = ["OfflineInbox", "check_name"]
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import orjson
 from mailroom.errors import InvalidArgument
 from mailroom.inbox_directory import is_mailbox_name, mailbox_directory, message_id_in
 from mailroom.inbox_file import InboxFile, decode_inbox_file, read_inbox_file
-from mailroom.messages import Message
+from mailroom.messages import Inbox, Message
 from mailroom.states import DeliveryState, Priority
 
 
@@ -56,8 +58,13 @@ class OfflineInbox:
         """
         return Path(mailbox_directory(str(self._root), check_name(agent, "agent")))
 
-    def read(self, agent: str) -> list[Message]:
-        """Returns the unread messages of an agent, oldest first; none if it has no directory.
+    def read(self, agent: str, limit: int, is_wanted: Callable[[Message], bool] | None = None) -> Inbox:
+        """Returns unread messages of an agent, oldest first; none if it has no directory.
+
+        Args:
+            agent: whose mail.
+            limit: the maximum number of messages. No file after the first one beyond it is read.
+            is_wanted: selects messages; None: all of them.
 
         Raises:
             InvalidArgument: AGENT_INVALID.
@@ -69,21 +76,24 @@ class OfflineInbox:
         try:
             directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
-            return []
+            return Inbox((), more=False)
         try:
             ids = sorted(filter(None, map(message_id_in, os.listdir(directory))))  # noqa: PTH208 - of a descriptor
-            files = [_read(directory, agent, message_id) for message_id in ids]
+            files = filter(None, (_read(directory, agent, message_id) for message_id in ids))
+            messages = list(islice(filter(is_wanted, map(_message, files)), limit + 1))
         finally:
             os.close(directory)
-        return [_message(file) for file in files if file is not None]
+        return Inbox(tuple(messages[:limit]), more=len(messages) > limit)
 
 
 def _read(directory: int, agent: str, message_id: str) -> InboxFile | None:
+    """Returns a message from its file; None if that is gone, expired, or anything but an inbox file."""
     try:
         raw = read_inbox_file(f"{message_id}.json", dir_fd=directory)
-    except (OSError, ValueError):  # its agent has just removed it, or it is a link
+    except (OSError, ValueError):
         return None
-    return decode_inbox_file(raw, agent, message_id, orjson.loads)
+    file = decode_inbox_file(raw, agent, message_id, orjson.loads)
+    return None if file is None or file.is_expired else file
 
 
 def _message(file: InboxFile) -> Message:

@@ -1,11 +1,12 @@
 """Resources — mail as resources to read and to subscribe to: `mailroom://inbox/{agent}` and `mailroom://message/{id}`.
 
 A host may read a resource without any model seeing it. So a read only observes: no message counts as shown, and no
-agent as alive.
+agent as alive. A server that is bound to an agent serves only this agent's inbox, and messages to or from it.
 """
 
-__all__ = ["InboxUri", "MessageUri", "Resources", "parse_uri"]
+__all__ = ["InboxUri", "MessageUri", "Resources", "check_access", "parse_uri"]
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
@@ -70,13 +71,28 @@ def parse_uri(uri: str) -> InboxUri | MessageUri:
             raise MCPError(types.INVALID_PARAMS, sentence, {"uri": uri})
 
 
+def check_access(agent: str | None, names: Collection[str], uri: str) -> None:
+    """Checks that the server's agent may see a resource.
+
+    Args:
+        agent: whose server it is; None: a server for all agents.
+        names: the agents whose resource it is.
+        uri: for the error.
+
+    Raises:
+        MCPError: the resource belongs to other agents.
+    """
+    if agent is not None and agent not in names:
+        raise MCPError(types.INVALID_PARAMS, f"this server serves only the mail of {agent}", {"uri": uri})
+
+
 class Resources:
     """The resources of one server.
 
     Args:
         client: the client of the daemon.
         shown: the messages that were shown already.
-        agent: whose inbox is listed, or None.
+        agent: whose server it is; None: a server for all agents.
     """
 
     def __init__(self, client: AsyncMailroom, shown: ShownMessages, agent: str | None) -> None:
@@ -93,20 +109,21 @@ class Resources:
 
     def list_templates(self) -> list[types.ResourceTemplate]:
         """Returns the URI templates of all resources."""
-        return [
-            types.ResourceTemplate(
-                uri_template="mailroom://inbox/{agent}",
-                name="inbox of an agent",
-                description="Unread mail of an agent",
-                mime_type=JSON,
-            ),
-            types.ResourceTemplate(
-                uri_template="mailroom://message/{id}",
-                name="message",
-                description="One message and its delivery state",
-                mime_type=JSON,
-            ),
-        ]
+        message = types.ResourceTemplate(
+            uri_template="mailroom://message/{id}",
+            name="message",
+            description="One message and its delivery state",
+            mime_type=JSON,
+        )
+        if self._agent is not None:
+            return [message]
+        inbox = types.ResourceTemplate(
+            uri_template="mailroom://inbox/{agent}",
+            name="inbox of an agent",
+            description="Unread mail of an agent",
+            mime_type=JSON,
+        )
+        return [inbox, message]
 
     async def read(self, uri: str) -> types.ReadResourceResult:
         """Returns a resource's content.
@@ -116,9 +133,7 @@ class Resources:
         """
         target = parse_uri(uri)
         try:
-            view = await (
-                self._inbox(target.agent) if isinstance(target, InboxUri) else self._message(target.message_id)
-            )
+            view = await (self._inbox(target) if isinstance(target, InboxUri) else self._message(target))
         except MailroomError as error:
             code = types.INVALID_PARAMS if isinstance(error, InvalidArgument | NotFound) else types.INTERNAL_ERROR
             sentence = f"{error.message} ({error.reason or error.code})"
@@ -128,12 +143,14 @@ class Resources:
             contents=[types.TextResourceContents(uri=uri, text=text, mime_type=JSON)], ttl_ms=0, cache_scope="private"
         )
 
-    async def _inbox(self, agent: str) -> InboxView:
-        inbox = await self._client.check_inbox(agent, limit=READ_LIMIT, observe=True, timeout=READ_TIMEOUT_SEC)
+    async def _inbox(self, target: InboxUri) -> InboxView:
+        check_access(self._agent, (target.agent,), str(target))
+        inbox = await self._client.check_inbox(target.agent, limit=READ_LIMIT, observe=True, timeout=READ_TIMEOUT_SEC)
         views = [message_view(message, shown_before=self._shown.was_shown(message)) for message in inbox]
-        return InboxView(agent=agent, messages=views, more=inbox.more, source="daemon")
+        return InboxView(agent=target.agent, messages=views, more=inbox.more, source="daemon")
 
-    async def _message(self, message_id: str) -> _TrackedView:
-        tracked = await self._client.get_message(message_id, timeout=READ_TIMEOUT_SEC)
+    async def _message(self, target: MessageUri) -> _TrackedView:
+        tracked = await self._client.get_message(target.message_id, timeout=READ_TIMEOUT_SEC)
+        check_access(self._agent, (tracked.message.sender, tracked.message.recipient), str(target))
         view = message_view(tracked.message, shown_before=self._shown.was_shown(tracked.message))
         return _TrackedView(message=view, status=status_view(tracked))

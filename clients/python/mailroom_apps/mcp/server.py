@@ -67,7 +67,7 @@ class McpServer:
     def __init__(self, config: McpConfig, client: AsyncMailroom, subscriptions: Subscriptions) -> None:
         shown = self._shown = ShownMessages(client)
         inbox_tools = InboxTools(client, shown, OfflineInbox(config.root))
-        self._toolbox = Toolbox(inbox_tools, SendTools(client), LookupTools(client), config.agent)
+        self._toolbox = Toolbox(inbox_tools, SendTools(client), LookupTools(client, config.agent), config.agent)
         self._resources = Resources(client, shown, config.agent)
         self.channel = Channel(client, config.agent) if config.channel and config.agent else None
         self.sdk: Server[Any] = Server(
@@ -127,7 +127,10 @@ class McpServer:
 @asynccontextmanager
 async def open_server(config: McpConfig) -> AsyncGenerator[McpServer]:
     """Opens a server, and closes its connection and its streams at the end."""
-    async with AsyncMailroom(config.address, sender=config.agent) as client, Subscriptions(client) as subscriptions:
+    async with (
+        AsyncMailroom(config.address, sender=config.agent) as client,
+        Subscriptions(client, config.agent) as subscriptions,
+    ):
         server = McpServer(config, client, subscriptions)
         yield server
         await server.drain_reports()

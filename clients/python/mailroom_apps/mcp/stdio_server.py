@@ -3,6 +3,8 @@
 __all__ = ["serve_stdio"]
 
 import asyncio
+import io
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -12,6 +14,7 @@ from anyio import BrokenResourceError, ClosedResourceError
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
+from mailroom_apps.mcp.request_lines import RequestLines
 from mailroom_apps.mcp.server import McpConfig, open_server
 
 
@@ -28,15 +31,28 @@ def serve_stdio(config: McpConfig) -> None:
 
 
 async def _serve(config: McpConfig) -> None:
-    async with open_server(config) as server, stdio_server() as (incoming, outgoing):
+    opened = asyncio.Event()
 
-        async def send(notification: types.JSONRPCNotification) -> None:
-            with suppress(ClosedResourceError, BrokenResourceError):  # the client is gone; this server ends next
-                await outgoing.send(SessionMessage(notification))
+    async def send(message: types.JSONRPCNotification | types.JSONRPCError) -> None:
+        await opened.wait()
+        with suppress(ClosedResourceError, BrokenResourceError):  # the client is gone; this server ends next
+            await outgoing.send(SessionMessage(message))
 
+    lines = RequestLines(_claim_stdin(), send)
+    async with open_server(config) as server, stdio_server(stdin=lines) as (incoming, outgoing):
+        opened.set()
         notifying = asyncio.create_task(server.channel.notify_forever(send)) if server.channel else None
         try:
             await server.sdk.run(incoming, outgoing, server.options())
         finally:
             if notifying:
                 notifying.cancel()
+
+
+def _claim_stdin() -> io.TextIOWrapper:
+    """Returns stdin as UTF-8 text, and points descriptor 0 to /dev/null, so that nothing else reads the messages."""
+    descriptor = os.dup(0)  # never closed: a thread may be reading from it when this process ends
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return io.TextIOWrapper(os.fdopen(descriptor, "rb", closefd=False), encoding="utf-8", errors="replace")

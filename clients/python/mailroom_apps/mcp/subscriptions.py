@@ -20,7 +20,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Res
 from mcp.shared.exceptions import MCPError
 
 from mailroom_apps.mcp.agent_stream import AgentStream
-from mailroom_apps.mcp.resources import InboxUri, parse_uri
+from mailroom_apps.mcp.resources import InboxUri, check_access, parse_uri
 
 MAX_SUBSCRIPTIONS = 1024  # the oldest is dropped: a closed HTTP connection is not reported
 LOOK_UP_TIMEOUT_SEC = 5.0
@@ -34,10 +34,12 @@ class Subscriptions:
 
     Args:
         client: the client of the daemon.
+        agent: whose server it is; None: a server for all agents.
     """
 
-    def __init__(self, client: AsyncMailroom) -> None:
+    def __init__(self, client: AsyncMailroom, agent: str | None) -> None:
         self._client = client
+        self._agent = agent
         self._bus = InMemorySubscriptionBus()
         self._listening = ListenHandler(self._bus)
         self._subscriptions: dict[_Key, tuple[ServerSession, str]] = {}  # with the agent whose stream it needs
@@ -85,13 +87,16 @@ class Subscriptions:
         """Returns the agent whose stream reports changes of a resource; for a message, that is its sender.
 
         Raises:
-            MCPError: there is no such resource, or the daemon does not answer.
+            MCPError: there is no such resource, it is another agent's, or the daemon does not answer.
         """
         target = parse_uri(uri)
         if isinstance(target, InboxUri):
+            check_access(self._agent, (target.agent,), uri)
             return target.agent
         try:
-            return (await self._client.get_message(target.message_id, timeout=LOOK_UP_TIMEOUT_SEC)).message.sender
+            message = (await self._client.get_message(target.message_id, timeout=LOOK_UP_TIMEOUT_SEC)).message
+            check_access(self._agent, (message.sender, message.recipient), uri)
+            return message.sender
         except MailroomError as error:
             sentence = f"{error.message} ({error.reason or error.code})"
             raise MCPError(types.INVALID_PARAMS, sentence, {"uri": uri}) from error

@@ -90,8 +90,9 @@ class Toolbox:
         if tool is None:
             return _failure(f"there is no tool {name!r}; the tools are {', '.join(self._tools)}")
         own = _SPECS[name].own
+        arguments = {key: value for key, value in arguments.items() if value is not None}  # null counts as absent
         if own and self._agent:
-            arguments = {**arguments, own: self._agent}
+            arguments[own] = self._agent
         try:
             return _success(await tool.run(arguments, Context()))
         except ToolError as error:

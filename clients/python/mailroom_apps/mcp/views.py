@@ -28,10 +28,11 @@ from pydantic import BaseModel
 
 
 class MessageView(BaseModel):
-    """One message. `shown_before`: an earlier answer, a stream or a hook has shown it already."""
+    """One message. `sender_verified` false: any local program may use this name. `shown_before`: shown already."""
 
     id: str
     sender: str
+    sender_verified: bool
     content: str
     timestamp: str | None = None
     shown_before: bool
@@ -41,7 +42,6 @@ class MessageView(BaseModel):
     priority: str | None = None
     expires_at: str | None = None
     metadata: dict[str, Any] | None = None
-    sender_verified: bool | None = None
 
 
 class InboxView(BaseModel):
@@ -125,6 +125,7 @@ def message_view(message: Message, *, shown_before: bool) -> MessageView:
     return MessageView(
         id=message.id,
         sender=message.sender,
+        sender_verified=message.sender_verified,
         content=message.content,
         timestamp=iso_utc(message.timestamp) if message.timestamp else None,
         shown_before=shown_before,
@@ -134,7 +135,6 @@ def message_view(message: Message, *, shown_before: bool) -> MessageView:
         priority=message.priority.value if message.priority is not Priority.NORMAL else None,
         expires_at=iso_utc(message.expires_at) if message.expires_at else None,
         metadata=message.metadata or None,
-        sender_verified=message.sender_verified or None,
     )
 
 

@@ -1,20 +1,27 @@
-"""Change — one settings file before and after: shown as a diff, then written in one step.
+"""Change — one settings file before and after: described, then written in one step.
 
-Links are followed, so that a link to a file elsewhere stays a link. The file's mode and line ends are kept. A file that
-another program changed in the meantime is not overwritten (Claude Code rewrites its own at any time).
+The description names our own entries only: the lines around them can hold secrets of other programs, and an agent that
+runs `mailroom setup` would take them into its transcript.
+Links are followed, so that a link to a file elsewhere stays a link. A file's mode, owner, access control list and line
+ends are kept. A file that another program changed in the meantime is not overwritten (Claude Code rewrites its own at
+any time).
 """
 
-__all__ = ["Change", "SetupError", "read_text"]
+__all__ = ["Change", "Entries", "SetupError", "read_text"]
 
-import difflib
+import json
 import os
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PRIVATE_FILE = 0o600  # of a new file: settings may come to hold tokens
 PRIVATE_DIRECTORY = 0o700
+
+
+Entries = Sequence[tuple[str, object]]  # path in the file, e.g. "hooks.Stop", and JSON-ready value
 
 
 class SetupError(Exception):
@@ -29,26 +36,36 @@ class Change:
         path: the file.
         before: its content; None: it does not exist.
         after: its new content; None: it is removed.
+        old_entries: our entries in `before`, with the path of each.
+        new_entries: our entries in `after`.
     """
 
     path: Path
     before: str | None
     after: str | None
+    old_entries: Entries = ()
+    new_entries: Entries = ()
 
     @property
     def is_needed(self) -> bool:
         """Whether anything changes."""
         return self.before != self.after
 
-    def diff(self) -> str:
-        """Returns the change as a unified diff."""
-        lines = difflib.unified_diff(
-            (self.before or "").splitlines(),
-            (self.after or "").splitlines(),
-            "/dev/null" if self.before is None else str(self.path),
-            "/dev/null" if self.after is None else str(self.path),
-            lineterm="",
-        )
+    @property
+    def real_path(self) -> Path:
+        """The file behind all links."""
+        return Path(os.path.realpath(self.path))
+
+    def describe(self) -> str:
+        """Returns the change of our entries: `-` and the path of each old one, `+` and the text of each new one."""
+        arrow = "" if self.real_path == self.path.absolute() else f" -> {self.real_path}"
+        remark = " (new file)" if self.before is None else " (the file is removed)" if self.after is None else ""
+        lines = [f"{self.path}{arrow}{remark}"]
+        lines += [f"- {path}" for path, value in self.old_entries if (path, value) not in self.new_entries]
+        for path, value in self.new_entries:
+            if (path, value) not in self.old_entries:
+                text = f"{path} = {json.dumps(value, ensure_ascii=False, indent=2)}"
+                lines += [f"+ {line}" for line in text.splitlines()]
         return "\n".join(lines)
 
     def write(self) -> None:
@@ -57,7 +74,7 @@ class Change:
         Raises:
             SetupError: another program changed the file, or it cannot be written.
         """
-        target = Path(os.path.realpath(self.path))
+        target = self.real_path
         try:
             target.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
             if read_text(target) != self.before:
@@ -87,16 +104,33 @@ def read_text(path: Path) -> str | None:
 
 
 def _replace(target: Path, content: bytes) -> None:
-    mode = target.stat().st_mode & 0o7777 if target.exists() else PRIVATE_FILE
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-            os.fchmod(descriptor, mode)
+            if target.exists():
+                _copy_access(target, descriptor)
+            else:
+                os.fchmod(descriptor, PRIVATE_FILE)
             os.fsync(descriptor)
         draft.replace(target)
     except BaseException:
         with suppress(OSError):
             draft.unlink()
         raise
+
+
+def _copy_access(target: Path, descriptor: int) -> None:
+    """Gives a new file the owner, the mode and the extended attributes (access control list) of the one it replaces.
+
+    Raises:
+        OSError: the owner is another user, and this process may not give files away.
+    """
+    status = target.stat()
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, status.st_mode & 0o7777)
+    for name in os.listxattr(target):
+        with suppress(OSError):  # some attributes belong to the kernel
+            os.setxattr(descriptor, name, os.getxattr(target, name))

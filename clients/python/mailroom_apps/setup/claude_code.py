@@ -15,10 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from mailroom_apps.setup.change import Change, SetupError, read_text
+from mailroom.inbox_directory import NoHomeDirectoryError, claude_directory
+
+from mailroom_apps.setup.change import Change, Entries, SetupError, read_text
 from mailroom_apps.setup.json_text import JsonError, JsonText, Key
 from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
-from mailroom_apps.setup.program import is_ours
+from mailroom_apps.setup.program import is_our_server, is_ours
 
 EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")
 HOOK_TIMEOUT_SEC = 10  # a hook takes 0.05 s, or 0.4 s with mail
@@ -33,37 +35,57 @@ def plan(options: SetupOptions) -> list[Change]:
         SetupError: a file cannot be parsed, or has another structure.
     """
     servers, hooks = _files(options)
-    return [_plan_file(servers, options, _with_server), _plan_file(hooks, options, _with_hooks)]
+    return [
+        _plan_file(servers, options, _with_server, _server_entries),
+        _plan_file(hooks, options, _with_hooks, _hook_entries),
+    ]
 
 
 def _files(options: SetupOptions) -> tuple[Path, Path]:
     if not options.for_user:
         return options.directory / ".mcp.json", options.directory / ".claude" / "settings.json"
-    if moved := os.environ.get("CLAUDE_CONFIG_DIR"):
-        return Path(moved) / ".claude.json", Path(moved) / "settings.json"
-    return Path.home() / ".claude.json", Path.home() / ".claude" / "settings.json"
+    try:
+        directory = Path(claude_directory())
+    except NoHomeDirectoryError as error:
+        raise SetupError(str(error)) from error
+    servers = directory if os.environ.get("CLAUDE_CONFIG_DIR") else directory.parent
+    return servers / ".claude.json", directory / "settings.json"
 
 
-def _plan_file(path: Path, options: SetupOptions, edit: Callable[[JsonText, SetupOptions, Path], JsonText]) -> Change:
+def _plan_file(
+    path: Path,
+    options: SetupOptions,
+    edit: Callable[[JsonText, SetupOptions, Path], JsonText],
+    entries_in: Callable[[JsonText], Entries],
+) -> Change:
     before = read_text(path)
     if before is None and options.remove:
         return Change(path, None, None)
     try:
         document = JsonText(before if before and before.strip() else "{}\n")
     except JsonError as error:
-        raise SetupError(f"{path} was not changed: it is not valid JSON ({error})") from error
+        raise SetupError(f"{path} was not changed: {error}") from error
     if not isinstance(document.value, dict):
         raise SetupError(f"{path} was not changed: it is not a JSON object")
     after = edit(document, options, path)
-    if options.remove and before and after.text != before and after.text.strip() == "{}":
-        return Change(path, before, None)  # it held only our entries
-    return Change(path, before, after.text if before is not None or after.value else None)
+    is_empty = options.remove and before and after.text != before and after.text.strip() == "{}"
+    text = None if is_empty or (before is None and not after.value) else after.text
+    return Change(path, before, text, entries_in(document), entries_in(after))
+
+
+def _server_entries(document: JsonText) -> Entries:
+    entry = document.get("mcpServers", SERVER_NAME)
+    return [(f"mcpServers.{SERVER_NAME}", entry)] if is_our_server(entry) else []
+
+
+def _hook_entries(document: JsonText) -> Entries:
+    return [(f"hooks.{event}", handler) for event in EVENTS for _, handler in _our_handlers(document, event)]
 
 
 def _with_server(document: JsonText, options: SetupOptions, path: Path) -> JsonText:
     entry = options.server_entry()
     current = document.get("mcpServers", SERVER_NAME)
-    if current is not None and not _is_our_server(current):
+    if current is not None and not is_our_server(current):
         if options.remove:
             return document
         raise SetupError(f"{path} was not changed: its server {SERVER_NAME!r} is not ours; rename that server first")
@@ -74,13 +96,6 @@ def _with_server(document: JsonText, options: SetupOptions, path: Path) -> JsonT
     if current is not None:
         document = document.removed(("mcpServers", SERVER_NAME))
     return _put(document, ("mcpServers",), SERVER_NAME, entry, path)
-
-
-def _is_our_server(entry: object) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    server = cast("dict[str, Any]", entry)
-    return is_ours([str(server.get("command")), *map(str, _as_list(server.get("args")))], "mcp")
 
 
 def _with_hooks(document: JsonText, options: SetupOptions, path: Path) -> JsonText:
@@ -146,8 +161,15 @@ def _put(document: JsonText, path: tuple[str, ...], key: str | None, value: obje
         empty: object = [] if is_last and key is None else {}
         current = document.get(*path[: depth + 1])
         if current is None:
-            document = document.added(path[:depth], name, empty)
+            document = _without_null(document, path[: depth + 1]).added(path[:depth], name, empty)
         elif not isinstance(current, type(empty)):
             kind = "array" if isinstance(empty, list) else "object"
             raise SetupError(f"{file} was not changed: {'.'.join(path[: depth + 1])} is not a JSON {kind}")
+    if key is not None:
+        document = _without_null(document, (*path, key))
     return document.added(path, key, value)
+
+
+def _without_null(document: JsonText, path: tuple[Key, ...]) -> JsonText:
+    """Returns the document without an entry that is null, which counts as absent: a key must not be there twice."""
+    return document.removed(path) if document.has(*path) and document.get(*path) is None else document

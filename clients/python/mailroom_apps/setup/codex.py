@@ -13,9 +13,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, cast
 
+from mailroom.inbox_directory import NoHomeDirectoryError, expand_home
+
 from mailroom_apps.setup.change import Change, SetupError, read_text
 from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
-from mailroom_apps.setup.program import is_ours
+from mailroom_apps.setup.program import is_our_server
 
 
 def plan(options: SetupOptions) -> list[Change]:
@@ -34,25 +36,32 @@ def plan(options: SetupOptions) -> list[Change]:
         raise SetupError(f"{path} was not changed: it is not valid TOML ({error})") from error
     entry = options.server_entry()
     servers = settings.get("mcp_servers", {})
-    current = cast("dict[str, Any]", servers).get(SERVER_NAME) if isinstance(servers, dict) else None
-    if current is not None and not is_ours([str(current.get("command")), *map(str, current.get("args", []))], "mcp"):
+    if not isinstance(servers, dict):
+        raise SetupError(f"{path} was not changed: mcp_servers is not a table")
+    current = cast("dict[str, Any]", servers).get(SERVER_NAME)
+    if current is not None and not is_our_server(current):
         if options.remove:
             return [Change(path, before, before)]
         raise SetupError(f"{path} was not changed: its server {SERVER_NAME!r} is not ours; rename that server first")
     if current == (None if options.remove else entry):
         return [Change(path, before, before)]
-    after = _edited(before or "", None if options.remove else entry)
-    return [Change(path, before, after if after.strip() or not options.remove else None)]
+    after = _edited(path, before or "", None if options.remove else entry)
+    name = f"mcp_servers.{SERVER_NAME}"
+    old_entries = [] if current is None else [(name, current)]
+    new_entries = [] if options.remove else [(name, entry)]
+    return [Change(path, before, after if after.strip() or not options.remove else None, old_entries, new_entries)]
 
 
 def _file(options: SetupOptions) -> Path:
     if not options.for_user:
         return options.directory / ".codex" / "config.toml"
-    moved = os.environ.get("CODEX_HOME")
-    return (Path(moved) if moved else Path.home() / ".codex") / "config.toml"
+    try:
+        return Path(expand_home(os.environ.get("CODEX_HOME") or "~/.codex", "CODEX_HOME")) / "config.toml"
+    except NoHomeDirectoryError as error:
+        raise SetupError(str(error)) from error
 
 
-def _edited(text: str, entry: dict[str, Any] | None) -> str:
+def _edited(path: Path, text: str, entry: dict[str, Any] | None) -> str:
     try:
         import tomlkit
     except ImportError as error:
@@ -60,14 +69,23 @@ def _edited(text: str, entry: dict[str, Any] | None) -> str:
             "changing TOML needs the extra `codex`: run pip install 'mailroomd[codex]', or paste the output of "
             "`mailroom setup generic`"
         ) from error
-    document = cast("Any", tomlkit.parse(text))
-    servers = document.setdefault("mcp_servers", tomlkit.table(is_super_table=True))
-    servers.pop(SERVER_NAME, None)
-    if entry is not None:
-        servers[SERVER_NAME] = _table(tomlkit, entry)
-    elif not servers:
-        document.pop("mcp_servers")
-    return tomlkit.dumps(document)
+    try:
+        document = cast("Any", tomlkit.parse(text))
+        servers = document.setdefault("mcp_servers", tomlkit.table(is_super_table=True))
+        servers.pop(SERVER_NAME, None)
+        if entry is not None:
+            servers[SERVER_NAME] = _table(tomlkit, entry)
+        elif not servers:
+            document.pop("mcp_servers")
+        edited = tomlkit.dumps(document)
+        written = tomllib.loads(edited).get("mcp_servers", {}).get(SERVER_NAME)
+    except Exception as error:  # noqa: BLE001 - tomlkit cannot edit all TOML, and raises whatever it meets
+        written, edited = error, ""
+    if written != entry:
+        raise SetupError(
+            f"{path} was not changed, because its TOML cannot be edited: paste the output of `mailroom setup generic`"
+        )
+    return edited
 
 
 def _table(tomlkit: Any, entry: dict[str, Any]) -> Any:

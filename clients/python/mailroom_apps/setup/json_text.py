@@ -2,6 +2,7 @@
 
 Comments and trailing commas are accepted and kept. New entries follow the document's own indentation and line ends.
 Own code, because no maintained Python library edits JSON in place. Every edit parses its result.
+A duplicate key is refused: programs disagree about which one counts.
 Invariant: a node's span is its exact position in the text; each edit returns a new document.
 """
 
@@ -21,7 +22,7 @@ _DEFAULT_INDENT = "  "
 
 
 class JsonError(ValueError):
-    """The text is not valid JSON, even with comments and trailing commas."""
+    """The text is not valid JSON, even with comments and trailing commas, or an object has a key twice."""
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class JsonText:
         try:
             self._root, end = _value(text, _skip(text, 0))
         except RecursionError as error:
-            raise JsonError("nested too deeply") from error
+            raise JsonError("it is nested too deeply") from error
         if _skip(text, end) != len(text):
             raise _error(text, _skip(text, end), "the end")
 
@@ -71,6 +72,10 @@ class JsonText:
         """Returns the value at a path; None if there is none."""
         node = self._find(path)
         return None if node is None else node.value
+
+    def has(self, *path: Key) -> bool:
+        """Returns whether there is a value at a path, null included."""
+        return self._find(path) is not None
 
     def added(self, path: tuple[Key, ...], key: str | None, value: object) -> "JsonText":
         """Returns the document with a new last entry.
@@ -129,7 +134,7 @@ class JsonText:
             matching = [child.node for child in node.children if child.key == key]
             if not matching:
                 return None
-            node = matching[-1]  # of duplicate keys, the last one counts
+            node = matching[0]
         return node
 
     def _existing(self, path: tuple[Key, ...]) -> _Node:
@@ -214,12 +219,16 @@ def _value(text: str, offset: int) -> tuple[_Node, int]:
 def _children(text: str, node: _Node) -> int:
     closing = "}" if node.is_object else "]"
     offset = _skip(text, node.start + 1)
+    keys = set[Key]()
     while text[offset : offset + 1] != closing:
         if node.children and node.children[-1].comma < 0:
             raise _error(text, offset, f"',' or '{closing}'")
         child = _Child(offset, len(node.children), node)
         if node.is_object:
             child.key, offset = _string(text, offset)
+            if child.key in keys:
+                raise JsonError(f"the key {child.key!r} is there twice (line {_line_of(text, child.start)})")
+            keys.add(child.key)
             offset = _skip(text, offset)
             if text[offset : offset + 1] != ":":
                 raise _error(text, offset, "':'")
@@ -248,5 +257,9 @@ def _skip(text: str, offset: int) -> int:
 
 
 def _error(text: str, offset: int, expected: str) -> JsonError:
-    line = text.count("\n", 0, offset) + 1
-    return JsonError(f"line {line}: expected {expected}, got {text[offset : offset + 10] or 'the end'!r}")
+    # Not the text that is there: it can be part of a secret.
+    return JsonError(f"it is not valid JSON (line {_line_of(text, offset)}: expected {expected})")
+
+
+def _line_of(text: str, offset: int) -> int:
+    return text.count("\n", 0, offset) + 1

@@ -1,12 +1,13 @@
 """Program — the command that starts this program, and how it is recognized in other programs' settings."""
 
-__all__ = ["is_ours", "own_command"]
+__all__ = ["is_our_server", "is_ours", "own_command"]
 
 import shlex
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 NAME = "mailroom"
 
@@ -26,3 +27,13 @@ def is_ours(words: str | Sequence[str], *subcommands: str) -> bool:
     except ValueError:  # an unclosed quotation
         return False
     return any(Path(program).name == NAME and subcommand in subcommands for program, subcommand in pairwise(parts))
+
+
+def is_our_server(entry: object) -> bool:
+    """Returns whether an entry of another program's settings starts our MCP server."""
+    if not isinstance(entry, dict):
+        return False
+    server = cast("dict[str, Any]", entry)
+    arguments = server.get("args")
+    words = cast("list[object]", arguments) if isinstance(arguments, list) else []
+    return is_ours([str(server.get("command")), *map(str, words)], "mcp")

@@ -10,7 +10,7 @@ from pathlib import Path
 from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
 from mailroomd.operator.installation import Installation
 from mailroomd.operator.read_only import open_read_only
-from mailroomd.storage.database.connection import is_damaged, has_lost_write
+from mailroomd.storage.database.connection import has_lost_write, is_damaged
 from mailroomd.storage.database.schema import SCHEMA_VERSION
 
 LARGE_LOG_BYTES = 1 << 30  # the daemon truncates the log much earlier unless a reader prevents it

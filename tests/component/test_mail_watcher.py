@@ -1,0 +1,71 @@
+"""The doorbell's watcher with a fake daemon: it shows only streamed mail that is still unread."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mailroom import AsyncMailroom
+from mailroom.v1 import mailroom_pb2 as pb
+from mailroom_apps.hooks import mail_watcher
+from mailroom_apps.hooks.event import DOORBELL, HookEvent
+from mailroom_apps.hooks.mail_watcher import MailWatcher
+from support.fakes.fake_daemon import FakeDaemon
+from support.fakes.scenes import BOUND_SEC, running
+from support.fakes.scripted import Refusal
+
+End = Callable[[FakeDaemon, str], None]
+
+
+def expire(room: FakeDaemon, message_id: str) -> None:
+    room.messages[message_id].state = pb.DELIVERY_STATE_EXPIRED
+
+
+def clear(room: FakeDaemon, message_id: str) -> None:
+    del room.messages[message_id]
+
+
+def watch(directory: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[FakeDaemon], str]) -> str:
+    """Watches bob's mail while something happens, without inbox files; returns what was shown in the end."""
+    texts: list[str] = []
+    monkeypatch.setenv("XDG_STATE_HOME", str(directory / "xdg"))
+    monkeypatch.setattr(mail_watcher, "_write", texts.append)
+    monkeypatch.setattr(mail_watcher, "RETRY_SEC", 0.01)
+
+    async def stage() -> None:
+        async with (
+            asyncio.timeout(BOUND_SEC),
+            running(directory) as room,
+            AsyncMailroom(room.address, grace=0.0) as client,
+        ):
+            watcher = MailWatcher(client, HookEvent(DOORBELL, "s1", "bob"), str(directory / "root"))
+            watching = asyncio.create_task(watcher.watch("bob"))
+            await room.wait_until(lambda: room.open_streams == 1)
+            happen(room)
+            await watching
+            assert watcher.has_shown_mail
+
+    asyncio.run(stage())
+    (text,) = texts
+    return text
+
+
+@pytest.mark.parametrize("end", [FakeDaemon.mark_read, expire, clear])
+def test_streamed_mail_that_is_over_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: End) -> None:
+    def happen(room: FakeDaemon) -> str:
+        end(room, room.deliver("bob", "too late"))
+        return room.deliver("bob", "in time")
+
+    shown = watch(tmp_path, monkeypatch, happen)
+    assert "in time" in shown
+    assert "too late" not in shown
+
+
+def test_streamed_mail_is_shown_once_the_daemon_knows_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def happen(room: FakeDaemon) -> str:
+        room.refuse("GetMessage", *[Refusal()] * 8)  # the client itself retries some of them
+        return room.deliver("bob", "unread")
+
+    assert "unread" in watch(tmp_path, monkeypatch, happen)
