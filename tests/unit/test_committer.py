@@ -1,10 +1,11 @@
 """Every command gets exactly one outcome, whatever the store does with its transactions."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mailroomd.command_queue.committer import Committer
@@ -29,11 +30,12 @@ from mailroomd.protocol.commands import (
     WriteRead,
     WriteSeen,
 )
+from mailroomd.storage.database.file_guard import FileReplaced
 from mailroomd.storage.database.message_store import CommitResult, MessageStore, SequencedEvent
 from mailroomd.storage.database.reserve import Reserve
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
 from mailroomd.storage.inbox.filing import Filing
-from mailroomd.worker.context import WorkerContext
+from mailroomd.worker.context import CannotStart, WorkerContext
 from support.faults.failing import error
 
 OK, FULL, FAILED = "ok", "full", "failed"
@@ -62,8 +64,7 @@ class ScriptedStore:
     def __init__(self, results: Sequence[str]) -> None:
         self.results = list(results)
         self.committed: list[int] = []
-        self.transactions = SimpleNamespace(last_sync_ns=0)
-        self.files = SimpleNamespace()
+        self.transactions = Mock(last_sync_ns=0)
 
     def commit(
         self, commands: Sequence[Command | SequencedEvent], now_ms: int, *, lazily: bool = False
@@ -131,6 +132,14 @@ def test_a_send_is_refused_once_if_the_disk_fills_twice_in_its_batch() -> None:
     assert isinstance(refusal, CommandRefused)
     assert refusal.reason == Reason.STORAGE_FULL
     assert outcomes[2] == [StepsWritten(2, [])], "the reserve has room for the acknowledgement"
+
+
+def test_a_batch_that_went_into_a_deleted_file_is_refused_and_the_worker_stops() -> None:
+    office = Office([])
+    office.store.transactions.file_guard.check.side_effect = FileReplaced(Path("mailroom.db"))
+    with pytest.raises(CannotStart, match="removed or replaced"):
+        office.commit(["send", "read", "offer"])
+    assert [type(outcome) for outcome in office.sent] == [CommandRefused, CommandRefused, StepsWritten]
 
 
 batches = st.lists(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), min_size=1, max_size=4)
