@@ -112,10 +112,10 @@ def test_keys_are_forgotten_in_slices_after_their_time(desk: Desk) -> None:
     desk.connection.executemany(
         "INSERT INTO request_keys VALUES (?, 1)", [(f"{ms:011x}-0-{n}",) for n, ms in enumerate(time_ms)]
     )
-    old = (NOW_MS - CLIENT_KEYS_KEPT_MS - 1) << 20
+    old_ms = NOW_MS - CLIENT_KEYS_KEPT_MS - 1
     desk.connection.executemany(
-        "INSERT INTO idempotency_keys VALUES ('a', ?, ?, x'00')",
-        [(str(n), old) for n in range(10)] + [("young", (NOW_MS - CLIENT_KEYS_KEPT_MS + 1) << 20)],
+        "INSERT INTO idempotency_keys (sender, key, message_id, digest, used_ms) VALUES ('a', ?, 1 << 61, x'00', ?)",
+        [(str(n), old_ms) for n in range(10)] + [("young", old_ms + 2)],
     )
     assert desk.store.forget_old(NOW_MS)
     assert desk.rows("SELECT count(*) FROM request_keys") == [(11,)]

@@ -15,6 +15,7 @@ from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.restore import REFUSED_NAME, take_restored
 from support.harness.storing import NOW_MS, Desk, draft, recounted
 from support.harness.version_1 import VERSION_1
+from support.harness.version_2 import VERSION_2
 
 
 def no_beat() -> None:
@@ -106,7 +107,7 @@ def test_triggers_views_and_further_tables_of_a_backup_stay_behind(shop: Shop) -
         " UPDATE messages SET sender = 'boss', verified = 1 WHERE id = new.id; END;"
         "CREATE TRIGGER lose AFTER UPDATE ON messages BEGIN DELETE FROM messages WHERE id = old.id; END;"
         "CREATE TABLE more (x); CREATE VIEW another AS SELECT 1; CREATE INDEX slow ON messages (content);"
-        "DROP VIEW searchable; CREATE VIEW searchable AS"
+        "CREATE VIEW searchable AS"
         " WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x, x, x FROM n;"
     )
     assert shop.restore()
@@ -188,17 +189,20 @@ def test_without_a_present_database_the_backup_brings_everything_back(shop: Shop
     assert shop.desk.rows("SELECT session, agent FROM aliases") == [("s1", "bob")]
 
 
-def test_a_backup_of_version_1_is_restored(shop: Shop) -> None:
+@pytest.mark.parametrize(("schema", "filed_id"), [(VERSION_1, -1), (VERSION_2, 0)])
+def test_a_backup_of_an_older_version_is_restored(shop: Shop, schema: str, filed_id: int) -> None:
     shop.backup.unlink()
-    shop.change_backup(VERSION_1)
+    shop.change_backup(schema)
     shop.change_backup(
         "INSERT INTO messages (id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority,"
         " ttl_ms, timestamp_ms, state) VALUES (5, 'bob', 'amy', 'ancient', 'text', '{}', '', 0, 2, 0, 1, 2);"
-        "UPDATE meta SET value = 5 WHERE name = 'last_id'"
+        "UPDATE meta SET value = 5 WHERE name = 'last_id';"
+        "INSERT INTO idempotency_keys VALUES ('amy', 'old', 5 << 20, x'00112233445566778899aabbccddeeff')"
     )
     assert shop.restore()
     assert shop.contents() == ["ancient", "read", "unread", "keyed"]
-    assert shop.desk.rows("SELECT filed_id FROM messages WHERE id = 5") == [(-1,)]
+    assert shop.desk.rows("SELECT filed_id FROM messages WHERE id = 5") == [(filed_id,)]
+    assert shop.desk.rows("SELECT used_ms FROM idempotency_keys WHERE key = 'old'") == [(5,)]
 
 
 def fail_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mailroomd.operator.doctor.findings import Finding, ok, problem, warning
 from mailroomd.operator.places import Places
 
-KNOWN_SCHEMA = 2  # what this version's daemon writes
+KNOWN_SCHEMA = 3  # what this version's daemon writes
 LARGE_LOG_BYTES = 1 << 30  # the daemon empties the log long before, unless somebody reads all the time
 MAX_FAULTS = 10
 

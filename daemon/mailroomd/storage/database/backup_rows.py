@@ -18,7 +18,7 @@ import orjson
 
 from mailroomd.core.validation import check_agent, check_draft
 from mailroomd.model.errors import MailroomError
-from mailroomd.model.ids import milliseconds_of
+from mailroomd.model.ids import MS_SHIFT, milliseconds_of
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
 
@@ -99,8 +99,9 @@ def _check_mailbox(row: Row) -> None:
 
 
 def _check_client_key(row: Row) -> None:
-    sender, key, message_id, digest = row
+    sender, key, message_id, digest, used_ms = row
     _check_texts(sender, key)
+    _check_times(used_ms)
     _check_ids(message_id)
     if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
         raise ValueError("its digest is not a digest")
@@ -135,7 +136,13 @@ TABLES = {
         ),
         Table("aliases", ("session", "agent", "expires_ms"), _check_alias, "session"),
         Table("mailboxes", ("name", "last_seen_ms"), _check_mailbox, "name"),
-        Table("idempotency_keys", ("sender", "key", "message_id", "digest"), _check_client_key, "sender, key"),
+        Table(
+            "idempotency_keys",
+            ("sender", "key", "message_id", "digest", "used_ms"),
+            _check_client_key,
+            "sender, key",
+            missing={"used_ms": f"min(message_id >> {MS_SHIFT}, strftime('%s', 'now') * 1000)"},
+        ),
         Table("request_keys", ("key", "message_id"), _check_gateway_key, "key"),
         Table("cleared_files", ("id", "mailbox"), _check_cleared_file),
     )

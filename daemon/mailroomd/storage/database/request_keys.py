@@ -13,7 +13,6 @@ import sqlite3
 
 import msgspec
 
-from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.message import Draft
 from mailroomd.protocol.commands import WriteMessage
 
@@ -74,12 +73,12 @@ class RequestKeys:
             row = None
         return row[0] if row else 0
 
-    def remember(self, command: WriteMessage, draft: Draft) -> None:
+    def remember(self, command: WriteMessage, draft: Draft, now_ms: int) -> None:
         """Takes the key of a request that is stored now."""
         if command.client_key:
             self._connection.execute(
-                "INSERT INTO idempotency_keys (sender, key, message_id, digest) VALUES (?, ?, ?, ?)",
-                (draft.sender, command.key, command.id, _digest(command, draft)),
+                "INSERT INTO idempotency_keys (sender, key, message_id, digest, used_ms) VALUES (?, ?, ?, ?, ?)",
+                (draft.sender, command.key, command.id, _digest(command, draft), now_ms),
             )
         else:
             self._connection.execute(
@@ -89,15 +88,14 @@ class RequestKeys:
     def delete_old_keys(self, now_ms: int) -> bool:
         """Deletes a slice of the keys that are past their retention; returns whether more are left."""
         oldest_key = f"{max(0, now_ms - GATEWAY_KEYS_KEPT_MS):011x}"  # a gateway's key begins with the time of its call
-        oldest_id = max(0, now_ms - CLIENT_KEYS_KEPT_MS) << MS_SHIFT
         gateway_keys = self._connection.execute(
             "DELETE FROM request_keys WHERE key IN (SELECT key FROM request_keys WHERE key < ? ORDER BY key LIMIT ?)",
             (oldest_key, PRUNE_SLICE),
         ).rowcount
         client_keys = self._connection.execute(
             "DELETE FROM idempotency_keys WHERE (sender, key) IN"
-            " (SELECT sender, key FROM idempotency_keys WHERE message_id < ? ORDER BY message_id LIMIT ?)",
-            (oldest_id, PRUNE_SLICE),
+            " (SELECT sender, key FROM idempotency_keys WHERE used_ms < ? ORDER BY used_ms LIMIT ?)",
+            (now_ms - CLIENT_KEYS_KEPT_MS, PRUNE_SLICE),
         ).rowcount
         return PRUNE_SLICE in (gateway_keys, client_keys)
 
