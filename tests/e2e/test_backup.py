@@ -110,6 +110,26 @@ def test_a_file_that_is_not_a_backup_is_refused_by_command_and_daemon(daemon: Da
         assert unread(client, "wrong") == ["one"]
 
 
+@pytest.mark.parametrize(
+    "damage", ["UPDATE messages SET state = 77", "UPDATE meta SET value = 9223372036854775807 WHERE name = 'last_id'"]
+)
+def test_a_backup_with_one_bad_row_is_not_restored_and_mail_goes_on(daemon: Daemon, damage: str) -> None:
+    copy = daemon.directory / f"copy-{len(damage)}.db"
+    with Mailroom(daemon.address, sender="ana") as client:
+        mailbox = f"row-{len(damage)}"
+        client.send(mailbox, "one")
+        assert run(daemon, "backup", str(copy)).returncode == 0
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.execute(damage)
+        refused = run(daemon, "restore", str(copy), "--yes")
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+        client.send(mailbox, "two")
+        assert daemon.stop() == 0
+        daemon.start()
+        assert unread(client, mailbox) == ["one", "two"]
+
+
 def test_a_restoring_that_died_between_its_two_renames_is_finished_by_the_next_start(daemon: Daemon) -> None:
     with Mailroom(daemon.address, sender="ana") as client:
         client.send("step", "one")

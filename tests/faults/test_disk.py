@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +171,24 @@ def test_acknowledging_works_on_a_disk_that_another_program_filled() -> None:
         this.disk.fill()
         for number in early[:20]:
             this.acknowledge([number])
+        this.make_room_and_check()
+
+
+def test_a_send_and_an_acknowledgement_of_one_batch_are_both_answered_on_a_full_disk() -> None:
+    with scene("state") as this, ThreadPoolExecutor(1) as thread:
+        early = [this.send().message.id for _ in range(20)]
+        pids = this.daemon.signal_workers(["command-queue"], signal.SIGKILL)  # a log that starts anew has no room in it
+        this.daemon.wait_replaced(pids)
+        this.disk.fill()
+        this.daemon.signal_workers(["command-queue"], signal.SIGSTOP)
+        send = this.calls.start_send(pb.SendMessageRequest(recipient="abc", sender="s"), timeout=CALL_SEC)
+        acknowledged = thread.submit(this.acknowledge, early[:1])
+        pause(0.3)  # until the mailbox has put both into the queue
+        this.daemon.signal_workers(["command-queue"], signal.SIGCONT)
+        acknowledged.result()
+        with pytest.raises(grpc.RpcError) as caught:
+            send.result()
+        assert refused_as_full(caught.value)
         this.make_room_and_check()
 
 

@@ -72,6 +72,8 @@ class Follower:
         cursor = self.seen[-1][0] if self.seen else self.start
         request = pb.SubscribeRequest(all_agents=True, after_id=f"{cursor:016x}" if cursor >= 0 else "")
         self._stream = calls.subscribe(request, timeout=4 * BOUND_SEC)
+        if self._ended.is_set():  # while this stream was opened: `end` has cancelled the one before
+            self._stream.cancel()
         for event in self._stream:
             if event.HasField("message"):
                 message = event.message

@@ -57,7 +57,7 @@ class CountedDesk:
                 desk.store.files.record_unfiled(dict.fromkeys(ids, "why"))
             case "sweep":
                 self.commit()
-                self.reported.update(counted(desk.store.delete_ended(desk.now_ms + 1, step, desk.now_ms)[1]))
+                self.reported.update(counted(desk.store.delete_ended(desk.now_ms + 6, step, desk.now_ms)[1]))
             case _:
                 self.commit(self.command(kind, name, ids))
 

@@ -3,9 +3,15 @@
 import msgspec
 import pytest
 from mailroomd.model.errors import Reason
+from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import CommandRefused, MessageRepeated, MessageWritten, ReadWritten, StepsWritten
-from mailroomd.storage.database.request_keys import CLIENT_KEYS_KEPT_MS, GATEWAY_KEYS_KEPT_MS, PRUNE_SLICE
+from mailroomd.storage.database.request_keys import (
+    CLIENT_KEYS_KEPT_MS,
+    DIGEST_FIELDS,
+    GATEWAY_KEYS_KEPT_MS,
+    PRUNE_SLICE,
+)
 from support.harness.storing import NOW_MS, Desk, answers, counted, draft
 
 FILED, OFFERED, READ = DeliveryState.FILED, DeliveryState.OFFERED, DeliveryState.READ
@@ -106,13 +112,37 @@ def test_keys_are_forgotten_in_slices_after_their_time(desk: Desk) -> None:
     desk.connection.executemany(
         "INSERT INTO request_keys VALUES (?, 1)", [(f"{ms:011x}-0-{n}",) for n, ms in enumerate(time_ms)]
     )
-    old = (NOW_MS - CLIENT_KEYS_KEPT_MS - 1) << 20
+    old_ms = NOW_MS - CLIENT_KEYS_KEPT_MS - 1
     desk.connection.executemany(
-        "INSERT INTO idempotency_keys VALUES ('a', ?, ?, x'00')",
-        [(str(n), old) for n in range(10)] + [("young", (NOW_MS - CLIENT_KEYS_KEPT_MS + 1) << 20)],
+        "INSERT INTO idempotency_keys (sender, key, message_id, digest, used_ms) VALUES ('a', ?, 1 << 61, x'00', ?)",
+        [(str(n), old_ms) for n in range(10)] + [("young", old_ms + 2)],
     )
     assert desk.store.forget_old(NOW_MS)
     assert desk.rows("SELECT count(*) FROM request_keys") == [(11,)]
     assert not desk.store.forget_old(NOW_MS)
     assert desk.rows("SELECT count(*) FROM request_keys") == [(1,)]
     assert desk.rows("SELECT key FROM idempotency_keys") == [("young",)]
+
+
+def test_every_field_of_a_draft_but_verified_is_part_of_the_digest() -> None:
+    """A field that is added to Draft must be put into DIGEST_FIELDS, or be named here with a reason."""
+    assert set(Draft.__struct_fields__) - set(DIGEST_FIELDS) == {"verified"}, "verified depends on the caller"
+
+
+def test_digests_stay_those_of_the_databases_in_use(desk: Desk) -> None:
+    sample = Draft("bob", "amy", "text", "kind", b'{"a":1}', "thread", 5, 3, 60_000, verified=True)
+    desk.commit(desk.message(sample, "k", client_key=True))
+    assert desk.rows("SELECT hex(digest) FROM idempotency_keys") == [("D4F957A41774ECE732D36708B895C7AD",)]
+    again = desk.message(msgspec.structs.replace(sample, verified=False), "k", client_key=True)
+    assert isinstance(answers(desk.commit(again))[0], MessageRepeated)
+
+
+@pytest.mark.parametrize("field", [name for name in DIGEST_FIELDS if name != "sender"])  # a key has one sender
+def test_requests_that_differ_in_one_field_are_different(desk: Desk, field: str) -> None:
+    sample = draft()
+    changed = {"metadata": b'{"a":1}'}.get(field, 3 if isinstance(getattr(sample, field), int) else "other")
+    desk.commit(desk.message(sample, "k", client_key=True))
+    other = desk.message(msgspec.structs.replace(sample, **{field: changed}), "k", client_key=True)
+    (outcome,) = answers(desk.commit(other))
+    assert isinstance(outcome, CommandRefused)
+    assert outcome.reason == Reason.IDEMPOTENCY_KEY_REUSED

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import MailboxCleared, MessagesExpired, MessagesRemoved, StepsWritten, WriteSeen
-from mailroomd.protocol.local_events import MailExpired
+from mailroomd.protocol.local_events import MailExpired, ResponseLeft
 from mailroomd.storage.database import retention
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
@@ -29,8 +29,8 @@ def test_ended_mail_is_deleted_after_its_retention_and_unread_mail_never(desk: D
     desk.pass_to(NOW_MS + DAY_MS)
     (young,) = desk.send(draft())
     desk.commit(desk.reading("abc", young))
-    assert desk.store.delete_ended(NOW_MS, 100, NOW_MS) == ([], []), "they are not older than that"
-    deleted, outcomes = desk.store.delete_ended(NOW_MS + 1, 100, NOW_MS)
+    assert desk.store.delete_ended(NOW_MS + 5, 100, NOW_MS) == ([], []), "they are not older than that"
+    deleted, outcomes = desk.store.delete_ended(NOW_MS + 6, 100, NOW_MS)
     assert deleted == [("abc", read), ("abc", expired)]
     assert answers(outcomes) == [MessagesRemoved([read, expired])]
     assert counted(outcomes) == recounted(desk) == {"abc": (4, 3, offered)}
@@ -46,7 +46,7 @@ def test_the_sweep_goes_in_slices_of_many_small_or_few_large_messages(
     numbers = desk.send(*[draft("ab"[n % 2], "x" * (400 if n >= 6 else 1)) for n in range(12)])
     desk.commit(desk.reading("a", *numbers[::2]), desk.reading("b", *numbers[1::2]))
     slices: list[list[int]] = []
-    while deleted := desk.store.delete_ended(NOW_MS + 1, 4, NOW_MS)[0]:
+    while deleted := desk.store.delete_ended(NOW_MS + 6, 4, NOW_MS)[0]:
         slices.append([message_id for _, message_id in deleted])
     assert slices == [numbers[:4], numbers[4:8], numbers[8:11], numbers[11:]]
     assert recounted(desk) == {}
@@ -61,7 +61,7 @@ def test_only_empty_mailboxes_of_agents_long_gone_are_forgotten(desk: Desk) -> N
     assert not desk.store.forget_agents(NOW_MS, 1)
     assert desk.rows("SELECT name FROM mailboxes ORDER BY name") == [("full",), ("here",)]
     desk.commit(desk.reading("full", message_id))
-    desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
+    desk.store.delete_ended(NOW_MS + 6, 10, NOW_MS)
     desk.store.forget_agents(NOW_MS, 10)
     assert counted(desk.commit(desk.message(draft("full"))))["full"][:2] == (1, 1), "a forgotten mailbox counts anew"
 
@@ -148,3 +148,33 @@ def test_a_file_of_a_cleared_mailbox_that_cannot_be_removed_stays_on_the_list(de
     assert recover_files(desk.store.files, files, 0, lambda: None).removed == 1
     assert desk.store.files.cleared() == [("a", first)]
     files.close()
+
+
+# -- clocks -----------------------------------------------------------------------------------------------------------
+
+
+def test_retention_follows_the_clock_and_not_the_ids_that_ran_ahead_of_it(desk: Desk) -> None:
+    """A clock that was ahead once leaves the ids in the future for as long."""
+    desk.last_id = (NOW_MS + 11 * 365 * DAY_MS) << 20
+    read, unread = desk.send(draft(), draft())
+    desk.commit(desk.message(draft(), "k", client_key=True), desk.reading("abc", read))
+    desk.commit(desk.sequenced(ResponseLeft("s", "a.json", "1", b"{}"), "abc"))
+    later_ms = NOW_MS + 2 * DAY_MS
+    assert [message_id for _, message_id in desk.store.delete_ended(later_ms, 100, later_ms)[0]] == [read]
+    while desk.store.forget_old(later_ms):
+        pass
+    assert unread in ids(desk)
+    for table in ("idempotency_keys", "receipts", "responses"):
+        assert desk.rows(f"SELECT * FROM {table}") == [], table
+
+
+def test_first_receipts_of_ids_that_ran_ahead_are_kept_for_their_day_only(desk: Desk) -> None:
+    desk.last_id = (NOW_MS + 365 * DAY_MS) << 20
+    young, old = desk.send(draft("a"), draft("b"))
+    desk.commit(desk.reading("a", young))
+    desk.store.delete_ended(NOW_MS + 6, 100, NOW_MS)
+    assert (young + 1,) in desk.rows("SELECT id FROM receipts")
+    later_ms = NOW_MS + 2 * DAY_MS
+    desk.commit(desk.reading("b", old))
+    desk.store.delete_ended(later_ms, 100, later_ms)
+    assert (old + 1,) not in desk.rows("SELECT id FROM receipts")

@@ -2,12 +2,13 @@
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mailroomd.model.announcement import Receipt
-from mailroomd.model.ids import MAX_ID
+from mailroomd.model.ids import MAX_ID, MS_SHIFT
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import MailboxCounted, MessageRepeated, MessageWritten
 from mailroomd.protocol.local_events import MailFiled
@@ -17,6 +18,7 @@ from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.schema import SCHEMA_VERSION
 from support.harness.storing import FIRST_ID, NOW_MS, Desk, answers, counted, draft, recounted
 from support.harness.version_1 import VERSION_1
+from support.harness.version_2 import VERSION_2
 
 READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STORED
 
@@ -122,6 +124,65 @@ def test_a_database_that_was_upgraded_has_the_same_tables_and_indexes_as_a_new_o
     new = Desk(tmp_path / "new")
     assert objects(migrated.connection) == objects(new.connection)
     new.store.close()
+
+
+def make_version_2(state_dir: Path) -> None:
+    """Makes a database as its daemon left it: two messages, the first of them indexed, and a key of each."""
+    old = sqlite3.connect(state_dir / "mailroom.db", isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.executescript(VERSION_2)
+    old.executemany(
+        "INSERT INTO messages (id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority,"
+        " ttl_ms, timestamp_ms, state, filed_id, filed_ms)"
+        " VALUES (?, 'abc', 'x', ?, 'text', '{}', 't', 0, 2, 0, ?, 4, ?, 1)",
+        [
+            (first, text, NOW_MS, first + 1)
+            for first, text in zip(MESSAGE_IDS[::2], ("修复登录错误", "plain"), strict=True)
+        ],
+    )
+    old.execute("INSERT INTO search (rowid, mailbox, content) SELECT id, mailbox, content FROM searchable LIMIT 1")
+    old.execute(f"UPDATE meta SET value = {MESSAGE_IDS[0]} WHERE name = 'indexed_id'")
+    old.execute(f"UPDATE meta SET value = {MESSAGE_IDS[2] + 1} WHERE name IN ('last_id', 'synced_id')")
+    old.execute("INSERT INTO mailboxes VALUES ('abc', 2, 0, 7)")
+    keys = [("now", MESSAGE_IDS[0]), ("ahead", MAX_ID)]
+    old.executemany("INSERT INTO idempotency_keys VALUES ('x', ?, ?, x'00')", keys)
+    old.close()
+
+
+@pytest.fixture
+def from_version_2(tmp_path: Path) -> Iterator[Desk]:
+    make_version_2(tmp_path)
+    made = Desk(tmp_path)
+    made.last_id = MESSAGE_IDS[2] + 1
+    yield made
+    made.store.close()
+
+
+def test_a_version_2_database_has_the_same_tables_and_indexes_as_a_new_one(
+    from_version_2: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    new = Desk(tmp_path / "new")
+    assert objects(from_version_2.connection) == objects(new.connection)
+    new.store.close()
+
+
+def test_the_index_of_a_version_2_database_is_filled_again_with_single_characters(from_version_2: Desk) -> None:
+    archive = MessageArchive(from_version_2.state_dir)
+    for _ in range(2):
+        assert [message.id for message in archive.before("abc", MAX_ID, 9, query="登录")] == [MESSAGE_IDS[0]]
+        while from_version_2.store.index_more():
+            pass
+    from_version_2.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
+    assert list(archive.before("abc", MAX_ID, 9, query="登录")) == []
+    assert from_version_2.rows("SELECT rowid FROM search WHERE search MATCH 'plain'") == []
+    archive.close()
+
+
+def test_the_keys_of_a_version_2_database_get_times_that_are_not_in_the_future(from_version_2: Desk) -> None:
+    times = dict(from_version_2.rows("SELECT key, used_ms FROM idempotency_keys"))
+    assert times["now"] == min(MESSAGE_IDS[0] >> MS_SHIFT, times["ahead"])
+    assert times["ahead"] <= time.time() * 1000
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing_and_is_repeated(

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mailroomd.storage.database import search_index
+from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.storage.database import message_search, search_index
 from mailroomd.storage.database.connection import open_archive
 from mailroomd.storage.database.message_archive import MessageArchive
-from mailroomd.storage.database.search_index import match_expression, matching_ids
+from mailroomd.storage.database.message_search import Deadline, matching_ids
+from mailroomd.storage.database.search_index import match_expression
 from mailroomd.storage.database.transactions import StoreFull
 from support.harness.storing import NOW_MS, Desk, draft, fill_up, make_room
 
@@ -113,7 +115,7 @@ def test_a_message_is_in_the_index_exactly_up_to_the_mark_and_slices_are_bounded
     assert not desk.store.index_more()
     desk.reopen()
     assert not desk.store.index_more(), "a restart indexes nothing twice"
-    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
 
 
 def test_a_slice_that_could_not_be_committed_is_indexed_later(desk: Desk, archive: MessageArchive) -> None:
@@ -125,7 +127,7 @@ def test_a_slice_that_could_not_be_committed_is_indexed_later(desk: Desk, archiv
     make_room(desk)
     index_all(desk)
     assert len(contents(archive, "word")) == 20
-    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
 
 
 @pytest.mark.parametrize("is_indexed", [True, False])
@@ -135,12 +137,12 @@ def test_deleted_messages_are_not_found_any_more(desk: Desk, archive: MessageArc
         index_all(desk)
     desk.commit(desk.reading("a", swept))
     assert contents(archive, "word") == ["word three", "word two", "word one"], "read mail is found until it is deleted"
-    desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
+    desk.store.delete_ended(NOW_MS + 6, 10, NOW_MS)
     desk.commit(desk.clearing("b", cleared))
     index_all(desk)
     assert contents(archive, "word") == ["word three"]
     assert desk.rows("SELECT rowid FROM search WHERE search MATCH 'word'") == [(kept,)]
-    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
 
 
 @pytest.mark.parametrize("is_indexed", [True, False])
@@ -241,14 +243,91 @@ def test_indexed_and_unindexed_messages_match_like_a_plain_search(
         message_ids += desk.send(*[draft(name, text) for name, text in mail[indexed:]])
         gone = [message_ids[index] for index in deleted if index < len(message_ids)]
         desk.commit(*[desk.reading(name, *gone) for name in "ab"])
-        desk.store.delete_ended(NOW_MS + 1, 100, NOW_MS)
+        desk.store.delete_ended(NOW_MS + 6, 100, NOW_MS)
         there = [(n, name, text) for n, (name, text) in zip(message_ids, mail, strict=True) if n not in gone]
         reader = open_archive(desk.state_dir)
         for is_all_indexed in (False, True):
             for mailbox, query in asked:
                 wanted = [n for n, name, text in there if mailbox in (None, name) and is_match(query, text)]
-                found = matching_ids(reader, mailbox, match_expression(" ".join(query)), 1 << 62, 100)
-                assert found == wanted[::-1], (is_all_indexed, mailbox, query)
+                found = matching_ids(reader, mailbox, match_expression(" ".join(query)), 1 << 62, Deadline())
+                assert list(found) == wanted[::-1], (is_all_indexed, mailbox, query)
             index_all(desk)
         reader.close()
         desk.store.close()
+
+
+# -- Chinese and Japanese ---------------------------------------------------------------------------------------------
+
+UNSPACED = {
+    "登录": ["修复登录错误", "修复登录 error"],
+    "修复登录": ["修复登录错误", "修复登录 error"],
+    "录登": [],
+    "录错": ["修复登录错误"],
+    "error": ["修复登录 error"],
+    "ログ": ["ログインできません"],
+    "ログ*": ["ログインできません"],
+    "できま": ["ログインできません"],
+    "v2登": ["v2登记"],
+    "𠀀": ["rare 𠀀字"],
+    "한국어는": ["한국어는"],
+    "한국어": [],
+}
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_words_within_chinese_and_japanese_sentences_are_found(
+    desk: Desk, archive: MessageArchive, is_indexed: bool
+) -> None:
+    texts = ["修复登录错误", "修复登录 error", "ログインできません", "v2登记", "rare 𠀀字", "한국어는"]
+    message_ids = desk.send(*[draft(content=text) for text in texts])
+    if is_indexed:
+        index_all(desk)
+    assert {query: contents(archive, query)[::-1] for query in UNSPACED} == UNSPACED
+    desk.commit(desk.clearing("abc", message_ids[0]))
+    assert contents(archive, "错误") == []
+    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
+
+
+# -- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_unindexed_messages_are_searched_up_to_a_bound_of_characters(
+    desk: Desk, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_search, "UNINDEXED_CHARS", 1000)
+    desk.send(*[draft(content=f"word{n} " + "x" * 400) for n in range(6)])
+    assert [bool(contents(archive, f"word{n}")) for n in range(6)] == [False] * 3 + [True] * 3
+    index_all(desk)
+    assert all(contents(archive, f"word{n}") for n in range(6)), "the others are found once they are indexed"
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_a_search_ends_when_its_caller_has_left(desk: Desk, archive: MessageArchive, is_indexed: bool) -> None:
+    desk.send(*[draft(content="word") for _ in range(6000)])
+    if is_indexed:
+        index_all(desk)
+    desk.commit(desk.reading("abc", *desk.table))
+    with pytest.raises(MailroomError) as caught:
+        archive.before(None, 1 << 62, 1000, query="word", unread_only=True, is_cancelled=lambda: True)
+    assert caught.value.reason == Reason.QUERY_TOO_LONG
+    assert len(archive.before(None, 1 << 62, 1000, query="word")) == 1000, "the connection is good for the next search"
+
+
+def test_a_search_that_runs_out_of_time_returns_what_it_has(desk: Desk, archive: MessageArchive) -> None:
+    message_ids = desk.send(*[draft(content="word") for _ in range(6000)])
+    index_all(desk)
+    desk.rows("UPDATE messages SET thread_id = 't' WHERE id = ?", message_ids[-1])
+    calls: list[int] = []
+
+    def leave_later() -> bool:
+        calls.append(1)
+        return len(calls) > 2
+
+    page = archive.before(None, 1 << 62, 1000, query="word", thread_id="t", is_cancelled=leave_later)
+    assert [message.id for message in page] == [message_ids[-1]]
+    assert page.is_cut
+
+
+def test_a_deadline_ends_by_time_too() -> None:
+    assert Deadline(seconds=0).is_over()
+    assert not Deadline(seconds=60).is_over()

@@ -11,6 +11,7 @@ __all__ = ["Committer"]
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 import msgspec
 
@@ -40,10 +41,11 @@ from mailroomd.protocol.commands import (
     WriteOffered,
 )
 from mailroomd.storage.database.connection import mark_lost_write
+from mailroomd.storage.database.file_guard import FileReplaced
 from mailroomd.storage.database.message_store import CommitResult, MessageStore
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
 from mailroomd.storage.inbox.filing import Filing
-from mailroomd.worker.context import WorkerContext
+from mailroomd.worker.context import CannotStart, WorkerContext
 
 RETRY_AFTER_FAILURE_MS = 1000
 
@@ -102,6 +104,8 @@ class Committer:
                 self._exit_if_lost(error)
                 sentence = f"the database could not be written ({error}): nothing was stored; retry"
                 result = CommitResult(self._refuse(commands, Reason.STORAGE_FAILED, sentence, RETRY_AFTER_FAILURE_MS))
+            except FileReplaced as error:
+                self._refuse_and_stop(refused, commands, error)
             break
         self._context.beat()
         self._file(result, observer)
@@ -133,6 +137,7 @@ class Committer:
 
         Raises:
             StoreFull, StoreFailed: nothing was written.
+            FileReplaced: it was written, but to a file that is no longer the database.
         """
         allocated = [command for command in commands if isinstance(command, IdsAllocated)]
         work = [
@@ -141,6 +146,7 @@ class Committer:
         ]
         lazy = [] if self._disk_guard.is_full else self._housekeeping.lazy
         result = self._store.commit([*lazy, *work], now_ms(), lazily=lazily)
+        self._store.transactions.file_guard.check()
         lazy.clear()
         observer.record_commit(result.mail, self._store.transactions.last_sync_ns)
         self._local_events.on_committed([command.request for command in allocated])
@@ -190,6 +196,25 @@ class Committer:
             else self._store.recognize(command) or CommandRefused(command.id, reason, sentence, retry_after_ms)
             for command in commands
         ]
+
+    def _refuse_and_stop(
+        self, refused: Sequence[Outcome], commands: Sequence[SequencedCommand], error: FileReplaced
+    ) -> NoReturn:
+        """Refuses a batch that went into a deleted file, and stops the daemon.
+
+        Raises:
+            CannotStart: always.
+        """
+        log.error("database file removed or replaced, stopping", path=str(error.path))
+        sentence = str(error)
+        lost = [
+            StepsWritten(command.id, [])
+            if isinstance(command, IdsAllocated | WriteOffered)
+            else CommandRefused(command.id, Reason.STORAGE_FAILED, sentence, 0)
+            for command in commands
+        ]
+        self.report([*refused, *lost])
+        raise CannotStart(sentence) from error
 
     def _exit_if_lost(self, error: StoreFailed) -> None:
         """Exits after a failed fsync: the kernel may have dropped the data, so the next start reads the disk again."""

@@ -32,7 +32,8 @@ SWEEP_SLICE = 200  # messages deleted in one transaction: some 5 ms
 SWEEP_PAUSE_SEC = 0.02  # between two slices, so that commits come through
 INDEX_PAUSE_SEC = 0.02  # likewise for the index
 INDEX_QUIET_SEC = 0.1  # without mail before the index is filled, so that it costs no sender anything ...
-MAX_UNINDEXED = 5000  # ... unless more messages wait for it: a search reads each of them
+MAX_UNINDEXED = 5000  # ... unless more messages wait for it: a search reads each of them ...
+INDEX_PATIENCE_SEC = 2.0  # ... or one has waited for so long: mail that never pauses is indexed, too
 IDLE_SEC = 60.0  # until the next call if nothing is due
 
 
@@ -67,6 +68,7 @@ class Housekeeping:
         self._next_indexing_sec = 0.0
         self._unindexed = 1  # after a start, something may be left
         self._last_mail_sec = 0.0
+        self._unindexed_since_sec = 0.0
 
     def enqueue(self, writes: Iterable[LazyCommand]) -> None:
         """Adds lazy writes."""
@@ -76,6 +78,8 @@ class Housekeeping:
     def on_mail_filed(self, last_id: int, message_count: int, now_sec: float) -> None:
         """Records that new messages are committed and every file up to an id is written."""
         self._filed_id = last_id
+        if not self._unindexed:
+            self._unindexed_since_sec = now_sec
         self._unindexed += message_count
         self._last_mail_sec = now_sec
 
@@ -152,10 +156,12 @@ class Housekeeping:
         """Indexes a slice of the new messages; returns the seconds until the next."""
         if not self._unindexed:
             return IDLE_SEC
-        if self._unindexed < MAX_UNINDEXED:
+        if self._unindexed < MAX_UNINDEXED and now_sec < self._unindexed_since_sec + INDEX_PATIENCE_SEC:
             self._next_indexing_sec = max(self._next_indexing_sec, self._last_mail_sec + INDEX_QUIET_SEC)
         if now_sec >= self._next_indexing_sec:
             indexed = self._store.index_more()
+            if indexed >= self._unindexed:
+                self._unindexed_since_sec = now_sec
             self._unindexed = max(1, self._unindexed - indexed) if indexed else 0
             self._next_indexing_sec = now_sec + INDEX_PAUSE_SEC
         return self._next_indexing_sec - now_sec if self._unindexed else IDLE_SEC

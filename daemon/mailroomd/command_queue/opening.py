@@ -23,6 +23,7 @@ from mailroomd.storage.database.transactions import StoreFull
 from mailroomd.table.reader import NotInTable, TableReader
 from mailroomd.worker.context import CannotStart, WorkerContext
 
+LOCK_NAME = "mailroomd.lock"  # in the state directory; the supervisor holds it
 Opened = TypeVar("Opened")
 
 
@@ -55,7 +56,7 @@ def open_store(context: WorkerContext, table: TableReader) -> MessageStore:
     state_dir = context.settings.state_dir
     try:
         take_restored(state_dir, context.beat)
-        return MessageStore(state_dir, partial(_mail_at, table), context.beat)
+        store = MessageStore(state_dir, partial(_mail_at, table), context.beat)
     except DatabaseTooNew as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
@@ -65,6 +66,9 @@ def open_store(context: WorkerContext, table: TableReader) -> MessageStore:
             f"{state_dir}/mailroom.db cannot be opened: {error}. Check the disk and the permissions of the directory.",
             os.EX_CANTCREAT,
         ) from error
+    if context.lock is not None:
+        store.transactions.file_guard.watch(state_dir / LOCK_NAME, context.lock.descriptor)
+    return store
 
 
 def adopt_root(store: MessageStore, root: Path) -> None:

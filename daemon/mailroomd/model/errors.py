@@ -4,7 +4,7 @@ Owns the closed vocabulary of reasons: stable, upper snake case, part of the con
 and what to do. Not here: gRPC codes (`gateway.status` maps reasons to codes).
 """
 
-__all__ = ["MailroomError", "Reason", "message_not_found", "stopping", "too_large"]
+__all__ = ["MailroomError", "Reason", "message_not_found", "search_too_long", "stopping", "too_large"]
 
 from enum import StrEnum
 
@@ -84,6 +84,12 @@ def message_not_found(message_id: str) -> MailroomError:
     """Returns the error for a message that does not exist, or that the caller may not see."""
     sentence = f"no message {message_id}: the id is wrong, or the message was deleted after its retention period"
     return MailroomError(Reason.MESSAGE_NOT_FOUND, sentence)
+
+
+def search_too_long() -> MailroomError:
+    """Returns the error for a search that found nothing within its time."""
+    sentence = "the search found nothing within its time: use rarer words, or name an agent or a thread"
+    return MailroomError(Reason.QUERY_TOO_LONG, sentence, field="query")
 
 
 def too_large(reason: Reason, field: str, size: int, limit: int, unit: str) -> MailroomError:

@@ -18,6 +18,7 @@ __all__ = [
     "is_lost_write",
     "mark_lost_write",
     "open_archive",
+    "open_offline",
     "open_store",
     "set_lazy",
     "settle_log",
@@ -141,6 +142,23 @@ def open_archive(state_dir: Path) -> sqlite3.Connection:
     connection = _connect(f"file:{_quoted(state_dir / DATABASE_NAME)}?mode=ro")
     try:
         connection.execute("PRAGMA query_only = 1")
+        _read_schema(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_offline(path: Path) -> sqlite3.Connection:
+    """Opens a database file that no process has open, for reading. A log beside it is read, too.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    connection = _connect(f"file:{_quoted(path)}?mode=rw")  # reading a write-ahead log needs an index file beside it
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA trusted_schema = OFF")
         _read_schema(connection)
     except BaseException:
         connection.close()

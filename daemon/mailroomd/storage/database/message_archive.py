@@ -9,20 +9,22 @@ Invariant: a query that takes the high-water mark returns nothing above it, so a
 
 __all__ = ["MailboxRow", "MessageArchive", "StoredHistory"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailroomd.model.announcement import Receipt, Response
+from mailroomd.model.errors import search_too_long
 from mailroomd.model.message import Message
 from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.storage.database.alias_rows import live_aliases
 from mailroomd.storage.database.connection import open_archive
+from mailroomd.storage.database.message_search import Deadline, SearchInterrupted, matching_ids, never
 from mailroomd.storage.database.receipts import receipts_after
 from mailroomd.storage.database.responses import responses_after, waiting_responses
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
-from mailroomd.storage.database.search_index import match_expression, matching_ids
+from mailroomd.storage.database.search_index import match_expression
 from mailroomd.storage.database.state_conditions import NOT_OFFERED, UNREAD
 
 _MAILBOX_COLUMNS = (
@@ -112,13 +114,19 @@ class MessageArchive:
         unread_only: bool = False,
         thread_id: str = "",
         query: str = "",
+        is_cancelled: Callable[[], bool] = never,
     ) -> Page[Message]:
         """Returns messages below an id, newest first; in every mailbox if None is given.
 
         Args:
             unread_only: omit messages that are read or expired.
             thread_id: only messages of this thread.
-            query: only messages that match it, see `match_expression`.
+            query: only messages that match it, see `match_expression`. A search that takes too long returns what it
+                has found, as a page that is cut.
+            is_cancelled: returns whether the caller of a search has left; called often, from this thread.
+
+        Raises:
+            MailroomError: QUERY_TOO_LONG, a search found nothing within its time.
         """
         terms: list[tuple[str, Any]] = [("id < ?", bound)]
         if mailbox is not None:
@@ -128,7 +136,7 @@ class MessageArchive:
         where = " AND ".join(term for term, _ in terms) + (f" AND {UNREAD}" if unread_only else "")
         values = [value for _, value in terms]
         if query:
-            return self._matching(query, mailbox, bound, where, values, limit, budget_bytes)
+            return self._matching(query, mailbox, bound, where, values, limit, budget_bytes, Deadline(is_cancelled))
         return self._messages(f"{where} ORDER BY id DESC", values, limit, budget_bytes)
 
     def newest(self, below: int, limit: int, budget_bytes: int = READ_BYTES) -> Page[Message]:
@@ -184,25 +192,27 @@ class MessageArchive:
         values: Sequence[Any],
         limit: int,
         budget_bytes: int,
+        deadline: Deadline,
     ) -> Page[Message]:
-        """Returns messages that match a query and `where`: searches on until there are enough."""
+        """Returns messages that match a query and `where`."""
         expression = match_expression(query)
-        found: Page[Message] = Page()
-        while expression and (message_ids := matching_ids(self._connection, mailbox, expression, bound, limit)):
-            page = self._messages(
-                f"id IN ({','.join(map(str, message_ids))}) AND {where} ORDER BY id DESC",
-                values,
-                limit - len(found),
-                budget_bytes,
-            )
-            found += page
-            budget_bytes -= sum(len(message.draft.content) for message in page)
-            if len(found) >= limit or page.is_cut or budget_bytes <= 0:
-                return found.cut() if found else found
-            if len(message_ids) < limit:
-                break
-            bound = message_ids[-1]
-        return found
+        page: Page[Message] = Page()
+        if not expression:
+            return page
+        try:
+            with deadline.interrupting(self._connection):
+                found = matching_ids(self._connection, mailbox, expression, bound, deadline, where, values)
+                with closing(found):
+                    for message_id in found:
+                        page += self._messages("id = ?", [message_id], 1, budget_bytes)
+                        budget_bytes -= len(page[-1].draft.content)
+                        if len(page) >= limit or budget_bytes <= 0:
+                            return page.cut()
+        except SearchInterrupted as error:
+            if not page:
+                raise search_too_long() from error
+            return page.cut()
+        return page
 
     def _messages(self, where: str, values: Sequence[Any], limit: int, budget_bytes: int) -> Page[Message]:
         page: Page[Message] = Page()

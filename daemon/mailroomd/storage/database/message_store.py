@@ -190,7 +190,7 @@ class MessageStore:
     def _apply(self, command: Command | SequencedEvent, result: CommitResult, last_id: int, now_ms: int) -> None:
         match command:
             case WriteMessage():
-                result.outcomes.append(self._messages.write(command, result.mail, last_id))
+                result.outcomes.append(self._messages.write(command, result.mail, last_id, now_ms))
             case WriteRead():
                 known, senders = self._steps.mark_read(command.id, command.agent, command.message_ids, now_ms)
                 unknown = sorted(set(command.message_ids).difference(known))

@@ -62,7 +62,7 @@ class NewMessages:
         self._counters = counters
         self._mail_at = mail_at
 
-    def write(self, command: WriteMessage, mail: list[StoredMail], last_id: int) -> Outcome:
+    def write(self, command: WriteMessage, mail: list[StoredMail], last_id: int, now_ms: int) -> Outcome:
         """Adds a message to those of the transaction, unless it or its request is already stored; returns the outcome.
 
         Args:
@@ -84,7 +84,7 @@ class NewMessages:
             return command.refusal
         if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
             return CommandRefused(command.id, Reason.STORAGE_FAILED, _NOT_STORED, RETRY_AFTER_LOSS_MS)
-        self._keys.remember(command, message.draft)
+        self._keys.remember(command, message.draft, now_ms)
         mail.append(message)
         return MessageWritten(command.id, DeliveryState.FILED, is_for_team=message.is_for_team)
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from mailroomd.model.announcement import Receipt
-from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.state_conditions import FILED, STORED
@@ -54,19 +53,18 @@ class ReceiptRows:
 
     def keep_first(self, message_ids: Iterable[int], now_ms: int) -> None:
         """Makes rows of the first receipts of messages that are about to be deleted within their first day."""
-        oldest_id = max(0, now_ms - KEPT_MS) << MS_SHIFT
         self._connection.executemany(
             "INSERT OR IGNORE INTO receipts (id, sender, message_id, recipient, state, timestamp_ms)"
-            f" SELECT {_FIRST_STEP} FROM messages WHERE id = ? AND filed_id <> -1",
-            [(message_id,) for message_id in message_ids if message_id >= oldest_id],
+            f" SELECT {_FIRST_STEP} FROM messages WHERE id = ? AND filed_id <> -1 AND timestamp_ms >= ?",
+            [(message_id, now_ms - KEPT_MS) for message_id in message_ids],
         )
 
     def delete_old_receipts(self, now_ms: int) -> bool:
         """Deletes a slice of the receipts that are past their retention; returns whether more are left."""
-        oldest_id = max(0, now_ms - KEPT_MS) << MS_SHIFT
         deleted = self._connection.execute(
-            "DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE id < ? ORDER BY id LIMIT ?)",
-            (oldest_id, FORGET_SLICE),
+            "DELETE FROM receipts WHERE id IN"
+            " (SELECT id FROM receipts WHERE timestamp_ms < ? ORDER BY timestamp_ms LIMIT ?)",
+            (now_ms - KEPT_MS, FORGET_SLICE),
         ).rowcount
         return deleted == FORGET_SLICE
 

@@ -6,19 +6,32 @@ Not here: transactions, and what is answered (`NewMessages`).
 Invariant: a key is taken in the transaction that stores its request, so it never stands for two messages.
 """
 
-__all__ = ["CLIENT_KEYS_KEPT_MS", "GATEWAY_KEYS_KEPT_MS", "PRUNE_SLICE", "KeyReused", "RequestKeys"]
+__all__ = ["CLIENT_KEYS_KEPT_MS", "DIGEST_FIELDS", "GATEWAY_KEYS_KEPT_MS", "PRUNE_SLICE", "KeyReused", "RequestKeys"]
 
 import hashlib
 import sqlite3
 
 import msgspec
 
-from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.message import Draft
 from mailroomd.protocol.commands import WriteMessage
 
 CLIENT_KEYS_KEPT_MS = 24 * 3600 * 1000
 GATEWAY_KEYS_KEPT_MS = 10 * 60 * 1000
+DIGEST_FIELDS = (
+    "recipient",
+    "sender",
+    "content",
+    "type",
+    "metadata",
+    "thread_id",
+    "in_reply_to",
+    "priority",
+    "ttl_ms",
+)
+"""The fields of a Draft that make it the same request, in the order of their digest: keys in databases depend on it. A
+field that is added later goes to the end, and only into digests of requests that use it. Not `verified`: it depends on
+the caller, not on the request."""
 PRUNE_SLICE = 500  # keys deleted in one transaction: a few milliseconds
 
 
@@ -60,12 +73,12 @@ class RequestKeys:
             row = None
         return row[0] if row else 0
 
-    def remember(self, command: WriteMessage, draft: Draft) -> None:
+    def remember(self, command: WriteMessage, draft: Draft, now_ms: int) -> None:
         """Takes the key of a request that is stored now."""
         if command.client_key:
             self._connection.execute(
-                "INSERT INTO idempotency_keys (sender, key, message_id, digest) VALUES (?, ?, ?, ?)",
-                (draft.sender, command.key, command.id, _digest(command, draft)),
+                "INSERT INTO idempotency_keys (sender, key, message_id, digest, used_ms) VALUES (?, ?, ?, ?, ?)",
+                (draft.sender, command.key, command.id, _digest(command, draft), now_ms),
             )
         else:
             self._connection.execute(
@@ -75,15 +88,14 @@ class RequestKeys:
     def delete_old_keys(self, now_ms: int) -> bool:
         """Deletes a slice of the keys that are past their retention; returns whether more are left."""
         oldest_key = f"{max(0, now_ms - GATEWAY_KEYS_KEPT_MS):011x}"  # a gateway's key begins with the time of its call
-        oldest_id = max(0, now_ms - CLIENT_KEYS_KEPT_MS) << MS_SHIFT
         gateway_keys = self._connection.execute(
             "DELETE FROM request_keys WHERE key IN (SELECT key FROM request_keys WHERE key < ? ORDER BY key LIMIT ?)",
             (oldest_key, PRUNE_SLICE),
         ).rowcount
         client_keys = self._connection.execute(
             "DELETE FROM idempotency_keys WHERE (sender, key) IN"
-            " (SELECT sender, key FROM idempotency_keys WHERE message_id < ? ORDER BY message_id LIMIT ?)",
-            (oldest_id, PRUNE_SLICE),
+            " (SELECT sender, key FROM idempotency_keys WHERE used_ms < ? ORDER BY used_ms LIMIT ?)",
+            (now_ms - CLIENT_KEYS_KEPT_MS, PRUNE_SLICE),
         ).rowcount
         return PRUNE_SLICE in (gateway_keys, client_keys)
 
@@ -92,5 +104,5 @@ def _digest(command: WriteMessage, draft: Draft) -> bytes:
     """Returns the digest of a request as its sender made it: with the recipient that it named, not an alias's agent."""
     if command.addressee:
         draft = msgspec.structs.replace(draft, recipient=command.addressee)
-    request = msgspec.structs.astuple(draft)[:-1]  # without `verified`; packs like the Drafts of version 1
+    request = [getattr(draft, name) for name in DIGEST_FIELDS]
     return hashlib.blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailroomd.model.announcement import Response
-from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import ResponseLeft
@@ -65,10 +64,10 @@ class ResponseRows:
 
     def delete_old_responses(self, now_ms: int) -> bool:
         """Deletes a slice of the responses that are past their retention; returns whether more are left."""
-        oldest_id = max(0, now_ms - KEPT_MS) << MS_SHIFT
         deleted = self._connection.execute(
-            "DELETE FROM responses WHERE id IN (SELECT id FROM responses WHERE id < ? ORDER BY id LIMIT ?)",
-            (oldest_id, FORGET_SLICE),
+            "DELETE FROM responses WHERE id IN"
+            " (SELECT id FROM responses WHERE timestamp_ms < ? ORDER BY timestamp_ms LIMIT ?)",
+            (now_ms - KEPT_MS, FORGET_SLICE),
         ).rowcount
         return deleted == FORGET_SLICE
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import MailboxCleared, WriteClear
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
@@ -52,7 +51,8 @@ class Retention:
 
     def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> list[tuple[str, int]]:
         """Deletes a slice of the read and expired messages from before a moment; returns (mailbox, id) of each."""
-        rows = self._slice(f"{ENDED} AND id < ?", (max(0, before_ms) << MS_SHIFT,), limit)
+        rows = self._slice(f"{ENDED} AND timestamp_ms < ? ORDER BY timestamp_ms", (before_ms,), limit)
+        rows.sort(key=lambda row: row.id)
         self._delete([row.id for row in rows], now_ms)
         for mailbox, count in Counter(row.mailbox for row in rows).items():
             self._counters.subtract_deleted(mailbox, count, 0)
@@ -60,7 +60,7 @@ class Retention:
 
     def clear(self, command: WriteClear, now_ms: int) -> MailboxCleared:
         """Deletes a slice of a mailbox, read or not."""
-        rows = self._slice("recipient = ? AND id <= ?", (command.agent, command.through_id), command.limit)
+        rows = self._slice("recipient = ? AND id <= ? ORDER BY id", (command.agent, command.through_id), command.limit)
         deleted = [row.id for row in rows]
         unread = [row.id for row in rows if row.state < DeliveryState.READ]
         self._delete(deleted, now_ms)
@@ -101,7 +101,7 @@ class Retention:
         """Returns messages up to a limit, fewer if they are large: removing them from the index takes time."""
         rows: list[_Row] = []
         room_chars = SLICE_CHARS
-        sql = f"SELECT recipient, id, state, length(content) FROM messages WHERE {where} ORDER BY id LIMIT ?"
+        sql = f"SELECT recipient, id, state, length(content) FROM messages WHERE {where} LIMIT ?"
         with closing(self._connection.execute(sql, (*values, limit))) as cursor:
             for mailbox, message_id, state, chars in cursor:
                 rows.append(_Row(mailbox, message_id, state))

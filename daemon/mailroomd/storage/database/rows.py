@@ -14,8 +14,10 @@ MESSAGE_COLUMNS = (
     "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state,"
     " verified"
 )
+_NEW_MESSAGE_COLUMNS = f"{MESSAGE_COLUMNS}, filed_ms, filed_id, team_error"
 INSERT_MESSAGE = (
-    f"INSERT INTO messages ({MESSAGE_COLUMNS}, filed_ms, filed_id, team_error) VALUES ({','.join('?' * 16)})"  # noqa: S608
+    f"INSERT INTO messages ({_NEW_MESSAGE_COLUMNS})"  # noqa: S608 - own text
+    f" VALUES ({', '.join('?' for _ in _NEW_MESSAGE_COLUMNS.split(','))})"
 )
 
 _STATES = frozenset(state.value for state in DeliveryState)
@@ -44,13 +46,13 @@ def row_of(message_id: int, timestamp_ms: int, draft: Draft, filed_ms: int, team
 
 
 def message_of(row: tuple[Any, ...]) -> Message:
-    """Returns the message of a row that begins with `MESSAGE_COLUMNS`.
+    """Returns the message of a row of `MESSAGE_COLUMNS`.
 
     Raises:
         DamagedRow: the row does not hold what the daemon writes.
     """
-    message_id, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, ttl_ms, *rest = row
-    timestamp_ms, state, verified = rest[:3]
+    message_id, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, *rest = row
+    ttl_ms, timestamp_ms, state, verified = rest
     texts = (recipient, sender, content, kind, metadata, thread_id)
     numbers = (message_id, in_reply_to, priority, ttl_ms, timestamp_ms)
     has_types = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)

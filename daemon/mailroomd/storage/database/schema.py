@@ -13,9 +13,10 @@ __all__ = ["SCHEMA_VERSION", "upgrade"]
 import sqlite3
 from collections.abc import Callable
 
+from mailroomd.model.ids import MS_SHIFT
 from mailroomd.storage.database.state_conditions import ENDED, UNREAD
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms between two heartbeats during an upgrade
 
 _TABLES = f"""
@@ -111,6 +112,23 @@ CREATE VIRTUAL TABLE search USING fts5 (
 );
 """
 
+# Retention compares stored times: ids run ahead of a clock that was set back. The index of version 2 took a run of
+# Chinese or Japanese characters for one word; it is filled again from the beginning.
+_SINCE_3 = f"""
+DROP INDEX ended;
+CREATE INDEX ended ON messages (timestamp_ms) WHERE {ENDED};
+CREATE INDEX receipts_by_age ON receipts (timestamp_ms);
+CREATE INDEX responses_by_age ON responses (timestamp_ms);
+ALTER TABLE idempotency_keys ADD COLUMN used_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE idempotency_keys SET used_ms = min(message_id >> {MS_SHIFT}, strftime('%s', 'now') * 1000);
+DROP INDEX idempotency_keys_by_age;
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (used_ms);
+DROP TABLE search;
+DROP VIEW searchable;
+CREATE VIRTUAL TABLE search USING fts5 (mailbox, content, content = '', tokenize = 'unicode61 remove_diacritics 2');
+UPDATE meta SET value = 0 WHERE name = 'indexed_id';
+"""
+
 # The messages of version 1 have one id each, so there is none for their first receipt.
 _FROM_1 = """
 ALTER TABLE messages ADD COLUMN team_error TEXT NOT NULL DEFAULT '';
@@ -119,7 +137,7 @@ ALTER TABLE messages ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
 UPDATE messages SET filed_id = -1;
 """
 
-_STEPS = {0: _TABLES + _SINCE_2, 1: _FROM_1 + _SINCE_2}
+_STEPS = {0: _TABLES + _SINCE_2 + _SINCE_3, 1: _FROM_1 + _SINCE_2 + _SINCE_3, 2: _SINCE_3}
 
 
 def upgrade(connection: sqlite3.Connection, version: int, beat: Callable[[], None]) -> None:

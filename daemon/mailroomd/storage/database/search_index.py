@@ -1,14 +1,13 @@
 """SearchIndex — the full-text index of the messages, filled later in slices so that no send waits for it.
 
-Owns the FTS5 table `search`, the mark `indexed_id`, the syntax of a query, and the search in both parts: the index,
-and the messages above `indexed_id`, which are indexed in memory for each search. Not here: transactions, when to fill.
-Source of the query's form: sqlite.org/fts5.html. Invariant: a message is in the index exactly if its id is at most
-`indexed_id`; a deleted message leaves the table and the index in one transaction.
+Owns the FTS5 table `search`, the mark `indexed_id`, the words of a text and the syntax of a query. The table keeps no
+text of its own ("contentless"): a message is removed by the words that it was indexed with.
+Not here: searching (`message_search`), transactions, when to fill. Source of the query's form: sqlite.org/fts5.html.
+Invariant: a message is in the index exactly if its id is at most `indexed_id`; a deleted message leaves the table and
+the index in one transaction.
 """
 
-# ruff: noqa: S608 - only this package's own text is formatted into SQL
-
-__all__ = ["SearchIndex", "match_expression", "matching_ids"]
+__all__ = ["TOKENIZER", "SearchIndex", "mailbox_word", "match_expression", "separate_characters"]
 
 import re
 import sqlite3
@@ -17,10 +16,15 @@ from contextlib import closing
 
 FILL_SLICE = 300  # messages in one transaction: some 3 ms
 FILL_CHARS = 256 << 10  # of content in it, beyond the last message: some 20 ms
-MAX_UNINDEXED = 20_000  # messages above `indexed_id` that one search reads; more wait for the index
 MAX_BACKLOG = 10_000  # a larger backlog is not counted
+TOKENIZER = "unicode61 remove_diacritics 2"
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
-_TOKENS = "tokenize = 'unicode61 remove_diacritics 2'"
+# Chinese and Japanese are written without spaces, which the tokenizer takes for one word: Hiragana, Katakana (also
+# half-width), Han with its extensions and marks, each with the voicing marks that may follow.
+_UNSPACED = re.compile(
+    "([\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9d\U00020000-\U000323af][\u3099\u309a\uff9e\uff9f]*)"
+)
 
 
 class SearchIndex:
@@ -50,25 +54,19 @@ class SearchIndex:
         Returns:
             `indexed_id` after its commit, and how many messages were indexed.
         """
-        indexed_id, room_chars, count = self._indexed_id, FILL_CHARS, 0
-        with closing(
-            self._connection.execute(
-                "SELECT id, length(content) FROM messages WHERE id > ? ORDER BY id LIMIT ?", (indexed_id, FILL_SLICE)
-            )
-        ) as rows:
-            for message_id, chars in rows:
-                indexed_id, room_chars, count = message_id, room_chars - chars, count + 1
+        indexed_id, room_chars = self._indexed_id, FILL_CHARS
+        documents: list[tuple[int, str, str]] = []
+        query = "SELECT id, recipient, content FROM messages WHERE id > ? ORDER BY id LIMIT ?"
+        with closing(self._connection.execute(query, (indexed_id, FILL_SLICE))) as rows:
+            for message_id, recipient, content in rows:
+                documents.append((message_id, mailbox_word(recipient), separate_characters(content)))
+                indexed_id, room_chars = message_id, room_chars - len(content)
                 if room_chars <= 0:
                     break
-        if not count:
-            return indexed_id, 0
-        self._connection.execute(
-            "INSERT INTO search (rowid, mailbox, content)"
-            " SELECT id, mailbox, content FROM searchable WHERE id > ? AND id <= ?",
-            (self._indexed_id, indexed_id),
-        )
-        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'indexed_id'", (indexed_id,))
-        return indexed_id, count
+        if documents:
+            self._connection.executemany("INSERT INTO search (rowid, mailbox, content) VALUES (?, ?, ?)", documents)
+            self._connection.execute("UPDATE meta SET value = ? WHERE name = 'indexed_id'", (indexed_id,))
+        return indexed_id, len(documents)
 
     def on_filled(self, indexed_id: int) -> None:
         """Moves the mark after the commit of `fill`."""
@@ -76,66 +74,38 @@ class SearchIndex:
 
     def remove(self, message_ids: Sequence[int]) -> None:
         """Removes messages before their rows are deleted in the same transaction."""
-        self._connection.executemany(
-            "INSERT INTO search (search, rowid, mailbox, content)"
-            " SELECT 'delete', id, mailbox, content FROM searchable WHERE id = ? AND id <= ?",
-            [(message_id, self._indexed_id) for message_id in message_ids],
-        )
+        for message_id in message_ids:
+            row = self._connection.execute(
+                "SELECT recipient, content FROM messages WHERE id = ? AND id <= ?", (message_id, self._indexed_id)
+            ).fetchone()
+            if row is not None:
+                self._connection.execute(
+                    "INSERT INTO search (search, rowid, mailbox, content) VALUES ('delete', ?, ?, ?)",
+                    (message_id, mailbox_word(row[0]), separate_characters(row[1])),
+                )
+
+
+def mailbox_word(mailbox: str) -> str:
+    """Returns a mailbox's name as one word, which no other name shares."""
+    return f"x{mailbox.encode().hex()}"
+
+
+def separate_characters(text: str) -> str:
+    """Returns a text in which each Chinese or Japanese character is a word of its own."""
+    return text if text.isascii() else _UNSPACED.sub(r" \1 ", text)
 
 
 def match_expression(query: str) -> str:
     """Returns a person's query as an FTS5 expression; "" if it contains no word.
 
-    All words must match; "several words" are a phrase; a word that ends in * is a prefix.
+    All words must match; "several words" are a phrase; a word that ends in * is a prefix. A run of Chinese or Japanese
+    characters is a phrase.
     """
     terms: list[str] = []
     for phrase, word in _TERM.findall(query.replace("\0", " ")):  # FTS5 would take a NUL for the end of the expression
         text = phrase or word
         is_prefix = bool(word) and word.endswith("*")
         if any(character.isalnum() for character in text):
-            terms.append('"' + text.replace('"', '""') + '"' + ("*" if is_prefix else ""))
+            quoted = separate_characters(text).replace('"', '""')
+            terms.append(f'"{quoted}"{"*" if is_prefix else ""}')
     return " AND ".join(terms)
-
-
-def matching_ids(
-    connection: sqlite3.Connection, mailbox: str | None, expression: str, bound: int, limit: int
-) -> list[int]:
-    """Returns ids of matching messages below the bound, newest first; in every mailbox if None is given.
-
-    Args:
-        connection: may be a reader's.
-        expression: from `match_expression`, not empty.
-    """
-    indexed_id = connection.execute("SELECT value FROM meta WHERE name = 'indexed_id'").fetchone()[0]
-    unindexed = _matching_unindexed(connection, mailbox, expression, indexed_id, bound)[:limit]
-    if len(unindexed) == limit:
-        return unindexed
-    scoped = f"content : ({expression})"
-    if mailbox is not None:
-        scoped = f"mailbox : x{mailbox.encode().hex()} AND {scoped}"
-    rows = connection.execute(
-        "SELECT rowid FROM search WHERE search MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?",
-        (scoped, min(bound, indexed_id + 1), limit - len(unindexed)),  # not what was indexed since
-    )
-    return unindexed + [message_id for (message_id,) in rows]
-
-
-def _matching_unindexed(
-    connection: sqlite3.Connection, mailbox: str | None, expression: str, indexed_id: int, bound: int
-) -> list[int]:
-    """Searches the messages that are not indexed yet, by the same rules: in an index of their own, in memory."""
-    of_mailbox, values = ("recipient = ? AND", (mailbox,)) if mailbox is not None else ("", ())
-    rows = connection.execute(
-        f"SELECT id, content FROM messages WHERE {of_mailbox} id > ? AND id < ? ORDER BY id DESC LIMIT ?",
-        (*values, indexed_id, bound, MAX_UNINDEXED),
-    ).fetchall()
-    if not rows:
-        return []
-    memory = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        memory.execute(f"CREATE VIRTUAL TABLE unindexed USING fts5 (content, content = '', {_TOKENS})")
-        memory.executemany("INSERT INTO unindexed (rowid, content) VALUES (?, ?)", rows)
-        found = memory.execute("SELECT rowid FROM unindexed WHERE unindexed MATCH ? ORDER BY rowid DESC", (expression,))
-        return [message_id for (message_id,) in found]
-    finally:
-        memory.close()

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mailroomd.storage.database.connection import (
+    DATABASE_NAME,
     LogInUse,
     clear_lost_write,
     has_lost_write,
@@ -23,6 +24,7 @@ from mailroomd.storage.database.connection import (
     set_lazy,
     settle_log,
 )
+from mailroomd.storage.database.file_guard import FileGuard
 
 COMMIT_LOG_BYTES = 10 * 4096  # that a transaction adds to the log, about: the pages that each one touches
 
@@ -54,6 +56,7 @@ class Transactions:
         connection: the writer's.
         unsettled_bytes: about how much was written to the log; the checkpointer resets it.
         last_sync_ns: how long the last COMMIT took: writing the log, and its fsync.
+        file_guard: knows which files the connection has open.
 
     Raises:
         DatabaseTooNew, sqlite3.Error: as in `open_store`.
@@ -73,6 +76,7 @@ class Transactions:
                 self.connection.close()
                 raise
             # otherwise every transaction tries again, and mail can be read meanwhile
+        self.file_guard = FileGuard(Path(f"{state_dir / DATABASE_NAME}{suffix}") for suffix in ("", "-wal", "-shm"))
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""

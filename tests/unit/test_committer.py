@@ -1,0 +1,160 @@
+"""Every command gets exactly one outcome, whatever the store does with its transactions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import Mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mailroomd.command_queue.committer import Committer
+from mailroomd.command_queue.disk_guard import DiskGuard
+from mailroomd.command_queue.local_events import LocalEvents
+from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
+from mailroomd.ipc.link import Link
+from mailroomd.model.errors import Reason
+from mailroomd.model.settings import Settings
+from mailroomd.protocol.commands import (
+    Command,
+    CommandRefused,
+    IdsAllocated,
+    Outcome,
+    SequencedCommand,
+    StepsWritten,
+    WriteAlias,
+    WriteClear,
+    WriteGone,
+    WriteMessage,
+    WriteOffered,
+    WriteRead,
+    WriteSeen,
+)
+from mailroomd.storage.database.file_guard import FileReplaced
+from mailroomd.storage.database.message_store import CommitResult, MessageStore, SequencedEvent
+from mailroomd.storage.database.reserve import Reserve
+from mailroomd.storage.database.transactions import StoreFailed, StoreFull
+from mailroomd.storage.inbox.filing import Filing
+from mailroomd.worker.context import CannotStart, WorkerContext
+from support.faults.failing import error
+
+OK, FULL, FAILED = "ok", "full", "failed"
+KINDS = ("send", "read", "offer", "clear", "alias", "allocated")
+
+
+def command_of(kind: str, command_id: int) -> SequencedCommand:
+    match kind:
+        case "send":
+            return WriteMessage(command_id, 0, f"key-{command_id}", False, False)  # noqa: FBT003
+        case "read":
+            return WriteRead(command_id, "abc", [1])
+        case "offer":
+            return WriteOffered(command_id, "abc", [1], 0)
+        case "clear":
+            return WriteClear(command_id, "abc", 1, 1)
+        case "alias":
+            return WriteAlias(command_id, "s", "abc", 1)
+        case _:
+            return IdsAllocated(command_id, 1, command_id)
+
+
+class ScriptedStore:
+    """Commits, is full or fails as a script says; when the script ends, it commits."""
+
+    def __init__(self, results: Sequence[str]) -> None:
+        self.results = list(results)
+        self.committed: list[int] = []
+        self.transactions = Mock(last_sync_ns=0)
+
+    def commit(
+        self, commands: Sequence[Command | SequencedEvent], now_ms: int, *, lazily: bool = False
+    ) -> CommitResult:
+        result = self.results.pop(0) if self.results else OK
+        if result == FULL:
+            raise StoreFull("full")
+        if result == FAILED:
+            raise StoreFailed(error(0))
+        ids = [command.id for command in commands if not isinstance(command, WriteSeen | WriteGone)]
+        self.committed += ids
+        return CommitResult([StepsWritten(command_id, []) for command_id in ids])
+
+    def recognize(self, command: SequencedCommand) -> Outcome | None:
+        return None
+
+
+class HeldReserve:
+    """A reserve that is given up once."""
+
+    is_held = True
+
+    def release(self) -> None:
+        self.is_held = False
+
+
+def sequence(allocated: IdsAllocated) -> SequencedEvent:
+    return SequencedEvent(allocated.id, allocated.last_id, None)
+
+
+class Office:
+    """A committer on a scripted store; everything else does nothing."""
+
+    def __init__(self, results: Sequence[str]) -> None:
+        self.store = ScriptedStore(results)
+        self.sent: list[Outcome] = []
+        self.guard = DiskGuard(Settings, cast("Reserve", HeldReserve()), lambda: 0, self.sent.append)
+        self.committer = Committer(
+            Mock(WorkerContext),
+            cast("MessageStore", self.store),
+            Mock(Filing, file=Mock(return_value={}), take_away=Mock(return_value=[])),
+            Mock(LocalEvents, sequence=sequence),
+            Mock(TeamInboxDispatcher),
+            Mock(lazy=[]),
+            self.guard,
+            Mock(Link, send=self.sent.append),
+        )
+
+    def commit(self, kinds: Sequence[str], first_id: int = 1) -> dict[int, list[Outcome]]:
+        """Commits one batch; returns the outcomes of each command."""
+        commands = [command_of(kind, command_id) for command_id, kind in enumerate(kinds, first_id)]
+        self.sent.clear()
+        self.committer.commit(commands)
+        outcomes: dict[int, list[Outcome]] = {command.id: [] for command in commands}
+        for outcome in self.sent:
+            command_id: Any = getattr(outcome, "id", None)
+            if command_id is not None:
+                outcomes[command_id].append(outcome)
+        return outcomes
+
+
+def test_a_send_is_refused_once_if_the_disk_fills_twice_in_its_batch() -> None:
+    outcomes = Office([FULL, FULL]).commit(["send", "read"])
+    (refusal,) = outcomes[1]
+    assert isinstance(refusal, CommandRefused)
+    assert refusal.reason == Reason.STORAGE_FULL
+    assert outcomes[2] == [StepsWritten(2, [])], "the reserve has room for the acknowledgement"
+
+
+def test_a_batch_that_went_into_a_deleted_file_is_refused_and_the_worker_stops() -> None:
+    office = Office([])
+    office.store.transactions.file_guard.check.side_effect = FileReplaced(Path("mailroom.db"))
+    with pytest.raises(CannotStart, match="removed or replaced"):
+        office.commit(["send", "read", "offer"])
+    assert [type(outcome) for outcome in office.sent] == [CommandRefused, CommandRefused, StepsWritten]
+
+
+batches = st.lists(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), min_size=1, max_size=4)
+
+
+@given(batches, st.lists(st.sampled_from([OK, FULL, FULL, FAILED]), max_size=12))
+def test_every_command_gets_exactly_one_outcome_whatever_the_store_does(
+    batches: list[list[str]], results: list[str]
+) -> None:
+    office, next_id = Office(results), 1
+    for kinds in batches:
+        outcomes = office.commit(kinds, next_id)
+        next_id += len(kinds)
+        assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(outcomes, 1)
+        for command_id, (outcome,) in outcomes.items():
+            is_refused = isinstance(outcome, CommandRefused)
+            assert not (is_refused and command_id in office.store.committed), "a refused command is not committed"
+    assert len(set(office.store.committed)) == len(office.store.committed), "nothing is committed twice"
