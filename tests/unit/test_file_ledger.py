@@ -67,3 +67,12 @@ def test_cleared_files_that_could_not_be_taken_off_the_list_go_with_the_next_not
     make_room(desk)
     desk.store.note_synced(one.id)
     assert desk.store.files.cleared() == [("abc", 2)]
+
+
+def test_missing_team_entries_of_one_recipient_are_listed_from_an_id_on(desk: Desk) -> None:
+    bob = [desk.letter(draft("bob@alpha")) for _ in range(4)]
+    desk.commit(*bob, desk.letter(draft("eve@alpha")))
+    ids = [one.id for one in bob]
+    desk.store.files.note_team_errors({ids[1]: ""})
+    assert desk.store.files.missing_in_team_inbox("bob@alpha", 0, 10) == [ids[0], ids[2], ids[3]]
+    assert desk.store.files.missing_in_team_inbox("bob@alpha", ids[1], 1) == [ids[2]]

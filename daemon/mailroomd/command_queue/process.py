@@ -70,6 +70,7 @@ BATCH_BYTES = 4 << 20  # likewise: a slow disk writes them, twice, within one
 BACKLOG_OUTCOMES = 5000  # beyond it `writes` is not read: the mailbox has to catch up first
 UNHEARD_MS = 60_000  # how far back a restarted command-queue repeats what nobody had ordered
 RETRY_AFTER_FAILURE_MS = 1000
+RESUME_SLICE = 200  # team messages submitted again between two commits
 Opened = TypeVar("Opened")
 
 
@@ -304,7 +305,17 @@ class CommandQueue:
         notes = self._team.take_notes()
         if notes and not self._while_writable(lambda: self._store.files.note_team_errors(notes)):
             self._team.put_notes_back(notes)
+        self._resume_team_entries(now)
         return settled
+
+    def _resume_team_entries(self, now: float) -> None:
+        """Submits a slice of the messages that found no room in the backlog of their team inbox."""
+        for recipient, first_id in self._team.take_deferred():
+            missing = self._store.files.missing_in_team_inbox(recipient, first_id, RESUME_SLICE)
+            for message in filter(None, map(self._store.files.message, missing)):
+                self._team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), now)
+            if len(missing) == RESUME_SLICE:
+                self._team.defer(recipient, missing[-1] + 1)
 
     # -- start and stop -------------------------------------------------------------------------------------------
 

@@ -116,6 +116,15 @@ class FileLedger:
         rows = self._connection.execute("SELECT id FROM messages WHERE team_error <> '' AND state < 4 ORDER BY id")
         return [number for (number,) in rows]
 
+    def missing_in_team_inbox(self, recipient: str, first_id: int, limit: int) -> list[int]:
+        """Returns the same for one recipient, from an id on, in order."""
+        rows = self._connection.execute(
+            "SELECT id FROM messages WHERE team_error <> '' AND state < 4 AND recipient = ? AND id >= ?"
+            " ORDER BY id LIMIT ?",
+            (recipient, first_id, limit),
+        )
+        return [message_id for (message_id,) in rows]
+
     def cleared(self) -> list[tuple[str, int]]:
         """Returns (mailbox, id) of the files that a cleared mailbox has left."""
         return self._connection.execute("SELECT mailbox, id FROM cleared_files ORDER BY mailbox, id").fetchall()

@@ -187,7 +187,9 @@ class Filing:
             return
         waiting = set[int]().union(*(waiting.message_ids for waiting in self._waiting.values()))
         self._ledger.remember_unfiled(dict.fromkeys(waiting.intersection(event.message_ids), LOST), were_filed=True)
-        filed = {self._written_late.pop(number) for number in event.message_ids if number in self._written_late}
+        filed = {
+            self._written_late.pop(message_id) for message_id in event.message_ids if message_id in self._written_late
+        }
         for mailbox, filed_into in filed:
             self._watch.compare_mailbox(mailbox, filed_into)
 
