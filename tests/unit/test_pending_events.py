@@ -4,7 +4,13 @@ import math
 from collections.abc import Callable
 
 import pytest
-from mailroomd.command_queue.pending_events import AGAIN_SEC, PLACES_MOST, WAITING_BYTES, PendingEvents
+from mailroomd.command_queue.pending_events import (
+    AGAIN_SEC,
+    PLACES_MOST,
+    WAITING_BYTES,
+    WAITING_RESPONSES,
+    PendingEvents,
+)
 from mailroomd.protocol.commands import AllocateIds, IdsAllocated
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
 from mailroomd.storage.database.message_store import SequencedEvent
@@ -100,3 +106,13 @@ def test_a_grant_that_a_predecessor_asked_for_gives_its_places_to_no_finding_of_
     discoveries.requests(0.0)
     assert discoveries.found_at(IdsAllocated(100, 2, asked.request, "")) == SequencedEvent(100, 101, None)
     assert discoveries.is_waiting(FilesTaken)
+
+
+def test_small_responses_are_bounded_by_their_number() -> None:
+    events = PendingEvents()
+    for number in range(WAITING_RESPONSES):
+        assert events.has_room
+        events.add(ResponseLeft("s", f"{number}.json", "", b"{}"))
+    assert not events.has_room
+    events.committed(1)
+    assert events.has_room

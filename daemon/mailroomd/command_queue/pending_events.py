@@ -17,6 +17,7 @@ from mailroomd.storage.database.message_store import SequencedEvent
 
 PLACES_MOST = 500  # in one request: keeps its transaction small
 WAITING_BYTES = 16 << 20  # of responses; beyond it the outbox is not read, and what lies there waits
+WAITING_RESPONSES = 5000  # likewise: a kilobyte each, however small its body
 REQUEST_BITS = 40  # of a request's number; the epoch stands above
 AGAIN_SEC = 1.0  # after a transaction that failed
 
@@ -40,11 +41,12 @@ class PendingEvents:
         self._waiting: dict[int, _Waiting] = {}
         self._last_request = epoch << REQUEST_BITS
         self._bytes = 0
+        self._responses = 0
 
     @property
     def has_room(self) -> bool:
         """Whether responses may be added."""
-        return self._bytes < WAITING_BYTES
+        return self._bytes < WAITING_BYTES and self._responses < WAITING_RESPONSES
 
     def is_waiting(self, kind: type[LocalEvent]) -> bool:
         """Returns whether a finding of this kind is not committed yet."""
@@ -56,6 +58,7 @@ class PendingEvents:
             self._last_request += 1
             self._waiting[self._last_request] = _Waiting(part)
             self._bytes += _weight(part)
+            self._responses += isinstance(part, ResponseLeft)
 
     def due(self, now_sec: float) -> float:
         """Returns after how many seconds `requests` has something."""
@@ -84,6 +87,7 @@ class PendingEvents:
         if waiting is None:
             return None
         self._bytes -= _weight(waiting.finding)
+        self._responses -= isinstance(waiting.finding, ResponseLeft)
         return waiting.finding
 
     def put_off(self, request: int, now_sec: float) -> None:
