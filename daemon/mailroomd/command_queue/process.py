@@ -296,6 +296,7 @@ class CommandQueue:
         if not self._while_writable(work):
             pause = 1.0
         self._report([*self._housekeeping.take_outcomes(), *self._finds.requests(now), *self._settle_teams(now)])
+        self._filing.remove_empty_directories(now, self._context.settings.forget_agents_sec)
         self._condition.look(now)
         self._meter.show(now)
         return min(self._context.beat_interval_sec, pause, self._team.due(now))

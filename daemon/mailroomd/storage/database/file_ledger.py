@@ -144,6 +144,10 @@ class FileLedger:
         )
         return [number for (number,) in rows]
 
+    def knows_mailbox(self, mailbox: str) -> bool:
+        """Returns whether a mailbox has messages, or an agent that is still remembered."""
+        return self._connection.execute("SELECT 1 FROM mailboxes WHERE name = ?", (mailbox,)).fetchone() is not None
+
     def is_read(self, number: int, mailbox: str) -> bool:
         """Returns whether a message of this mailbox is read or expired; False too where there is no such message."""
         row = self._connection.execute(

@@ -145,6 +145,16 @@ class InboxFiles:
                 with suppress(FileNotFoundError):
                     os.unlink(f"{format_id(message_id)}.json", dir_fd=directory)
 
+    def remove_directory(self, mailbox: str) -> None:
+        """Removes a mailbox's directory, which is empty.
+
+        Raises:
+            OSError: it is not empty, or can't be removed.
+        """
+        os.rmdir(mailbox, dir_fd=self._inbox)
+        if mailbox in self._directories:
+            self._forget(mailbox)
+
     def list_ids(self, mailbox: str) -> set[int] | None:
         """Returns the ids of the files in a mailbox's directory; None if there is no such directory.
 

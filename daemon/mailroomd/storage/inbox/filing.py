@@ -20,6 +20,7 @@ from mailroomd.protocol.local_events import FilesTaken, MailFiled
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
+from mailroomd.storage.inbox.empty_directories import EmptyDirectories
 from mailroomd.storage.inbox.encoding import encode_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.reports import REPLACED, DirectoryFault
@@ -69,6 +70,7 @@ class Filing:
         self._lost: set[str] = set()
         self._taken: set[int] = set()
         self._watch = InboxWatch(root, self._ids_that_should_be_there)
+        self._empty = EmptyDirectories(files, self._needs_directory, self._watch.forget_mailbox)
 
     @property
     def unfiled(self) -> int:
@@ -149,6 +151,10 @@ class Filing:
                     self._end_loss(mailbox, waiting.directories, now_sec)
         return filed
 
+    def remove_empty_directories(self, now_sec: float, empty_sec: float) -> None:
+        """Removes some of the directories of forgotten mailboxes in which nothing has happened for `empty_sec`."""
+        self._empty.remove_slice(now_sec, empty_sec)
+
     # -- what agents did ------------------------------------------------------------------------------------------
 
     def fileno(self) -> int | None:
@@ -195,6 +201,7 @@ class Filing:
 
     def close(self) -> None:
         """Closes every handle of the watch."""
+        self._empty.close()
         self._watch.close()
 
     def _file_again(self, fault: DirectoryFault, now_sec: float) -> dict[int, str]:
@@ -226,6 +233,14 @@ class Filing:
             self._taken, self._waiting.get(mailbox, _Waiting()).message_ids
         )
         return [message_id for message_id in self._ledger.filed_in(mailbox) if message_id not in others]
+
+    def _needs_directory(self, mailbox: str) -> bool:
+        return (
+            mailbox in self._waiting
+            or mailbox in self._left
+            or mailbox in self._lost
+            or self._ledger.knows_mailbox(mailbox)
+        )
 
     # -- retries --------------------------------------------------------------------------------------------------
 
