@@ -24,6 +24,7 @@ from mailroomd.command_queue.housekeeping import Housekeeping
 from mailroomd.command_queue.local_events import LocalEvents
 from mailroomd.command_queue.table_audit import lost_deletions
 from mailroomd.command_queue.team_dispatcher import STILL_TRYING, TeamInboxDispatcher
+from mailroomd.command_queue.unknown_mail import dismiss_unknown_files, import_unknown_files
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.clock import now_ms
@@ -190,6 +191,7 @@ class CommandQueue:
         self._context.beat()
         notes.committed(done.mail)
         self._file(done, notes)
+        done.outcomes = dismiss_unknown_files(commands, done.outcomes, self._filing.unknown)
         self._report([*refused, *done.outcomes])
         if done.mail:
             self._housekeeping.note_filed(done.mail[-1].id, len(done.mail), time.monotonic())
@@ -322,6 +324,8 @@ class CommandQueue:
 
     def _recover(self) -> None:
         self._adopt_root()
+        if self._context.epoch == 1:  # no mailbox runs yet
+            self._while_writable(self._import_unknown_files)
         report = recover_files(self._store.files, self._files, self._store.mark("synced_id"), self._context.beat)
         self._take_over(report)
         for message in filter(None, map(self._store.files.message, self._store.files.not_in_team_inbox())):
@@ -331,6 +335,9 @@ class CommandQueue:
         # have heard of its last transactions that nobody had ordered.
         late = self._store.changed_since(now_ms() - UNHEARD_MS) if self._context.epoch > 1 else []
         self._unasked = [*late, *self._unanswered()]
+
+    def _import_unknown_files(self) -> None:
+        import_unknown_files(self._store, self._filing.unknown, now_ms(), self._context.beat)
 
     def _take_over(self, report: RecoveryReport) -> None:
         now = time.monotonic()

@@ -191,6 +191,18 @@ class MessageStore:
         self.transactions.unsettled_bytes += sum(len(one.draft.content) + ROW_LOG_BYTES for one in done.mail)
         return done
 
+    def import_mail(self, mail: Sequence[StoredMail], now_ms: int) -> None:
+        """Commits messages whose inbox files are there already, in id order, all above `last_id`.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        if mail:
+            with self._counting(self.transactions.durable()):
+                self._insert(list(mail), 0, now_ms)
+                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (mail[-1].id + 1,))
+                self._counters.settle()
+
     def note_synced(self, synced_id: int) -> None:
         """Notes that every file up to an id is on the disk, without an fsync of its own."""
         with self.transactions.lazy():

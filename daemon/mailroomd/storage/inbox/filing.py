@@ -24,6 +24,7 @@ from mailroomd.storage.inbox.empty_directories import EmptyDirectories
 from mailroomd.storage.inbox.encoding import encode_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.reports import REPLACED, DirectoryFault
+from mailroomd.storage.inbox.unknown_files import UnknownFiles
 from mailroomd.storage.inbox.watch import InboxWatch
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
@@ -53,6 +54,9 @@ class Filing:
         files: the inbox directories.
         ledger: what the database knows of the files.
         beat: called for each file, for the heartbeat.
+
+    Attributes:
+        unknown: files of messages that the database does not have.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Filing:
         self._lost: set[str] = set()
         self._taken: set[int] = set()
         self._watch = InboxWatch(root, self._ids_that_should_be_there)
+        self.unknown = UnknownFiles(files, ledger, self._remove)
         self._empty = EmptyDirectories(files, self._needs_directory, self._watch.forget_mailbox)
 
     @property
