@@ -116,6 +116,7 @@ class InboxDirectories:
         """Returns whether inbox/ is the one that is open; where it was replaced, all mailboxes are lost."""
         try:
             if self.watcher.is_in_place():
+                self._is_in_place = True
                 return True
         except OSError:
             pass
