@@ -1,7 +1,7 @@
 """Inbox files that the database does not know: which are imported at a start, and which can only be dismissed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.inbox.encoding import encode_inbox_file
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
+from mailroomd.storage.inbox.recovery import recover_files
 from mailroomd.storage.inbox.unknown_files import AHEAD_MS
 from msgspec import structs
 from support.harness.storing import NOW_MS, Desk, draft
@@ -40,8 +41,11 @@ class Office:
         self.files.write(self.files.ensure_directory(mailbox), message_id, body)
         return self.root / "inbox" / mailbox / f"{format_id(message_id)}.json"
 
-    def recover(self) -> None:
-        import_unknown_files(self.desk.store, self.filing.unknown, NOW_MS, lambda: None)
+    def recover(self, beat: Callable[[], None] = lambda: None) -> None:
+        """What a start of the daemon does."""
+        store = self.desk.store
+        report = recover_files(store.files, self.files, 0, lambda: None, store.mark("last_id"))
+        import_unknown_files(store, self.filing.unknown, report.newer, NOW_MS, beat)
 
     def unread(self, mailbox: str) -> list[int]:
         return self.desk.store.files.filed_in(mailbox)
@@ -80,7 +84,7 @@ def test_files_are_imported_in_pages(office: Office) -> None:
     for message_id in ids:
         office.leave("bob", message_id)
     beats: list[int] = []
-    import_unknown_files(office.desk.store, office.filing.unknown, NOW_MS, lambda: beats.append(1))
+    office.recover(lambda: beats.append(1))
     assert office.unread("bob") == ids
     assert len(beats) == 2
 

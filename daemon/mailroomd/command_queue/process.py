@@ -29,7 +29,7 @@ from mailroomd.ipc.link import Link
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
-from mailroomd.model.ids import IdSequence
+from mailroomd.model.ids import MAX_ID, IdSequence
 from mailroomd.model.message import unpack_draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
@@ -324,9 +324,11 @@ class CommandQueue:
 
     def _recover(self) -> None:
         self._adopt_root()
-        if self._context.epoch == 1:  # no mailbox runs yet
-            self._while_writable(self._import_unknown_files)
-        report = recover_files(self._store.files, self._files, self._store.mark("synced_id"), self._context.beat)
+        last_id = self._store.mark("last_id") if self._context.epoch == 1 else MAX_ID
+        report = recover_files(
+            self._store.files, self._files, self._store.mark("synced_id"), self._context.beat, last_id
+        )
+        self._while_writable(lambda: self._import_unknown_files(report))
         self._take_over(report)
         for message in filter(None, map(self._store.files.message, self._store.files.not_in_team_inbox())):
             self._team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), time.monotonic())
@@ -336,8 +338,9 @@ class CommandQueue:
         late = self._store.changed_since(now_ms() - UNHEARD_MS) if self._context.epoch > 1 else []
         self._unasked = [*late, *self._unanswered()]
 
-    def _import_unknown_files(self) -> None:
-        import_unknown_files(self._store, self._filing.unknown, now_ms(), self._context.beat)
+    def _import_unknown_files(self, report: RecoveryReport) -> None:
+        """Imports what the database does not know; at the daemon's start only, when no mailbox runs yet."""
+        import_unknown_files(self._store, self._filing.unknown, report.newer, now_ms(), self._context.beat)
 
     def _take_over(self, report: RecoveryReport) -> None:
         now = time.monotonic()

@@ -18,16 +18,26 @@ from mailroomd.storage.inbox.unknown_files import UnknownFiles
 PAGE = 200  # messages imported in one transaction
 
 
-def import_unknown_files(store: MessageStore, unknown: UnknownFiles, now_ms: int, beat: Callable[[], None]) -> None:
-    """Imports the files that are newer than everything in the database. No mailbox may run yet.
+def import_unknown_files(
+    store: MessageStore,
+    unknown: UnknownFiles,
+    newer: Sequence[tuple[int, str]],
+    now_ms: int,
+    beat: Callable[[], None],
+) -> None:
+    """Imports files that are newer than everything in the database. No mailbox may run yet.
+
+    Args:
+        newer: (id, mailbox) of the files.
+        beat: called for each page, for the heartbeat.
 
     Raises:
         StoreFull, StoreFailed: the rest was not imported.
     """
-    newer = unknown.find_newer(store.mark("last_id"), now_ms)
-    imported = 0
+    last_id, imported = store.mark("last_id"), 0
+    newer = sorted(file for file in newer if file[0] > last_id)  # not those that an attempt before this one imported
     for start in range(0, len(newer), PAGE):
-        page = [unknown.read(mailbox, message_id) for message_id, mailbox in newer[start : start + PAGE]]
+        page = [unknown.read(mailbox, message_id, now_ms) for message_id, mailbox in newer[start : start + PAGE]]
         mail = [message for message in page if message is not None]
         store.import_mail(mail, now_ms)
         imported += len(mail)

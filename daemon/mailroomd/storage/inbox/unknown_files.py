@@ -25,7 +25,6 @@ from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import format_id, milliseconds_of, parse_id
 from mailroomd.model.limits import MAX_METADATA_DEPTH
 from mailroomd.model.message import Draft, Priority
-from mailroomd.model.names import is_name
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.inbox.encoding import is_whole_inbox_file
@@ -50,23 +49,10 @@ class UnknownFiles:
         self._ledger = ledger
         self._remove = remove
 
-    def find_newer(self, last_id: int, now_ms: int) -> list[tuple[int, str]]:
-        """Returns (id, mailbox) of the files that may be imported, in the order of their ids."""
-        found: list[tuple[int, str]] = []
-        for mailbox in filter(is_name, self._files.mailboxes()):
-            try:
-                ids = self._files.list_ids(mailbox) or set()
-            except OSError:
-                continue  # it is reported when something is written to it
-            found += [
-                (message_id, mailbox)
-                for message_id in ids
-                if message_id > last_id and milliseconds_of(message_id) <= now_ms + AHEAD_MS
-            ]
-        return sorted(found)
-
-    def read(self, mailbox: str, message_id: int) -> StoredMail | None:
-        """Returns the message in a file; None if it is not one that the daemon could have written."""
+    def read(self, mailbox: str, message_id: int, now_ms: int) -> StoredMail | None:
+        """Returns the message in a file; None if it is not one that the daemon could have written by now."""
+        if milliseconds_of(message_id) > now_ms + AHEAD_MS:
+            return None
         try:
             raw = self._files.read(mailbox, message_id)
         except OSError:
