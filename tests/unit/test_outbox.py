@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mailroomd.observability.log import log
-from mailroomd.storage.outbox import candidates, problems
+from mailroomd.storage.outbox import candidates, problems, scan
 from mailroomd.storage.outbox import file as outbox_file
 from mailroomd.storage.outbox.file import MAX_RESPONSE_BYTES, FileIdentity, OutboxFile
 from mailroomd.storage.outbox.outbox import Outbox
@@ -232,6 +232,24 @@ def test_many_sessions_are_scanned_in_slices(tmp_path: Path) -> None:
     assert desk.outbox.collect_responses(desk.now_sec) == []
     assert desk.outbox.due_in_sec(desk.now_sec) == 0  # there is more to look at
     assert len(desk.wait(PROMISED_SEC)) == 400
+    desk.outbox.close()
+
+
+def test_a_session_that_is_deleted_while_it_is_scanned_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "SLICE_ENTRIES", 3)  # less than what opening a directory costs
+    desk = Desk(tmp_path)
+    path = desk.put("s/a.json", b"oops")
+    desk.wait(PROMISED_SEC)
+    desk.put("s/b.json", b"oops")
+    desk.now_sec += scan.RESCAN_SEC
+    desk.outbox.collect_responses(desk.now_sec)  # the scan of the session has begun
+    shutil.rmtree(path.parent)
+    desk.now_sec += 2  # the files are due: their session turns out to be gone
+    assert desk.wait(60) == []
+    desk.put("s/c.json", {})
+    assert desk.names(desk.wait(PROMISED_SEC)) == ["s/c.json"]
     desk.outbox.close()
 
 

@@ -480,7 +480,19 @@ def test_deferred_messages_are_asked_for_in_order_once_the_inbox_has_caught_up(
     assert ids(inbox) == [1, 2, 3, 4, 5]
 
 
-def test_messages_deferred_for_the_whole_backlog_are_asked_for_when_it_is_half_empty(
+def test_inboxes_that_fail_leave_half_of_the_backlog_to_others(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_filing, "BACKLOG_MESSAGES", 4)
+    inbox.with_name("bob.json.lock").mkdir()
+    filing.submit(mail(1))
+    wait_until(lambda: filing.reason("bob@alpha"), "the first attempt has failed")
+    filing.submit(mail(2))
+    assert "wait for team inboxes" in filing.submit(mail(3)).result(0)
+    assert filing.submit(mail(4, recipient="carol@alpha")).result(BOUND_SEC) == ""
+
+
+def test_messages_deferred_for_the_whole_backlog_are_asked_for_when_it_has_room(
     filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(team_filing, "BACKLOG_MESSAGES", 2)

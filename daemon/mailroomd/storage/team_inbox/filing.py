@@ -116,8 +116,8 @@ class TeamFiling:
             any newer one.
         """
         with self._changed:
-            if self._count > BACKLOG_MESSAGES // 2 or self._size_chars > BACKLOG_CHARS // 2:
-                return []
+            if self._count > BACKLOG_MESSAGES * 3 / 4 or self._size_chars > BACKLOG_CHARS * 3 / 4:
+                return []  # there has to be room for some messages of any size, or none would be submitted
             ready = [(name, first_id) for name, first_id in self._deferred.items() if name not in self._waiting]
             for name, _ in ready:
                 del self._deferred[name]
@@ -163,7 +163,8 @@ class TeamFiling:
         if is_full or recipient in self._deferred:  # messages before it are deferred: it must not overtake them
             reason = waiting.reason.partition(";")[0] or "it is slow"
             return f"too many messages wait for this team inbox ({reason}); it is tried again when there is room"
-        if self._count >= BACKLOG_MESSAGES or self._size_chars + size > BACKLOG_CHARS:
+        share = 0.5 if waiting.attempts else 1.0  # inboxes that fail leave half of the backlog to the others
+        if self._count >= BACKLOG_MESSAGES * share or self._size_chars + size > BACKLOG_CHARS * share:
             return "too many messages wait for team inboxes; it is tried again when there is room"
         return ""
 
