@@ -13,7 +13,8 @@ def test_team_messages_beyond_the_backlog_are_filed_when_the_lock_is_free() -> N
         inbox = room.root / "teams/alpha/inboxes/vic.json"
         lock = inbox.with_name("vic.json.lock")
         lock.mkdir(parents=True)
-        os.utime(lock, (time.time() + 3600,) * 2)  # its holder renews it
+        later_sec = time.time() + 3600
+        os.utime(lock, (later_sec, later_sec))  # its holder renews it
         ids = room.fill("vic@alpha", INBOX_MESSAGES + 450)
         reasons = {room.get(ids[number]).delivery.team_inbox_error for number in (0, -1)}
         assert any("when there is room" in reason for reason in reasons)
