@@ -61,7 +61,9 @@ class UnknownFiles:
 
     def dismiss(self, mailbox: str, message_ids: Iterable[int]) -> list[int]:
         """Removes the files among these that the database does not know; returns their ids."""
-        return self._remove(mailbox, [number for number in message_ids if self._is_unknown(mailbox, number)])
+        return self._remove(
+            mailbox, [message_id for message_id in message_ids if self._is_unknown(mailbox, message_id)]
+        )
 
     def dismiss_some(self, mailbox: str, limit: int) -> list[int]:
         """Removes up to `limit` files of a mailbox that the database does not know; returns their ids."""
