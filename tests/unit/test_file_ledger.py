@@ -67,3 +67,12 @@ def test_cleared_files_still_on_the_list_leave_it_with_the_next_record(desk: Des
     make_room(desk)
     desk.store.record_synced(first.id)
     assert desk.store.files.cleared() == [("abc", 2)]
+
+
+def test_missing_team_entries_of_one_recipient_are_listed_from_an_id_on(desk: Desk) -> None:
+    bob = [desk.message(draft("bob@alpha")) for _ in range(4)]
+    desk.commit(*bob, desk.message(draft("eve@alpha")))
+    ids = [one.id for one in bob]
+    desk.store.files.record_team_errors({ids[1]: ""})
+    assert desk.store.files.missing_in_team_inbox("bob@alpha", 0, 10) == [ids[0], ids[2], ids[3]]
+    assert desk.store.files.missing_in_team_inbox("bob@alpha", ids[1], 1) == [ids[2]]

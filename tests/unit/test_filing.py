@@ -1,12 +1,13 @@
 """Filing writes the files of a commit, and retries those that it could not write."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mailroomd.core.backoff import backoff_sec
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.local_events import MailFiled
+from mailroomd.protocol.local_events import FilesTaken, MailFiled
 from mailroomd.storage.inbox import files as inbox_files
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import RETRY_SLICE, Filing
@@ -187,6 +188,65 @@ def test_a_file_that_could_not_be_removed_is_retried_until_it_is_gone(
     assert office.retry() == []
     assert office.ids_in("a") == numbers[2:]
     assert office.filing.next_retry_sec is None
+
+
+def aged(path: Path) -> Path:
+    """Returns a directory in which nothing has happened for a long time."""
+    os.utime(path, (1000, 1000))
+    return path
+
+
+def test_empty_directories_of_forgotten_mailboxes_are_removed(office: Office) -> None:
+    names = ["forgotten", "recent", "known", "occupied", "unread"]
+    numbers, _ = office.send(*names)
+    office.filing.collect_taken(office.now_sec)
+    for name, number in list(zip(names, numbers, strict=True))[:4]:
+        office.desk.commit(office.desk.reading(name, number))
+        office.filing.remove_files(name, [number])
+    (office.path_of("occupied") / "note.txt").touch()
+    office.desk.rows("DELETE FROM mailboxes WHERE name IN ('forgotten', 'recent', 'occupied')")
+    for name in ("forgotten", "known", "occupied", "unread"):
+        aged(office.path_of(name))
+    office.path_of("made-up").mkdir()
+    aged(office.path_of("made-up"))
+    office.path_of("link").symlink_to(office.path_of("recent"))
+    office.filing.remove_empty_directories(office.now_sec, 3600)
+    left = sorted(path.name for path in office.path_of("").iterdir())
+    assert left == [".tmp", "known", "link", "occupied", "recent", "unread"]
+
+
+def test_a_directory_that_was_removed_is_made_again_by_the_next_delivery(office: Office) -> None:
+    (first,), _ = office.send("a")
+    office.filing.collect_taken(office.now_sec)
+    office.desk.commit(office.desk.reading("a", first))
+    office.filing.remove_files("a", [first])
+    office.desk.rows("DELETE FROM mailboxes")
+    aged(office.path_of("a"))
+    office.filing.remove_empty_directories(office.now_sec, 3600)
+    assert not office.path_of("a").exists()
+    (second,), errors = office.send("a")
+    assert errors == {}
+    assert office.ids_in("a") == [second]
+    for _ in range(20):
+        office.now_sec += 0.2
+        assert office.filing.collect_taken(office.now_sec) == []
+    assert office.filing.unfiled == 0, "no directory counts as lost"
+    (office.path_of("a") / f"{second:016x}.json").unlink()
+    office.now_sec += 0.2
+    office.filing.collect_taken(office.now_sec)
+    office.now_sec += 1
+    assert office.filing.collect_taken(office.now_sec) == [FilesTaken("a", (second,))]
+
+
+def test_the_directory_of_a_mailbox_with_a_file_to_be_retried_stays(office: Office) -> None:
+    office.path_of("a").touch()
+    office.send("a")
+    office.path_of("a").unlink()
+    office.path_of("a").mkdir()
+    office.desk.rows("DELETE FROM mailboxes")
+    aged(office.path_of("a"))
+    office.filing.remove_empty_directories(office.now_sec, 3600)
+    assert office.path_of("a").exists()
 
 
 def test_backoff_doubles_from_half_a_second_to_half_a_minute() -> None:

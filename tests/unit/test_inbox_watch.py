@@ -435,6 +435,19 @@ def test_an_inbox_that_is_replaced_loses_every_mailbox(room: Room, tmp_path: Pat
     assert set(faults(room.wait(10))) == {"b", "c"}
 
 
+def test_an_inbox_that_was_away_for_a_while_is_noticed_when_it_is_replaced_later(room: Room, tmp_path: Path) -> None:
+    room.deliver("bob")
+    room.wait(10)
+    room.path.rename(tmp_path / "away")
+    assert faults(room.wait(10)) == ["bob"]
+    (tmp_path / "away").rename(room.path)
+    room.file_again("bob")
+    assert room.wait(10) == []
+    room.path.rename(tmp_path / "old")
+    room.path.mkdir()
+    assert faults(room.wait(10)) == ["bob"]
+
+
 def test_nothing_counts_as_taken_until_a_lost_mailbox_is_filed_again(room: Room) -> None:
     numbers = room.deliver("bob", 3)
     room.wait(10)

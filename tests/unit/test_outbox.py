@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mailroomd.observability.log import log
+from mailroomd.storage.outbox import candidates, problems, scan
 from mailroomd.storage.outbox import file as outbox_file
 from mailroomd.storage.outbox.file import MAX_RESPONSE_BYTES, FileIdentity, OutboxFile
 from mailroomd.storage.outbox.outbox import Outbox
@@ -208,6 +209,21 @@ def test_many_files_at_once_are_collected_in_pages(desk: Desk) -> None:
     assert desk.outbox.due_in_sec(desk.now_sec) > 0
 
 
+def test_files_beyond_the_bound_are_not_remembered_and_found_later(
+    desk: Desk, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "KNOWN_MOST", 3)
+    for number in range(5):
+        desk.put(f"s/{number}.json", {"number": number})
+    first = desk.collect()
+    assert len(first) == 3, "also of files that the kernel reports"
+    desk.wait(PROMISED_SEC)
+    assert len(lines) == 1
+    for one in first:
+        assert desk.outbox.remove_response(one)
+    assert [one.name for one in desk.wait(PROMISED_SEC)] == ["3.json", "4.json"]
+
+
 def test_many_sessions_are_scanned_in_slices(tmp_path: Path) -> None:
     for number in range(400):
         (tmp_path / f"outbox/s{number}").mkdir(parents=True)
@@ -216,6 +232,24 @@ def test_many_sessions_are_scanned_in_slices(tmp_path: Path) -> None:
     assert desk.outbox.collect_responses(desk.now_sec) == []
     assert desk.outbox.due_in_sec(desk.now_sec) == 0  # there is more to look at
     assert len(desk.wait(PROMISED_SEC)) == 400
+    desk.outbox.close()
+
+
+def test_a_session_that_is_deleted_while_it_is_scanned_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "SLICE_ENTRIES", 3)  # less than what opening a directory costs
+    desk = Desk(tmp_path)
+    path = desk.put("s/a.json", b"oops")
+    desk.wait(PROMISED_SEC)
+    desk.put("s/b.json", b"oops")
+    desk.now_sec += scan.RESCAN_SEC
+    desk.outbox.collect_responses(desk.now_sec)  # the scan of the session has begun
+    shutil.rmtree(path.parent)
+    desk.now_sec += 2  # the files are due: their session turns out to be gone
+    assert desk.wait(60) == []
+    desk.put("s/c.json", {})
+    assert desk.names(desk.wait(PROMISED_SEC)) == ["s/c.json"]
     desk.outbox.close()
 
 
@@ -315,7 +349,8 @@ NESTED = [b'{"a":' * levels + b"1" + b"}" * levels for levels in (32, 33)]
         (b"\xff{}", "not JSON"),
         (b"\xef\xbb\xbf{}", "not JSON"),
         (b'{"a":NaN}', "not JSON"),
-        (b'{"a":"\\ud800"}', "not JSON"),
+        (b'{"a":"\\ud800","b":NaN}', "not JSON"),
+        (b'{"a":"\\ud800"', "not JSON"),
         (b'{"a":"\xff"}', "not JSON"),
         (b"{}{}", "not JSON"),
         (b"\0" * 100, "not JSON"),
@@ -326,7 +361,7 @@ NESTED = [b'{"a":' * levels + b"1" + b"}" * levels for levels in (32, 33)]
         (NESTED[1], "deeper than 32"),
         (b'{"a":' + b"[" * 32 + b"]" * 32 + b"}", "deeper than 32"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_an_invalid_file_is_logged_once_and_left_where_it_is(
     desk: Desk, lines: list[str], raw: bytes, reason: str
@@ -371,6 +406,21 @@ def test_a_valid_response_is_collected_in_compact_form(desk: Desk, raw: bytes) -
     (found,) = desk.collect()
     assert json.loads(found.body) == json.loads(raw)
     assert len(found.body) <= len(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (rb"cut \ud83d", "cut \ufffd"),
+        (rb"\uDE00\ud83d\uDE00\ud83d\ud83d", "\ufffd\U0001f600\ufffd\ufffd"),
+        (rb"\\ud83d \\\ud83d", "\\ud83d \\\ufffd"),
+    ],
+)
+def test_half_an_emoji_is_replaced_and_the_response_is_collected(desk: Desk, raw: bytes, text: str) -> None:
+    """JSON.stringify in Node writes a lone surrogate as an escape, which no UTF-8 text can hold."""
+    desk.put("s/a.json", b'{"text":"' + raw + b'","number":1.5}')
+    (found,) = desk.collect()
+    assert json.loads(found.body) == {"text": text, "number": 1.5}
 
 
 def test_a_file_of_3_mib_is_collected(desk: Desk) -> None:
@@ -432,7 +482,11 @@ def test_files_with_other_names_are_not_candidates(desk: Desk, lines: list[str])
     assert lines == []
 
 
-@pytest.mark.parametrize("raw", [b"\xff.json", b"a\nb.json", b"\x1b[2J.json", b"\x7f.json", "\x85.json".encode()])
+@pytest.mark.parametrize(
+    "raw",
+    [b"\xff.json", b"a\nb.json", b"\x1b[2J.json", b"\x7f.json"]
+    + [f"a{character}b.json".encode() for character in "\x85\u2028\u2029\u202e\u2066\u200f\u061c"],
+)
 def test_invalid_file_names_are_logged_escaped_and_left(desk: Desk, lines: list[str], raw: bytes) -> None:
     path = os.fsencode(desk.path) + b"/s/" + raw
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
@@ -443,12 +497,45 @@ def test_invalid_file_names_are_logged_escaped_and_left(desk: Desk, lines: list[
     assert [os.fsencode(one) for one in (desk.path / "s").iterdir()] == [path]
 
 
-@pytest.mark.parametrize("name", ["ü ñ 日本.json", "x" * 250 + ".json", "a b'\"$(rm).json", "-rf.json", "~.json"])
+@pytest.mark.parametrize(
+    "name", ["ü ñ 日本.json", "x" * 250 + ".json", "a b'\"$(rm).json", "-rf.json", "~.json", "👩\u200d💻❤\ufe0f.json"]
+)
 def test_odd_names_are_only_names(desk: Desk, name: str) -> None:
     desk.put(f"s/{name[-200:]}", {})
     (found,) = desk.collect()
     assert found.name == name[-200:]
     assert desk.outbox.remove_response(found)
+
+
+@pytest.mark.parametrize("character", "\u2028\u202e\u200b\xad\u2060\u3164\ufeff\U000e0041")
+def test_invisible_characters_in_names_are_logged_escaped(desk: Desk, lines: list[str], character: str) -> None:
+    (desk.path / f"x{character}supervisor: rights given to root").mkdir()
+    desk.put(f"s/a{character}b.json", b"oops")
+    desk.wait(5)
+    assert len(lines) == 2
+    assert all(line.isascii() for line in lines)
+
+
+def test_many_invalid_files_are_counted_and_not_logged_one_by_one(desk: Desk, lines: list[str]) -> None:
+    for number in range(500):
+        desk.put(f"s/{number}.json", b"oops")
+    for number in range(problems.KNOWN_MOST + 100):
+        (desk.path / f"no name {number}").mkdir()
+    desk.wait(50)
+    assert len(lines) == problems.LINES_MOST
+    lines.clear()
+    desk.wait(60)
+    assert sorted(lines) == [
+        "warning: outbox problems not logged one by one {'problem': 'ignoring directory not named like a session',"
+        " 'count': 980}",
+        "warning: outbox problems not logged one by one {'problem': 'ignoring invalid outbox file', 'count': 500}",
+    ]
+    lines.clear()
+    desk.put("s/new.json", b"oops")
+    desk.wait(5)
+    assert len(lines) == 1
+    desk.wait(120)
+    assert len(lines) == 1
 
 
 def test_directories_not_named_like_sessions_are_logged_once(desk: Desk, lines: list[str]) -> None:

@@ -4,7 +4,12 @@ import math
 from collections.abc import Callable
 
 import pytest
-from mailroomd.command_queue.local_events import IDS_PER_REQUEST, RETRY_SEC, WAITING_BYTES, PendingEvents
+from mailroomd.command_queue.local_events import (
+    IDS_PER_REQUEST,
+    RETRY_SEC,
+    WAITING_BYTES,
+    PendingEvents,
+)
 from mailroomd.protocol.commands import AllocateIds, IdsAllocated
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
 from mailroomd.storage.database.message_store import SequencedEvent
@@ -100,3 +105,13 @@ def test_ids_that_a_predecessor_asked_for_go_to_no_event_of_this_process() -> No
     pending.drain_requests(0.0)
     assert pending.sequence(IdsAllocated(100, 2, request.request, "")) == SequencedEvent(100, 101, None)
     assert pending.contains(FilesTaken)
+
+
+def test_small_responses_are_bounded_by_their_number() -> None:
+    pending = PendingEvents()
+    for number in range(WAITING_RESPONSES):
+        assert pending.has_room
+        pending.enqueue(ResponseLeft("s", f"{number}.json", "", b"{}"))
+    assert not pending.has_room
+    pending.on_committed(1)
+    assert pending.has_room

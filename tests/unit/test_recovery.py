@@ -10,6 +10,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import FilesTaken
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.transactions import StoreFull
+from mailroomd.storage.inbox import files as inbox_files
 from mailroomd.storage.inbox import recovery
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
@@ -221,9 +222,9 @@ def test_a_long_mailbox_is_listed_once_and_checked_in_pages(office: Office, monk
     beats: list[int] = []
     real = InboxFiles.list_ids
 
-    def listing(files: InboxFiles, mailbox: str) -> set[int] | None:
+    def listing(files: InboxFiles, mailbox: str, beat: Callable[[], None]) -> set[int] | None:
         listed.append(mailbox)
-        return real(files, mailbox)
+        return real(files, mailbox, beat)
 
     monkeypatch.setattr(InboxFiles, "list_ids", listing)
     report = office.check(lambda: beats.append(1))
@@ -234,6 +235,18 @@ def test_a_long_mailbox_is_listed_once_and_checked_in_pages(office: Office, monk
     assert listed == ["a", "b", *office.files.mailboxes()]
     office.desk.commit(*map(office.desk.sequenced, report.taken))
     assert office.desk.rows("SELECT total, unread FROM mailboxes WHERE name = 'a'") == [(45, 30)]
+
+
+def test_millions_of_files_in_one_inbox_do_not_stop_the_heartbeat(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_files, "BEAT_ENTRIES", 10)
+    (office.root / "inbox" / "huge").mkdir()
+    for number in range(95):
+        office.path("huge", number + 1).touch()
+    beats: list[int] = []
+    office.check(lambda: beats.append(1))
+    assert len(beats) >= 9
 
 
 def full(*_: object) -> None:

@@ -14,12 +14,13 @@ from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox import filing as team_filing
 from mailroomd.storage.team_inbox import inboxes as team_inbox
 from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
-from mailroomd.storage.team_inbox.file import NotAnInbox, extend_team_inbox
+from mailroomd.storage.team_inbox.file import NotAnInbox, NotJson, extend_team_inbox
 from mailroomd.storage.team_inbox.filing import TeamFiling
-from mailroomd.storage.team_inbox.inboxes import NoSuchInbox, TeamInboxes
+from mailroomd.storage.team_inbox.inboxes import Appended, InboxTooLarge, NoSuchInbox, TeamInboxes, UnreadableInbox
 from support.harness.waiting import BOUND_SEC, wait_until
 
 NOON_MS = 1_767_268_800_005
+LIMIT_BYTES = 1 << 20
 
 
 def mail(number: int, content: str = "hello", recipient: str = "bob@alpha", metadata: bytes = b"{}") -> StoredMail:
@@ -27,7 +28,8 @@ def mail(number: int, content: str = "hello", recipient: str = "bob@alpha", meta
 
 
 def extended(raw: str | bytes, *numbers: int) -> bytes:
-    return extend_team_inbox(raw.encode() if isinstance(raw, str) else raw, [mail(number) for number in numbers])
+    raw = raw.encode() if isinstance(raw, str) else raw
+    return extend_team_inbox(raw, [mail(number) for number in numbers], LIMIT_BYTES).body
 
 
 @pytest.fixture
@@ -77,7 +79,8 @@ def test_an_entry_has_claude_codes_fields_and_the_message_id() -> None:
     ("metadata", "summary"), [(b'{"summary":"in short"}', "in short"), (b'{"summary":[1]}', None), (b"{}", None)]
 )
 def test_a_summary_comes_from_the_metadata_if_it_is_text(metadata: bytes, summary: str | None) -> None:
-    assert json.loads(extend_team_inbox(b"[]", [mail(7, metadata=metadata)]))[0].get("summary") == summary
+    body = extend_team_inbox(b"[]", [mail(7, metadata=metadata)], LIMIT_BYTES).body
+    assert json.loads(body)[0].get("summary") == summary
 
 
 OTHERS = (
@@ -128,17 +131,36 @@ def test_an_empty_inbox_becomes_an_array_of_the_new_entries(raw: str) -> None:
     assert len(json.loads(extended(raw, 7, 8, 8))) == 2
 
 
-@pytest.mark.parametrize("raw", ['{"a":1}', "[1", "[1,]", "[NaN]", "[-Infinity]", "[]]", "\ufeff[]", '"[]"', "5", "\0"])
+@pytest.mark.parametrize("raw", ['{"a":1}', '"[]"', "5"])
 def test_content_that_is_not_an_array_is_refused(raw: str) -> None:
-    with pytest.raises(NotAnInbox):
+    with pytest.raises(NotAnInbox) as caught:
         extended(raw, 7)
+    assert caught.type is NotAnInbox
+
+
+@pytest.mark.parametrize("raw", ["[1", "[1,]", "[NaN]", "[-Infinity]", "[]]", "\ufeff[]", "\0"])
+def test_content_that_is_not_json_is_refused(raw: str) -> None:
+    with pytest.raises(NotJson):
+        extended(raw, 7)
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=8), st.integers(0, 1500))
+def test_messages_that_would_exceed_the_limit_are_left_out(sizes: list[int], limit: int) -> None:
+    messages = [mail(number, "x" * size) for number, size in enumerate(sizes, 1)]
+    raw = b'[{"from":"x"}]'
+    body, refused = extend_team_inbox(raw, messages, limit)
+    assert len(body) <= max(len(raw), limit)
+    assert [int(entry["mailroom_id"], 16) for entry in json.loads(body)[1:]] == [
+        message.id for message in messages if message.id not in refused
+    ]
+    assert not extend_team_inbox(raw, messages, LIMIT_BYTES).refused
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_message_is_appended_in_private_directories(tmp_path: Path, inboxes: TeamInboxes) -> None:
-    assert inboxes.append("bob", "alpha", mail(7)) == ""
+    assert inboxes.append("bob", "alpha", mail(7)) == Appended()
     assert ids(tmp_path / "teams/alpha/inboxes/bob.json") == [7]
     for path in ("teams", "teams/alpha", "teams/alpha/inboxes"):
         assert stat.S_IMODE((tmp_path / path).stat().st_mode) == 0o700
@@ -170,17 +192,81 @@ def test_the_new_file_has_the_owner_of_the_old_one(inboxes: TeamInboxes, inbox: 
     assert (inbox.stat().st_uid, inbox.stat().st_gid) == (12_345, 23_456)
 
 
-@pytest.mark.parametrize("raw", [b'[{"from":"x"', b'{"entries":[]}', b"\0\0\0"])
+class Clock:
+    """The time that the test moves."""
+
+    def __init__(self) -> None:
+        self.now_sec = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_sec
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(team_inbox, "time", made)
+    return made
+
+
+@pytest.mark.parametrize("raw", [b'[{"from":"x"', b"\0\0\0"])
 def test_a_file_that_is_not_json_is_set_aside_and_appending_goes_on(
-    inboxes: TeamInboxes, inbox: Path, raw: bytes, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, inbox: Path, raw: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     inbox.write_bytes(raw)
-    set_aside = inboxes.append("bob", "alpha", mail(7))
+    inboxes = TeamInboxes(tmp_path, patience_sec=0, broken_sec=0)
+    set_aside = inboxes.append("bob", "alpha", mail(7)).set_aside
     assert set_aside.startswith("bob.json.corrupt-")
     assert inbox.with_name(set_aside).read_bytes() == raw
     assert ids(inbox) == [7]
     assert set_aside in capfd.readouterr().err
-    assert inboxes.append("bob", "alpha", mail(8)) == ""
+    assert inboxes.append("bob", "alpha", mail(8)) == Appended()
+
+
+def test_a_file_that_is_not_json_is_left_alone_until_it_stays_the_same_for_seconds(
+    inboxes: TeamInboxes, inbox: Path, clock: Clock
+) -> None:
+    for raw in (b'[{"from":', b'[{"from":"carol"'):  # another program writes, slowly and without the lock
+        inbox.write_bytes(raw)
+        for _ in range(2):
+            with pytest.raises(UnreadableInbox, match="not JSON, or still being written"):
+                inboxes.append("bob", "alpha", mail(7))
+            clock.now_sec += team_inbox.BROKEN_SEC - 0.1
+        assert inbox.read_bytes() == raw
+    inbox.write_bytes(b'[{"from":"carol"}]')
+    assert inboxes.append("bob", "alpha", mail(7)) == Appended()
+    assert [entry["from"] for entry in json.loads(inbox.read_bytes())] == ["carol", "alice"]
+    inbox.write_bytes(b"[{")
+    with pytest.raises(UnreadableInbox):
+        inboxes.append("bob", "alpha", mail(8))
+    clock.now_sec += team_inbox.BROKEN_SEC
+    assert inboxes.append("bob", "alpha", mail(8)).set_aside
+    assert ids(inbox) == [8]
+
+
+@pytest.mark.parametrize("raw", [b'{"messages": []}', b'"text"', b"null"])
+def test_an_inbox_of_another_format_is_left_alone_however_long(
+    inboxes: TeamInboxes, inbox: Path, clock: Clock, raw: bytes
+) -> None:
+    inbox.write_bytes(raw)
+    for _ in range(3):
+        with pytest.raises(UnreadableInbox, match="unknown format"):
+            inboxes.append("bob", "alpha", mail(7))
+        clock.now_sec += 3600
+    assert inbox.read_bytes() == raw
+    assert names_in(inbox.parent) == ["bob.json"]
+    inbox.write_bytes(b"[]")
+    assert inboxes.append("bob", "alpha", mail(7)) == Appended()
+
+
+def test_an_inbox_refuses_what_would_make_it_too_large_and_takes_the_rest(
+    inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 1 << 10)
+    appended = inboxes.append("bob", "alpha", mail(7), mail(8, "x" * 1000), mail(9))
+    assert appended == Appended(frozenset({8}))
+    assert ids(inbox) == [7, 9]
+    assert inbox.stat().st_size <= 1 << 10
 
 
 def test_an_inbox_that_is_nested_too_deeply_or_too_large_is_left_alone(
@@ -190,7 +276,7 @@ def test_an_inbox_that_is_nested_too_deeply_or_too_large_is_left_alone(
     with pytest.raises(OSError, match="nested too deeply"):
         inboxes.append("bob", "alpha", mail(7))
     monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 1 << 10)
-    with pytest.raises(OSError, match="larger than"):
+    with pytest.raises(InboxTooLarge):
         inboxes.append("bob", "alpha", mail(7))
     assert inbox.stat().st_size == 200_000
     assert names_in(inbox.parent) == ["bob.json"]
@@ -358,6 +444,71 @@ def test_the_backlog_is_bounded_per_inbox_and_in_all(
     assert all("stopped" in one.result(0) for one in kept)
 
 
+def test_a_message_that_would_make_the_inbox_too_large_is_refused_and_others_are_filed(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 1 << 10)
+    large, small = filing.submit(mail(1, "x" * 1000)), filing.submit(mail(2))
+    assert "no room" in large.result(BOUND_SEC)
+    assert small.result(BOUND_SEC) == ""
+    assert ids(inbox) == [2]
+    inbox.write_text(json.dumps(["x" * 1000]))
+    refused = filing.submit(mail(3))
+    assert "no room" in refused.result(BOUND_SEC), "a file that is too large already blocks nothing either"
+    assert filing.unfinished() == 0
+
+
+def test_deferred_messages_are_asked_for_in_order_once_the_inbox_has_caught_up(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_filing, "INBOX_MESSAGES", 2)
+    monkeypatch.setattr(team_filing, "backoff_sec", lambda _attempts: 0.01)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    lock = inbox.with_name("bob.json.lock")
+    lock.mkdir()
+    kept = [filing.submit(mail(number)) for number in (1, 2)]
+    for number in (3, 4):
+        assert "when there is room" in filing.submit(mail(number)).result(0)
+    assert filing.take_deferred() == [], "the inbox has not caught up yet"
+    lock.rmdir()
+    assert [one.result(BOUND_SEC) for one in kept] == ["", ""]
+    assert "when there is room" in filing.submit(mail(5)).result(0), "it must not overtake the third"
+    assert filing.take_deferred() == [("bob@alpha", 3)]
+    assert filing.take_deferred() == []
+    assert [filing.submit(mail(number)).result(BOUND_SEC) for number in (3, 4, 5)] == ["", "", ""]
+    filing.defer("bob@alpha", 6)
+    assert filing.take_deferred() == [("bob@alpha", 6)]
+    assert ids(inbox) == [1, 2, 3, 4, 5]
+
+
+def test_inboxes_that_fail_leave_half_of_the_backlog_to_others(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_filing, "BACKLOG_MESSAGES", 4)
+    inbox.with_name("bob.json.lock").mkdir()
+    filing.submit(mail(1))
+    wait_until(lambda: filing.reason("bob@alpha"), "the first attempt has failed")
+    filing.submit(mail(2))
+    assert "wait for team inboxes" in filing.submit(mail(3)).result(0)
+    assert filing.submit(mail(4, recipient="carol@alpha")).result(BOUND_SEC) == ""
+
+
+def test_messages_deferred_for_the_whole_backlog_are_asked_for_when_it_has_room(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_filing, "BACKLOG_MESSAGES", 2)
+    monkeypatch.setattr(team_filing, "backoff_sec", lambda _attempts: 0.01)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    locks = [inbox.with_name(f"{name}.json.lock") for name in ("bob", "carol")]
+    for lock in locks:
+        lock.mkdir()
+    first = filing.submit(mail(1))
+    filing.submit(mail(2, recipient="carol@alpha"))
+    assert "wait for team inboxes" in filing.submit(mail(3, recipient="dave@alpha")).result(0)
+    assert filing.take_deferred() == []
+    locks[0].rmdir()
+    assert first.result(BOUND_SEC) == ""
+    assert filing.take_deferred() == [("dave@alpha", 3)]
+
+
 def test_closing_tries_once_more_and_accepts_no_further_mail(filing: TeamFiling, inbox: Path) -> None:
     lock = inbox.with_name("bob.json.lock")
     lock.mkdir()
@@ -375,7 +526,7 @@ def test_a_bug_with_one_inbox_does_not_end_the_thread(
 ) -> None:
     append = inboxes.append
 
-    def append_or_fail(agent: str, team: str, *messages: StoredMail) -> str:
+    def append_or_fail(agent: str, team: str, *messages: StoredMail) -> Appended:
         if agent == "carol":
             raise KeyError("a fault")
         return append(agent, team, *messages)

@@ -20,6 +20,7 @@ from mailroomd.command_queue.disk_guard import DiskGuard
 from mailroomd.command_queue.housekeeping import Housekeeping
 from mailroomd.command_queue.local_events import LocalEvents
 from mailroomd.command_queue.team_dispatcher import STILL_TRYING, TeamInboxDispatcher
+from mailroomd.command_queue.unknown_mail import dismiss_unknown_files
 from mailroomd.ipc.link import Link
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
@@ -109,6 +110,7 @@ class Committer:
             break
         self._context.beat()
         self._file(result, observer)
+        result.outcomes = dismiss_unknown_files(commands, result.outcomes, self._filing.unknown)
         self.report([*refused, *result.outcomes])
         if result.mail:
             self._housekeeping.on_mail_filed(result.mail[-1].id, len(result.mail), time.monotonic())

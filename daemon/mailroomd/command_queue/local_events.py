@@ -34,6 +34,7 @@ EXPIRY_PAGE = 200  # messages that expire in one transaction: some 5 ms
 POLL_EXPIRY_SEC = 60.0  # even if the next expiry is known to be later: the clock may have been set
 IDS_PER_REQUEST = 500  # keeps the transaction of one request small
 WAITING_BYTES = 16 << 20  # of responses that wait to be committed; beyond it the outbox is not read
+WAITING_RESPONSES = 5000  # likewise: each takes a kilobyte, however small its body
 RETRY_SEC = 1.0  # after a transaction that failed
 REQUEST_BITS = 40  # of a request's number; the epoch is above them
 
@@ -173,11 +174,12 @@ class PendingEvents:
         self._pending: dict[int, _Pending] = {}
         self._last_request = epoch << REQUEST_BITS
         self._response_bytes = 0
+        self._response_count = 0
 
     @property
     def has_room(self) -> bool:
         """Whether responses may be added."""
-        return self._response_bytes < WAITING_BYTES
+        return self._response_bytes < WAITING_BYTES and self._response_count < WAITING_RESPONSES
 
     def contains(self, kind: type[LocalEvent]) -> bool:
         """Returns whether an event of this kind is not committed yet."""
@@ -189,6 +191,7 @@ class PendingEvents:
             self._last_request += 1
             self._pending[self._last_request] = _Pending(part)
             self._response_bytes += _response_bytes(part)
+            self._response_count += isinstance(part, ResponseLeft)
 
     def due_in_sec(self, now_sec: float) -> float:
         """Returns after how many seconds `drain_requests` will return something."""
@@ -222,6 +225,7 @@ class PendingEvents:
         if pending is None:
             return None
         self._response_bytes -= _response_bytes(pending.event)
+        self._response_count -= isinstance(pending.event, ResponseLeft)
         return pending.event
 
     def postpone(self, request: int, now_sec: float) -> None:

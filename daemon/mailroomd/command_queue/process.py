@@ -25,6 +25,7 @@ from mailroomd.model.clock import now_ms
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import Command, LazyCommand, Outcome, TeamInboxSettled, WriteMessage
 from mailroomd.protocol.packets import Hello
+from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.database.reserve import Reserve
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
@@ -40,6 +41,7 @@ from mailroomd.worker.runner import WorkerContext
 BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
 BATCH_BYTES = 4 << 20  # likewise: a slow disk writes them, twice, within one heartbeat
 BACKLOG_OUTCOMES = 5000  # beyond it `writes` is not read: the mailbox has to catch up first
+RESUME_SLICE = 200  # team messages submitted again between two commits
 UNCONFIRMED_MS = 60_000  # how far back a restarted command-queue repeats changes that no command asked for
 
 
@@ -159,6 +161,7 @@ class CommandQueue:
             pause_sec = 1.0
         requests = self._local_events.drain_requests(now_sec)
         self._committer.report([*self._housekeeping.drain_outcomes(), *requests, *self._settle_team_entries(now_sec)])
+        self._filing.remove_empty_directories(now_sec, self._context.settings.forget_agents_sec)
         self._disk_guard.poll(now_sec)
         self._gauges.publish_if_due(now_sec)
         return min(self._context.beat_interval_sec, pause_sec, self._team.due_in_sec(now_sec))
@@ -168,7 +171,17 @@ class CommandQueue:
         results = self._team.drain_results()
         if results and not self._committer.try_write(lambda: self._store.files.record_team_errors(results)):
             self._team.requeue_results(results)
+        self._resume_team_entries(now_sec)
         return settled
+
+    def _resume_team_entries(self, now_sec: float) -> None:
+        """Submits a slice of the messages that found no room in the backlog of their team inbox."""
+        for recipient, first_id in self._team.take_deferred():
+            missing = self._store.files.missing_in_team_inbox(recipient, first_id, RESUME_SLICE)
+            for message in filter(None, map(self._store.files.message, missing)):
+                self._team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), now_sec)
+            if len(missing) == RESUME_SLICE:
+                self._team.defer(recipient, missing[-1] + 1)
 
     # -- start and stop -------------------------------------------------------------------------------------------
 

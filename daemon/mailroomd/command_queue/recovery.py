@@ -11,8 +11,9 @@ import time
 from mailroomd.command_queue.committer import Committer
 from mailroomd.command_queue.local_events import LocalEvents
 from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
+from mailroomd.command_queue.unknown_mail import import_unknown_files
 from mailroomd.model.clock import now_ms
-from mailroomd.model.ids import IdSequence
+from mailroomd.model.ids import MAX_ID, IdSequence
 from mailroomd.observability.log import log
 from mailroomd.storage.database.message_store import MessageStore, SequencedEvent, StoredMail
 from mailroomd.storage.inbox.files import InboxFiles
@@ -31,7 +32,10 @@ def recover(
     committer: Committer,
 ) -> None:
     """Makes files and database agree, and takes up what was unfinished."""
-    report = recover_files(store.files, files, store.mark("synced_id"), context.beat)
+    last_id = store.mark("last_id") if context.epoch == 1 else MAX_ID
+    report = recover_files(store.files, files, store.mark("synced_id"), context.beat, last_id)
+    # At the daemon's start only, when no mailbox runs yet; before taken files are committed, which takes new ids.
+    committer.try_write(lambda: import_unknown_files(store, filing.unknown, report.newer, now_ms(), context.beat))
     _retry_missing_files(store, filing, report)
     # Without a mailbox (at the first start) the next ids are free; otherwise the mailbox has to allocate them.
     if context.epoch > 1 or not _commit_taken(store, committer, report):

@@ -55,6 +55,14 @@ class TeamInboxDispatcher:
         self._unsettled[message.id] = (now_sec + ANSWER_AFTER_SEC, message.draft.recipient)
         self._filing.submit(message).add_done_callback(partial(self._on_done, message.id))
 
+    def take_deferred(self) -> list[tuple[str, int]]:
+        """Returns (recipient, id): whose missing messages, from this id on, may be submitted now."""
+        return self._filing.take_deferred()
+
+    def defer(self, recipient: str, first_id: int) -> None:
+        """Records that more of a recipient's messages are missing than were submitted."""
+        self._filing.defer(recipient, first_id)
+
     def is_waiting(self, message_id: int) -> bool:
         """Returns whether a message was submitted and is not settled yet."""
         return message_id in self._unsettled

@@ -126,6 +126,15 @@ class FileLedger:
         rows = self._connection.execute(f"SELECT id FROM messages WHERE team_error <> '' AND {UNREAD} ORDER BY id")
         return [message_id for (message_id,) in rows]
 
+    def missing_in_team_inbox(self, recipient: str, first_id: int, limit: int) -> list[int]:
+        """Returns the same for one recipient, from an id on, in order."""
+        rows = self._connection.execute(
+            f"SELECT id FROM messages WHERE team_error <> '' AND {UNREAD} AND recipient = ? AND id >= ?"
+            " ORDER BY id LIMIT ?",
+            (recipient, first_id, limit),
+        )
+        return [message_id for (message_id,) in rows]
+
     def cleared(self) -> list[tuple[str, int]]:
         """Returns (mailbox, id) of the files that cleared mailboxes still have to lose."""
         return self._connection.execute("SELECT mailbox, id FROM cleared_files ORDER BY mailbox, id").fetchall()
@@ -144,6 +153,10 @@ class FileLedger:
             f"SELECT id FROM messages WHERE recipient = ? AND {UNREAD} AND file_error = ''", (mailbox,)
         )
         return [message_id for (message_id,) in rows]
+
+    def knows_mailbox(self, mailbox: str) -> bool:
+        """Returns whether a mailbox has messages, or an agent that is still remembered."""
+        return self._connection.execute("SELECT 1 FROM mailboxes WHERE name = ?", (mailbox,)).fetchone() is not None
 
     def is_read(self, message_id: int, mailbox: str) -> bool:
         """Returns whether a message of this mailbox is read or expired; False if there is no such message."""

@@ -176,6 +176,18 @@ class MessageStore:
         self.transactions.unsettled_bytes += sum(len(message.draft.content) + ROW_LOG_BYTES for message in result.mail)
         return result
 
+    def import_mail(self, mail: Sequence[StoredMail], now_ms: int) -> None:
+        """Commits messages whose inbox files exist already, in id order, all above `last_id`.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        if mail:
+            with self._counting(self.transactions.durable()):
+                self._messages.insert(list(mail), 0, now_ms)
+                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (mail[-1].id + 1,))
+                self._counters.write_counts()
+
     def recognize(self, command: SequencedCommand) -> Outcome | None:
         """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
         return self._messages.recognize(command) if isinstance(command, WriteMessage) else None

@@ -116,6 +116,7 @@ class InboxDirectories:
         """Returns whether inbox/ is the one that is open; where it was replaced, all mailboxes are lost."""
         try:
             if self.watcher.is_in_place():
+                self._is_in_place = True
                 return True
         except OSError:
             pass
@@ -172,15 +173,25 @@ class InboxDirectories:
 
     def retire(self, mailbox: str, directory: WatchedDirectory) -> None:
         """Leaves a directory to the patrol."""
-        self._forget(mailbox)
+        self.forget(mailbox)
         self.idle[mailbox] = IdleDirectory(directory.snapshot, directory.identity)
 
     def lose(self, mailbox: str, reason: str) -> None:
         """Voids what is held of a mailbox. If it has unread messages, they have to be filed again."""
-        self._forget(mailbox)
+        self.forget(mailbox)
         if mailbox in self.suspended or (is_name(mailbox) and next(iter(self._ids_of(mailbox)), None) is not None):
             self.suspended.add(mailbox)
             self.reports.append(DirectoryFault(mailbox, reason))
+
+    def forget(self, mailbox: str) -> None:
+        """Drops what is known of a directory."""
+        directory = self.watched.pop(mailbox, None)
+        if directory is not None and directory.wd >= 0:
+            self.watcher.drop_watch(directory.wd)
+        self.holding.pop(mailbox, None)
+        self.idle.pop(mailbox, None)
+        self.wanted.pop(mailbox, None)
+        self.to_compare.pop(mailbox, None)
 
     def _watch(self, handle: int) -> int:
         if not self._watched_most:
@@ -215,12 +226,3 @@ class InboxDirectories:
         elif is_all and mailbox not in self.holding and mailbox not in self.to_compare:
             directory.snapshot = DirectorySnapshot.settled(status)
             self.retire(mailbox, directory)
-
-    def _forget(self, mailbox: str) -> None:
-        directory = self.watched.pop(mailbox, None)
-        if directory is not None and directory.wd >= 0:
-            self.watcher.drop_watch(directory.wd)
-        self.holding.pop(mailbox, None)
-        self.idle.pop(mailbox, None)
-        self.wanted.pop(mailbox, None)
-        self.to_compare.pop(mailbox, None)

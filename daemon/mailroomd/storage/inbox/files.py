@@ -11,7 +11,7 @@ __all__ = ["InboxFiles", "sync_filesystem"]
 import ctypes
 import os
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mailroomd.storage.directories.snapshot import DirectoryIdentity
 OPEN_DIRECTORIES = 256  # handles kept: agents that get mail at the same time; well below the usual limit of 1024
 LARGEST_FILE_BYTES = 16 << 20  # twice what a message can become as JSON; of a file made larger the rest is not read
 READ_BYTES = 64 << 10  # at once: most files are whole after one
+BEAT_ENTRIES = 10_000  # listed between two heartbeats: some 20 ms
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -145,8 +146,21 @@ class InboxFiles:
                 with suppress(FileNotFoundError):
                     os.unlink(f"{format_id(message_id)}.json", dir_fd=directory)
 
-    def list_ids(self, mailbox: str) -> set[int] | None:
+    def remove_directory(self, mailbox: str) -> None:
+        """Removes a mailbox's directory, which is empty.
+
+        Raises:
+            OSError: it is not empty, or can't be removed.
+        """
+        os.rmdir(mailbox, dir_fd=self._inbox)
+        if mailbox in self._directories:
+            self._forget(mailbox)
+
+    def list_ids(self, mailbox: str, beat: Callable[[], None] = lambda: None) -> set[int] | None:
         """Returns the ids of the files in a mailbox's directory; None if there is no such directory.
+
+        Args:
+            beat: called now and then, for the heartbeat: millions of files take seconds.
 
         Raises:
             OSError: it is there and can't be read.
@@ -154,7 +168,7 @@ class InboxFiles:
         with self._existing(mailbox) as directory:
             if directory is None:
                 return None
-            return set(_ids_in(directory))
+            return set(_ids_in(directory, beat))
 
     def read(self, mailbox: str, message_id: int) -> bytes | None:
         """Returns a file's content; None if it is not there.
@@ -238,8 +252,11 @@ def sync_filesystem(handle: int) -> None:
         raise OSError(ctypes.get_errno(), "syncfs failed")
 
 
-def _ids_in(directory: int) -> Iterator[int]:
-    for name in os.listdir(directory):
-        if name.endswith(".json"):
-            with suppress(ValueError):
-                yield parse_id(name.removesuffix(".json"))
+def _ids_in(directory: int, beat: Callable[[], None]) -> Iterator[int]:
+    with os.scandir(directory) as entries:
+        for count, entry in enumerate(entries, 1):
+            if count % BEAT_ENTRIES == 0:
+                beat()
+            if entry.name.endswith(".json"):
+                with suppress(ValueError):
+                    yield parse_id(entry.name.removesuffix(".json"))

@@ -22,8 +22,10 @@ from mailroomd.protocol.local_events import FilesTaken, MailFiled
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
+from mailroomd.storage.inbox.empty_directories import EmptyDirectories
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.reports import REPLACED, DirectoryFault
+from mailroomd.storage.inbox.unknown_files import UnknownFiles
 from mailroomd.storage.inbox.watch import InboxWatch
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
@@ -53,6 +55,9 @@ class Filing:
         files: the inbox directories.
         ledger: what the database knows of the files.
         beat: called for each file, for the heartbeat.
+
+    Attributes:
+        unknown: files of messages that the database does not have.
     """
 
     def __init__(
@@ -70,6 +75,8 @@ class Filing:
         self._lost: set[str] = set()
         self._taken: set[int] = set()
         self._watch = InboxWatch(root, self._ids_that_should_be_there)
+        self.unknown = UnknownFiles(files, ledger, self._remove)
+        self._empty = EmptyDirectories(files, self._needs_directory, self._watch.forget_mailbox)
 
     @property
     def unfiled(self) -> int:
@@ -150,6 +157,10 @@ class Filing:
                     self._end_loss(mailbox, waiting.directories, now_sec)
         return filed
 
+    def remove_empty_directories(self, now_sec: float, empty_sec: float) -> None:
+        """Removes some of the directories of forgotten mailboxes in which nothing has happened for `empty_sec`."""
+        self._empty.remove_slice(now_sec, empty_sec)
+
     # -- what agents did ------------------------------------------------------------------------------------------
 
     def fileno(self) -> int | None:
@@ -188,12 +199,15 @@ class Filing:
             return
         waiting = set[int]().union(*(waiting.message_ids for waiting in self._waiting.values()))
         self._ledger.queue_unfiled(dict.fromkeys(waiting.intersection(event.message_ids), LOST), were_filed=True)
-        filed = {self._written_late.pop(number) for number in event.message_ids if number in self._written_late}
+        filed = {
+            self._written_late.pop(message_id) for message_id in event.message_ids if message_id in self._written_late
+        }
         for mailbox, filed_into in filed:
             self._watch.compare_mailbox(mailbox, filed_into)
 
     def close(self) -> None:
         """Closes every handle of the watch."""
+        self._empty.close()
         self._watch.close()
 
     def _file_again(self, fault: DirectoryFault, now_sec: float) -> dict[int, str]:
@@ -225,6 +239,14 @@ class Filing:
             self._taken, self._waiting.get(mailbox, _Waiting()).message_ids
         )
         return [message_id for message_id in self._ledger.filed_in(mailbox) if message_id not in others]
+
+    def _needs_directory(self, mailbox: str) -> bool:
+        return (
+            mailbox in self._waiting
+            or mailbox in self._left
+            or mailbox in self._lost
+            or self._ledger.knows_mailbox(mailbox)
+        )
 
     # -- retries --------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from mailroom.inbox_file_encoder import encode_inbox_file, is_whole_inbox_file
 
+from mailroomd.model.ids import MAX_ID
 from mailroomd.protocol.local_events import FilesTaken
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.transactions import StoreFull
@@ -36,6 +37,7 @@ class RecoveryReport:
         taken: messages that their agents read by taking the file; to be committed.
         removed: files of messages that are read, or were cleared.
         errors: why files could not be written, by message id.
+        newer: (id, mailbox) of files with ids above everything in the database; see `UnknownFiles`.
     """
 
     checked: int = 0
@@ -43,14 +45,18 @@ class RecoveryReport:
     taken: list[FilesTaken] = field(default_factory=list[FilesTaken])
     removed: int = 0
     errors: dict[int, str] = field(default_factory=dict[int, str])
+    newer: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
 
-def recover_files(ledger: FileLedger, files: InboxFiles, synced_id: int, beat: Callable[[], None]) -> RecoveryReport:
+def recover_files(
+    ledger: FileLedger, files: InboxFiles, synced_id: int, beat: Callable[[], None], last_id: int = MAX_ID
+) -> RecoveryReport:
     """Checks every file that should exist, and removes those that should not.
 
     Args:
         synced_id: every file up to it was on the disk.
         beat: called between pages, for the heartbeat.
+        last_id: the highest id that the database has issued.
     """
     report = RecoveryReport()
     last_seen = ("", 0)
@@ -58,7 +64,7 @@ def recover_files(ledger: FileLedger, files: InboxFiles, synced_id: int, beat: C
     while page := ledger.filed_after(*last_seen, PAGE):
         for mailbox, rows in groupby(page, itemgetter(0)):
             if mailbox != listing.mailbox:
-                listing = _list_directory(files, mailbox)
+                listing = _list_directory(files, mailbox, beat)
             taken = _check_files(ledger, files, listing, [message_id for _, message_id in rows], synced_id, report)
             if taken:
                 report.taken.append(FilesTaken(mailbox, tuple(taken)))
@@ -67,7 +73,7 @@ def recover_files(ledger: FileLedger, files: InboxFiles, synced_id: int, beat: C
     if report.errors:
         with suppress(StoreFull):  # the ledger keeps them for the next commit
             ledger.record_unfiled(report.errors, were_filed=True)
-    _remove_files_of_read_messages(ledger, files, report, beat)
+    _check_other_files(ledger, files, last_id, report, beat)
     _remove_cleared_files(ledger, files, report)
     if report.rewritten:  # they lie below `synced_id`: a power cut must not make them look taken
         sync_filesystem(files.inbox_fileno)
@@ -81,9 +87,9 @@ class _Listing(NamedTuple):
     ids: set[int] | OSError | None
 
 
-def _list_directory(files: InboxFiles, mailbox: str) -> _Listing:
+def _list_directory(files: InboxFiles, mailbox: str, beat: Callable[[], None]) -> _Listing:
     try:
-        return _Listing(mailbox, files.list_ids(mailbox))
+        return _Listing(mailbox, files.list_ids(mailbox, beat))
     except OSError as error:
         return _Listing(mailbox, error)
 
@@ -131,13 +137,18 @@ def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, message_id
         report.errors[message_id] = describe(error)
 
 
-def _remove_files_of_read_messages(
-    ledger: FileLedger, files: InboxFiles, report: RecoveryReport, beat: Callable[[], None]
+def _check_other_files(
+    ledger: FileLedger, files: InboxFiles, last_id: int, report: RecoveryReport, beat: Callable[[], None]
 ) -> None:
+    """Removes the files of read messages, and records those that are newer than the database."""
     for mailbox in files.mailboxes():
         try:
-            for message_id in files.list_ids(mailbox) or set():
-                if ledger.is_read(message_id, mailbox):
+            for count, message_id in enumerate(files.list_ids(mailbox, beat) or set(), 1):
+                if count % PAGE == 0:
+                    beat()
+                if message_id > last_id:
+                    report.newer.append((message_id, mailbox))
+                elif ledger.is_read(message_id, mailbox):
                     files.remove(mailbox, message_id)
                     report.removed += 1
         except OSError:

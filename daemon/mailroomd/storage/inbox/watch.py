@@ -97,6 +97,10 @@ class InboxWatch:
         self._directories.suspended.discard(mailbox)
         self.watch_mailbox(mailbox, filed_into)
 
+    def forget_mailbox(self, mailbox: str) -> None:
+        """Ends what a mailbox's directory was watched for: the daemon has removed it, empty."""
+        self._directories.forget(mailbox)
+
     def compare_mailbox(self, mailbox: str, filed_into: DirectoryIdentity) -> None:
         """Compares a directory: `ids_of` names files now that were written, and perhaps taken, before it did."""
         self.watch_mailbox(mailbox, filed_into)

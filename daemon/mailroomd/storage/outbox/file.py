@@ -1,8 +1,10 @@
 """Outbox file — one response that an agent left as `{root}/outbox/{session}/{name}.json`.
 
-Owns what such a file may be: a regular file, its name UTF-8 without control characters, up to 3 MiB, one JSON object
-of at most 32 levels (no client could parse a Struct that is nested deeper). Every call works relative to a directory's
-handle, follows no link and opens nothing but regular files, so a pipe or a device does no harm.
+Owns what such a file may be: a regular file, its name UTF-8 without control, line-separating or bidirectional
+characters, up to 3 MiB, one JSON object of at most 32 levels (no client could parse a Struct that is nested deeper).
+A lone surrogate (half an emoji, which Node writes as an escape) becomes U+FFFD, as UTF-8 has no form for it. Every call
+works relative to a directory's handle, follows no link and opens nothing but regular files, so a pipe or a device does
+no harm.
 Not here: when a file is looked at (`Outbox`). Invariant: the bytes of a response were read from the file whose identity
 is returned with them, and that file had not changed by the end of reading.
 """
@@ -20,23 +22,33 @@ __all__ = [
     "stat_file",
 ]
 
+import json
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import orjson
 
+from mailroomd.core.json_depth import is_deeper
 from mailroomd.model.limits import MAX_METADATA_DEPTH
 from mailroomd.storage.directories.files import READ_FILE, read_at_most
 
 MAX_RESPONSE_BYTES = 3 << 20  # as the JSON text of an event it fits into the 4 MiB that gRPC clients take
 MAX_RESPONSE_DEPTH = MAX_METADATA_DEPTH  # a response travels as a Struct, as metadata does
-_HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and bytes that are not UTF-8
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
-_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+# Control characters, line and paragraph separators, bidirectional controls, and bytes that are not UTF-8.
+_REFUSED = "\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+# Default-ignorable characters (Unicode's DerivedCoreProperties.txt), except those within emoji: U+200D and U+FE0F.
+_INVISIBLE = (
+    "\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u2060-\u206f\u3164\ufe00-\ufe0e\ufeff\uffa0"
+    "\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_HOSTILE = re.compile(f"[{_REFUSED}]")
+_MISLEADING = re.compile(f"[{_REFUSED}{_INVISIBLE}]")
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NotAResponse(Exception):  # noqa: N818 - named for what was found
@@ -81,8 +93,8 @@ def is_candidate(name: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """Returns a name for the log, with hostile characters escaped."""
-    return ascii(name) if _HOSTILE.search(name) else name
+    """Returns a name for the log; in ASCII if it has characters that can't be seen, or that mislead a reader."""
+    return ascii(name) if _MISLEADING.search(name) else name
 
 
 def identity_of(status: os.stat_result) -> FileIdentity:
@@ -115,7 +127,9 @@ def read_response(directory: int, name: str, status: os.stat_result) -> bytes | 
         OSError: it can't be read now: no descriptor, no memory, a failing disk.
     """
     if _HOSTILE.search(name):
-        raise NotAResponse("its name is not valid UTF-8, or has control characters")
+        raise NotAResponse(
+            "its name is not valid UTF-8, or has control characters, line separators or bidirectional controls"
+        )
     if not stat.S_ISREG(status.st_mode):
         raise NotAResponse("it is not a regular file")
     if status.st_size > MAX_RESPONSE_BYTES:
@@ -159,20 +173,23 @@ def _decode(raw: bytes) -> bytes:
     try:
         body: Any = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise NotAResponse(f"it is not JSON: {error}") from error
+        body = _decode_lone_surrogates(raw, error)
     if not isinstance(body, dict):
         raise NotAResponse("it is JSON, but not an object")
     encoded = orjson.dumps(body)
-    if _is_deeper(encoded, MAX_RESPONSE_DEPTH):
+    if is_deeper(encoded, MAX_RESPONSE_DEPTH):
         raise NotAResponse(f"it is nested deeper than {MAX_RESPONSE_DEPTH} levels")
     return encoded
 
 
-def _is_deeper(encoded: bytes, levels: int) -> bool:
-    """Returns whether JSON has more levels. It works on the text: walking five million values takes a second."""
-    if encoded.count(b"[") + encoded.count(b"{") <= levels:
-        return False
-    brackets = _STRING.sub(b"", encoded).translate(_AS_SQUARE, _NO_BRACKETS)
-    for _ in range(levels):
-        brackets = brackets.replace(b"[]", b"")  # the innermost of each branch
-    return bool(brackets)
+def _decode_lone_surrogates(raw: bytes, error: orjson.JSONDecodeError) -> Any:
+    """Returns a JSON value that is faulty only in its lone surrogates, with U+FFFD in their place."""
+    if _SURROGATE_ESCAPE.search(raw):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(raw.decode(), parse_constant=_refuse_constant)  # accepts what orjson refuses
+            return orjson.loads(_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
+    raise NotAResponse(f"it is not JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -15,7 +15,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from mailroomd.observability.log import log
 from mailroomd.storage.outbox.candidates import Candidate, Candidates, CandidateState, Session
 from mailroomd.storage.outbox.file import (
     MAX_RESPONSE_BYTES,
@@ -66,7 +65,8 @@ class Outbox:
 
         Each is returned once: call `remove_response` when it is durable.
         """
-        self._candidates.now_sec = now_sec
+        self._candidates.now_sec = self._problems.now_sec = now_sec
+        self._problems.log_counts()
         self._scan.find_files()
         return self._check_due(limit)
 
@@ -192,7 +192,7 @@ class Outbox:
             self._candidates.schedule(session_name, file_name, candidate, stable_sec)
             return
         candidate.state = CandidateState.IGNORED
-        log.error(
+        self._problems.report_file(
             "ignoring invalid outbox file", session_id=session_name, file=shown(file_name), reason=candidate.fault
         )
         self._postpone(session_name, file_name, candidate)

@@ -16,8 +16,8 @@ from mailroomd.storage.directories.inotify import Event, Mask
 from mailroomd.storage.directories.patrol import Patrol, PatrolPace, Slices
 from mailroomd.storage.directories.snapshot import DirectorySnapshot
 from mailroomd.storage.directories.watcher import DirectoryWatcher
-from mailroomd.storage.outbox.candidates import KNOWN_MOST, Candidates, Session
-from mailroomd.storage.outbox.file import identity_of, is_candidate, shown
+from mailroomd.storage.outbox.candidates import Candidate, Candidates, Session
+from mailroomd.storage.outbox.file import FileIdentity, identity_of, is_candidate, shown
 from mailroomd.storage.outbox.problems import Problems
 
 RESCAN_SEC = 1.5  # with SETTLE_SEC, and what a busy loop adds, less than the 2 s that are promised
@@ -115,9 +115,9 @@ class OutboxScan:
         self._watcher.renew_use(event.wd)
         if not is_candidate(event.name) or event.is_about_directory:
             return
-        candidate = session.candidates.get(event.name)
+        candidate = session.candidates.get(event.name) or self._remember(session, event.name, None)
         if candidate is None:
-            candidate = self._candidates.remember(session, event.name, None)
+            return
         candidate.is_closed = True
         self._candidates.schedule(child, event.name, candidate, self._candidates.now_sec)
 
@@ -239,16 +239,22 @@ class OutboxScan:
             return
         candidate = session.candidates.get(entry.name)
         if candidate is None:
-            if self._candidates.is_full:
-                session.is_incomplete = True
-                self._problems.report("known", "outbox holds too many files, the rest waits", known=KNOWN_MOST)
+            candidate = self._remember(session, entry.name, identity)
+            if candidate is None:
                 return
-            candidate = self._candidates.remember(session, entry.name, identity)
         elif candidate.identity in (None, identity):
             return  # it is scheduled already
         else:
             candidate.renew(identity, self._candidates.now_sec)
         self._candidates.schedule(session_name, entry.name, candidate, due_sec)
+
+    def _remember(self, session: Session, file_name: str, identity: FileIdentity | None) -> Candidate | None:
+        """Adds a file; None if too many are known: then each round lists its session until there is room."""
+        if not self._candidates.is_full:
+            return self._candidates.remember(session, file_name, identity)
+        session.is_incomplete = True
+        self._problems.report("known", "outbox holds too many files, the rest waits")
+        return None
 
     # -- watches --------------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ Invariant: what was in the file stays as it is, byte for byte (numbers beyond 64
 surrogates): new entries go before the closing bracket, after the whole was parsed. Only blanks there may change.
 """
 
-__all__ = ["NotAnInbox", "extend_team_inbox"]
+__all__ = ["Extension", "NotAnInbox", "NotJson", "extend_team_inbox"]
 
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import orjson
 
@@ -23,34 +23,65 @@ from mailroomd.storage.database.message_store import StoredMail
 _BLANKS = b" \t\n\r"  # that JSON allows around values
 
 
+_SEPARATOR_BYTES = 8  # more than what stands around a new entry
+
+
 class NotAnInbox(ValueError):  # noqa: N818 - named for what was found
-    """The content is not a JSON array."""
+    """The content is JSON, but not an array: another format than the one known here."""
 
 
-def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail]) -> bytes:
-    """Returns a team inbox with the messages appended that are not in it yet; the same bytes if all of them are.
+class NotJson(NotAnInbox):
+    """The content is not JSON: damaged, or still being written."""
+
+
+class Extension(NamedTuple):
+    """A team inbox with messages appended.
+
+    Attributes:
+        body: the new content; the old one if nothing was to be appended.
+        refused: ids of the messages that would make it too large.
+    """
+
+    body: bytes
+    refused: frozenset[int]
+
+
+def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail], limit_bytes: int) -> Extension:
+    """Appends the messages that are not in a team inbox yet.
 
     Args:
         raw: the file's content; nothing, or only blanks, is an empty inbox.
         mail: the messages, in the order in which they are appended.
+        limit_bytes: what the inbox may become; messages that would not fit are left out.
 
     Raises:
-        NotAnInbox: the content is not a JSON array.
+        NotJson: the content is not JSON.
+        NotAnInbox: it is JSON, but not an array.
         RecursionError: it is nested too deeply to tell.
     """
     entries = _entries_of(raw)
     known = {_id_of(entry) for entry in entries}
     new: dict[str, bytes] = {}
+    refused: set[int] = set()
+    size_bytes = len(raw)
     for message in mail:
         mailroom_id = format_id(message.id)
-        if mailroom_id not in known:
-            new[mailroom_id] = _encode(mailroom_id, message)
-    if not new:
-        return raw
+        if mailroom_id in known or mailroom_id in new:
+            continue
+        entry = _encode(mailroom_id, message)
+        if size_bytes + len(entry) + _SEPARATOR_BYTES > limit_bytes:
+            refused.add(message.id)
+            continue
+        size_bytes += len(entry) + _SEPARATOR_BYTES
+        new[mailroom_id] = entry
+    return Extension(_append(raw, new.values(), has_entries=bool(entries)) if new else raw, frozenset(refused))
+
+
+def _append(raw: bytes, new: Iterable[bytes], *, has_entries: bool) -> bytes:
     body = raw.rstrip(_BLANKS)
     tail = raw[len(body) :] if body else b"\n"
     head = body[:-1].rstrip(_BLANKS) if body else b"["
-    return b"".join((head, b"," if entries else b"", b"\n  ", b",\n  ".join(new.values()), b"\n]", tail))
+    return b"".join((head, b"," if has_entries else b"", b"\n  ", b",\n  ".join(new), b"\n]", tail))
 
 
 def _encode(mailroom_id: str, message: StoredMail) -> bytes:
@@ -82,7 +113,7 @@ def _entries_of(raw: bytes) -> list[Any]:
     except orjson.JSONDecodeError:
         content = _parse_like_node(raw)
     if not isinstance(content, list):
-        raise NotAnInbox("it is not an array")
+        raise NotAnInbox("it is JSON, but not an array")
     return cast("list[Any]", content)
 
 
@@ -92,8 +123,8 @@ def _parse_like_node(raw: bytes) -> Any:
         text = raw.decode("utf-8", "replace")  # as Node reads a file
         return json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     except ValueError as error:
-        raise NotAnInbox(str(error)) from error
+        raise NotJson(str(error)) from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise NotAnInbox(f"{name} is not JSON")
+    raise NotJson(f"{name} is not JSON")

@@ -1,9 +1,10 @@
 """TeamFiling — appends messages to team inboxes in a thread of its own, until they are there.
 
 Owns the backlog and its bounds, and the retries: another program may hold an inbox's lock for seconds. A broken inbox
-costs one attempt at a time, however many messages wait for it; what waits for one inbox is appended together.
+costs one attempt at a time, however many messages wait for it; what waits for one inbox is appended together. What
+finds no room in the backlog is *deferred*: the caller takes it up again when the inbox has caught up.
 Not here: the appending (`TeamInboxes`), what survives a restart (the caller). Above: the command-queue.
-Invariant: messages for one inbox are appended in the order of `submit`, and every future gets its result.
+Invariant: messages for one inbox are appended in the order of their ids, and every future gets its result.
 """
 
 __all__ = ["TeamFiling"]
@@ -18,12 +19,13 @@ from mailroomd.core.backoff import backoff_sec
 from mailroomd.observability.log import log
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
-from mailroomd.storage.team_inbox.inboxes import NoSuchInbox, TeamInboxes
+from mailroomd.storage.team_inbox.inboxes import InboxTooLarge, NoSuchInbox, TeamInboxes, UnreadableInbox
 
 BACKLOG_MESSAGES, BACKLOG_CHARS = 10_000, 64 << 20  # in all; characters of content
 INBOX_MESSAGES, INBOX_CHARS = 2_000, 8 << 20  # for one inbox, so that a broken one leaves room to the others
 SLICE_MESSAGES = 500  # appended together: some milliseconds, while other programs wait for the lock
 _STOPPED = "the daemon stopped before the team inbox could be written"
+_FULL = "the team inbox has no room for it: its agent has to remove entries; it is tried again at the next start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,21 @@ class _Waiting:
     had_last_try: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What came of one attempt to append messages.
+
+    Attributes:
+        sentence: why none of them is there; empty if those that were not refused are.
+        refused: ids of those for which the inbox has no room.
+        is_final: whether another attempt would not help.
+    """
+
+    sentence: str = ""
+    refused: frozenset[int] = frozenset()
+    is_final: bool = True
+
+
 class TeamFiling:
     """Files messages in team inboxes.
 
@@ -57,6 +74,7 @@ class TeamFiling:
         self._inboxes = inboxes
         self._changed = threading.Condition()
         self._waiting: dict[str, _Waiting] = {}  # by recipient
+        self._deferred: dict[str, int] = {}  # by recipient: the first message that found no room
         self._count = 0
         self._size_chars = 0
         self._is_closing = False
@@ -64,12 +82,12 @@ class TeamFiling:
         self._thread.start()
 
     def submit(self, message: StoredMail) -> "Future[str]":
-        """Takes a message for `agent@team`; returns at once.
+        """Takes a message for `agent@team`; returns at once. Submit messages in the order of their ids.
 
         Returns:
             Done when the message is settled: with "" once it is in the inbox and durable, otherwise with a sentence
-            that says why it never will be. While it is retried it is not done, and `reason` says why. Its callbacks run
-            in the filing's thread.
+            that says why it is not. While it is retried it is not done, and `reason` says why. A message that found no
+            room is done at once; see `take_deferred`. Callbacks run in the filing's thread.
         """
         done: Future[str] = Future()
         done.set_running_or_notify_cancel()  # from here on it can't be cancelled
@@ -77,7 +95,9 @@ class TeamFiling:
         recipient = message.draft.recipient
         with self._changed:
             refusal = _STOPPED if self._is_closing else self._refusal(recipient, size)
-            if not refusal:
+            if refusal and not self._is_closing:
+                self._deferred.setdefault(recipient, message.id)
+            elif not refusal:
                 waiting = self._waiting.setdefault(recipient, _Waiting(due_sec=time.monotonic()))
                 waiting.entries.append(QueuedEntry(message, done))
                 waiting.size_chars += size
@@ -87,6 +107,26 @@ class TeamFiling:
         if refusal:
             done.set_result(refusal)
         return done
+
+    def take_deferred(self) -> list[tuple[str, int]]:
+        """Returns the inboxes that have caught up and for which messages were deferred, and forgets that.
+
+        Returns:
+            (recipient, id): submit that recipient's missing messages from this id on, in the order of their ids, before
+            any newer one.
+        """
+        with self._changed:
+            if self._count > BACKLOG_MESSAGES * 3 / 4 or self._size_chars > BACKLOG_CHARS * 3 / 4:
+                return []  # there has to be room for some messages of any size, or none would be submitted
+            ready = [(name, first_id) for name, first_id in self._deferred.items() if name not in self._waiting]
+            for name, _ in ready:
+                del self._deferred[name]
+        return ready
+
+    def defer(self, recipient: str, first_id: int) -> None:
+        """Records that a recipient has more missing messages than were submitted, from this id on."""
+        with self._changed:
+            self._deferred.setdefault(recipient, first_id)
 
     def unfinished(self) -> int:
         """Returns how many messages are not settled yet."""
@@ -119,10 +159,13 @@ class TeamFiling:
 
     def _refusal(self, recipient: str, size: int) -> str:
         waiting = self._waiting.get(recipient) or _Waiting()
-        if len(waiting.entries) >= INBOX_MESSAGES or waiting.size_chars + size > INBOX_CHARS:
-            return f"too many messages wait for this team inbox already ({waiting.reason or 'it is slow'})"
-        if self._count >= BACKLOG_MESSAGES or self._size_chars + size > BACKLOG_CHARS:
-            return "too many messages wait for team inboxes already"
+        is_full = len(waiting.entries) >= INBOX_MESSAGES or waiting.size_chars + size > INBOX_CHARS
+        if is_full or recipient in self._deferred:  # messages before it are deferred: it must not overtake them
+            reason = waiting.reason.partition(";")[0] or "it is slow"
+            return f"too many messages wait for this team inbox ({reason}); it is tried again when there is room"
+        share = 0.5 if waiting.attempts else 1.0  # inboxes that fail leave half of the backlog to the others
+        if self._count >= BACKLOG_MESSAGES * share or self._size_chars + size > BACKLOG_CHARS * share:
+            return "too many messages wait for team inboxes; it is tried again when there is room"
         return ""
 
     # -- the thread -----------------------------------------------------------------------------------------------
@@ -138,11 +181,11 @@ class TeamFiling:
     def _work(self) -> None:
         while (due := self._next_due()) is not None:
             recipient, entries = due
-            sentence, is_final = self._append(recipient, [one.message for one in entries])
-            if sentence and not is_final:
-                self._postpone(recipient, sentence)
+            attempt = self._append(recipient, [entry.message for entry in entries])
+            if attempt.is_final:
+                self._settle(recipient, entries, attempt)
             else:
-                self._settle(recipient, entries, sentence)
+                self._postpone(recipient, attempt.sentence)
 
     def _next_due(self) -> tuple[str, list[QueuedEntry]] | None:
         """Waits until an inbox is due; returns it with what is to be appended, or None at the end."""
@@ -161,21 +204,23 @@ class TeamFiling:
                 else:
                     self._changed.wait()
 
-    def _append(self, recipient: str, mail: list[StoredMail]) -> tuple[str, bool]:
-        """Returns why messages could not be appended, and whether that is final."""
+    def _append(self, recipient: str, mail: list[StoredMail]) -> _Attempt:
         agent, _, team = recipient.partition("@")
         try:
-            self._inboxes.append(agent, team, *mail)
+            appended = self._inboxes.append(agent, team, *mail)
         except NoSuchInbox as error:
-            return str(error), True
-        except (LockBusy, LockLost) as error:
-            return f"{error}; it is tried again", False
+            return _Attempt(str(error))
+        except InboxTooLarge:
+            return _Attempt(refused=frozenset(message.id for message in mail))
+        except (LockBusy, LockLost, UnreadableInbox) as error:
+            return _Attempt(f"{error}; it is tried again", is_final=False)
         except OSError as error:
-            return f"{error.strerror or error} ({error.filename or 'team inbox'}); it is tried again", False
+            sentence = f"{error.strerror or error} ({error.filename or 'team inbox'}); it is tried again"
+            return _Attempt(sentence, is_final=False)
         except Exception as error:  # noqa: BLE001 - a bug here must not end the thread: other inboxes need it
             log.exception("team inbox not written", recipient=recipient)
-            return f"{type(error).__name__}: {error}; it is tried again", False
-        return "", True
+            return _Attempt(f"{type(error).__name__}: {error}; it is tried again", is_final=False)
+        return _Attempt(refused=appended.refused)
 
     def _postpone(self, recipient: str, sentence: str) -> None:
         with self._changed:
@@ -190,7 +235,7 @@ class TeamFiling:
         if attempts == 1:
             log.warning("team inbox not written", recipient=recipient, messages=count, error=sentence)
 
-    def _settle(self, recipient: str, entries: list[QueuedEntry], sentence: str) -> None:
+    def _settle(self, recipient: str, entries: list[QueuedEntry], attempt: _Attempt) -> None:
         with self._changed:
             waiting = self._waiting.get(recipient)
             if waiting is None:  # closed meanwhile: the entries have their results
@@ -205,7 +250,9 @@ class TeamFiling:
                 del self._waiting[recipient]
             self._count -= len(entries)
             self._size_chars -= size
-        if attempts and not sentence:
+        if attempt.refused:
+            log.warning("team inbox full, refusing entries", recipient=recipient, messages=len(attempt.refused))
+        elif attempts and not attempt.sentence:
             log.info("team inbox written after retries", recipient=recipient, messages=len(entries))
         for entry in entries:
-            entry.done.set_result(sentence)
+            entry.done.set_result(_FULL if entry.message.id in attempt.refused else attempt.sentence)

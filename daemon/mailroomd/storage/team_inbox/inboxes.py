@@ -7,12 +7,15 @@ The file is replaced by rename under the lock, although Claude Code writes in pl
 in the middle must leave the old file whole. Writers that respect the lock open the file under it, so they never hold
 the old one. The lock is held briefly, because Claude Code drops its own message after 0.6 s of waiting or less:
 parsing, writing and fsync come before it, and are repeated under it only if the file has changed.
+A file that is JSON but not an array has another format than the one known here, and is left alone. A file that is not
+JSON may still be being written by a program without the lock: only when it stays the same for seconds it is set aside.
 Invariant: an entry written by a holder of the lock is never lost through this module.
 """
 
-__all__ = ["NoSuchInbox", "TeamInboxes"]
+__all__ = ["Appended", "InboxTooLarge", "NoSuchInbox", "TeamInboxes", "UnreadableInbox"]
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -23,16 +26,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from mailroomd.model.names import MAX_NAME_BYTES
 from mailroomd.observability.log import log
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.directories.files import CREATE_FILE, OPEN_DIRECTORY, READ_FILE, read_at_most, write_whole
 from mailroomd.storage.team_inbox.directory_lock import STALE_SEC, DirectoryLock
-from mailroomd.storage.team_inbox.file import NotAnInbox, extend_team_inbox
+from mailroomd.storage.team_inbox.file import NotAnInbox, NotJson, extend_team_inbox
 
 PATIENCE_SEC = 1.0  # for the lock in one attempt; other inboxes wait behind it
 MAX_INBOX_BYTES = 64 << 20  # of a file that is read whole; far above any that an agent still reads
+BROKEN_SEC = 3.0  # how long a file that is not JSON has to stay the same before it is set aside
 ABANDONED_SEC = 60.0  # age from which a temporary file is left by a crash: no attempt takes as long
 READ_BYTES = 256 << 10  # at once
 _TEMPORARY = ".mailroom"  # suffix of temporary names; they start with a dot
@@ -41,6 +46,29 @@ _OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]")
 
 class NoSuchInbox(ValueError):  # noqa: N818 - named for what was found
     """An agent's or a team's name can't name a file; trying again will not help."""
+
+
+class InboxTooLarge(Exception):  # noqa: N818 - named for what was found
+    """The file is larger than any that is read: nothing can be appended until its agent shortens it."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the team inbox has more than {MAX_INBOX_BYTES >> 20} MiB, the most that it may have")
+
+
+class UnreadableInbox(Exception):  # noqa: N818 - named for what was found
+    """The file has another format, or is still being written: it is left alone, and appending may work later."""
+
+
+class Appended(NamedTuple):
+    """What one append did.
+
+    Attributes:
+        refused: ids of the messages that were left out because the file would have become too large.
+        set_aside: the name under which a file that was not JSON was set aside; usually empty.
+    """
+
+    refused: frozenset[int] = frozenset()
+    set_aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +85,15 @@ class _Replacement:
 
     made_from: bytes
     name: str
+    refused: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """A file that was not JSON, and since when it has been the same."""
+
+    digest: bytes
+    since_sec: float
 
 
 class TeamInboxes:
@@ -66,22 +103,30 @@ class TeamInboxes:
         root: holds teams/; links that lead to the root are followed, links in it are not.
         patience_sec: how long one call waits for an inbox's lock.
         stale_sec: see `DirectoryLock`.
+        broken_sec: how long a file that is not JSON has to stay the same before it is set aside.
     """
 
-    def __init__(self, root: Path, patience_sec: float = PATIENCE_SEC, stale_sec: float = STALE_SEC) -> None:
+    def __init__(
+        self,
+        root: Path,
+        patience_sec: float = PATIENCE_SEC,
+        stale_sec: float = STALE_SEC,
+        broken_sec: float = BROKEN_SEC,
+    ) -> None:
         self._root = root
         self._patience_sec = patience_sec
         self._stale_sec = stale_sec
+        self._broken_sec = broken_sec
         self._cleaned: set[str] = set()
+        self._broken: dict[tuple[str, str], _Broken] = {}  # by team and file
 
-    def append(self, agent: str, team: str, *mail: StoredMail) -> str:
-        """Appends the messages that are not there yet; when it returns, all of them are there, and durable.
-
-        Returns:
-            Empty; or, if the file was not a JSON array, the name under which it was set aside.
+    def append(self, agent: str, team: str, *mail: StoredMail) -> Appended:
+        """Appends the messages that are not there yet; when it returns, all but the refused are there, and durable.
 
         Raises:
             NoSuchInbox: a name is empty or too long.
+            InboxTooLarge: the file is larger than any that is read.
+            UnreadableInbox: the file is not a JSON array; it is left as it is.
             LockBusy: another program has the lock.
             LockLost: the lock was lost: the entries may be there or not, so append them again.
             OSError: something is in the way, or the disk is full; the inbox is as it was.
@@ -92,12 +137,12 @@ class TeamInboxes:
             if team not in self._cleaned:
                 _remove_abandoned(directory)
                 self._cleaned.add(team)
-            set_aside = self._append(directory, file, mail)
+            appended = self._append(directory, (team, file), mail)
             os.fsync(directory)
-        return set_aside
+        return appended
 
-    def _append(self, directory: int, file: str, mail: Sequence[StoredMail]) -> str:
-        set_aside = ""
+    def _append(self, directory: int, inbox: tuple[str, str], mail: Sequence[StoredMail]) -> Appended:
+        file, set_aside, refused = inbox[1], "", frozenset[int]()
         replacement = _prepare_early(directory, file, mail)
         try:
             lock = DirectoryLock(directory, file, self._stale_sec)
@@ -107,19 +152,39 @@ class TeamInboxes:
                     _discard(directory, replacement)
                     try:
                         replacement = _prepare(directory, file, content, mail)
-                    except NotAnInbox:
+                    except NotAnInbox as error:
+                        self._expect_broken(inbox, content, error)
                         replacement = _prepare(directory, file, _Content(status=content.status), mail)
                         set_aside = f"{file}.corrupt-{_timestamp()}"
+                refused = replacement.refused
                 if replacement.name:
                     lock.verify()
                     if set_aside:
                         os.rename(file, set_aside, src_dir_fd=directory, dst_dir_fd=directory)
-                        log.warning("team inbox is not a JSON array, set aside", file=file, set_aside=set_aside)
+                        log.warning("team inbox is not JSON, set aside", file=file, set_aside=set_aside)
                     os.rename(replacement.name, file, src_dir_fd=directory, dst_dir_fd=directory)
                     replacement.name = ""
         finally:
             _discard(directory, replacement)
-        return set_aside
+        self._broken.pop(inbox, None)
+        return Appended(refused, set_aside)
+
+    def _expect_broken(self, inbox: tuple[str, str], content: _Content, error: NotAnInbox) -> None:
+        """Returns if the file is certain to be damaged.
+
+        Raises:
+            UnreadableInbox: it has another format, or may still be being written.
+        """
+        if not isinstance(error, NotJson):
+            self._broken.pop(inbox, None)
+            raise UnreadableInbox(f"the team inbox has an unknown format ({error})") from error
+        now_sec = time.monotonic()
+        digest = hashlib.blake2b(content.raw, digest_size=16).digest()
+        broken = self._broken.get(inbox)
+        if broken is None or broken.digest != digest:
+            broken = self._broken[inbox] = _Broken(digest, now_sec)
+        if now_sec - broken.since_sec < self._broken_sec:
+            raise UnreadableInbox(f"the team inbox is not JSON, or still being written ({error})") from error
 
 
 def _prepare_early(directory: int, file: str, mail: Sequence[StoredMail]) -> _Replacement | None:
@@ -132,13 +197,13 @@ def _prepare_early(directory: int, file: str, mail: Sequence[StoredMail]) -> _Re
 
 def _prepare(directory: int, file: str, content: _Content, mail: Sequence[StoredMail]) -> _Replacement:
     try:
-        body = extend_team_inbox(content.raw, mail)
+        body, refused = extend_team_inbox(content.raw, mail, MAX_INBOX_BYTES)
     except RecursionError as error:
         raise OSError(errno.ENOTSUP, "its content is nested too deeply", file) from error
-    if body == content.raw:
-        return _Replacement(content.raw, "")
+    if body is content.raw:
+        return _Replacement(content.raw, "", refused)
     name = f".{file}.{secrets.token_hex(8)}{_TEMPORARY}"
-    replacement = _Replacement(content.raw, name)
+    replacement = _Replacement(content.raw, name, refused)
     handle = os.open(name, CREATE_FILE, mode=0o600, dir_fd=directory)
     try:
         _copy_access(handle, content.status)
@@ -173,7 +238,7 @@ def _read(directory: int, file: str) -> _Content:
             raise OSError(errno.EINVAL, "it is not a regular file", file)
         raw = read_at_most(handle, MAX_INBOX_BYTES + 1, READ_BYTES)
         if len(raw) > MAX_INBOX_BYTES:
-            raise OSError(errno.EFBIG, f"it is larger than {MAX_INBOX_BYTES >> 20} MiB", file)
+            raise InboxTooLarge
         return _Content(raw, status)
     finally:
         os.close(handle)

@@ -1,0 +1,66 @@
+"""unknown_mail — what the command-queue does about inbox files of messages that the database does not have.
+
+Owns the import at the start, in pages and in the order of the ids, so that an import that is cut short goes on at the
+next start; and what acknowledging and clearing does to the others. Not here: which files they are (`UnknownFiles`).
+"""
+
+__all__ = ["dismiss_unknown_files", "import_unknown_files"]
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from mailroomd.observability.log import log
+from mailroomd.protocol.commands import MailboxCleared, Outcome, ReadWritten, SequencedCommand, WriteClear
+from mailroomd.storage.database.message_store import MessageStore
+from mailroomd.storage.inbox.unknown_files import UnknownFiles
+
+PAGE = 200  # messages imported in one transaction
+
+
+def import_unknown_files(
+    store: MessageStore,
+    unknown: UnknownFiles,
+    newer: Sequence[tuple[int, str]],
+    now_ms: int,
+    beat: Callable[[], None],
+) -> None:
+    """Imports files that are newer than everything in the database. No mailbox may run yet.
+
+    Args:
+        newer: (id, mailbox) of the files.
+        beat: called for each page, for the heartbeat.
+
+    Raises:
+        StoreFull, StoreFailed: the rest was not imported.
+    """
+    last_id, imported = store.mark("last_id"), 0
+    newer = sorted(file for file in newer if file[0] > last_id)  # not those that an attempt before this one imported
+    for start in range(0, len(newer), PAGE):
+        page = [unknown.read(mailbox, message_id, now_ms) for message_id, mailbox in newer[start : start + PAGE]]
+        mail = [message for message in page if message is not None]
+        store.import_mail(mail, now_ms)
+        imported += len(mail)
+        beat()
+    if newer:
+        log.warning("inbox files newer than the database", imported=imported, ignored=len(newer) - imported)
+
+
+def dismiss_unknown_files(
+    commands: Sequence[SequencedCommand], outcomes: Sequence[Outcome], unknown: UnknownFiles
+) -> list[Outcome]:
+    """Removes unknown files that were acknowledged or cleared; returns the outcomes with what became of them."""
+    clears = {command.id: command for command in commands if isinstance(command, WriteClear)}
+    changed: list[Outcome] = []
+    for outcome in outcomes:
+        if isinstance(outcome, ReadWritten) and outcome.unknown:
+            gone = unknown.dismiss(outcome.agent, outcome.unknown)
+            rest = [message_id for message_id in outcome.unknown if message_id not in gone]
+            outcome = msgspec.structs.replace(outcome, acknowledged=[*outcome.acknowledged, *gone], unknown=rest)
+        elif isinstance(outcome, MailboxCleared) and not outcome.more and outcome.id in clears:
+            command = clears[outcome.id]
+            gone = unknown.dismiss_some(command.agent, command.limit)
+            message_ids, more = [*outcome.message_ids, *gone], len(gone) == command.limit
+            outcome = msgspec.structs.replace(outcome, message_ids=message_ids, more=more)
+        changed.append(outcome)
+    return changed
