@@ -22,7 +22,7 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 
 test: .venv/dev.stamp ## Run every test
 	@scripts/need-debian openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
-		systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
+		systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime zsh=zsh
 	@temporary=$$(mktemp -d /tmp/mrt-XXXXXX); trap 'rm -rf "$$temporary"' EXIT; \
 	  .venv/bin/python -m pytest --numprocesses 4 --dist worksteal --basetemp "$$temporary/t" $(ARGS)
 
