@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailroomd.model.settings import RESTORE_DIRECTORY
-from mailroomd.operator.backup import DatabaseSummary, back_up, inspect_backup, summarize, sync
+from mailroomd.operator.backup import DatabaseSummary, copy_database, inspect_backup, summarize, sync
 from mailroomd.operator.installation import Installation
 from mailroomd.operator.read_only import open_read_only
 from mailroomd.storage.database.restore import REFUSED_NAME
@@ -63,7 +63,7 @@ def stage_backup(file: Path, installation: Installation) -> None:
     if staging.exists():
         raise FileExistsError(f"another backup is staged in {staging}: start mailroomd, or remove it")
     part.mkdir(mode=0o700, exist_ok=True)
-    back_up(file, part / installation.database.name)
+    copy_database(file, part / installation.database.name)
     part.replace(staging)
     sync(installation.state_dir)
 

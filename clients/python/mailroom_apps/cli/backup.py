@@ -27,6 +27,7 @@ POLL_SEC = 0.1
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write. An older backup is replaced.")],
+    force: Annotated[bool, typer.Option("--force", help="Also replace a file that is not a backup.")] = False,
     state_dir: StateDir = None,
     address: Address = None,
 ) -> None:
@@ -36,7 +37,7 @@ def backup(
     installation = _find_installation(state_dir, address)
     if not installation.database.exists():
         raise OSError(f"no database in {installation.state_dir}; give the daemon's --state-dir")
-    summary = back_up(installation.database, file, _show_progress)
+    summary = back_up(installation, file, force=force, report_progress=_show_progress)
     emit(f"{file}: {_describe(summary)}, {file.stat().st_size / 1e6:,.1f} MB")
 
 
