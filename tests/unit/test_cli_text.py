@@ -1,9 +1,12 @@
 """Small parts of the command line that need no process: durations, names, printable text, help, usage errors."""
 
+from pathlib import Path
+
 import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from mailroom.errors import InvalidArgument
 from mailroom_apps import names
 from mailroom_apps.cli.app import app
 from mailroom_apps.cli.durations import format_age, parse_duration
@@ -88,6 +91,47 @@ def test_usage_errors_say_what_is_expected(arguments: list[str], hint: str) -> N
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 2
     assert hint in " ".join(shown.output.replace("\u2502", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ack", "", "--all"],
+        ["alias", "", "s1"],
+        ["alias", "bob", ""],
+        ["broadcast", "go", "bob", ""],
+        ["clear", "", "--yes"],
+        ["doorbell", ""],
+        ["export", ""],
+        ["export", "bob", ""],
+        ["hook", "--agent", ""],
+        ["inbox", ""],
+        ["list", ""],
+        ["mcp", "--agent", ""],
+        ["queues", ""],
+        ["receipts", ""],
+        ["search", "x", "--agent", ""],
+        ["send", "", "go"],
+        ["stats", ""],
+        ["token", "create", "--agent", ""],
+        ["wait", ""],
+        ["watch", ""],
+    ],
+)
+def test_an_empty_agent_name_is_a_usage_error_and_never_means_every_agent(arguments: list[str]) -> None:
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 2
+    assert "the agent's name is empty" in " ".join(shown.output.replace("\u2502", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["send", "bob", "go"], ["broadcast", "go", "bob"], ["mcp"], ["reply", "00", "x"]]
+)
+def test_an_empty_mailroom_agent_is_refused(arguments: list[str], tmp_path: Path) -> None:
+    environment = {"MAILROOM_AGENT": "", "MAILROOM_ADDRESS": f"unix:{tmp_path}/none.sock"}
+    shown = CliRunner().invoke(app, arguments, env=environment)
+    assert isinstance(shown.exception, InvalidArgument)
+    assert shown.exception.message.startswith("MAILROOM_AGENT is empty")
 
 
 def test_the_help_of_ttl_explains_expiry() -> None:

@@ -10,7 +10,7 @@ from mailroom.messages import SendOutcome
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.exit_codes import ExitCode
-from mailroom_apps.cli.options import Address, Json
+from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit_records
 from mailroom_apps.cli.sending import (
     Key,
@@ -20,6 +20,7 @@ from mailroom_apps.cli.sending import (
     Thread,
     Ttl,
     Type,
+    choose_sender,
     delivery_errors,
     read_content,
 )
@@ -35,7 +36,13 @@ def broadcast(
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The text, or - to read it from stdin.")],
     to: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TO...", help="Recipients.", autocompletion=complete_agent, show_default=False),
+        typer.Argument(
+            metavar="TO...",
+            help="Recipients.",
+            autocompletion=complete_agent,
+            show_default=False,
+            callback=require_name,
+        ),
     ] = None,
     all_alive: Annotated[bool, typer.Option("--all-alive", help="Send to every live agent except the sender.")] = False,
     sender: Sender = None,
@@ -56,7 +63,7 @@ def broadcast(
         outcomes = client.broadcast(
             to or _live_agents(client, sender),
             text,
-            sender=sender,
+            sender=choose_sender(sender),
             type=type_,
             thread_id=thread,
             priority=priority,

@@ -10,8 +10,8 @@ import typer
 from mailroom.addresses import state_directory
 from mailroom.errors import MailroomError
 
-from mailroom_apps.cli.connection import chosen_address, quiet_grpc
-from mailroom_apps.cli.options import Address
+from mailroom_apps.cli.connection import chosen_address, quiet_grpc, require_own_name
+from mailroom_apps.cli.options import Address, require_name
 from mailroom_apps.cli.output import emit_note
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ TOKEN_FILE = "mcp-token"  # noqa: S105 - the name of a file
 
 _AgentOption = Annotated[
     str | None,
-    typer.Option(envvar="MAILROOM_AGENT", help="The agent to serve. Without it each call must name the agent."),
+    typer.Option(
+        envvar="MAILROOM_AGENT",
+        help="The agent to serve. Without it each call must name the agent.",
+        callback=require_name,
+    ),
 ]
 _Http = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP on a loopback address instead of stdio.")
@@ -58,6 +62,8 @@ def mcp(
     address: Address = None,
 ) -> None:
     """Serve an agent's messages by the Model Context Protocol on stdin and stdout."""
+    if agent is None and "MAILROOM_AGENT" in os.environ:  # typer takes an empty variable for a missing one
+        require_own_name(os.environ["MAILROOM_AGENT"])
     if channel and not agent:
         raise typer.BadParameter("--channel requires --agent or MAILROOM_AGENT", param_hint="--channel")
     if channel and http:

@@ -9,7 +9,7 @@ from mailroom.errors import MailroomError
 
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
-from mailroom_apps.cli.options import Address, Json
+from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.sending import (
     Content,
@@ -20,6 +20,7 @@ from mailroom_apps.cli.sending import (
     Thread,
     Ttl,
     Type,
+    choose_sender,
     read_content,
     render_delivery,
 )
@@ -35,6 +36,7 @@ Recipient = Annotated[
         help="The recipient: an agent's name, a session id, or agent@team.",
         autocompletion=complete_agent,
         show_default=False,
+        callback=require_name,
     ),
 ]
 
@@ -61,7 +63,7 @@ def send(
         sent = client.send(
             to,
             text,
-            sender=sender,
+            sender=choose_sender(sender),
             type=type_,
             thread_id=thread,
             in_reply_to=reply_to,

@@ -9,11 +9,13 @@ __all__ = [
     "Thread",
     "Ttl",
     "Type",
+    "choose_sender",
     "delivery_errors",
     "read_content",
     "render_delivery",
 ]
 
+import os
 import sys
 from typing import Annotated, Any, Literal, cast
 
@@ -21,6 +23,7 @@ import orjson
 import typer
 from mailroom.messages import Delivery
 
+from mailroom_apps.cli.connection import require_own_name
 from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.printable import printable_line
 
@@ -58,6 +61,17 @@ Metadata = Annotated[
     dict[str, Any] | None, typer.Option(parser=parse_metadata, metavar="JSON", help="A JSON object of metadata.")
 ]
 Key = Annotated[str | None, typer.Option(help="Idempotency key: repeated sends with the same key create one message.")]
+
+
+def choose_sender(sender: str | None) -> str | None:
+    """Returns the sender that was given, otherwise MAILROOM_AGENT; None for the login name.
+
+    Raises:
+        InvalidArgument: MAILROOM_AGENT decides, and is empty.
+    """
+    if sender is None and "MAILROOM_AGENT" in os.environ:
+        return require_own_name(os.environ["MAILROOM_AGENT"])
+    return sender
 
 
 def read_content(content: str | None) -> str:
