@@ -64,7 +64,7 @@ def restore(
     _wait_until_taken(installation, deadline)
     if count_rejected(installation) > rejected_before:
         raise OSError("mailroomd could not use the backup (see its log); the database is unchanged")
-    _wait_until_serving(address, deadline)
+    _wait_until_serving(installation, deadline)
     emit("restored; the previous database is kept as mailroom.db.replaced-…")
 
 
@@ -114,18 +114,22 @@ def _wait_until_taken(installation: "Installation", deadline: float) -> None:
     from mailroomd.operator.restore import is_staged
 
     while is_staged(installation):
+        if not read_state_lock(installation.state_dir).is_held:
+            raise OSError("mailroomd ended before it took the backup (see its log); it takes it when it starts again")
         if time.monotonic() >= deadline:
-            raise OSError("mailroomd has not taken the backup yet (see its log); it will when it starts")
+            raise OSError("mailroomd has not taken the backup yet (see its log); it will when it starts again")
         time.sleep(POLL_SEC)
 
 
-def _wait_until_serving(address: str | None, deadline: float) -> None:
-    with connect(address) as client:
+def _wait_until_serving(installation: "Installation", deadline: float) -> None:
+    with connect(installation.address.text) as client:
         while time.monotonic() < deadline:
             try:
                 if client.health(timeout=1.0).value == "serving":
                     return
             except MailroomError:
                 pass  # it is starting
+            if not read_state_lock(installation.state_dir).is_held:
+                raise OSError("mailroomd took the backup, but has ended; see its log")
             time.sleep(POLL_SEC)
     emit_note("restored, but mailroomd is not serving yet; see `mailroom status`")
