@@ -56,8 +56,9 @@ def restore(
         raise typer.Exit(ExitCode.REFUSED)
     rejected_before = count_rejected(installation)
     installation.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_running = read_state_lock(installation.state_dir).is_held
     stage_backup(file, installation)
-    if not read_state_lock(installation.state_dir).is_held:
+    if not is_running:
         emit("mailroomd is not running; it restores the backup when it starts")
         return
     deadline = time.monotonic() + RESTORE_SEC
