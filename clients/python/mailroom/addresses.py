@@ -6,7 +6,7 @@ counts only if a process listens on it: a stale socket must not hide a running d
 daemon is for the transport to find out. Paths are interpreted as the daemon interprets them.
 """
 
-__all__ = ["Address", "find_daemon", "state_directory"]
+__all__ = ["Address", "find_daemon", "running_daemon_pid", "state_directory"]
 
 import errno
 import json
@@ -20,6 +20,7 @@ from typing import cast
 from urllib.parse import quote
 
 from mailroom.errors import InvalidArgument
+from mailroom.state_lock import read_state_lock
 
 SOCKET_NAME = "mailroom.sock"
 ADDRESSES_NAME = "addresses"  # JSON list of "unix:PATH" and "HOST:PORT", written by the daemon
@@ -84,6 +85,23 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
             ) from error
     base = environ.get("XDG_STATE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "mailroom"
+
+
+def running_daemon_pid(address: Address, environ: Mapping[str, str] = os.environ) -> int | None:
+    """Returns the process id of the daemon that listens, or should listen, at an address.
+
+    It is known if the daemon holds the lock of this user's state directory and has published the address there. That
+    tells a daemon whose socket was removed from a daemon that is not running.
+    """
+    state_dir = state_directory(environ)
+    lock = read_state_lock(state_dir)
+    if not lock.is_held:
+        return None
+    try:
+        published = json.loads((state_dir / ADDRESSES_NAME).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return lock.pid if isinstance(published, list) and address.text in published else None
 
 
 def _search(environ: Mapping[str, str]) -> Address:
