@@ -155,7 +155,7 @@ def test_inbox_escapes_hostile_messages(fake: InThread) -> None:
     fake.do(lambda daemon: daemon.deliver("abc", HOSTILE, priority=pb.PRIORITY_HIGH, thread_id="\x1b"))
     done = cli(fake.address, "inbox", "abc", "--observe")
     header, *content = done.stdout.decode().split("\n")
-    assert header.endswith("dashboard -> abc  priority high  thread \\x1b")
+    assert header.endswith("dashboard (unverified) -> abc  priority high  thread \\x1b")
     assert content == ["  \\x1b[2Jgone [bold]not markup[/bold]\\r", "  line two \\u202etxt.exe\\x07", ""]
     [request] = fake.do(lambda daemon: daemon.requests["CheckInbox"])
     assert request.observe
@@ -238,7 +238,7 @@ def test_watch_all_shows_receipts_and_responses_as_text(fake: InThread) -> None:
         lines = [process.stdout.readline().decode().rstrip("\n") for _ in range(5)]
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=BOUND_SEC)
-    assert lines[0].endswith("dashboard -> abc")
+    assert lines[0].endswith("dashboard (unverified) -> abc")
     assert lines[1] == "  go\\x1b"
     assert lines[2].endswith("abc  read")
     assert lines[3].endswith("xyz left answer.json")

@@ -79,7 +79,7 @@ def test_show_has_metadata_expiry_and_history(fake: InThread, run: Run) -> None:
     run("send", "bob", "line one\nline two", "--metadata", '{"task": "\\u001b"}', "--ttl", "1h")
     [name] = fake.do(lambda daemon: list(daemon.messages))
     shown = run("show", name).out
-    assert "ana-b -> bob" in shown
+    assert "ana-b (unverified) -> bob" in shown
     assert "  line one\n  line two\n" in shown
     assert '"task": "\\u001b"' in shown
     assert "expires: " in shown
@@ -97,6 +97,14 @@ def test_list_is_newest_first_and_continues_with_a_page_token(fake: InThread, ru
     rest = run("list", "bob", "--page", token, "--json")
     assert [line["id"] for line in rest.json] == ids[2:]
     assert rest.err == ""
+
+
+@pytest.mark.parametrize("command", [["inbox", "bob"], ["list", "bob"], ["search", "hi"], ["show"], ["wait", "bob"]])
+@pytest.mark.parametrize("verified", [True, False])
+def test_every_command_marks_unverified_senders(fake: InThread, run: Run, command: list[str], verified: bool) -> None:
+    name = fake.do(lambda daemon: daemon.deliver("bob", "hi", sender="eve", sender_verified=verified))
+    shown = run(*command, *([name] if command == ["show"] else [])).out
+    assert ("eve (unverified)" in shown) is not verified
 
 
 def test_list_filters_and_reports_an_empty_result(fake: InThread, run: Run) -> None:

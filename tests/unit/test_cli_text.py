@@ -7,9 +7,12 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from mailroom.errors import InvalidArgument
+from mailroom.messages import Message
+from mailroom.states import DeliveryState, Priority
 from mailroom_apps import names
 from mailroom_apps.cli.app import app
 from mailroom_apps.cli.durations import format_age, parse_duration
+from mailroom_apps.cli.rendering import render_event, sender_label
 from mailroom_apps.names import login_name, near_names
 from mailroom_apps.printable import printable, printable_line
 from typer.testing import CliRunner
@@ -45,6 +48,28 @@ def test_a_line_stays_one_line() -> None:
     assert printable_line("a\nb\tc\u2028d\x9b") == "a\\nb\\tc\\u2028d\\x9b"
     assert printable("a\n\tb") == "a\n\tb"
     assert printable("naïve 🧑‍🚀") == "naïve 🧑‍🚀"
+
+
+@pytest.mark.parametrize(("verified", "label"), [(True, "eve"), (False, "eve (unverified)")])
+def test_every_view_marks_an_unverified_sender(verified: bool, label: str) -> None:
+    message = Message(
+        id="0198c0ffee000001",
+        recipient="bob",
+        sender="eve",
+        content="x",
+        type="text",
+        timestamp=None,
+        read=False,
+        metadata={},
+        thread_id=None,
+        in_reply_to=None,
+        priority=Priority.NORMAL,
+        expires_at=None,
+        state=DeliveryState.FILED,
+        sender_verified=verified,
+    )
+    assert sender_label(message) == label
+    assert f"{label} -> bob" in render_event(message).split("\n")[0]
 
 
 @pytest.mark.parametrize(("login", "name"), [("ana", "ana"), ("DOM\\ana b", "DOM-ana-b"), (".x", "x"), ("ü", "-")])

@@ -12,7 +12,7 @@ from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Agent, Json, ThreadFilter, Unread, require_name
 from mailroom_apps.cli.output import emit_note, emit_records
-from mailroom_apps.cli.rendering import first_line, format_time
+from mailroom_apps.cli.rendering import first_line, format_time, sender_label
 from mailroom_apps.printable import printable_line
 
 if TYPE_CHECKING:
@@ -92,5 +92,5 @@ def _show(messages: list[Message], next_token: str, *, json: bool, empty_note: s
 
 
 def _row(message: Message) -> tuple[str, ...]:
-    names = (printable_line(message.sender), printable_line(message.recipient))
+    names = (sender_label(message), printable_line(message.recipient))
     return (message.id, format_time(message.timestamp), *names, message.state, first_line(message.content))
