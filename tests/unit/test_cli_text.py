@@ -1,11 +1,9 @@
-"""Small parts of the command line that need no process: durations, names, printable text, help, usage errors."""
+"""Small parts of the command line that need no process: durations, names, help, usage errors."""
 
 from pathlib import Path
 
 import pytest
 import typer
-from hypothesis import given
-from hypothesis import strategies as st
 from mailroom.errors import InvalidArgument
 from mailroom.messages import Message
 from mailroom.states import DeliveryState, Priority
@@ -14,7 +12,6 @@ from mailroom_apps.cli.app import app
 from mailroom_apps.cli.durations import format_age, parse_duration
 from mailroom_apps.cli.rendering import render_event, sender_label
 from mailroom_apps.names import login_name, near_names
-from mailroom_apps.printable import printable, printable_line
 from typer.testing import CliRunner
 
 
@@ -34,20 +31,6 @@ def test_an_invalid_duration_is_a_usage_error(text: str) -> None:
 
 def test_ages_are_shown_in_their_largest_unit() -> None:
     assert [format_age(seconds) for seconds in (0, 59, 60, 7200, 200000)] == ["0s", "59s", "1m", "2h", "2d"]
-
-
-@given(st.text())
-def test_printable_text_contains_no_control_characters(text: str) -> None:
-    shown = printable(text)
-    assert all(char.isprintable() or char in "\n\t" or char.isspace() or ord(char) > 0x9F for char in shown)
-    assert "\x1b" not in shown
-    assert "\r" not in shown
-
-
-def test_a_line_stays_one_line() -> None:
-    assert printable_line("a\nb\tc\u2028d\x9b") == "a\\nb\\tc\\u2028d\\x9b"
-    assert printable("a\n\tb") == "a\n\tb"
-    assert printable("naïve 🧑‍🚀") == "naïve 🧑‍🚀"
 
 
 @pytest.mark.parametrize(("verified", "label"), [(True, "eve"), (False, "eve (unverified)")])
