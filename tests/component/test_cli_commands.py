@@ -78,7 +78,7 @@ def test_send_reads_stdin_exactly(fake: InThread, arguments: Sequence[str]) -> N
     assert "stored  recipient unknown  inbox file not written yet: disk \\x1b full" in done.stdout.decode()
 
 
-def test_missing_content_is_a_usage_error_but_an_empty_text_is_a_message(fake: InThread) -> None:
+def test_missing_or_empty_content_is_a_usage_error_without_allow_empty(fake: InThread) -> None:
     refused = cli(fake.address, "send", "abc")
     assert (refused.returncode, refused.stdout) == (2, b"")
     assert "nothing to send" in refused.stderr.decode()
@@ -91,7 +91,9 @@ def test_missing_content_is_a_usage_error_but_an_empty_text_is_a_message(fake: I
     )
     assert (closed.returncode, "nothing to send" in closed.stderr.decode()) == (2, True)
     assert not fake.do(lambda daemon: daemon.requests["SendMessage"])
-    assert [cli(fake.address, "send", "abc", text).returncode for text in ("", "-")] == [0, 0]
+    assert [cli(fake.address, "send", "abc", text).returncode for text in ("", "-")] == [2, 2]
+    assert not fake.do(lambda daemon: daemon.requests["SendMessage"])
+    assert [cli(fake.address, "send", "abc", text, "--allow-empty").returncode for text in ("", "-")] == [0, 0]
     assert fake.do(lambda daemon: [message.content for message in daemon.messages.values()]) == ["", ""]
 
 

@@ -46,6 +46,19 @@ def test_broadcast_shows_each_copy_and_fails_if_one_failed(fake: InThread, run: 
     assert [line["recipient"] for line in run("broadcast", "lunch", "bob", "--json").json] == ["bob"]
 
 
+def test_an_empty_content_needs_allow_empty(fake: InThread, run: Run) -> None:
+    question = fake.do(lambda daemon: daemon.deliver("bob", "?", sender="ana"))
+    for words in (["send", "bob", ""], ["broadcast", "", "bob"], ["reply", question, ""], ["reply", question]):
+        assert (run(*words).code, "--allow-empty" in run(*words).err) == (2, True)
+        assert run(*words, "--allow-empty").code == 0
+
+
+@pytest.mark.parametrize("text", ["- item", "--", "-5", "--verbose", "-rf /", "—", "-\n- b"])
+def test_text_that_starts_with_a_dash_is_sent_behind_two_dashes(fake: InThread, run: Run, text: str) -> None:
+    assert run("send", "bob", "--", text).code == 0
+    assert last_message(fake)[2] == text
+
+
 def test_broadcast_to_all_alive_skips_the_sender_and_inactive_agents(fake: InThread, run: Run) -> None:
     fake.do(lambda daemon: daemon.known.update({"ana", "bob", "carl", "me"}) or daemon.asleep.add("carl"))
     assert [row[0] for row in run("broadcast", "-", "--all-alive", "--from", "me", stdin="hi").rows] == ["ana", "bob"]
@@ -99,11 +112,11 @@ def test_list_is_newest_first_and_continues_with_a_page_token(fake: InThread, ru
     assert rest.err == ""
 
 
-@pytest.mark.parametrize("command", [["inbox", "bob"], ["list", "bob"], ["search", "hi"], ["show"], ["wait", "bob"]])
+@pytest.mark.parametrize("words", [["inbox", "bob"], ["list", "bob"], ["search", "hi"], ["show"], ["wait", "bob"]])
 @pytest.mark.parametrize("verified", [True, False])
-def test_every_command_marks_unverified_senders(fake: InThread, run: Run, command: list[str], verified: bool) -> None:
+def test_every_command_marks_unverified_senders(fake: InThread, run: Run, words: list[str], verified: bool) -> None:
     name = fake.do(lambda daemon: daemon.deliver("bob", "hi", sender="eve", sender_verified=verified))
-    shown = run(*command, *([name] if command == ["show"] else [])).out
+    shown = run(*words, *([name] if words == ["show"] else [])).out
     assert ("eve (unverified)" in shown) is not verified
 
 

@@ -13,6 +13,7 @@ from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit_records
 from mailroom_apps.cli.sending import (
+    AllowEmpty,
     Key,
     Metadata,
     Priority,
@@ -52,13 +53,14 @@ def broadcast(
     ttl: Ttl = None,
     metadata: Metadata = None,
     key: Key = None,
+    allow_empty: AllowEmpty = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Send a copy to each recipient. A failure does not stop the others, but the exit code is 1."""
     if bool(to) == all_alive:
         raise typer.BadParameter("give recipients or --all-alive", param_hint="TO")
-    text = read_content(content)
+    text = read_content(content, allow_empty=allow_empty)
     with connect(address) as client:
         outcomes = client.broadcast(
             to or _live_agents(client, sender),

@@ -10,6 +10,7 @@ from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MessageId
 from mailroom_apps.cli.output import emit, emit_json
 from mailroom_apps.cli.sending import (
+    AllowEmpty,
     Content,
     Key,
     Metadata,
@@ -34,12 +35,13 @@ def reply(
     ttl: Ttl = None,
     metadata: Metadata = None,
     key: Key = None,
+    allow_empty: AllowEmpty = False,
     ack: Annotated[bool, typer.Option("--ack", help="Mark the answered message as read.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Answer a message. The reply goes to its sender, in the same thread."""
-    text, chosen = read_content(content), choose_sender(sender)
+    text, chosen = read_content(content, allow_empty=allow_empty), choose_sender(sender)
     with connect(address) as client:
         original = client.get_message(message_id).message
         sent = client.send(

@@ -12,6 +12,7 @@ from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.sending import (
+    AllowEmpty,
     Content,
     Key,
     Metadata,
@@ -54,11 +55,12 @@ def send(
     ttl: Ttl = None,
     metadata: Metadata = None,
     key: Key = None,
+    allow_empty: AllowEmpty = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Send a message, and return once it is durable."""
-    text = read_content(content)
+    text = read_content(content, allow_empty=allow_empty)
     with connect(address) as client:
         sent = client.send(
             to,
