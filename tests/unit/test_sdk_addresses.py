@@ -195,3 +195,25 @@ def test_a_lost_socket_is_named_instead_of_a_missing_daemon(tmp_path: Path) -> N
     silent = DaemonNotRunning(f"unix:{tmp_path}/mailroom.sock", running_pid=4711)
     assert "is running, but does not answer at" in silent.message
     assert "Start it with" not in lost.message + silent.message
+
+
+def test_a_socket_path_that_is_too_long_is_refused_with_its_length(tmp_path: Path) -> None:
+    path = "/" + "x" * 107
+    with pytest.raises(InvalidArgument, match=r"has 108 bytes, a socket's path at most 107"):
+        find_daemon(f"unix:{path}")
+    assert find_daemon(f"unix:{path[:-1]}").text == f"unix:{path[:-1]}"
+    with pytest.raises(InvalidArgument, match=r"state directory's socket: .* at most 107"):
+        find_daemon(environ={"MAILROOM_STATE_DIR": str(tmp_path / ("y" * 100))})
+
+
+def test_without_a_home_directory_a_default_is_refused_and_a_given_address_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(InvalidArgument, match="no home directory"):
+        find_daemon(environ={})
+    address = find_daemon("unix:/run/mailroom.sock", {})
+    assert (address.text, running_daemon_pid(address, {})) == ("unix:/run/mailroom.sock", None)
