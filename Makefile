@@ -8,7 +8,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 ARGS ?=
 SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
-	systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime
+	systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime zsh=zsh
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -78,7 +78,7 @@ def test_send_reads_stdin_exactly(fake: InThread, arguments: Sequence[str]) -> N
     assert "stored  recipient unknown  inbox file not written yet: disk \\x1b full" in done.stdout.decode()
 
 
-def test_missing_content_is_a_usage_error_but_an_empty_text_is_a_message(fake: InThread) -> None:
+def test_missing_or_empty_content_is_a_usage_error_without_allow_empty(fake: InThread) -> None:
     refused = cli(fake.address, "send", "abc")
     assert (refused.returncode, refused.stdout) == (2, b"")
     assert "nothing to send" in refused.stderr.decode()
@@ -91,7 +91,9 @@ def test_missing_content_is_a_usage_error_but_an_empty_text_is_a_message(fake: I
     )
     assert (closed.returncode, "nothing to send" in closed.stderr.decode()) == (2, True)
     assert not fake.do(lambda daemon: daemon.requests["SendMessage"])
-    assert [cli(fake.address, "send", "abc", text).returncode for text in ("", "-")] == [0, 0]
+    assert [cli(fake.address, "send", "abc", text).returncode for text in ("", "-")] == [2, 2]
+    assert not fake.do(lambda daemon: daemon.requests["SendMessage"])
+    assert [cli(fake.address, "send", "abc", text, "--allow-empty").returncode for text in ("", "-")] == [0, 0]
     assert fake.do(lambda daemon: [message.content for message in daemon.messages.values()]) == ["", ""]
 
 
@@ -155,7 +157,7 @@ def test_inbox_escapes_hostile_messages(fake: InThread) -> None:
     fake.do(lambda daemon: daemon.deliver("abc", HOSTILE, priority=pb.PRIORITY_HIGH, thread_id="\x1b"))
     done = cli(fake.address, "inbox", "abc", "--observe")
     header, *content = done.stdout.decode().split("\n")
-    assert header.endswith("dashboard -> abc  priority high  thread \\x1b")
+    assert header.endswith("dashboard (unverified) -> abc  priority high  thread \\x1b")
     assert content == ["  \\x1b[2Jgone [bold]not markup[/bold]\\r", "  line two \\u202etxt.exe\\x07", ""]
     [request] = fake.do(lambda daemon: daemon.requests["CheckInbox"])
     assert request.observe
@@ -238,7 +240,7 @@ def test_watch_all_shows_receipts_and_responses_as_text(fake: InThread) -> None:
         lines = [process.stdout.readline().decode().rstrip("\n") for _ in range(5)]
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=BOUND_SEC)
-    assert lines[0].endswith("dashboard -> abc")
+    assert lines[0].endswith("dashboard (unverified) -> abc")
     assert lines[1] == "  go\\x1b"
     assert lines[2].endswith("abc  read")
     assert lines[3].endswith("xyz left answer.json")

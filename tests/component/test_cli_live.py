@@ -99,3 +99,11 @@ def test_plain_lines_are_available_in_a_terminal(fake: InThread, option: str) ->
         terminal.read_until("hello")
         terminal.end(signal.SIGINT)
         assert HIDE_CURSOR not in terminal.drawn
+
+
+def test_json_in_a_terminal_escapes_what_could_act_on_it(fake: InThread) -> None:
+    fake.do(lambda daemon: daemon.deliver("abc", "a\u202eb\x9b2Jc\U000e0041 done"))
+    with watching(fake.address, "abc", "--unread", "--json") as terminal:
+        terminal.read_until("done")
+        terminal.end(signal.SIGINT)
+        assert "a\\u202eb\\u009b2Jc\\udb40\\udc41 done" in terminal.drawn

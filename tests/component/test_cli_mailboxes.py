@@ -46,6 +46,19 @@ def test_broadcast_shows_each_copy_and_fails_if_one_failed(fake: InThread, run: 
     assert [line["recipient"] for line in run("broadcast", "lunch", "bob", "--json").json] == ["bob"]
 
 
+def test_an_empty_content_needs_allow_empty(fake: InThread, run: Run) -> None:
+    question = fake.do(lambda daemon: daemon.deliver("bob", "?", sender="ana"))
+    for words in (["send", "bob", ""], ["broadcast", "", "bob"], ["reply", question, ""], ["reply", question]):
+        assert (run(*words).code, "--allow-empty" in run(*words).err) == (2, True)
+        assert run(*words, "--allow-empty").code == 0
+
+
+@pytest.mark.parametrize("text", ["- item", "--", "-5", "--verbose", "-rf /", "—", "-\n- b"])
+def test_text_that_starts_with_a_dash_is_sent_behind_two_dashes(fake: InThread, run: Run, text: str) -> None:
+    assert run("send", "bob", "--", text).code == 0
+    assert last_message(fake)[2] == text
+
+
 def test_broadcast_to_all_alive_skips_the_sender_and_inactive_agents(fake: InThread, run: Run) -> None:
     fake.do(lambda daemon: daemon.known.update({"ana", "bob", "carl", "me"}) or daemon.asleep.add("carl"))
     assert [row[0] for row in run("broadcast", "-", "--all-alive", "--from", "me", stdin="hi").rows] == ["ana", "bob"]
@@ -79,7 +92,7 @@ def test_show_has_metadata_expiry_and_history(fake: InThread, run: Run) -> None:
     run("send", "bob", "line one\nline two", "--metadata", '{"task": "\\u001b"}', "--ttl", "1h")
     [name] = fake.do(lambda daemon: list(daemon.messages))
     shown = run("show", name).out
-    assert "ana-b -> bob" in shown
+    assert "ana-b (unverified) -> bob" in shown
     assert "  line one\n  line two\n" in shown
     assert '"task": "\\u001b"' in shown
     assert "expires: " in shown
@@ -97,6 +110,14 @@ def test_list_is_newest_first_and_continues_with_a_page_token(fake: InThread, ru
     rest = run("list", "bob", "--page", token, "--json")
     assert [line["id"] for line in rest.json] == ids[2:]
     assert rest.err == ""
+
+
+@pytest.mark.parametrize("words", [["inbox", "bob"], ["list", "bob"], ["search", "hi"], ["show"], ["wait", "bob"]])
+@pytest.mark.parametrize("verified", [True, False])
+def test_every_command_marks_unverified_senders(fake: InThread, run: Run, words: list[str], verified: bool) -> None:
+    name = fake.do(lambda daemon: daemon.deliver("bob", "hi", sender="eve", sender_verified=verified))
+    shown = run(*words, *([name] if words == ["show"] else [])).out
+    assert ("eve (unverified)" in shown) is not verified
 
 
 def test_list_filters_and_reports_an_empty_result(fake: InThread, run: Run) -> None:
@@ -231,4 +252,4 @@ def test_the_shell_completes_message_ids(fake: InThread, typed: str) -> None:
     completion = {"_MAILROOM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"mailroom {typed}{name[:4]}"}
     shown = cli(fake.address, extra=completion).stdout.decode()
     assert name in shown
-    assert "dashboard\\\\: hello" in shown
+    assert f'"{name}":"dashboard, hello"' in shown

@@ -56,9 +56,6 @@ def only_finding_not_ok(check: Callable[[Installation], Iterator[Finding]], inst
     return finding
 
 
-# -- directories --------------------------------------------------------------------------------------------------
-
-
 def test_usable_directories_are_ok(installation: Installation) -> None:
     assert {finding.level for finding in directories.check(installation)} == {Level.OK}
 
@@ -123,9 +120,6 @@ def test_a_file_in_place_of_a_directory_is_a_problem_without_a_fix(installation:
     installation.outbox.write_text("")
     finding = only_finding_not_ok(directories.check, installation)
     assert (finding.level, finding.fix) == (Level.PROBLEM, None)
-
-
-# -- sockets and locks --------------------------------------------------------------------------------------------
 
 
 def listening(installation: Installation) -> socket.socket:
@@ -222,9 +216,6 @@ def test_a_failed_fix_is_reported(installation: Installation) -> None:
     assert fixed.to_dict()["fixable"] is False
 
 
-# -- database -----------------------------------------------------------------------------------------------------
-
-
 def test_the_doctor_uses_the_names_of_the_daemon(tmp_path: Path) -> None:
     lock = acquire_state_lock(tmp_path, lambda _seconds: False)
     assert lock is not None
@@ -269,9 +260,6 @@ def test_a_damaged_database_is_a_problem(installation: Installation) -> None:
 def test_a_failed_fsync_is_a_problem_until_the_daemon_recovers(installation: Installation) -> None:
     (installation.state_dir / "fsync-failed").touch()
     assert only_finding_not_ok(database.check, installation).level is Level.PROBLEM
-
-
-# -- the rest -----------------------------------------------------------------------------------------------------
 
 
 def test_old_temporary_files_are_removed_and_young_ones_stay(installation: Installation) -> None:
@@ -345,9 +333,6 @@ def test_a_finding_without_a_fix_stays_as_it_is() -> None:
     }
 
 
-# -- the command --------------------------------------------------------------------------------------------------
-
-
 def test_doctor_works_without_a_daemon_and_fixes_what_is_safe(installation: Installation) -> None:
     installation.outbox.chmod(0o500)
     extra = {"MAILROOM_ROOT": str(installation.root), "MAILROOM_STATE_DIR": str(installation.state_dir)}
@@ -378,3 +363,25 @@ def test_doctor_asks_a_running_daemon(installation: Installation, tmp_path: Path
     assert lines["worker mailbox"]["level"] == "ok"
     assert lines["worker gateway"]["summary"] == "running, restarted 2 times"
     assert (lines["version"]["level"], done.code) == ("warning", 0)
+
+
+def test_doctor_reports_a_sessions_directory_that_hooks_cannot_write(
+    installation: Installation, tmp_path: Path
+) -> None:
+    extra = {"MAILROOM_ROOT": str(installation.root), "MAILROOM_STATE_DIR": str(installation.state_dir)}
+    extra["XDG_STATE_HOME"] = str(tmp_path / "xdg")
+    sessions = tmp_path / "xdg" / "mailroom-sessions"
+
+    def finding() -> dict[str, object]:
+        return {line["check"]: line for line in run_here("", "doctor", "--json", extra=extra).json}[
+            "sessions directory"
+        ]
+
+    assert (finding()["level"], finding()["summary"]) == ("ok", "not in use")
+    sessions.mkdir(parents=True, mode=0o700)
+    assert finding()["level"] == "ok"
+    sessions.chmod(0o500)
+    assert finding()["level"] == "problem"
+    sessions.rmdir()
+    sessions.write_text("")
+    assert finding()["level"] == "problem"

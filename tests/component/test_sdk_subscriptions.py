@@ -215,3 +215,15 @@ def test_a_cancelled_wait_for_the_next_event_loses_nothing(tmp_path: Path) -> No
 
 async def collected(events: Any) -> list[Event]:
     return [event async for event in events]
+
+
+@KINDS
+def test_an_after_id_from_the_future_does_not_silence_the_subscription(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.deliver("abc", "before")
+        async with client.subscribe("abc", after_id="7" + "f" * 15, caught_up=True) as events:
+            assert isinstance(await anext(aiter(events)), CaughtUp)
+            new = daemon.deliver("abc", "new")
+            assert (await anext(aiter(events))).event_id == new
+
+    play(kind, tmp_path, scene)

@@ -5,7 +5,8 @@ import os
 import time
 
 from mailroomd.storage.team_inbox.filing import INBOX_MESSAGES
-from support.harness.room import running_room, wait_until
+from support.harness.room import running_room
+from support.harness.waiting import wait_until
 
 
 def test_team_messages_beyond_the_backlog_are_filed_when_the_lock_is_free() -> None:

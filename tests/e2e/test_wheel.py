@@ -1,4 +1,4 @@
-"""The wheel as a user gets it: built from the sdist, installed by the lock into a clean environment, and used."""
+"""The wheel as users get it: built from the sdist, installed with the lock into a clean environment, and used."""
 
 import json
 import os
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.timeout(400)  # seconds: with empty caches, most of it 
 
 REPOSITORY = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
-SLOW_SEC = 100  # an empty cache takes the network's time
+SLOW_SEC = 100  # with an empty cache, the network decides
 
 
 def run(*words: object, cwd: Path | None = None, **extra: str) -> str:
-    """Runs a command in a user's own surroundings: nothing of this checkout is on its paths."""
+    """Runs a command in a user's environment, without this checkout on its paths."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -65,14 +65,11 @@ def installed(built: Path) -> Path:
     return venv / "bin"
 
 
-def test_wheel_and_sdist_have_what_they_should(built: Path) -> None:
+def test_wheel_and_sdist_contain_the_expected_files(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
-        "mailroom",
-        "mailroom_apps",
-        "mailroomd",
-    }
+    packages = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert packages == {"mailroom", "mailroom_apps", "mailroomd"}
     assert {"mailroomd/units/user/mailroomd.service", "mailroomd/units/mailroomd.service"} <= names
     assert {"mailroom/py.typed", "mailroomd/py.typed", "mailroom/v1/mailroom_pb2.pyi"} <= names
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:

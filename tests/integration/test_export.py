@@ -84,6 +84,6 @@ def test_an_invalid_line_is_named_and_nothing_is_imported(daemon: Daemon, line: 
     good = json.dumps({"id": "9", "recipient": "nothing", "sender": "ana", "content": "good"})
     done = run(daemon, "import", "-", given=f"{good}\n{line}\n")
     assert done.returncode == 1
-    assert "line 2" in done.stderr
+    assert "line 2 is not a valid message" in done.stderr
     assert "nothing was imported" in done.stderr
     assert run(daemon, "export", "nothing").stdout == ""

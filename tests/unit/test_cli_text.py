@@ -1,14 +1,17 @@
-"""Small parts of the command line that need no process: durations, names, printable text, help, usage errors."""
+"""Small parts of the command line that need no process: durations, names, help, usage errors."""
+
+from pathlib import Path
 
 import pytest
 import typer
-from hypothesis import given
-from hypothesis import strategies as st
+from mailroom.errors import InvalidArgument
+from mailroom.messages import Message
+from mailroom.states import DeliveryState, Priority
 from mailroom_apps import names
 from mailroom_apps.cli.app import app
 from mailroom_apps.cli.durations import format_age, parse_duration
+from mailroom_apps.cli.rendering import render_event, sender_label
 from mailroom_apps.names import login_name, near_names
-from mailroom_apps.printable import printable, printable_line
 from typer.testing import CliRunner
 
 
@@ -30,18 +33,26 @@ def test_ages_are_shown_in_their_largest_unit() -> None:
     assert [format_age(seconds) for seconds in (0, 59, 60, 7200, 200000)] == ["0s", "59s", "1m", "2h", "2d"]
 
 
-@given(st.text())
-def test_printable_text_contains_no_control_characters(text: str) -> None:
-    shown = printable(text)
-    assert all(char.isprintable() or char in "\n\t" or char.isspace() or ord(char) > 0x9F for char in shown)
-    assert "\x1b" not in shown
-    assert "\r" not in shown
-
-
-def test_a_line_stays_one_line() -> None:
-    assert printable_line("a\nb\tc\u2028d\x9b") == "a\\nb\\tc\\u2028d\\x9b"
-    assert printable("a\n\tb") == "a\n\tb"
-    assert printable("naïve 🧑‍🚀") == "naïve 🧑‍🚀"
+@pytest.mark.parametrize(("verified", "label"), [(True, "eve"), (False, "eve (unverified)")])
+def test_every_view_marks_an_unverified_sender(verified: bool, label: str) -> None:
+    message = Message(
+        id="0198c0ffee000001",
+        recipient="bob",
+        sender="eve",
+        content="x",
+        type="text",
+        timestamp=None,
+        read=False,
+        metadata={},
+        thread_id=None,
+        in_reply_to=None,
+        priority=Priority.NORMAL,
+        expires_at=None,
+        state=DeliveryState.FILED,
+        sender_verified=verified,
+    )
+    assert sender_label(message) == label
+    assert f"{label} -> bob" in render_event(message).split("\n")[0]
 
 
 @pytest.mark.parametrize(("login", "name"), [("ana", "ana"), ("DOM\\ana b", "DOM-ana-b"), (".x", "x"), ("ü", "-")])
@@ -78,6 +89,10 @@ def test_help_has_examples(name: str) -> None:
         (["watch", "abc", "--all"], "AGENT and --all cannot be combined"),
         (["watch", "abc", "--recipts"], "No such option"),
         (["send", "abc"], "nothing to send"),
+        (["send", "abc", "- item"], "Put -- before text that starts with a dash: mailroom send … -- '- text'"),
+        (["search", "-5"], "Put -- before text that starts with a dash"),
+        (["broadcast", "-x", "bob"], "Put -- before text that starts with a dash"),
+        (["reply", "0198c0ffee000001", "-x"], "Put -- before text that starts with a dash"),
         (["ack", "abc"], "give message ids or --all"),
         (["send", "abc", "go", "--ttl", "soon"], "is not a duration"),
         (["send", "abc", "go", "--metadata", "[]"], "JSON object"),
@@ -88,6 +103,47 @@ def test_usage_errors_say_what_is_expected(arguments: list[str], hint: str) -> N
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 2
     assert hint in " ".join(shown.output.replace("\u2502", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ack", "", "--all"],
+        ["alias", "", "s1"],
+        ["alias", "bob", ""],
+        ["broadcast", "go", "bob", ""],
+        ["clear", "", "--yes"],
+        ["doorbell", ""],
+        ["export", ""],
+        ["export", "bob", ""],
+        ["hook", "--agent", ""],
+        ["inbox", ""],
+        ["list", ""],
+        ["mcp", "--agent", ""],
+        ["queues", ""],
+        ["receipts", ""],
+        ["search", "x", "--agent", ""],
+        ["send", "", "go"],
+        ["stats", ""],
+        ["token", "create", "--agent", ""],
+        ["wait", ""],
+        ["watch", ""],
+    ],
+)
+def test_an_empty_agent_name_is_a_usage_error_and_never_means_every_agent(arguments: list[str]) -> None:
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 2
+    assert "the agent's name is empty" in " ".join(shown.output.replace("\u2502", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["send", "bob", "go"], ["broadcast", "go", "bob"], ["mcp"], ["reply", "00", "x"]]
+)
+def test_an_empty_mailroom_agent_is_refused(arguments: list[str], tmp_path: Path) -> None:
+    environment = {"MAILROOM_AGENT": "", "MAILROOM_ADDRESS": f"unix:{tmp_path}/none.sock"}
+    shown = CliRunner().invoke(app, arguments, env=environment)
+    assert isinstance(shown.exception, InvalidArgument)
+    assert shown.exception.message.startswith("MAILROOM_AGENT is empty")
 
 
 def test_the_help_of_ttl_explains_expiry() -> None:

@@ -1,6 +1,7 @@
 """The places where a client looks for the daemon, and their order."""
 
 import errno
+import fcntl
 import json
 import socket
 from collections.abc import Callable, Generator
@@ -8,8 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from mailroom.addresses import Address, find_daemon, state_directory
-from mailroom.errors import InvalidArgument
+from mailroom.addresses import Address, find_daemon, running_daemon_pid, state_directory
+from mailroom.errors import DaemonNotRunning, InvalidArgument
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -170,3 +171,49 @@ def test_a_malformed_address_is_refused(text: str) -> None:
 
 def test_special_characters_in_a_path_are_quoted_for_grpc() -> None:
     assert Address("unix:/a b/%.sock").grpc_target == "unix:/a%20b/%25.sock"
+
+
+def test_a_running_daemon_is_known_by_its_lock_and_its_published_addresses(tmp_path: Path) -> None:
+    environ = {"MAILROOM_STATE_DIR": str(tmp_path)}
+    address = find_daemon(f"unix:{tmp_path}/mailroom.sock")
+    (tmp_path / "addresses").write_text(json.dumps([address.text]))
+    with (tmp_path / "mailroomd.lock").open("w") as lock:
+        lock.write("4711\n")
+        lock.flush()
+        assert running_daemon_pid(address, environ) is None
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert running_daemon_pid(address, environ) == 4711
+        assert running_daemon_pid(find_daemon("127.0.0.1:1"), environ) is None
+        (tmp_path / "addresses").write_text("{}")
+        assert running_daemon_pid(address, environ) is None
+
+
+def test_a_lost_socket_is_named_instead_of_a_missing_daemon(tmp_path: Path) -> None:
+    lost = DaemonNotRunning(f"unix:{tmp_path}/mailroom.sock", running_pid=4711)
+    assert lost.message.startswith("mailroomd (pid 4711) is running, but its socket is gone: ")
+    (tmp_path / "mailroom.sock").touch()
+    silent = DaemonNotRunning(f"unix:{tmp_path}/mailroom.sock", running_pid=4711)
+    assert "is running, but does not answer at" in silent.message
+    assert "Start it with" not in lost.message + silent.message
+
+
+def test_a_socket_path_that_is_too_long_is_refused_with_its_length(tmp_path: Path) -> None:
+    path = "/" + "x" * 107
+    with pytest.raises(InvalidArgument, match=r"has 108 bytes, a socket's path at most 107"):
+        find_daemon(f"unix:{path}")
+    assert find_daemon(f"unix:{path[:-1]}").text == f"unix:{path[:-1]}"
+    with pytest.raises(InvalidArgument, match=r"state directory's socket: .* at most 107"):
+        find_daemon(environ={"MAILROOM_STATE_DIR": str(tmp_path / ("y" * 100))})
+
+
+def test_without_a_home_directory_a_default_is_refused_and_a_given_address_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(InvalidArgument, match="no home directory"):
+        find_daemon(environ={})
+    address = find_daemon("unix:/run/mailroom.sock", {})
+    assert (address.text, running_daemon_pid(address, {})) == ("unix:/run/mailroom.sock", None)

@@ -94,3 +94,9 @@ def test_over_a_network_a_token_requires_tls(address: str) -> None:
 def test_tls_is_used_over_tcp_only() -> None:
     assert Credentials(ca=b"authority").uses_tls(Address("127.0.0.1:1"))
     assert not Credentials(ca=b"authority").uses_tls(Address("unix:/run/a.sock"))
+
+
+@pytest.mark.parametrize("variable", ["MAILROOM_TLS_CA", "MAILROOM_TLS_CLIENT_CERT", "MAILROOM_TLS_CLIENT_KEY"])
+def test_an_empty_variable_is_refused_instead_of_turning_tls_off(variable: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{variable} is empty"):
+        find_credentials({}, {variable: ""})

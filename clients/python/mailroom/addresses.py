@@ -6,7 +6,7 @@ counts only if a process listens on it: a stale socket must not hide a running d
 daemon is for the transport to find out. Paths are interpreted as the daemon interprets them.
 """
 
-__all__ = ["Address", "find_daemon", "state_directory"]
+__all__ = ["Address", "find_daemon", "running_daemon_pid", "state_directory"]
 
 import errno
 import json
@@ -20,9 +20,12 @@ from typing import cast
 from urllib.parse import quote
 
 from mailroom.errors import InvalidArgument
+from mailroom.state_lock import read_state_lock
 
 SOCKET_NAME = "mailroom.sock"
 ADDRESSES_NAME = "addresses"  # JSON list of "unix:PATH" and "HOST:PORT", written by the daemon
+
+MAX_SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path without its final NUL (unix(7))
 
 _REFUSED = os.strerror(errno.ECONNREFUSED).lower()
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
@@ -73,7 +76,7 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """Returns the daemon's state directory: MAILROOM_STATE_DIR, or `mailroom` below XDG_STATE_HOME.
 
     Raises:
-        InvalidArgument: MAILROOM_STATE_DIR is not a valid path.
+        InvalidArgument: MAILROOM_STATE_DIR is not a valid path, or there is no home directory for the default.
     """
     if given := environ.get("MAILROOM_STATE_DIR"):
         try:
@@ -83,7 +86,22 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
                 f"MAILROOM_STATE_DIR: {given!r} is not a valid path: {error}", reason="ADDRESS_INVALID"
             ) from error
     base = environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "mailroom"
+    return (Path(base) if base.startswith("/") else _home() / ".local" / "state") / "mailroom"
+
+
+def running_daemon_pid(address: Address, environ: Mapping[str, str] = os.environ) -> int | None:
+    """Returns the process id of the daemon that listens, or should listen, at an address.
+
+    It is known if the daemon holds the lock of this user's state directory and has published the address there. That
+    tells a daemon whose socket was removed from a daemon that is not running.
+    """
+    try:
+        state_dir = state_directory(environ)
+        lock = read_state_lock(state_dir)
+        published = json.loads((state_dir / ADDRESSES_NAME).read_bytes()) if lock.is_held else None
+    except (OSError, ValueError, InvalidArgument):
+        return None
+    return lock.pid if isinstance(published, list) and address.text in published else None
 
 
 def _search(environ: Mapping[str, str]) -> Address:
@@ -109,7 +127,9 @@ def _search(environ: Mapping[str, str]) -> Address:
     runtime_dir = "" if environ.get("MAILROOM_STATE_DIR") else environ.get("XDG_RUNTIME_DIR", "")
     address = try_socket(Path(runtime_dir) / "mailroom" / SOCKET_NAME) if runtime_dir.startswith("/") else None
     address = address or try_address_file() or try_socket(own_socket)
-    return Address(address or next(iter(stale), f"unix:{own_socket}"), tuple(tried))
+    if address is None and not stale:
+        address = _normalized(f"unix:{own_socket}", "the state directory's socket")
+    return Address(address or stale[0], tuple(tried))
 
 
 def _read_address_file(file: Path) -> tuple[dict[str, str], str]:
@@ -147,7 +167,7 @@ def _normalized(text: str, source: str) -> str:
     path = text if text.startswith(("/", "~")) else text.removeprefix("unix:") if text.startswith("unix:") else ""
     try:
         if path:
-            return f"unix:{_as_path('/' + path.lstrip('/') if path.startswith('//') else path)}"
+            return f"unix:{_check_length(_as_path('/' + path.lstrip('/') if path.startswith('//') else path))}"
         if _HOST_AND_PORT.fullmatch(text):
             return text
         detail = ""
@@ -158,6 +178,24 @@ def _normalized(text: str, source: str) -> str:
         reason="ADDRESS_INVALID",
         field="address",
     )
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # HOME is not set, and the user has no account
+        raise InvalidArgument(
+            "there is no home directory to look for the daemon in: set MAILROOM_ADDRESS, MAILROOM_STATE_DIR or HOME",
+            reason="ADDRESS_INVALID",
+            field="address",
+        ) from error
+
+
+def _check_length(path: Path) -> Path:
+    size = len(os.fsencode(path))
+    if size > MAX_SOCKET_PATH_BYTES:
+        raise ValueError(f"the path has {size} bytes, a socket's path at most {MAX_SOCKET_PATH_BYTES}")
+    return path
 
 
 def _as_path(text: str) -> Path:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from mailroom.addresses import Address, find_daemon
+from mailroom.addresses import Address, find_daemon, running_daemon_pid
 from mailroom.calls import Service
 from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
@@ -91,6 +91,7 @@ class Channels(Generic[ChannelT]):
             self.contact.answered = True
         elif isinstance(error, Unavailable):
             self.contact.address = find_daemon(self._explicit)
+            self.contact.running_pid = running_daemon_pid(self.contact.address)
         return error
 
     def close(self) -> list[ChannelT]:

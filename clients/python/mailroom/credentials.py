@@ -109,7 +109,10 @@ def _token(options: AccessOptions, environ: Mapping[str, str]) -> str:
 def _file(name: str, given: str | os.PathLike[str] | None, variable: str, environ: Mapping[str, str]) -> bytes | None:
     if given is not None:
         return _read(given, name)
-    return _read(environ[variable], variable) if environ.get(variable) else None
+    file = environ.get(variable)
+    if file == "":  # often an unset variable of a script, which must not turn TLS off
+        raise InvalidArgument(f"{variable} is empty: set it, or unset it", reason="TLS_INVALID", field=name)
+    return _read(file, variable) if file else None
 
 
 def _read(file: str | os.PathLike[str], source: str) -> bytes:

@@ -52,6 +52,7 @@ class Cursor:
         return is_new
 
     def _finish_replay(self, last_id: str) -> None:
-        self.after_id = max(self.after_id or BEGINNING, last_id, *self._yielded)
+        """Moves to the end of the replay, even backwards: an `after_id` that the daemon never issued has no effect."""
+        self.after_id = max(BEGINNING, last_id, *self._yielded)
         self.include_unread = False
         self._yielded.clear()

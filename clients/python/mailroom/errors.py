@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -104,8 +105,14 @@ class Unavailable(MailroomError):
 class DaemonNotRunning(Unavailable):
     """No daemon answers at the expected address."""
 
-    def __init__(self, address: str = "", *, cause: str = "", tried: Sequence[str] = ()) -> None:
+    def __init__(
+        self, address: str = "", *, cause: str = "", tried: Sequence[str] = (), running_pid: int | None = None
+    ) -> None:
         detail = f" ({cause})" if cause else ""
+        if running_pid is not None:
+            super().__init__(_lost_socket(address, running_pid, detail), reason="DAEMON_NOT_RUNNING")
+            self.address, self.tried = address, tuple(tried)
+            return
         places = f" Tried: {'; '.join(tried)}." if tried else ""
         super().__init__(
             f"The Mailroom daemon is not running: no answer at {address}{detail}.{places}"
@@ -114,6 +121,18 @@ class DaemonNotRunning(Unavailable):
         )
         self.address = address
         self.tried = tuple(tried)
+
+
+def _lost_socket(address: str, pid: int, detail: str) -> str:
+    if address.startswith("unix:") and not Path(address.removeprefix("unix:")).exists():
+        return (
+            f"mailroomd (pid {pid}) is running, but its socket is gone: {address.removeprefix('unix:')} was removed."
+            " Try again in a few seconds; if that does not help, restart mailroomd."
+        )
+    return (
+        f"mailroomd (pid {pid}) is running, but does not answer at {address}{detail}."
+        " It may be starting or stopping: try again in a few seconds."
+    )
 
 
 class TlsFailed(MailroomError):

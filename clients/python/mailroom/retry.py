@@ -24,10 +24,17 @@ LONGEST_DELAY_SEC = 2.0  # the longest wait for a daemon that is back already
 
 @dataclass(slots=True)
 class Contact:
-    """What a client knows about its daemon: its address, and whether it has ever answered."""
+    """What a client knows about its daemon.
+
+    Attributes:
+        address: where it is, or is expected.
+        answered: whether it has ever answered.
+        running_pid: the process id of a daemon that is running but could not be reached, or None.
+    """
 
     address: Address
     answered: bool = False
+    running_pid: int | None = None
 
 
 class Backoff:
@@ -113,7 +120,8 @@ class Retries:
         cause = error.message.rsplit(": ", 1)[-1] if error.message.startswith("failed to connect") else ""
         if cause == "Socket closed" and address.socket_path is None:
             cause = "the peer closed the connection: it may require TLS (MAILROOM_TLS_CA) or a client certificate"
-        return DaemonNotRunning(address.text, cause=cause, tried=address.tried)
+        pid = self._contact.running_pid
+        return DaemonNotRunning(address.text, cause=cause, tried=address.tried, running_pid=pid)
 
 
 def _is_unreachable(error: MailroomError) -> bool:

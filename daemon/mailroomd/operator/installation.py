@@ -49,17 +49,19 @@ class Installation:
             InvalidArgument: a given address or path is malformed.
         """
         flags = {key: (text,) for key, text in (("root", root), ("state-dir", state_dir)) if text}
-        error = ""
+        configuration_error = ""
         try:
             configuration = resolve(flags)
             settings = configuration.settings
             is_chosen = configuration.origins["state_dir"] is not Origin.DEFAULT
+        except RuntimeError as error:  # HOME is not set, and the user has no account
+            raise InvalidArgument("there is no home directory: give --root and --state-dir, or set HOME") from error
         except ConfigurationError as invalid:
-            error = invalid.sentence
+            configuration_error = invalid.sentence
             settings = _without_file(flags)
             is_chosen = bool(state_dir or os.environ.get("MAILROOM_STATE_DIR"))
         environ = {**os.environ, "MAILROOM_STATE_DIR": str(settings.state_dir)} if is_chosen else os.environ
-        return cls(settings.root, settings.state_dir, find_daemon(address, environ), error)
+        return cls(settings.root, settings.state_dir, find_daemon(address, environ), configuration_error)
 
     @property
     def inbox(self) -> Path:

@@ -6,13 +6,14 @@ and keeps the previous database. Not here: that exchange (`storage.database.rest
 
 __all__ = ["RestorePreview", "count_rejected", "is_staged", "preview_restore", "stage_backup"]
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from mailroomd.model.settings import RESTORE_DIRECTORY
-from mailroomd.operator.backup import DatabaseSummary, back_up, inspect_backup, summarize, sync
+from mailroomd.operator.backup import DatabaseSummary, copy_database, inspect_backup, summarize, sync
 from mailroomd.operator.installation import Installation
 from mailroomd.operator.read_only import open_read_only
 from mailroomd.storage.database.restore import REFUSED_NAME
@@ -54,6 +55,8 @@ def preview_restore(file: Path, installation: Installation) -> RestorePreview:
 def stage_backup(file: Path, installation: Installation) -> None:
     """Copies a backup to where the daemon takes it: at once if it is running, otherwise when it starts.
 
+    Run by root, it gives the copy to the owner of the state directory, which is the daemon's user.
+
     Raises:
         FileExistsError: another backup is staged already.
         OSError: the copy cannot be written.
@@ -63,9 +66,21 @@ def stage_backup(file: Path, installation: Installation) -> None:
     if staging.exists():
         raise FileExistsError(f"another backup is staged in {staging}: start mailroomd, or remove it")
     part.mkdir(mode=0o700, exist_ok=True)
-    back_up(file, part / installation.database.name)
+    descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        copy_database(file, part / installation.database.name)
+        if os.geteuid() == 0:
+            _give_away(descriptor, installation.database.name, installation.state_dir.stat())
+    finally:
+        os.close(descriptor)
     part.replace(staging)
     sync(installation.state_dir)
+
+
+def _give_away(directory: int, name: str, owner: os.stat_result) -> None:
+    """Changes the owner of a file and its directory. Links are not followed: the new owner could have placed them."""
+    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=directory, follow_symlinks=False)
+    os.fchown(directory, owner.st_uid, owner.st_gid)
 
 
 def is_staged(installation: Installation) -> bool:

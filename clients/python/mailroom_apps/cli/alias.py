@@ -10,7 +10,7 @@ from mailroom.records import iso_utc
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.durations import parse_duration
-from mailroom_apps.cli.options import Address, Json
+from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit, emit_json
 from mailroom_apps.cli.rendering import format_time
 from mailroom_apps.printable import printable_line
@@ -18,9 +18,17 @@ from mailroom_apps.printable import printable_line
 
 def alias(
     agent: Annotated[
-        str, typer.Argument(metavar="AGENT", help="The agent's permanent name.", autocompletion=complete_agent)
+        str,
+        typer.Argument(
+            metavar="AGENT", help="The agent's permanent name.", autocompletion=complete_agent, callback=require_name
+        ),
     ],
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="The session id, which changes with every start.")],
+    session: Annotated[
+        str,
+        typer.Argument(
+            metavar="SESSION", help="The session id, which changes with every start.", callback=require_name
+        ),
+    ],
     ttl: Annotated[
         float | None,
         typer.Option(parser=parse_duration, metavar="DURATION", help="How long the alias lasts.", show_default="24h"),

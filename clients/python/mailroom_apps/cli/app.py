@@ -39,6 +39,7 @@ from mailroom_apps.cli.setup import setup
 from mailroom_apps.cli.show import show
 from mailroom_apps.cli.stats import stats
 from mailroom_apps.cli.status import status
+from mailroom_apps.cli.text_command import TextCommand
 from mailroom_apps.cli.token import token
 from mailroom_apps.cli.top import top
 from mailroom_apps.cli.wait import wait
@@ -57,6 +58,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_TEXT_COMMANDS = {"broadcast", "reply", "search", "send"}
 for _name, _command, _examples in (
     (
         "send",
@@ -64,6 +66,7 @@ for _name, _command, _examples in (
         (
             "mailroom send abc go --from dashboard",
             "git diff | mailroom send reviewer - --type diff --thread pr-12",
+            "mailroom send abc -- '- starts with a dash'",
             "mailroom send abc 'still there?' --priority high --ttl 10m --metadata '{\"task\": 7}'",
         ),
     ),
@@ -110,7 +113,8 @@ for _name, _command, _examples in (
     ("doorbell", doorbell, ("mailroom doorbell reviewer; echo $?",)),
     ("doctor", doctor, ("mailroom doctor", "mailroom doctor --fix", "mailroom doctor --json | jq -r .summary")),
 ):
-    app.command(_name, epilog=examples(*_examples))(_command)
+    _class = TextCommand if _name in _TEXT_COMMANDS else None
+    app.command(_name, cls=_class, epilog=examples(*_examples))(_command)
 for _group in (setup, service, config):
     app.add_typer(_group)
 app.add_typer(token, name="token")

@@ -27,6 +27,7 @@ POLL_SEC = 0.1
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write. An older backup is replaced.")],
+    force: Annotated[bool, typer.Option("--force", help="Also replace a file that is not a backup.")] = False,
     state_dir: StateDir = None,
     address: Address = None,
 ) -> None:
@@ -36,7 +37,7 @@ def backup(
     installation = _find_installation(state_dir, address)
     if not installation.database.exists():
         raise OSError(f"no database in {installation.state_dir}; give the daemon's --state-dir")
-    summary = back_up(installation.database, file, _show_progress)
+    summary = back_up(installation, file, force=force, report_progress=_show_progress)
     emit(f"{file}: {_describe(summary)}, {file.stat().st_size / 1e6:,.1f} MB")
 
 
@@ -55,15 +56,16 @@ def restore(
         raise typer.Exit(ExitCode.REFUSED)
     rejected_before = count_rejected(installation)
     installation.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_running = read_state_lock(installation.state_dir).is_held
     stage_backup(file, installation)
-    if not read_state_lock(installation.state_dir).is_held:
+    if not is_running:
         emit("mailroomd is not running; it restores the backup when it starts")
         return
     deadline = time.monotonic() + RESTORE_SEC
     _wait_until_taken(installation, deadline)
     if count_rejected(installation) > rejected_before:
         raise OSError("mailroomd could not use the backup (see its log); the database is unchanged")
-    _wait_until_serving(address, deadline)
+    _wait_until_serving(installation, deadline)
     emit("restored; the previous database is kept as mailroom.db.replaced-…")
 
 
@@ -113,18 +115,22 @@ def _wait_until_taken(installation: "Installation", deadline: float) -> None:
     from mailroomd.operator.restore import is_staged
 
     while is_staged(installation):
+        if not read_state_lock(installation.state_dir).is_held:
+            raise OSError("mailroomd ended before it took the backup (see its log); it takes it when it starts again")
         if time.monotonic() >= deadline:
-            raise OSError("mailroomd has not taken the backup yet (see its log); it will when it starts")
+            raise OSError("mailroomd has not taken the backup yet (see its log); it will when it starts again")
         time.sleep(POLL_SEC)
 
 
-def _wait_until_serving(address: str | None, deadline: float) -> None:
-    with connect(address) as client:
+def _wait_until_serving(installation: "Installation", deadline: float) -> None:
+    with connect(installation.address.text) as client:
         while time.monotonic() < deadline:
             try:
                 if client.health(timeout=1.0).value == "serving":
                     return
             except MailroomError:
                 pass  # it is starting
+            if not read_state_lock(installation.state_dir).is_held:
+                raise OSError("mailroomd took the backup, but has ended; see its log")
             time.sleep(POLL_SEC)
     emit_note("restored, but mailroomd is not serving yet; see `mailroom status`")

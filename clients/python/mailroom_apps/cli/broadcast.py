@@ -10,9 +10,10 @@ from mailroom.messages import SendOutcome
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.exit_codes import ExitCode
-from mailroom_apps.cli.options import Address, Json
+from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit_records
 from mailroom_apps.cli.sending import (
+    AllowEmpty,
     Key,
     Metadata,
     Priority,
@@ -20,6 +21,7 @@ from mailroom_apps.cli.sending import (
     Thread,
     Ttl,
     Type,
+    choose_sender,
     delivery_errors,
     read_content,
 )
@@ -35,7 +37,13 @@ def broadcast(
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The text, or - to read it from stdin.")],
     to: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TO...", help="Recipients.", autocompletion=complete_agent, show_default=False),
+        typer.Argument(
+            metavar="TO...",
+            help="Recipients.",
+            autocompletion=complete_agent,
+            show_default=False,
+            callback=require_name,
+        ),
     ] = None,
     all_alive: Annotated[bool, typer.Option("--all-alive", help="Send to every live agent except the sender.")] = False,
     sender: Sender = None,
@@ -45,18 +53,19 @@ def broadcast(
     ttl: Ttl = None,
     metadata: Metadata = None,
     key: Key = None,
+    allow_empty: AllowEmpty = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Send a copy to each recipient. A failure does not stop the others, but the exit code is 1."""
     if bool(to) == all_alive:
         raise typer.BadParameter("give recipients or --all-alive", param_hint="TO")
-    text = read_content(content)
+    text = read_content(content, allow_empty=allow_empty)
     with connect(address) as client:
         outcomes = client.broadcast(
             to or _live_agents(client, sender),
             text,
-            sender=sender,
+            sender=choose_sender(sender),
             type=type_,
             thread_id=thread,
             priority=priority,

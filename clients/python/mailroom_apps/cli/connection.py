@@ -1,6 +1,6 @@
 """Connection — opens the client of a command. gRPC is imported only then."""
 
-__all__ = ["chosen_address", "connect", "quiet_grpc", "use_access", "use_address"]
+__all__ = ["chosen_address", "connect", "quiet_grpc", "require_own_name", "use_access", "use_address"]
 
 import os
 from contextvars import ContextVar
@@ -34,6 +34,19 @@ def chosen_address(address: str | None) -> str | None:
 def quiet_grpc() -> None:
     """Turns off gRPC's own log lines. Must be called before gRPC is imported."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def require_own_name(name: str) -> str:
+    """Returns MAILROOM_AGENT's value, which must not be empty.
+
+    Raises:
+        InvalidArgument: it is empty, which is usually an unset variable of a script.
+    """
+    if name:
+        return name
+    from mailroom.errors import InvalidArgument
+
+    raise InvalidArgument("MAILROOM_AGENT is empty: set it to an agent's name, or unset it", field="sender")
 
 
 def connect(address: str | None = None, *, timeout: float = 30.0, grace: float = 2.0) -> "Mailroom":

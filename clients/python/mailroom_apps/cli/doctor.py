@@ -2,7 +2,9 @@
 
 __all__ = ["doctor"]
 
+import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,8 @@ from mailroom_apps.cli.output import emit, emit_json, styled
 from mailroom_apps.printable import printable_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mailroomd.operator.doctor import Finding
 
 _COLORS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -38,7 +42,7 @@ def doctor(
     quiet_grpc()
     installation = Installation.find(root=root, state_dir=state_dir, address=chosen_address(address))
     levels = Counter[Level]()
-    for finding in run_checks(installation):
+    for finding in (*run_checks(installation), *_check_sessions()):
         result = finding.apply_fix() if fix else finding
         levels[result.level] += 1
         emit_json(result.to_dict()) if json else emit(_render(result))
@@ -46,6 +50,22 @@ def doctor(
         emit(_summarize(levels[Level.PROBLEM], levels[Level.WARNING]))
     if levels[Level.PROBLEM]:
         raise typer.Exit(ExitCode.PROBLEMS)
+
+
+def _check_sessions() -> "Iterator[Finding]":
+    """Checks the directory in which hooks remember what each session has seen; the daemon does not know it."""
+    from mailroomd.operator.doctor.finding import ok, problem
+
+    from mailroom_apps.hooks.session_state import sessions_directory
+
+    path = Path(sessions_directory())
+    if not path.exists():
+        yield ok("sessions directory", "not in use")
+    elif not path.is_dir() or not os.access(path, os.R_OK | os.W_OK | os.X_OK) or path.stat().st_mode & 0o300 != 0o300:
+        summary = f"hooks cannot write to {path}, so they show the same messages again and again"
+        yield problem("sessions directory", summary, f"make it a directory that you can write to: chmod u+rwx {path}")
+    else:
+        yield ok("sessions directory", f"{path} is writable")
 
 
 def _render(finding: "Finding") -> str:

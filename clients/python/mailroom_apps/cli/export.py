@@ -9,14 +9,19 @@ from mailroom.options import ListOptions
 
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
-from mailroom_apps.cli.options import Address, ThreadFilter, Unread
+from mailroom_apps.cli.options import Address, ThreadFilter, Unread, require_name
 from mailroom_apps.cli.output import emit_json
 
 
 def export(
     agents: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[AGENT]...", help="Mailboxes; all by default.", autocompletion=complete_agent),
+        typer.Argument(
+            metavar="[AGENT]...",
+            help="Mailboxes; all by default.",
+            autocompletion=complete_agent,
+            callback=require_name,
+        ),
     ] = None,
     unread: Unread = False,
     thread: ThreadFilter = None,

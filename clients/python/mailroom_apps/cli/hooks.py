@@ -9,11 +9,16 @@ from typing import Annotated
 
 import typer
 
-from mailroom_apps.cli.options import Address
+from mailroom_apps.cli.options import Address, require_name
 
 _AgentOption = Annotated[
     str | None,
-    typer.Option("--agent", help="The agent to serve.", show_default="MAILROOM_AGENT, or the session's id"),
+    typer.Option(
+        "--agent",
+        help="The agent to serve.",
+        show_default="MAILROOM_AGENT, or the session's id",
+        callback=require_name,
+    ),
 ]
 _Root = Annotated[
     str | None, typer.Option(help="The directory that contains inbox/.", show_default="MAILROOM_ROOT, else ~/.claude")
@@ -32,7 +37,8 @@ def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None
 
 def doorbell(
     agent: Annotated[
-        str | None, typer.Argument(metavar="AGENT", help="The agent to serve.", show_default=False)
+        str | None,
+        typer.Argument(metavar="AGENT", help="The agent to serve.", show_default=False, callback=require_name),
     ] = None,
     root: _Root = None,
     pid: Annotated[int | None, typer.Option(help="Exit with this process.", show_default="the session's")] = None,

@@ -8,7 +8,8 @@ __all__ = ["import_messages"]
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import orjson
 import typer
 from mailroom.drafts import Draft
+from mailroom.errors import MailroomError
 
-from mailroom_apps.cli.connection import connect
+from mailroom_apps.cli.connection import connect, quiet_grpc
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Address
 from mailroom_apps.cli.output import emit, emit_note
@@ -27,6 +29,17 @@ if TYPE_CHECKING:
 
 MAX_UNACKNOWLEDGED = 500  # read messages that are acknowledged together
 _REQUIRED = ("id", "recipient", "sender", "content")
+_OPTIONAL_TEXTS = ("type", "thread_id", "in_reply_to", "priority", "timestamp", "expires_at")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One exported message, checked."""
+
+    message_id: str
+    draft: Draft
+    is_read: bool
+    expires_at: datetime | None
 
 
 def import_messages(
@@ -34,14 +47,16 @@ def import_messages(
     address: Address = None,
 ) -> None:
     """Send exported messages again, oldest first, to the same recipients. Read ones are acknowledged at once."""
+    quiet_grpc()
     lines = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    messages = sorted(_parse_lines(lines), key=lambda message: message["id"])
-    live = [message for message in messages if not _is_expired(message)]
+    entries = sorted(_parse_lines(lines), key=lambda entry: entry.message_id)
+    now = datetime.now(UTC)
+    live = [entry for entry in entries if entry.expires_at is None or entry.expires_at > now]
     with connect(address) as client:
         refusals = _send(client, live)
     imported = len(live) - refusals.total()
-    expired = f"; {len(messages) - len(live):,} had expired" if len(live) < len(messages) else ""
-    emit(f"{imported:,} of {len(messages):,} messages imported{expired}")
+    expired = f"; {len(entries) - len(live):,} had expired" if len(live) < len(entries) else ""
+    emit(f"{imported:,} of {len(entries):,} messages imported{expired}")
     for reason, count in refusals.most_common():
         emit_note(f"{count:,} refused: {reason}")
     if refusals:
@@ -49,29 +64,60 @@ def import_messages(
         raise typer.Exit(ExitCode.REFUSED)
 
 
-def _parse_lines(lines: bytes) -> Iterator[dict[str, Any]]:
-    for line_number, line in enumerate(lines.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            value: object = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise OSError(f"line {line_number} is not valid JSON ({error}); nothing was imported") from error
-        message = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-        missing = [name for name in _REQUIRED if not isinstance(message.get(name), str)]
-        if missing:
-            raise OSError(f"line {line_number} is not a message: {missing[0]} is missing; nothing was imported")
-        yield message
+def _parse_lines(lines: bytes) -> Iterator[_Entry]:
+    """Yields the messages of every line, all of which must be valid before the first is sent."""
+    for line_number, line in enumerate(lines.split(b"\n"), 1):
+        if line.strip():
+            try:
+                yield _parse(line)
+            except (ValueError, OverflowError, MailroomError) as error:
+                raise OSError(f"line {line_number} is not a valid message: {error}; nothing was imported") from error
 
 
-def _send(client: "Mailroom", messages: list[dict[str, Any]]) -> Counter[str]:
+def _parse(line: bytes) -> _Entry:
+    """Returns the message in one line.
+
+    Raises:
+        ValueError: it is not JSON, or not an exported message.
+        InvalidArgument: the daemon could not receive it unchanged.
+    """
+    from mailroom.calls import draft_request
+
+    try:
+        value: object = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    message = cast("dict[str, Any]", value)
+    _check_types(message)
+    draft = _draft(message)
+    draft_request(draft, None)
+    return _Entry(message["id"], draft, message.get("read") is True, _time(message, "expires_at"))
+
+
+def _check_types(message: Mapping[str, Any]) -> None:
+    for name in _REQUIRED:
+        if not isinstance(message.get(name), str):
+            raise ValueError(f"{name} is missing" if name not in message else f"{name} is not a string")
+    for name in _OPTIONAL_TEXTS:
+        if not isinstance(message.get(name), str | None):
+            raise ValueError(f"{name} is not a string")
+    if not isinstance(message.get("read"), bool | None):
+        raise ValueError("read is not a boolean")
+    if not isinstance(message.get("metadata"), dict | None):
+        raise ValueError("metadata is not an object")
+
+
+def _send(client: "Mailroom", entries: list[_Entry]) -> Counter[str]:
     """Sends messages; returns the number of refused ones by reason."""
     refusals: Counter[str] = Counter()
     read_ids: defaultdict[str, list[str]] = defaultdict(list)
-    for message, outcome in zip(messages, client.send_many(map(_draft, messages)), strict=True):
+    outcomes = client.send_many(entry.draft for entry in entries)
+    for entry, outcome in zip(entries, outcomes, strict=True):
         if outcome.sent is None:
             refusals[str(outcome.error)] += 1
-        elif message.get("read"):
+        elif entry.is_read:
             read_ids[outcome.sent.message.recipient].append(outcome.sent.id)
             if sum(map(len, read_ids.values())) >= MAX_UNACKNOWLEDGED:
                 _acknowledge(client, read_ids)
@@ -85,7 +131,7 @@ def _acknowledge(client: "Mailroom", read_ids: dict[str, list[str]]) -> None:
     read_ids.clear()
 
 
-def _draft(message: dict[str, Any]) -> Draft:
+def _draft(message: Mapping[str, Any]) -> Draft:
     return Draft(
         message["recipient"],
         message["content"],
@@ -100,17 +146,24 @@ def _draft(message: dict[str, Any]) -> Draft:
     )
 
 
-def _ttl(message: dict[str, Any]) -> timedelta | None:
+def _ttl(message: Mapping[str, Any]) -> timedelta | None:
     """Returns the full original lifetime. With the rest of it, a repeated import would be a different request."""
     expires_at, sent_at = _time(message, "expires_at"), _time(message, "timestamp")
-    return expires_at - sent_at if expires_at and sent_at else None
+    if expires_at is None or sent_at is None:
+        return None
+    if expires_at <= sent_at:
+        raise ValueError("expires_at is not after timestamp")
+    return expires_at - sent_at
 
 
-def _is_expired(message: dict[str, Any]) -> bool:
-    expires_at = _time(message, "expires_at")
-    return expires_at is not None and expires_at <= datetime.now(UTC)
-
-
-def _time(message: dict[str, Any], name: str) -> datetime | None:
+def _time(message: Mapping[str, Any], name: str) -> datetime | None:
     text = message.get(name)
-    return datetime.fromisoformat(text) if text else None
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a time in ISO 8601") from error
+    if time.tzinfo is None:
+        raise ValueError(f"{name} has no time zone")
+    return time

@@ -10,9 +10,9 @@ from mailroom.options import ListOptions
 
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
-from mailroom_apps.cli.options import Address, Agent, Json, ThreadFilter, Unread
+from mailroom_apps.cli.options import Address, Agent, Json, ThreadFilter, Unread, require_name
 from mailroom_apps.cli.output import emit_note, emit_records
-from mailroom_apps.cli.rendering import first_line, format_time
+from mailroom_apps.cli.rendering import first_line, format_time, sender_label
 from mailroom_apps.printable import printable_line
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def search(
             help='Match messages that contain all of these words; "a phrase" in quotes; word* as a prefix.',
         ),
     ],
-    agent: Annotated[str | None, typer.Option(help="Search this mailbox only.", autocompletion=complete_agent)] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Search this mailbox only.", autocompletion=complete_agent, callback=require_name)
+    ] = None,
     unread: Unread = False,
     thread: ThreadFilter = None,
     limit: Limit = 20,
@@ -90,5 +92,5 @@ def _show(messages: list[Message], next_token: str, *, json: bool, empty_note: s
 
 
 def _row(message: Message) -> tuple[str, ...]:
-    names = (printable_line(message.sender), printable_line(message.recipient))
+    names = (sender_label(message), printable_line(message.recipient))
     return (message.id, format_time(message.timestamp), *names, message.state, first_line(message.content))

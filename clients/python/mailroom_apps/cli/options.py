@@ -12,15 +12,33 @@ __all__ = [
     "ThreadFilter",
     "Unread",
     "examples",
+    "require_name",
 ]
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
 import typer
 
 from mailroom_apps.cli.completion import complete_agent, complete_message
 
-_AGENT = typer.Argument(metavar="AGENT", help="The agent's name.", autocompletion=complete_agent, show_default=False)
+Names = TypeVar("Names", str, Sequence[str], None)
+
+
+def require_name(value: Names) -> Names:
+    """Refuses an empty agent name, which is usually an unset variable of a script and must not mean every agent.
+
+    Raises:
+        BadParameter: a name is empty.
+    """
+    if value == "" or (value is not None and not isinstance(value, str) and "" in value):
+        raise typer.BadParameter("the agent's name is empty")
+    return value
+
+
+_AGENT = typer.Argument(
+    metavar="AGENT", help="The agent's name.", autocompletion=complete_agent, show_default=False, callback=require_name
+)
 Agent = Annotated[str, _AGENT]
 MaybeAgent = Annotated[str | None, _AGENT]
 MessageId = Annotated[

@@ -16,7 +16,7 @@ import typer
 from mailroom.records import Record
 
 from mailroom_apps.cli.exit_codes import ExitCode
-from mailroom_apps.printable import printable
+from mailroom_apps.printable import json_escaped, printable
 
 Item = TypeVar("Item", bound=Record)
 
@@ -27,8 +27,9 @@ def emit(text: str) -> None:
 
 
 def emit_json(value: Mapping[str, Any]) -> None:
-    """Prints one JSON object on one line."""
-    _write(orjson.dumps(value))
+    """Prints one JSON object on one line. In a terminal, dangerous characters become JSON escapes of equal meaning."""
+    line = orjson.dumps(value)
+    _write(json_escaped(line.decode()).encode() if sys.stdout.isatty() else line)
 
 
 def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -3,7 +3,7 @@
 All text of other agents is made printable here. Content is indented so that it cannot imitate the header of a message.
 """
 
-__all__ = ["FIRST_LINE_CHARS", "first_line", "format_time", "render_event", "render_message"]
+__all__ = ["FIRST_LINE_CHARS", "first_line", "format_time", "render_event", "render_message", "sender_label"]
 
 import textwrap
 from datetime import datetime
@@ -45,13 +45,18 @@ def first_line(content: str, width: int = FIRST_LINE_CHARS) -> str:
     return f"{shown[: width - 1]}…" if more or len(shown) > width else shown
 
 
+def sender_label(message: Message) -> str:
+    """Returns the sender's name, marked unless the sender proved it with a token: anyone on the socket can claim it."""
+    return printable_line(message.sender) + ("" if message.sender_verified else " (unverified)")
+
+
 def format_time(time: datetime | None) -> str:
     """Returns a time as local date and time, "-" for None."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else "-"
 
 
 def _header(message: Message) -> str:
-    names = f"{printable_line(message.sender)} -> {printable_line(message.recipient)}"
+    names = f"{sender_label(message)} -> {printable_line(message.recipient)}"
     details = [printable_line(message.type)] if message.type != "text" else []
     if message.priority is not Priority.NORMAL:
         details.append(f"priority {message.priority}")

@@ -2,7 +2,6 @@
 
 __all__ = ["reply"]
 
-import os
 from typing import Annotated
 
 import typer
@@ -10,7 +9,18 @@ import typer
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MessageId
 from mailroom_apps.cli.output import emit, emit_json
-from mailroom_apps.cli.sending import Content, Key, Metadata, Priority, Ttl, Type, read_content, render_delivery
+from mailroom_apps.cli.sending import (
+    AllowEmpty,
+    Content,
+    Key,
+    Metadata,
+    Priority,
+    Ttl,
+    Type,
+    choose_sender,
+    read_content,
+    render_delivery,
+)
 
 
 def reply(
@@ -25,18 +35,19 @@ def reply(
     ttl: Ttl = None,
     metadata: Metadata = None,
     key: Key = None,
+    allow_empty: AllowEmpty = False,
     ack: Annotated[bool, typer.Option("--ack", help="Mark the answered message as read.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Answer a message. The reply goes to its sender, in the same thread."""
-    text = read_content(content)
+    text, chosen = read_content(content, allow_empty=allow_empty), choose_sender(sender)
     with connect(address) as client:
         original = client.get_message(message_id).message
         sent = client.send(
             original.sender,
             text,
-            sender=sender or os.environ.get("MAILROOM_AGENT") or original.recipient,
+            sender=original.recipient if chosen is None else chosen,
             type=type_,
             thread_id=original.thread_id,
             in_reply_to=original.id,

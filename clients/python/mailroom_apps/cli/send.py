@@ -9,9 +9,10 @@ from mailroom.errors import MailroomError
 
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
-from mailroom_apps.cli.options import Address, Json
+from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.sending import (
+    AllowEmpty,
     Content,
     Key,
     Metadata,
@@ -20,6 +21,7 @@ from mailroom_apps.cli.sending import (
     Thread,
     Ttl,
     Type,
+    choose_sender,
     read_content,
     render_delivery,
 )
@@ -35,6 +37,7 @@ Recipient = Annotated[
         help="The recipient: an agent's name, a session id, or agent@team.",
         autocompletion=complete_agent,
         show_default=False,
+        callback=require_name,
     ),
 ]
 
@@ -52,16 +55,17 @@ def send(
     ttl: Ttl = None,
     metadata: Metadata = None,
     key: Key = None,
+    allow_empty: AllowEmpty = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Send a message, and return once it is durable."""
-    text = read_content(content)
+    text = read_content(content, allow_empty=allow_empty)
     with connect(address) as client:
         sent = client.send(
             to,
             text,
-            sender=sender,
+            sender=choose_sender(sender),
             type=type_,
             thread_id=thread,
             in_reply_to=reply_to,

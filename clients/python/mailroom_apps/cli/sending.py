@@ -1,6 +1,7 @@
 """Sending — what `send`, `reply` and `broadcast` share: options, the source of the content, the text of a delivery."""
 
 __all__ = [
+    "AllowEmpty",
     "Content",
     "Key",
     "Metadata",
@@ -9,11 +10,13 @@ __all__ = [
     "Thread",
     "Ttl",
     "Type",
+    "choose_sender",
     "delivery_errors",
     "read_content",
     "render_delivery",
 ]
 
+import os
 import sys
 from typing import Annotated, Any, Literal, cast
 
@@ -21,6 +24,7 @@ import orjson
 import typer
 from mailroom.messages import Delivery
 
+from mailroom_apps.cli.connection import require_own_name
 from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.printable import printable_line
 
@@ -40,6 +44,7 @@ Content = Annotated[
     str | None,
     typer.Argument(metavar="CONTENT", help="The text; - or no CONTENT reads it from stdin.", show_default=False),
 ]
+AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Send the message even if CONTENT is empty.")]
 Sender = Annotated[
     str | None, typer.Option("--from", help="The sender's name.", show_default="MAILROOM_AGENT, or your login name")
 ]
@@ -60,28 +65,47 @@ Metadata = Annotated[
 Key = Annotated[str | None, typer.Option(help="Idempotency key: repeated sends with the same key create one message.")]
 
 
-def read_content(content: str | None) -> str:
-    """Returns the content that was given, or the content of stdin.
+def choose_sender(sender: str | None) -> str | None:
+    """Returns the sender that was given, otherwise MAILROOM_AGENT; None for the login name.
 
     Raises:
-        BadParameter: there is no content, or it is not UTF-8.
+        InvalidArgument: MAILROOM_AGENT decides, and is empty.
     """
-    if content is not None and content != "-":
-        return content
-    if sys.stdin is None or (content is None and sys.stdin.isatty()):  # None: stdin is closed
+    if sender is None and "MAILROOM_AGENT" in os.environ:
+        return require_own_name(os.environ["MAILROOM_AGENT"])
+    return sender
+
+
+def read_content(content: str | None, *, allow_empty: bool = False) -> str:
+    """Returns the content that was given, or the content of stdin.
+
+    Args:
+        content: the argument; "-" or None reads stdin.
+        allow_empty: permit an empty text, which is usually an unset variable or an empty pipe of a script.
+
+    Raises:
+        BadParameter: there is no content, it is empty, or it is not UTF-8.
+    """
+    if content is None or content == "-":
+        content = _read_stdin(is_requested=content == "-")
+    if not content and not allow_empty:
+        raise _no_content()
+    return content
+
+
+def _read_stdin(*, is_requested: bool) -> str:
+    if sys.stdin is None or (not is_requested and sys.stdin.isatty()):  # None: stdin is closed
         raise _no_content()
     try:
-        text = sys.stdin.buffer.read().decode()
+        return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise typer.BadParameter("stdin is not UTF-8 text", param_hint="CONTENT") from error
-    if not text and content is None:  # probably /dev/null rather than a message
-        raise _no_content()
-    return text
 
 
 def _no_content() -> typer.BadParameter:
     return typer.BadParameter(
-        "nothing to send: give the text as an argument or on stdin; '' sends an empty message", param_hint="CONTENT"
+        "nothing to send: give the text as an argument or on stdin; --allow-empty permits an empty message",
+        param_hint="CONTENT",
     )
 
 

@@ -37,6 +37,6 @@ def _details(message: Message) -> list[str]:
         lines.append(f"metadata: {printable(orjson.dumps(message.metadata, option=orjson.OPT_INDENT_2).decode())}")
     if message.expires_at:
         lines.append(f"expires: {format_time(message.expires_at)}")
-    if message.sender_verified:
-        lines.append("sender: verified")
+    proof = "verified by a token" if message.sender_verified else "unverified: any program of this user can claim it"
+    lines.append(f"sender: {proof}")
     return lines

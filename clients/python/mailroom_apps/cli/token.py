@@ -20,7 +20,7 @@ from mailroom.errors import MailroomError
 
 from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.cli.exit_codes import ExitCode
-from mailroom_apps.cli.options import Json, examples
+from mailroom_apps.cli.options import Json, examples, require_name
 from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ StateDir = Annotated[
     )
 )
 def create(
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="The agent that the token identifies.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The agent that the token identifies.", callback=require_name)
+    ] = None,
     admin: Annotated[bool, typer.Option("--admin", help="Permit everything, for every agent.")] = False,
     ttl: Annotated[
         float | None,

@@ -18,6 +18,7 @@ from mailroomd.operator.doctor import (
     inbox_files,
     inotify,
     locks,
+    running_daemon,
     sockets,
     temporary_files,
 )
@@ -26,6 +27,7 @@ from mailroomd.operator.installation import Installation
 
 _CHECKS = (
     daemon.check,
+    running_daemon.check,
     configuration.check,
     sockets.check,
     directories.check,

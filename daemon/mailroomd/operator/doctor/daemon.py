@@ -2,6 +2,7 @@
 
 __all__ = ["check"]
 
+import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
@@ -36,7 +37,13 @@ def check(installation: Installation) -> Iterator[Finding]:
 
 
 def _unreachable(installation: Installation) -> Finding:
-    lock = read_state_lock(installation.state_dir)
+    lock, path = read_state_lock(installation.state_dir), installation.address.socket_path
+    if lock.is_held and path and not os.path.lexists(path):
+        return problem(
+            "daemon",
+            f"mailroomd (pid {lock.pid or 'unknown'}) is running, but its socket is gone: {path} was removed",
+            "check again in a few seconds; if it is still gone, restart `mailroomd`",
+        )
     if lock.is_held:
         return problem(
             "daemon",

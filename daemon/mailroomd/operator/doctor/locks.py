@@ -6,22 +6,56 @@ may remove it. The lock of the state directory is a flock(2), which never become
 
 __all__ = ["check"]
 
+import os
 import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from mailroom.state_lock import LockState, read_state_lock
 
+from mailroomd.operator.doctor.below import open_below
 from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
 from mailroomd.operator.installation import Installation
 from mailroomd.storage.team_inbox.directory_lock import STALE_SEC
 
 
+@dataclass(frozen=True, slots=True)
+class _TeamLock:
+    """The lock of one team inbox."""
+
+    base: Path
+    parts: tuple[str, ...]
+    name: str
+
+    def __str__(self) -> str:
+        return str(self.base.joinpath(*self.parts, self.name))
+
+    def age_sec(self) -> float:
+        """Returns how long ago it was renewed; 0 if it was released meanwhile."""
+        try:
+            with open_below(self.base, *self.parts) as directory:
+                return time.time() - os.stat(self.name, dir_fd=directory, follow_symlinks=False).st_mtime
+        except OSError:
+            return 0.0
+
+    def is_directory(self) -> bool:
+        try:
+            with open_below(self.base, *self.parts, self.name, flags=os.O_PATH):
+                return True
+        except OSError:
+            return False
+
+    def remove_if_stale(self) -> None:
+        if self.age_sec() > STALE_SEC:
+            with open_below(self.base, *self.parts) as directory:
+                os.rmdir(self.name, dir_fd=directory)
+
+
 def check(installation: Installation) -> Iterator[Finding]:
     """Checks the state lock and the locks of team inboxes."""
     yield _check_state_lock(installation)
-    stale = [(lock, age_sec) for lock in _team_locks(installation.teams) if (age_sec := _age_sec(lock)) > STALE_SEC]
+    stale = [(lock, age_sec) for lock in _team_locks(installation) if (age_sec := lock.age_sec()) > STALE_SEC]
     for lock, age_sec in stale:
         yield _stale_lock(lock, age_sec)
     if not stale:
@@ -45,28 +79,25 @@ def _check_state_lock(installation: Installation) -> Finding:
             return ok("state lock", f"free: no daemon is running on {installation.state_dir}")
 
 
-def _team_locks(teams: Path) -> list[Path]:
+def _team_locks(installation: Installation) -> Iterator[_TeamLock]:
+    """Yields the locks of team inboxes. Links to other places are not followed."""
+    teams = installation.teams.name
+    for team in _names(installation.root, teams):
+        for name in _names(installation.root, teams, team, "inboxes"):
+            if name.endswith(".json.lock"):
+                yield _TeamLock(installation.root, (teams, team, "inboxes"), name)
+
+
+def _names(base: Path, *parts: str) -> list[str]:
     try:
-        return sorted(teams.glob("*/inboxes/*.json.lock"))
+        with open_below(base, *parts) as directory:
+            return sorted(os.listdir(directory))  # noqa: PTH208 - a descriptor
     except OSError:
         return []
 
 
-def _age_sec(lock: Path) -> float:
-    """Returns how long ago a lock was renewed; 0 if it was released meanwhile."""
-    try:
-        return time.time() - lock.lstat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _stale_lock(lock: Path, age_sec: float) -> Finding:
-    if lock.is_symlink() or not lock.is_dir():
+def _stale_lock(lock: _TeamLock, age_sec: float) -> Finding:
+    if not lock.is_directory():
         return warning("team lock", f"{lock} is not a directory, so it blocks every writer", f"rm {lock}")
     summary = f"{lock} is stale, last renewed {age_sec:.0f} s ago"
-    return warning("team lock", summary, f"rmdir {lock}", partial(_remove_if_stale, lock))
-
-
-def _remove_if_stale(lock: Path) -> None:
-    if _age_sec(lock) > STALE_SEC:
-        lock.rmdir()
+    return warning("team lock", summary, f"rmdir {lock}", lock.remove_if_stale)

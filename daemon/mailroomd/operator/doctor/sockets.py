@@ -7,10 +7,8 @@ before it listens.
 __all__ = ["check"]
 
 import errno
-import os
 import socket
 import stat
-import struct
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,9 +16,9 @@ from pathlib import Path
 from mailroom.state_lock import read_state_lock
 
 from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
+from mailroomd.operator.doctor.processes import listener_pid
 from mailroomd.operator.installation import Installation
 
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 _CONNECT_SEC = 1.0
 
 
@@ -37,6 +35,8 @@ def _check_socket(path: Path, installation: Installation) -> Finding:
     try:
         is_socket = stat.S_ISSOCK(path.lstat().st_mode)
     except FileNotFoundError:
+        if read_state_lock(installation.state_dir).is_held:
+            return warning("socket", f"{path} was removed", "see the finding about the daemon")
         advice = "start `mailroomd`, or give the address that it listens on with --address"
         return warning("socket", f"{path} does not exist", advice)
     except OSError as error:
@@ -44,7 +44,7 @@ def _check_socket(path: Path, installation: Installation) -> Finding:
     if not is_socket:
         return problem("socket", f"{path} is not a socket", "move it away, and start `mailroomd`")
     try:
-        return ok("socket", f"{_listener(path)} listens on {path}")
+        return ok("socket", f"{_describe(listener_pid(path))} listens on {path}")
     except OSError as error:
         return _no_listener(path, error, installation)
 
@@ -61,21 +61,13 @@ def _no_listener(path: Path, error: OSError, installation: Installation) -> Find
 
 def _remove_if_stale(path: Path) -> None:
     try:
-        _listener(path)
+        listener_pid(path)
     except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
+        if stat.S_ISSOCK(path.lstat().st_mode):  # a connection to any other file is refused, too
+            path.unlink(missing_ok=True)
 
 
-def _listener(path: Path) -> str:
-    """Returns the name and process id of the process that listens.
-
-    Raises:
-        OSError: no process can be reached.
-    """
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(_CONNECT_SEC)
-        probe.connect(os.fspath(path))
-        pid, _, _ = _CREDENTIALS.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+def _describe(pid: int) -> str:
     try:
         return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (pid {pid})"
     except OSError:

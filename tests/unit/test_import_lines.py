@@ -1,0 +1,77 @@
+"""Every line of an import is checked before the first message is sent."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mailroom_apps.cli.import_messages import _parse_lines  # pyright: ignore[reportPrivateUsage]
+
+GOOD: dict[str, Any] = {"id": "0198c0ffee000001", "recipient": "bob", "sender": "amy", "content": "c"}
+ISO = "2026-11-22T23:06:50.123Z"
+
+
+def parse(*lines: object) -> list[str]:
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    return [entry.message_id for entry in _parse_lines(text.encode("utf-8", "surrogatepass"))]
+
+
+def test_valid_lines_are_parsed_and_empty_ones_skipped() -> None:
+    full = {**GOOD, "timestamp": ISO, "expires_at": "2026-11-23T23:06:50+01:00", "read": True, "metadata": {"a": [1]}}
+    nulls = dict.fromkeys(("type", "thread_id", "in_reply_to", "priority", "timestamp", "expires_at", "metadata"))
+    assert parse(GOOD, "", {**full, "priority": "high"}, {**GOOD, **nulls}, "  ") == [GOOD["id"]] * 3
+    assert parse({**GOOD, "content": "a\u2028b\x85c"}) == [GOOD["id"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("no json", "not JSON"),
+        ("[1]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('"' + "x" * 10, "not JSON"),
+        ("1" * 5000, "not"),
+        ("[" * 100_000, "not JSON"),
+        ({"id": "x"}, "recipient is missing"),
+        ({**GOOD, "id": 5}, "id is not a string"),
+        ({**GOOD, "content": None}, "content is not a string"),
+        ({**GOOD, "content": "x" * 1_048_577}, "the limit is"),
+        ({**GOOD, "type": 5}, "type is not a string"),
+        ({**GOOD, "thread_id": ["t"]}, "thread_id is not a string"),
+        ({**GOOD, "priority": "asap"}, "not a priority"),
+        ({**GOOD, "priority": 2}, "priority is not a string"),
+        ({**GOOD, "metadata": [1]}, "metadata is not an object"),
+        ({**GOOD, "metadata": {"n": 2**60}}, "metadata contains"),
+        ({**GOOD, "read": "yes"}, "read is not a boolean"),
+        ({**GOOD, "expires_at": 5}, "expires_at is not a string"),
+        ({**GOOD, "expires_at": "soon"}, "expires_at is not a time"),
+        ({**GOOD, "expires_at": "2026-11-22T23:06:50"}, "expires_at has no time zone"),
+        ({**GOOD, "timestamp": ISO, "expires_at": ISO}, "expires_at is not after timestamp"),
+        ({**GOOD, "timestamp": "9999-12-31T23:59:59-23:59"}, None),
+    ],
+)
+def test_an_invalid_line_is_named_with_its_problem(line: object, problem: str | None) -> None:
+    if problem is None:
+        assert parse(line) == [GOOD["id"]]
+        return
+    with pytest.raises(OSError, match=r"^line 2 is not a valid message: .*; nothing was imported$") as caught:
+        parse(GOOD, line)
+    assert problem in str(caught.value)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+names = st.sampled_from(
+    [*GOOD, "type", "metadata", "thread_id", "in_reply_to", "priority", "timestamp", "expires_at", "read"]
+)
+
+
+@given(st.dictionaries(names, values))
+def test_any_line_is_valid_or_an_error_of_one_sentence(changes: dict[str, object]) -> None:
+    with suppress(OSError):  # every other exception would be a traceback of the command
+        parse({**GOOD, **changes})
