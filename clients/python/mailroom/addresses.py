@@ -6,7 +6,7 @@ A socket counts when somebody listens on it, since one that was left behind must
 daemon who answers there is for the transport. Paths are read as the daemon reads them.
 """
 
-__all__ = ["Address", "find_daemon", "state_directory"]
+__all__ = ["Address", "expand_home", "find_daemon", "state_directory"]
 
 import errno
 import json
@@ -20,6 +20,7 @@ from typing import cast
 from urllib.parse import quote
 
 from mailroom.errors import InvalidArgument
+from mailroom.home import NO_HOME, home_directory
 
 SOCKET_NAME = "mailroom.sock"
 ADDRESSES_NAME = "addresses"  # JSON list of "unix:PATH" and "HOST:PORT", written by the daemon
@@ -73,7 +74,7 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """Returns the directory where the daemon keeps its state.
 
     Raises:
-        InvalidArgument: MAILROOM_STATE_DIR is no path.
+        InvalidArgument: MAILROOM_STATE_DIR is no path, or there is no home directory for the default.
     """
     if given := environ.get("MAILROOM_STATE_DIR"):
         try:
@@ -83,7 +84,27 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
                 f"MAILROOM_STATE_DIR: {given!r} is no path ({error})", reason="ADDRESS_INVALID"
             ) from error
     base = environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "mailroom"
+    if base.startswith("/"):
+        return Path(base) / "mailroom"
+    home = home_directory()
+    if home is None:
+        sentence = f"{NO_HOME}. Set MAILROOM_STATE_DIR, or MAILROOM_ADDRESS to reach a daemon."
+        raise InvalidArgument(sentence, reason="ADDRESS_INVALID")
+    return home / ".local" / "state" / "mailroom"
+
+
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Returns a path with a leading `~` expanded.
+
+    Raises:
+        InvalidArgument: there is no home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        home = os.fspath(path).partition("/")[0]
+        why = NO_HOME if home == "~" else f"there is no home directory {home}"
+        raise InvalidArgument(f"{why}. {path} needs one.", reason="HOME_MISSING") from None
 
 
 def _search(environ: Mapping[str, str]) -> Address:
@@ -168,3 +189,5 @@ def _as_path(text: str) -> Path:
         return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
     except RuntimeError as error:  # of a user who is not there
         raise ValueError("there is no such home directory") from error
+    except OSError as error:
+        raise ValueError("it is relative, and the current directory was deleted") from error

@@ -133,7 +133,8 @@ class OutcomeHandler:
         else:
             self._books.ports[pending.gateway].send(stored)
         if pending.span is not None:
-            tracing.record_span("announce", tracing.traceparent_of(pending.span), settled_ns, message_id=format_id(outcome.id))
+            parent = tracing.traceparent_of(pending.span)
+            tracing.record_span("announce", parent, settled_ns, message_id=format_id(outcome.id))
             pending.span.end()
 
     def _count_stored(self, pending: Pending, outcome: MessageWritten, now_ns: int) -> None:

@@ -105,7 +105,12 @@ def as_path(text: str) -> Path:
     """Parses a path: `~` is the home directory, and a relative path starts from the current directory."""
     if not text or "\0" in text:
         raise ValueError(f"must be a path, not {text!r}")
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
+    try:
+        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
+    except RuntimeError:
+        raise ValueError(f"begins with {text.partition('/')[0]!r}, but there is no such home directory") from None
+    except OSError:
+        raise ValueError(f"must be an absolute path, not {text!r}: the current directory was deleted") from None
 
 
 def as_path_or_none(text: str) -> Path | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailroom.addresses import Address, find_daemon, state_directory
+from mailroom.addresses import Address, expand_home, find_daemon, state_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,13 @@ class Places:
 
 
 def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
+    return expand_home(path).absolute()
 
 
 def _configuration(environ: Mapping[str, str]) -> Mapping[str, Any]:
     home = environ.get("XDG_CONFIG_HOME", "")
-    base = Path(home) if home.startswith("/") else Path.home() / ".config"
-    file = environ.get("MAILROOM_CONFIG") or base / "mailroom" / "mailroomd.toml"
+    base = home if home.startswith("/") else "~/.config"
+    file = environ.get("MAILROOM_CONFIG") or f"{base}/mailroom/mailroomd.toml"
     try:
         return tomllib.loads(Path(file).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from mailroom.addresses import state_directory
+from mailroom.addresses import expand_home, state_directory
 from mailroom.errors import MailroomError
 
 from mailroom_apps.cli.connection import chosen_address, quiet_grpc
@@ -65,7 +65,7 @@ def mcp(
     except ModuleNotFoundError as error:
         raise _extra_missing(error) from error
     config = McpConfig(
-        root=root.expanduser() if root else default_root(),
+        root=expand_home(root) if root else default_root(),
         agent=check_name(agent, "--agent") if agent else None,
         address=chosen_address(address),
         channel=channel,

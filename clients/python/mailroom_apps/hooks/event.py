@@ -115,8 +115,10 @@ def read_options(arguments: list[str], *, positional: bool = False) -> Options:
     pid = given.get("--pid", "")
     if pid and not (pid.isascii() and pid.isdigit()):
         raise UsageError(f"{pid!r} is no process id")
-    root = given.get("--root") or os.environ.get("MAILROOM_ROOT") or "~/.claude"
-    return Options(agent or None, os.path.expanduser(root), given.get("--address"), int(pid) if pid else None)
+    root = os.path.expanduser(given.get("--root") or os.environ.get("MAILROOM_ROOT") or "~/.claude")
+    if root.startswith("~"):  # expanduser leaves ~ as it is if there is no home directory
+        raise UsageError(f"there is no home directory for {root}: set HOME, MAILROOM_ROOT or --root")
+    return Options(agent or None, root, given.get("--address"), int(pid) if pid else None)
 
 
 def _parsed(arguments: list[str], known: set[str]) -> tuple[dict[str, str], list[str]]:

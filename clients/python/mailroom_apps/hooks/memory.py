@@ -11,11 +11,17 @@ import json
 import os
 from collections.abc import Iterable
 
+from mailroom_apps.hooks.event import UsageError
+
 
 def sessions_directory() -> str:
     """Returns where the memories are: `mailroom-sessions` in $XDG_STATE_HOME, or in ~/.local/state."""
     base = os.environ.get("XDG_STATE_HOME", "")
-    return os.path.join(base if base.startswith("/") else os.path.expanduser("~/.local/state"), "mailroom-sessions")
+    if not base.startswith("/"):
+        base = os.path.expanduser("~/.local/state")
+    if not base.startswith("/"):  # expanduser leaves ~ as it is if there is no home directory
+        raise UsageError("there is no home directory to remember what was shown: set HOME or XDG_STATE_HOME")
+    return os.path.join(base, "mailroom-sessions")
 
 
 def bell_path(session: str) -> str:

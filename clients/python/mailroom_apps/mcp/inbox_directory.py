@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import orjson
+from mailroom.addresses import expand_home
 from mailroom.errors import InvalidArgument
 from mailroom.messages import Message
 from mailroom.states import DeliveryState, Priority
@@ -44,7 +45,7 @@ def check_name(name: str, what: str) -> str:
 
 def default_root(environ: Mapping[str, str] = os.environ) -> Path:
     """Returns the directory that agents see: MAILROOM_ROOT, else ~/.claude."""
-    return Path(environ.get("MAILROOM_ROOT") or "~/.claude").expanduser()
+    return expand_home(environ.get("MAILROOM_ROOT") or "~/.claude")
 
 
 class InboxDirectory:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from mailroom.addresses import expand_home
+
 from mailroom_apps.setup.change import Change, SetupError, read_text
 from mailroom_apps.setup.json_text import JsonError, JsonText, Key
 from mailroom_apps.setup.program import is_ours
@@ -67,7 +69,7 @@ def _files(wish: Wish) -> tuple[Path, Path]:
         return wish.directory / ".mcp.json", wish.directory / ".claude" / "settings.json"
     if moved := os.environ.get("CLAUDE_CONFIG_DIR"):
         return Path(moved) / ".claude.json", Path(moved) / "settings.json"
-    return Path.home() / ".claude.json", Path.home() / ".claude" / "settings.json"
+    return expand_home("~/.claude.json"), expand_home("~/.claude/settings.json")
 
 
 def _planned(path: Path, wish: Wish, edit: Callable[[JsonText, Wish, Path], JsonText]) -> Change:

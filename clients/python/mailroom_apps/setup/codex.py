@@ -13,6 +13,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, cast
 
+from mailroom.addresses import expand_home
+
 from mailroom_apps.setup.change import Change, SetupError, read_text
 from mailroom_apps.setup.claude_code import SERVER, Wish
 from mailroom_apps.setup.program import is_ours
@@ -49,7 +51,7 @@ def _file(wish: Wish) -> Path:
     if not wish.for_user:
         return wish.directory / ".codex" / "config.toml"
     moved = os.environ.get("CODEX_HOME")
-    return (Path(moved) if moved else Path.home() / ".codex") / "config.toml"
+    return (Path(moved) if moved else expand_home("~/.codex")) / "config.toml"
 
 
 def _edited(text: str, entry: dict[str, Any] | None) -> str:
