@@ -224,7 +224,10 @@ def _as_texts(value: object, setting: Setting, place: str) -> tuple[str, ...]:
     if setting.repeatable and isinstance(value, list) and value:
         return tuple(text for item in cast("list[object]", value) for text in _as_texts(item, setting, place))
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return (str(value),)
+        try:
+            return (str(value),)
+        except ValueError:  # Python refuses to convert thousands of digits, which TOML may have as hexadecimal ones
+            raise ConfigurationError(f"{place} is too large a number", Origin.FILE) from None
     expected = "a string, or a list of strings that is not empty" if setting.repeatable else "a string or a number"
     raise ConfigurationError(f"{place} must be {expected}", Origin.FILE)
 
