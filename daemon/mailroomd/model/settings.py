@@ -261,7 +261,8 @@ class Settings:
     )  # fmt: skip
     metrics: str = _setting(
         "", "HOST:PORT", quantities.none_or(quantities.loopback_address, ""), "observability",
-        "Serve metrics for Prometheus on http://HOST:PORT/metrics; loopback only.", shown="none",
+        "Serve metrics for Prometheus on http://HOST:PORT/metrics; loopback only. The scraper needs an administrator's "
+        "token (`mailroom token create --admin`) unless --auth is off.", shown="none",
     )  # fmt: skip
     trace: str = _setting(
         "", "TARGET", quantities.none_or(quantities.trace_target, ""), "observability",
