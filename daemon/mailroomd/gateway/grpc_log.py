@@ -11,6 +11,7 @@ import os
 from typing import NoReturn
 
 from mailroomd.observability.log import log
+from mailroomd.worker.shortage import EX_SHORTAGE
 
 
 class _Forwarding(logging.Handler):
@@ -29,4 +30,4 @@ def hear_grpc() -> None:
 def end_without_memory() -> NoReturn:
     """Ends the process, for the supervisor to start it anew: without memory not even a refusal can be sent."""
     log.error("no memory left: the gateway is started anew")
-    os._exit(os.EX_SOFTWARE)
+    os._exit(EX_SHORTAGE)

@@ -46,6 +46,7 @@ from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.worker.config import GatewayConfig
 from mailroomd.worker.runner import WorkerContext
+from mailroomd.worker.shortage import EX_SHORTAGE, is_shortage
 
 MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
 ANSWER_GRACE_SEC = 2.0  # for calls that were accepted before the stop
@@ -91,7 +92,7 @@ class Gateway:
         census = InboxCensus(context.settings.root)
         self._service = MailboxService(self._reader, self._calls, self._wakeups, self._names, census, context.metrics)
         server = self._make_server()
-        context.report_addresses(bind(server, config.listen, context.settings, is_first_start=context.epoch == 1))
+        context.report_addresses(bind(server, config.listen, config.tls, is_first_start=context.epoch == 1))
         beating = _guarded(self._beat())
         self._calls.greet()
         await self._until_answered()
@@ -218,4 +219,4 @@ def _exit_on_own_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
         return
     log.error("nobody caught an error", what=context.get("message", ""), error=repr(error), exc_info=error)
     if "handle" in context:
-        os._exit(os.EX_SOFTWARE)
+        os._exit(EX_SHORTAGE if error is not None and is_shortage(error) else os.EX_SOFTWARE)

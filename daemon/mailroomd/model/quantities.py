@@ -6,6 +6,7 @@ environment.
 """
 
 __all__ = [
+    "MAX_SOCKET_PATH_BYTES",
     "Intensity",
     "as_path",
     "as_path_or_none",
@@ -40,7 +41,7 @@ _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _MAX_COUNT = (1 << 31) - 1
 _MAX_DIGITS = 30  # of a size: more are out of range anyway, and Python refuses to convert thousands of them
 _MAX_QUOTED_CHARS = 60
-_SUN_PATH_BYTES = 107  # sockaddr_un.sun_path has 108 with its final NUL (unix(7))
+MAX_SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path has 108 with its final NUL (unix(7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,6 @@ def _unix_address(text: str) -> str:
         path = "/" + path.lstrip("/")
     path = os.fspath(as_path(path))
     length = len(os.fsencode(path))
-    if length > _SUN_PATH_BYTES:
-        raise ValueError(f"has a socket path of {length} bytes, but the kernel allows {_SUN_PATH_BYTES}: {path}")
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise ValueError(f"has a socket path of {length} bytes, but the kernel allows {MAX_SOCKET_PATH_BYTES}: {path}")
     return f"unix:{path}"
