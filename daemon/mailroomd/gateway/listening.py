@@ -73,11 +73,12 @@ def _bind_socket(server: grpc.aio.Server, path: Path) -> int:
 
 
 def _unused_name(path: Path) -> Path:
-    """Returns a name beside a path that is no longer than the path may be."""
+    """Returns a name beside a path, as long as the kernel allows; tools such as ss(8) show it instead of the path."""
     room = MAX_SOCKET_PATH_BYTES - len(os.fsencode(path.parent)) - 1
     while True:
-        name = secrets.token_hex(6)[:room]
-        candidate = path.with_name(f".{name}" if len(name) < room else name)
+        suffix = secrets.token_hex(4)
+        name = f".{path.name}.{suffix}"
+        candidate = path.with_name(name if len(os.fsencode(name)) <= room else suffix[:room])
         if not candidate.exists():
             return candidate
 

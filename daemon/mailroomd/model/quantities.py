@@ -73,7 +73,7 @@ def size_bytes(minimum: int, maximum: int) -> Callable[[str], int]:
             raise ValueError(f"must be a size like 64MiB, not {_quoted(text)}")
         value = int(match[1][:_MAX_DIGITS]) * _BYTES[match[2]]
         if not minimum <= value <= maximum:
-            raise ValueError(f"must be between {minimum >> 20}MiB and {maximum >> 20}MiB, not {_quoted(text)}")
+            raise ValueError(f"must be between {minimum >> 20}MiB and {maximum >> 20}MiB, not {_shortened(text)}")
         return value
 
     return parse
@@ -88,9 +88,9 @@ def at_least(minimum: int) -> Callable[[str], int]:
         except ValueError:
             raise ValueError(f"must be a whole number, not {_quoted(text)}") from None
         if value < minimum:
-            raise ValueError(f"must be at least {minimum}, not {_quoted(text)}")
+            raise ValueError(f"must be at least {minimum}, not {_shortened(text)}")
         if value > _MAX_COUNT:
-            raise ValueError(f"must be at most {_MAX_COUNT}, not {_quoted(text)}")
+            raise ValueError(f"must be at most {_MAX_COUNT}, not {_shortened(text)}")
         return value
 
     return parse
@@ -157,7 +157,7 @@ def loopback_address(text: str) -> str:
         raise ValueError(f"must be HOST:PORT, not {_quoted(text)}")
     address = listen_address(text)
     if not is_loopback(address):
-        raise ValueError(f"must be on loopback (127.0.0.1, [::1], localhost), not {_quoted(text)}")
+        raise ValueError(f"must be on loopback (127.0.0.1, [::1], localhost), not {_shortened(text)}")
     return address
 
 
@@ -214,8 +214,12 @@ def is_loopback(address: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """Returns a wrong value for an error sentence, which stays short whatever was given."""
-    return repr(text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}...")
+    """Returns a wrong value in quotes for an error sentence, which stays short whatever was given."""
+    return repr(_shortened(text))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}..."
 
 
 def _unix_address(text: str) -> str:

@@ -47,7 +47,7 @@ from support.harness.bearer import with_token
 
 BOUND_SEC = 30.0  # for anything that has to happen; a busy machine needs a tenth of it
 # A file system of its own for the state directory, which others see below /proc/PID/root only.
-_SMALL_DISK = 'mkdir -p "$0" && mount -t tmpfs -o size=24m tmpfs "$0" && exec "$@"'
+_SMALL_DISK = 'mkdir -p "$0" && mount -t tmpfs -o size=24m,mode=700 tmpfs "$0" && exec "$@"'
 # Takes root's power to ignore permissions away. Another uid would do so, too, but may not even reach the interpreter.
 _ORDINARY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 DAEMON = Path(sys.executable).with_name("mailroomd")
