@@ -30,4 +30,4 @@ def reserve_standard_descriptors() -> None:
 
 
 def _open(descriptor: int, mode: str) -> TextIO:
-    return cast("TextIO", open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115
+    return cast("TextIO", open(descriptor, mode, encoding="utf-8", closefd=False))
