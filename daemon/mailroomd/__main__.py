@@ -3,6 +3,9 @@
 
 def main() -> int:
     """Runs the command line of the daemon."""
+    from mailroom.descriptors import reserve_standard_descriptors
+
+    reserve_standard_descriptors()
     from mailroomd.cli.main import main as run
 
     return run()

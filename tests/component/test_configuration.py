@@ -88,6 +88,11 @@ def test_listen_may_be_repeated_everywhere(clean_home: Path, monkeypatch: pytest
             "listen in {file} is example.org:1, which other machines can reach. Give --tls-cert",
         ),
         ("gateways = \n", "{file} is not valid TOML"),
+        (f"gateways = {'9' * 5000}\n", "{file} is not valid TOML"),
+        (f"gateways = 0x{'f' * 5000}\n", "gateways in {file} is too large a number"),
+        (f"gateways = '{'9' * 5000}'\n", "gateways in {file} must be a whole number, not '9999"),
+        (f"gateways = {'9' * 4000}\n", "gateways in {file} must be at most 2147483647, not 9999"),
+        (f"table-size = '{'9' * 5000}'\n", "table-size in {file} must be between 8MiB and 65536MiB, not 9999"),
     ],
 )
 def test_an_invalid_file_is_refused_and_named(clean_home: Path, text: str, sentence: str) -> None:
@@ -95,6 +100,7 @@ def test_an_invalid_file_is_refused_and_named(clean_home: Path, text: str, sente
     with pytest.raises(ConfigurationError) as caught:
         resolve({})
     assert caught.value.sentence.startswith(sentence.format(file=path))
+    assert len(caught.value.sentence) < 800
     assert caught.value.origin is Origin.FILE
 
 

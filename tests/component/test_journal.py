@@ -42,7 +42,7 @@ def test_journal_lines_are_text_with_a_priority(tmp_path: Path) -> None:
         "<3>mailbox: worker failed",
     ]
     assert all(line.startswith("<3>") for line in lines[2:])
-    assert "<3>ZeroDivisionError: division by zero" in lines
+    assert "<3>    ZeroDivisionError: division by zero" in lines
     assert lines[-1] == "<3>mailroomd: cannot start"
 
 
@@ -61,6 +61,39 @@ def test_a_redirected_stream_is_not_the_journal(tmp_path: Path, stream: str) -> 
 def test_every_line_of_a_text_gets_the_priority() -> None:
     assert prefixed("a\nb", "warning") == "<4>a\n<4>b"
     assert prefixed("", "info") == "<6>"
+    assert prefixed("a\u2028b\x0bc\x85d\r", "info") == "<6>a\u2028b\x0bc\x85d\r"
+
+
+# Line separators of Python and Unicode, a terminal escape, a direction override, a zero-width space, a lone surrogate.
+HOSTILE = "x\n<0>supervisor: granted\r\v\f\x1c\x85\u2028\u2029\x1b[2J\u202e\u200b\udcff"
+HOSTILE_PROGRAM = """
+from mailroomd.observability.log import configure_log, log, print_error
+configure_log("mailbox", "info", {form!r})
+log.warning("ignoring file " + {text!r}, path={text!r}, names=[{text!r}])
+try:
+    raise ValueError({text!r})
+except ValueError:
+    log.exception("worker failed")
+print_error("cannot read " + {text!r})
+"""
+
+
+@pytest.mark.parametrize("form", ["auto", "console", "json"])
+@pytest.mark.parametrize("is_journal_stream", [True, False])
+def test_hostile_text_cannot_look_like_an_entry_of_its_own(tmp_path: Path, form: str, is_journal_stream: bool) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as err:
+        status = os.fstat(err.fileno())
+        stream = f"{status.st_dev}:{status.st_ino if is_journal_stream else 0}"
+        environment = os.environ | {"JOURNAL_STREAM": stream, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        program = HOSTILE_PROGRAM.format(form=form, text=HOSTILE)
+        subprocess.run([sys.executable, "-c", program], env=environment, stderr=err, check=True)
+    text = path.read_text()
+    assert all(line.isprintable() for line in text.split("\n"))
+    lines = text.splitlines()
+    assert "ignoring file x" in lines[0]
+    assert "cannot read x" in lines[-1]
+    assert not any(line.lstrip("<0123456789>").startswith("supervisor: granted") for line in lines)
 
 
 WITHOUT_DESCRIPTORS = """

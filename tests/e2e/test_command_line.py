@@ -25,10 +25,10 @@ def daemon() -> Generator[Daemon, None, None]:
 
 
 def connections(daemon: Daemon) -> int:
-    """Returns the number of clients connected to the daemon's socket."""
-    path, connected = daemon.address.removeprefix("unix:"), " 03 "
-    sockets = Path("/proc/net/unix").read_text().splitlines()
-    return len([line for line in sockets if line.endswith(path) and connected in line])
+    """How many clients are connected to the daemon's socket."""
+    directory, connected = Path(daemon.address.removeprefix("unix:")).parent, " 03 "
+    sockets = Path("/proc/net/unix").read_text().splitlines()  # they have the names that were bound, not renamed ones
+    return len([line for line in sockets if f" {directory}/" in line and connected in line])
 
 
 def run(daemon: Daemon, *arguments: str) -> Done:

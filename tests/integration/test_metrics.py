@@ -14,6 +14,8 @@ import grpc
 import pytest
 from mailroom import Mailroom
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.auth.token_file import TokenFile
+from mailroomd.model.clock import now_ms
 from support.harness.daemon import Daemon, short_directory
 from support.harness.metrics_page import MetricsPage
 from support.harness.waiting import wait_until
@@ -158,13 +160,40 @@ def test_every_label_value_in_the_dashboard_exists(page: MetricsPage) -> None:
     ],
 )
 def test_nothing_but_the_metrics_is_served(page: MetricsPage, request_text: bytes, status: bytes) -> None:
-    port = int(page.url.rsplit(":", 1)[1].split("/")[0])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        client.sendall(request_text)
-        response = b"".join(iter(lambda: client.recv(65536), b""))
+    response = raw_request(
+        page, request_text.replace(b"\r\n", f"\r\nauthorization: {page.authorization}\r\n".encode(), 1)
+    )
     head, _, body = response.partition(b"\r\n\r\n")
     assert head.split()[1] == status
     assert bool(body) == (not request_text.startswith(b"HEAD"))
+
+
+def raw_request(page: MetricsPage, text: bytes) -> bytes:
+    port = int(page.url.rsplit(":", 1)[1].split("/")[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(text)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        ("", b"401"),
+        ("Authorization: Basic YTpi", b"401"),
+        ("Authorization: Bearer mr_00000000_" + "x" * 43, b"401"),
+        ("Authorization: Bearer {agent}", b"403"),
+        ("AUTHORIZATION:Bearer {admin}", b"200"),
+    ],
+)
+def test_the_metrics_need_an_administrators_token(
+    daemon: Daemon, page: MetricsPage, authorization: str, status: bytes
+) -> None:
+    agent, _ = TokenFile(daemon.state_dir).create("bob", now_ms())
+    header = authorization.format(agent=agent, admin=page.authorization.removeprefix("Bearer "))
+    response = raw_request(page, f"GET /metrics HTTP/1.1\r\n{header}{header and chr(13) + chr(10)}\r\n".encode())
+    assert response.split()[1] == status
+    assert (b"mailroom_sends_total" in response) == (status == b"200")
+    assert agent.encode() not in response
 
 
 def test_a_port_in_use_ends_the_start_with_73(page: MetricsPage) -> None:

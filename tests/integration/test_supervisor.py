@@ -179,6 +179,17 @@ def test_too_many_restarts_end_the_daemon_with_69(start_daemon: StartDaemon) -> 
     ) in daemon.stderr()
 
 
+def test_a_worker_without_memory_or_descriptors_is_restarted_later_and_forever(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--max-restarts", "0/30", children=(("command-queue", "obedient"), ("gateway", "starving")))
+    wait_until(lambda: daemon.pid_of("gateway", epoch=3) or daemon.process.poll() is not None, "the third start")
+    entries = daemon.log_lines("worker ran out of memory or descriptors")
+    assert [(entry["worker"], entry["restart_in_sec"]) for entry in entries] == [("gateway", 0.5), ("gateway", 1.0)]
+    assert daemon.log_lines("worker exited")[0]["last_exit"] == "exited with code 71"
+    daemon.send(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+    assert {epoch for name, _, _, epoch in daemon.journal() if name == "command-queue"} == {1}
+
+
 @pytest.mark.parametrize(
     ("function", "sentence", "code"),
     [

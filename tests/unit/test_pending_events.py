@@ -8,6 +8,7 @@ from mailroomd.command_queue.local_events import (
     IDS_PER_REQUEST,
     RETRY_SEC,
     WAITING_BYTES,
+    WAITING_RESPONSES,
     PendingEvents,
 )
 from mailroomd.protocol.commands import AllocateIds, IdsAllocated

@@ -6,7 +6,7 @@ counts only if a process listens on it: a stale socket must not hide a running d
 daemon is for the transport to find out. Paths are interpreted as the daemon interprets them.
 """
 
-__all__ = ["Address", "find_daemon", "running_daemon_pid", "state_directory"]
+__all__ = ["Address", "expand_home", "find_daemon", "running_daemon_pid", "state_directory"]
 
 import errno
 import json
@@ -20,6 +20,7 @@ from typing import cast
 from urllib.parse import quote
 
 from mailroom.errors import InvalidArgument
+from mailroom.home import NO_HOME
 from mailroom.state_lock import read_state_lock
 
 SOCKET_NAME = "mailroom.sock"
@@ -87,6 +88,20 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
             ) from error
     base = environ.get("XDG_STATE_HOME", "")
     return (Path(base) if base.startswith("/") else _home() / ".local" / "state") / "mailroom"
+
+
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Returns a path with a leading `~` expanded.
+
+    Raises:
+        InvalidArgument: there is no home directory.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        home = os.fspath(path).partition("/")[0]
+        why = NO_HOME if home == "~" else f"there is no home directory {home}"
+        raise InvalidArgument(f"{why}. {path} needs one.", reason="HOME_MISSING") from None
 
 
 def running_daemon_pid(address: Address, environ: Mapping[str, str] = os.environ) -> int | None:

@@ -9,6 +9,10 @@ import sys
 
 def main() -> int:
     """Runs the command line and returns its exit code."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):  # closed; the check alone costs nothing
+        from mailroom.descriptors import reserve_standard_descriptors
+
+        reserve_standard_descriptors()
     try:
         match sys.argv[1:]:
             case [("hook" | "doorbell"), *arguments] if {"-h", "--help"}.isdisjoint(arguments):

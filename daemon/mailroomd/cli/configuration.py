@@ -14,8 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
+from mailroom.home import home_directory
+
 from mailroomd.model.quantities import as_path, is_loopback, is_tcp, listen_address
-from mailroomd.model.settings import Setting, Settings, default_listen, settings_table
+from mailroomd.model.settings import NoDefault, Setting, Settings, default_listen, settings_table
 
 _CONFIG_VARIABLE = "MAILROOM_CONFIG"
 
@@ -103,7 +105,10 @@ def resolve(flags: Mapping[str, Sequence[str]], config_file: str | None = None) 
 
 def _complete(values: dict[str, Any], raw_values: Mapping[str, _RawValue]) -> Settings:
     """Adds the default address and checks the values against each other."""
-    settings = Settings(**values)
+    try:
+        settings = Settings(**values)
+    except NoDefault as missing:
+        raise ConfigurationError(str(missing), Origin.DEFAULT) from None
     if not settings.listen:
         try:
             values["listen"] = (listen_address(default_listen(settings.state_dir)),)
@@ -189,10 +194,16 @@ def _file_path(config_file: str | None) -> tuple[Path | None, Origin]:
                 return as_path(text), origin
             except ValueError as error:
                 raise ConfigurationError(f"{place} {error}", origin) from None
+    default = _default_file()
+    return (default if default is not None and default.exists() else None), Origin.FILE
+
+
+def _default_file() -> Path | None:
     config_home = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(config_home) if config_home.startswith("/") else Path.home() / ".config"
-    default = base / "mailroom" / "mailroomd.toml"
-    return (default if default.exists() else None), Origin.FILE
+    if config_home.startswith("/"):
+        return Path(config_home) / "mailroom" / "mailroomd.toml"
+    home = home_directory()
+    return None if home is None else home / ".config" / "mailroom" / "mailroomd.toml"
 
 
 def _read_toml(path: Path, origin: Origin) -> dict[str, Any]:
@@ -213,7 +224,10 @@ def _as_texts(value: object, setting: Setting, place: str) -> tuple[str, ...]:
     if setting.repeatable and isinstance(value, list) and value:
         return tuple(text for item in cast("list[object]", value) for text in _as_texts(item, setting, place))
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return (str(value),)
+        try:
+            return (str(value),)
+        except ValueError:  # Python refuses to convert thousands of digits, which TOML may have as hexadecimal ones
+            raise ConfigurationError(f"{place} is too large a number", Origin.FILE) from None
     expected = "a string, or a list of strings that is not empty" if setting.repeatable else "a string or a number"
     raise ConfigurationError(f"{place} must be {expected}", Origin.FILE)
 

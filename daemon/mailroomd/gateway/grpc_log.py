@@ -11,6 +11,7 @@ import os
 from typing import NoReturn
 
 from mailroomd.observability.log import log
+from mailroomd.worker.shortage import EX_SHORTAGE
 
 
 class _ForwardingHandler(logging.Handler):
@@ -29,4 +30,4 @@ def forward_grpc_log() -> None:
 def exit_out_of_memory() -> NoReturn:
     """Ends the process so that the supervisor restarts it: without memory not even a refusal can be sent."""
     log.error("out of memory, restarting the gateway")
-    os._exit(os.EX_SOFTWARE)
+    os._exit(EX_SHORTAGE)

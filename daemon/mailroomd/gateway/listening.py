@@ -7,23 +7,27 @@ Owns the server's credentials and the error for an address in use. Not here: whe
 __all__ = ["bind"]
 
 import os
+import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 import grpc
 import grpc.aio
 
-from mailroomd.model.quantities import is_tcp
-from mailroomd.model.settings import Settings
+from mailroomd.model.quantities import MAX_SOCKET_PATH_BYTES, is_tcp, unix_path
+from mailroomd.worker.config import TlsCredentials
 from mailroomd.worker.context import CannotStart
 
 
-def bind(server: grpc.aio.Server, addresses: Sequence[str], settings: Settings, *, is_first_start: bool) -> list[str]:
+def bind(
+    server: grpc.aio.Server, addresses: Sequence[str], tls: TlsCredentials | None, *, is_first_start: bool
+) -> list[str]:
     """Binds a server that is not started yet.
 
     Args:
         addresses: canonical; port 0 lets the system choose a port.
-        settings: name the certificate.
+        tls: the certificate for TCP addresses, or None.
         is_first_start: at the first start, an operator must free the address; later, a restart may find it free again.
 
     Returns:
@@ -32,16 +36,19 @@ def bind(server: grpc.aio.Server, addresses: Sequence[str], settings: Settings, 
     Raises:
         CannotStart: an address is in use at the first start.
         RuntimeError: an address is in use at a later start.
-        OSError: the certificate or its key cannot be read.
+        OSError: a socket cannot be renamed.
     """
-    credentials = _credentials(settings) if settings.tls_cert is not None and any(map(is_tcp, addresses)) else None
+    credentials = None if tls is None else _credentials(tls)
     bound: list[str] = []
     for address in addresses:
         try:
-            if credentials is not None and is_tcp(address):
+            path = unix_path(address)
+            if path is not None:
+                port = _bind_socket(server, path)
+            elif credentials is not None:
                 port = server.add_secure_port(address, credentials)
             else:
-                port = server.add_insecure_port(_grpc_address(address))
+                port = server.add_insecure_port(address)
         except RuntimeError as error:
             if not is_first_start:
                 raise
@@ -54,17 +61,30 @@ def bind(server: grpc.aio.Server, addresses: Sequence[str], settings: Settings, 
     return bound
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials:
-    assert settings.tls_cert is not None
-    assert settings.tls_key is not None
-    pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
-    if settings.tls_client_ca is None:
+def _bind_socket(server: grpc.aio.Server, path: Path) -> int:
+    """Binds a name of our own and renames it to the path, which the supervisor has claimed for this daemon.
+
+    A server that stops unlinks the name that it has bound, whoever owns it by then: this one no longer exists.
+    """
+    temporary = _unused_name(path)
+    port = server.add_insecure_port(f"unix:{quote(os.fspath(temporary))}")  # a URI: the path has to be quoted
+    temporary.rename(path)
+    return port
+
+
+def _unused_name(path: Path) -> Path:
+    """Returns a name beside a path, as long as the kernel allows; tools such as ss(8) show it instead of the path."""
+    room = MAX_SOCKET_PATH_BYTES - len(os.fsencode(path.parent)) - 1
+    while True:
+        suffix = secrets.token_hex(4)
+        name = f".{path.name}.{suffix}"
+        candidate = path.with_name(name if len(os.fsencode(name)) <= room else suffix[:room])
+        if not candidate.exists():
+            return candidate
+
+
+def _credentials(tls: TlsCredentials) -> grpc.ServerCredentials:
+    pair = (tls.key, tls.certificate)
+    if not tls.client_authority:
         return grpc.ssl_server_credentials([pair])
-    authority = settings.tls_client_ca.read_bytes()
-    return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=True)
-
-
-def _grpc_address(address: str) -> str:
-    """Returns an address in gRPC's form, in which the path of a Unix socket is part of a URI."""
-    scheme, _, path = address.partition(":")
-    return f"unix:{quote(path)}" if scheme == "unix" else address
+    return grpc.ssl_server_credentials([pair], root_certificates=tls.client_authority, require_client_auth=True)

@@ -42,6 +42,7 @@ from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.worker.config import GatewayConfig
 from mailroomd.worker.runner import WorkerContext
+from mailroomd.worker.shortage import EX_SHORTAGE, is_shortage
 
 DRAIN_SEC = 2.0  # for calls that were accepted before the stop
 REFUSE_SEC = 0.1  # in which arriving calls are refused with STOPPING; gRPC itself would only cancel them
@@ -100,7 +101,7 @@ class Gateway:
             self._guard,
             share_ports=context.settings.gateways > 1,
         )
-        context.report_addresses(bind(server, self._config.listen, context.settings, is_first_start=context.epoch == 1))
+        context.report_addresses(bind(server, self._config.listen, self._config.tls, is_first_start=context.epoch == 1))
         beats = _start_essential(self._beat())
         self._client.send_hello()
         await self._wait_for_mailbox()
@@ -199,4 +200,4 @@ def _on_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
         return
     log.error("unhandled exception", source=context.get("message", ""), error=repr(error), exc_info=error)
     if "handle" in context:
-        os._exit(os.EX_SOFTWARE)
+        os._exit(EX_SHORTAGE if error is not None and is_shortage(error) else os.EX_SOFTWARE)

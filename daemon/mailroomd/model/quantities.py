@@ -6,6 +6,7 @@ environment.
 """
 
 __all__ = [
+    "MAX_SOCKET_PATH_BYTES",
     "Intensity",
     "as_path",
     "as_path_or_none",
@@ -37,7 +38,10 @@ Value = TypeVar("Value")
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_SUN_PATH_BYTES = 107  # sockaddr_un.sun_path has 108 with its final NUL (unix(7))
+_MAX_COUNT = (1 << 31) - 1
+_MAX_DIGITS = 30  # of a size: more are out of range anyway, and Python refuses to convert thousands of them
+_MAX_QUOTED_CHARS = 60
+MAX_SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path has 108 with its final NUL (unix(7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def duration_sec(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if seconds <= 0 or math.isinf(seconds):
-        raise ValueError(f"must be a duration like 10s, 500ms or 24h, not {text!r}")
+        raise ValueError(f"must be a duration like 10s, 500ms or 24h, not {_quoted(text)}")
     return seconds
 
 
@@ -66,25 +70,27 @@ def size_bytes(minimum: int, maximum: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB|)", text.strip())
         if not match:
-            raise ValueError(f"must be a size like 64MiB, not {text!r}")
-        value = int(match[1]) * _BYTES[match[2]]
+            raise ValueError(f"must be a size like 64MiB, not {_quoted(text)}")
+        value = int(match[1][:_MAX_DIGITS]) * _BYTES[match[2]]
         if not minimum <= value <= maximum:
-            raise ValueError(f"must be between {minimum >> 20}MiB and {maximum >> 20}MiB, not {text}")
+            raise ValueError(f"must be between {minimum >> 20}MiB and {maximum >> 20}MiB, not {_shortened(text)}")
         return value
 
     return parse
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Returns a parser for whole numbers of at least `minimum`; `100_000` is accepted."""
+    """Returns a parser for whole numbers of at least `minimum` and at most 2,147,483,647; `100_000` is accepted."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            raise ValueError(f"must be a whole number, not {text!r}") from None
+            raise ValueError(f"must be a whole number, not {_quoted(text)}") from None
         if value < minimum:
-            raise ValueError(f"must be at least {minimum}, not {value}")
+            raise ValueError(f"must be at least {minimum}, not {_shortened(text)}")
+        if value > _MAX_COUNT:
+            raise ValueError(f"must be at most {_MAX_COUNT}, not {_shortened(text)}")
         return value
 
     return parse
@@ -95,7 +101,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in words:
-            raise ValueError(f"must be one of {', '.join(words)}, not {text!r}")
+            raise ValueError(f"must be one of {', '.join(words)}, not {_quoted(text)}")
         return text
 
     return parse
@@ -104,8 +110,13 @@ def one_of(*words: str) -> Callable[[str], str]:
 def as_path(text: str) -> Path:
     """Parses a path: `~` is the home directory, and a relative path starts from the current directory."""
     if not text or "\0" in text:
-        raise ValueError(f"must be a path, not {text!r}")
-    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
+        raise ValueError(f"must be a path, not {_quoted(text)}")
+    try:
+        return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - Path.absolute keeps '..'
+    except RuntimeError:
+        raise ValueError(f"begins with {text.partition('/')[0]!r}, but there is no such home directory") from None
+    except OSError:
+        raise ValueError(f"must be an absolute path, not {_quoted(text)}: the current directory was deleted") from None
 
 
 def as_path_or_none(text: str) -> Path | None:
@@ -121,7 +132,7 @@ def intensity(text: str) -> Intensity:
             raise ValueError
         return Intensity(at_least(0)(restarts), duration_sec(period))
     except ValueError:
-        raise ValueError(f"must be RESTARTS/SECONDS like 5/10, not {text!r}") from None
+        raise ValueError(f"must be RESTARTS/SECONDS like 5/10, not {_quoted(text)}") from None
 
 
 def listen_address(text: str) -> str:
@@ -134,19 +145,19 @@ def listen_address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or (":" in host and not bracketed):
-        raise ValueError(f"must be unix:PATH or HOST:PORT ([::1]:PORT for IPv6), not {text!r}")
+        raise ValueError(f"must be unix:PATH or HOST:PORT ([::1]:PORT for IPv6), not {_quoted(text)}")
     if int(port) > 65535:
-        raise ValueError(f"has port {port} in {text!r}; the highest port is 65535")
+        raise ValueError(f"has port {port} in {_quoted(text)}; the highest port is 65535")
     return f"{host}:{int(port)}"
 
 
 def loopback_address(text: str) -> str:
     """Parses a `HOST:PORT` that only this machine can reach."""
     if text.startswith("unix:"):
-        raise ValueError(f"must be HOST:PORT, not {text!r}")
+        raise ValueError(f"must be HOST:PORT, not {_quoted(text)}")
     address = listen_address(text)
     if not is_loopback(address):
-        raise ValueError(f"must be on loopback (127.0.0.1, [::1], localhost), not {text}")
+        raise ValueError(f"must be on loopback (127.0.0.1, [::1], localhost), not {_shortened(text)}")
     return address
 
 
@@ -155,7 +166,7 @@ def trace_target(text: str) -> str:
     if text.startswith("file:"):
         return f"file:{as_path(text.removeprefix('file:'))}"
     if not re.match(r"https?://[^/\s]+/", text):
-        raise ValueError(f"must be file:PATH or a URL like http://127.0.0.1:4318/v1/traces, not {text!r}")
+        raise ValueError(f"must be file:PATH or a URL like http://127.0.0.1:4318/v1/traces, not {_quoted(text)}")
     return text
 
 
@@ -202,12 +213,21 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def _quoted(text: str) -> str:
+    """Returns a wrong value in quotes for an error sentence, which stays short whatever was given."""
+    return repr(_shortened(text))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}..."
+
+
 def _unix_address(text: str) -> str:
     path = text.removeprefix("unix:")
     if path.startswith("//"):  # gRPC's other form, unix:///absolute/path
         path = "/" + path.lstrip("/")
     path = os.fspath(as_path(path))
     length = len(os.fsencode(path))
-    if length > _SUN_PATH_BYTES:
-        raise ValueError(f"has a socket path of {length} bytes, but the kernel allows {_SUN_PATH_BYTES}: {path}")
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise ValueError(f"has a socket path of {length} bytes, but the kernel allows {MAX_SOCKET_PATH_BYTES}: {path}")
     return f"unix:{path}"

@@ -3,10 +3,18 @@
 A field's name gives its flag, TOML key and environment variable; the unit at its end is left out (`stuck_after_sec` is
 `--stuck-after`, `stuck-after`, `MAILROOM_STUCK_AFTER`). Its metadata holds the help text, metavar, group and parser.
 The command line, the configuration file and the reference page are all generated from this table.
-Not here: where a value comes from (`cli.configuration`). Imports only the standard library and `model.quantities`.
+Not here: where a value comes from (`cli.configuration`).
 """
 
-__all__ = ["RESTORE_DIRECTORY", "Intensity", "Setting", "Settings", "default_listen", "settings_table"]
+__all__ = [
+    "RESTORE_DIRECTORY",
+    "Intensity",
+    "NoDefault",
+    "Setting",
+    "Settings",
+    "default_listen",
+    "settings_table",
+]
 
 import os
 from collections.abc import Callable
@@ -14,7 +22,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mailroom.inbox_directory import claude_directory
+from mailroom.home import NO_HOME, home_directory
+from mailroom.inbox_directory import NoHomeDirectoryError, claude_directory
 
 from mailroomd.model import quantities
 from mailroomd.model.quantities import Intensity
@@ -87,14 +96,28 @@ def _setting(
     return field(default_factory=default, metadata=row) if callable(default) else field(default=default, metadata=row)
 
 
+class NoDefault(Exception):  # noqa: N818 - names a condition, not an error
+    """A setting needs a value, because its default does not exist here; its text is a sentence."""
+
+
 def _default_root() -> Path:
-    return Path(claude_directory())
+    try:
+        return Path(claude_directory())
+    except NoHomeDirectoryError:
+        return _home("--root") / ".claude"
 
 
 def _default_state_dir() -> Path:
     state_home = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(state_home) if state_home.startswith("/") else Path.home() / ".local" / "state"
+    base = Path(state_home) if state_home.startswith("/") else _home("--state-dir") / ".local" / "state"
     return base / "mailroom"
+
+
+def _home(flag: str) -> Path:
+    home = home_directory()
+    if home is None:
+        raise NoDefault(f"{NO_HOME}. Give {flag}.")
+    return home
 
 
 def default_listen(state_dir: Path) -> str:
@@ -242,7 +265,8 @@ class Settings:
     )  # fmt: skip
     metrics: str = _setting(
         "", "HOST:PORT", quantities.none_or(quantities.loopback_address, ""), "observability",
-        "Serve metrics for Prometheus on http://HOST:PORT/metrics; loopback only.", shown="none",
+        "Serve metrics for Prometheus on http://HOST:PORT/metrics; loopback only. The scraper needs an administrator's "
+        "token (`mailroom token create --admin`) unless --auth is off.", shown="none",
     )  # fmt: skip
     trace: str = _setting(
         "", "TARGET", quantities.none_or(quantities.trace_target, ""), "observability",

@@ -24,5 +24,8 @@ def is_journal(descriptor: int = _STDERR, environ: Mapping[str, str] = os.enviro
 
 
 def prefixed(text: str, level: str) -> str:
-    """Returns text with the level's priority in front of every line, because the journal makes an entry of each."""
-    return "\n".join(_PRIORITIES[level] + line for line in text.splitlines() or [""])
+    """Returns text with the level's priority in front of every line.
+
+    The journal makes an entry of every line. Lines end with a line feed only: journald knows no other separator.
+    """
+    return "\n".join(_PRIORITIES[level] + line for line in text.split("\n"))

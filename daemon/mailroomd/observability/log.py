@@ -20,12 +20,14 @@ These fields have the same meaning wherever they occur:
 
 structlog is imported with the first line that is logged: it costs 65 ms and 13 MB per process (120 ms and 18 MB with
 rich, which it would import as well), and a healthy worker logs nothing.
-Invariant: logging never stops the daemon. When standard error is gone, lines are lost; without free descriptors or
-memory they are written as plain JSON.
+Invariants: one event is one entry. Whatever its fields contain, it cannot look like two; only a traceback has further
+lines, which are indented. Logging never stops the daemon: when standard error is gone, lines are lost; without free
+descriptors or memory they are written as plain JSON.
 """
 
 __all__ = ["configure_log", "log", "print_error"]
 
+import json
 import os
 import sys
 from contextlib import suppress
@@ -35,6 +37,7 @@ from typing import Any
 
 import orjson
 
+from mailroomd.observability.escaping import escape, escape_json
 from mailroomd.observability.journal import is_journal, prefixed
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -121,9 +124,13 @@ class Log:
         if self._format == "auto" and in_journal:
             renderers = [processors.format_exc_info, _render_text]
         elif self._format == "console" or (self._format == "auto" and os.isatty(_STDERR)):
-            renderers = [structlog.dev.ConsoleRenderer(colors=os.isatty(_STDERR) and not os.environ.get("NO_COLOR"))]
+            console = structlog.dev.ConsoleRenderer(
+                colors=os.isatty(_STDERR) and not os.environ.get("NO_COLOR"),
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+            renderers = [processors.format_exc_info, _escape_values, console]
         else:
-            renderers = [processors.format_exc_info, processors.JSONRenderer(ensure_ascii=False, default=str)]
+            renderers = [processors.format_exc_info, processors.JSONRenderer(_dump_json)]
         structlog.configure(
             processors=[
                 processors.add_log_level,
@@ -146,8 +153,8 @@ def configure_log(process: str, level: str = "info", form: str = "auto") -> None
 
 
 def print_error(sentence: str) -> None:
-    """Prints a sentence for the user on standard error, with a priority in the journal."""
-    text = f"mailroomd: {sentence}"
+    """Prints a sentence for the user on standard error, in one line; with a priority in the journal."""
+    text = escape(f"mailroomd: {sentence}")
     print(prefixed(text, "error") if is_journal() else text, file=sys.stderr, flush=True)
 
 
@@ -156,6 +163,7 @@ def _write_plain(process: str, level: str, event: str, fields: dict[str, object]
     error = sys.exc_info()[1]
     line = {"process": process, **fields, "event": event, "level": level, "timestamp": datetime.now(UTC)}
     text = orjson.dumps(line | {"without_structlog": repr(error)}, default=str, option=orjson.OPT_UTC_Z).decode()
+    text = escape_json(text)
     with suppress(OSError):
         os.write(_STDERR, (prefixed(text, level) if is_journal() else text).encode(errors="backslashreplace") + b"\n")
 
@@ -167,7 +175,22 @@ def _render_text(_: object, __: str, fields: dict[str, Any]) -> str:
     for name in ("level", "timestamp"):
         fields.pop(name, None)
     pairs = "".join(f" {name}={value!r}" for name, value in fields.items())
-    return f"{process}: {event}{pairs}" + (f"\n{traceback}" if traceback else "")
+    return escape(f"{process}: {event}{pairs}") + (f"\n{_indented(traceback)}" if traceback else "")
+
+
+def _escape_values(_: object, __: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Escapes every text of an entry for the terminal."""
+    escaped = {name: escape(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return escaped | ({"exception": _indented(fields["exception"])} if "exception" in fields else {})
+
+
+def _indented(traceback: str) -> str:
+    """Returns a traceback whose lines cannot be mistaken for entries."""
+    return "\n".join(f"    {escape(line)}" for line in traceback.split("\n"))
+
+
+def _dump_json(fields: dict[str, Any], **_: object) -> str:
+    return escape_json(json.dumps(fields, ensure_ascii=False, default=str))
 
 
 def _import_structlog() -> Any:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
+from mailroomd.core.restart_delay import RestartDelay
 from mailroomd.ipc.control_page import ControlPage, WorkerState, WorkerStatus
 from mailroomd.model.clock import now_ms
 from mailroomd.model.settings import Settings
@@ -54,6 +55,8 @@ class Child:
         self.started_ns = 0
         self.kill_reason = ""
         self.problem = ""
+        self.last_exit_code = 0
+        self.restart_delay = RestartDelay(time.monotonic)
         self._index = index
         self._control = control
         self._process: SpawnProcess | None = None
@@ -171,6 +174,7 @@ class Child:
         self._process.close()
         self._process = None
         self._close_control_channel()
+        self.last_exit_code = exit_code
         last_exit = self.kill_reason or describe_exit(exit_code)
         restarts = self._status.restarts + (next_state is WorkerState.RESTARTING)
         self._publish(state=next_state, restarts=restarts, last_exit=last_exit)

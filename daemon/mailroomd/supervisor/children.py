@@ -16,6 +16,7 @@ from mailroomd.model.settings import Settings
 from mailroomd.protocol.packets import EVENTS, OUTCOMES, REQUESTS, WRITES
 from mailroomd.supervisor.child import ChildSpec
 from mailroomd.supervisor.metrics_socket import open_metrics_socket
+from mailroomd.supervisor.tls_files import TlsFiles
 from mailroomd.table.layout import TableLayout
 from mailroomd.worker.config import CommandQueueConfig, GatewayConfig, MailboxConfig, MetricsConfig
 
@@ -39,6 +40,7 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
     gateways = range(settings.gateways)
     requests = tuple(PacketQueue(f"requests{_suffix(gateway)}", REQUESTS) for gateway in gateways)
     events = tuple(PacketQueue(f"events{_suffix(gateway)}", EVENTS) for gateway in gateways)
+    tls = TlsFiles(settings)
     writes = PacketQueue("writes", WRITES)
     outcomes = PacketQueue("outcomes", OUTCOMES)
     command_queue = CommandQueueConfig(writes, outcomes, table)
@@ -47,7 +49,7 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
         _spec("command-queue", "command_queue", command_queue, _COMMAND_QUEUE_SHUTDOWN_SEC),
         _spec("mailbox", "mailbox", mailbox, _MAILBOX_SHUTDOWN_SEC),
         *(
-            _gateway_spec(GatewayConfig(gateway, requests[gateway], events[gateway], table, settings.listen))
+            _gateway_spec(GatewayConfig(gateway, requests[gateway], events[gateway], table, settings.listen), tls)
             for gateway in gateways
         ),
         *_metrics_specs(settings),
@@ -65,15 +67,14 @@ def _metrics_specs(settings: Settings) -> tuple[ChildSpec, ...]:
     return (_spec("metrics", "metrics", config, _METRICS_SHUTDOWN_SEC),)
 
 
-def _gateway_spec(config: GatewayConfig) -> ChildSpec:
+def _gateway_spec(config: GatewayConfig, tls: TlsFiles) -> ChildSpec:
     name = f"gateway{_suffix(config.gateway)}"
-    return ChildSpec(
-        name, "mailroomd.gateway.process:main", partial(_gateway_config, config), _GATEWAY_SHUTDOWN_SEC, "gateway"
-    )
+    configure = partial(_gateway_config, config, tls)
+    return ChildSpec(name, "mailroomd.gateway.process:main", configure, _GATEWAY_SHUTDOWN_SEC, "gateway")
 
 
-def _gateway_config(config: GatewayConfig, bound: tuple[str, ...]) -> GatewayConfig:
-    """Returns the config with the addresses to listen on.
+def _gateway_config(config: GatewayConfig, tls: TlsFiles, bound: tuple[str, ...]) -> GatewayConfig:
+    """Returns the config with the addresses to listen on, and the TLS files as they are now.
 
     Addresses that are bound already replace those from the settings, so that a port chosen by the system stays the same
     for every gateway and every restart.
@@ -81,7 +82,7 @@ def _gateway_config(config: GatewayConfig, bound: tuple[str, ...]) -> GatewayCon
     addresses = bound or config.listen
     if config.gateway > 0:
         addresses = tuple(filter(is_tcp, addresses))
-    return replace(config, listen=addresses)
+    return replace(config, listen=addresses, tls=tls.read())
 
 
 def _suffix(gateway: int) -> str:

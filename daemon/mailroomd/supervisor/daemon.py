@@ -23,9 +23,10 @@ from mailroomd.supervisor.children import mailroom_children
 from mailroomd.supervisor.exits import ExitCode, Refusal
 from mailroomd.supervisor.exposure import check_exposure
 from mailroomd.supervisor.notifier import Notifier
-from mailroomd.supervisor.preflight import clear_sockets, create_state_dir, publish_addresses, withdraw_addresses
+from mailroomd.supervisor.preflight import create_state_dir, publish_addresses, withdraw_addresses
 from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.signals import SignalQueue
+from mailroomd.supervisor.socket_claims import SocketClaims
 from mailroomd.supervisor.state_lock import acquire_state_lock
 from mailroomd.supervisor.supervisor import Supervisor
 
@@ -64,7 +65,7 @@ def _run(
         lock = acquire_state_lock(settings.state_dir, signals.wait_for_stop)
         if lock is None:
             return
-        clear_sockets(settings.listen)
+        sockets = SocketClaims(settings.listen)
         withdraw_addresses(settings.state_dir)  # a predecessor that was killed left its own
         log.debug("settings", **{name: f"{getattr(settings, name)} ({origin})" for name, origin in origins.items()})
         specs = _create_children(settings)
@@ -77,6 +78,7 @@ def _run(
             supervisor.run()
         finally:
             withdraw_addresses(settings.state_dir)
+            sockets.release()
 
 
 def _create_children(settings: Settings) -> Sequence[ChildSpec]:

@@ -1,47 +1,41 @@
 """preflight — prepares the file system before the first worker starts.
 
-Owns the state directory, the directories of the sockets, the check that no socket is in use, and the `addresses` file
-by which clients find the daemon. The command-queue owns inbox/ and outbox/.
+Owns the state directory, the directories of the sockets, and the `addresses` file by which clients find the daemon.
+Not here: the sockets themselves (`supervisor.socket_claims`), inbox/ and outbox/ (the command-queue).
 """
 
-__all__ = ["clear_sockets", "create_state_dir", "publish_addresses", "withdraw_addresses"]
+__all__ = ["create_socket_directory", "create_state_dir", "publish_addresses", "withdraw_addresses"]
 
 import json
 import os
-import socket
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from mailroomd.model.quantities import unix_path
+from mailroomd.supervisor.directory_owner import DirectoryUnsafe, check_directory
 from mailroomd.supervisor.exits import ExitCode, Refusal
 
 _PRIVATE = 0o700
-_ANSWER_SEC = 1.0  # a live socket on this machine accepts at once, whatever its process is doing
-_CANNOT_CREATE, _ALREADY_RUNNING = ExitCode.CANNOT_CREATE, ExitCode.ALREADY_RUNNING
 
 
 def create_state_dir(state_dir: Path) -> None:
-    """Creates the state directory with mode 0700, or accepts the existing one.
+    """Creates the state directory with mode 0700, or accepts an existing one that only this user can change.
 
     Raises:
         Refusal: CANNOT_CREATE.
     """
-    _create_directory(state_dir, "--state-dir")
+    _create_directory(state_dir, "--state-dir", may_be_sticky=False)
     if not os.access(state_dir, os.W_OK | os.X_OK):
-        raise Refusal(f"cannot write to the state directory {state_dir}. Choose another --state-dir.", _CANNOT_CREATE)
+        sentence = f"cannot write to the state directory {state_dir}. Choose another --state-dir."
+        raise Refusal(sentence, ExitCode.CANNOT_CREATE)
 
 
-def clear_sockets(listen: Iterable[str]) -> None:
-    """Prepares every Unix socket address: creates its directory, and removes a socket that nothing listens on.
+def create_socket_directory(directory: Path) -> None:
+    """Creates the directory of a socket with mode 0700, or accepts one in which no other user can replace the socket.
 
     Raises:
-        Refusal: CANNOT_CREATE, or ALREADY_RUNNING if a process listens there.
+        Refusal: CANNOT_CREATE.
     """
-    for path in filter(None, map(unix_path, listen)):
-        _create_directory(path.parent, "--listen")
-        _check_private(path.parent)
-        _clear_socket(path)
+    _create_directory(directory, "--listen", may_be_sticky=True)
 
 
 def publish_addresses(state_dir: Path, addresses: Iterable[str]) -> None:
@@ -56,51 +50,16 @@ def withdraw_addresses(state_dir: Path) -> None:
     (state_dir / "addresses").unlink(missing_ok=True)
 
 
-def _create_directory(path: Path, flag: str) -> None:
+def _create_directory(path: Path, flag: str, *, may_be_sticky: bool) -> None:
     try:
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        check_directory(path, may_be_sticky=may_be_sticky)
     except FileExistsError:
-        raise Refusal(f"{path} is not a directory. Move it away, or choose another {flag}.", _CANNOT_CREATE) from None
+        sentence = f"{path} is not a directory. Move it away, or choose another {flag}."
+        raise Refusal(sentence, ExitCode.CANNOT_CREATE) from None
     except OSError as error:
         sentence = f"cannot create {path}: {error.strerror}. Choose another {flag}."
-        raise Refusal(sentence, _CANNOT_CREATE) from None
-
-
-def _check_private(directory: Path) -> None:
-    """Refuses a directory in which another user could replace the socket."""
-    try:
-        status = directory.stat()
-    except OSError as error:
-        raise Refusal(f"cannot examine {directory}: {error.strerror}", _CANNOT_CREATE) from None
-    if status.st_uid != os.geteuid():
-        sentence = f"{directory} belongs to another user (uid {status.st_uid}). Choose another --listen."
-        raise Refusal(sentence, _CANNOT_CREATE)
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        sentence = f"every user can write to {directory}, so it is no safe place for a socket. Run `chmod 700` on it."
-        raise Refusal(sentence, _CANNOT_CREATE)
-
-
-def _clear_socket(path: Path) -> None:
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise Refusal(f"{path} exists and is not a socket. Move it away.", _CANNOT_CREATE)
-        if _has_listener(path):
-            sentence = f"another process already listens on {path}. Stop it, or choose another --listen."
-            raise Refusal(sentence, _ALREADY_RUNNING)
-        path.unlink()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise Refusal(f"cannot use {path}: {error.strerror}", _CANNOT_CREATE) from None
-
-
-def _has_listener(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(_ANSWER_SEC)
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            return False
-        except (BlockingIOError, TimeoutError):  # its backlog is full: a process has it
-            return True
-    return True
+        raise Refusal(sentence, ExitCode.CANNOT_CREATE) from None
+    except DirectoryUnsafe as problem:
+        advice = f"Run `{problem.remedy}`, or choose" if problem.remedy else "Choose"
+        raise Refusal(f"{problem.cause}. {advice} another {flag}.", ExitCode.CANNOT_CREATE) from None

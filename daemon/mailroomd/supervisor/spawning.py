@@ -23,6 +23,9 @@ WORKER_ENVIRONMENT = {
 }
 """What a worker's libraries read before any of its code runs. A value that the user has set is kept."""
 
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""Keeps the interpreters that multiprocessing starts with `python -c` from importing files of the current directory."""
+
 _context = multiprocessing.get_context("spawn")
 
 
@@ -33,10 +36,12 @@ def spawn_worker(context: WorkerContext, target: str, config: object) -> SpawnPr
         OSError: the system is out of processes, memory or descriptors.
     """
     process = _context.Process(target=run_worker, args=(context, target, config), name=context.name)
-    # multiprocessing starts its resource tracker with the first child and then unblocks signals: do it beforehand.
-    resource_tracker.ensure_running()
     for name, value in WORKER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    os.environ.update(_SAFE_PATH)
+    _leave_unusable_directory()
+    # multiprocessing starts its resource tracker with the first child and then unblocks signals: do it beforehand.
+    resource_tracker.ensure_running()
     previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
     try:
         process.start()
@@ -44,3 +49,11 @@ def spawn_worker(context: WorkerContext, target: str, config: object) -> SpawnPr
         signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
         context.control_channel.close()
     return process
+
+
+def _leave_unusable_directory() -> None:
+    """Moves to / if the current directory was deleted or cannot be entered: a worker would fail to enter it."""
+    try:
+        os.chdir(os.getcwd())  # noqa: PTH109 - Path.cwd does the same
+    except OSError:
+        os.chdir("/")

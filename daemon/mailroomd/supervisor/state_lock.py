@@ -1,21 +1,18 @@
 """acquire_state_lock — allows one daemon per state directory.
 
-Owns the lock file and the wait for it. The lock is a flock(2), which belongs to the open file and not to a process:
-workers inherit it, so it is free only when the last process of the daemon is gone. The file is never removed. The
-process id in it only tells people who holds the lock; no decision depends on it.
+Owns the name of the lock file and the wait for it. Workers inherit the lock, so a new daemon starts only when the last
+process of its predecessor is gone.
 """
 
 __all__ = ["acquire_state_lock"]
 
-import fcntl
-import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from mailroomd.supervisor.exits import ExitCode, Refusal
+from mailroomd.supervisor.lock_file import LockFile
 from mailroomd.worker.inherited import InheritedDescriptor
 
 PATIENCE_SEC = 10.0  # a stopping daemon takes up to 5 s, and a new one should take over from it
@@ -34,40 +31,20 @@ def acquire_state_lock(state_dir: Path, wait_for_stop: Callable[[float], bool]) 
     """
     path = state_dir / "mailroomd.lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = LockFile(path)
     except OSError as error:
         raise Refusal(f"cannot write {path}: {error.strerror}", ExitCode.CANNOT_CREATE) from None
     deadline = time.monotonic() + PATIENCE_SEC
     has_announced_wait = False
-    while not _try_lock(descriptor):
+    while not lock.try_lock():
         if not has_announced_wait:
-            print(f"mailroomd: waiting for {_holder(descriptor)} to leave {state_dir}", file=sys.stderr, flush=True)
+            print(f"mailroomd: waiting for {lock.holder()} to leave {state_dir}", file=sys.stderr, flush=True)
             has_announced_wait = True
         if time.monotonic() >= deadline:
-            sentence = f"{_holder(descriptor)} already runs on {state_dir}. Stop it, or choose another --state-dir."
-            os.close(descriptor)
+            sentence = f"{lock.holder()} already runs on {state_dir}. Stop it, or choose another --state-dir."
+            lock.close()
             raise Refusal(sentence, ExitCode.ALREADY_RUNNING)
         if wait_for_stop(_RETRY_SEC):
-            os.close(descriptor)
+            lock.close()
             return None
-    _write_pid(descriptor)
-    return InheritedDescriptor(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _holder(descriptor: int) -> str:
-    pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-    return f"mailroomd (pid {pid})" if pid.isdigit() else "another mailroomd"
-
-
-def _write_pid(descriptor: int) -> None:
-    with suppress(OSError):  # a full disk: the lock holds all the same
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return InheritedDescriptor(lock.descriptor)

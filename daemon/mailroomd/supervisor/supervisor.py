@@ -27,6 +27,7 @@ from mailroomd.supervisor.shutdown import stop_in_reverse
 from mailroomd.supervisor.signals import STOP_SIGNALS, SignalQueue
 from mailroomd.worker.control_channel import CannotStartReport, HealthChanged, Listening, Ready, Report
 from mailroomd.worker.inherited import InheritedDescriptor
+from mailroomd.worker.shortage import ShortageDetector
 
 # A starting worker has not sent a heartbeat yet while it imports, and it may have a large database to recover (it beats
 # while it does). So it may be silent for longer than a running one.
@@ -67,6 +68,7 @@ class Supervisor:
         self._read_settings = read_settings
         self._on_addresses = on_addresses
         self._restart_policy = RestartPolicy(settings.max_restarts, time.monotonic)
+        self._shortages = ShortageDetector()
         self._liveness = Liveness(settings.stuck_after_sec, time.monotonic_ns)
         self._bound_by_worker: dict[str, tuple[str, ...]] = {}
         self._published: tuple[str, ...] | None = None
@@ -147,6 +149,11 @@ class Supervisor:
         if self._stopping:
             return
         log.warning("worker exited", worker=child.name, pid=child.pid, epoch=child.epoch, last_exit=last_exit)
+        has_shortage = not child.kill_reason and self._shortages.caused(child.last_exit_code)
+        if has_shortage and child.was_ready_once:
+            delay_sec = child.restart_delay.after_shortage()
+            log.error("worker ran out of memory or descriptors", worker=child.name, restart_in_sec=delay_sec)
+            return
         if not self._restart_policy.allow_restart():
             allowed = self._settings.max_restarts
             raise Refusal(
@@ -185,7 +192,7 @@ class Supervisor:
         if self._stopping:
             return
         for child in self._children:
-            if not child.is_started:
+            if not child.is_started and child.restart_delay.is_over():
                 self._start(child)
             if not child.was_ready_once:
                 return

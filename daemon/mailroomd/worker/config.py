@@ -4,9 +4,9 @@ A queue is named for what it carries. The mailbox has one pair of queues per gat
 gateway has its own pair. Created by `supervisor.children` and passed on at each start; settings come with the context.
 """
 
-__all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig", "MetricsConfig"]
+__all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig", "MetricsConfig", "TlsCredentials"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mailroomd.ipc.queue import PacketQueue
@@ -35,11 +35,20 @@ class MailboxConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsCredentials:
+    """The content of the TLS files (PEM), validated by the supervisor; no `client_authority` without mutual TLS."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    client_authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """Writes `requests`, reads `events`, reads the table; listens on its addresses.
 
     At the first start `listen` holds the addresses from the settings; at a restart, those that were bound, so that a
-    port chosen by the system stays the same. Only gateway 0 listens on Unix sockets.
+    port chosen by the system stays the same. Only gateway 0 listens on Unix sockets. `tls` is None without TLS.
     """
 
     gateway: int
@@ -47,6 +56,7 @@ class GatewayConfig:
     events: PacketQueue[Any]
     table: SharedMemory
     listen: tuple[str, ...]
+    tls: TlsCredentials | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from mailroomd.observability.log import configure_log, log
 from mailroomd.observability.tracing import TracingNotInstalled, tracing
 from mailroomd.worker.context import CannotStart, WorkerContext
+from mailroomd.worker.shortage import EX_SHORTAGE, is_shortage
 
 BLOCKED_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """The signals that a terminal or `systemctl` sends to the whole process group. Only the supervisor stops a worker; it
@@ -51,7 +52,7 @@ def run_worker(context: WorkerContext, target: str, config: object) -> None:
         context.report_cannot_start(refusal.sentence, refusal.exit_code)
     except Exception as error:  # noqa: BLE001 - the outermost handler; the supervisor sees the exit code
         log.exception("worker failed", epoch=context.epoch, error=f"{type(error).__name__}: {error}")
-        raise SystemExit(1) from None
+        raise SystemExit(EX_SHORTAGE if is_shortage(error) else 1) from None
     finally:
         tracing.shutdown()
 

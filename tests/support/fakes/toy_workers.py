@@ -5,6 +5,7 @@ records its actions in the file TOY_JOURNAL, one line "name action pid epoch" ea
 """
 
 import ctypes
+import errno
 import json
 import os
 import time
@@ -63,6 +64,17 @@ def mortal(context: WorkerContext, journal: str) -> None:
     record(context, "starts", journal)
     context.report_ready()
     raise SystemExit(3)
+
+
+def starving(context: WorkerContext, journal: str) -> None:
+    """Runs out of memory, then of descriptors, then works."""
+    record(context, "starts", journal)
+    context.report_ready()
+    if context.epoch == 1:
+        raise MemoryError
+    if context.epoch == 2:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    work_until_stopped(context)
 
 
 def faulty(context: WorkerContext, journal: str) -> None:

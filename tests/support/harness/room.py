@@ -26,7 +26,7 @@ from support.harness.daemon import MAILROOMD, Daemon, is_gone
 from support.harness.waiting import BOUND_SEC, wait_until
 
 # A file system of its own for the state directory, which other processes see below /proc/PID/root only.
-_SMALL_DISK = 'mkdir -p "$0" && mount -t tmpfs -o size=24m tmpfs "$0" && exec "$@"'
+_SMALL_DISK = 'mkdir -p "$0" && mount -t tmpfs -o size=24m,mode=700 tmpfs "$0" && exec "$@"'
 # Takes away root's power to ignore permissions. Another uid would do, too, but may not even reach the interpreter.
 _ORDINARY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 _agents = itertools.count(1)

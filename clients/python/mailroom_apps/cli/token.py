@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from mailroom.addresses import state_directory
+from mailroom.addresses import expand_home, state_directory
 from mailroom.errors import MailroomError
 
 from mailroom_apps.cli.durations import parse_duration
@@ -120,7 +120,7 @@ def revoke(
 def _open_token_file(state_dir: Path | None) -> "Generator[TokenFile]":
     from mailroomd.auth.token_file import TokenFile, TokensUnreadable
 
-    directory = state_dir.expanduser().absolute() if state_dir is not None else state_directory()
+    directory = expand_home(state_dir).absolute() if state_dir is not None else state_directory()
     try:
         yield TokenFile(directory)
     except TokensUnreadable as error:
@@ -128,7 +128,7 @@ def _open_token_file(state_dir: Path | None) -> "Generator[TokenFile]":
 
 
 def _save(file: Path, text: str) -> None:
-    descriptor = os.open(file.expanduser(), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(expand_home(file), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text + "\n")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from mailroom.addresses import expand_home
 from mailroom.errors import MailroomError
 
 SERVICE = "mailroomd.service"
@@ -71,7 +72,7 @@ class ServiceManager:
         if self.is_machine:
             return Path("/etc/systemd/system") / SERVICE
         base = os.environ.get("XDG_CONFIG_HOME", "")
-        return (Path(base) if base.startswith("/") else Path.home() / ".config") / "systemd" / "user" / SERVICE
+        return (Path(base) if base.startswith("/") else expand_home("~/.config")) / "systemd" / "user" / SERVICE
 
     def systemctl(self, *words: str) -> tuple[str, ...]:
         """Returns the command line of a systemctl command."""
