@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,8 @@ from typing import Any, cast
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.auth.caller import OWNER
+from mailroomd.gateway.client_limits import CallUsage, ClientLimits, Limits
 from mailroomd.gateway.handlers import unary
 from mailroomd.gateway.request_guard import RequestGuard
 from support.harness.contract import error_reason
@@ -33,14 +36,28 @@ class Context:
         self.code, self.metadata = code, trailing_metadata
         raise Refused(details)
 
+    def add_done_callback(self, callback: Any) -> None: ...
+
     def trailing_metadata(self) -> Any:
         return self.metadata
+
+
+async def one_request() -> AsyncIterator[bytes]:
+    yield b""
 
 
 class OpenGuard:
     """Admits every call."""
 
     def authenticate(self, *_: object) -> None: ...
+
+    def begin_call(self, _: object) -> CallUsage:
+        return ClientLimits(Limits(1, 1, 1, 1)).begin_call(OWNER)
+
+    def receiving(self, _: object) -> asyncio.Semaphore:
+        return asyncio.Semaphore()
+
+    def call(self, *_: object) -> None: ...
 
     def admit(self, *_: object) -> AbstractContextManager[None]:
         return nullcontext()
@@ -64,7 +81,7 @@ def test_an_unexpected_exception_says_whether_to_retry(error: Exception, code: g
     context: Any = Context()
     handler: Any = unary(pb.GetMessageRequest, fail)(cast("RequestGuard", OpenGuard()))
     with pytest.raises(Refused):
-        asyncio.run(handler.unary_unary(b"", context))
+        asyncio.run(handler.stream_unary(one_request(), context))
     assert (context.code, error_reason(context)) == (code, reason)
 
 
@@ -72,12 +89,12 @@ WITHOUT_MEMORY = """
 import asyncio
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.gateway.handlers import unary
-from tests.component.test_handlers import Context, OpenGuard
+from tests.component.test_handlers import Context, OpenGuard, one_request
 
 async def fail(request, context):
     raise MemoryError
 
-asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).unary_unary(b"", Context()))
+asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).stream_unary(one_request(), Context()))
 """
 
 

@@ -15,55 +15,55 @@ def states(desk: Desk) -> list[tuple[int, str, int]]:
     ]
 
 
-def test_a_file_that_could_not_be_written_is_noted_and_noted_again_when_it_is_there(desk: Desk) -> None:
-    one, other = desk.letter(draft()), desk.letter(draft())
-    desk.commit(one, other)
-    desk.store.files.note_unfiled({one.id: "no permission"})
+def test_a_missing_file_is_recorded_and_recorded_again_once_it_is_written(desk: Desk) -> None:
+    first, second = desk.letter(draft()), desk.letter(draft())
+    desk.commit(first, second)
+    desk.store.files.note_unfiled({first.id: "no permission"})
     assert states(desk) == [(STORED, "no permission", 0), (FILED, "", NOW_MS)]
-    assert desk.store.files.unfiled() == [("abc", one.id)]
-    assert desk.store.files.filed_after("", 0, 10) == [("abc", other.id)]
+    assert desk.store.files.unfiled() == [("abc", first.id)]
+    assert desk.store.files.filed_after("", 0, 10) == [("abc", second.id)]
     desk.now_ms += 9
-    desk.commit(desk.found(MailFiled((one.id,))))
+    desk.commit(desk.found(MailFiled((first.id,))))
     assert states(desk) == [(FILED, "", NOW_MS + 9), (FILED, "", NOW_MS)]
     assert desk.store.files.unfiled() == []
 
 
-def test_notes_about_files_never_take_back_that_a_message_was_offered_or_read(desk: Desk) -> None:
-    one, other = desk.letter(draft()), desk.letter(draft())
-    desk.commit(one, other, desk.offering("abc", one.id))
-    desk.commit(desk.reading("abc", other.id))
+def test_records_of_files_never_undo_that_a_message_was_offered_or_read(desk: Desk) -> None:
+    first, second = desk.letter(draft()), desk.letter(draft())
+    desk.commit(first, second, desk.offering("abc", first.id))
+    desk.commit(desk.reading("abc", second.id))
     before = states(desk)[1]
     for note in (
-        lambda: desk.store.files.note_unfiled({one.id: "e", other.id: "e"}),
-        lambda: desk.commit(desk.found(MailFiled((one.id, other.id)))),
+        lambda: desk.store.files.note_unfiled({first.id: "e", second.id: "e"}),
+        lambda: desk.commit(desk.found(MailFiled((first.id, second.id)))),
     ):
         note()
         assert [state for state, _, _ in states(desk)] == [DeliveryState.OFFERED, READ]
         assert states(desk)[1] == before
 
 
-def test_a_missing_file_that_could_not_be_noted_is_noted_before_the_synced_mark_passes_it(desk: Desk) -> None:
-    """Otherwise the next start takes the missing file for one that its agent took away."""
-    one = desk.letter(draft())
-    desk.commit(one)
+def test_a_missing_file_is_recorded_before_the_synced_mark_passes_it(desk: Desk) -> None:
+    """Otherwise the next start takes the missing file for first that its agent took away."""
+    first = desk.letter(draft())
+    desk.commit(first)
     fill_up(desk)
     with pytest.raises(StoreFull):
-        desk.store.files.note_unfiled({one.id: "x" * 20_000})
+        desk.store.files.note_unfiled({first.id: "x" * 20_000})
     make_room(desk)
-    desk.store.note_synced(one.id)
-    assert desk.store.mark("synced_id") == one.id
-    assert desk.store.files.unfiled() == [("abc", one.id)]
+    desk.store.note_synced(first.id)
+    assert desk.store.mark("synced_id") == first.id
+    assert desk.store.files.unfiled() == [("abc", first.id)]
 
 
-def test_cleared_files_that_could_not_be_taken_off_the_list_go_with_the_next_note(desk: Desk) -> None:
+def test_cleared_files_still_on_the_list_leave_it_with_the_next_record(desk: Desk) -> None:
     desk.connection.execute("INSERT INTO cleared_files (id, mailbox) VALUES (1, 'abc'), (2, 'abc')")
-    one = desk.letter(draft())
-    desk.commit(one)
+    first = desk.letter(draft())
+    desk.commit(first)
     fill_up(desk)
     with pytest.raises(StoreFull):
-        desk.store.files.note_unfiled({one.id: "x" * 20_000})
+        desk.store.files.note_unfiled({first.id: "x" * 20_000})
     with pytest.raises(StoreFull):
         desk.store.files.forget_cleared([1])  # the note that waits goes along, and finds no room again
     make_room(desk)
-    desk.store.note_synced(one.id)
+    desk.store.note_synced(first.id)
     assert desk.store.files.cleared() == [("abc", 2)]

@@ -30,18 +30,18 @@ def test_counters_equal_a_recount_after_any_operations(steps: list[tuple[str, st
     with tempfile.TemporaryDirectory() as place:
         desk = Desk(Path(place))
         desk.rows("PRAGMA synchronous = OFF")
-        told: dict[str, tuple[int, int, int]] = {}
+        reported: dict[str, tuple[int, int, int]] = {}
         batch: list[Command] = []
 
         def commit(*more: Command | SequencedEvent) -> None:
-            told.update(counted(desk.commit(*batch, *more)))
+            reported.update(counted(desk.commit(*batch, *more)))
             batch.clear()
 
-        for kind, name, number in steps:
-            ids = [one for (one,) in desk.rows("SELECT id FROM messages WHERE recipient = ?", name)][:: number + 1]
+        for kind, name, step in steps:
+            ids = [message_id for (message_id,) in desk.rows("SELECT id FROM messages WHERE recipient = ?", name)][:: step + 1]
             if kind == "send":
                 batch.append(desk.letter(draft(name)))
-                if number:
+                if step:
                     commit()
             elif kind == "read":
                 commit(desk.reading(name, *ids))
@@ -64,13 +64,13 @@ def test_counters_equal_a_recount_after_any_operations(steps: list[tuple[str, st
                 commit(desk.clearing(name, max(ids, default=0), 3))
             elif kind == "sweep":
                 commit()
-                told.update(counted(desk.store.delete_ended(desk.now_ms + 1, number, desk.now_ms)[1]))
+                reported.update(counted(desk.store.delete_ended(desk.now_ms + 1, step, desk.now_ms)[1]))
             else:
                 commit(desk.offering(name, *ids))
         commit()
-        assert told == dict.fromkeys(told, (0, 0, 0)) | recounted(desk)
+        assert reported == dict.fromkeys(reported, (0, 0, 0)) | recounted(desk)
         archive = MessageArchive(desk.state_dir)
-        assert {row.name: (row.total, row.unread, row.oldest_unread_id) for row in archive.mailboxes()} == told
-        assert {name: archive.mailbox(name) for name in told} == {row.name: row for row in archive.mailboxes()}
+        assert {row.name: (row.total, row.unread, row.oldest_unread_id) for row in archive.mailboxes()} == reported
+        assert {name: archive.mailbox(name) for name in reported} == {row.name: row for row in archive.mailboxes()}
         archive.close()
         desk.store.close()

@@ -9,14 +9,14 @@ from support.harness.storing import NOW_MS, Desk, draft
 def test_pages_of_the_archive_end_at_the_mark(desk: Desk) -> None:
     sent = [desk.letter(draft("ab"[n % 2])) for n in range(20)]
     desk.commit(*sent)
-    ids = [one.id for one in sent]
+    ids = [command.id for command in sent]
     archive = MessageArchive(desk.state_dir)
     mark = ids[9]
-    assert [one.id for one in archive.after(None, ids[3], mark, 100)] == ids[4:10]
-    assert [one.id for one in archive.after("a", ids[3], mark, 2)] == [ids[4], ids[6]]
-    assert [one.id for one in archive.unread("b", 0, mark, 100, newest_first=True)] == ids[9:0:-2]
-    assert [one.id for one in archive.before("a", ids[6], 2)] == [ids[4], ids[2]]
-    assert [one.id for one in archive.newest(ids[5], 2)] == [ids[4], ids[3]]
+    assert [message.id for message in archive.after(None, ids[3], mark, 100)] == ids[4:10]
+    assert [message.id for message in archive.after("a", ids[3], mark, 2)] == [ids[4], ids[6]]
+    assert [message.id for message in archive.unread("b", 0, mark, 100, newest_first=True)] == ids[9:0:-2]
+    assert [message.id for message in archive.before("a", ids[6], 2)] == [ids[4], ids[2]]
+    assert [message.id for message in archive.newest(ids[5], 2)] == [ids[4], ids[3]]
     assert archive.last_id() == desk.last_id == sent[-1].last_id
     archive.close()
 
@@ -27,8 +27,8 @@ def test_a_page_ends_at_its_bounds_and_says_so(desk: Desk) -> None:
     archive = MessageArchive(desk.state_dir)
 
     def page(limit: int, budget_bytes: int) -> tuple[int, bool]:
-        found = archive.after("a", 0, sent[-1].id, limit, budget_bytes)
-        return len(found), found.is_cut
+        page = archive.after("a", 0, sent[-1].id, limit, budget_bytes)
+        return len(page), page.is_cut
 
     assert [page(10, 10_000), page(6, 10_000), page(5, 10_000)] == [(6, False), (6, True), (5, True)]
     assert [page(10, 250), page(10, 1), page(10, 0), page(10, 600)] == [(3, True), (1, True), (1, True), (6, False)]
@@ -73,5 +73,5 @@ def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None
     ]
     assert "unread_of_mailbox" in plans[0]
     assert "unfiled" in plans[1]
-    assert not [one for one in plans if "SCAN messages'" in one or "TEMP B-TREE" in one], plans
+    assert not [plan for plan in plans if "SCAN messages'" in plan or "TEMP B-TREE" in plan], plans
     archive.close()

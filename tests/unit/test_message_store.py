@@ -1,4 +1,4 @@
-"""The store on a real database: what a commit promises, and what is told again after a restart."""
+"""The store on a real database: what a commit promises, and what is reported again after a restart."""
 
 from mailroomd.model.errors import Reason
 from mailroomd.model.states import DeliveryState
@@ -22,13 +22,13 @@ from support.harness.storing import NOW_MS, Desk, answers, counted, draft, recou
 FILED, READ = DeliveryState.FILED, DeliveryState.READ
 
 
-def test_a_commit_stores_what_has_gathered_in_order_and_counts_come_before_the_answers(desk: Desk) -> None:
+def test_a_commit_stores_commands_in_order_and_reports_counts_first(desk: Desk) -> None:
     commands = [desk.letter(draft("a")), desk.letter(draft("b")), desk.letter(draft("a"))]
-    done = desk.done(*commands)
-    assert answers(done.outcomes) == [MessageWritten(one.id, FILED) for one in commands]
-    assert all(isinstance(one, MailboxCounted) for one in done.outcomes[:2])
-    assert counted(done.outcomes) == {"a": (2, 2, commands[0].id), "b": (1, 1, commands[1].id)}
-    assert [one.id for one in done.mail] == [one.id for one in commands]
+    result = desk.result(*commands)
+    assert answers(result.outcomes) == [MessageWritten(command.id, FILED) for command in commands]
+    assert all(isinstance(outcome, MailboxCounted) for outcome in result.outcomes[:2])
+    assert counted(result.outcomes) == {"a": (2, 2, commands[0].id), "b": (1, 1, commands[1].id)}
+    assert [message.id for message in result.mail] == [command.id for command in commands]
     assert desk.store.mark("last_id") == commands[-1].last_id == commands[-1].id + 1
 
 
@@ -44,27 +44,27 @@ def test_last_id_counts_ids_of_every_kind_and_never_goes_back(desk: Desk) -> Non
     assert desk.store.mark("last_id") == desk.last_id
 
 
-def test_an_acknowledgement_marks_read_what_is_in_the_mailbox_and_names_what_is_not(desk: Desk) -> None:
+def test_an_acknowledgement_marks_messages_read_and_names_unknown_ids(desk: Desk) -> None:
     first, second, other = (desk.letter(draft(name)) for name in ("a", "a", "b"))
     desk.commit(first, second, other)
     read = desk.reading("a", first.id, other.id, 7)
-    done = desk.done(read)
-    assert answers(done.outcomes) == [ReadWritten(read.id, "a", [first.id], [7, other.id], ["dashboard"])]
-    assert counted(done.outcomes) == {"a": (2, 1, second.id)}
-    assert done.removed == [("a", [first.id])]
+    result = desk.result(read)
+    assert answers(result.outcomes) == [ReadWritten(read.id, "a", [first.id], [7, other.id], ["dashboard"])]
+    assert counted(result.outcomes) == {"a": (2, 1, second.id)}
+    assert result.removed == [("a", [first.id])]
     assert desk.rows("SELECT state, read_ms FROM messages WHERE id = ?", first.id) == [(READ, NOW_MS)]
 
 
-def test_an_acknowledgement_for_an_agent_that_never_got_mail_makes_no_mailbox(desk: Desk) -> None:
+def test_an_acknowledgement_without_mail_creates_no_mailbox(desk: Desk) -> None:
     assert counted(desk.commit(desk.reading("nobody", 7))) == {}
     assert desk.rows("SELECT * FROM mailboxes") == []
 
 
-def test_offered_moves_only_forward_and_seen_only_later(desk: Desk) -> None:
-    one, other = desk.letter(draft()), desk.letter(draft())
-    desk.commit(one, other)
-    desk.commit(desk.reading("abc", other.id))
-    offered = desk.offering("abc", one.id, other.id)
+def test_states_and_last_seen_times_only_move_forward(desk: Desk) -> None:
+    first, second = desk.letter(draft()), desk.letter(draft())
+    desk.commit(first, second)
+    desk.commit(desk.reading("abc", second.id))
+    offered = desk.offering("abc", first.id, second.id)
     outcomes = desk.lazily(offered, WriteSeen("abc", 9), WriteSeen("abc", 5))
     assert answers(outcomes) == [StepsWritten(offered.id, ["dashboard"])]
     assert desk.rows("SELECT state FROM messages ORDER BY id") == [(DeliveryState.OFFERED,), (READ,)]
@@ -72,10 +72,10 @@ def test_offered_moves_only_forward_and_seen_only_later(desk: Desk) -> None:
 
 
 def test_only_a_mailboxs_own_messages_are_offered(desk: Desk) -> None:
-    one = desk.letter(draft())
-    desk.commit(one)
-    outcomes = desk.commit(desk.offering("bcd", one.id))
-    assert [one for one in outcomes if isinstance(one, StepsWritten)] == [StepsWritten(desk.last_id, [])]
+    first = desk.letter(draft())
+    desk.commit(first)
+    outcomes = desk.commit(desk.offering("bcd", first.id))
+    assert [outcome for outcome in outcomes if isinstance(outcome, StepsWritten)] == [StepsWritten(desk.last_id, [])]
     assert desk.rows("SELECT state FROM messages") == [(FILED,)]
 
 
@@ -83,13 +83,13 @@ def test_an_id_whose_transaction_failed_is_never_used_again(desk: Desk) -> None:
     failed, later = desk.letter(draft()), desk.letter(draft())
     desk.commit(later)
     refused = answers(desk.commit(failed))
-    assert [(one.id, one.reason) for one in refused if isinstance(one, CommandRefused)] == [
+    assert [(outcome.id, outcome.reason) for outcome in refused if isinstance(outcome, CommandRefused)] == [
         (failed.id, Reason.STORAGE_FAILED)
     ]
     assert desk.rows("SELECT id FROM messages") == [(later.id,)]
 
 
-def test_a_letter_that_is_not_in_the_table_any_more_is_refused_and_the_others_are_not(desk: Desk) -> None:
+def test_only_a_message_that_left_the_table_is_refused(desk: Desk) -> None:
     lost, good = desk.letter(draft()), desk.letter(draft())
     del desk.table[lost.id]
     refused, written = answers(desk.commit(lost, good))
@@ -97,7 +97,7 @@ def test_a_letter_that_is_not_in_the_table_any_more_is_refused_and_the_others_ar
     assert written == MessageWritten(good.id, FILED)
 
 
-def test_a_command_that_refers_to_a_draft_with_any_text_comes_back_as_it_was(desk: Desk) -> None:
+def test_any_text_comes_back_unchanged(desk: Desk) -> None:
     odd = draft(content="nul\0 quote' ☃ \u2028 end")
     command: WriteMessage = desk.letter(odd)
     desk.commit(command)
@@ -107,23 +107,23 @@ def test_a_command_that_refers_to_a_draft_with_any_text_comes_back_as_it_was(des
     assert (stored.timestamp_ms, stored.state) == (NOW_MS + 5, FILED)
 
 
-def test_what_was_read_or_filed_lately_is_told_again_with_the_counts(desk: Desk) -> None:
-    one, other, third = (desk.letter(draft()) for _ in range(3))
-    desk.commit(one, other, third)
+def test_recent_changes_are_reported_again_with_the_counts(desk: Desk) -> None:
+    first, second, third = (desk.letter(draft()) for _ in range(3))
+    desk.commit(first, second, third)
     desk.store.files.note_unfiled({third.id: "no permission"})
     desk.now_ms += 5
-    desk.commit(desk.found(FilesTaken("abc", (one.id,))))
+    desk.commit(desk.found(FilesTaken("abc", (first.id,))))
     assert desk.store.changed_since(NOW_MS + 6) == []
-    told = desk.store.changed_since(NOW_MS)
-    assert told == [
-        MessageFiled(other.id),
-        MessagesTaken("abc", [one.id]),
+    repeated = desk.store.changed_since(NOW_MS)
+    assert repeated == [
+        MessageFiled(second.id),
+        MessagesTaken("abc", [first.id]),
         MessagesExpired([]),
-        MailboxCounted("abc", 3, 2, other.id),
+        MailboxCounted("abc", 3, 2, second.id),
     ]
 
 
-def test_a_statement_that_fails_anywhere_leaves_nothing_behind_in_file_or_memory(desk: Desk) -> None:
+def test_a_failing_statement_leaves_no_trace_in_file_or_memory(desk: Desk) -> None:
     kept = desk.letter(draft("a"))
     desk.commit(kept)
     failures = 0

@@ -1,4 +1,4 @@
-"""Each step of a message is a receipt for its sender, at its own place; the first one is read from the message."""
+"""Each step of a message is a receipt for its sender, at its own receipt_id; the first first is read from the message."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS, receipts_
 from support.harness.storing import NOW_MS, Desk, draft
 
 STORED, FILED, OFFERED, READ, EXPIRED = list(DeliveryState)[1:]
-Step = tuple[int, int, DeliveryState]  # place, message, state
+Step = tuple[int, int, DeliveryState]  # receipt_id, message, state
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def archive(desk: Desk) -> Iterator[MessageArchive]:
 
 
 def steps(archive: MessageArchive, *senders: str, cursor: int = 0, mark: int = MAX_ID, limit: int = 100) -> list[Step]:
-    found = archive.receipts(senders or None, cursor, mark, limit)
-    return [(one.id, one.message_id, one.state) for one in found]
+    page = archive.receipts(senders or None, cursor, mark, limit)
+    return [(receipt.id, receipt.message_id, receipt.state) for receipt in page]
 
 
-def test_a_filed_message_has_its_receipt_at_the_number_behind_its_own(desk: Desk, archive: MessageArchive) -> None:
-    (number,) = desk.send(draft())
+def test_the_receipt_of_a_filed_message_has_the_next_id(desk: Desk, archive: MessageArchive) -> None:
+    (message_id,) = desk.send(draft())
     assert archive.receipts(["dashboard"], 0, MAX_ID, 10) == [
-        Receipt(number + 1, "dashboard", number, "abc", FILED, NOW_MS + 5)
+        Receipt(message_id + 1, "dashboard", message_id, "abc", FILED, NOW_MS + 5)
     ]
     assert desk.rows("SELECT * FROM receipts") == [], "it needs no row"
 
@@ -52,88 +52,88 @@ class Interrupted:
         return self._connection.execute(sql, values)
 
 
-def test_the_first_receipt_of_a_message_that_is_deleted_during_the_reading_is_read_once(desk: Desk) -> None:
+def test_the_first_receipt_of_a_message_deleted_meanwhile_is_read_once(desk: Desk) -> None:
     first, second = desk.send(draft(), draft())
     with closing(open_archive(desk.state_dir)) as connection:
         reading = Interrupted(connection, lambda: desk.commit(desk.clearing("abc", first)))
-        found = receipts_after(cast("sqlite3.Connection", reading), ["dashboard"], 0, MAX_ID, 10)
+        page = receipts_after(cast("sqlite3.Connection", reading), ["dashboard"], 0, MAX_ID, 10)
     assert desk.rows("SELECT id FROM messages") == [(second,)]
-    assert [(one.id, one.message_id, one.state) for one in found] == [
+    assert [(receipt.id, receipt.message_id, receipt.state) for receipt in page] == [
         (first + 1, first, FILED),
         (second + 1, second, FILED),
     ]
 
 
-def test_a_message_without_a_file_is_stored_first_and_filed_at_a_later_place(
+def test_a_message_without_a_file_is_stored_first_and_filed_later(
     desk: Desk, archive: MessageArchive
 ) -> None:
-    (number,) = desk.send(draft())
-    desk.store.files.note_unfiled({number: "no permission"})
-    assert steps(archive, "dashboard") == [(number + 1, number, STORED)]
+    (message_id,) = desk.send(draft())
+    desk.store.files.note_unfiled({message_id: "no permission"})
+    assert steps(archive, "dashboard") == [(message_id + 1, message_id, STORED)]
     desk.now_ms += 7
-    found = desk.found(MailFiled((number,)))
-    assert StepsWritten(found.id, ["dashboard"]) in desk.commit(found)
-    assert steps(archive, "dashboard") == [(number + 1, number, STORED), (found.id, number, FILED)]
-    assert archive.receipts(["dashboard"], number + 1, MAX_ID, 10)[0].timestamp_ms == NOW_MS + 7
+    page = desk.page(MailFiled((message_id,)))
+    assert StepsWritten(filed.id, ["dashboard"]) in desk.commit(filed)
+    assert steps(archive, "dashboard") == [(message_id + 1, message_id, STORED), (filed.id, message_id, FILED)]
+    assert archive.receipts(["dashboard"], message_id + 1, MAX_ID, 10)[0].timestamp_ms == NOW_MS + 7
 
 
-def test_a_file_that_is_written_twice_is_told_once(desk: Desk, archive: MessageArchive) -> None:
-    (number,) = desk.send(draft())
-    desk.store.files.note_unfiled({number: "no permission"})
-    desk.commit(desk.found(MailFiled((number,))))
-    again = desk.found(MailFiled((number,)))
+def test_a_file_that_is_written_twice_has_one_receipt(desk: Desk, archive: MessageArchive) -> None:
+    (message_id,) = desk.send(draft())
+    desk.store.files.note_unfiled({message_id: "no permission"})
+    desk.commit(desk.page(MailFiled((message_id,))))
+    again = desk.page(MailFiled((message_id,)))
     assert StepsWritten(again.id, []) in desk.commit(again)
     assert [state for _, _, state in steps(archive)] == [STORED, FILED]
 
 
-def test_a_file_that_was_lost_and_is_there_again_is_no_step(desk: Desk, archive: MessageArchive) -> None:
-    (number,) = desk.send(draft())
-    desk.store.files.note_unfiled({number: "its directory is gone"}, were_filed=True)
-    desk.commit(desk.found(MailFiled((number,))))
-    assert steps(archive) == [(number + 1, number, FILED)]
+def test_a_file_that_was_lost_and_written_again_is_not_a_step(desk: Desk, archive: MessageArchive) -> None:
+    (message_id,) = desk.send(draft())
+    desk.store.files.note_unfiled({message_id: "its directory is gone"}, were_filed=True)
+    desk.commit(desk.page(MailFiled((message_id,))))
+    assert steps(archive) == [(message_id + 1, message_id, FILED)]
 
 
-def test_a_late_file_of_a_message_that_was_offered_meanwhile_is_no_step_back(
+def test_a_late_file_of_an_offered_message_is_not_a_step_back(
     desk: Desk, archive: MessageArchive
 ) -> None:
-    (number,) = desk.send(draft())
-    desk.store.files.note_unfiled({number: "no permission"})
-    desk.commit(desk.offering("abc", number))
-    desk.commit(desk.found(MailFiled((number,))))
+    (message_id,) = desk.send(draft())
+    desk.store.files.note_unfiled({message_id: "no permission"})
+    desk.commit(desk.offering("abc", message_id))
+    desk.commit(desk.page(MailFiled((message_id,))))
     assert [state for _, _, state in steps(archive)] == [STORED, OFFERED]
     assert desk.rows("SELECT state, file_error FROM messages") == [(OFFERED, "")]
 
 
-def test_every_step_takes_a_number_of_its_command_and_they_come_in_their_order(
+def test_every_step_has_an_id_of_its_command_in_their_order(
     desk: Desk, archive: MessageArchive
 ) -> None:
-    one, two, three = desk.send(draft(), draft(), draft(ttl_ms=1))
-    offered = desk.offering("abc", one, two)
-    read = desk.reading("abc", one)
-    taken, expired = desk.found(FilesTaken("abc", (two,))), desk.found(MailExpired((three,)))
+    first, second, third = desk.send(draft(), draft(), draft(ttl_ms=1))
+    offered = desk.offering("abc", first, second)
+    read = desk.reading("abc", first)
+    taken, expired = desk.page(FilesTaken("abc", (second,))), desk.page(MailExpired((third,)))
     desk.commit(offered, read, taken, expired)
     assert steps(archive, "dashboard") == [
-        *[(number + 1, number, FILED) for number in (one, two, three)],
-        (offered.id, one, OFFERED),
-        (offered.id + 1, two, OFFERED),
-        (read.id, one, READ),
-        (taken.id, two, READ),
-        (expired.id, three, EXPIRED),
+        *[(message_id + 1, message_id, FILED) for message_id in (first, second, third)],
+        (offered.id, first, OFFERED),
+        (offered.id + 1, second, OFFERED),
+        (read.id, first, READ),
+        (taken.id, second, READ),
+        (expired.id, third, EXPIRED),
     ]
 
 
 def test_a_step_that_was_made_before_has_no_second_receipt(desk: Desk, archive: MessageArchive) -> None:
-    (number,) = desk.send(draft())
-    desk.commit(desk.reading("abc", number, number))
+    (message_id,) = desk.send(draft())
+    desk.commit(desk.reading("abc", message_id, message_id))
     before = steps(archive)
     assert [state for _, _, state in before] == [FILED, READ]
     late = [
-        desk.reading("abc", number),
-        desk.offering("abc", number),
-        desk.found(FilesTaken("abc", (number,))),
-        desk.found(MailExpired((number,))),
+        desk.reading("abc", message_id),
+        desk.offering("abc", message_id),
+        desk.page(FilesTaken("abc", (message_id,))),
+        desk.page(MailExpired((message_id,))),
     ]
-    senders = [one.senders for one in desk.commit(*late) if isinstance(one, StepsWritten | ReadWritten)]
+    senders = [outcome.senders for outcome in desk.commit(*late) if isinstance(outcome, StepsWritten | ReadWritten)]
     # A reading that is heard again may have lost its first outcome: its sender is woken, and finds no new receipt.
     assert senders == [["dashboard"], [], ["dashboard"], []]
     assert steps(archive) == before
@@ -156,7 +156,7 @@ def test_one_sender_several_or_all_are_read_in_one_order(desk: Desk, archive: Me
     assert archive.receipts([], 0, MAX_ID, 10) == []
 
 
-def test_pages_of_receipts_follow_each_other_without_gap_or_repetition_and_end_at_the_mark(
+def test_pages_of_receipts_have_no_gap_or_overlap_and_end_at_the_mark(
     desk: Desk, archive: MessageArchive
 ) -> None:
     numbers = desk.send(*[draft(sender="xy"[n % 2]) for n in range(10)])
@@ -171,9 +171,9 @@ def test_pages_of_receipts_follow_each_other_without_gap_or_repetition_and_end_a
         assert pages == everything
     assert archive.receipts(None, 0, MAX_ID, 14).is_cut
     assert not archive.receipts(None, 0, MAX_ID, 15).is_cut
-    for place, _, _ in everything:
-        assert steps(archive, mark=place) == [one for one in everything if one[0] <= place]
-        assert steps(archive, mark=place - 1) == [one for one in everything if one[0] < place]
+    for receipt_id, _, _ in everything:
+        assert steps(archive, mark=receipt_id) == [step for step in everything if step[0] <= receipt_id]
+        assert steps(archive, mark=receipt_id - 1) == [step for step in everything if step[0] < receipt_id]
 
 
 def test_receipts_are_forgotten_after_a_day_in_slices(desk: Desk, archive: MessageArchive) -> None:
@@ -188,4 +188,4 @@ def test_receipts_are_forgotten_after_a_day_in_slices(desk: Desk, archive: Messa
     assert desk.rows("SELECT count(*) FROM receipts") == [(11,)]
     assert not desk.store.forget_old(desk.now_ms)
     assert desk.rows("SELECT message_id FROM receipts") == [(young,)]
-    assert [state for _, number, state in steps(archive, limit=9999) if number == young] == [FILED, READ]
+    assert [state for _, message_id, state in steps(archive, limit=9999) if message_id == young] == [FILED, READ]

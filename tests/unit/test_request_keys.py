@@ -16,15 +16,15 @@ def test_the_same_key_and_request_is_stored_once_also_after_a_restart(desk: Desk
     desk.commit(first)
     for _ in range(2):
         again = desk.letter(draft(), "k", client_key=True)
-        done = desk.done(again)
-        assert answers(done.outcomes) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, "")]
-        assert done.mail == []
+        result = desk.result(again)
+        assert answers(result.outcomes) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, "")]
+        assert result.mail == []
         desk.reopen()
     assert desk.rows("SELECT count(*) FROM messages") == [(1,)]
     assert desk.store.mark("last_id") == desk.last_id
 
 
-def test_the_same_key_twice_in_one_batch_is_stored_once_and_said_to_be_filed(desk: Desk) -> None:
+def test_the_same_key_twice_in_one_batch_is_stored_and_filed_once(desk: Desk) -> None:
     first, again = (desk.letter(draft(), "k", client_key=True) for _ in range(2))
     assert answers(desk.commit(first, again)) == [
         MessageWritten(first.id, FILED),
@@ -34,8 +34,8 @@ def test_the_same_key_twice_in_one_batch_is_stored_once_and_said_to_be_filed(des
 
 
 def test_a_key_is_its_senders_own(desk: Desk) -> None:
-    one, other = (desk.letter(draft(sender=name), "k", client_key=True) for name in ("a", "b"))
-    assert answers(desk.commit(one, other)) == [MessageWritten(one.id, FILED), MessageWritten(other.id, FILED)]
+    first, second = (desk.letter(draft(sender=name), "k", client_key=True) for name in ("a", "b"))
+    assert answers(desk.commit(first, second)) == [MessageWritten(first.id, FILED), MessageWritten(second.id, FILED)]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -50,7 +50,7 @@ def test_the_same_key_with_another_request_is_refused_and_the_batch_goes_on(desk
     assert desk.rows("SELECT id FROM messages ORDER BY id") == [(first.id,), (last.id,)]
 
 
-def test_a_repeated_request_says_how_the_message_stands_now_and_read_where_it_is_gone(desk: Desk) -> None:
+def test_a_repeated_request_gets_the_present_state_or_read_if_deleted(desk: Desk) -> None:
     first = desk.letter(draft(), "k", client_key=True)
     desk.commit(first)
     desk.commit(desk.reading("abc", first.id))
@@ -70,30 +70,30 @@ def test_a_gateways_key_is_looked_up_only_where_the_request_was_sent_before(desk
     assert answers(desk.commit(never_stored)) == [MessageWritten(never_stored.id, FILED)]
 
 
-def test_commands_heard_again_are_answered_from_their_rows_and_their_mailboxes_counted_again(desk: Desk) -> None:
+def test_repeated_commands_get_the_outcomes_and_counts_of_their_rows(desk: Desk) -> None:
     """The command-queue died after the commit, before it could report."""
-    one, other = desk.letter(draft("a")), desk.letter(draft("b"))
-    read, offered = desk.reading("a", one.id), desk.offering("b", other.id)
-    desk.commit(one, other, read, offered)
+    first, second = desk.letter(draft("a")), desk.letter(draft("b"))
+    read, offered = desk.reading("a", first.id), desk.offering("b", second.id)
+    desk.commit(first, second, read, offered)
     desk.commit(read)
     desk.reopen()
-    outcomes = desk.commit(one, other, read, offered)
+    outcomes = desk.commit(first, second, read, offered)
     assert answers(outcomes) == [
-        MessageWritten(one.id, READ),
-        MessageWritten(other.id, OFFERED),
-        ReadWritten(read.id, "a", [one.id], [], ["dashboard"]),  # who may not have been told of it
+        MessageWritten(first.id, READ),
+        MessageWritten(second.id, OFFERED),
+        ReadWritten(read.id, "a", [first.id], [], ["dashboard"]),  # which may not have received it
         StepsWritten(offered.id, []),
     ]
-    assert counted(outcomes) == {"a": (1, 0, 0), "b": (1, 1, other.id)}
-    assert desk.done(one, other).mail == []
+    assert counted(outcomes) == {"a": (1, 0, 0), "b": (1, 1, second.id)}
+    assert desk.result(first, second).mail == []
 
 
-def test_a_refusal_that_comes_with_a_request_holds_unless_the_request_was_committed_before(desk: Desk) -> None:
+def test_a_refusal_holds_unless_the_request_was_committed_before(desk: Desk) -> None:
     first = desk.letter(draft(), "k", client_key=True)
     desk.commit(first)
     again, fresh = desk.letter(draft(), "k", client_key=True), desk.letter(draft(), "other", client_key=True)
-    refusals = [CommandRefused(one.id, Reason.MAILBOX_FULL, "full", 5) for one in (again, fresh)]
-    commands = [msgspec.structs.replace(one, refusal=no) for one, no in zip((again, fresh), refusals, strict=True)]
+    refusals = [CommandRefused(command.id, Reason.MAILBOX_FULL, "full", 5) for command in (again, fresh)]
+    commands = [msgspec.structs.replace(command, refusal=refusal) for command, refusal in zip((again, fresh), refusals, strict=True)]
     assert answers(desk.commit(*commands)) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, ""), refusals[1]]
     assert desk.rows("SELECT key FROM idempotency_keys") == [("k",)]
 

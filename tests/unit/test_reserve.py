@@ -12,19 +12,19 @@ def blocks_of(path: Path) -> int:
     return path.stat().st_blocks * 512
 
 
-def test_it_takes_real_room_and_gives_it_back(tmp_path: Path) -> None:
+def test_it_takes_real_space_and_gives_it_back(tmp_path: Path) -> None:
     reserve = Reserve(tmp_path)
     assert not reserve.is_held
     assert reserve.refill()
     assert reserve.is_held
     assert blocks_of(tmp_path / "reserve") >= RESERVE_BYTES
-    assert [one.name for one in tmp_path.iterdir()] == ["reserve"], "the spare has no name"
+    assert [file.name for file in tmp_path.iterdir()] == ["reserve"], "the spare has no name"
     reserve.release()
     assert not reserve.is_held
     reserve.release()
 
 
-def test_a_quota_that_leaves_no_spare_is_no_room_and_keeps_what_is_held(
+def test_a_quota_without_spare_space_counts_as_full_and_keeps_the_reserve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quota does not show in what the filesystem calls free."""
@@ -42,7 +42,7 @@ def test_a_quota_that_leaves_no_spare_is_no_room_and_keeps_what_is_held(
     assert not reserve.is_held, "what could not be set aside whole is not kept"
 
 
-def test_a_filesystem_that_cannot_set_room_aside_counts_as_one_with_room(
+def test_a_filesystem_that_cannot_preallocate_counts_as_having_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

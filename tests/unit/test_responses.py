@@ -1,4 +1,4 @@
-"""What agents leave in their outboxes is kept a day at its place, and one file is announced once."""
+"""A response from an outbox is kept a day, and each file is announced once."""
 
 from collections.abc import Iterator
 
@@ -29,32 +29,32 @@ def left(
     return ResponseLeft(session, name, identity, body)
 
 
-def leave(desk: Desk, *found: ResponseLeft, agent: str = "lead") -> list[int]:
+def leave(desk: Desk, *responses: ResponseLeft, agent: str = "lead") -> list[int]:
     """Commits responses together; returns their places."""
-    work = [desk.found(one, agent) for one in found]
+    work = [desk.page(one, agent) for one in page]
     desk.commit(*work)
-    return [one.id for one in work]
+    return [event.id for event in work]
 
 
 def test_a_response_is_for_the_agent_behind_the_session_and_keeps_all_that_was_left(
     desk: Desk, archive: MessageArchive
 ) -> None:
-    found = desk.found(left(body='{"text":"ü"}'.encode()), "lead")
-    assert answers(desk.commit(found)) == [ResponseWritten("lead", found.id), StepsWritten(found.id, [])]
+    page = desk.page(left(body='{"text":"ü"}'.encode()), "lead")
+    assert answers(desk.commit(event)) == [ResponseWritten("lead", event.id), StepsWritten(event.id, [])]
     assert archive.responses(["lead"], 0, MAX_ID, 10) == [
-        Response(found.id, "lead", "s", "a.json", FILED, NOW_MS, '{"text":"ü"}'.encode())
+        Response(event.id, "lead", "s", "a.json", FILED, NOW_MS, '{"text":"ü"}'.encode())
     ]
     assert archive.responses(["s"], 0, MAX_ID, 10) == []
 
 
-def test_a_file_that_a_crash_left_after_the_commit_is_recognised_and_not_announced_again(
+def test_a_file_that_a_crash_left_after_the_commit_is_not_announced_again(
     desk: Desk, archive: MessageArchive
 ) -> None:
-    (number,) = leave(desk, left())
+    (response_id,) = leave(desk, left())
     desk.reopen()
-    again = desk.found(left(), "lead")
+    again = desk.page(left(), "lead")
     assert answers(desk.commit(again)) == [StepsWritten(again.id, [])]
-    assert [one.id for one in archive.responses(None, 0, MAX_ID, 10)] == [number]
+    assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == [response_id]
 
 
 @pytest.mark.parametrize("other", [left(identity="1:2:3:5"), left(name="b.json"), left(session="t")])
@@ -62,26 +62,26 @@ def test_another_file_is_another_response_whatever_its_content(
     desk: Desk, archive: MessageArchive, other: ResponseLeft
 ) -> None:
     numbers = leave(desk, left(), other)
-    assert [one.id for one in archive.responses(None, 0, MAX_ID, 10)] == numbers
+    assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == numbers
 
 
 def test_a_response_waits_until_it_was_offered_to_its_own_agent(desk: Desk, archive: MessageArchive) -> None:
-    one, two = leave(desk, left("1.json"), left("2.json"))
+    first, second = leave(desk, left("1.json"), left("2.json"))
     (other,) = leave(desk, left("3.json"), agent="other")
-    assert [r.id for r in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [one, two, other]
-    desk.commit(desk.offering("lead", one, other))
-    assert [r.id for r in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [two, other]
-    assert [r.state for r in archive.responses(None, 0, MAX_ID, 10)] == [OFFERED, FILED, FILED]
+    assert [response.id for response in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [first, second, other]
+    desk.commit(desk.offering("lead", first, other))
+    assert [response.id for response in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [second, other]
+    assert [response.state for response in archive.responses(None, 0, MAX_ID, 10)] == [OFFERED, FILED, FILED]
 
 
-def test_messages_and_responses_may_be_offered_together_and_only_messages_have_receipts(
+def test_messages_and_responses_are_offered_together_but_only_mail_has_receipts(
     desk: Desk, archive: MessageArchive
 ) -> None:
     (message,) = desk.send(draft("lead"))
     (response,) = leave(desk, left())
     offered = desk.offering("lead", response, message)
     assert answers(desk.commit(offered)) == [StepsWritten(offered.id, ["dashboard"])]
-    assert [(one.message_id, one.state) for one in archive.receipts(None, message + 1, MAX_ID, 10)] == [
+    assert [(receipt.message_id, receipt.state) for receipt in archive.receipts(None, message + 1, MAX_ID, 10)] == [
         (message, OFFERED)
     ]
     assert archive.responses(None, 0, MAX_ID, 10)[0].state is OFFERED
@@ -93,8 +93,8 @@ def test_pages_of_responses_end_at_their_bounds_and_say_so(
     numbers = leave(desk, *[left(f"{n}.json", body=b'{"a":"' + b"x" * 92 + b'"}') for n in range(6)])
 
     def page(cursor: int = 0, mark: int = MAX_ID, limit: int = 10) -> tuple[list[int], bool]:
-        found = archive.responses(["lead"], cursor, mark, limit)
-        return [one.id for one in found], found.is_cut
+        page = archive.responses(["lead"], cursor, mark, limit)
+        return [response.id for response in page], page.is_cut
 
     assert page() == (numbers, False)
     assert page(limit=4) == (numbers[:4], True)
@@ -106,7 +106,7 @@ def test_pages_of_responses_end_at_their_bounds_and_say_so(
     assert page(numbers[-1]) == ([], False)
 
 
-def test_the_newest_response_of_each_agent_is_told_again_after_a_restart(desk: Desk, archive: MessageArchive) -> None:
+def test_the_newest_response_of_each_agent_is_reported_after_a_restart(desk: Desk, archive: MessageArchive) -> None:
     leave(desk, left("1.json"), left("2.json"))
     (other,) = leave(desk, left("3.json"), agent="other")
     desk.now_ms += 10
@@ -125,4 +125,4 @@ def test_responses_are_forgotten_after_a_day_in_slices_offered_or_not(desk: Desk
     desk.pass_to(NOW_MS + KEPT_MS + 1000)
     assert desk.store.forget_old(desk.now_ms)
     assert not desk.store.forget_old(desk.now_ms)
-    assert [one.id for one in archive.responses(None, 0, MAX_ID, 10)] == [young]
+    assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == [young]

@@ -1,4 +1,4 @@
-"""What is over goes after its time, unread mail never; a mailbox is cleared by its owner only, with its files."""
+"""Ended mail is deleted after its retention, unread mail never; only its owner clears a mailbox, with its files."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ DAY_MS = 24 * 3600 * 1000
 
 
 def ids(desk: Desk) -> list[int]:
-    return [number for (number,) in desk.rows("SELECT id FROM messages ORDER BY id")]
+    return [message_id for (message_id,) in desk.rows("SELECT id FROM messages ORDER BY id")]
 
 
 # -- the sweep --------------------------------------------------------------------------------------------------------
 
 
-def test_read_and_expired_mail_goes_after_its_time_and_unread_mail_never_whatever_its_age(desk: Desk) -> None:
+def test_ended_mail_is_deleted_after_its_retention_and_unread_mail_never(desk: Desk) -> None:
     read, expired, offered, filed, unfiled = desk.send(*[draft()] * 5)
     desk.commit(desk.reading("abc", read), desk.found(MailExpired((expired,))), desk.offering("abc", offered))
     desk.store.files.note_unfiled({unfiled: "no permission"})
@@ -47,20 +47,20 @@ def test_the_sweep_goes_in_slices_of_many_small_or_few_large_messages(
     desk.commit(desk.reading("a", *numbers[::2]), desk.reading("b", *numbers[1::2]))
     slices: list[list[int]] = []
     while deleted := desk.store.delete_ended(NOW_MS + 1, 4, NOW_MS)[0]:
-        slices.append([number for _, number in deleted])
+        slices.append([message_id for _, message_id in deleted])
     assert slices == [numbers[:4], numbers[4:8], numbers[8:11], numbers[11:]]
     assert recounted(desk) == {}
     assert desk.rows("SELECT name, total, unread FROM mailboxes ORDER BY name") == [("a", 0, 0), ("b", 0, 0)]
 
 
 def test_only_empty_mailboxes_of_agents_long_gone_are_forgotten(desk: Desk) -> None:
-    (number,) = desk.send(draft("full"))
+    (message_id,) = desk.send(draft("full"))
     desk.commit(*[WriteSeen(name, NOW_MS - DAY_MS) for name in ("full", "gone", "gone-too")], WriteSeen("here", NOW_MS))
     assert desk.store.forget_agents(NOW_MS, 1)
     assert desk.store.forget_agents(NOW_MS, 1)
     assert not desk.store.forget_agents(NOW_MS, 1)
     assert desk.rows("SELECT name FROM mailboxes ORDER BY name") == [("full",), ("here",)]
-    desk.commit(desk.reading("full", number))
+    desk.commit(desk.reading("full", message_id))
     desk.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
     desk.store.forget_agents(NOW_MS, 10)
     assert counted(desk.commit(desk.letter(draft("full"))))["full"][:2] == (1, 1), "a forgotten mailbox counts anew"
@@ -69,7 +69,7 @@ def test_only_empty_mailboxes_of_agents_long_gone_are_forgotten(desk: Desk) -> N
 # -- expiry -----------------------------------------------------------------------------------------------------------
 
 
-def test_mail_expires_at_its_time_in_the_order_of_the_times_and_read_mail_does_not(desk: Desk) -> None:
+def test_unread_mail_expires_in_the_order_of_its_times(desk: Desk) -> None:
     late, early, never, read, unfiled = desk.send(*[draft(ttl_ms=ttl) for ttl in (900, 100, 0, 50, 300)])
     desk.commit(desk.reading("abc", read))
     desk.store.files.note_unfiled({unfiled: "no permission"})
@@ -79,72 +79,72 @@ def test_mail_expires_at_its_time_in_the_order_of_the_times_and_read_mail_does_n
     assert desk.store.expired(taken_in_ms + 100, 10) == [early]
     assert desk.store.expired(taken_in_ms + 10_000, 10) == [early, unfiled, late]
     assert desk.store.expired(taken_in_ms + 10_000, 2) == [early, unfiled]
-    found = desk.found(MailExpired((early, unfiled, late, read)))
-    done = desk.done(found)
-    assert answers(done.outcomes) == [MessagesExpired([early, unfiled, late]), StepsWritten(found.id, ["dashboard"])]
-    assert done.removed == [("abc", [early, unfiled, late])]
-    assert counted(done.outcomes) == recounted(desk) == {"abc": (5, 1, never)}
+    event = desk.found(MailExpired((early, unfiled, late, read)))
+    result = desk.result(found)
+    assert answers(result.outcomes) == [MessagesExpired([early, unfiled, late]), StepsWritten(event.id, ["dashboard"])]
+    assert result.removed == [("abc", [early, unfiled, late])]
+    assert counted(result.outcomes) == recounted(desk) == {"abc": (5, 1, never)}
     assert desk.store.next_expiry_ms() is None
     assert desk.store.files.unfiled() == [], "nobody tries its file again"
 
 
-def test_what_expired_is_told_again_after_a_restart(desk: Desk) -> None:
-    (number,) = desk.send(draft(ttl_ms=1))
+def test_expired_mail_is_reported_again_after_a_restart(desk: Desk) -> None:
+    (message_id,) = desk.send(draft(ttl_ms=1))
     desk.now_ms += 5
-    desk.commit(desk.found(MailExpired((number,))))
-    assert MessagesExpired([number]) in desk.store.changed_since(desk.now_ms)
+    desk.commit(desk.found(MailExpired((message_id,))))
+    assert MessagesExpired([message_id]) in desk.store.changed_since(desk.now_ms)
     assert desk.rows("SELECT state, read_ms FROM messages") == [(DeliveryState.EXPIRED, desk.now_ms)]
 
 
 # -- clearing ---------------------------------------------------------------------------------------------------------
 
 
-def test_clearing_deletes_a_mailbox_up_to_an_id_in_slices_and_nobody_elses_mail(desk: Desk) -> None:
+def test_clearing_deletes_one_mailbox_up_to_an_id_in_slices(desk: Desk) -> None:
     numbers = desk.send(*[draft("a")] * 5)
     desk.send(draft("b"))
     (later,) = desk.send(draft("a"))
     desk.commit(desk.reading("a", numbers[0], numbers[3]))
     for deleted in (numbers[:3], numbers[3:], numbers[:0]):
         command = desk.clearing("a", numbers[-1], limit=3)
-        done = desk.done(command)
-        assert answers(done.outcomes) == [MailboxCleared(command.id, deleted, more=bool(deleted))]
-        assert done.removed == [("a", deleted)]
-        assert counted(done.outcomes).items() <= recounted(desk).items()
+        result = desk.result(command)
+        assert answers(result.outcomes) == [MailboxCleared(command.id, deleted, more=bool(deleted))]
+        assert result.removed == [("a", deleted)]
+        assert counted(result.outcomes).items() <= recounted(desk).items()
     assert recounted(desk) == {"a": (1, 1, later), "b": (1, 1, later - 2)}
 
 
 def test_the_files_of_unread_mail_are_on_a_list_until_they_are_gone(desk: Desk) -> None:
-    read, one, two = desk.send(*[draft("a")] * 3)
+    read, first, second = desk.send(*[draft("a")] * 3)
     desk.commit(desk.reading("a", read))
-    desk.commit(desk.clearing("a", two))
-    assert desk.store.files.cleared() == [("a", one), ("a", two)]
-    desk.store.files.forget_cleared([one])
+    desk.commit(desk.clearing("a", second))
+    assert desk.store.files.cleared() == [("a", first), ("a", second)]
+    desk.store.files.forget_cleared([first])
     desk.reopen()
-    assert desk.store.files.cleared() == [("a", two)]
+    assert desk.store.files.cleared() == [("a", second)]
 
 
 def test_a_clearing_that_was_interrupted_is_finished_by_the_recovery(desk: Desk, tmp_path: Path) -> None:
     root = tmp_path / "root"
     files = InboxFiles(root)
     filing = Filing(root, files, desk.store.files)
-    letters = [desk.letter(draft(name)) for name in "aab"]
-    assert filing.file(desk.done(*letters).mail, 0.0) == {}
+    commands = [desk.letter(draft(name)) for name in "aab"]
+    assert filing.file(desk.result(*commands).mail, 0.0) == {}
     desk.commit(desk.clearing("a", desk.last_id))
     filing.close()
     desk.reopen()  # the crash: committed, but no file was removed
     report = recover_files(desk.store.files, files, 0, lambda: None)
     assert (report.removed, report.taken, report.errors) == (2, [], {})
-    assert (files.listing("a"), files.listing("b")) == (set(), {letters[2].id})
+    assert (files.listing("a"), files.listing("b")) == (set(), {commands[2].id})
     assert desk.store.files.cleared() == []
     files.close()
 
 
 def test_a_file_of_a_cleared_mailbox_that_cannot_be_removed_stays_on_the_list(desk: Desk, tmp_path: Path) -> None:
     files = InboxFiles(tmp_path / "root")
-    one, two = desk.send(draft("a"), draft("b"))
-    desk.commit(desk.clearing("a", two), desk.clearing("b", two))
+    first, second = desk.send(draft("a"), draft("b"))
+    desk.commit(desk.clearing("a", second), desk.clearing("b", second))
     (tmp_path / "root/inbox/a").mkdir()
-    (tmp_path / f"root/inbox/a/{one:016x}.json").mkdir()
+    (tmp_path / f"root/inbox/a/{first:016x}.json").mkdir()
     assert recover_files(desk.store.files, files, 0, lambda: None).removed == 1
-    assert desk.store.files.cleared() == [("a", one)]
+    assert desk.store.files.cleared() == [("a", first)]
     files.close()

@@ -22,56 +22,56 @@ INDEX = "SELECT rowid FROM search WHERE search MATCH 'word'"
 
 def content(desk: Desk) -> list[Any]:
     """Returns all that the database holds."""
-    found: list[Any] = [desk.rows(f"SELECT * FROM {table} ORDER BY 1") for table in (*TABLES, *KEYS)]
-    return [*found, desk.rows(INDEX)]
+    tables: list[Any] = [desk.rows(f"SELECT * FROM {table} ORDER BY 1") for table in (*TABLES, *KEYS)]
+    return [*tables, desk.rows(INDEX)]
 
 
 def furnished(place: Path) -> Desk:
     """Returns a desk with eight messages in two mailboxes, half of them indexed, and a response."""
     desk = Desk(place)
     desk.rows("PRAGMA synchronous = OFF")
-    numbers = desk.send(*[draft("ab"[n % 2], f"word {n}", sender="xy"[n // 4]) for n in range(4)])
+    message_ids = desk.send(*[draft("ab"[n % 2], f"word {n}", sender="xy"[n // 4]) for n in range(4)])
     desk.store.index_more()
-    numbers += desk.send(*[draft("ab"[n % 2], f"word {n}", ttl_ms=1) for n in range(4)])
-    desk.store.files.note_unfiled({numbers[2]: "why"})
-    desk.commit(desk.found(ResponseLeft("s", "0.json", "0", b"{}"), "a"), desk.reading("a", numbers[0]))
+    message_ids += desk.send(*[draft("ab"[n % 2], f"word {n}", ttl_ms=1) for n in range(4)])
+    desk.store.files.note_unfiled({message_ids[2]: "why"})
+    desk.commit(desk.tables(ResponseLeft("s", "0.json", "0", b"{}"), "a"), desk.reading("a", message_ids[0]))
     return desk
 
 
 def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | SequencedEvent]:
     ids = sorted(desk.table)
     work: list[Command | SequencedEvent] = []
-    for kind, name, number in steps:
-        some = tuple(ids[number % 8 : number % 8 + 3])
+    for kind, name, index in steps:
+        some = tuple(ids[index % 8 : index % 8 + 3])
         match kind:
             case "send":
                 work.append(desk.letter(draft(name, "word")))
             case "keyed":
-                work.append(desk.letter(draft(name, "word"), f"k{number}", client_key=True))
+                work.append(desk.letter(draft(name, "word"), f"k{index}", client_key=True))
             case "read":
                 work.append(desk.reading(name, *some))
             case "take":
-                work.append(desk.found(FilesTaken(name, some)))
+                work.append(desk.tables(FilesTaken(name, some)))
             case "expire":
-                work.append(desk.found(MailExpired(some)))
+                work.append(desk.tables(MailExpired(some)))
             case "offer":
                 work.append(desk.offering(name, *some))
             case "file":
-                work.append(desk.found(MailFiled(some)))
+                work.append(desk.tables(MailFiled(some)))
             case "clear":
-                work.append(desk.clearing(name, ids[number % 8]))
+                work.append(desk.clearing(name, ids[index % 8]))
             case "alias":
-                work.append(WriteAlias(desk.issue(), f"s{number}", name, NOW_MS + number))
+                work.append(WriteAlias(desk.issue(), f"s{index}", name, NOW_MS + index))
             case "seen":
-                work.append(WriteSeen(name, number))
+                work.append(WriteSeen(name, index))
             case _:
-                work.append(desk.found(ResponseLeft("s", f"{number}.json", str(number), b"{}"), name))
+                work.append(desk.tables(ResponseLeft("s", f"{index}.json", str(index), b"{}"), name))
     return work
 
 
 @given(works, st.integers(1, 60))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_commit_that_fails_anywhere_changes_nothing_and_succeeds_when_it_is_made_again(
+def test_a_commit_that_fails_anywhere_changes_nothing_and_can_be_repeated(
     steps: list[tuple[str, str, int]], statement: int
 ) -> None:
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other_place:

@@ -1,4 +1,4 @@
-"""A row that is not what was written is damage, not mail."""
+"""A damaged row is reported as damage, not as mail."""
 
 from typing import Any
 
@@ -18,6 +18,6 @@ def test_a_row_comes_back_as_its_message() -> None:
     ("column", "value"),
     [(1, b"abc"), (3, None), (5, '{"turn":1'), (5, '["turn"]'), (5, ""), (8, "high"), (10, 1.5), (11, 77)],
 )
-def test_a_row_with_another_content_is_called_damaged(column: int, value: Any) -> None:
+def test_a_row_with_wrong_content_is_damaged(column: int, value: Any) -> None:
     with pytest.raises(DamagedRow, match="message 7"):
         message_of((*ROW[:column], value, *ROW[column + 1 :]))

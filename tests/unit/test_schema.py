@@ -1,4 +1,4 @@
-"""A database of any older version is brought up to date with all that is in it; a newer one is left alone."""
+"""A database of any older version is upgraded with all its content; a newer one is left alone."""
 
 import re
 import sqlite3
@@ -21,7 +21,7 @@ from support.harness.version_1 import VERSION_1
 READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STORED
 
 CONTENTS = ["read by now", "the build is green", "has no file yet"]
-NUMBERS = [FIRST_ID + 1, FIRST_ID + 2, FIRST_ID + 3]  # in version 1 a message took one number
+MESSAGE_IDS = [FIRST_ID + 1, FIRST_ID + 2, FIRST_ID + 3]  # in version 1 a message had one id
 
 
 def make_version_1(state_dir: Path) -> None:
@@ -34,14 +34,14 @@ def make_version_1(state_dir: Path) -> None:
         " ttl_ms, timestamp_ms, state, filed_ms, read_ms, file_error)"
         " VALUES (?, 'abc', 'x', ?, 'text', '{}', 't', 0, 2, 0, ?, ?, 1, ?, ?)",
         [
-            (number, content, NOW_MS, state.value, NOW_MS if state is READ else 0, "why" if state is STORED else "")
-            for number, content, state in zip(NUMBERS, CONTENTS, (READ, FILED, STORED), strict=True)
+            (message_id, content, NOW_MS, state.value, NOW_MS if state is READ else 0, "why" if state is STORED else "")
+            for message_id, content, state in zip(MESSAGE_IDS, CONTENTS, (READ, FILED, STORED), strict=True)
         ],
     )
     old.execute("INSERT INTO mailboxes VALUES ('abc', 3, 2, 7), ('empty', 0, 0, 9)")
-    old.execute(f"UPDATE meta SET value = {NUMBERS[-1]}")
+    old.execute(f"UPDATE meta SET value = {MESSAGE_IDS[-1]}")
     old.execute("INSERT INTO meta VALUES ('root', 77)")
-    old.execute(f"INSERT INTO request_keys VALUES ('own', {NUMBERS[0]})")
+    old.execute(f"INSERT INTO request_keys VALUES ('own', {MESSAGE_IDS[0]})")
     old.close()
 
 
@@ -50,7 +50,7 @@ def migrated(tmp_path: Path) -> Iterator[Desk]:
     """A desk at a database that was of version 1."""
     make_version_1(tmp_path)
     made = Desk(tmp_path)
-    made.last_id = NUMBERS[-1]
+    made.last_id = MESSAGE_IDS[-1]
     yield made
     made.store.close()
 
@@ -58,13 +58,13 @@ def migrated(tmp_path: Path) -> Iterator[Desk]:
 def test_everything_of_a_version_1_database_is_there_under_the_new_version(migrated: Desk) -> None:
     archive = MessageArchive(migrated.state_dir)
     found = archive.after("abc", 0, MAX_ID, 10)
-    assert [(one.id, one.draft.content, one.state) for one in found] == list(
-        zip(NUMBERS, CONTENTS, (READ, FILED, STORED), strict=True)
+    assert [(message.id, message.draft.content, message.state) for message in found] == list(
+        zip(MESSAGE_IDS, CONTENTS, (READ, FILED, STORED), strict=True)
     )
-    assert [tuple(row) for row in archive.mailboxes()] == [("abc", 3, 2, NUMBERS[1], 7), ("empty", 0, 0, 0, 9)]
-    assert [migrated.store.mark(name) for name in ("last_id", "synced_id", "root")] == [NUMBERS[-1], NUMBERS[-1], 77]
-    assert migrated.store.files.unfiled() == [("abc", NUMBERS[2])]
-    assert [one.id for one in archive.before(None, MAX_ID, 9, thread_id="t")] == NUMBERS[::-1]
+    assert [tuple(row) for row in archive.mailboxes()] == [("abc", 3, 2, MESSAGE_IDS[1], 7), ("empty", 0, 0, 0, 9)]
+    assert [migrated.store.mark(name) for name in ("last_id", "synced_id", "root")] == [MESSAGE_IDS[-1], MESSAGE_IDS[-1], 77]
+    assert migrated.store.files.unfiled() == [("abc", MESSAGE_IDS[2])]
+    assert [message.id for message in archive.before(None, MAX_ID, 9, thread_id="t")] == MESSAGE_IDS[::-1]
     assert migrated.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
     assert migrated.rows("PRAGMA integrity_check") == [("ok",)]
     archive.close()
@@ -73,7 +73,7 @@ def test_everything_of_a_version_1_database_is_there_under_the_new_version(migra
 def test_the_messages_of_a_version_1_database_are_found_by_their_words(migrated: Desk) -> None:
     archive = MessageArchive(migrated.state_dir)
     for _ in range(2):
-        assert [one.id for one in archive.before("abc", MAX_ID, 9, query="green build")] == [NUMBERS[1]]
+        assert [message.id for message in archive.before("abc", MAX_ID, 9, query="green build")] == [MESSAGE_IDS[1]]
         while migrated.store.index_more():
             pass
     migrated.store.delete_ended(NOW_MS + 1, 10, NOW_MS)
@@ -81,12 +81,12 @@ def test_the_messages_of_a_version_1_database_are_found_by_their_words(migrated:
     archive.close()
 
 
-def test_old_messages_have_no_first_receipts_as_the_numbers_behind_them_are_not_theirs(migrated: Desk) -> None:
+def test_messages_of_version_1_have_no_first_receipts(migrated: Desk) -> None:
     archive = MessageArchive(migrated.state_dir)
     assert list(archive.receipts(None, 0, MAX_ID, 10)) == []
-    filed = migrated.found(MailFiled((NUMBERS[2],)))
+    filed = migrated.found(MailFiled((MESSAGE_IDS[2],)))
     migrated.commit(filed)
-    assert archive.receipts(None, 0, MAX_ID, 10) == [Receipt(filed.id, "x", NUMBERS[2], "abc", FILED, NOW_MS)]
+    assert archive.receipts(None, 0, MAX_ID, 10) == [Receipt(filed.id, "x", MESSAGE_IDS[2], "abc", FILED, NOW_MS)]
     archive.close()
 
 
@@ -94,10 +94,10 @@ def test_mail_goes_on_after_the_upgrade(migrated: Desk) -> None:
     again, fresh = migrated.letter(draft(), "own", resubmitted=True), migrated.letter(draft())
     outcomes = migrated.commit(again, fresh)
     assert answers(outcomes) == [
-        MessageRepeated(again.id, NUMBERS[0], NOW_MS, READ, ""),
+        MessageRepeated(again.id, MESSAGE_IDS[0], NOW_MS, READ, ""),
         MessageWritten(fresh.id, FILED),
     ]
-    assert counted(outcomes) == recounted(migrated) == {"abc": (4, 3, NUMBERS[1])}
+    assert counted(outcomes) == recounted(migrated) == {"abc": (4, 3, MESSAGE_IDS[1])}
     done = migrated.commit(migrated.clearing("abc", migrated.last_id))
     assert MailboxCounted("abc", 0, 0, 0) in done
 
@@ -120,7 +120,7 @@ def test_a_database_that_was_upgraded_has_the_same_tables_and_indexes_as_a_new_o
     new.store.close()
 
 
-def test_an_upgrade_that_fails_half_way_leaves_the_old_database_as_it_was_and_is_made_at_the_next_start(
+def test_an_upgrade_that_fails_half_way_changes_nothing_and_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_version_1(tmp_path)
@@ -132,7 +132,7 @@ def test_an_upgrade_that_fails_half_way_leaves_the_old_database_as_it_was_and_is
         return lines
 
     before = dumped()
-    steps = getattr(schema, "_STEPS")  # noqa: B009 - private, and the one way to make it fail half way
+    steps = getattr(schema, "_STEPS")  # noqa: B009 - private, and the only way to make it fail half way
     monkeypatch.setitem(steps, 1, steps[1] + "CREATE TABLE meta (again);")
     with pytest.raises(sqlite3.OperationalError, match="meta already exists"):
         open_store(tmp_path)
@@ -153,7 +153,7 @@ def test_a_long_upgrade_beats_as_it_goes(tmp_path: Path, monkeypatch: pytest.Mon
     assert beats == [], "there was nothing to bring up to date"
 
 
-def test_a_database_of_a_newer_daemon_is_left_alone_with_a_sentence_that_says_what_to_do(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_daemon_is_refused_with_advice(tmp_path: Path) -> None:
     newer = sqlite3.connect(tmp_path / "mailroom.db")
     newer.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     newer.close()

@@ -1,4 +1,4 @@
-"""Words find messages by the same rules in what is indexed and in the rest, and what is deleted is not found."""
+"""Search finds messages by the same rules in the index and outside it, and no deleted message."""
 
 import re
 import sqlite3
@@ -34,7 +34,7 @@ def index_all(desk: Desk) -> int:
 
 
 def contents(archive: MessageArchive, query: str, mailbox: str | None = None, limit: int = 100) -> list[str]:
-    return [one.draft.content for one in archive.before(mailbox, 1 << 62, limit, query=query)]
+    return [message.draft.content for message in archive.before(mailbox, 1 << 62, limit, query=query)]
 
 
 TEXTS = ["The build is green", "build the wall", "Büro öffnet", "buro", "re-build: done", "ICH WEISS", "1.2.3", "naïve"]
@@ -65,7 +65,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("is_indexed", [True, False])
-def test_all_words_must_be_there_as_phrases_or_beginnings_whatever_their_case_and_accents(
+def test_all_words_must_match_as_phrases_or_prefixes_without_case_and_accents(
     desk: Desk, archive: MessageArchive, is_indexed: bool
 ) -> None:
     desk.send(*[draft(content=text) for text in TEXTS])
@@ -76,7 +76,7 @@ def test_all_words_must_be_there_as_phrases_or_beginnings_whatever_their_case_an
 
 
 @pytest.mark.parametrize("query", ["", " ", "*", '"', '""', "- :", "…", "🚀"])
-def test_where_there_is_nothing_to_look_for_there_is_nothing_to_find(query: str) -> None:
+def test_a_query_without_a_word_finds_nothing(query: str) -> None:
     assert match_expression(query) == ""
 
 
@@ -103,13 +103,13 @@ def test_a_message_is_in_the_index_exactly_up_to_the_mark_and_slices_are_bounded
 ) -> None:
     monkeypatch.setattr(search_index, "FILL_SLICE", 4)
     monkeypatch.setattr(search_index, "FILL_CHARS", 1000)
-    numbers = desk.send(*[draft(content="word " + "x" * (400 if n >= 6 else 1)) for n in range(12)])
+    message_ids = desk.send(*[draft(content="word " + "x" * (400 if n >= 6 else 1)) for n in range(12)])
     marks: list[int] = []
     while desk.store.index_more():
         marks += [desk.rows("SELECT value FROM meta WHERE name = 'indexed_id'")[0][0]]
         assert desk.rows("SELECT max(rowid) FROM search WHERE search MATCH 'word'") == [(marks[-1],)]
         assert len(contents(archive, "word")) == 12
-    assert marks == [numbers[3], numbers[7], numbers[10], numbers[11]]
+    assert marks == [message_ids[3], message_ids[7], message_ids[10], message_ids[11]]
     assert not desk.store.index_more()
     desk.reopen()
     assert not desk.store.index_more(), "a restart indexes nothing twice"
@@ -159,23 +159,23 @@ def test_one_mailbox_is_searched_or_all_and_names_are_no_words(
 
 
 def test_pages_of_found_messages_cross_the_mark_of_the_index(desk: Desk, archive: MessageArchive) -> None:
-    numbers = desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
+    message_ids = desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
     index_all(desk)
-    numbers += desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
-    wanted = numbers[::-1][::2]
+    message_ids += desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
+    wanted = message_ids[::-1][::2]
     for limit in (1, 3, 8, 9):
         pages: list[int] = []
         while page := archive.before(None, pages[-1] if pages else 1 << 62, limit, query="word"):
             assert len(page) <= limit
-            pages += [one.id for one in page]
+            pages += [message.id for message in page]
         assert pages == wanted
 
 
 def test_what_is_found_may_be_limited_to_unread_mail_or_a_thread(desk: Desk, archive: MessageArchive) -> None:
-    numbers = desk.send(*[draft(content="word") for _ in range(9)])
+    message_ids = desk.send(*[draft(content="word") for _ in range(9)])
     index_all(desk)
-    desk.commit(desk.reading("abc", *numbers[1:]))
-    assert [one.id for one in archive.before(None, 1 << 62, 3, query="word", unread_only=True)] == numbers[:1]
+    desk.commit(desk.reading("abc", *message_ids[1:]))
+    assert [message.id for message in archive.before(None, 1 << 62, 3, query="word", unread_only=True)] == message_ids[:1]
     assert list(archive.before(None, 1 << 62, 3, query="word", thread_id="t")) == []
 
 
@@ -197,7 +197,7 @@ queries = st.lists(
 
 
 def tokens(text: str) -> list[str]:
-    plain = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    plain = "".join(character for character in unicodedata.normalize("NFKD", text) if not unicodedata.combining(character))
     return re.findall("[a-z0-9]+", plain.lower())
 
 
@@ -226,19 +226,19 @@ def is_match(query: list[str], text: str) -> bool:
     st.sets(st.integers(0, 11)),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_index_and_the_rest_find_what_a_plain_search_finds(
+def test_indexed_and_unindexed_messages_match_like_a_plain_search(
     mail: list[tuple[str, str]], asked: list[tuple[str | None, list[str]]], indexed: int, deleted: set[int]
 ) -> None:
     with tempfile.TemporaryDirectory() as place:
         desk = Desk(Path(place))
         desk.rows("PRAGMA synchronous = OFF")
-        numbers = desk.send(*[draft(name, text) for name, text in mail[:indexed]])
+        message_ids = desk.send(*[draft(name, text) for name, text in mail[:indexed]])
         index_all(desk)
-        numbers += desk.send(*[draft(name, text) for name, text in mail[indexed:]])
-        gone = [numbers[one] for one in deleted if one < len(numbers)]
+        message_ids += desk.send(*[draft(name, text) for name, text in mail[indexed:]])
+        gone = [message_ids[index] for index in deleted if index < len(message_ids)]
         desk.commit(*[desk.reading(name, *gone) for name in "ab"])
         desk.store.delete_ended(NOW_MS + 1, 100, NOW_MS)
-        there = [(n, name, text) for n, (name, text) in zip(numbers, mail, strict=True) if n not in gone]
+        there = [(n, name, text) for n, (name, text) in zip(message_ids, mail, strict=True) if n not in gone]
         reader = open_archive(desk.state_dir)
         for is_all_indexed in (False, True):
             for mailbox, query in asked:

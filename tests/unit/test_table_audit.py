@@ -1,4 +1,4 @@
-"""The table beside the database after deletions of which nobody told: the difference is found, and nothing else."""
+"""A table that misses deletions of the database: the difference is found, and nothing else."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -54,17 +54,17 @@ def counted(mailbox: str) -> MailboxCounted:
     return MailboxCounted(mailbox, 0, 0, 0)
 
 
-def test_what_the_database_deleted_is_removed_and_counted_off(memory: SharedMemory) -> None:
+def test_messages_that_the_database_deleted_are_removed_and_subtracted(memory: SharedMemory) -> None:
     table = filled(memory, (1, "a"), (2, "b"), (3, "a"))
     assert lost_deletions(table, database((2, "b")), counted) == [MessagesRemoved([1, 3]), counted("a")]
 
 
-def test_a_table_that_agrees_has_nothing_to_hear(memory: SharedMemory) -> None:
+def test_a_table_that_agrees_needs_nothing(memory: SharedMemory) -> None:
     table = filled(memory, (1, "a"), (2, "b"))
     assert lost_deletions(table, database((1, "a"), (2, "b")), counted) == []
 
 
-def test_a_table_that_is_being_filled_has_nothing_to_hear(memory: SharedMemory) -> None:
+def test_a_table_that_is_being_filled_needs_nothing(memory: SharedMemory) -> None:
     filled(memory, (1, "a"))
     writer = TableWriter(memory.buffer, LAYOUT)
     writer.begin_rebuild(0)

@@ -24,33 +24,33 @@ from support.harness.storing import Desk, answers, counted, draft, fill_up, make
 FILED = DeliveryState.FILED
 
 
-def test_a_full_disk_rolls_everything_back_and_sending_works_again_when_there_is_room(desk: Desk) -> None:
-    small = desk.letter(draft())
+def test_a_full_disk_rolls_everything_back_and_sends_work_again_later(desk: Desk) -> None:
+    small = desk.message(draft())
     desk.commit(small)
     fill_up(desk)
-    large = desk.letter(draft(content="x" * 100_000), "k", client_key=True)
+    large = desk.message(draft(content="x" * 100_000), "k", client_key=True)
     with pytest.raises(StoreFull):
-        desk.commit(desk.letter(draft("other")), large)
+        desk.commit(desk.message(draft("other")), large)
     assert recounted(desk) == {"abc": (1, 1, small.id)}
     assert desk.rows("SELECT count(*) FROM idempotency_keys") == [(0,)]
     assert desk.store.mark("last_id") == small.last_id
     make_room(desk)
-    again = desk.letter(draft(content="x" * 100_000), "k", client_key=True)
+    again = desk.message(draft(content="x" * 100_000), "k", client_key=True)
     outcomes = desk.commit(again)
     assert answers(outcomes) == [MessageWritten(again.id, FILED)]
     assert counted(outcomes) == {"abc": (2, 2, small.id)}
 
 
-def test_what_is_written_while_another_process_holds_the_database_is_refused_but_not_fatal(desk: Desk) -> None:
+def test_a_write_to_a_locked_database_fails_but_is_not_fatal(desk: Desk) -> None:
     other = sqlite3.connect(desk.state_dir / "mailroom.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     desk.rows("PRAGMA busy_timeout = 1")
     with pytest.raises(StoreFailed) as failed:
-        desk.commit(desk.letter(draft()))
+        desk.commit(desk.message(draft()))
     assert not failed.value.fatal
     other.execute("ROLLBACK")
     other.close()
-    assert counted(desk.commit(desk.letter(draft())))["abc"][:2] == (1, 1)
+    assert counted(desk.commit(desk.message(draft())))["abc"][:2] == (1, 1)
 
 
 def test_only_a_failed_fsync_is_a_lost_write_and_only_a_full_disk_is_full(tmp_path: Path) -> None:
@@ -73,17 +73,17 @@ def test_a_write_error_is_full_where_a_quota_leaves_no_room(tmp_path: Path, monk
 
 
 def test_a_log_that_a_crash_left_is_settled_at_the_start(desk: Desk) -> None:
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     log = desk.state_dir / "mailroom.db-wal"
     assert log.stat().st_size > 0
     keeper = open_archive(desk.state_dir)  # so that closing the writer folds nothing in by itself
     desk.reopen()
     assert log.stat().st_size == 0
-    assert counted(desk.commit(desk.letter(draft())))["abc"][0] == 2
+    assert counted(desk.commit(desk.message(draft())))["abc"][0] == 2
     keeper.close()
 
 
-def test_a_log_that_cannot_be_settled_for_want_of_room_is_settled_before_the_next_commit(
+def test_a_log_left_by_a_full_disk_is_settled_before_the_next_commit(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = True
@@ -92,23 +92,23 @@ def test_a_log_that_cannot_be_settled_for_want_of_room_is_settled_before_the_nex
         if full:
             raise error(sqlite3.SQLITE_FULL)
 
-    first = desk.letter(draft())
+    first = desk.message(draft())
     desk.commit(first)
     desk.store.close()
     monkeypatch.setattr("mailroomd.storage.database.transactions.settle_log", settle)
     desk.store = MessageStore(desk.state_dir, desk.mail_at)
     assert desk.store.files.message(first.id) is not None
     with pytest.raises(StoreFull):
-        desk.commit(desk.letter(draft()))
+        desk.commit(desk.message(draft()))
     full = False
-    assert counted(desk.commit(desk.letter(draft())))["abc"][0] == 2
+    assert counted(desk.commit(desk.message(draft())))["abc"][0] == 2
 
 
 def test_a_state_dir_with_hostile_characters_in_its_name_is_opened(tmp_path: Path) -> None:
     place = tmp_path / "a?b#c%20d é"
     place.mkdir()
     desk = Desk(place)
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     with closing(MessageArchive(place)) as archive:
         assert archive.last_id() == desk.last_id
     assert (place / "mailroom.db").exists()
@@ -116,11 +116,11 @@ def test_a_state_dir_with_hostile_characters_in_its_name_is_opened(tmp_path: Pat
 
 
 def test_closing_while_somebody_reads_is_no_error(desk: Desk) -> None:
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     reader = sqlite3.connect(desk.state_dir / "mailroom.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM messages").fetchall()
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     desk.rows("PRAGMA busy_timeout = 1")
     desk.store.close()
     reader.close()
@@ -128,19 +128,19 @@ def test_closing_while_somebody_reads_is_no_error(desk: Desk) -> None:
 
 
 def test_a_reader_is_waited_for_only_after_a_failed_fsync(desk: Desk) -> None:
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     reader = MessageArchive(desk.state_dir)
     reader._connection.execute("BEGIN")  # pyright: ignore[reportPrivateUsage]
     assert reader.last_id() == desk.last_id
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     desk.reopen()
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     note_lost_write(desk.state_dir)
     desk.reopen()
     with pytest.raises(StoreFailed, match="another process reads"):
-        desk.commit(desk.letter(draft()))
+        desk.commit(desk.message(draft()))
     assert len(desk.rows("SELECT * FROM messages")) == 3  # what is there can be read meanwhile
     reader.close()
-    desk.commit(desk.letter(draft()))
+    desk.commit(desk.message(draft()))
     assert len(desk.rows("SELECT * FROM messages")) == 4
     assert not lost_write_was_noted(desk.state_dir)

@@ -38,12 +38,15 @@ class Rule:
         own: returns the names in a request, each with its field, that must belong to the agent.
         parties: returns the names in a response, one of which must belong to the agent; otherwise the agent is told
             that the message does not exist.
+        is_rechecked: check the caller again before the response, which carries what others have written: meanwhile the
+            token may have been revoked, or an alias may have moved.
         is_public: also for callers without a token.
     """
 
     agent: Grant
     own: Callable[[Any], NamesByField] = lambda _: ()
     parties: Callable[[Any], tuple[str, ...]] | None = None
+    is_rechecked: bool = False
     is_public: bool = False
 
 
@@ -63,19 +66,21 @@ RULES: dict[str, Rule] = {
     "Subscribe": Rule(
         Grant.OWN, lambda request: [("all_agents", "") if request.all_agents else ("agent", request.agent)]
     ),
-    "CheckInbox": Rule(Grant.OWN, _agent),
+    "CheckInbox": Rule(Grant.OWN, _agent, is_rechecked=True),
     "MarkOffered": Rule(Grant.OWN, _agent),
     "AcknowledgeMessages": Rule(Grant.OWN, _agent),
     # Ids can be guessed: to anyone but its parties a message does not even exist.
-    "GetMessage": Rule(Grant.OWN, parties=lambda response: (response.message.sender, response.message.recipient)),
-    "ListMessages": Rule(Grant.OWN, _agent),
+    "GetMessage": Rule(
+        Grant.OWN, parties=lambda response: (response.message.sender, response.message.recipient), is_rechecked=True
+    ),
+    "ListMessages": Rule(Grant.OWN, _agent, is_rechecked=True),
     "ClearMailbox": Rule(Grant.OWN, _agent),
-    "GetMailboxStats": Rule(Grant.OWN, _agent),
-    "GetQueueStats": Rule(Grant.OWN, lambda request: [("session_id", request.session_id)]),
+    "GetMailboxStats": Rule(Grant.OWN, _agent, is_rechecked=True),
+    "GetQueueStats": Rule(Grant.OWN, lambda request: [("session_id", request.session_id)], is_rechecked=True),
     # An alias takes over the mail of another name, and anyone who wrote to a session knows its name. So only the owner
     # and administrators decide which agent a session belongs to.
     "SetAlias": Rule(Grant.NEVER),
-    "ListAgents": Rule(Grant.ALWAYS),  # the address book
+    "ListAgents": Rule(Grant.ALWAYS, is_rechecked=True),  # the address book
     "GetStatus": Rule(Grant.NEVER),  # pids and exits are for operators
     "GetMetrics": Rule(Grant.NEVER),  # the traffic of every agent is for operators
     "Check": Rule(Grant.ALWAYS, is_public=True),  # grpc.health.v1: load balancers have no token

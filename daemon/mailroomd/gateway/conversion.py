@@ -27,12 +27,16 @@ from mailroomd.core.validation import parse_message_id
 from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import format_id
-from mailroomd.model.limits import MAX_METADATA_DEPTH, MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
+from mailroomd.model.limits import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
 from mailroomd.model.message import Draft, Message, Priority
 from mailroomd.model.states import DeliveryState
 
 MAX_EXACT_INTEGER = 1 << 53  # a Struct's numbers are doubles: up to here integers are exact, and written as integers
 _NO_METADATA = b"{}"
+# Metadata that is larger than this as a Struct, or has more values, is too large as JSON, too: a number takes at least
+# two bytes there ("1,") and eleven as a Struct. Both are known, or found, long before the JSON is made.
+_MAX_METADATA_STRUCT_BYTES = 6 * MAX_METADATA_BYTES
+_MAX_METADATA_VALUES = MAX_METADATA_BYTES // 2
 
 
 def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
@@ -150,9 +154,12 @@ def metadata_to_json(metadata: struct_pb2.Struct) -> bytes:
     """Returns metadata as canonical JSON.
 
     Raises:
-        MailroomError: metadata is nested too deeply, or has a number that JSON cannot represent.
+        MailroomError: metadata is certainly too large, is nested too deeply, or has a number that JSON cannot
+            represent.
     """
-    return orjson.dumps(_plain_struct(metadata, 1), option=orjson.OPT_SORT_KEYS)
+    if metadata.ByteSize() > _MAX_METADATA_STRUCT_BYTES:
+        raise _metadata_too_large()
+    return orjson.dumps(_StructReader().read_struct(metadata, 1), option=orjson.OPT_SORT_KEYS)
 
 
 def metadata_too_deep() -> MailroomError:
@@ -161,27 +168,42 @@ def metadata_too_deep() -> MailroomError:
     return MailroomError(Reason.METADATA_TOO_DEEP, sentence, field="metadata")
 
 
-def _plain_struct(struct: struct_pb2.Struct, depth: int) -> dict[str, Any]:
+def _metadata_too_large() -> MailroomError:
+    sentence = f"metadata is larger than {MAX_METADATA_BYTES:,} bytes as JSON: send less, or send it as content"
+    return MailroomError(Reason.METADATA_TOO_LARGE, sentence, field="metadata")
+
+
+class _StructReader:
+    """Reads one Struct into plain values, and gives up when it has too many of them."""
+
+    def __init__(self) -> None:
+        self._values_left = _MAX_METADATA_VALUES
+
+    def read_struct(self, struct: struct_pb2.Struct, depth: int) -> dict[str, Any]:
+        _check_depth(depth)
+        return {name: self._read_value(value, depth) for name, value in struct.fields.items()}
+
+    def _read_list(self, items: struct_pb2.ListValue, depth: int) -> list[Any]:
+        _check_depth(depth)
+        return [self._read_value(item, depth) for item in items.values]
+
+    def _read_value(self, value: struct_pb2.Value, depth: int) -> Any:
+        self._values_left -= 1
+        if self._values_left < 0:
+            raise _metadata_too_large()
+        kind = value.WhichOneof("kind")
+        if kind == "struct_value":
+            return self.read_struct(value.struct_value, depth + 1)
+        if kind == "list_value":
+            return self._read_list(value.list_value, depth + 1)
+        if kind == "number_value":
+            return _plain_number(value.number_value)
+        return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _check_depth(depth: int) -> None:
     if depth > MAX_METADATA_DEPTH:
         raise metadata_too_deep()
-    return {name: _plain_value(value, depth) for name, value in struct.fields.items()}
-
-
-def _plain_value(value: struct_pb2.Value, depth: int) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _plain_struct(value.struct_value, depth + 1)
-    if kind == "list_value":
-        return _plain_list(value.list_value, depth + 1)
-    if kind == "number_value":
-        return _plain_number(value.number_value)
-    return None if kind in (None, "null_value") else getattr(value, kind)
-
-
-def _plain_list(items: struct_pb2.ListValue, depth: int) -> list[Any]:
-    if depth > MAX_METADATA_DEPTH:
-        raise metadata_too_deep()
-    return [_plain_value(item, depth) for item in items.values]
 
 
 def _plain_number(number: float) -> int | float:

@@ -9,6 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from mailroomd.gateway import mailbox_service, supervisor_service
+from mailroomd.gateway.client_limits import MAX_REQUEST_BYTES
 from mailroomd.gateway.handlers import generic_handler
 from mailroomd.gateway.health import Health
 from mailroomd.gateway.mailbox_service import MailboxService
@@ -17,8 +18,8 @@ from mailroomd.gateway.request_guard import RequestGuard
 from mailroomd.gateway.supervisor_service import SupervisorService
 from mailroomd.model.limits import MAX_WAITING_CALLS
 
-MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
 MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
+MIN_PING_INTERVAL_MS = 1000  # clients ping every 5 s at the most often, but not to the millisecond
 SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
 
 
@@ -38,6 +39,10 @@ def make_server(
         options=[
             ("grpc.so_reuseport", 1 if share_ports else 0),
             ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            # gRPC's own minimum between keepalive pings on a quiet stream is five minutes; it disconnects clients that
+            # ping more often with "too_many_pings".
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
             # By default gRPC answers part of a burst of more than 1,000 calls with a bare CANCELLED, which no client
             # retries. Before this limit is reached, `MailboxClient` has refused calls with a reason.
             ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),

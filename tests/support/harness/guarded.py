@@ -37,9 +37,9 @@ class Guarded:
 
 
 @contextmanager
-def guarded_room() -> Generator[Guarded]:
-    """Runs a daemon with low limits, in which bob has one message from alice."""
-    with new_room("--listen", "127.0.0.1:0", "--client-streams", "3", "--client-rate", "200") as room:
+def guarded_room(*flags: str) -> Generator[Guarded]:
+    """Runs a daemon with low limits unless the flags raise them, in which bob has one message from alice."""
+    with new_room("--listen", "127.0.0.1:0", "--client-streams", "3", "--client-rate", "200", *flags) as room:
         guarded = Guarded(room, TokenFile(room.state_dir))
         guarded.texts = {name: guarded.new_token(name) for name in ("", "bob", "carol")}
         room.start()
