@@ -91,6 +91,7 @@ def test_a_saved_token_is_in_a_private_new_file(tmp_path: Path) -> None:
         (["create"], 2, "give --agent NAME, or --admin"),
         (["create", "--agent", "bob", "--admin"], 2, "give --agent NAME, or --admin"),
         (["create", "--agent", "../bob"], 2, "'../bob' is not a valid name"),
+        (["create", "--agent", ""], 2, "the agent's name is missing"),
         (["create", "--admin", "--ttl", "soon"], 2, "is no duration"),
         (["create", "--admin", "--ttl", "0"], 2, "ends at once"),
         (["list"], 0, "`mailroom token create` makes one"),
@@ -137,7 +138,7 @@ def test_both_clients_show_their_token_with_every_kind_of_call(room: Room) -> No
         async with AsyncMailroom(address, sender="bob", token_file=file) as bob:
             sent = await bob.send("bob", "to myself")
             assert sent.message.sender_verified
-            with pytest.raises(PermissionDenied, match="for bob and not for carol"):
+            with pytest.raises(PermissionDenied, match="for bob, not for carol"):
                 await bob.check_inbox("carol")
             stream = bob.subscribe("bob", include_unread=True, observe=True)
             return [(await anext(aiter(stream))).event_id, sent.id]

@@ -33,7 +33,7 @@ class Guarded:
         return Client(self.tcp, self.texts[holder] if holder is not None else "")
 
     def new_token(self, agent: str, ttl_ms: int = 0, made_ms: int = NOW_MS) -> str:
-        return self.tokens.create(agent, made_ms, ttl_ms)[0]
+        return self.tokens.create(agent or None, made_ms, ttl_ms)[0]
 
 
 @contextmanager

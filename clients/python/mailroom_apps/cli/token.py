@@ -64,7 +64,7 @@ def create(
         raise typer.BadParameter("a token that ends at once is of no use: give a longer time", param_hint="--ttl")
     with _file(state_dir) as file:
         try:
-            text, made = file.create(agent or "", time.time_ns() // 1_000_000, int((ttl or 0) * 1000))
+            text, made = file.create(agent, time.time_ns() // 1_000_000, int((ttl or 0) * 1000))
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--agent") from error
         if save is not None:
@@ -84,7 +84,7 @@ def create(
 def list_tokens(state_dir: StateDir = None, json: Json = False) -> None:
     """Lists the tokens: who has one, since when and until when. Not the tokens themselves: nobody knows them."""
     with _file(state_dir) as file:
-        tokens = file.read()
+        tokens = file.read_as_operator()
     if json:
         for one in tokens:
             emit_json(_to_dict(one))
@@ -130,7 +130,7 @@ def _to_dict(made: "Token") -> dict[str, Any]:
     return {
         "id": made.id,
         "agent": made.agent or None,
-        "admin": made.is_admin,
+        "admin": made.admin,
         "created_at": _moment(made.created_ms),
         "expires_at": _moment(made.expires_ms),
     }
@@ -144,7 +144,9 @@ def _row(made: "Token") -> tuple[str, ...]:
 
 
 def _holder(made: "Token") -> str:
-    return "an administrator" if made.is_admin else f"agent {made.agent}"
+    if not made.has_holder:
+        return "no one: revoke it"
+    return "an administrator" if made.admin else f"agent {made.agent}"
 
 
 def _moment(moment_ms: int) -> str | None:
