@@ -16,7 +16,10 @@ __all__ = [
     "timestamp_from_ms",
 ]
 
+import json
 import math
+import re
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -33,6 +36,7 @@ from mailroomd.model.states import DeliveryState
 
 MAX_EXACT_INTEGER = 1 << 53  # a Struct's numbers are doubles: up to here integers are exact, and written as integers
 _NO_METADATA = b"{}"
+_SUSPECT_NUMBER = re.compile(rb"[\d.]{16}|\d[eE]")  # too long or too large for a double, or text that looks so
 # Metadata that is larger than this as a Struct, or has more values, is too large as JSON, too: a number takes at least
 # two bytes there ("1,") and eleven as a Struct. Both are known, or found, long before the JSON is made.
 _MAX_METADATA_STRUCT_BYTES = 6 * MAX_METADATA_BYTES
@@ -121,16 +125,32 @@ def receipt_to_proto(receipt: Receipt) -> pb.Receipt:
 
 
 def response_to_proto(response: Response) -> pb.CommandResponse:
-    """Returns a response as a protobuf message, with its body as JSON text if a Struct would be slow."""
+    """Returns a response as a protobuf message, with its body as JSON text if a Struct would be slow or inexact."""
     proto = pb.CommandResponse(
         session_id=response.session, file_name=response.file_name, timestamp=timestamp_from_ms(response.timestamp_ms)
     )
     values = response.body.count(b",") + response.body.count(b":")  # an estimate
-    if len(response.body) > MAX_STRUCT_BYTES or values > MAX_STRUCT_VALUES:
+    if len(response.body) > MAX_STRUCT_BYTES or values > MAX_STRUCT_VALUES or _has_inexact_number(response.body):
         proto.body_json = response.body.decode()
     else:
         proto.body.update(orjson.loads(response.body))
     return proto
+
+
+def _has_inexact_number(body: bytes) -> bool:
+    """Returns whether JSON has a number that a double, as a Struct has it, would change."""
+    if not _SUSPECT_NUMBER.search(body):  # which spares most bodies the slower look at each number
+        return False
+    is_inexact = False
+
+    def check(text: str) -> float:
+        nonlocal is_inexact
+        number = float(text)
+        is_inexact = is_inexact or not math.isfinite(number) or Decimal(text) != Decimal(repr(number))
+        return number
+
+    json.loads(body, parse_int=check, parse_float=check)
+    return is_inexact
 
 
 def timestamp_from_ms(milliseconds: int) -> timestamp_pb2.Timestamp:
