@@ -134,7 +134,10 @@ class Inbox:
             check_agent(request.agent)
         if request.after_id:
             after_id = parse_message_id(request.after_id, "after_id", Reason.AFTER_ID_INVALID)
-            return min(after_id, self._reader.high_water_mark)  # after an id from the future it would miss new mail
+            if after_id > self._reader.high_water_mark:  # from another database: new mail would count as seen
+                sentence = f"after_id {request.after_id} has not been issued yet: subscribe without it"
+                raise MailroomError(Reason.AFTER_ID_INVALID, sentence, field="after_id")
+            return after_id
         return 0 if request.include_unread else self._reader.high_water_mark
 
     async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> MailResponse:
