@@ -45,7 +45,7 @@ def test_a_broadcast_of_large_content_to_many_stays_within_its_part() -> None:
     names = [f"agent-{index}" for index in range(1000)]
     message = pb.SendMessageRequest(sender="a", content="x" * 1_000_000)
     request = pb.BroadcastMessageRequest(recipients=names, message=message)
-    call = Call(OWNER, Undated(), lambda: None, WorkSlots(1))
+    call = Call(OWNER, Undated(), lambda: None, lambda _: True, WorkSlots(1))
     response = asyncio.run(Sending(client, MetricsBlock.private()).broadcast(request, call))
     assert [result.ok.message.recipient for result in response.results] == names
     assert BROADCAST_BYTES * 0.9 < client.peak_bytes < BROADCAST_BYTES * 1.1 < MAX_WAITING_BYTES

@@ -19,12 +19,14 @@ class Call:
         context: gRPC's.
         check_still_allowed: raises `MailroomError` if the caller's token is no longer valid, or a name in the request
             no longer belongs to the caller. A method that has waited calls it before it reads or returns mail.
+        may_see: returns whether the caller may see a message with these parties, its sender and its recipient.
         work: the slots of the call's client, one of which must be held while a lot of mail is read or encoded.
     """
 
     caller: Caller
     context: Context
     check_still_allowed: Callable[[], None]
+    may_see: Callable[[tuple[str, ...]], bool]
     work: WorkSlots
 
     def time_left_sec(self) -> float | None:

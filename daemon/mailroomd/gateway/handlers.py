@@ -61,7 +61,7 @@ def unary(request_type: type[RequestType], method: Callable[[RequestType, Call],
                 request = _decode(request_type, encoded)
                 with guard.admit(rpc, caller, request, len(encoded)):
                     response = await method(request, guard.call(rpc, caller, request, context))
-                guard.check_response(rpc, caller, request, response)
+                guard.check_response(rpc, caller, request)
                 encoded = response.SerializeToString()
                 usage.add_response(len(encoded))
                 return encoded

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.auth.caller import Role
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.call import Call
@@ -56,8 +57,12 @@ class Lookup:
         """Returns one message and the history of its delivery."""
         message_id = parse_message_id(request.id, "id")
         async with call.work.slot():
+            # Otherwise the time to read the content would reveal that another agent's message exists.
+            is_agent = call.caller.role is Role.AGENT
+            if is_agent and not call.may_see(await self._reader.read_parties(message_id)):
+                raise message_not_found(request.id)
             history = await self._reader.read_history(message_id)
-        if history is None:
+        if history is None or not call.may_see((history.message.draft.sender, history.message.draft.recipient)):
             raise message_not_found(request.id)
         message = history.message
         counts = await self._reader.read_counts(message.draft.recipient)

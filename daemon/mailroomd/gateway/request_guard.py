@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-from mailroomd.auth.access import RULES, check_access, check_response
+from mailroomd.auth.access import RULES, check_access, may_see_message
 from mailroomd.auth.authentication import Authenticator
 from mailroomd.auth.caller import Caller, Context, Role
 from mailroomd.gateway.call import Call
@@ -116,7 +116,8 @@ class RequestGuard:
     def call(self, rpc: str, caller: Caller, request: object, context: Context) -> Call:
         """Returns an admitted call as its method sees it."""
         check_still_allowed = partial(self.check_still_allowed, rpc, caller, request)
-        return Call(caller, context, check_still_allowed, self._limits.work(caller))
+        may_see = partial(may_see_message, caller, agent_of=self._agent_of)
+        return Call(caller, context, check_still_allowed, may_see, self._limits.work(caller))
 
     def guard_writes(self, call: Call) -> Write:
         """Returns the call's `write`, with a check before each response that the caller is still allowed to see it."""
@@ -139,15 +140,14 @@ class RequestGuard:
         self._authenticator.check_token_still_valid(caller)
         check_access(rpc, caller, request, self._agent_of)
 
-    def check_response(self, rpc: str, caller: Caller, request: object, response: object) -> None:
-        """Checks that a caller may see a response.
+    def check_response(self, rpc: str, caller: Caller, request: object) -> None:
+        """Checks that a caller may still see the response to its request.
 
         Raises:
-            MailroomError: it may not, or no longer.
+            MailroomError: it may not any more.
         """
         if RULES[rpc].is_rechecked:
             self.check_still_allowed(rpc, caller, request)
-        check_response(rpc, caller, request, response, self._agent_of)
 
     def _log_refusal(self, rpc: str, client: str, error: MailroomError) -> None:
         """Logs refusals, which may be break-in attempts; at intervals, so that they cannot flood the log."""

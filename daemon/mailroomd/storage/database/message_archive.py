@@ -164,6 +164,11 @@ class MessageArchive:
         )
         return StoredHistory(message_of(rows[0]), *rows[0][13:]) if rows else None
 
+    def parties(self, message_id: int) -> tuple[str, str] | None:
+        """Returns sender and recipient of a message without reading its content; None if it does not exist."""
+        rows = self._rows("SELECT sender, recipient FROM messages WHERE id = ?", message_id)
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def receipts(self, senders: Sequence[str] | None, cursor: int, mark: int, limit: int) -> Page[Receipt]:
         """Returns receipts above the cursor, in their order; for every sender where None is given."""
         return receipts_after(self._connection, senders, cursor, mark, limit)
