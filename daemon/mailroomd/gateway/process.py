@@ -29,6 +29,7 @@ from mailroomd.gateway.mailbox_client import MailboxClient
 from mailroomd.gateway.mailbox_service import MailboxService
 from mailroomd.gateway.request_guard import RequestGuard
 from mailroomd.gateway.server import SERVICES, make_server
+from mailroomd.gateway.socket_watch import SocketWatch
 from mailroomd.gateway.status import refusals
 from mailroomd.gateway.supervisor_service import SupervisorService
 from mailroomd.gateway.wakeups import Wakeups
@@ -66,6 +67,7 @@ class Gateway:
         self._context = context
         self._config = config
         self._stop_requested = asyncio.Event()
+        self._sockets = SocketWatch(())  # until the addresses are bound
         layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
         self._reader = MailReader(TableReader(config.table.buffer, layout), settings.state_dir)
         self._aliases = AliasCache()
@@ -100,11 +102,13 @@ class Gateway:
             self._guard,
             share_ports=context.settings.gateways > 1,
         )
-        context.announce(bind(server, self._config.listen, context.settings, is_first_start=context.epoch == 1))
+        addresses = bind(server, self._config.listen, context.settings, is_first_start=context.epoch == 1)
+        context.announce(addresses)
         beats = _start_essential(self._beat())
         self._client.send_hello()
         await self._wait_for_mailbox()
         await server.start()
+        self._sockets = SocketWatch(addresses)
         await self._health.refresh()  # the supervisor learns the health before it learns that the gateway is ready
         refreshes = _start_essential(self._health.run())
         context.ready()
@@ -131,6 +135,9 @@ class Gateway:
                 self._wakeups.ended_streams = 0
                 trim_heap()
             self._update_gauges()
+            if self._sockets.needs_restart() and not self._stop_requested.is_set():
+                await self._client.drain(DRAIN_SEC)
+                os._exit(os.EX_TEMPFAIL)  # the supervisor starts a gateway that binds again
             await asyncio.sleep(self._context.beat_interval_sec)
 
     def _update_gauges(self) -> None:
