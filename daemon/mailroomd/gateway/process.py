@@ -20,6 +20,7 @@ from mailroomd.auth.authentication import Authenticator
 from mailroomd.auth.token_file import TokenCache, TokenFile
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.client_limits import ClientLimits, Limits
+from mailroomd.gateway.descriptors import DescriptorWatch
 from mailroomd.gateway.grpc_log import forward_grpc_log
 from mailroomd.gateway.health import Health
 from mailroomd.gateway.inbox_census import InboxCensus
@@ -67,6 +68,7 @@ class Gateway:
         self._context = context
         self._config = config
         self._stop_requested = asyncio.Event()
+        self._descriptors = DescriptorWatch(len(config.listen))
         self._sockets = SocketWatch(())  # until the addresses are bound
         layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
         self._reader = MailReader(TableReader(config.table.buffer, layout), settings.state_dir)
@@ -100,6 +102,7 @@ class Gateway:
             SupervisorService(context.control),
             self._health,
             self._guard,
+            listeners=len(self._config.listen),
             share_ports=context.settings.gateways > 1,
         )
         addresses = bind(server, self._config.listen, context.settings, is_first_start=context.epoch == 1)
@@ -135,6 +138,7 @@ class Gateway:
                 self._wakeups.ended_streams = 0
                 trim_heap()
             self._update_gauges()
+            self._descriptors.check()
             if self._sockets.needs_restart() and not self._stop_requested.is_set():
                 await self._client.drain(DRAIN_SEC)
                 os._exit(os.EX_TEMPFAIL)  # the supervisor starts a gateway that binds again

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from mailroomd.gateway import mailbox_service, supervisor_service
 from mailroomd.gateway.client_limits import MAX_REQUEST_BYTES
+from mailroomd.gateway.descriptors import connections_per_listener
 from mailroomd.gateway.handlers import generic_handler
 from mailroomd.gateway.health import Health
 from mailroomd.gateway.mailbox_service import MailboxService
@@ -20,11 +21,19 @@ from mailroomd.model.limits import MAX_WAITING_CALLS
 
 MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
 MIN_PING_INTERVAL_MS = 1000  # clients ping every 5 s at the most often, but not to the millisecond
+HANDSHAKE_TIMEOUT_MS = 10_000  # for a connection to begin to speak HTTP/2; by default two minutes
+MAX_IDLE_MS = 10 * 60_000  # a connection without a call is closed then; clients connect again with their next call
 SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
 
 
 def make_server(
-    mailbox: MailboxService, supervisor: SupervisorService, health: Health, guard: RequestGuard, *, share_ports: bool
+    mailbox: MailboxService,
+    supervisor: SupervisorService,
+    health: Health,
+    guard: RequestGuard,
+    *,
+    listeners: int,
+    share_ports: bool,
 ) -> grpc.aio.Server:
     """Returns a server that is neither bound nor started.
 
@@ -33,6 +42,7 @@ def make_server(
         supervisor: the servicer for operators.
         health: the servicer of health.
         guard: checks each call.
+        listeners: number of addresses that the server will listen on.
         share_ports: whether other gateways listen on the same ports.
     """
     server = grpc.aio.server(
@@ -43,6 +53,10 @@ def make_server(
             # ping more often with "too_many_pings".
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+            # A listener beyond its share closes connections at once.
+            ("grpc.max_allowed_incoming_connections", connections_per_listener(listeners)),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+            ("grpc.max_connection_idle_ms", MAX_IDLE_MS),
             # By default gRPC answers part of a burst of more than 1,000 calls with a bare CANCELLED, which no client
             # retries. Before this limit is reached, `MailboxClient` has refused calls with a reason.
             ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
