@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +13,7 @@ from typing import Any, cast
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
-from mailroomd.auth.caller import OWNER
+from mailroomd.auth.caller import OWNER, Caller
 from mailroomd.gateway.client_limits import CallUsage, ClientLimits, Limits
 from mailroomd.gateway.handlers import unary
 from mailroomd.gateway.request_guard import RequestGuard
@@ -36,20 +35,20 @@ class Context:
         self.code, self.metadata = code, trailing_metadata
         raise Refused(details)
 
+    async def read(self) -> bytes:
+        return b""
+
     def add_done_callback(self, callback: Any) -> None: ...
 
     def trailing_metadata(self) -> Any:
         return self.metadata
 
 
-async def one_request() -> AsyncIterator[bytes]:
-    yield b""
-
-
 class OpenGuard:
     """Admits every call."""
 
-    def authenticate(self, *_: object) -> None: ...
+    def authenticate(self, *_: object) -> Caller:
+        return OWNER
 
     def begin_call(self, _: object) -> CallUsage:
         return ClientLimits(Limits(1, 1, 1, 1)).begin_call(OWNER)
@@ -81,7 +80,7 @@ def test_an_unexpected_exception_says_whether_to_retry(error: Exception, code: g
     context: Any = Context()
     handler: Any = unary(pb.GetMessageRequest, fail)(cast("RequestGuard", OpenGuard()))
     with pytest.raises(Refused):
-        asyncio.run(handler.stream_unary(one_request(), context))
+        asyncio.run(handler.stream_unary(None, context))
     assert (context.code, error_reason(context)) == (code, reason)
 
 
@@ -89,12 +88,12 @@ WITHOUT_MEMORY = """
 import asyncio
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.gateway.handlers import unary
-from tests.component.test_handlers import Context, OpenGuard, one_request
+from tests.component.test_handlers import Context, OpenGuard
 
 async def fail(request, context):
     raise MemoryError
 
-asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).stream_unary(one_request(), Context()))
+asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).stream_unary(None, Context()))
 """
 
 

@@ -231,7 +231,8 @@ def test_a_stream_marks_its_messages_offered(room: Room) -> None:
     stream.messages(1)
     for message_id in (old, new):
         wait_until(lambda message_id=message_id: room.state(message_id) == pb.DELIVERY_STATE_OFFERED, "it is offered")
-    assert [message.state for message in room.check(agent).messages] == [pb.DELIVERY_STATE_OFFERED] * 2
+    offered = [pb.DELIVERY_STATE_OFFERED] * 2
+    wait_until(lambda: [message.state for message in room.check(agent).messages] == offered, "the table says so, too")
     assert room.check(agent, unoffered_only=True).messages == []
     assert room.filed(agent) == [old, new]
     stream.cancel()

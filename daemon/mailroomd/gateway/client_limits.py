@@ -21,6 +21,7 @@ from mailroomd.model.errors import MailroomError, Reason
 MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
 BURST_SEC = 5.0  # of the rate may be sent at once: agents work in bursts
 MAX_CLIENT_CALLS = 1000  # of one client in progress beside its waiting ones: more than a second of work
+MAX_ANONYMOUS_CALLS = 8  # of one address without a token: health checks, each of which could be as large as a batch
 CLIENT_WORK_SLOTS = 2  # one call encodes while the other waits for the disk
 OWNER_WORK_SLOTS = 16  # shared by all clients of the Unix socket
 CALL_RETRY_MS = 500
@@ -108,7 +109,8 @@ class ClientLimits:
         """
         usage = self._usage_of(caller)
         if caller.role is not Role.OWNER:
-            if usage.calls >= MAX_CLIENT_CALLS + self._limits.streams:
+            is_anonymous = caller.role is Role.ANONYMOUS
+            if usage.calls >= (MAX_ANONYMOUS_CALLS if is_anonymous else MAX_CLIENT_CALLS + self._limits.streams):
                 sentence = f"this client already has {usage.calls:,} calls in progress: make fewer at a time"
                 raise MailroomError(Reason.TOO_MANY_WAITING, sentence, retry_after_ms=CALL_RETRY_MS)
             if usage.response_bytes > self._limits.in_flight_bytes:
@@ -193,7 +195,7 @@ class ClientLimits:
         rate = RateLimit(per_sec, per_sec * BURST_SEC, self._clock())
         if role is Role.OWNER:
             return _Usage(rate, OWNER_WORK_SLOTS, MAX_CLIENT_CALLS)
-        receiving = 1 if role is Role.ANONYMOUS else max(1, self._limits.in_flight_bytes // MAX_REQUEST_BYTES)
+        receiving = 2 if role is Role.ANONYMOUS else max(1, self._limits.in_flight_bytes // MAX_REQUEST_BYTES)
         return _Usage(rate, CLIENT_WORK_SLOTS, receiving)
 
     def _forget_idle_clients(self) -> None:

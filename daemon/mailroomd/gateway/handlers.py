@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, cast
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from mailroomd.auth.caller import Caller, Context
+from mailroomd.auth.caller import Caller, Context, Role
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import metadata_too_deep
 from mailroomd.gateway.grpc_log import exit_out_of_memory
@@ -31,6 +31,7 @@ from mailroomd.observability.log import log
 from mailroomd.storage.database.connection import is_damaged
 
 RECEIVE_SEC = 30.0  # for a request to arrive: the largest at 5 Mbit/s
+ANONYMOUS_RECEIVE_SEC = 2.0  # for a few bytes: callers without a token may only ask for the health
 
 RequestType = TypeVar("RequestType", bound=Message)
 
@@ -47,19 +48,20 @@ MethodHandler = Any  # grpc.RpcMethodHandler, which is generic in its stubs but 
 Handler = Callable[[RequestGuard], MethodHandler]  # returns the method handler behind a guard
 
 
-def unary(request_type: type[RequestType], method: Callable[[RequestType, Call], Awaitable[Encodable]]) -> Handler:
-    """Returns a handler that answers one request with one response."""
-    rpc = _rpc_of(request_type)
+def unary(
+    request_type: type[RequestType], method: Callable[[RequestType, Call], Awaitable[Encodable]], rpc: str = ""
+) -> Handler:
+    """Returns a handler that answers one request with one response; `rpc` is named after the request by default."""
+    rpc = rpc or _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
-        async def handle(requests: AsyncIterator[bytes], context: Context) -> bytes:
+        async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
             try:
                 caller = guard.authenticate(rpc, context)
                 usage = guard.begin_call(caller)
                 context.add_done_callback(usage.release)
-                encoded = await _receive(request_type, guard, caller, requests)
-                request = _decode(request_type, encoded)
-                with guard.admit(rpc, caller, request, len(encoded)):
+                request, size_bytes = await _receive(request_type, guard, caller, context)
+                with guard.admit(rpc, caller, request, size_bytes):
                     response = await method(request, guard.call(rpc, caller, request, context))
                 guard.check_response(rpc, caller, request)
                 encoded = response.SerializeToString()
@@ -74,19 +76,18 @@ def unary(request_type: type[RequestType], method: Callable[[RequestType, Call],
 
 
 def server_stream(
-    request_type: type[RequestType], method: Callable[[RequestType, Call, Write], Awaitable[None]]
+    request_type: type[RequestType], method: Callable[[RequestType, Call, Write], Awaitable[None]], rpc: str = ""
 ) -> Handler:
     """Returns a handler that answers one request with a stream; the method writes serialized responses."""
-    rpc = _rpc_of(request_type)
+    rpc = rpc or _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
-        async def handle(requests: AsyncIterator[bytes], context: Context) -> None:
+        async def handle(_: AsyncIterator[bytes], context: Context) -> None:
             try:
                 caller = guard.authenticate(rpc, context)
                 with guard.admit_stream(caller):
-                    encoded = await _receive(request_type, guard, caller, requests)
-                    request = _decode(request_type, encoded)
-                    with guard.admit(rpc, caller, request, len(encoded)):
+                    request, size_bytes = await _receive(request_type, guard, caller, context)
+                    with guard.admit(rpc, caller, request, size_bytes):
                         call = guard.call(rpc, caller, request, context)
                         await method(request, call, guard.guard_writes(call))
             except Exception as error:  # noqa: BLE001 - as above
@@ -128,21 +129,23 @@ def generic_handler(service: str, methods: dict[str, Handler], guard: RequestGua
 
 
 async def _receive(
-    request_type: type[Message], guard: RequestGuard, caller: Caller, requests: AsyncIterator[bytes]
-) -> bytes:
-    """Returns the encoded request of a call that has one.
+    request_type: type[RequestType], guard: RequestGuard, caller: Caller, context: Context
+) -> tuple[RequestType, int]:
+    """Returns the request of a call that has one, and its size in bytes.
 
     Raises:
-        MailroomError: the client sent none, or none in time.
+        MailroomError: the client sent none, none in time, or one that cannot be decoded.
     """
+    receive_sec = ANONYMOUS_RECEIVE_SEC if caller.role is Role.ANONYMOUS else RECEIVE_SEC
     try:
-        async with guard.receiving(caller), asyncio.timeout(RECEIVE_SEC):
-            async for encoded in requests:
-                return encoded
+        async with guard.receiving(caller), asyncio.timeout(receive_sec):
+            encoded = await context.read()  # not by the iterator of requests, which would keep it until the call ends
     except TimeoutError:
-        sentence = f"the request was not received within {RECEIVE_SEC:g} s: retry"
+        sentence = f"the request was not received within {receive_sec:g} s: retry"
         raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
-    raise _malformed(request_type)
+    if encoded is grpc.aio.EOF:
+        raise _malformed(request_type)
+    return _decode(request_type, encoded), len(encoded)
 
 
 def _decode(request_type: type[RequestType], encoded: bytes) -> RequestType:
@@ -174,6 +177,10 @@ def _rpc_of(request_type: type[Message]) -> str:
 
 async def _refuse(context: Context, error: Exception) -> NoReturn:
     """Ends a call with the status of an error. Without memory even that fails: the process exits, and clients retry."""
+    if isinstance(error, grpc.aio.AbortError):  # the method has ended the call itself
+        raise error
+    if isinstance(error, MailroomError):  # its frames hold the request, perhaps 16 MiB, until the client has the status
+        error.__traceback__ = error.__cause__ = error.__context__ = None
     if not isinstance(error, MemoryError):
         with suppress(MemoryError):
             await refuse(context, error if isinstance(error, MailroomError) else _unexpected(error))

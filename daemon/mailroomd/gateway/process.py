@@ -83,7 +83,7 @@ class Gateway:
             self._on_event,
         )
         self._guard = _make_guard(settings, self._aliases)
-        self._health = Health(context.control, settings.stuck_after_sec, SERVICES, context.report_health, self._guard)
+        self._health = Health(context.control, settings.stuck_after_sec, SERVICES, context.report_health)
         census = InboxCensus(settings.root)
         self._service = MailboxService(
             self._reader, self._client, self._wakeups, self._aliases, census, context.metrics

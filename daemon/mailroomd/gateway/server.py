@@ -5,13 +5,13 @@ __all__ = ["SERVICES", "make_server"]
 from typing import Any, cast
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from mailroomd.gateway import mailbox_service, supervisor_service
 from mailroomd.gateway.client_limits import MAX_REQUEST_BYTES
 from mailroomd.gateway.descriptors import connections_per_listener
 from mailroomd.gateway.handlers import generic_handler
+from mailroomd.gateway.health import SERVICE as HEALTH_SERVICE
 from mailroomd.gateway.health import Health
 from mailroomd.gateway.mailbox_service import MailboxService
 from mailroomd.gateway.reflection import Reflection
@@ -67,10 +67,9 @@ def make_server(
         (
             generic_handler(mailbox_service.SERVICE, mailbox.handlers(), guard),
             generic_handler(supervisor_service.SERVICE, supervisor.handlers(), guard),
+            generic_handler(HEALTH_SERVICE, health.handlers(), guard),
         )
     )
-    cast("Any", health_pb2_grpc).add_HealthServicer_to_server(health.servicer, server)
-    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    described = (*SERVICES, health_name, reflection.SERVICE_NAME)
+    described = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
     cast("Any", reflection_pb2_grpc).add_ServerReflectionServicer_to_server(Reflection(described, guard), server)
     return server
