@@ -239,7 +239,8 @@ class MailReader:
         stored = await self._archive.read(
             lambda archive: archive.before(
                 mailbox, below_id, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
-            )
+            ),
+            is_search=bool(query),
         )
         current = self._with_current_states(stored)
         return page_of(

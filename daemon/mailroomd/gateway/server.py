@@ -45,24 +45,7 @@ def make_server(
         listeners: number of addresses that the server will listen on.
         share_ports: whether other gateways listen on the same ports.
     """
-    server = grpc.aio.server(
-        options=[
-            ("grpc.so_reuseport", 1 if share_ports else 0),
-            ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-            # gRPC's own minimum between keepalive pings on a quiet stream is five minutes; it disconnects clients that
-            # ping more often with "too_many_pings".
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
-            # A listener beyond its share closes connections at once.
-            ("grpc.max_allowed_incoming_connections", connections_per_listener(listeners)),
-            ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
-            ("grpc.max_connection_idle_ms", MAX_IDLE_MS),
-            # By default gRPC answers part of a burst of more than 1,000 calls with a bare CANCELLED, which no client
-            # retries. Before this limit is reached, `MailboxClient` has refused calls with a reason.
-            ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
-            ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
-        ]
-    )
+    server = grpc.aio.server(options=_options(listeners, share_ports=share_ports))
     server.add_generic_rpc_handlers(
         (
             generic_handler(mailbox_service.SERVICE, mailbox.handlers(), guard),
@@ -73,3 +56,22 @@ def make_server(
     described = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
     cast("Any", reflection_pb2_grpc).add_ServerReflectionServicer_to_server(Reflection(described, guard), server)
     return server
+
+
+def _options(listeners: int, *, share_ports: bool) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 1 if share_ports else 0),
+        ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+        # gRPC's own minimum between keepalive pings on a quiet stream is five minutes; it disconnects clients that
+        # ping more often with "too_many_pings".
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+        # A listener beyond its share closes connections at once.
+        ("grpc.max_allowed_incoming_connections", connections_per_listener(listeners)),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+        ("grpc.max_connection_idle_ms", MAX_IDLE_MS),
+        # By default gRPC answers part of a burst of more than 1,000 calls with a bare CANCELLED, which no client
+        # retries. Before this limit is reached, `MailboxClient` has refused calls with a reason.
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
+    ]
