@@ -15,7 +15,6 @@ from mailroomd.gateway.request_guard import RequestGuard
 from mailroomd.gateway.status import refuse
 from mailroomd.model.errors import MailroomError
 
-
 _RPC = "ServerReflectionInfo"
 
 
