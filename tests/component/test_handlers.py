@@ -13,6 +13,8 @@ from typing import Any, cast
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.auth.caller import OWNER, Caller
+from mailroomd.gateway.client_limits import CallUsage, ClientLimits, Limits
 from mailroomd.gateway.handlers import unary
 from mailroomd.gateway.request_guard import RequestGuard
 from support.harness.contract import error_reason
@@ -33,6 +35,11 @@ class Context:
         self.code, self.metadata = code, trailing_metadata
         raise Refused(details)
 
+    async def read(self) -> bytes:
+        return b""
+
+    def add_done_callback(self, callback: Any) -> None: ...
+
     def trailing_metadata(self) -> Any:
         return self.metadata
 
@@ -40,7 +47,16 @@ class Context:
 class OpenGuard:
     """Admits every call."""
 
-    def authenticate(self, *_: object) -> None: ...
+    def authenticate(self, *_: object) -> Caller:
+        return OWNER
+
+    def begin_call(self, _: object) -> CallUsage:
+        return ClientLimits(Limits(1, 1, 1, 1)).begin_call(OWNER)
+
+    def receiving(self, _: object) -> asyncio.Semaphore:
+        return asyncio.Semaphore()
+
+    def call(self, *_: object) -> None: ...
 
     def admit(self, *_: object) -> AbstractContextManager[None]:
         return nullcontext()
@@ -64,7 +80,7 @@ def test_an_unexpected_exception_says_whether_to_retry(error: Exception, code: g
     context: Any = Context()
     handler: Any = unary(pb.GetMessageRequest, fail)(cast("RequestGuard", OpenGuard()))
     with pytest.raises(Refused):
-        asyncio.run(handler.unary_unary(b"", context))
+        asyncio.run(handler.stream_unary(None, context))
     assert (context.code, error_reason(context)) == (code, reason)
 
 
@@ -77,7 +93,7 @@ from tests.component.test_handlers import Context, OpenGuard
 async def fail(request, context):
     raise MemoryError
 
-asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).unary_unary(b"", Context()))
+asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).stream_unary(None, Context()))
 """
 
 

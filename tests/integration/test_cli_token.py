@@ -1,4 +1,4 @@
-"""`mailroom token` on a real state directory, and clients that use its tokens with a real daemon."""
+"""`mailroom token` on a real state directory, and clients of a real daemon with the tokens it made."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def token(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_token_is_shown_once_and_alone_on_stdout(tmp_path: Path) -> None:
     made = token(tmp_path / "state", "create", "--agent", "bob", "--ttl", "30d")
     assert (match := TOKEN.fullmatch(made.stdout))
-    assert f"token {match[1]} for agent bob, expires: 20" in made.stderr
+    assert f"token {match[1]} for agent bob, ends: 20" in made.stderr
     assert made.stdout.strip() not in made.stderr
     listed = token(tmp_path / "state", "list")
     assert listed.stdout.splitlines()[1].startswith(f"{match[1]}  agent bob")
@@ -59,20 +59,20 @@ def test_a_token_is_shown_once_and_alone_on_stdout(tmp_path: Path) -> None:
 
 
 def test_tokens_are_listed_as_json_and_revoked_by_id(tmp_path: Path) -> None:
-    created = [
+    made = [
         json.loads(token(tmp_path, "create", *whose, "--json").stdout) for whose in (["--agent", "bob"], ["--admin"])
     ]
-    assert [(record["agent"], record["admin"]) for record in created] == [("bob", False), (None, True)]
-    for record in created:
-        assert TOKEN.fullmatch(record.pop("token") + "\n")
-    assert list(map(json.loads, token(tmp_path, "list", "--json").stdout.splitlines())) == created
-    done = token(tmp_path, "revoke", created[0]["id"], "00000000")
-    assert (done.returncode, done.stdout) == (1, f"{created[0]['id']}\n")
+    assert [(one["agent"], one["admin"]) for one in made] == [("bob", False), (None, True)]
+    for one in made:
+        assert TOKEN.fullmatch(one.pop("token") + "\n")
+    assert list(map(json.loads, token(tmp_path, "list", "--json").stdout.splitlines())) == made
+    done = token(tmp_path, "revoke", made[0]["id"], "00000000")
+    assert (done.returncode, done.stdout) == (1, f"{made[0]['id']}\n")
     assert "no such token: 00000000" in done.stderr
-    assert list(map(json.loads, token(tmp_path, "list", "--json").stdout.splitlines())) == created[1:]
+    assert list(map(json.loads, token(tmp_path, "list", "--json").stdout.splitlines())) == made[1:]
 
 
-def test_a_saved_token_is_in_a_new_private_file(tmp_path: Path) -> None:
+def test_a_saved_token_is_in_a_private_new_file(tmp_path: Path) -> None:
     file = tmp_path / "bob.token"
     done = token(tmp_path, "create", "--agent", "bob", "--save", str(file))
     assert (done.returncode, done.stdout) == (0, "")
@@ -82,21 +82,22 @@ def test_a_saved_token_is_in_a_new_private_file(tmp_path: Path) -> None:
     again = token(tmp_path, "create", "--agent", "bob", "--save", str(file))
     assert (again.returncode, "File exists" in again.stderr) == (1, True)
     assert file.read_text() == before
-    assert len(token(tmp_path, "list").stdout.splitlines()) == 2  # a token whose text was lost is not kept
+    assert len(token(tmp_path, "list").stdout.splitlines()) == 2  # a token that nobody ever saw is not kept
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["create"], 2, "give --agent NAME for an agent's token, or --admin"),
-        (["create", "--agent", "bob", "--admin"], 2, "give --agent NAME for an agent's token, or --admin"),
-        (["create", "--agent", "../bob"], 2, "'../bob' is no name"),
-        (["create", "--admin", "--ttl", "soon"], 2, "is not a duration"),
-        (["create", "--admin", "--ttl", "0"], 2, "must be more than 0"),
-        (["list"], 0, "create one with `mailroom token create`"),
+        (["create"], 2, "give --agent NAME, or --admin"),
+        (["create", "--agent", "bob", "--admin"], 2, "give --agent NAME, or --admin"),
+        (["create", "--agent", "../bob"], 2, "'../bob' is not a valid name"),
+        (["create", "--agent", ""], 2, "the agent's name is missing"),
+        (["create", "--admin", "--ttl", "soon"], 2, "is no duration"),
+        (["create", "--admin", "--ttl", "0"], 2, "ends at once"),
+        (["list"], 0, "`mailroom token create` makes one"),
     ],
 )
-def test_invalid_requests_are_refused_with_one_sentence(
+def test_what_cannot_be_done_is_said_in_a_sentence(
     tmp_path: Path, arguments: list[str], code: int, sentence: str
 ) -> None:
     done = token(tmp_path, *arguments)
@@ -105,7 +106,7 @@ def test_invalid_requests_are_refused_with_one_sentence(
     assert not (tmp_path / "tokens.json").exists()
 
 
-def test_a_damaged_token_file_is_reported_and_left_alone(tmp_path: Path) -> None:
+def test_a_damaged_file_is_told_of_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "tokens.json").write_text("{}")
     (tmp_path / "tokens.json").chmod(0o600)
     done = token(tmp_path, "create", "--admin")
@@ -113,7 +114,7 @@ def test_a_damaged_token_file_is_reported_and_left_alone(tmp_path: Path) -> None
     assert (tmp_path / "tokens.json").read_text() == "{}"
 
 
-def test_a_token_comes_from_file_or_environment_but_never_from_an_argument(room: Room) -> None:
+def test_the_command_line_takes_a_token_from_file_and_environment_and_never_as_an_argument(room: Room) -> None:
     at, file = ("--address", tcp_of(room)), room.directory / "bob"
     assert cli(*at, "inbox", "bob").returncode == 1
     assert cli(*at, "--token-file", str(file), "inbox", "bob").returncode == 0
@@ -122,7 +123,7 @@ def test_a_token_comes_from_file_or_environment_but_never_from_an_argument(room:
     foreign = cli(*at, "--token-file", str(file), "inbox", "carol")
     assert (
         foreign.returncode,
-        foreign.stderr.startswith("mailroom: agent: this token is for bob and not for carol"),
+        foreign.stderr.startswith("mailroom: agent: this token is for bob, not for carol"),
     ) == (
         1,
         True,
@@ -130,14 +131,14 @@ def test_a_token_comes_from_file_or_environment_but_never_from_an_argument(room:
     assert "--token " not in cli("--help").stdout
 
 
-def test_both_clients_send_their_token_with_every_kind_of_call(room: Room) -> None:
+def test_both_clients_show_their_token_with_every_kind_of_call(room: Room) -> None:
     address, file = tcp_of(room), room.directory / "bob"
 
     async def as_bob() -> list[str]:
         async with AsyncMailroom(address, sender="bob", token_file=file) as bob:
             sent = await bob.send("bob", "to myself")
             assert sent.message.sender_verified
-            with pytest.raises(PermissionDenied, match="for bob and not for carol"):
+            with pytest.raises(PermissionDenied, match="for bob, not for carol"):
                 await bob.check_inbox("carol")
             stream = bob.subscribe("bob", include_unread=True, observe=True)
             return [(await anext(aiter(stream))).event_id, sent.id]

@@ -1,8 +1,10 @@
 """A daemon at its bounds: descriptors, memory, large batches, a stop with calls in flight, a changed root."""
 
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import grpc
 import psutil
@@ -31,6 +33,20 @@ def test_a_gateway_out_of_descriptors_recovers_when_some_are_free() -> None:
             client.__exit__(None, None, None)
         with connect(room.target) as client:  # a refused channel waits longer and longer before it reconnects
             assert client.send(agent, "z" * 200_000).delivery.state == pb.DELIVERY_STATE_FILED
+
+
+def test_idle_tcp_connections_leave_the_unix_socket_working() -> None:
+    with new_room("--listen", "127.0.0.1:0", "--auth", "off", descriptors=256) as room, ExitStack() as opened:
+        room.start()
+        host, _, port = next(address for address in room.addresses if not address.startswith("unix:")).rpartition(":")
+        for _ in range(300):  # more than the process has descriptors
+            with suppress(OSError):
+                opened.enter_context(socket.create_connection((host, int(port)), timeout=1))
+        for _ in range(5):
+            with connect(room.target) as client:
+                assert client.send("abc", "x").delivery.state == pb.DELIVERY_STATE_FILED
+        wait_until(lambda: "many connections" in room.log(), "the log says why others wait")
+        assert room.worker("gateway").restarts == 0
 
 
 def test_a_flood_of_large_messages_makes_no_worker_look_stuck() -> None:

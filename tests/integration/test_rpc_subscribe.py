@@ -98,14 +98,19 @@ def test_a_stream_resumes_after_any_event_even_of_another_mailbox(room: Room) ->
         stream.cancel()
 
 
-def test_a_stream_behind_an_id_that_was_never_given_is_not_deaf(room: Room) -> None:
+def test_an_id_that_was_never_issued_is_refused_and_the_newest_is_not(room: Room) -> None:
     agent = room.new_agent()
     newest = room.send(agent, "before").message.id
-    stream = room.subscribe(agent, after_id="7" + "f" * 15)
-    messages, last_id = stream.until_caught_up()
-    assert messages == []
-    assert int(last_id, 16) > int(newest, 16)  # behind it stand receipts
+    for after_id in ("7" + "f" * 15, f"{int(newest, 16) + (1 << 40):016x}"):
+        refusal = refusal_of(room.subscribe(agent, after_id=after_id).next)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "AFTER_ID_INVALID")
+        assert refusal.field == "after_id"
+    stream = room.subscribe(agent, after_id=newest)
+    _, last_id = stream.until_caught_up()
     later = room.send(agent, "later").message.id
+    assert stream.messages(1)[0].id == later
+    stream.cancel()
+    stream = room.subscribe(agent, after_id=last_id)
     assert stream.messages(1)[0].id == later
     stream.cancel()
 
@@ -228,7 +233,8 @@ def test_a_stream_marks_its_messages_offered(room: Room) -> None:
     stream.messages(1)
     for message_id in (old, new):
         wait_until(lambda message_id=message_id: room.state(message_id) == pb.DELIVERY_STATE_OFFERED, "it is offered")
-    assert [message.state for message in room.check(agent).messages] == [pb.DELIVERY_STATE_OFFERED] * 2
+    offered = [pb.DELIVERY_STATE_OFFERED] * 2
+    wait_until(lambda: [message.state for message in room.check(agent).messages] == offered, "the table says so, too")
     assert room.check(agent, unoffered_only=True).messages == []
     assert room.filed(agent) == [old, new]
     stream.cancel()

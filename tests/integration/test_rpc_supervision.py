@@ -222,6 +222,28 @@ def test_a_restarted_gateway_keeps_its_port(patient_room: Room) -> None:
             assert client.status().version == room.status().version
 
 
+@pytest.mark.parametrize("what", ["the socket", "its directory"])
+def test_a_removed_socket_is_bound_again(what: str) -> None:
+    with running_room() as room:
+        path = Path(room.target.removeprefix("unix:"))
+        sent = room.send("abc", "before").message.id
+        path.unlink()
+        if what == "its directory":
+            path.parent.rmdir()
+        wait_until(path.exists, "the socket is there again")
+        with connect(room.target) as client:
+
+            def serves() -> bool:
+                with suppress(grpc.RpcError):
+                    return client.is_serving()
+                return False
+
+            wait_until(serves, "the gateway serves")
+            assert [message.id for message in client.check("abc").messages] == [sent]
+            assert client.worker("gateway").last_exit == f"exited with code {os.EX_TEMPFAIL}"
+        assert "socket was removed or replaced" in room.log()
+
+
 # -- several gateways -------------------------------------------------------------------------------------------------
 
 

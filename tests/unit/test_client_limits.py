@@ -99,3 +99,19 @@ def test_idle_clients_are_forgotten_but_not_those_in_debt(
             limits.hold_stream(ALICE),
         ):
             pass
+
+
+def test_calls_in_progress_and_unread_responses_are_bounded_for_each_client(limits: ClientLimits) -> None:
+    usages = [limits.begin_call(BOB) for _ in range(client_limits.MAX_CLIENT_CALLS + LIMITS.streams)]
+    with pytest.raises(MailroomError) as caught:
+        limits.begin_call(BOB)
+    assert (caught.value.reason, caught.value.retry_after_ms) == (Reason.TOO_MANY_WAITING, 500)
+    limits.begin_call(ALICE).release(None)
+    for usage in usages[1:]:
+        usage.release(None)
+    usages[0].add_response(1001)
+    with pytest.raises(MailroomError) as caught:
+        limits.begin_call(BOB)
+    assert (caught.value.reason, caught.value.retry_after_ms) == (Reason.TOO_MANY_BYTES, 200)
+    usages[0].release(None)
+    limits.begin_call(BOB)

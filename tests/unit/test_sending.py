@@ -4,6 +4,9 @@ import asyncio
 from typing import Any
 
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.auth.caller import OWNER
+from mailroomd.gateway.call import Call
+from mailroomd.gateway.cooperation import WorkSlots
 from mailroomd.gateway.mailbox_client import PendingRequest
 from mailroomd.gateway.sending import BROADCAST_BYTES, Sending
 from mailroomd.model.limits import MAX_WAITING_BYTES
@@ -31,11 +34,18 @@ class WeighingClient:
         return MessageStored(request.call, 7, 1, DeliveryState.FILED, "", 0, 0, repeated=False)
 
 
+class Undated:
+    """The context of a call without a deadline."""
+
+    def time_remaining(self) -> None: ...
+
+
 def test_a_broadcast_of_large_content_to_many_stays_within_its_part() -> None:
     client: Any = WeighingClient()
     names = [f"agent-{index}" for index in range(1000)]
     message = pb.SendMessageRequest(sender="a", content="x" * 1_000_000)
     request = pb.BroadcastMessageRequest(recipients=names, message=message)
-    response = asyncio.run(Sending(client, MetricsBlock.private()).broadcast(request, None, ""))
+    call = Call(OWNER, Undated(), lambda: None, lambda _: True, WorkSlots(1))
+    response = asyncio.run(Sending(client, MetricsBlock.private()).broadcast(request, call))
     assert [result.ok.message.recipient for result in response.results] == names
     assert BROADCAST_BYTES * 0.9 < client.peak_bytes < BROADCAST_BYTES * 1.1 < MAX_WAITING_BYTES

@@ -5,10 +5,15 @@ import json
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from mailroomd.auth.authentication import Authenticator
+from mailroomd.auth.caller import Role
 from mailroomd.auth.token_file import TokenCache, TokenFile, TokensUnreadable
 from mailroomd.auth.tokens import new_token, parse_token_id
+from mailroomd.model.errors import MailroomError, Reason
 
 NOW_MS = 1_800_000_000_000
 
@@ -44,6 +49,8 @@ def test_an_invalid_agent_name_gets_no_token(tmp_path: Path) -> None:
     for name in ("../bob", "a@b@c", ".hidden", "x" * 129):
         with pytest.raises(ValueError, match="is not a valid name"):
             TokenFile(tmp_path).create(name, NOW_MS)
+    with pytest.raises(ValueError, match="the agent's name is missing"):
+        TokenFile(tmp_path).create("", NOW_MS)
     assert TokenFile(tmp_path).read() == []
 
 
@@ -62,7 +69,7 @@ def test_file_and_directory_are_private_whatever_the_umask(tmp_path: Path) -> No
     try:
         file = TokenFile(tmp_path / "state")
         file.create("bob", NOW_MS)
-        file.create("", NOW_MS)
+        file.create(None, NOW_MS)
     finally:
         os.umask(before)
     assert file.path.stat().st_mode & 0o777 == 0o600
@@ -72,7 +79,7 @@ def test_file_and_directory_are_private_whatever_the_umask(tmp_path: Path) -> No
 
 def test_tokens_are_listed_in_order_and_revoked_by_id(tmp_path: Path) -> None:
     file = TokenFile(tmp_path)
-    created = [file.create(name, NOW_MS)[1] for name in ("bob", "", "alice")]
+    created = [file.create(name, NOW_MS)[1] for name in ("bob", None, "alice")]
     assert file.read() == created
     assert file.revoke({created[0].id, "00000000"}) == [created[0]]
     assert file.read() == created[1:]
@@ -109,6 +116,45 @@ def test_a_file_that_is_open_to_others_is_not_trusted(tmp_path: Path, mode: int)
     file.path.chmod(mode)
     with pytest.raises(TokensUnreadable, match="open to others: chmod 600 it"):
         file.read()
+
+
+def test_a_record_grants_something_only_if_it_names_exactly_one_holder(tmp_path: Path) -> None:
+    file = TokenFile(tmp_path)
+    text, _ = file.create(None, NOW_MS)
+    record = json.loads(file.path.read_text())["tokens"][0]
+    assert record["admin"] is True
+    holders = {"admin": {"admin": True}, "agent": {"agent": "bob"}, "earlier": {}, "empty": {"agent": ""}}
+    holders |= {"both": {"agent": "bob", "admin": True}, "false": {"admin": False}}
+    roles = {}
+    for name, holder in holders.items():
+        changed = {key: value for key, value in record.items() if key != "admin"} | holder
+        file.path.write_text(json.dumps({"version": 1, "tokens": [changed]}))
+        try:
+            caller = Authenticator(TokenCache(file), is_required=True).authenticate(presenting(text))
+            roles[name] = caller.role
+        except MailroomError as error:
+            roles[name] = error.reason
+    refused = dict.fromkeys(("earlier", "empty", "both", "false"), Reason.TOKEN_INVALID)
+    assert roles == {"admin": Role.ADMIN, "agent": Role.AGENT} | refused
+
+
+def presenting(text: str) -> Any:
+    """Returns the context of a call that presents a token."""
+    return SimpleNamespace(invocation_metadata=lambda: [("authorization", f"Bearer {text}")])
+
+
+def test_root_accepts_another_users_file_only_to_edit_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = 1234 if os.geteuid() == 0 else os.geteuid()  # only root gives files away
+    file = TokenFile(tmp_path)
+    _, token = file.create("bob", NOW_MS)
+    for path in (tmp_path, file.path):
+        os.chown(path, owner, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for use in (file.read, lambda: TokenCache(file).get(token.id)):  # as a daemon of root does
+        with pytest.raises(TokensUnreadable, match=rf"belongs to another user \(uid {owner}\)"):
+            use()
+    assert file.read_as_operator() == [token]
+    assert file.revoke({token.id}) == [token]
 
 
 def test_a_file_written_by_root_belongs_to_the_owner_of_its_directory(tmp_path: Path) -> None:

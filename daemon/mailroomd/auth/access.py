@@ -7,7 +7,7 @@ Not here: who the caller is (`auth.authentication`), how much it may do (`gatewa
 Invariant: an RPC without a row is refused to everyone but the owner and administrators.
 """
 
-__all__ = ["RULES", "Grant", "Rule", "check_access", "check_response"]
+__all__ = ["RULES", "Grant", "Rule", "check_access", "may_see_message"]
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import Any
 
 from mailroomd.auth.authentication import token_missing
 from mailroomd.auth.caller import Caller, Role
-from mailroomd.model.errors import MailroomError, Reason, message_not_found
+from mailroomd.model.errors import MailroomError, Reason
 
 NamesByField = Iterable[tuple[str, str]]
 
@@ -36,14 +36,14 @@ class Rule:
     Attributes:
         agent: what an agent's token allows.
         own: returns the names in a request, each with its field, that must belong to the agent.
-        parties: returns the names in a response, one of which must belong to the agent; otherwise the agent is told
-            that the message does not exist.
+        is_rechecked: check the caller again before the response, which carries what others have written: meanwhile the
+            token may have been revoked, or an alias may have moved.
         is_public: also for callers without a token.
     """
 
     agent: Grant
     own: Callable[[Any], NamesByField] = lambda _: ()
-    parties: Callable[[Any], tuple[str, ...]] | None = None
+    is_rechecked: bool = False
     is_public: bool = False
 
 
@@ -63,19 +63,18 @@ RULES: dict[str, Rule] = {
     "Subscribe": Rule(
         Grant.OWN, lambda request: [("all_agents", "") if request.all_agents else ("agent", request.agent)]
     ),
-    "CheckInbox": Rule(Grant.OWN, _agent),
+    "CheckInbox": Rule(Grant.OWN, _agent, is_rechecked=True),
     "MarkOffered": Rule(Grant.OWN, _agent),
     "AcknowledgeMessages": Rule(Grant.OWN, _agent),
-    # Ids can be guessed: to anyone but its parties a message does not even exist.
-    "GetMessage": Rule(Grant.OWN, parties=lambda response: (response.message.sender, response.message.recipient)),
-    "ListMessages": Rule(Grant.OWN, _agent),
+    "GetMessage": Rule(Grant.OWN, is_rechecked=True),  # only its parties: see `may_see_message`
+    "ListMessages": Rule(Grant.OWN, _agent, is_rechecked=True),
     "ClearMailbox": Rule(Grant.OWN, _agent),
-    "GetMailboxStats": Rule(Grant.OWN, _agent),
-    "GetQueueStats": Rule(Grant.OWN, lambda request: [("session_id", request.session_id)]),
+    "GetMailboxStats": Rule(Grant.OWN, _agent, is_rechecked=True),
+    "GetQueueStats": Rule(Grant.OWN, lambda request: [("session_id", request.session_id)], is_rechecked=True),
     # An alias takes over the mail of another name, and anyone who wrote to a session knows its name. So only the owner
     # and administrators decide which agent a session belongs to.
     "SetAlias": Rule(Grant.NEVER),
-    "ListAgents": Rule(Grant.ALWAYS),  # the address book
+    "ListAgents": Rule(Grant.ALWAYS, is_rechecked=True),  # the address book
     "GetStatus": Rule(Grant.NEVER),  # pids and exits are for operators
     "GetMetrics": Rule(Grant.NEVER),  # the traffic of every agent is for operators
     "Check": Rule(Grant.ALWAYS, is_public=True),  # grpc.health.v1: load balancers have no token
@@ -112,16 +111,12 @@ def check_access(rpc: str, caller: Caller, request: object, agent_of: Callable[[
                 raise _not_yours(field, name, caller.agent, agent_of(name))
 
 
-def check_response(rpc: str, caller: Caller, request: Any, response: object, agent_of: Callable[[str], str]) -> None:
-    """Checks that a caller may see a response.
+def may_see_message(caller: Caller, parties: tuple[str, ...], agent_of: Callable[[str], str]) -> bool:
+    """Returns whether a caller may see a message: an agent only if it is one of the parties.
 
-    Raises:
-        MailroomError: MESSAGE_NOT_FOUND, as if the message did not exist.
+    Ids can be guessed, so to anyone else the message must not even seem to exist.
     """
-    if caller.role is not Role.AGENT or (parties := RULES[rpc].parties) is None:
-        return
-    if not any(agent_of(name) == caller.agent for name in parties(response)):
-        raise message_not_found(request.id)
+    return caller.role is not Role.AGENT or any(agent_of(name) == caller.agent for name in parties)
 
 
 def _not_yours(field: str, name: str, agent: str, owner: str) -> MailroomError:

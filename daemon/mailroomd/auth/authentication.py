@@ -80,7 +80,10 @@ class Authenticator:
         if token.has_expired(self._now_ms()):
             expiry = datetime.fromtimestamp(token.expires_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
             raise MailroomError(Reason.TOKEN_EXPIRED, f"token {token.id} expired on {expiry}: {_CREATE_ONE}")
-        role = Role.ADMIN if token.is_admin else Role.AGENT
+        if not token.has_holder:
+            sentence = f"token {token.id} names neither an agent nor an administrator"
+            raise MailroomError(Reason.TOKEN_INVALID, f"{sentence}: revoke it, and {_CREATE_ONE}")
+        role = Role.ADMIN if token.admin else Role.AGENT
         return Caller(role, f"token {token.id}", token.agent, text)
 
 

@@ -4,9 +4,8 @@ Owns the roles. `auth.authentication` finds out who a caller is; `auth.access` d
 Invariant: only a caller with an agent's token is verified as that agent. The owner may use any name and proves none.
 """
 
-__all__ = ["OWNER", "Caller", "Context", "Role", "current_caller", "set_current_caller"]
+__all__ = ["OWNER", "Caller", "Context", "Role"]
 
-from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -49,15 +48,3 @@ class Caller:
 
 
 OWNER = Caller(Role.OWNER, "owner")
-
-_current: ContextVar[Caller] = ContextVar("current_caller", default=OWNER)
-
-
-def set_current_caller(caller: Caller) -> None:
-    """Records who makes the call that the running task handles."""
-    _current.set(caller)
-
-
-def current_caller() -> Caller:
-    """Returns who makes the call that the running task handles."""
-    return _current.get()

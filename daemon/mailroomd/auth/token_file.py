@@ -2,7 +2,8 @@
 
 Owns the file's format (JSON: `{"version": 1, "tokens": [...]}`), its mode 0600, and its changes: whole, by rename, one
 writer at a time. `TokenCache` reads the file for a gateway and notices each change for the price of one stat.
-Not here: what a token allows. Invariant: a file that another user could have written is not trusted.
+Not here: what a token allows. Invariant: a file that another user could have written is not trusted. Root may edit the
+file of a daemon that runs as another user, but a daemon of root does not trust it.
 """
 
 __all__ = ["TokenCache", "TokenFile", "TokensUnreadable"]
@@ -47,9 +48,23 @@ class TokenFile:
         Raises:
             TokensUnreadable: the file cannot be read, is malformed, or others have access to it.
         """
+        return self._read({os.geteuid(), 0})
+
+    def read_as_operator(self) -> list[Token]:
+        """Returns the tokens like `read`, also for root if the file belongs to the owner of the state directory.
+
+        Raises:
+            TokensUnreadable: as for `read`.
+        """
+        try:
+            return self._read(_operator_trusts(self.path.parent.stat()))
+        except FileNotFoundError:
+            return []
+
+    def _read(self, trusted_uids: set[int]) -> list[Token]:
         try:
             with self.path.open("rb") as file:
-                self._check_owner(os.fstat(file.fileno()))
+                self._check_owner(os.fstat(file.fileno()), trusted_uids)
                 content = msgspec.json.decode(file.read(), type=_Content)
         except FileNotFoundError:
             return []
@@ -61,8 +76,10 @@ class TokenFile:
             raise TokensUnreadable(f"{self.path} has version {content.version}: a newer mailroomd wrote it")
         return content.tokens
 
-    def create(self, agent: str, now_ms: int, ttl_ms: int = 0) -> tuple[str, Token]:
-        """Creates a token; returns its text, which is stored nowhere, and its record.
+    def create(self, agent: str | None, now_ms: int, ttl_ms: int = 0) -> tuple[str, Token]:
+        """Creates a token for an agent, or for an administrator if `agent` is None.
+
+        Returns its text, which is stored nowhere, and its record.
 
         Raises:
             ValueError: the agent's name is not valid.
@@ -94,9 +111,10 @@ class TokenFile:
         directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(directory_fd, fcntl.LOCK_EX)
-            tokens = self.read()
+            directory_status = os.fstat(directory_fd)
+            tokens = self._read(_operator_trusts(directory_status))
             yield tokens
-            self._write(tokens, os.fstat(directory_fd))
+            self._write(tokens, directory_status)
             os.fsync(directory_fd)
         finally:
             os.close(directory_fd)
@@ -113,11 +131,17 @@ class TokenFile:
             os.fsync(descriptor)
         temporary.replace(self.path)
 
-    def _check_owner(self, status: os.stat_result) -> None:
-        if status.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
+    def _check_owner(self, status: os.stat_result, trusted_uids: set[int]) -> None:
+        if status.st_uid not in trusted_uids:
             raise TokensUnreadable(f"{self.path} belongs to another user (uid {status.st_uid}): chown it")
         if stat.S_IMODE(status.st_mode) & 0o077:
             raise TokensUnreadable(f"{self.path} is open to others: chmod 600 it, and replace its tokens if in doubt")
+
+
+def _operator_trusts(directory: os.stat_result) -> set[int]:
+    """Returns the users whose token file an operator may edit: root also that of the state directory's owner."""
+    uid = os.geteuid()
+    return {uid, 0} if uid else {0, directory.st_uid}
 
 
 class TokenCache:

@@ -4,7 +4,7 @@ Owns the checks that need nothing but the request. Not here: the checks that dep
 a message loop (`mailbox.requests`).
 """
 
-__all__ = ["check_agent", "check_draft", "check_key", "check_session", "parse_message_id"]
+__all__ = ["check_agent", "check_draft", "check_key", "check_recipient", "check_session", "parse_message_id"]
 
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.ids import parse_id
@@ -19,13 +19,14 @@ from mailroomd.model.message import Draft, Priority
 from mailroomd.model.names import NAME_RULE, is_name
 
 
-def check_draft(draft: Draft) -> None:
+def check_draft(draft: Draft, *, check_recipient: bool = True) -> None:
     """Checks a draft before it is stored.
 
     Raises:
         MailroomError: with the reason and the offending field.
     """
-    _check_name(draft.recipient, Reason.RECIPIENT_INVALID, "recipient")
+    if check_recipient:
+        _check_name(draft.recipient, Reason.RECIPIENT_INVALID, "recipient")
     _check_name(draft.sender, Reason.SENDER_INVALID, "sender")
     _check_bytes(draft.content, MAX_CONTENT_BYTES, Reason.CONTENT_TOO_LARGE, "content")
     _check_bytes(draft.type, MAX_TYPE_BYTES, Reason.TYPE_TOO_LONG, "type")
@@ -40,6 +41,15 @@ def check_draft(draft: Draft) -> None:
             "ttl must be between one millisecond and ten years; omit it for a message that never expires",
             field="ttl",
         )
+
+
+def check_recipient(name: str) -> None:
+    """Checks the recipient of one copy of a broadcast.
+
+    Raises:
+        MailroomError: RECIPIENT_INVALID.
+    """
+    _check_name(name, Reason.RECIPIENT_INVALID, "recipient")
 
 
 def check_key(key: str) -> None:

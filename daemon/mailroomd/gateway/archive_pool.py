@@ -14,6 +14,7 @@ from mailroomd.storage.database.message_archive import MessageArchive
 Result = TypeVar("Result")
 
 THREADS = 2  # they wait for the disk so that the loop does not
+SEARCH_THREADS = 1  # apart from the others: a search may take seconds
 
 
 class ArchivePool:
@@ -26,15 +27,18 @@ class ArchivePool:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
+        self._search_threads = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
         self._local = threading.local()
 
-    async def read(self, read: Callable[[MessageArchive], Result]) -> Result:
-        """Returns what `read` returns for the archive."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_in_thread, read)
+    async def read(self, read: Callable[[MessageArchive], Result], *, is_search: bool = False) -> Result:
+        """Returns what `read` returns for the archive; a search does not delay other reads."""
+        threads = self._search_threads if is_search else self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, self._read_in_thread, read)
 
     def close(self) -> None:
         """Cancels reads that have not begun, and lets the threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._search_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _read_in_thread(self, read: Callable[[MessageArchive], Result]) -> Result:
         if not hasattr(self._local, "archive"):

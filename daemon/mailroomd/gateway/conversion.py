@@ -16,7 +16,10 @@ __all__ = [
     "timestamp_from_ms",
 ]
 
+import json
 import math
+import re
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -27,12 +30,17 @@ from mailroomd.core.validation import parse_message_id
 from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import format_id
-from mailroomd.model.limits import MAX_METADATA_DEPTH, MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
+from mailroomd.model.limits import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
 from mailroomd.model.message import Draft, Message, Priority
 from mailroomd.model.states import DeliveryState
 
 MAX_EXACT_INTEGER = 1 << 53  # a Struct's numbers are doubles: up to here integers are exact, and written as integers
 _NO_METADATA = b"{}"
+_SUSPECT_NUMBER = re.compile(rb"[\d.]{16}|\d[eE]")  # too long or too large for a double, or text that looks so
+# Metadata that is larger than this as a Struct, or has more values, is too large as JSON, too: a number takes at least
+# two bytes there ("1,") and eleven as a Struct. Both are known, or found, long before the JSON is made.
+_MAX_METADATA_STRUCT_BYTES = 6 * MAX_METADATA_BYTES
+_MAX_METADATA_VALUES = MAX_METADATA_BYTES // 2
 
 
 def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
@@ -117,16 +125,32 @@ def receipt_to_proto(receipt: Receipt) -> pb.Receipt:
 
 
 def response_to_proto(response: Response) -> pb.CommandResponse:
-    """Returns a response as a protobuf message, with its body as JSON text if a Struct would be slow."""
+    """Returns a response as a protobuf message, with its body as JSON text if a Struct would be slow or inexact."""
     proto = pb.CommandResponse(
         session_id=response.session, file_name=response.file_name, timestamp=timestamp_from_ms(response.timestamp_ms)
     )
     values = response.body.count(b",") + response.body.count(b":")  # an estimate
-    if len(response.body) > MAX_STRUCT_BYTES or values > MAX_STRUCT_VALUES:
+    if len(response.body) > MAX_STRUCT_BYTES or values > MAX_STRUCT_VALUES or _has_inexact_number(response.body):
         proto.body_json = response.body.decode()
     else:
         proto.body.update(orjson.loads(response.body))
     return proto
+
+
+def _has_inexact_number(body: bytes) -> bool:
+    """Returns whether JSON has a number that a double, as a Struct has it, would change."""
+    if not _SUSPECT_NUMBER.search(body):  # which spares most bodies the slower look at each number
+        return False
+    is_inexact = False
+
+    def check(text: str) -> float:
+        nonlocal is_inexact
+        number = float(text)
+        is_inexact = is_inexact or not math.isfinite(number) or Decimal(text) != Decimal(repr(number))
+        return number
+
+    json.loads(body, parse_int=check, parse_float=check)
+    return is_inexact
 
 
 def timestamp_from_ms(milliseconds: int) -> timestamp_pb2.Timestamp:
@@ -150,9 +174,12 @@ def metadata_to_json(metadata: struct_pb2.Struct) -> bytes:
     """Returns metadata as canonical JSON.
 
     Raises:
-        MailroomError: metadata is nested too deeply, or has a number that JSON cannot represent.
+        MailroomError: metadata is certainly too large, is nested too deeply, or has a number that JSON cannot
+            represent.
     """
-    return orjson.dumps(_plain_struct(metadata, 1), option=orjson.OPT_SORT_KEYS)
+    if metadata.ByteSize() > _MAX_METADATA_STRUCT_BYTES:
+        raise _metadata_too_large()
+    return orjson.dumps(_StructReader().read_struct(metadata, 1), option=orjson.OPT_SORT_KEYS)
 
 
 def metadata_too_deep() -> MailroomError:
@@ -161,27 +188,42 @@ def metadata_too_deep() -> MailroomError:
     return MailroomError(Reason.METADATA_TOO_DEEP, sentence, field="metadata")
 
 
-def _plain_struct(struct: struct_pb2.Struct, depth: int) -> dict[str, Any]:
+def _metadata_too_large() -> MailroomError:
+    sentence = f"metadata is larger than {MAX_METADATA_BYTES:,} bytes as JSON: send less, or send it as content"
+    return MailroomError(Reason.METADATA_TOO_LARGE, sentence, field="metadata")
+
+
+class _StructReader:
+    """Reads one Struct into plain values, and gives up when it has too many of them."""
+
+    def __init__(self) -> None:
+        self._values_left = _MAX_METADATA_VALUES
+
+    def read_struct(self, struct: struct_pb2.Struct, depth: int) -> dict[str, Any]:
+        _check_depth(depth)
+        return {name: self._read_value(value, depth) for name, value in struct.fields.items()}
+
+    def _read_list(self, items: struct_pb2.ListValue, depth: int) -> list[Any]:
+        _check_depth(depth)
+        return [self._read_value(item, depth) for item in items.values]
+
+    def _read_value(self, value: struct_pb2.Value, depth: int) -> Any:
+        self._values_left -= 1
+        if self._values_left < 0:
+            raise _metadata_too_large()
+        kind = value.WhichOneof("kind")
+        if kind == "struct_value":
+            return self.read_struct(value.struct_value, depth + 1)
+        if kind == "list_value":
+            return self._read_list(value.list_value, depth + 1)
+        if kind == "number_value":
+            return _plain_number(value.number_value)
+        return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _check_depth(depth: int) -> None:
     if depth > MAX_METADATA_DEPTH:
         raise metadata_too_deep()
-    return {name: _plain_value(value, depth) for name, value in struct.fields.items()}
-
-
-def _plain_value(value: struct_pb2.Value, depth: int) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _plain_struct(value.struct_value, depth + 1)
-    if kind == "list_value":
-        return _plain_list(value.list_value, depth + 1)
-    if kind == "number_value":
-        return _plain_number(value.number_value)
-    return None if kind in (None, "null_value") else getattr(value, kind)
-
-
-def _plain_list(items: struct_pb2.ListValue, depth: int) -> list[Any]:
-    if depth > MAX_METADATA_DEPTH:
-        raise metadata_too_deep()
-    return [_plain_value(item, depth) for item in items.values]
 
 
 def _plain_number(number: float) -> int | float:

@@ -37,6 +37,10 @@ class EventEncoder:
         event.event_id = format_id(announcement.id)
         return event.SerializeToString()
 
+    def find_encoded(self, announcement: Announcement) -> bytes | None:
+        """Returns a message's serialized event if the cache has it."""
+        return self._cache.get((announcement.id, announcement.state)) if isinstance(announcement, Message) else None
+
     def _encode_message(self, message: Message) -> bytes:
         key = (message.id, message.state)
         encoded = self._cache.get(key)

@@ -1,8 +1,10 @@
 """Handlers — turn a servicer's methods into gRPC method handlers on raw bytes.
 
 Owns decoding, encoding, and the conversion of exceptions to statuses (`gateway.status.refuse`). Requests are decoded
-here instead of by gRPC, so that a malformed one gets a reason and a sentence. Handlers are coroutines and async
-generators only: a cancelled synchronous handler keeps its thread (grpc #28999).
+here instead of by gRPC, so that a malformed one gets a reason and a sentence. To gRPC, every method takes a stream of
+requests: otherwise it would receive up to 16 MiB before a caller without a token can be refused. On the wire there is
+no difference. Handlers are coroutines and async generators only: a cancelled synchronous handler keeps its thread
+(grpc #28999).
 Invariant: every request passes the request guard, which knows it by its RPC's name.
 """
 
@@ -13,12 +15,13 @@ import errno
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from mailroomd.auth.caller import Context
+from mailroomd.auth.caller import Caller, Context, Role
+from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import metadata_too_deep
 from mailroomd.gateway.grpc_log import exit_out_of_memory
 from mailroomd.gateway.request_guard import RequestGuard, Write
@@ -27,55 +30,76 @@ from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.observability.log import log
 from mailroomd.storage.database.connection import is_damaged
 
+RECEIVE_SEC = 30.0  # for a request to arrive: the largest at 5 Mbit/s
+ANONYMOUS_RECEIVE_SEC = 2.0  # for a few bytes: callers without a token may only ask for the health
+
 RequestType = TypeVar("RequestType", bound=Message)
+
+
+class Encodable(Protocol):
+    """A response: a protobuf message, or something else that encodes itself as one."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        """Returns the response, encoded."""
+        ...
+
+
 MethodHandler = Any  # grpc.RpcMethodHandler, which is generic in its stubs but not at run time
 Handler = Callable[[RequestGuard], MethodHandler]  # returns the method handler behind a guard
 
 
-def unary(request_type: type[RequestType], method: Callable[[RequestType, Context], Awaitable[Message]]) -> Handler:
-    """Returns a handler that answers one request with one response."""
-    rpc = _rpc_of(request_type)
+def unary(
+    request_type: type[RequestType], method: Callable[[RequestType, Call], Awaitable[Encodable]], rpc: str = ""
+) -> Handler:
+    """Returns a handler that answers one request with one response; `rpc` is named after the request by default."""
+    rpc = rpc or _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
-        async def handle(encoded: bytes, context: Context) -> bytes:
+        async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
             try:
                 caller = guard.authenticate(rpc, context)
-                request = _decode(request_type, encoded)
-                with guard.admit(rpc, caller, request, len(encoded)):
-                    response = await method(request, context)
-                guard.check_response(rpc, caller, request, response)
-                return response.SerializeToString()
+                usage = guard.begin_call(caller)
+                context.add_done_callback(usage.release)
+                request, size_bytes = await _receive(request_type, guard, caller, context)
+                with guard.admit(rpc, caller, request, size_bytes):
+                    response = await method(request, guard.call(rpc, caller, request, context))
+                guard.check_response(rpc, caller, request)
+                encoded = response.SerializeToString()
+                usage.add_response(len(encoded))
+                return encoded
             except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
                 await _refuse(context, error)
 
-        return cast("MethodHandler", grpc.unary_unary_rpc_method_handler(handle))
+        return cast("MethodHandler", grpc.stream_unary_rpc_method_handler(handle))
 
     return behind
 
 
 def server_stream(
-    request_type: type[RequestType], method: Callable[[RequestType, Context, Write], Awaitable[None]]
+    request_type: type[RequestType], method: Callable[[RequestType, Call, Write], Awaitable[None]], rpc: str = ""
 ) -> Handler:
     """Returns a handler that answers one request with a stream; the method writes serialized responses."""
-    rpc = _rpc_of(request_type)
+    rpc = rpc or _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
-        async def handle(encoded: bytes, context: Context) -> None:
+        async def handle(_: AsyncIterator[bytes], context: Context) -> None:
             try:
                 caller = guard.authenticate(rpc, context)
-                request = _decode(request_type, encoded)
-                with guard.admit_stream(caller), guard.admit(rpc, caller, request, len(encoded)):
-                    await method(request, context, guard.guard_writes(caller, context.write))
+                with guard.admit_stream(caller):
+                    request, size_bytes = await _receive(request_type, guard, caller, context)
+                    with guard.admit(rpc, caller, request, size_bytes):
+                        call = guard.call(rpc, caller, request, context)
+                        await method(request, call, guard.guard_writes(call))
             except Exception as error:  # noqa: BLE001 - as above
                 await _refuse(context, error)
 
-        return cast("MethodHandler", grpc.unary_stream_rpc_method_handler(handle))
+        return cast("MethodHandler", grpc.stream_stream_rpc_method_handler(handle))
 
     return behind
 
 
 def bidirectional(
-    request_type: type[RequestType], method: Callable[[RequestType, Context], Awaitable[Message]]
+    request_type: type[RequestType], method: Callable[[RequestType, Call], Awaitable[Message]]
 ) -> Handler:
     """Returns a handler that answers each request of a stream, in order; it reads the next one after the answer."""
     rpc = _rpc_of(request_type)
@@ -86,10 +110,10 @@ def bidirectional(
                 caller = guard.authenticate(rpc, context)
                 with guard.admit_stream(caller):
                     async for encoded in requests:
-                        guard.check_token_still_valid(caller)
+                        guard.check_still_allowed(rpc, caller, None)
                         request = _decode(request_type, encoded)
                         with guard.admit(rpc, caller, request, len(encoded)):
-                            response = await method(request, context)
+                            response = await method(request, guard.call(rpc, caller, request, context))
                         yield response.SerializeToString()
             except Exception as error:  # noqa: BLE001 - as above
                 await _refuse(context, error)
@@ -102,6 +126,26 @@ def bidirectional(
 def generic_handler(service: str, methods: dict[str, Handler], guard: RequestGuard) -> grpc.GenericRpcHandler:
     """Returns the handler of a service's methods, each behind the guard."""
     return grpc.method_handlers_generic_handler(service, {name: behind(guard) for name, behind in methods.items()})
+
+
+async def _receive(
+    request_type: type[RequestType], guard: RequestGuard, caller: Caller, context: Context
+) -> tuple[RequestType, int]:
+    """Returns the request of a call that has one, and its size in bytes.
+
+    Raises:
+        MailroomError: the client sent none, none in time, or one that cannot be decoded.
+    """
+    receive_sec = ANONYMOUS_RECEIVE_SEC if caller.role is Role.ANONYMOUS else RECEIVE_SEC
+    try:
+        async with guard.receiving(caller), asyncio.timeout(receive_sec):
+            encoded = await context.read()  # not by the iterator of requests, which would keep it until the call ends
+    except TimeoutError:
+        sentence = f"the request was not received within {receive_sec:g} s: retry"
+        raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
+    if encoded is grpc.aio.EOF:
+        raise _malformed(request_type)
+    return _decode(request_type, encoded), len(encoded)
 
 
 def _decode(request_type: type[RequestType], encoded: bytes) -> RequestType:
@@ -118,10 +162,12 @@ def _decode(request_type: type[RequestType], encoded: bytes) -> RequestType:
             raise MemoryError from error
         if "MaxDepth" in str(error):  # protobuf's own bound is a little above ours
             raise metadata_too_deep() from error
-        sentence = (
-            f"not a valid {request_type.DESCRIPTOR.name} of version 1: check the contract, and that text is UTF-8"
-        )
-        raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from error
+        raise _malformed(request_type) from error
+
+
+def _malformed(request_type: type[Message]) -> MailroomError:
+    sentence = f"not a valid {request_type.DESCRIPTOR.name} of version 1: check the contract, and that text is UTF-8"
+    return MailroomError(Reason.REQUEST_MALFORMED, sentence)
 
 
 def _rpc_of(request_type: type[Message]) -> str:
@@ -131,6 +177,10 @@ def _rpc_of(request_type: type[Message]) -> str:
 
 async def _refuse(context: Context, error: Exception) -> NoReturn:
     """Ends a call with the status of an error. Without memory even that fails: the process exits, and clients retry."""
+    if isinstance(error, grpc.aio.AbortError):  # the method has ended the call itself
+        raise error
+    if isinstance(error, MailroomError):  # its frames hold the request, perhaps 16 MiB, until the client has the status
+        error.__traceback__ = error.__cause__ = error.__context__ = None
     if not isinstance(error, MemoryError):
         with suppress(MemoryError):
             await refuse(context, error if isinstance(error, MailroomError) else _unexpected(error))

@@ -4,22 +4,22 @@ Owns the judgement: the mailbox and the command-queue run and send heartbeats, t
 the database accepts messages, and the daemon is not stopping. Source: the standard service grpc.health.v1.
 """
 
-__all__ = ["Health"]
+__all__ = ["SERVICE", "Health"]
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, cast
 
 from grpc_health.v1 import health, health_pb2
 
-from mailroomd.auth.caller import Context
-from mailroomd.gateway.request_guard import RequestGuard
-from mailroomd.gateway.status import refuse
+from mailroomd.gateway.call import Call
+from mailroomd.gateway.handlers import Handler, server_stream, unary
+from mailroomd.gateway.request_guard import Write
 from mailroomd.ipc.control_page import ControlPage, WorkerState
-from mailroomd.model.errors import MailroomError
 
 REFRESH_INTERVAL_SEC = 0.5  # the workers' states change without an event that reaches the gateway
+SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 NEEDED_WORKERS = ("command-queue", "mailbox")
 
 
@@ -31,7 +31,6 @@ class Health:
         stuck_after_sec: a worker without a heartbeat for this long counts as not running.
         services: names of the services that share this health.
         on_change: called with each change: "" while mail is accepted, otherwise the reason why not.
-        guard: checks each call.
     """
 
     def __init__(
@@ -40,10 +39,8 @@ class Health:
         stuck_after_sec: float,
         services: tuple[str, ...],
         on_change: Callable[[str], None],
-        guard: RequestGuard,
     ) -> None:
-        self.servicer: Any = cast("Any", health).aio.HealthServicer()
-        self.servicer.Watch = _guarded_watch(self.servicer.Watch, guard)
+        self._servicer: Any = cast("Any", health).aio.HealthServicer()
         self.is_writable = True
         self.is_connected = False
         self.is_stopping = False
@@ -52,6 +49,13 @@ class Health:
         self._services = ("", *services)
         self._on_change = on_change
         self._reported: str | None = None
+
+    def handlers(self) -> dict[str, Handler]:
+        """Returns the handler of each method, by its name."""
+        return {
+            "Check": unary(health_pb2.HealthCheckRequest, self._check, "Check"),
+            "Watch": server_stream(health_pb2.HealthCheckRequest, self._watch, "Watch"),
+        }
 
     async def run(self) -> None:
         """Refreshes the health at intervals until it is cancelled."""
@@ -67,8 +71,14 @@ class Health:
         self._reported = problem
         status = health_pb2.HealthCheckResponse.NOT_SERVING if problem else health_pb2.HealthCheckResponse.SERVING
         for service in self._services:
-            await self.servicer.set(service, status)
+            await self._servicer.set(service, status)
         self._on_change(problem)
+
+    async def _check(self, request: health_pb2.HealthCheckRequest, call: Call) -> health_pb2.HealthCheckResponse:
+        return await self._servicer.Check(request, call.context)
+
+    async def _watch(self, request: health_pb2.HealthCheckRequest, _: Call, write: Write) -> None:
+        await self._servicer.Watch(request, _EncodingContext(write))
 
     def _find_problem(self) -> str:
         """Returns why mail is not accepted; "" if it is."""
@@ -87,16 +97,12 @@ class Health:
         return " and ".join(f"{name} is not running" for name in NEEDED_WORKERS if name not in running)
 
 
-def _guarded_watch(
-    watch: Callable[[Any, Context], Awaitable[None]], guard: RequestGuard
-) -> Callable[[Any, Context], Awaitable[None]]:
-    """Returns the servicer's Watch, counted as a stream of its client."""
+class _EncodingContext:
+    """The part of a call's context that the standard servicer's Watch needs, for a method that writes bytes."""
 
-    async def guarded(request: Any, context: Context) -> None:
-        try:
-            with guard.admit_stream(guard.authenticate("Watch", context)):
-                await watch(request, context)
-        except MailroomError as error:
-            await refuse(context, error)
+    def __init__(self, write: Write) -> None:
+        self._write = write
 
-    return guarded
+    async def write(self, response: health_pb2.HealthCheckResponse) -> None:
+        """Writes one response."""
+        await self._write(response.SerializeToString())

@@ -7,22 +7,23 @@ resolves a name to its mailboxes. Above: `MailboxService`.
 __all__ = ["Inbox"]
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.auth.caller import Context
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
 from mailroomd.gateway.alias_cache import AliasCache
+from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import duration_to_ms, timestamp_from_ms
 from mailroomd.gateway.encoding import EventEncoder
 from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient, PendingRequest
 from mailroomd.gateway.request_guard import Write
-from mailroomd.gateway.requests import clamp_limit, has_more, messages_that_fit, parse_message_ids, time_left_sec
+from mailroomd.gateway.requests import MailResponse, clamp_limit, encode_messages, has_more, parse_message_ids
 from mailroomd.gateway.subscription import Subscription
 from mailroomd.gateway.wakeups import Wakeups, topics_of
 from mailroomd.model.clock import now_ms
@@ -87,8 +88,8 @@ class Inbox:
         self._is_stopping = is_stopping
         self._encoder = EventEncoder()
 
-    async def subscribe(self, request: pb.SubscribeRequest, write: Write) -> None:
-        """Streams an agent's events, from now on or after a given id."""
+    async def subscribe(self, request: pb.SubscribeRequest, call: Call, write: Write) -> None:
+        """Streams an agent's events, from now on or after a given id, as long as the caller may read them."""
         observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
         with ExitStack() as stack:
@@ -103,7 +104,8 @@ class Inbox:
                 self._wakeups,
                 self._metrics,
                 waiter,
-                lambda: None if request.all_agents else self._aliases.mailboxes_of(request.agent),
+                partial(self._mailboxes_to_stream, request, call),
+                call.work,
                 cursor,
                 request.include_unread,
                 request.include_receipts or request.all_agents,
@@ -112,6 +114,10 @@ class Inbox:
                 write,
             )
             await subscription.run()
+
+    def _mailboxes_to_stream(self, request: pb.SubscribeRequest, call: Call) -> Sequence[str] | None:
+        call.check_still_allowed()  # a name that led to the caller's mailbox may lead to another agent's by now
+        return None if request.all_agents else self._aliases.mailboxes_of(request.agent)
 
     def _first_cursor(self, request: pb.SubscribeRequest) -> int:
         if request.all_agents and (request.agent or request.include_unread):
@@ -128,25 +134,32 @@ class Inbox:
             check_agent(request.agent)
         if request.after_id:
             after_id = parse_message_id(request.after_id, "after_id", Reason.AFTER_ID_INVALID)
-            return min(after_id, self._reader.high_water_mark)  # after an id from the future it would miss new mail
+            if after_id > self._reader.high_water_mark:  # from another database: new mail would count as seen
+                sentence = f"after_id {request.after_id} has not been issued yet: subscribe without it"
+                raise MailroomError(Reason.AFTER_ID_INVALID, sentence, field="after_id")
+            return after_id
         return 0 if request.include_unread else self._reader.high_water_mark
 
-    async def check_inbox(self, request: pb.CheckInboxRequest, context: Context) -> pb.CheckInboxResponse:
+    async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> MailResponse:
         """Returns unread messages; if requested, waits for the first one."""
         check_agent(request.agent)
         limit = clamp_limit(request.limit, CHECK_DEFAULT_LIMIT, CHECK_MAX_LIMIT, "limit")
-        deadline = _wait_deadline(request, context)
+        deadline = _wait_deadline(request, call)
         if not request.observe:
             self._client.send_oneway(NoteSeen(self._aliases.agent_of(request.agent)))
         with self._wakeups.waiter(topics_of(self._aliases.mailboxes_of(request.agent))) as waiter:
-            while not (page := await self._read_unread(request, limit + 1)):
-                if self._is_stopping() or not await waiter.wait_until(deadline):
+            while True:
+                async with call.work.slot() as share:
+                    page = await self._read_unread(request, limit + 1)
+                    encoded = await encode_messages(page[:limit], share)
+                if page or self._is_stopping() or not await waiter.wait_until(deadline):
                     break
+                call.check_still_allowed()
                 self._wakeups.set_topics(waiter, topics_of(self._aliases.mailboxes_of(request.agent)))
-        protos = messages_that_fit(page[:limit])
+        call.check_still_allowed()
         if not request.observe:
-            self._mark_offered(page[: len(protos)])
-        return pb.CheckInboxResponse(messages=protos, more=has_more(protos, page, limit))
+            self._mark_offered(page[: len(encoded)])
+        return MailResponse(pb.CheckInboxResponse(more=has_more(len(encoded), page, limit)), encoded)
 
     async def _read_unread(self, request: pb.CheckInboxRequest, limit: int) -> Page[Message]:
         return await self._reader.read_unread(
@@ -166,16 +179,16 @@ class Inbox:
             self._client.send_oneway(MarkOffered(0, mailbox, message_ids))
             self._reader.record_offered(message_ids)
 
-    async def mark_offered(self, request: pb.MarkOfferedRequest, context: Context) -> pb.MarkOfferedResponse:
+    async def mark_offered(self, request: pb.MarkOfferedRequest, call: Call) -> pb.MarkOfferedResponse:
         """Records that messages were delivered to their reader by other means."""
         check_agent(request.agent)
         message_ids = parse_message_ids(request.message_ids)
         for mailbox in self._aliases.mailboxes_of(request.agent) if message_ids else ():
-            await self._request(request.agent, MessagesOffered, context, MarkOffered, mailbox, message_ids)
+            await self._request(request.agent, MessagesOffered, call, MarkOffered, mailbox, message_ids)
         return pb.MarkOfferedResponse()
 
     async def acknowledge_messages(
-        self, request: pb.AcknowledgeMessagesRequest, context: Context
+        self, request: pb.AcknowledgeMessagesRequest, call: Call
     ) -> pb.AcknowledgeMessagesResponse:
         """Marks messages read; repeating it is harmless."""
         check_agent(request.agent)
@@ -183,14 +196,14 @@ class Inbox:
         acknowledged: list[int] = []
         for mailbox in self._aliases.mailboxes_of(request.agent):
             if unknown:
-                answer = await self._request(request.agent, MessagesRead, context, MarkRead, mailbox, unknown)
+                answer = await self._request(request.agent, MessagesRead, call, MarkRead, mailbox, unknown)
                 acknowledged += answer.acknowledged
                 unknown = answer.unknown
         return pb.AcknowledgeMessagesResponse(
             acknowledged_ids=map(format_id, acknowledged), unknown_ids=map(format_id, unknown)
         )
 
-    async def clear_mailbox(self, request: pb.ClearMailboxRequest, context: Context) -> pb.ClearMailboxResponse:
+    async def clear_mailbox(self, request: pb.ClearMailboxRequest, call: Call) -> pb.ClearMailboxResponse:
         """Deletes the messages that are in a mailbox now, slice by slice; messages that arrive meanwhile stay."""
         check_agent(request.agent)
         deleted = 0
@@ -198,7 +211,7 @@ class Inbox:
             through_id = MAX_ID  # the mailbox replaces it by its newest id
             while True:
                 answer = await self._request(
-                    request.agent, MailCleared, context, ClearMailbox, mailbox, through_id, CLEAR_SLICE
+                    request.agent, MailCleared, call, ClearMailbox, mailbox, through_id, CLEAR_SLICE
                 )
                 deleted += answer.deleted
                 through_id = min(through_id, answer.through_id)
@@ -206,7 +219,7 @@ class Inbox:
                     break
         return pb.ClearMailboxResponse(deleted=deleted)
 
-    async def set_alias(self, request: pb.SetAliasRequest, context: Context) -> pb.SetAliasResponse:
+    async def set_alias(self, request: pb.SetAliasRequest, call: Call) -> pb.SetAliasResponse:
         """Makes a session an alias of an agent for some time."""
         check_agent(request.agent)
         check_session(request.session)
@@ -220,14 +233,14 @@ class Inbox:
         if ttl_ms > MAX_TTL_MS:
             raise MailroomError(Reason.TTL_INVALID, "ttl must be at most ten years; zero ends the alias", field="ttl")
         expires_ms = now_ms() + ttl_ms if ttl_ms else 0
-        await self._request(request.agent, AliasSet, context, SetAlias, request.session, request.agent, expires_ms)
+        await self._request(request.agent, AliasSet, call, SetAlias, request.session, request.agent, expires_ms)
         return pb.SetAliasResponse(expires_at=timestamp_from_ms(expires_ms) if expires_ms else None)
 
     async def _request(
         self,
         agent: str,
         answer_type: type[AnswerType],
-        context: Context,
+        call: Call,
         request_type: Callable[..., Request],
         *fields: object,
     ) -> AnswerType:
@@ -236,13 +249,14 @@ class Inbox:
         def build(call_id: int) -> Request:
             return request_type(call_id, *fields)
 
-        return await self._client.request(PendingRequest(FlowKey(agent), build), answer_type, time_left_sec(context))
+        pending = PendingRequest(FlowKey(agent), build, caller=call.caller)
+        return await self._client.request(pending, answer_type, call.time_left_sec())
 
 
-def _wait_deadline(request: pb.CheckInboxRequest, context: Context) -> float:
+def _wait_deadline(request: pb.CheckInboxRequest, call: Call) -> float:
     """Returns until when CheckInbox waits, on the loop's clock: as requested, but not up to the call's deadline."""
     wait_sec = duration_to_ms(request.wait, Reason.WAIT_INVALID, "wait") / 1000
-    left_sec = time_left_sec(context)
+    left_sec = call.time_left_sec()
     if left_sec is not None:
         wait_sec = min(wait_sec, left_sec * (1 - WAIT_MARGIN))
     return asyncio.get_running_loop().time() + wait_sec

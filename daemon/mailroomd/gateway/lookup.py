@@ -10,17 +10,18 @@ from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.auth.caller import Context
+from mailroomd.auth.caller import Role
 from mailroomd.core.validation import check_agent, check_session, parse_message_id
 from mailroomd.gateway.alias_cache import AliasCache
+from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto, receipt_to_proto, timestamp_from_ms
 from mailroomd.gateway.inbox_census import InboxCensus
 from mailroomd.gateway.mail_reader import MailReader, age_sec
-from mailroomd.gateway.requests import check_length, clamp_limit, has_more, messages_that_fit
+from mailroomd.gateway.requests import MailResponse, check_length, clamp_limit, encode_messages, has_more
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason, message_not_found
-from mailroomd.model.ids import milliseconds_of
+from mailroomd.model.ids import format_id, milliseconds_of
 from mailroomd.model.limits import (
     ALIVE_MS,
     MAX_PAGE_BYTES,
@@ -52,10 +53,16 @@ class Lookup:
         self._aliases = aliases
         self._census = census
 
-    async def get_message(self, request: pb.GetMessageRequest, _: Context) -> pb.GetMessageResponse:
+    async def get_message(self, request: pb.GetMessageRequest, call: Call) -> pb.GetMessageResponse:
         """Returns one message and the history of its delivery."""
-        history = await self._reader.read_history(parse_message_id(request.id, "id"))
-        if history is None:
+        message_id = parse_message_id(request.id, "id")
+        async with call.work.slot():
+            # Otherwise the time to read the content would reveal that another agent's message exists.
+            is_agent = call.caller.role is Role.AGENT
+            if is_agent and not call.may_see(await self._reader.read_parties(message_id)):
+                raise message_not_found(request.id)
+            history = await self._reader.read_history(message_id)
+        if history is None or not call.may_see((history.message.draft.sender, history.message.draft.recipient)):
             raise message_not_found(request.id)
         message = history.message
         counts = await self._reader.read_counts(message.draft.recipient)
@@ -67,7 +74,7 @@ class Lookup:
             history=_history_to_proto(history),
         )
 
-    async def list_messages(self, request: pb.ListMessagesRequest, _: Context) -> pb.ListMessagesResponse:
+    async def list_messages(self, request: pb.ListMessagesRequest, call: Call) -> MailResponse:
         """Returns a page of one mailbox, or of all mailboxes, newest first."""
         if request.agent:
             check_agent(request.agent)
@@ -76,20 +83,22 @@ class Lookup:
         check_length(request.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
         token = request.page_token
         before_id = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
-        page = await self._reader.read_newest(
-            self._aliases.mailboxes_of(request.agent) if request.agent else None,
-            size + 1,
-            before=before_id,
-            unread_only=request.unread_only,
-            thread_id=request.thread_id,
-            query=request.query,
-            budget_bytes=MAX_PAGE_BYTES,
-        )
-        protos = messages_that_fit(page[:size])
-        next_token = protos[-1].id if protos and has_more(protos, page, size) else ""
-        return pb.ListMessagesResponse(messages=protos, next_page_token=next_token)
+        async with call.work.slot() as share:
+            page = await self._reader.read_newest(
+                self._aliases.mailboxes_of(request.agent) if request.agent else None,
+                size + 1,
+                before=before_id,
+                unread_only=request.unread_only,
+                thread_id=request.thread_id,
+                query=request.query,
+                budget_bytes=MAX_PAGE_BYTES,
+            )
+            encoded = await encode_messages(page[:size], share)
+        is_last = not encoded or not has_more(len(encoded), page, size)
+        next_token = "" if is_last else format_id(page[len(encoded) - 1].id)
+        return MailResponse(pb.ListMessagesResponse(next_page_token=next_token), encoded)
 
-    async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, _: Context) -> pb.GetMailboxStatsResponse:
+    async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, call: Call) -> pb.GetMailboxStatsResponse:
         """Returns the counts of one mailbox or of a page of them, from shared memory."""
         if request.agent:
             check_agent(request.agent)
@@ -97,16 +106,18 @@ class Lookup:
             counts = await self._reader.read_counts(name)
             return pb.GetMailboxStatsResponse(mailboxes=[_stats_to_proto(name, counts)])
         size = clamp_limit(request.page_size, STATS_MAX_SIZE, STATS_MAX_SIZE, "page_size")
-        page, next_token = _page_by_name(await self._reader.read_all_counts(), request.page_token, size)
-        mailboxes = [_stats_to_proto(name, counts) for name, counts in page]
+        async with call.work.slot():
+            page, next_token = _page_by_name(await self._reader.read_all_counts(), request.page_token, size)
+            mailboxes = [_stats_to_proto(name, counts) for name, counts in page]
         return pb.GetMailboxStatsResponse(mailboxes=mailboxes, next_page_token=next_token)
 
-    async def get_queue_stats(self, request: pb.GetQueueStatsRequest, _: Context) -> pb.GetQueueStatsResponse:
+    async def get_queue_stats(self, request: pb.GetQueueStatsRequest, call: Call) -> pb.GetQueueStatsResponse:
         """Returns the number of pending inbox files on disk, by session."""
         if request.session_id:
             check_session(request.session_id)
         loop = asyncio.get_running_loop()
-        pending = await loop.run_in_executor(None, self._census.count, request.session_id)
+        async with call.work.slot():
+            pending = await loop.run_in_executor(None, self._census.count, request.session_id)
         return pb.GetQueueStatsResponse(
             queues=[
                 pb.QueueStats(
@@ -118,18 +129,19 @@ class Lookup:
             ]
         )
 
-    async def list_agents(self, request: pb.ListAgentsRequest, _: Context) -> pb.ListAgentsResponse:
+    async def list_agents(self, request: pb.ListAgentsRequest, call: Call) -> pb.ListAgentsResponse:
         """Returns the agents that have connected. A session that is an alias is listed with its agent."""
         size = clamp_limit(request.page_size, PAGE_MAX_SIZE, PAGE_MAX_SIZE, "page_size")
-        agents = [
-            (name, counts)
-            for name, counts in await self._reader.read_all_counts()
-            if (counts.last_seen_ms or counts.subscribers > 0)
-            and self._aliases.agent_of(name) == name
-            and (_is_alive(counts) or not request.alive_only)
-        ]
-        page, next_token = _page_by_name(agents, request.page_token, size)
-        protos = [_agent_to_proto(name, counts, self._aliases.sessions_of(name)) for name, counts in page]
+        async with call.work.slot():
+            agents = [
+                (name, counts)
+                for name, counts in await self._reader.read_all_counts()
+                if (counts.last_seen_ms or counts.subscribers > 0)
+                and self._aliases.agent_of(name) == name
+                and (_is_alive(counts) or not request.alive_only)
+            ]
+            page, next_token = _page_by_name(agents, request.page_token, size)
+            protos = [_agent_to_proto(name, counts, self._aliases.sessions_of(name)) for name, counts in page]
         return pb.ListAgentsResponse(agents=protos, next_page_token=next_token)
 
 

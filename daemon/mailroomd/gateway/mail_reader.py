@@ -239,12 +239,18 @@ class MailReader:
         stored = await self._archive.read(
             lambda archive: archive.before(
                 mailbox, below_id, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
-            )
+            ),
+            is_search=bool(query),
         )
         current = self._with_current_states(stored)
         return page_of(
             [message for message in current if message.state.is_unread or not unread_only], is_cut=stored.is_cut
         )
+
+    async def read_parties(self, message_id: int) -> tuple[str, str]:
+        """Returns sender and recipient of a message; empty names if it does not exist. Takes as long for both."""
+        parties = await self._archive.read(lambda archive: archive.parties(min(message_id, self.high_water_mark + 1)))
+        return parties or ("", "")
 
     async def read_history(self, message_id: int) -> StoredHistory | None:
         """Returns one message with the times of its delivery states; None if it does not exist."""

@@ -1,8 +1,8 @@
 """MailboxClient — sends the gateway's requests to the mailbox, and matches the answers to the calls that wait for them.
 
-Owns call ids, the pending calls and their bounds (10,000 calls, 256 MiB, the client's deadline), the resubmission of
-unanswered requests when the mailbox has restarted, and the batching of requests into packets. Not here: what requests
-mean, whose request goes next (`FairScheduler`).
+Owns call ids, the pending calls and their deadlines, the resubmission of unanswered requests when the mailbox has
+restarted, and the batching of requests into packets. Not here: what requests mean, whose request goes next
+(`FairScheduler`), how many may be pending (`PendingCalls`).
 Invariant: a call is resolved exactly once: by the mailbox, by its deadline, or by the gateway's end.
 """
 
@@ -15,12 +15,14 @@ from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
+from mailroomd.auth.caller import OWNER, Caller
 from mailroomd.gateway.fair_scheduler import FairScheduler, FlowKey
+from mailroomd.gateway.pending_calls import RETRY_AFTER_MS, PendingCalls
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason, stopping
-from mailroomd.model.limits import MAX_WAITING_BYTES, MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
+from mailroomd.model.limits import MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
 from mailroomd.observability.log import log
 from mailroomd.protocol.packets import (
     Answer,
@@ -39,7 +41,6 @@ AnswerType = TypeVar("AnswerType")
 DEADLINE_MARGIN = 0.1  # part of the client's time that is kept back, so that it gets a reason and not just a time-out
 MAX_DEADLINE_MARGIN_SEC = 0.5
 MAX_WAIT_SEC = 300.0  # half as long as a gateway's own request keys are kept: a resubmitted call is always recognised
-RETRY_AFTER_MS = 500  # given to clients while a worker restarts
 CALL_ID_BITS = 40  # the gateway's epoch is above them, so a call id is never used twice
 BATCH_SEC = 0.01  # longest wait for more requests while earlier ones are unanswered: a few commits
 BATCH_REQUESTS = 32  # enough for an efficient commit; the next batch can gather while this one is committed
@@ -53,11 +54,13 @@ class PendingRequest(NamedTuple):
         flow: whose request it is, for the scheduler.
         build: builds the request for a call id.
         weight_bytes: how much memory it holds.
+        caller: who makes the call.
     """
 
     flow: FlowKey
     build: Callable[[int], Request]
     weight_bytes: int = 0
+    caller: Caller = OWNER
 
 
 class _Call(NamedTuple):
@@ -67,6 +70,7 @@ class _Call(NamedTuple):
     request: Request
     answer: "asyncio.Future[Answer]"
     weight_bytes: int
+    client: str
 
 
 class MailboxClient:
@@ -94,7 +98,7 @@ class MailboxClient:
         self._gateway = gateway
         self._last_call_id = epoch << CALL_ID_BITS
         self._calls: dict[int, _Call] = {}
-        self._pending_bytes = 0
+        self._pending = PendingCalls()
         self._scheduler = FairScheduler(time.monotonic)
         self._subscriber_counts = subscriber_counts
         self._on_event = on_event
@@ -211,7 +215,7 @@ class MailboxClient:
             if not call.answer.done():
                 call.answer.set_result(CallFailed(0, error.reason, error.sentence, error.field, error.retry_after_ms))
         self._calls.clear()
-        self._pending_bytes = 0
+        self._pending = PendingCalls()
         self._drained.set()
 
     def _submit_or_error(self, pending: PendingRequest) -> "tuple[int, asyncio.Future[Answer]] | MailroomError":
@@ -226,13 +230,13 @@ class MailboxClient:
         Raises:
             MailroomError: too many calls are pending.
         """
-        self._check_capacity(pending.weight_bytes)
+        self._pending.check_room(pending.caller, pending.weight_bytes)
         self._last_call_id += 1
         call_id = self._last_call_id
         future: asyncio.Future[Answer] = self._loop.create_future()
         request = pending.build(call_id)
-        self._calls[call_id] = _Call(pending.flow, request, future, pending.weight_bytes)
-        self._pending_bytes += pending.weight_bytes
+        self._calls[call_id] = _Call(pending.flow, request, future, pending.weight_bytes, pending.caller.client)
+        self._pending.add(pending.caller.client, pending.weight_bytes)
         if self._scheduler.submit(pending.flow, call_id):
             self._send(request)
         return call_id, future
@@ -247,7 +251,7 @@ class MailboxClient:
         call = self._calls.pop(call_id, None)
         if call is None:
             return
-        self._pending_bytes -= call.weight_bytes
+        self._pending.remove(call.client, call.weight_bytes)
         if answer is not None and not call.answer.done():
             call.answer.set_result(answer)
         for released_id in self._scheduler.complete(call.flow, call_id):
@@ -282,14 +286,6 @@ class MailboxClient:
         """Returns whether no call waits for a request's answer any more."""
         call_id: int = getattr(request, "call", 0)
         return call_id != 0 and call_id not in self._calls
-
-    def _check_capacity(self, weight_bytes: int) -> None:
-        if len(self._calls) >= MAX_WAITING_CALLS or self._pending_bytes + weight_bytes > MAX_WAITING_BYTES:
-            raise MailroomError(
-                Reason.TOO_MANY_WAITING,
-                f"{len(self._calls):,} calls are pending already: retry a little later, or send fewer at a time",
-                retry_after_ms=RETRY_AFTER_MS,
-            )
 
     def _send(self, request: Request) -> None:
         """Sends a request in one packet with others: those of this turn of the loop or, while earlier ones are

@@ -8,8 +8,8 @@ __all__ = ["SERVICE", "MailboxService"]
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.auth.caller import Context
 from mailroomd.gateway.alias_cache import AliasCache
+from mailroomd.gateway.call import Call
 from mailroomd.gateway.handlers import Handler, bidirectional, server_stream, unary
 from mailroomd.gateway.inbox import Inbox
 from mailroomd.gateway.inbox_census import InboxCensus
@@ -17,7 +17,7 @@ from mailroomd.gateway.lookup import Lookup
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
 from mailroomd.gateway.request_guard import Write
-from mailroomd.gateway.requests import time_left_sec, traceparent_of
+from mailroomd.gateway.requests import MailResponse
 from mailroomd.gateway.sending import Sending
 from mailroomd.gateway.wakeups import Wakeups
 from mailroomd.model.errors import stopping
@@ -78,32 +78,30 @@ class MailboxService:
         self._is_stopping = True
         self._wakeups.notify_all()
 
-    async def send_message(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:
+    async def send_message(self, request: pb.SendMessageRequest, call: Call) -> pb.SendMessageResponse:
         """Answers once the message is durable and filed, or durable while its inbox file is being retried."""
         self._require_running()
-        return await self._sending.send(request, time_left_sec(context), traceparent_of(context))
+        return await self._sending.send(request, call)
 
-    async def broadcast_message(
-        self, request: pb.BroadcastMessageRequest, context: Context
-    ) -> pb.BroadcastMessageResponse:
+    async def broadcast_message(self, request: pb.BroadcastMessageRequest, call: Call) -> pb.BroadcastMessageResponse:
         """Sends a copy to each recipient; a failed copy does not stop the others."""
         self._require_running()
-        return await self._sending.broadcast(request, time_left_sec(context), traceparent_of(context))
+        return await self._sending.broadcast(request, call)
 
-    async def send_messages(self, request: pb.SendMessagesRequest, context: Context) -> pb.SendMessagesResponse:
+    async def send_messages(self, request: pb.SendMessagesRequest, call: Call) -> pb.SendMessagesResponse:
         """Sends one batch of a bulk stream."""
         self._require_running()
-        return await self._sending.send_batch(request, time_left_sec(context), traceparent_of(context))
+        return await self._sending.send_batch(request, call)
 
-    async def subscribe(self, request: pb.SubscribeRequest, _: Context, write: Write) -> None:
+    async def subscribe(self, request: pb.SubscribeRequest, call: Call, write: Write) -> None:
         """Streams an agent's events."""
         self._require_running()
-        await self._inbox.subscribe(request, write)
+        await self._inbox.subscribe(request, call, write)
 
-    async def check_inbox(self, request: pb.CheckInboxRequest, context: Context) -> pb.CheckInboxResponse:
+    async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> MailResponse:
         """Returns unread messages."""
         self._require_running()
-        return await self._inbox.check_inbox(request, context)
+        return await self._inbox.check_inbox(request, call)
 
     def _require_running(self) -> None:
         if self._is_stopping:

@@ -20,6 +20,7 @@ from mailroomd.auth.authentication import Authenticator
 from mailroomd.auth.token_file import TokenCache, TokenFile
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.client_limits import ClientLimits, Limits
+from mailroomd.gateway.descriptors import DescriptorWatch
 from mailroomd.gateway.grpc_log import forward_grpc_log
 from mailroomd.gateway.health import Health
 from mailroomd.gateway.inbox_census import InboxCensus
@@ -29,6 +30,7 @@ from mailroomd.gateway.mailbox_client import MailboxClient
 from mailroomd.gateway.mailbox_service import MailboxService
 from mailroomd.gateway.request_guard import RequestGuard
 from mailroomd.gateway.server import SERVICES, make_server
+from mailroomd.gateway.socket_watch import SocketWatch
 from mailroomd.gateway.status import refusals
 from mailroomd.gateway.supervisor_service import SupervisorService
 from mailroomd.gateway.wakeups import Wakeups
@@ -67,6 +69,8 @@ class Gateway:
         self._context = context
         self._config = config
         self._stop_requested = asyncio.Event()
+        self._descriptors = DescriptorWatch(len(config.listen))
+        self._sockets = SocketWatch(())  # until the addresses are bound
         layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
         self._reader = MailReader(TableReader(config.table.buffer, layout), settings.state_dir)
         self._aliases = AliasCache()
@@ -80,7 +84,7 @@ class Gateway:
             self._on_event,
         )
         self._guard = _make_guard(settings, self._aliases)
-        self._health = Health(context.control, settings.stuck_after_sec, SERVICES, context.report_health, self._guard)
+        self._health = Health(context.control, settings.stuck_after_sec, SERVICES, context.report_health)
         census = InboxCensus(settings.root)
         self._service = MailboxService(
             self._reader, self._client, self._wakeups, self._aliases, census, context.metrics
@@ -99,13 +103,16 @@ class Gateway:
             SupervisorService(context.control),
             self._health,
             self._guard,
+            listeners=len(self._config.listen),
             share_ports=context.settings.gateways > 1,
         )
-        context.report_addresses(bind(server, self._config.listen, self._config.tls, is_first_start=context.epoch == 1))
+        addresses = bind(server, self._config.listen, self._config.tls, is_first_start=context.epoch == 1)
+        context.report_addresses(addresses)
         beats = _start_essential(self._beat())
         self._client.send_hello()
         await self._wait_for_mailbox()
         await server.start()
+        self._sockets = SocketWatch(addresses)
         await self._health.refresh()  # the supervisor learns the health before it learns that the gateway is ready
         refreshes = _start_essential(self._health.run())
         context.report_ready()
@@ -132,6 +139,10 @@ class Gateway:
                 self._wakeups.ended_streams = 0
                 trim_heap()
             self._update_gauges()
+            self._descriptors.check()
+            if self._sockets.needs_restart() and not self._stop_requested.is_set():
+                await self._client.drain(DRAIN_SEC)
+                os._exit(os.EX_TEMPFAIL)  # the supervisor starts a gateway that binds again
             await asyncio.sleep(self._context.beat_interval_sec)
 
     def _update_gauges(self) -> None:

@@ -15,6 +15,8 @@ from mailroomd.gateway.request_guard import RequestGuard
 from mailroomd.gateway.status import refuse
 from mailroomd.model.errors import MailroomError
 
+_RPC = "ServerReflectionInfo"
+
 
 class Reflection:
     """The reflection servicer, behind the request guard.
@@ -33,8 +35,10 @@ class Reflection:
     ) -> AsyncGenerator[Any, None]:
         """Answers each request of a stream."""
         try:
-            with self._guard.admit_stream(self._guard.authenticate("ServerReflectionInfo", context)):
+            caller = self._guard.authenticate(_RPC, context)
+            with self._guard.admit_stream(caller):
                 async for response in self._servicer.ServerReflectionInfo(requests, context):
+                    self._guard.check_still_allowed(_RPC, caller, None)
                     yield response
         except MailroomError as error:
             await refuse(context, error)

@@ -1,21 +1,24 @@
 """RequestGuard — the checks that every call passes: who makes it, whether it may, and whether it asks too much.
 
-Owns the order of the three, and records the caller of the running task (`auth.caller.current_caller`). Above:
-`handlers`, which lets no request by; below: `authentication`, `access`, `client_limits`.
+Owns the order of the three, and the repeated check of a caller whose call has waited. Above: `handlers`, which lets no
+request by; below: `authentication`, `access`, `client_limits`.
 Invariant: a request that the guard refuses has had no effect.
 """
 
 __all__ = ["RequestGuard", "Write"]
 
 import time
+from asyncio import Semaphore
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
-from mailroomd.auth.access import check_access, check_response
+from mailroomd.auth.access import RULES, check_access, may_see_message
 from mailroomd.auth.authentication import Authenticator
-from mailroomd.auth.caller import Caller, Context, Role, set_current_caller
-from mailroomd.gateway.client_limits import ClientLimits
+from mailroomd.auth.caller import Caller, Context, Role
+from mailroomd.gateway.call import Call
+from mailroomd.gateway.client_limits import CallUsage, ClientLimits
 from mailroomd.model.errors import MailroomError
 from mailroomd.observability.log import log
 
@@ -70,8 +73,19 @@ class RequestGuard:
         except MailroomError as error:
             self._log_refusal(rpc, context.peer(), error)
             raise
-        set_current_caller(caller)
         return caller
+
+    def begin_call(self, caller: Caller) -> CallUsage:
+        """Counts a call that is not a stream, before its request is read.
+
+        Raises:
+            MailroomError: the caller has too many calls in progress, or does not read its responses.
+        """
+        return self._limits.begin_call(caller)
+
+    def receiving(self, caller: Caller) -> Semaphore:
+        """Returns what a call holds while its request is received."""
+        return self._limits.receiving(caller)
 
     def admit(self, rpc: str, caller: Caller, request: object, size_bytes: int) -> AbstractContextManager[None]:
         """Returns the context in which a request is handled.
@@ -99,35 +113,44 @@ class RequestGuard:
         """
         return self._limits.hold_stream(caller)
 
-    def guard_writes(self, caller: Caller, write: Write) -> Write:
-        """Returns a stream's `write` with a check, before each response, that the caller's token is still valid."""
-        if not caller.token:
+    def call(self, rpc: str, caller: Caller, request: object, context: Context) -> Call:
+        """Returns an admitted call as its method sees it."""
+        check_still_allowed = partial(self.check_still_allowed, rpc, caller, request)
+        may_see = partial(may_see_message, caller, agent_of=self._agent_of)
+        return Call(caller, context, check_still_allowed, may_see, self._limits.work(caller))
+
+    def guard_writes(self, call: Call) -> Write:
+        """Returns the call's `write`, with a check before each response that the caller is still allowed to see it."""
+        write: Write = call.context.write
+        if not call.caller.token:
             return write
 
         async def guarded_write(response: bytes) -> None:
-            self.check_token_still_valid(caller)
+            call.check_still_allowed()
             await write(response)
 
         return guarded_write
 
-    def check_token_still_valid(self, caller: Caller) -> None:
-        """Checks that a caller's token is still valid while its stream lasts.
+    def check_still_allowed(self, rpc: str, caller: Caller, request: object) -> None:
+        """Checks an admitted caller again: its token, and that the names in its request, if any, still belong to it.
 
         Raises:
-            MailroomError: the token has been revoked or has expired.
+            MailroomError: the token has been revoked or has expired, or an alias has moved or ended.
         """
         self._authenticator.check_token_still_valid(caller)
+        check_access(rpc, caller, request, self._agent_of)
 
-    def check_response(self, rpc: str, caller: Caller, request: object, response: object) -> None:
-        """Checks that a caller may see a response.
+    def check_response(self, rpc: str, caller: Caller, request: object) -> None:
+        """Checks that a caller may still see the response to its request.
 
         Raises:
-            MailroomError: it may not.
+            MailroomError: it may not any more.
         """
-        check_response(rpc, caller, request, response, self._agent_of)
+        if RULES[rpc].is_rechecked:
+            self.check_still_allowed(rpc, caller, request)
 
     def _log_refusal(self, rpc: str, client: str, error: MailroomError) -> None:
-        """Logs refusals for the operator to notice break-in attempts; at intervals, so that they cannot flood the log."""
+        """Logs refusals, which may be break-in attempts; at intervals, so that they cannot flood the log."""
         self._unlogged_refusals += 1
         now = self._clock()
         if now >= self._next_log_at:

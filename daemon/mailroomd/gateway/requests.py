@@ -1,42 +1,23 @@
-"""Requests — what the fields of several requests have in common: limits, ids, deadlines, pages.
+"""Requests — what the fields of several requests have in common: limits, ids, pages.
 
 Owns their checks and defaults. Not here: a draft's checks (`core.validation`).
 """
 
-__all__ = [
-    "check_length",
-    "clamp_limit",
-    "has_more",
-    "messages_that_fit",
-    "parse_message_ids",
-    "time_left_sec",
-    "traceparent_of",
-]
+__all__ = ["MailResponse", "check_length", "clamp_limit", "encode_messages", "has_more", "parse_message_ids"]
 
 from collections.abc import Sequence
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.auth.caller import Context
 from mailroomd.core.validation import parse_message_id
 from mailroomd.gateway.conversion import message_to_proto
+from mailroomd.gateway.cooperation import LoopShare
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.limits import MAX_IDS_PER_CALL, MAX_PAGE_BYTES
 from mailroomd.model.message import Message
 from mailroomd.model.page import Page
-from mailroomd.observability.tracing import tracing
 
-
-def time_left_sec(context: Context) -> float | None:
-    """Returns the seconds until a call's deadline; None if it has none."""
-    return context.time_remaining()
-
-
-def traceparent_of(context: Context) -> str:
-    """Returns the `traceparent` of a call; "" if it has none or tracing is off."""
-    if not tracing.is_on:
-        return ""
-    return next((value for name, value in context.invocation_metadata() or () if name == "traceparent"), "")
+_LENGTH_DELIMITED = 2  # wire type; source: protobuf.dev/programming-guides/encoding
 
 
 def clamp_limit(requested: int, default: int, maximum: int, field: str) -> int:
@@ -77,19 +58,51 @@ def parse_message_ids(texts: Sequence[str]) -> list[int]:
     return [parse_message_id(text, "message_ids") for text in texts]
 
 
-def messages_that_fit(messages: list[Message]) -> list[pb.Message]:
-    """Returns as many messages as one response may carry, at least one, as protobuf messages."""
-    protos: list[pb.Message] = []
+class MailResponse:
+    """A response with messages that are encoded already.
+
+    Copying a thousand messages into one protobuf message, and encoding that, would occupy the loop for too long.
+
+    Args:
+        rest: the response without its messages; its type has the field `messages`.
+        messages: the encoded messages.
+    """
+
+    def __init__(self, rest: pb.CheckInboxResponse | pb.ListMessagesResponse, messages: Sequence[bytes]) -> None:
+        self._rest = rest
+        self._messages = messages
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        """Returns the whole response, encoded."""
+        field = self._rest.DESCRIPTOR.fields_by_name["messages"].number
+        tag = bytes([field << 3 | _LENGTH_DELIMITED])
+        parts = [part for message in self._messages for part in (tag, _varint(len(message)), message)]
+        return b"".join([*parts, self._rest.SerializeToString()])
+
+
+async def encode_messages(messages: list[Message], share: LoopShare) -> list[bytes]:
+    """Returns as many messages as one response may carry, at least one, each as an encoded protobuf message."""
+    encoded: list[bytes] = []
     room = MAX_PAGE_BYTES
     for message in messages:
-        proto = message_to_proto(message)
-        room -= proto.ByteSize()  # metadata is several times as large as in JSON
-        if room < 0 and protos:
+        encoded_message = message_to_proto(message).SerializeToString()
+        room -= len(encoded_message)  # metadata is several times as large as in JSON
+        if room < 0 and encoded:
             break
-        protos.append(proto)
-    return protos
+        encoded.append(encoded_message)
+        await share.yield_if_due()
+    return encoded
 
 
-def has_more(returned: list[pb.Message], page: Page[Message], limit: int) -> bool:
+def has_more(returned: int, page: Page[Message], limit: int) -> bool:
     """Returns whether a response leaves out messages, given a page that was read with `limit + 1`."""
-    return len(returned) < len(page) or (page.is_cut and len(page) <= limit)
+    return returned < len(page) or (page.is_cut and len(page) <= limit)
+
+
+def _varint(number: int) -> bytes:
+    """Returns a number in protobuf's variable-length encoding."""
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*encoded, number])

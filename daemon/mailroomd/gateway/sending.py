@@ -9,14 +9,13 @@ __all__ = ["Sending"]
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.auth.caller import current_caller
-from mailroomd.core.validation import check_draft, check_key
+from mailroomd.core.validation import check_draft, check_key, check_recipient
+from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import delivery_to_proto, draft_from_proto, message_to_proto
 from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.mailbox_client import MailboxClient, PendingRequest
@@ -33,6 +32,7 @@ from mailroomd.observability.tracing import tracing
 from mailroomd.protocol.packets import MessageStored, StoreMessage
 
 BROADCAST_BYTES = 32 << 20  # of copies in flight at once: a fraction of what may be pending in a gateway
+COPIES_PER_TURN = 32  # copies of a broadcast that are submitted before other calls get a turn
 CALL_OVERHEAD_BYTES = 1000  # memory of a pending call beside content and metadata
 
 
@@ -48,39 +48,18 @@ class Sending:
         self._client = client
         self._metrics = metrics
 
-    async def send(
-        self,
-        request: pb.SendMessageRequest,
-        time_left_sec: float | None,
-        traceparent: str,
-        *,
-        recipient: str = "",
-        key: str = "",
-        with_body: bool = True,
-    ) -> pb.SendMessageResponse:
+    async def send(self, request: pb.SendMessageRequest, call: Call) -> pb.SendMessageResponse:
         """Sends one message.
-
-        Args:
-            request: the message.
-            time_left_sec: seconds until the client's deadline; None if it has none.
-            traceparent: the client's trace, or "".
-            recipient: the recipient of this copy, for a broadcast.
-            key: the idempotency key of this copy, for a broadcast.
-            with_body: whether the response carries content and metadata; in a batch it does not.
 
         Raises:
             MailroomError: nothing was stored.
         """
-        prepared = self._prepare(request, recipient, key, traceparent, in_batch=not with_body)
-        try:
-            stored = await self._client.request(prepared.pending, MessageStored, time_left_sec)
-        finally:
-            prepared.end_span()
-        return self._respond(prepared, stored, with_body)
+        async with call.work.slot():
+            draft = _checked_draft(request, call)
+        stored, prepared = await self._submit(draft, request.idempotency_key, call)
+        return self._respond(prepared, stored, with_body=True)
 
-    async def broadcast(
-        self, request: pb.BroadcastMessageRequest, time_left_sec: float | None, traceparent: str
-    ) -> pb.BroadcastMessageResponse:
+    async def broadcast(self, request: pb.BroadcastMessageRequest, call: Call) -> pb.BroadcastMessageResponse:
         """Sends an independent copy to each recipient.
 
         Raises:
@@ -93,38 +72,62 @@ class Sending:
                 field="message.recipient",
             )
         _check_count(len(request.recipients), MAX_BROADCAST_RECIPIENTS, "recipients")
+        if not request.recipients:
+            return pb.BroadcastMessageResponse()
+        async with call.work.slot():  # what all copies have in common is converted and checked once
+            try:
+                draft = _checked_draft(request.message, call, request.recipients[0], check_recipient=False)
+            except MailroomError as error:
+                return pb.BroadcastMessageResponse(results=[_to_result(error) for _ in request.recipients])
+        copies = await self._start_copies(draft, request, call)
+        results = await asyncio.gather(*copies, return_exceptions=True)
+        return pb.BroadcastMessageResponse(results=map(_to_result, results))
+
+    async def _start_copies(
+        self, draft: Draft, request: pb.BroadcastMessageRequest, call: Call
+    ) -> "list[asyncio.Task[pb.SendMessageResponse]]":
         client_key = request.message.idempotency_key
-        occurrences = Counter[str]()
         in_flight = asyncio.Semaphore(max(1, BROADCAST_BYTES // (request.message.ByteSize() + 1)))
 
-        async def send_copy(name: str, occurrence: int) -> pb.SendMessageResponse:
-            # a client's key cannot contain a line feed, so a copy's key never equals one
-            key = f"{client_key}\n{name}\n{occurrence}" if client_key else ""
+        async def send_copy(name: str, key: str) -> pb.SendMessageResponse:
+            check_recipient(name)
             async with in_flight:
-                return await self.send(
-                    request.message, time_left_sec, traceparent, recipient=name, key=key, with_body=False
-                )
+                copy = msgspec.structs.replace(draft, recipient=name)
+                stored, prepared = await self._submit(copy, key, call, in_batch=True)
+            return self._respond(prepared, stored, with_body=False)
 
-        copies: list[Coroutine[Any, Any, pb.SendMessageResponse]] = []
-        for name in request.recipients:
-            occurrences[name] += 1
-            copies.append(send_copy(name, occurrences[name]))
-        return pb.BroadcastMessageResponse(results=await _gather_results(copies))
+        occurrences = Counter[str]()
+        tasks: list[asyncio.Task[pb.SendMessageResponse]] = []
+        try:
+            for name in request.recipients:
+                occurrences[name] += 1
+                # a client's key cannot contain a line feed, so a copy's key never equals one
+                key = f"{client_key}\n{name}\n{occurrences[name]}" if client_key else ""
+                tasks.append(asyncio.create_task(send_copy(name, key)))
+                if len(tasks) % COPIES_PER_TURN == 0:
+                    await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+        return tasks
 
-    async def send_batch(
-        self, request: pb.SendMessagesRequest, time_left_sec: float | None, traceparent: str
-    ) -> pb.SendMessagesResponse:
+    async def send_batch(self, request: pb.SendMessagesRequest, call: Call) -> pb.SendMessagesResponse:
         """Sends the messages of one batch.
 
         Raises:
             MailroomError: there are too many messages.
         """
         _check_count(len(request.messages), MAX_BULK_MESSAGES, "messages")
-        outcomes = [self._prepare_or_error(message, traceparent) for message in request.messages]
+        outcomes: list[PreparedSend | MailroomError] = []
+        async with call.work.slot() as share:
+            for message in request.messages:
+                outcomes.append(self._prepare_or_error(message, call))
+                await share.yield_if_due()
         prepared_sends = [outcome for outcome in outcomes if isinstance(outcome, PreparedSend)]
         try:
             pending = [prepared.pending for prepared in prepared_sends]
-            answers = iter(await self._client.request_all(pending, MessageStored, time_left_sec))
+            answers = iter(await self._client.request_all(pending, MessageStored, call.time_left_sec()))
         finally:
             for prepared in prepared_sends:
                 prepared.end_span()
@@ -139,27 +142,26 @@ class Sending:
             return _to_result(answer)
         return _to_result(self._respond(prepared, answer, with_body=False))
 
-    def _prepare_or_error(self, request: pb.SendMessageRequest, traceparent: str) -> "PreparedSend | MailroomError":
+    def _prepare_or_error(self, request: pb.SendMessageRequest, call: Call) -> "PreparedSend | MailroomError":
         try:
-            return self._prepare(request, "", "", traceparent, in_batch=True)
+            return self._prepare(_checked_draft(request, call), request.idempotency_key, call, in_batch=True)
         except MailroomError as error:
             return error
 
-    def _prepare(
-        self, request: pb.SendMessageRequest, recipient: str, key: str, traceparent: str, *, in_batch: bool
-    ) -> "PreparedSend":
-        """Returns a checked message that is ready to be submitted.
+    async def _submit(
+        self, draft: Draft, client_key: str, call: Call, *, in_batch: bool = False
+    ) -> "tuple[MessageStored, PreparedSend]":
+        prepared = self._prepare(draft, client_key, call, in_batch=in_batch)
+        try:
+            return await self._client.request(prepared.pending, MessageStored, call.time_left_sec()), prepared
+        finally:
+            prepared.end_span()
 
-        Raises:
-            MailroomError: the request is not valid.
-        """
-        draft = draft_from_proto(request, recipient, verified=current_caller().is_verified)
-        check_draft(draft)
-        check_key(request.idempotency_key)
-        client_key = key or request.idempotency_key
+    def _prepare(self, draft: Draft, client_key: str, call: Call, *, in_batch: bool) -> "PreparedSend":
+        """Returns a checked message that is ready to be submitted."""
         started_ns = time.monotonic_ns()
-        span = tracing.start_span("gateway", traceparent) if tracing.is_on else None
-        own_traceparent = tracing.traceparent_of(span) if tracing.is_on else ""
+        span = tracing.start_span("gateway", call.traceparent()) if tracing.is_on else None
+        traceparent = tracing.traceparent_of(span) if tracing.is_on else ""
 
         def build(call_id: int) -> StoreMessage:
             key = client_key or self._client.request_key(call_id)
@@ -172,11 +174,11 @@ class Sending:
                 resubmitted=False,
                 draft=draft,
                 asked_ns=started_ns,
-                trace=own_traceparent,
+                trace=traceparent,
             )
 
         weight_bytes = len(draft.content) + len(draft.metadata) + CALL_OVERHEAD_BYTES
-        pending = PendingRequest(FlowKey(draft.sender, in_batch), build, weight_bytes)
+        pending = PendingRequest(FlowKey(draft.sender, in_batch), build, weight_bytes, call.caller)
         return PreparedSend(draft, pending, started_ns, span)
 
     def _respond(self, prepared: "PreparedSend", stored: MessageStored, with_body: bool) -> pb.SendMessageResponse:
@@ -217,8 +219,18 @@ class PreparedSend(NamedTuple):
             self.span.end()
 
 
-async def _gather_results(sends: Sequence[Coroutine[Any, Any, pb.SendMessageResponse]]) -> list[pb.SendResult]:
-    return list(map(_to_result, await asyncio.gather(*sends, return_exceptions=True)))
+def _checked_draft(
+    request: pb.SendMessageRequest, call: Call, recipient: str = "", *, check_recipient: bool = True
+) -> Draft:
+    """Returns a request's draft.
+
+    Raises:
+        MailroomError: the request is not valid.
+    """
+    draft = draft_from_proto(request, recipient, verified=call.caller.is_verified)
+    check_draft(draft, check_recipient=check_recipient)
+    check_key(request.idempotency_key)
+    return draft
 
 
 def _to_result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult:

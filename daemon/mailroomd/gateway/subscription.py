@@ -11,6 +11,7 @@ __all__ = ["Subscription"]
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mailroomd.gateway.cooperation import WorkSlots
 from mailroomd.gateway.encoding import EventEncoder
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
@@ -34,7 +35,8 @@ class Subscription:
     """One stream.
 
     Attributes:
-        mailboxes: returns the mailboxes to read; None for all.
+        mailboxes: returns the mailboxes to read, None for all; raises `MailroomError` if the caller may no longer read.
+        work: the work slots of the stream's client.
         cursor: everything up to this id has been written, or is not wanted.
         include_unread: replay undelivered messages first.
         receipts: include receipts for the senders of these names.
@@ -49,6 +51,7 @@ class Subscription:
     metrics: MetricsBlock
     waiter: Waiter
     mailboxes: Callable[[], Sequence[str] | None]
+    work: WorkSlots
     cursor: int
     include_unread: bool
     receipts: bool
@@ -103,7 +106,7 @@ class Subscription:
         offered: dict[str, list[int]] = {}
         try:
             for announcement in page:
-                await self.write(self.encoder.encode_announcement(announcement))
+                await self.write(await self._encode(announcement))
                 self.cursor = announcement.id  # gRPC has accepted the event
                 if self._is_live and isinstance(announcement, Message):
                     self._record_streamed(announcement)
@@ -115,6 +118,13 @@ class Subscription:
             if not self.observe:
                 for mailbox, message_ids in offered.items():
                     self._mark_offered(mailbox, message_ids)
+
+    async def _encode(self, announcement: Announcement) -> bytes:
+        encoded = self.encoder.find_encoded(announcement)
+        if encoded is None:
+            async with self.work.slot():
+                encoded = self.encoder.encode_announcement(announcement)
+        return encoded
 
     def _mark_offered(self, mailbox: str, message_ids: list[int]) -> None:
         new_ids = self.reader.record_offered(message_ids)

@@ -4,7 +4,7 @@ __all__ = ["SERVICE", "SupervisorService"]
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.auth.caller import Context
+from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import timestamp_from_ms
 from mailroomd.gateway.handlers import Handler, unary
 from mailroomd.ipc.control_page import ControlPage, WorkerStatus
@@ -26,7 +26,7 @@ class SupervisorService:
             "GetMetrics": unary(pb.GetMetricsRequest, self.get_metrics),
         }
 
-    async def get_status(self, _: pb.GetStatusRequest, __: Context) -> pb.GetStatusResponse:
+    async def get_status(self, _: pb.GetStatusRequest, __: Call) -> pb.GetStatusResponse:
         """Returns the state of the daemon and its workers."""
         daemon = self._control.daemon()
         return pb.GetStatusResponse(
@@ -35,7 +35,7 @@ class SupervisorService:
             workers=map(_worker_to_proto, self._control.statuses()),
         )
 
-    async def get_metrics(self, _: pb.GetMetricsRequest, __: Context) -> pb.GetMetricsResponse:
+    async def get_metrics(self, _: pb.GetMetricsRequest, __: Call) -> pb.GetMetricsResponse:
         """Returns the metrics of all workers."""
         samples = [sample for family in read_metrics(self._control) for sample in family.samples]
         return pb.GetMetricsResponse(

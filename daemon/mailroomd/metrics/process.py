@@ -14,7 +14,7 @@ import socket
 from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
 
-from mailroomd.auth.authentication import Authenticator
+from mailroomd.auth.authentication import Authenticator, token_missing
 from mailroomd.auth.caller import Role
 from mailroomd.auth.token_file import TokenCache, TokenFile
 from mailroomd.ipc.control_page import ControlPage
@@ -111,13 +111,13 @@ def respond(request: bytes, control: ControlPage, authenticator: Authenticator) 
 def _refusal(request: bytes, authenticator: Authenticator) -> bytes | None:
     """Returns the response for a request without an administrator's token, or None."""
     try:
-        caller = authenticator.caller(_Request(request))
+        caller = authenticator.authenticate(_Request(request))
         if caller.role in (Role.OWNER, Role.ADMIN):
             return None
         if caller.role is Role.AGENT:
             sentence = "the metrics need an administrator's token: mailroom token create --admin"
             return _response("403 Forbidden", _TEXT, f"{sentence}\n".encode())
-        sentence = str(authentication.missing())
+        sentence = str(token_missing())
     except MailroomError as error:
         sentence = str(error)
     return _response("401 Unauthorized", _TEXT, f"{sentence}\n".encode(), "WWW-Authenticate: Bearer")

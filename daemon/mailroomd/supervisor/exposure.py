@@ -28,7 +28,8 @@ def check_exposure(settings: Settings) -> None:
     tcp = next(filter(is_tcp, settings.listen), None)
     if tcp is None:
         return
-    if settings.auth == "required" and all(token.has_expired(now_ms()) for token in tokens):
+    usable = [token for token in tokens if token.has_holder and not token.has_expired(now_ms())]
+    if settings.auth == "required" and not usable:
         sentence = (
             f"{tcp} is a TCP address, but there is no valid token to use it with. Create one with "
             f"`mailroom token create --state-dir {settings.state_dir} --agent NAME` (or --admin)."

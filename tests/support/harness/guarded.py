@@ -34,13 +34,13 @@ class Guarded:
         return Client(self.tcp, self.texts[holder] if holder is not None else "")
 
     def new_token(self, agent: str, ttl_ms: int = 0, made_ms: int = NOW_MS) -> str:
-        return self.tokens.create(agent, made_ms, ttl_ms)[0]
+        return self.tokens.create(agent or None, made_ms, ttl_ms)[0]
 
 
 @contextmanager
-def guarded_room() -> Generator[Guarded]:
-    """Runs a daemon with low limits, in which bob has one message from alice."""
-    with new_room("--listen", "127.0.0.1:0", "--client-streams", "3", "--client-rate", "200") as room:
+def guarded_room(*flags: str) -> Generator[Guarded]:
+    """Runs a daemon with low limits unless the flags raise them, in which bob has one message from alice."""
+    with new_room("--listen", "127.0.0.1:0", "--client-streams", "3", "--client-rate", "200", *flags) as room:
         guarded = Guarded(room, TokenFile(room.state_dir))
         guarded.texts = {name: guarded.new_token(name) for name in ("", "bob", "carol")}
         room.start()

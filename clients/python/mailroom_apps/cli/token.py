@@ -70,7 +70,7 @@ def create(
         raise typer.BadParameter("must be more than 0", param_hint="--ttl")
     with _open_token_file(state_dir) as file:
         try:
-            text, record = file.create(agent or "", time.time_ns() // 1_000_000, int((ttl or 0) * 1000))
+            text, record = file.create(agent, time.time_ns() // 1_000_000, int((ttl or 0) * 1000))
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--agent") from error
         if save is not None:
@@ -91,7 +91,7 @@ def create(
 def list_tokens(state_dir: StateDir = None, json: Json = False) -> None:
     """List the tokens: their ids, holders and lifetimes. The tokens themselves are not stored."""
     with _open_token_file(state_dir) as file:
-        records = file.read()
+        records = file.read_as_operator()
     if json:
         for record in records:
             emit_json(_to_dict(record))
@@ -137,7 +137,7 @@ def _to_dict(record: "Token") -> dict[str, Any]:
     return {
         "id": record.id,
         "agent": record.agent or None,
-        "admin": record.is_admin,
+        "admin": record.admin,
         "created_at": _iso_time(record.created_ms),
         "expires_at": _iso_time(record.expires_ms),
     }
@@ -151,7 +151,9 @@ def _row(record: "Token") -> tuple[str, ...]:
 
 
 def _holder(record: "Token") -> str:
-    return "an administrator" if record.is_admin else f"agent {record.agent}"
+    if not record.has_holder:
+        return "no one: revoke it"
+    return "an administrator" if record.admin else f"agent {record.agent}"
 
 
 def _iso_time(time_ms: int) -> str | None:

@@ -153,6 +153,11 @@ class MessageArchive:
 
     # -- everything else ------------------------------------------------------------------------------------------
 
+    def parties(self, message_id: int) -> tuple[str, str] | None:
+        """Returns sender and recipient of a message without reading its content; None if it does not exist."""
+        rows = self._rows("SELECT sender, recipient FROM messages WHERE id = ?", message_id)
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def receipts(self, senders: Sequence[str] | None, cursor: int, durable_id: int, limit: int) -> Page[Receipt]:
         """Returns receipts after a cursor, in order; those for every sender if None is given."""
         return receipts_after(self._connection, senders, cursor, durable_id, limit)

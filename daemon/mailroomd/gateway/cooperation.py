@@ -1,0 +1,60 @@
+"""cooperation — keeps long work from occupying the loop: other calls get a turn every few milliseconds."""
+
+__all__ = ["LoopShare", "WorkSlots"]
+
+import asyncio
+import time
+from types import TracebackType
+
+SLICE_SEC = 0.005  # of uninterrupted work
+
+
+class LoopShare:
+    """Measures uninterrupted work. Create it when the work begins."""
+
+    def __init__(self) -> None:
+        self._slice_ends = time.monotonic() + SLICE_SEC
+
+    async def yield_if_due(self) -> None:
+        """Lets other calls run if this one has used up its slice."""
+        if time.monotonic() >= self._slice_ends:
+            await asyncio.sleep(0)
+            self._slice_ends = time.monotonic() + SLICE_SEC
+
+
+class WorkSlots:
+    """Bounds how many calls of one client work at the same time; the others wait in order.
+
+    A call whose work took long keeps its slot until other clients' calls have had a turn, so that calls that never
+    suspend are bounded too. Not for waiting: a call that waits for mail or for a slow reader must not hold a slot.
+
+    Args:
+        slots: how many calls may work at the same time.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._semaphore = asyncio.Semaphore(slots)
+
+    def slot(self) -> "_Slot":
+        """Returns an asynchronous context that holds a slot."""
+        return _Slot(self._semaphore)
+
+
+class _Slot:
+    __slots__ = ("_semaphore", "_share")
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore = semaphore
+
+    async def __aenter__(self) -> LoopShare:
+        await self._semaphore.acquire()
+        self._share = LoopShare()
+        return self._share
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._share.yield_if_due()
+        finally:
+            self._semaphore.release()

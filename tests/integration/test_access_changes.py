@@ -1,0 +1,135 @@
+"""A stream or a waiting call ends when its caller may no longer read, and nothing arrives after the change."""
+
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+
+import grpc
+import pytest
+from google.protobuf import duration_pb2
+from mailroom.v1 import mailroom_pb2 as pb
+from support.harness.client import Client, Refusal, connect, refusal_of
+from support.harness.guarded import Guarded, guarded_room
+from support.harness.waiting import wait_until
+
+WAIT_SEC = 20.0
+EXPIRES_SEC = 2  # long enough to open the stream or the call before
+_names = count(1)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Generator[Guarded]:
+    with guarded_room() as guarded:
+        yield guarded
+
+
+class Reader:
+    """An agent that reads as its session, and what ends its access.
+
+    Attributes:
+        agent: holds the token.
+        name: the name under which it reads.
+    """
+
+    def __init__(self, guarded: Guarded, ttl_ms: int = 0) -> None:
+        self.guarded = guarded
+        self.agent = f"reader-{next(_names)}"
+        self.name = self.agent
+        now_ms = time.time_ns() // 1_000_000 if ttl_ms else 0
+        self.text, self.token = guarded.tokens.create(self.agent, now_ms, ttl_ms)
+
+    def set_alias(self, agent: str, ttl: float | None = None) -> None:
+        request = pb.SetAliasRequest(agent=agent, session=self.name)
+        if ttl is not None:
+            request.ttl.CopyFrom(duration_pb2.Duration(seconds=int(ttl)))
+        self.guarded.room.call("SetAlias", request)
+
+    def use_session(self, ttl: float | None = None) -> None:
+        self.name = f"session-of-{self.agent}"
+        self.set_alias(self.agent, ttl)
+
+
+def alias_moved(guarded: Guarded) -> tuple[Reader, Callable[[], object]]:
+    reader = Reader(guarded)
+    reader.use_session()
+
+    def move() -> None:
+        reader.set_alias(reader.agent, ttl=0)
+        reader.set_alias("alice")
+
+    return reader, move
+
+
+def alias_ended(guarded: Guarded) -> tuple[Reader, Callable[[], object]]:
+    reader = Reader(guarded)
+    reader.use_session()
+    return reader, lambda: reader.set_alias(reader.agent, ttl=0)
+
+
+def alias_expired(guarded: Guarded) -> tuple[Reader, Callable[[], object]]:
+    reader = Reader(guarded)
+    reader.use_session(ttl=EXPIRES_SEC)
+    expires_at = time.monotonic() + EXPIRES_SEC + 0.1
+    return reader, lambda: wait_until(lambda: time.monotonic() > expires_at, "the alias has expired")
+
+
+def token_revoked(guarded: Guarded) -> tuple[Reader, Callable[[], object]]:
+    reader = Reader(guarded)
+
+    def revoke() -> None:
+        guarded.tokens.revoke({reader.token.id})
+
+    return reader, revoke
+
+
+def token_expired(guarded: Guarded) -> tuple[Reader, Callable[[], object]]:
+    reader = Reader(guarded, ttl_ms=EXPIRES_SEC * 1000)
+    expires_at = time.monotonic() + EXPIRES_SEC + 0.1
+    return reader, lambda: wait_until(lambda: time.monotonic() > expires_at, "the token has expired")
+
+
+Change = Callable[[Guarded], tuple[Reader, Callable[[], object]]]
+CHANGES: dict[Change, tuple[str, str]] = {
+    alias_moved: ("PERMISSION_DENIED", "NOT_YOURS"),
+    alias_ended: ("PERMISSION_DENIED", "NOT_YOURS"),
+    alias_expired: ("PERMISSION_DENIED", "NOT_YOURS"),
+    token_revoked: ("UNAUTHENTICATED", "TOKEN_INVALID"),
+    token_expired: ("UNAUTHENTICATED", "TOKEN_EXPIRED"),
+}
+
+
+def start_wait(client: Client, name: str, threads: ThreadPoolExecutor) -> "Future[Refusal]":
+    return threads.submit(refusal_of, lambda: client.check(name, wait_sec=WAIT_SEC))
+
+
+def start_stream(client: Client, name: str, threads: ThreadPoolExecutor) -> "Future[Refusal]":
+    stream = client.live(name)
+    return threads.submit(refusal_of, stream.next)
+
+
+@pytest.mark.parametrize("start", [start_wait, start_stream])
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_arrives_after_a_change_of_access(
+    guarded: Guarded,
+    change: Change,
+    start: Callable[[Client, str, ThreadPoolExecutor], "Future[Refusal]"],
+) -> None:
+    reader, apply_change = change(guarded)
+    with connect(guarded.tcp, reader.text) as client, ThreadPoolExecutor() as threads:
+        reading = start(client, reader.name, threads)
+        wait_until(lambda: guarded.room.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
+        apply_change()
+        sent = guarded.room.send(reader.name, "not for this reader").message.id
+        refusal = reading.result()
+    assert (refusal.code.name, refusal.reason) == CHANGES[change]
+    assert guarded.room.state(sent) == pb.DELIVERY_STATE_FILED, "it was not offered"
+
+
+def test_a_wait_that_ends_without_mail_still_checks_the_token(guarded: Guarded) -> None:
+    reader, revoke = token_revoked(guarded)
+    with connect(guarded.tcp, reader.text) as client, ThreadPoolExecutor() as threads:
+        reading = threads.submit(refusal_of, lambda: client.check(reader.name, wait_sec=2))
+        wait_until(lambda: guarded.room.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
+        revoke()
+        assert reading.result().code is grpc.StatusCode.UNAUTHENTICATED

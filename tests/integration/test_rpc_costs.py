@@ -1,0 +1,127 @@
+"""The most expensive requests of one client delay another client's calls by no more than one large message does."""
+
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import psutil
+import pytest
+from google.protobuf import struct_pb2
+from mailroom.v1 import mailroom_pb2 as pb
+from support.harness.client import SERVICE, Client, connect
+from support.harness.guarded import Guarded, guarded_room
+from support.harness.room import Room
+from support.harness.waiting import BOUND_SEC
+
+MIB = 1 << 20
+MAX_WORK_SEC = 0.7  # of processor time; without bounds it is 5 s and more
+LAWFUL_VALUES = 12_000  # just below 64 KiB as JSON, the most expensive metadata that is accepted
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Generator[Guarded]:
+    with guarded_room("--client-rate", "100000") as guarded:
+        yield guarded
+
+
+def nulls(count: int) -> struct_pb2.Struct:
+    values = struct_pb2.ListValue(values=[struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)] * count)
+    return struct_pb2.Struct(fields={"a": struct_pb2.Value(list_value=values)})
+
+
+def start(client: Client, rpc: str, request: Any) -> "Future[Any]":
+    method = cast("Any", client.channel.unary_unary(SERVICE + rpc))
+    return method.future(request.SerializeToString(), timeout=BOUND_SEC)
+
+
+def longest_work_sec(room: Room, client: Client, *floods: "Future[Any]") -> float:
+    """Returns the most processor time that the gateway spent while one cheap call of a client waited for its answer.
+
+    Makes such calls until the floods have ended. Other than the time on the clock, it does not grow on a busy machine.
+    """
+    gateway = psutil.Process(room.pid_of("gateway"))
+    longest_sec, is_over = 0.0, False
+    while not is_over:
+        is_over = all(flood.done() for flood in floods)
+        before = gateway.cpu_times()
+        client.call("ListAgents", pb.ListAgentsRequest())
+        after = gateway.cpu_times()
+        longest_sec = max(longest_sec, after.user + after.system - before.user - before.system)
+    return longest_sec
+
+
+@pytest.mark.parametrize("values", [LAWFUL_VALUES, 100_000])
+def test_a_broadcast_with_costly_metadata_delays_no_other_client(guarded: Guarded, values: int) -> None:
+    message = pb.SendMessageRequest(sender="bob", content="x", metadata=nulls(values))
+    request = pb.BroadcastMessageRequest(message=message, recipients=[f"r{index}" for index in range(1000)])
+    with connect(guarded.tcp, guarded.texts["bob"]) as bob, connect(guarded.tcp, guarded.texts["carol"]) as carol:
+        broadcast = start(bob, "BroadcastMessage", request)
+        work_sec = longest_work_sec(guarded.room, carol, broadcast)
+        assert work_sec < MAX_WORK_SEC, work_sec
+        results = pb.BroadcastMessageResponse.FromString(broadcast.result()).results
+    expected = "ok" if values == LAWFUL_VALUES else "METADATA_TOO_LARGE"
+    assert {result.error.reason or result.WhichOneof("result") for result in results} == {expected}
+
+
+def test_a_batch_with_costly_metadata_delays_no_other_client(guarded: Guarded) -> None:
+    message = pb.SendMessageRequest(sender="bob", recipient="sink", content="x", metadata=nulls(LAWFUL_VALUES))
+    with (
+        connect(guarded.tcp, guarded.texts["bob"]) as bob,
+        connect(guarded.tcp, guarded.texts["carol"]) as carol,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        sending = threads.submit(bob.send_many, [message] * 100)
+        work_sec = longest_work_sec(guarded.room, carol, sending)
+        assert work_sec < MAX_WORK_SEC, work_sec
+        assert all(result.HasField("ok") for result in sending.result())
+
+
+def test_a_flood_of_costly_reads_delays_no_other_client(guarded: Guarded) -> None:
+    message = pb.SendMessageRequest(sender="bob", recipient="bob", content="x", metadata=nulls(LAWFUL_VALUES))
+    with connect(guarded.tcp, guarded.texts["bob"]) as bob, connect(guarded.tcp, guarded.texts["carol"]) as carol:
+        bob.send_many([message] * 60)
+        restarts = guarded.room.worker("gateway").restarts
+        request = pb.CheckInboxRequest(agent="bob", observe=True, limit=1000)
+        reads = [start(bob, "CheckInbox", request) for _ in range(50)]
+        work_sec = longest_work_sec(guarded.room, carol, *reads[:10])
+        assert work_sec < MAX_WORK_SEC, work_sec
+        for read in reads:
+            read.cancel()
+        assert guarded.room.worker("gateway").restarts == restarts
+
+
+def test_large_requests_without_a_token_cost_no_memory(guarded: Guarded) -> None:
+    with connect(guarded.tcp) as anonymous:
+        status = Path(f"/proc/{guarded.room.pid_of('gateway')}/status")
+        before = peak_mib(status)
+        send = cast("Any", anonymous.channel.unary_unary(SERVICE + "SendMessage"))
+        calls = [send.future(bytes(15 * MIB), timeout=BOUND_SEC) for _ in range(20)]
+        codes = {call.exception().code() for call in calls}
+        assert codes == {grpc.StatusCode.UNAUTHENTICATED}
+        check = cast("Any", anonymous.channel.unary_unary("/grpc.health.v1.Health/Check"))
+        calls = [check.future(bytes(15 * MIB), timeout=BOUND_SEC) for _ in range(20)]
+        codes = {call.exception().code() for call in calls}
+        assert codes <= {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert peak_mib(status) - before < 200
+        assert anonymous.is_serving()
+
+
+def peak_mib(status: Path) -> int:
+    return int(status.read_text().split("VmHWM:")[1].split()[0]) >> 10
+
+
+def test_a_client_may_ping_a_quiet_stream_every_few_seconds(guarded: Guarded) -> None:
+    options = [
+        ("grpc.keepalive_time_ms", 5000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    with grpc.insecure_channel(guarded.room.target, options) as channel:
+        subscribe = cast("Any", channel.unary_stream(SERVICE + "Subscribe"))
+        events = subscribe(pb.SubscribeRequest(agent="quiet").SerializeToString(), timeout=25)
+        assert pb.SubscribeResponse.FromString(next(events)).HasField("caught_up")
+        with pytest.raises(grpc.RpcError) as ended:
+            next(events)
+    assert cast("Any", ended.value).code() is grpc.StatusCode.DEADLINE_EXCEEDED, "and not UNAVAILABLE, too_many_pings"
