@@ -32,7 +32,7 @@ LOG_SENDS = 84  # of 10 kB: 4 MiB of log, which a checkpoint then leaves empty
 
 @dataclass
 class Scene:
-    """A daemon, a part of which lies on a small disk."""
+    """A daemon that keeps a part of its files on a small disk."""
 
     daemon: Daemon
     disk: SmallDisk

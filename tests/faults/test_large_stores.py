@@ -22,7 +22,7 @@ PART = 1 if is_campaign() else 50
 MESSAGES = 1_000_000 // PART
 MAILBOXES = 100_000 // PART
 UNREAD = 1000
-GROWN_BYTES = 200 << 20  # of all processes, over those of an empty mail room
+GROWN_BYTES = 200 << 20  # of all processes, over those of an empty daemon
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What may not enter is refused with its reason and its field; the limits themselves are allowed."""
+"""Invalid input is refused with its reason and its field; the limits themselves are allowed."""
 
 from typing import Any
 

@@ -65,7 +65,7 @@ class InboxFile:
 
     Attributes:
         id: 16 lowercase hex digits, the file's name.
-        mailbox: the mailbox in whose directory the file is, whatever the file says.
+        mailbox: the mailbox whose directory holds the file, whatever the file says.
         sender: the sender's name.
         content: up to 1 MiB of UTF-8.
         timestamp: when the daemon accepted it, ISO 8601 in UTC with milliseconds; empty if unknown.

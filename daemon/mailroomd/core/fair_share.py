@@ -22,7 +22,7 @@ class Admission(Enum):
     ADMITTED = "admitted"
     FULL = "full"
     SHARE_USED = "share used"
-    """What is left is reserved for other clients."""
+    """The remainder is reserved for other clients."""
 
 
 def may_use(limit: int, used: int, own: int) -> Admission:

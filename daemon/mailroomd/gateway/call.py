@@ -20,7 +20,7 @@ class Call:
         check_still_allowed: raises `MailroomError` if the caller's token is no longer valid, or a name in the request
             no longer belongs to the caller. A method that has waited calls it before it reads or returns mail.
         may_see: returns whether the caller may see a message with these parties, its sender and its recipient.
-        work: the slots of the call's client, one of which must be held while a lot of mail is read or encoded.
+        work: the slots of the call's client; the call holds one while it reads or encodes a lot of mail.
     """
 
     caller: Caller

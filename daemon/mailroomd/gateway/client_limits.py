@@ -21,7 +21,7 @@ from mailroomd.model.errors import MailroomError, Reason
 MAX_REQUEST_BYTES = 16 << 20  # a bulk request of a thousand small messages, or a dozen of the largest
 BURST_SEC = 5.0  # of the rate may be sent at once: agents work in bursts
 MAX_CLIENT_CALLS = 1000  # of one client in progress beside its waiting ones: more than a second of work
-MAX_ANONYMOUS_CALLS = 8  # of one address without a token: health checks, each of which could be as large as a batch
+MAX_ANONYMOUS_CALLS = 8  # of one address without a token: health checks, but each could be as large as a batch
 CLIENT_WORK_SLOTS = 2  # one call encodes while the other waits for the disk
 OWNER_WORK_SLOTS = 16  # shared by all clients of the Unix socket
 CALL_RETRY_MS = 500

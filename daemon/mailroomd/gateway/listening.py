@@ -64,7 +64,8 @@ def bind(
 def _bind_socket(server: grpc.aio.Server, path: Path) -> int:
     """Binds a name of our own and renames it to the path, which the supervisor has claimed for this daemon.
 
-    A server that stops unlinks the name that it has bound, whoever owns it by then: this one no longer exists.
+    A server that stops unlinks the name that it has bound, even if another server owns it by then. This name no longer
+    exists.
     """
     temporary = _unused_name(path)
     port = server.add_insecure_port(f"unix:{quote(os.fspath(temporary))}")  # a URI: the path has to be quoted

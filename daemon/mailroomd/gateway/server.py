@@ -20,7 +20,7 @@ from mailroomd.gateway.supervisor_service import SupervisorService
 from mailroomd.model.limits import MAX_WAITING_CALLS
 
 MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
-MIN_PING_INTERVAL_MS = 1000  # clients ping every 5 s at the most often, but not to the millisecond
+MIN_PING_INTERVAL_MS = 1000  # clients ping no more than every 5 s, but not to the millisecond
 HANDSHAKE_TIMEOUT_MS = 10_000  # for a connection to begin to speak HTTP/2; by default two minutes
 MAX_IDLE_MS = 10 * 60_000  # a connection without a call is closed then; clients connect again with their next call
 SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)

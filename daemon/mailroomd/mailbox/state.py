@@ -26,7 +26,7 @@ class MailboxState:
     Attributes:
         table: the mailbox table.
         in_flight: commands that the command-queue has not answered.
-        aliases: which session is an alias of which agent.
+        aliases: the agent of each session that is an alias.
         pending_aliases: those whose commands are in flight.
         metrics: the mailbox worker's metrics.
         ports: the gateways, by index.

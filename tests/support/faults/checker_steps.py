@@ -137,7 +137,7 @@ def _mail_expires_on_time(evidence: Evidence) -> Iterator[str]:
 
 
 def _cleared_mail_stays_gone(evidence: Evidence) -> Iterator[str]:
-    """What was sent before an answered clearing began is gone; what came after all clearings is there."""
+    """Mail sent before an answered clearing began is gone; mail sent after all clearings is there."""
     answered = max((begun for begun, is_answered in evidence.clearings if is_answered), default=0.0)
     asked = max((begun for begun, _ in evidence.clearings), default=0.0)
     for sent in evidence.sends:

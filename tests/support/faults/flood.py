@@ -1,4 +1,4 @@
-"""Flood — senders that never pause, in a process of their own: each of them has so many sends under way, always.
+"""Flood — senders that never pause, in a process of their own: each always has the same number of sends under way.
 
 A program: it ends when its standard input does. `flood` runs it beside a test. Each sender sends to one mailbox; what
 is refused is sent again. At its end it says how many sends were acknowledged.

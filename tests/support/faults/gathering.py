@@ -21,7 +21,7 @@ from support.harness.contract import BlockingStubs
 from support.harness.daemon import Daemon
 from support.harness.waiting import BOUND_SEC, wait_until
 
-# What is done behind the commits; each counts what is not done yet.
+# Work that follows the commits; each gauge counts the part that is not done yet.
 _BEHIND = (
     "SELECT count(*) FROM cleared_files",
     "SELECT count(*) FROM messages WHERE id > (SELECT value FROM meta WHERE name = 'indexed_id')",

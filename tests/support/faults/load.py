@@ -30,7 +30,7 @@ class Load:
         self.acknowledged = 0
 
     def wait_for_progress(self, sends: int = 20) -> None:
-        """Waits until so many sends that began from now on have been acknowledged."""
+        """Waits until that number of sends, begun from now on, have been acknowledged."""
         begun_after = time.time()
         self._take(float("inf"))
         goal = self.acknowledged + sends

@@ -1,6 +1,6 @@
 """LoadDesk — what every habit of the load shares: the stubs, the notes, and sending until there is an answer.
 
-Owns the notes: each is a line of JSON, written at once, so that nothing is lost whoever dies. Not here: who sends,
+Owns the notes: each is a line of JSON, written at once, so that nothing is lost when a process dies. Not here: who sends,
 reads, takes and clears what (`load_habits`), the streams (`load_streams`).
 """
 

@@ -82,7 +82,7 @@ class SmallDisk:
         _run("mount", "-o", "remount,rw", str(self.path))
 
     def report_an_error(self) -> None:
-        """Makes the kernel find an error in the filesystem: it goes read-only under whoever writes, until `remount`."""
+        """Makes the kernel find an error in the filesystem: it goes read-only for every writer, until `remount`."""
         device = _run("findmnt", "-n", "-o", "SOURCE", str(self.path)).strip()
         Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("found by a test\n")
 

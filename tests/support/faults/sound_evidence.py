@@ -1,4 +1,4 @@
-"""sound_evidence — a small mail room in which every promise was kept: what tests of the checker tamper with.
+"""sound_evidence — a small daemon that kept every promise: what tests of the checker tamper with.
 
 Two messages for r0, one for r1, which was read, one for a team, one that expired and one whose file was taken; a stream
 of r0, one of all mailboxes that began behind the first message, and one of the sender's receipts; one response; an

@@ -181,7 +181,7 @@ class Client:
         return [result for answer in self._mail.SendMessages(asked, timeout=BOUND_SEC) for result in answer.results]
 
     def fill(self, agent: str, number: int, content: str = "mail {}") -> list[str]:
-        """Sends so many messages, and returns their ids."""
+        """Sends `number` messages, and returns their ids."""
         results = self.send_many(send_request(agent, content.format(index)) for index in range(number))
         return [result.ok.message.id for result in results]
 

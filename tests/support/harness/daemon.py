@@ -27,7 +27,7 @@ from support.harness.waiting import BOUND_SEC, wait_until
 
 WORKERS = ("command-queue", "mailbox", "gateway")
 STUCK_AFTER_SEC = 1.0
-# Flags for tests that kill workers: a stuck one is replaced soon, and it may be restarted more often than a healthy one.
+# Flags for tests that kill workers: a stuck one is replaced soon, and restarts are all but unlimited.
 IMPATIENT = ("--stuck-after", f"{STUCK_AFTER_SEC:g}s", "--max-restarts", "1000/10")
 MAILROOMD = str(Path(sys.executable).with_name("mailroomd"))
 

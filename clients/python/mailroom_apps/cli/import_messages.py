@@ -65,7 +65,7 @@ def import_messages(
 
 
 def _parse_lines(lines: bytes) -> Iterator[_Entry]:
-    """Yields the messages of every line, all of which must be valid before the first is sent."""
+    """Yields the message of each line. All must be valid before the first is sent."""
     for line_number, line in enumerate(lines.split(b"\n"), 1):
         if line.strip():
             try:

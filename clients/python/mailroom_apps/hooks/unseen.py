@@ -1,8 +1,8 @@
 """Unseen — which unread messages an event may show, given what its session has been shown.
 
 Pure. A tool call and an idle session are interrupted only by new mail. Messages that did not fit and were only counted
-wait for the next prompt, so that a full mailbox does not flood every step. A stop looks for urgent messages, each of
-which holds a session up once; whether a message is urgent is in its file (`delivery` reads it).
+wait for the next prompt, so that a full mailbox does not flood every step. A stop looks for urgent messages, and
+each holds a session up once. Whether a message is urgent is in its file (`delivery` reads it).
 """
 
 __all__ = ["find_unseen"]

@@ -20,7 +20,7 @@ def open_below(base: Path, *parts: str, flags: int = os.O_RDONLY) -> Generator[i
 
     Args:
         base: a directory; a link to it is followed.
-        parts: the names below it, none of which may be a link.
+        parts: the names below it; none may be a link.
         flags: how the last one is opened: O_RDONLY, or O_PATH if it need not be readable.
 
     Raises:
