@@ -35,6 +35,7 @@ from mailroomd.storage.database.message_store import CommitResult, MessageStore,
 from mailroomd.storage.database.reserve import Reserve
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
 from mailroomd.storage.inbox.filing import Filing
+from mailroomd.storage.inbox.unknown_files import UnknownFiles
 from mailroomd.worker.context import CannotStart, WorkerContext
 from support.faults.failing import error
 
@@ -105,7 +106,9 @@ class Office:
         self.committer = Committer(
             Mock(WorkerContext),
             cast("MessageStore", self.store),
-            Mock(Filing, file=Mock(return_value={}), take_away=Mock(return_value=[])),
+            Mock(
+                Filing, file_mail=Mock(return_value={}), remove_files=Mock(return_value=[]), unknown=Mock(UnknownFiles)
+            ),
             Mock(LocalEvents, sequence=sequence),
             Mock(TeamInboxDispatcher),
             Mock(lazy=[]),
