@@ -103,6 +103,8 @@ class Office:
         self.store = ScriptedStore(results)
         self.sent: list[Outcome] = []
         self.guard = DiskGuard(Settings, cast("Reserve", HeldReserve()), lambda: 0, self.sent.append)
+        filing = Mock(Filing, file_mail=Mock(return_value={}), unknown=Mock(UnknownFiles))
+        filing.remove_files.return_value = []
         self.committer = Committer(
             Mock(WorkerContext),
             cast("MessageStore", self.store),
