@@ -32,19 +32,21 @@ if TYPE_CHECKING:
 
 _HEADERS = ("RECIPIENT", "ID", "STATE", "REMARK")
 
+_Recipients = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TO...",
+        help="Recipients.",
+        autocompletion=complete_agent,
+        show_default=False,
+        callback=require_name,
+    ),
+]
+
 
 def broadcast(
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The text, or - to read it from stdin.")],
-    to: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TO...",
-            help="Recipients.",
-            autocompletion=complete_agent,
-            show_default=False,
-            callback=require_name,
-        ),
-    ] = None,
+    to: _Recipients = None,
     all_alive: Annotated[bool, typer.Option("--all-alive", help="Send to every live agent except the sender.")] = False,
     sender: Sender = None,
     type_: Type = "text",
