@@ -12,6 +12,10 @@ MAILROOM = str(Path(sys.executable).with_name("mailroom"))
 WAKES_SESSION = 2  # the exit code with which such a hook wakes an idle session
 
 
+# --- MARK message ID from SENDER (unverified), AGE ---, then the content
+REPORT = re.compile(r"^--- \w+ message (\w+) from (\S+)(?: \(unverified\))?, .*---\n(.*)$", re.MULTILINE)
+
+
 def main() -> None:
     """Runs the porter."""
     stop = json.dumps({"session_id": "porter-session", "hook_event_name": "Stop", "stop_hook_active": False})
@@ -21,7 +25,9 @@ def main() -> None:
     )
     if doorbell.returncode != WAKES_SESSION:
         raise SystemExit(f"the doorbell exited with {doorbell.returncode}: {doorbell.stderr}")
-    report = re.search(r"^--- \w+ message (\w+) from (\S+), .*---\n(.*)$", doorbell.stderr, re.MULTILINE)
+    report = re.search(
+        r"^--- \w+ message (\w+) from (\S+)(?: \(unverified\))?, .*---\n(.*)$", doorbell.stderr, re.MULTILINE
+    )
     if report is None:
         raise SystemExit(f"the doorbell reported no message: {doorbell.stderr}")
     message_id, sender, content = report.groups()

@@ -102,5 +102,5 @@ def test_a_process_without_memory_logs_a_line_and_exits() -> None:
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
     }
     done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], env=environment, capture_output=True, text=True)
-    assert done.returncode == os.EX_SOFTWARE, done.stderr
+    assert done.returncode == os.EX_OSERR, done.stderr
     assert "out of memory" in done.stderr

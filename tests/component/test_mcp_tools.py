@@ -287,7 +287,7 @@ def test_a_broadcast_reports_each_copy(tmp_path: Path) -> None:
         body = await ask(agent, "broadcast", to_session_ids=["ann", ".bad"], content="all")
         good, bad = body["results"]
         assert (good["recipient"], good["id"]) == ("ann", next(iter(room.messages)))
-        assert bad == {"recipient": ".bad", "error": ".bad is no name (RECIPIENT_INVALID)"}
+        assert bad == {"recipient": ".bad", "error": ".bad is not a valid name (RECIPIENT_INVALID)"}
 
     play(tmp_path, scene)
 

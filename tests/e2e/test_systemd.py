@@ -228,7 +228,7 @@ def test_uninstalling_the_service_keeps_its_mail(service: Service) -> None:
     service.cli("service", "uninstall")
     assert not (service.systemd.unit_dir / UNIT).exists()
     assert service.cli("service", "status", check=False).stderr == (
-        "mailroom: the service is not installed: mailroom service install\n"
+        "mailroom: the service is not installed; install it with `mailroom service install`\n"
     )
     assert service.cli("service", "uninstall").stderr == "mailroom: the service is not installed\n"
     service.cli("service", "install")

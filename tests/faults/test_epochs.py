@@ -192,9 +192,10 @@ def test_the_command_queue_dies_with_a_part_of_a_run_committed() -> None:
             pids = interrupt(this, "command-queue", signal.SIGSTOP)
             flood = this.flood(LONG_RUN if random_numbers.random() < 0.3 else RUN, keys=random_numbers.random() < 0.5)
             pause(random_numbers.uniform(0.0, 0.3))
-            os.kill(pids["command-queue"], signal.SIGCONT)
-            pause(random_numbers.uniform(0, 0.02))
-            os.kill(pids["command-queue"], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # on a busy machine the supervisor has replaced it as stuck
+                os.kill(pids["command-queue"], signal.SIGCONT)
+                pause(random_numbers.uniform(0, 0.02))
+                os.kill(pids["command-queue"], signal.SIGKILL)
             committed = this.stored() - before
             split += 0 < committed < len(flood.requests)
             this.daemon.wait_replaced(pids)

@@ -50,7 +50,7 @@ def token(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_token_is_shown_once_and_alone_on_stdout(tmp_path: Path) -> None:
     made = token(tmp_path / "state", "create", "--agent", "bob", "--ttl", "30d")
     assert (match := TOKEN.fullmatch(made.stdout))
-    assert f"token {match[1]} for agent bob, ends: 20" in made.stderr
+    assert f"token {match[1]} for agent bob, expires: 20" in made.stderr
     assert made.stdout.strip() not in made.stderr
     listed = token(tmp_path / "state", "list")
     assert listed.stdout.splitlines()[1].startswith(f"{match[1]}  agent bob")
@@ -88,13 +88,13 @@ def test_a_saved_token_is_in_a_private_new_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["create"], 2, "give --agent NAME, or --admin"),
-        (["create", "--agent", "bob", "--admin"], 2, "give --agent NAME, or --admin"),
+        (["create"], 2, "give --agent NAME for an agent's token, or --admin"),
+        (["create", "--agent", "bob", "--admin"], 2, "give --agent NAME for an agent's token, or --admin"),
         (["create", "--agent", "../bob"], 2, "'../bob' is not a valid name"),
-        (["create", "--agent", ""], 2, "the agent's name is missing"),
-        (["create", "--admin", "--ttl", "soon"], 2, "is no duration"),
-        (["create", "--admin", "--ttl", "0"], 2, "ends at once"),
-        (["list"], 0, "`mailroom token create` makes one"),
+        (["create", "--agent", ""], 2, "the agent's name is empty"),
+        (["create", "--admin", "--ttl", "soon"], 2, "is not a duration"),
+        (["create", "--admin", "--ttl", "0"], 2, "must be more than 0"),
+        (["list"], 0, "create one with `mailroom token create`"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(

@@ -1,6 +1,7 @@
 """What clients see while workers of a real daemon are stopped, die or run out of disk space, and afterwards."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Generator
@@ -229,7 +230,7 @@ def test_a_removed_socket_is_bound_again(what: str) -> None:
         sent = room.send("abc", "before").message.id
         path.unlink()
         if what == "its directory":
-            path.parent.rmdir()
+            shutil.rmtree(path.parent)
         wait_until(path.exists, "the socket is there again")
         with connect(room.target) as client:
 

@@ -83,7 +83,7 @@ def mutual_port(home: Path) -> Generator[str]:
 def test_the_commands_of_the_page_work_in_order(home: Path, port: str) -> None:
     done = shell(home, USE, port=port)
     assert "filed" in done.stdout
-    assert "nobody called alice has been here yet" in done.stderr
+    assert "no agent with this name has connected yet" in done.stderr
 
 
 def test_mutual_tls_works_as_the_page_describes(home: Path, mutual_port: str) -> None:

@@ -136,14 +136,18 @@ def test_an_empty_agent_name_is_a_usage_error_and_never_means_every_agent(argume
     assert "the agent's name is empty" in " ".join(shown.output.replace("\u2502", " ").split())
 
 
-@pytest.mark.parametrize(
-    "arguments", [["send", "bob", "go"], ["broadcast", "go", "bob"], ["mcp"], ["reply", "00", "x"]]
-)
+@pytest.mark.parametrize("arguments", [["send", "bob", "go"], ["broadcast", "go", "bob"], ["reply", "00", "x"]])
 def test_an_empty_mailroom_agent_is_refused(arguments: list[str], tmp_path: Path) -> None:
     environment = {"MAILROOM_AGENT": "", "MAILROOM_ADDRESS": f"unix:{tmp_path}/none.sock"}
     shown = CliRunner().invoke(app, arguments, env=environment)
     assert isinstance(shown.exception, InvalidArgument)
     assert shown.exception.message.startswith("MAILROOM_AGENT is empty")
+
+
+def test_an_mcp_server_refuses_an_empty_mailroom_agent() -> None:
+    shown = CliRunner().invoke(app, ["mcp"], env={"MAILROOM_AGENT": ""})
+    assert shown.exit_code == 2
+    assert "to serve all agents, set neither" in " ".join(shown.output.replace("\u2502", " ").split())
 
 
 def test_the_help_of_ttl_explains_expiry() -> None:

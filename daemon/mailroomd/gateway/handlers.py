@@ -1,10 +1,10 @@
 """Handlers — turn a servicer's methods into gRPC method handlers on raw bytes.
 
 Owns decoding, encoding, and the conversion of exceptions to statuses (`gateway.status.refuse`). Requests are decoded
-here instead of by gRPC, so that a malformed one gets a reason and a sentence. To gRPC, every method takes a stream of
-requests: otherwise it would receive up to 16 MiB before a caller without a token can be refused. On the wire there is
-no difference. Handlers are coroutines and async generators only: a cancelled synchronous handler keeps its thread
-(grpc #28999).
+here instead of by gRPC, so that a malformed one gets a reason and a sentence. Where a caller without a token must be
+refused, every method takes a stream of requests: otherwise gRPC would receive up to 16 MiB before the refusal. On the
+wire there is no difference, but such a call costs more. Handlers are coroutines and async generators only: a cancelled
+synchronous handler keeps its thread (grpc #28999).
 Invariant: every request passes the request guard, which knows it by its RPC's name.
 """
 
@@ -55,22 +55,28 @@ def unary(
     rpc = rpc or _rpc_of(request_type)
 
     def behind(guard: RequestGuard) -> MethodHandler:
-        async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
+        async def handle(received: bytes | AsyncIterator[bytes], context: Context) -> bytes:
             try:
                 caller = guard.authenticate(rpc, context)
-                usage = guard.begin_call(caller)
-                context.add_done_callback(usage.release)
-                request, size_bytes = await _receive(request_type, guard, caller, context)
-                with guard.admit(rpc, caller, request, size_bytes):
+                if (usage := guard.begin_call(caller)) is not None:
+                    context.add_done_callback(usage.release)
+                encoded = (
+                    received if isinstance(received, bytes) else await _receive(request_type, guard, caller, context)
+                )
+                request = _decode(request_type, encoded)
+                with guard.admit(rpc, caller, request, len(encoded)):
                     response = await method(request, guard.call(rpc, caller, request, context))
                 guard.check_response(rpc, caller, request)
-                encoded = response.SerializeToString()
-                usage.add_response(len(encoded))
-                return encoded
+                answer = response.SerializeToString()
+                if usage is not None:
+                    usage.add_response(len(answer))
+                return answer
             except Exception as error:  # noqa: BLE001 - the client gets a sentence, the log the traceback
                 await _refuse(context, error)
 
-        return cast("MethodHandler", grpc.stream_unary_rpc_method_handler(handle))
+        if guard.has_strangers:
+            return cast("MethodHandler", grpc.stream_unary_rpc_method_handler(handle))
+        return cast("MethodHandler", grpc.unary_unary_rpc_method_handler(handle))
 
     return behind
 
@@ -86,8 +92,9 @@ def server_stream(
             try:
                 caller = guard.authenticate(rpc, context)
                 with guard.admit_stream(caller):
-                    request, size_bytes = await _receive(request_type, guard, caller, context)
-                    with guard.admit(rpc, caller, request, size_bytes):
+                    encoded = await _receive(request_type, guard, caller, context)
+                    request = _decode(request_type, encoded)
+                    with guard.admit(rpc, caller, request, len(encoded)):
                         call = guard.call(rpc, caller, request, context)
                         await method(request, call, guard.guard_writes(call))
             except Exception as error:  # noqa: BLE001 - as above
@@ -128,13 +135,11 @@ def generic_handler(service: str, methods: dict[str, Handler], guard: RequestGua
     return grpc.method_handlers_generic_handler(service, {name: behind(guard) for name, behind in methods.items()})
 
 
-async def _receive(
-    request_type: type[RequestType], guard: RequestGuard, caller: Caller, context: Context
-) -> tuple[RequestType, int]:
-    """Returns the request of a call that has one, and its size in bytes.
+async def _receive(request_type: type[RequestType], guard: RequestGuard, caller: Caller, context: Context) -> bytes:
+    """Returns the request of a call that has one, encoded.
 
     Raises:
-        MailroomError: the client sent none, none in time, or one that cannot be decoded.
+        MailroomError: the client sent none, or none in time.
     """
     receive_sec = ANONYMOUS_RECEIVE_SEC if caller.role is Role.ANONYMOUS else RECEIVE_SEC
     try:
@@ -145,7 +150,7 @@ async def _receive(
         raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
     if encoded is grpc.aio.EOF:
         raise _malformed(request_type)
-    return _decode(request_type, encoded), len(encoded)
+    return encoded
 
 
 def _decode(request_type: type[RequestType], encoded: bytes) -> RequestType:

@@ -188,8 +188,10 @@ def _make_guard(settings: Settings, aliases: AliasCache) -> RequestGuard:
         in_flight_bytes=settings.client_in_flight_bytes,
     )
     tokens = TokenCache(TokenFile(settings.state_dir))
-    authenticator = Authenticator(tokens, is_required=settings.auth == "required")
-    return RequestGuard(authenticator, ClientLimits(limits), aliases.agent_of)
+    is_required = settings.auth == "required"
+    has_strangers = is_required and any(not address.startswith("unix:") for address in settings.listen)
+    authenticator = Authenticator(tokens, is_required=is_required)
+    return RequestGuard(authenticator, ClientLimits(limits), aliases.agent_of, has_strangers=has_strangers)
 
 
 def _start_essential(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

@@ -44,6 +44,7 @@ class RequestGuard:
         authenticator: identifies callers.
         limits: how much one client may use.
         agent_of: returns the agent behind a name.
+        has_strangers: whether callers without a token can reach the gateway and must be refused.
         clock: monotonic seconds.
     """
 
@@ -52,8 +53,11 @@ class RequestGuard:
         authenticator: Authenticator,
         limits: ClientLimits,
         agent_of: Callable[[str], str],
+        *,
+        has_strangers: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.has_strangers = has_strangers
         self._authenticator = authenticator
         self._limits = limits
         self._agent_of = agent_of
@@ -75,13 +79,13 @@ class RequestGuard:
             raise
         return caller
 
-    def begin_call(self, caller: Caller) -> CallUsage:
-        """Counts a call that is not a stream, before its request is read.
+    def begin_call(self, caller: Caller) -> CallUsage | None:
+        """Counts a call that is not a stream, before its request is read; None for the owner's, which are not bounded.
 
         Raises:
             MailroomError: the caller has too many calls in progress, or does not read its responses.
         """
-        return self._limits.begin_call(caller)
+        return None if caller.role is Role.OWNER else self._limits.begin_call(caller)
 
     def receiving(self, caller: Caller) -> Semaphore:
         """Returns what a call holds while its request is received."""

@@ -17,7 +17,7 @@ from mailroom.errors import InvalidArgument
 from mailroom.state_lock import LOCK_NAME
 
 from mailroomd.cli.configuration import ConfigurationError, Origin, resolve
-from mailroomd.model.settings import Settings, settings_table
+from mailroomd.model.settings import NoDefault, Settings, settings_table
 from mailroomd.storage.database.connection import DATABASE_NAME
 
 _USED = ("root", "state_dir")
@@ -54,8 +54,6 @@ class Installation:
             configuration = resolve(flags)
             settings = configuration.settings
             is_chosen = configuration.origins["state_dir"] is not Origin.DEFAULT
-        except RuntimeError as error:  # HOME is not set, and the user has no account
-            raise InvalidArgument("there is no home directory: give --root and --state-dir, or set HOME") from error
         except ConfigurationError as invalid:
             configuration_error = invalid.sentence
             settings = _without_file(flags)
@@ -99,4 +97,7 @@ def _without_file(flags: Mapping[str, tuple[str]]) -> Settings:
                 directories[setting.field] = setting.parse(text)
             except (ValueError, RuntimeError) as error:
                 raise InvalidArgument(f"{setting.flag} {error}", field=setting.key) from error
-    return Settings(**directories)
+    try:
+        return Settings(**directories)
+    except NoDefault as error:  # HOME is not set, and the user has no account
+        raise InvalidArgument("there is no home directory: give --root and --state-dir, or set HOME") from error

@@ -1,7 +1,7 @@
 """LoadDesk — what every habit of the load shares: the stubs, the notes, and sending until there is an answer.
 
-Owns the notes: each is a line of JSON, written at once, so that nothing is lost when a process dies. Not here: who sends,
-reads, takes and clears what (`load_habits`), the streams (`load_streams`).
+Owns the notes: each is a line of JSON, written at once, so that nothing is lost when a process dies. Not here: who
+sends, reads, takes and clears what (`load_habits`), the streams (`load_streams`).
 """
 
 __all__ = ["DEADLINES_SEC", "LoadDesk", "digest_of"]

@@ -18,7 +18,7 @@ class MetricsPage:
 
     def __init__(self, daemon: Daemon) -> None:
         lines = (json.loads(line) for line in daemon.log().splitlines() if line.startswith("{"))
-        token, _ = TokenFile(daemon.state_dir).create("", now_ms())
+        token, _ = TokenFile(daemon.state_dir).create(None, now_ms())
         self.authorization = f"Bearer {token}"
         self.url = [line["url"] for line in lines if line["event"] == "serving metrics"][-1]
 

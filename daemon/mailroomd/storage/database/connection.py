@@ -77,6 +77,7 @@ def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqli
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, on a connection of its own
+        connection.execute("PRAGMA temp_store = MEMORY")  # a service may have no directory for temporary files
         connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: the tails of the indexes stay hot
         upgrade(connection, version, beat)
     except BaseException:
