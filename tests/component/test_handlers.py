@@ -47,6 +47,8 @@ class Context:
 class OpenGuard:
     """Admits every call."""
 
+    has_strangers = True
+
     def authenticate(self, *_: object) -> Caller:
         return OWNER
 

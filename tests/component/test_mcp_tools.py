@@ -170,7 +170,7 @@ def test_overlapping_waits_show_a_message_once(tmp_path: Path) -> None:
         ids: list[str] = []
         for content in ("first", "second", "third"):
             ids.append(room.deliver("me", content))
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await room.wait_until(lambda: len([wait for wait in waits if wait.done()]) >= len(ids))
             await room.wait_until(lambda: len(room.requests["MarkOffered"]) >= len(ids))
             answers = [wait.result() for wait in waits if wait.done()]
             assert sorted(message["id"] for answer in answers for message in answer["messages"]) == ids

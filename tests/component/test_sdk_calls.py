@@ -129,7 +129,7 @@ def test_retrying_ends_with_the_timeout(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.refuse("SendMessage", *[Refusal()] * 100)
         with pytest.raises(Unavailable) as caught:
-            await client.send("abc", "go", timeout=0.3)
+            await client.send("abc", "go", timeout=1.0)
         assert caught.value.reason == "WORKER_RESTARTING"
         daemon.refuse("GetMailboxStats", Refusal(retry_after_sec=60))
         with pytest.raises(Unavailable) as caught:

@@ -37,13 +37,11 @@ class Room(Client):
 
     Attributes:
         directory: holds everything; short, because a socket's path is.
-        state_dir: where the database is.
     """
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
         self.directory = daemon.directory
-        self.state_dir = daemon.state_dir
         super().__init__(daemon.address)
 
     # -- the daemon -----------------------------------------------------------------------------------------------
@@ -56,6 +54,15 @@ class Room(Client):
     @root.setter
     def root(self, root: Path) -> None:
         self.daemon.root = root
+
+    @property
+    def state_dir(self) -> Path:
+        """The directory of the database."""
+        return self.daemon.state_dir
+
+    @state_dir.setter
+    def state_dir(self, state_dir: Path) -> None:
+        self.daemon.state_dir = state_dir
 
     @property
     def target(self) -> str:
