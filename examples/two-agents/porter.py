@@ -12,8 +12,8 @@ MAILROOM = str(Path(sys.executable).with_name("mailroom"))
 WAKES_SESSION = 2  # the exit code with which such a hook wakes an idle session
 
 
-# --- MARK message ID from SENDER (unverified), AGE ---, then the content
-REPORT = re.compile(r"^--- \w+ message (\w+) from (\S+)(?: \(unverified\))?, .*---\n(.*)$", re.MULTILINE)
+# --- MARK message ID from SENDER (unverified), AGE ---, then any metadata, then the content
+REPORT = re.compile(r"^--- \w+ message (\w+) from (\S+)(?: \(unverified\))?, .*---\n(?:\{.*\}\n)?(.*)$", re.MULTILINE)
 
 
 def main() -> None:
@@ -26,7 +26,9 @@ def main() -> None:
     if doorbell.returncode != WAKES_SESSION:
         raise SystemExit(f"the doorbell exited with {doorbell.returncode}: {doorbell.stderr}")
     report = re.search(
-        r"^--- \w+ message (\w+) from (\S+)(?: \(unverified\))?, .*---\n(.*)$", doorbell.stderr, re.MULTILINE
+        r"^--- \w+ message (\w+) from (\S+)(?: \(unverified\))?, .*---\n(?:\{.*\}\n)?(.*)$",
+        doorbell.stderr,
+        re.MULTILINE,
     )
     if report is None:
         raise SystemExit(f"the doorbell reported no message: {doorbell.stderr}")

@@ -60,11 +60,11 @@ def unary(
                 caller = guard.authenticate(rpc, context)
                 if (usage := guard.begin_call(caller)) is not None:
                     context.add_done_callback(usage.release)
-                encoded = (
-                    received if isinstance(received, bytes) else await _receive(request_type, guard, caller, context)
-                )
-                request = _decode(request_type, encoded)
-                with guard.admit(rpc, caller, request, len(encoded)):
+                if isinstance(received, bytes):
+                    request, size_bytes = _decode(request_type, received), len(received)
+                else:
+                    request, size_bytes = await _receive(request_type, guard, caller, context)
+                with guard.admit(rpc, caller, request, size_bytes):
                     response = await method(request, guard.call(rpc, caller, request, context))
                 guard.check_response(rpc, caller, request)
                 answer = response.SerializeToString()
@@ -92,9 +92,8 @@ def server_stream(
             try:
                 caller = guard.authenticate(rpc, context)
                 with guard.admit_stream(caller):
-                    encoded = await _receive(request_type, guard, caller, context)
-                    request = _decode(request_type, encoded)
-                    with guard.admit(rpc, caller, request, len(encoded)):
+                    request, size_bytes = await _receive(request_type, guard, caller, context)
+                    with guard.admit(rpc, caller, request, size_bytes):
                         call = guard.call(rpc, caller, request, context)
                         await method(request, call, guard.guard_writes(call))
             except Exception as error:  # noqa: BLE001 - as above
@@ -135,11 +134,13 @@ def generic_handler(service: str, methods: dict[str, Handler], guard: RequestGua
     return grpc.method_handlers_generic_handler(service, {name: behind(guard) for name, behind in methods.items()})
 
 
-async def _receive(request_type: type[RequestType], guard: RequestGuard, caller: Caller, context: Context) -> bytes:
-    """Returns the request of a call that has one, encoded.
+async def _receive(
+    request_type: type[RequestType], guard: RequestGuard, caller: Caller, context: Context
+) -> tuple[RequestType, int]:
+    """Returns the request of a call that has one, and its size in bytes. Nothing keeps the encoded one.
 
     Raises:
-        MailroomError: the client sent none, or none in time.
+        MailroomError: the client sent none, none in time, or one that cannot be decoded.
     """
     receive_sec = ANONYMOUS_RECEIVE_SEC if caller.role is Role.ANONYMOUS else RECEIVE_SEC
     try:
@@ -150,7 +151,7 @@ async def _receive(request_type: type[RequestType], guard: RequestGuard, caller:
         raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
     if encoded is grpc.aio.EOF:
         raise _malformed(request_type)
-    return encoded
+    return _decode(request_type, encoded), len(encoded)
 
 
 def _decode(request_type: type[RequestType], encoded: bytes) -> RequestType:
