@@ -33,6 +33,8 @@ def check(installation: Installation) -> Iterator[Finding]:
     if supervisor is None:
         return
     files = list(open_files(daemon_pids(supervisor)))
+    if not any(file.pid == supervisor and file.path.name == LOCK_NAME for file in files):
+        return  # something else listens there
     yield from _check_state_files(installation, files)
     yield from _check_root(installation, files)
 
