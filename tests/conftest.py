@@ -9,8 +9,16 @@ import signal
 import pytest
 
 QUICK = {"test_uc_0052.py", "test_rpc_send.py", "test_rpc_inbox.py", "test_rpc_subscribe.py"}
-SLOW = {"test_cli_commands.py", "test_setup.py", "test_mcp_entrance.py", "test_mailbox_table_model.py"}
-SLOW |= {"test_cli_live.py", "test_sdk_metadata.py", "test_in_flight_commands.py", "test_link.py"}
+SLOW = {
+    "test_cli_commands.py",
+    "test_setup.py",
+    "test_mcp_entrance.py",
+    "test_mailbox_table_model.py",
+    "test_cli_live.py",
+    "test_sdk_metadata.py",
+    "test_in_flight_commands.py",
+    "test_link.py",
+}
 SYSTEM_DIRECTORIES = {"integration", "e2e", "faults"}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as where pytest runs in the background of a script
