@@ -1,9 +1,10 @@
 """DoubleCell — a small record in shared memory that stays whole even if its writer dies in the middle of a write.
 
 Owns two copies that are written in turn: `sequence u64 | crc32 u32 | length u32 | payload`, native byte order, 8-byte
-aligned. Sequence 0 means never written. Odd sequences are in the second copy, even ones in the first, so the successor
-of a dead writer overwrites the torn copy and never the whole one. There is no lock and no wait. A cell has one writing
-process at a time and any number of readers. Above: the control page, mailbox slots; below: a buffer.
+aligned. The checksum covers sequence, length and payload. Sequence 0 means never written. Odd sequences are in the
+second copy, even ones in the first, so the successor of a dead writer overwrites the torn copy and never the whole one.
+There is no lock and no wait. A cell has one writing process at a time and any number of readers. Above: the control
+page, mailbox slots; below: a buffer.
 Invariant: `read` returns what one `write` was given, and never anything older than an earlier `read` returned.
 """
 
@@ -15,7 +16,7 @@ import zlib
 from mailroomd.memory.fence import fence
 
 _HEAD = struct.Struct("@QII")
-_SEQUENCE_MASK = 0xFFFF_FFFF
+_CHECKED_HEAD = struct.Struct("@QI")
 # A read fails only if two writes overtake it, and each write takes about as long as the read. That does not happen this
 # many times in a row (about 3 ms): then the cell has two writers, or its memory was overwritten.
 _READ_ATTEMPTS = 1000
@@ -23,6 +24,15 @@ _READ_ATTEMPTS = 1000
 
 class TornCell(Exception):  # noqa: N818 - names what was read
     """Neither copy was whole in any attempt: the memory is damaged, or the cell has two writers."""
+
+
+def _checksum(sequence: int, payload: bytes) -> int:
+    """Returns the CRC-32 of sequence, length and payload in turn.
+
+    The sequence is not its starting value: that is XORed into the first bytes of the payload, where a change of one can
+    cancel a change of the other, and half a head would pass for a whole one.
+    """
+    return zlib.crc32(payload, zlib.crc32(_CHECKED_HEAD.pack(sequence, len(payload))))
 
 
 class DoubleCell:
@@ -61,7 +71,7 @@ class DoubleCell:
         body = start + _HEAD.size
         self._buffer[body : body + length] = payload
         # Not pack_into: it zeroes the target first, and a reader would see a sequence of 0.
-        head = _HEAD.pack(sequence, zlib.crc32(payload, sequence & _SEQUENCE_MASK), length)
+        head = _HEAD.pack(sequence, _checksum(sequence, payload), length)
         self._buffer[start:body] = head
         self._sequence = sequence
         fence()  # whatever the writer stores next becomes visible after this record
@@ -98,6 +108,6 @@ class DoubleCell:
                 continue
             body = self._copies[copy] + _HEAD.size
             payload = self._buffer[body : body + length].tobytes()
-            if zlib.crc32(payload, sequence & _SEQUENCE_MASK) == crc:
+            if _checksum(sequence, payload) == crc:
                 return sequence, payload
         return None
