@@ -41,22 +41,27 @@ class Server:
         return procfs.family(self.process.pid)
 
 
-def start_command(target: Target, data: str = "DIR", flags: Sequence[str] = ()) -> list[str]:
+def start_command(
+    target: Target, data: str = "DIR", flags: Sequence[str] = (), python: str = sys.executable
+) -> list[str]:
     """Returns the command that starts a target with its directories below `data`."""
     if target == "daemon":
         directories = ["--root", f"{data}/root", "--state-dir", f"{data}/state"]
-        return [sys.executable, "-m", "mailroomd", *directories, "--listen", "127.0.0.1:0", "--auth", "off", *flags]
+        return [python, "-m", "mailroomd", *directories, "--listen", "127.0.0.1:0", "--auth", "off", *flags]
     bare_loop = ["--bare-loop", data] if target == "floor" else []
-    return [sys.executable, "-m", "benchmarks.servers.echo_server", *bare_loop, *flags]
+    return [python, "-m", "benchmarks.servers.echo_server", *bare_loop, *flags]
 
 
 @contextmanager
-def running(target: Target, *flags: str, data: Path | None = None) -> Generator[Server]:
+def running(
+    target: Target, *flags: str, data: Path | None = None, python: str = sys.executable
+) -> Generator[Server]:
     """Starts a target, waits for SERVING, and stops it after the block.
 
     Args:
         flags: further arguments of its command.
         data: the parent of its directories; by default a new one, removed when the benchmarks end.
+        python: the interpreter, which decides what version of the daemon runs.
 
     Raises:
         RuntimeError: it did not start; the message contains the end of its output.
@@ -64,7 +69,7 @@ def running(target: Target, *flags: str, data: Path | None = None) -> Generator[
     """
     data = data or data_directory()
     started = time.monotonic()
-    process = launch(start_command(target, str(data), flags), data)
+    process = launch(start_command(target, str(data), flags, python), data)
     try:
         address = OutputReader(process, _address_in).wait()
         wait_until_serving(address)
