@@ -53,9 +53,7 @@ def start_command(
 
 
 @contextmanager
-def running(
-    target: Target, *flags: str, data: Path | None = None, python: str = sys.executable
-) -> Generator[Server]:
+def running(target: Target, *flags: str, data: Path | None = None, python: str = sys.executable) -> Generator[Server]:
     """Starts a target, waits for SERVING, and stops it after the block.
 
     Args:

@@ -34,13 +34,13 @@ def test_the_last_record_is_read_by_this_object_and_by_a_new_one(payloads: list[
 
 
 @given(
-    st.lists(st.binary(min_size=1, max_size=16), max_size=5),
-    st.binary(min_size=1, max_size=16),
-    st.integers(0, 32),
-    st.booleans(),
+    before=st.lists(st.binary(min_size=1, max_size=16), max_size=5),
+    last=st.binary(min_size=1, max_size=16),
+    stored_bytes=st.integers(0, 32),
+    head_is_cleared=st.booleans(),
 )
 # 1 ^ 7 == 2 ^ 4: the change of the first byte is that of the sequence.
-@example([b"\0", b"\1", b"\0"], b"\7\0", stored_bytes=17, head_is_cleared=False)
+@example(before=[b"\0", b"\1", b"\0"], last=b"\7\0", stored_bytes=17, head_is_cleared=False)
 def test_a_writer_that_dies_during_a_write_leaves_the_old_or_the_new_record(
     before: list[bytes], last: bytes, stored_bytes: int, head_is_cleared: bool
 ) -> None:

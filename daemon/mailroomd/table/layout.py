@@ -23,6 +23,7 @@ __all__ = [
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -93,9 +94,9 @@ class MailboxCounts(NamedTuple):
     newest_response_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TableLayout:
-    """Offsets for a table of this size.
+    """Offsets for a table of this size, computed once: each message needs several.
 
     Attributes:
         size_bytes: of the whole shared memory.
@@ -113,33 +114,33 @@ class TableLayout:
         fixed = -(-fixed // 4096) * 4096
         return cls(fixed + ring // BLOCK_BYTES * 16 + ring, slots)
 
-    @property
+    @cached_property
     def used_slots_offset(self) -> int:
         """Of the list of used slots, 4 bytes each."""
         return HEADER_BYTES
 
-    @property
+    @cached_property
     def slots_offset(self) -> int:
         """Of the first mailbox slot, 8-byte aligned."""
         return HEADER_BYTES + -(-self.slots * 4 // 8) * 8
 
-    @property
+    @cached_property
     def ring_bytes(self) -> int:
         """Size of the ring: what the other parts leave, in whole blocks."""
         fixed = -(-(HEADER_BYTES + self.slots * (SLOT_BYTES + 4)) // 4096) * 4096
         return (self.size_bytes - fixed) // (BLOCK_BYTES + 16) * BLOCK_BYTES
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Number of entries in the block index."""
         return self.ring_bytes // BLOCK_BYTES
 
-    @property
+    @cached_property
     def ring_offset(self) -> int:
         """Of the ring."""
         return self.size_bytes - self.ring_bytes
 
-    @property
+    @cached_property
     def blocks_offset(self) -> int:
         """Of the block index: two words per block, position and id of the first record that starts there."""
         return self.ring_offset - self.blocks * 16
