@@ -16,6 +16,7 @@ from support.harness.waiting import BOUND_SEC, wait_until
 pytestmark = pytest.mark.timeout(400)  # seconds: with empty caches, most of it is the network's
 
 REPOSITORY = Path(__file__).parents[2]
+ALL_EXTRAS = REPOSITORY / "requirements-all.lock"
 UV = Path(sys.executable).with_name("uv")
 SLOW_SEC = 100  # with an empty cache, the network decides
 
@@ -62,6 +63,7 @@ def installed(built: Path) -> Path:
     uv("pip", "sync", "--quiet", "--python", venv, "--require-hashes", REPOSITORY / "requirements.lock")
     uv("pip", "install", "--quiet", "--python", venv, "--no-deps", next(built.glob("*.whl")))
     uv("pip", "check", "--quiet", "--python", venv)
+    uv("pip", "install", "--quiet", "--dry-run", "--python", venv, "--require-hashes", "--requirement", ALL_EXTRAS)
     return venv / "bin"
 
 
@@ -74,7 +76,8 @@ def test_wheel_and_sdist_contain_the_expected_files(built: Path) -> None:
     assert {"mailroom/py.typed", "mailroomd/py.typed", "mailroom/v1/mailroom_pb2.pyi"} <= names
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert {"Makefile", "requirements.lock", "protos/mailroom/v1/mailroom.proto", "systemd/mailroomd.service"} <= names
+    assert {"Makefile", "requirements.lock", "requirements-all.lock"} <= names
+    assert {"protos/mailroom/v1/mailroom.proto", "systemd/mailroomd.service"} <= names
     assert {"scripts/check", "tests/e2e/test_wheel.py", "docs/settings.md"} <= names
 
 
