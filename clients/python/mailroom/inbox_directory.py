@@ -1,9 +1,9 @@
 """InboxDirectory — where the inbox files of a mailbox are: `{root}/inbox/{mailbox}/{id}.json`.
 
 Owns this layout for readers, the rule for mailbox names and the default root. Message ids are 16 lowercase hex digits
-and sort in delivery order.
-Not here: the content of a file (`mailroom.inbox_file`).
-Invariant: importing this module imports nothing but `os`, because `mailroom hook` runs at every tool call.
+and sort in delivery order. Not here: the content of a file (`mailroom.inbox_file`).
+Invariant: importing this module imports nothing slow (`os` and `collections.abc` only), because `mailroom hook` runs at
+every tool call.
 """
 
 __all__ = [

@@ -1,11 +1,11 @@
 """InboxFile — the content of one inbox file: an unread message as one JSON object.
 
 Owns the format that the daemon writes and that hooks, MCP server and agents read: keys, types, what is optional, the
-size limit. `FIELDS` is the one table of it; `mailroom.inbox_file_encoder` is the writer.
-Other programs may write to these directories, so a reader takes nothing for granted: a file that is torn, too large, a
-link, a pipe or not a message is skipped until it is one.
-Not here: where the files are (`mailroom.inbox_directory`).
-Invariant: importing this module imports nothing slow, because `mailroom hook` does (json, os, stat and time only).
+size limit. `FIELDS` is the one table of it; `mailroom.inbox_file_encoder` is the writer. Other programs may write to
+these directories, so a reader takes nothing for granted: a file that is torn, too large, a link, a pipe or not a
+message is skipped until it is one. Not here: where the files are (`mailroom.inbox_directory`).
+Invariant: importing this module imports nothing slow, because `mailroom hook` does (collections.abc, json, os, stat and
+time only).
 """
 
 __all__ = ["FIELDS", "MAX_FILE_BYTES", "PRIORITIES", "InboxFile", "Key", "decode_inbox_file", "read_inbox_file"]

@@ -1,9 +1,9 @@
 """LocalEvents — what the command-queue learns by itself, from its discovery to its commit.
 
 Owns the polling (files that agents took, files that are written late, mail that expired, responses in the outbox), the
-requests for sequence ids, and what follows a commit: a response's file is deleted only then. Only the mailbox
-allocates ids, so an event waits for them; a mailbox that restarted is asked again.
-Not here: committing (`Committer`, `MessageStore`). Above: the command-queue's loop.
+requests for sequence ids, and what follows a commit: a response's file is deleted only then. Only the mailbox allocates
+ids, so an event waits for them; a mailbox that restarted is asked again. Not here: committing (`Committer`,
+`MessageStore`). Above: the command-queue's loop.
 Invariant: an event is kept until a transaction that contains it has succeeded.
 """
 
@@ -76,7 +76,7 @@ class LocalEvents:
         """Looks for events; returns for how many seconds nothing will be due.
 
         Raises:
-            StoreFull, StoreFailed: from `Filing.collect`; no event is lost.
+            StoreFull, StoreFailed: from `Filing.collect_taken`; no event is lost.
         """
         for taken in self._filing.collect_taken(now_sec):
             self._pending.enqueue(taken)

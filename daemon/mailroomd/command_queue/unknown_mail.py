@@ -1,7 +1,7 @@
 """unknown_mail — what the command-queue does about inbox files of messages that the database does not have.
 
-Owns the import at the start, in pages and in the order of the ids, so that an import that is cut short goes on at the
-next start; and what acknowledging and clearing does to the others. Not here: which files they are (`UnknownFiles`).
+Owns the import at the start, in pages and in the order of the ids, so that an interrupted import continues at the next
+start; and what acknowledging and clearing does to the others. Not here: which files they are (`UnknownFiles`).
 """
 
 __all__ = ["dismiss_unknown_files", "import_unknown_files"]

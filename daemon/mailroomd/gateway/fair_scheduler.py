@@ -1,8 +1,8 @@
 """FairScheduler — decides whose request goes to the mailbox next, so that one agent's flood does not delay others.
 
-Owns how many requests of one flow may be in flight: many while it is alone (a large commit is a cheap one), one while
-others are active too. Its other requests are queued here, in order. Pure: the caller passes the clock.
-Not here: how many requests may be pending in all, and for how long (`MailboxClient`).
+Owns how many requests of one flow may be in flight: many while it is alone (a large commit is a cheap one); one, or 64
+of a batch, while others are active too. Its other requests are queued here, in order. Pure: the caller passes the
+clock. Not here: how many requests may be pending in all, and for how long (`MailboxClient`).
 Invariant: a flow that makes one request at a time is never queued.
 """
 

@@ -74,7 +74,7 @@ class MailboxService:
         }
 
     def stop(self) -> None:
-        """Refuses new work from now on; streams and waiting calls end with a farewell."""
+        """Refuses new work from now on; streams and waiting calls end with the error `stopping`."""
         self._is_stopping = True
         self._wakeups.notify_all()
 

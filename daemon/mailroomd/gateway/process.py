@@ -48,7 +48,7 @@ from mailroomd.worker.shortage import EX_SHORTAGE, is_shortage
 
 DRAIN_SEC = 2.0  # for calls that were accepted before the stop
 REFUSE_SEC = 0.1  # in which arriving calls are refused with STOPPING; gRPC itself would only cancel them
-STREAM_GRACE_SEC = 0.5  # for streams whose clients do not read their farewell
+STREAM_GRACE_SEC = 0.5  # for streams whose clients do not read that error
 TRIM_AFTER_STREAMS = 500  # ended streams hold some 13 MB, worth the few milliseconds that it takes to return them
 
 

@@ -1,8 +1,8 @@
 """SocketWatch — notices that a Unix socket of this gateway was removed or replaced, so that no client can reach it.
 
 Logouts and cleaners of temporary directories remove sockets. gRPC cannot bind again while it runs, so the gateway has
-to be restarted. Not here: the restart (`gateway.process`), making way for a socket at the daemon's start
-(`supervisor.preflight`). Invariant: a socket on which another process answers is left alone.
+to be restarted. Not here: the restart (`gateway.process`), claiming a socket's path at the daemon's start
+(`supervisor.socket_claims`). Invariant: a socket on which another process answers is left alone.
 """
 
 __all__ = ["SocketWatch"]

@@ -1,4 +1,4 @@
-"""PendingDeliveryMarks — messages and responses delivered to readers, before this is submitted to the command-queue.
+"""PendingDeliveryMarks — deliveries to readers, until they are submitted to the command-queue.
 
 Owns the delay of a tenth of a second in which a mark waits for another command, so that a busy mailbox spends no
 transaction on marks alone. Pure: the caller passes in monotonic seconds. Not here: the states in the mailbox table.

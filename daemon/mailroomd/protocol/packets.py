@@ -1,8 +1,9 @@
 """Packets — what gateway, mailbox and command-queue send each other, queue by queue.
 
 Owns the vocabulary of the queues `requests` and `events`, the handshake, and the types that each queue carries.
-Requests are imperatives and carry the gateway's call number, which the answer repeats; 0 asks for no answer.
-Not here: commands and outcomes (`protocol.commands`), packing several items into one packet (`ipc.queue`).
+Requests are imperatives. Those that can be answered carry the gateway's call number, which the answer repeats; 0 asks
+for no answer. Not here: commands and outcomes (`protocol.commands`), packing several items into one packet
+(`ipc.queue`).
 """
 
 __all__ = [

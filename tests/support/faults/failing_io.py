@@ -1,6 +1,6 @@
 """FailingIo — a disk that fails: calls of the daemon that return EIO while a test says so.
 
-Owns the compiled shim (`failing_io.c`, by gcc), and the file by which it is told. What a shim can't
+Owns the compiled shim (`failing_io.c`, by gcc), and the file by which it is told. What a shim cannot
 show, that the kernel drops pages after a failed fsync, the power cuts do.
 """
 

@@ -128,7 +128,7 @@ def small_disk(path: Path, size_bytes: int = DISK_BYTES) -> Generator[SmallDisk]
     """Mounts an empty small disk on a directory that is made for it.
 
     Raises:
-        Unmountable: it can't be done here.
+        Unmountable: it cannot be done here.
     """
     image = path.with_name(f"{path.name}.image")
     path.mkdir()

@@ -1,6 +1,6 @@
 """FileGuard — notices that an open file was removed or replaced at its path.
 
-A process that has a file open goes on writing to it after another program has deleted it, moved it away or put another
+A process that has a file open keeps writing to it after another program has deleted it, moved it away or put another
 file in its place: what it writes is gone when it ends. Owns the comparison of device and inode. Not here: what to do
 about it (the command-queue refuses the batch and stops). Above: the command-queue's commit.
 """

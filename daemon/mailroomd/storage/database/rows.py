@@ -1,4 +1,4 @@
-"""Rows — a message as a row of the database, both ways on one screen."""
+"""Rows — converts a message to a row of the database and back."""
 
 __all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "message_of", "row_of"]
 

@@ -21,7 +21,7 @@ def read_at_most(handle: int, limit_bytes: int, piece_bytes: int) -> bytes:
         piece_bytes: read with one system call; a file that fits into one piece costs two calls.
 
     Raises:
-        OSError: the file can't be read.
+        OSError: the file cannot be read.
     """
     pieces: list[bytes] = []
     rest_bytes = limit_bytes

@@ -96,7 +96,7 @@ class Inotify:
 
         Raises:
             ValueError: the path holds a NUL.
-            OSError: ENOSPC if the limit of watches is reached (its text names the limit); or the path can't be used.
+            OSError: ENOSPC if the limit of watches is reached (its text names the limit); or the path cannot be used.
         """
         path = f"/proc/self/fd/{source}" if isinstance(source, int) else source
         raw = os.fsencode(path)

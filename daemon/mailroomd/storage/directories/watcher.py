@@ -104,7 +104,7 @@ class DirectoryWatcher:
         """Opens the parent, or the one that has taken its place; the old one stays open where that fails.
 
         Raises:
-            OSError: it can't be opened.
+            OSError: it cannot be opened.
         """
         handle = os.open(self._path, OPEN_DIRECTORY)
         if self.handle >= 0:
@@ -120,7 +120,7 @@ class DirectoryWatcher:
         """Returns the handle of a child.
 
         Raises:
-            OSError: it is gone, is not a directory, or can't be opened.
+            OSError: it is gone, is not a directory, or cannot be opened.
         """
         return os.open(child, OPEN_DIRECTORY, dir_fd=self.handle)
 
@@ -128,7 +128,7 @@ class DirectoryWatcher:
         """Returns what lies at a child's name.
 
         Raises:
-            OSError: it is gone or can't be seen.
+            OSError: it is gone or cannot be seen.
         """
         return os.stat(child, dir_fd=self.handle, follow_symlinks=False)
 

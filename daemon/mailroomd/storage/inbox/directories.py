@@ -1,9 +1,9 @@
-"""InboxDirectories — every mailbox's directory in inbox/, and what is known of it: watched, idle, wanted, or lost.
+"""InboxDirectories — every mailbox's directory in inbox/, and what is known of it: watched, idle, wanted, or suspended.
 
 Owns which directories are watched, the proof that a directory is still the one that was watched, and the faults. A
 *watched* directory is reported on by the kernel, or being compared; an *idle* one is looked at by the patrol; a
-*wanted* one is to be watched and compared soon; a *suspended* one is lost, and its mail is being filed again.
-Not here: believing deletions (`InboxWatch`), comparing (`InboxPatrol`). Time is the caller's monotonic clock.
+*wanted* one is to be watched and compared soon; a *suspended* one is lost, and its mail is being filed again. Not here:
+accepting deletions (`InboxWatch`), comparing (`InboxPatrol`). Time is the caller's monotonic clock.
 """
 
 __all__ = ["IdleDirectory", "InboxDirectories"]
@@ -55,7 +55,7 @@ class InboxDirectories:
         reports: what is to be reported.
 
     Raises:
-        OSError: inbox/ can't be opened.
+        OSError: inbox/ cannot be opened.
     """
 
     def __init__(

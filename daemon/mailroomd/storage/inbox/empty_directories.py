@@ -1,10 +1,10 @@
 """EmptyDirectories — removes the directories of mailboxes that the daemon has forgotten.
 
-Mail to a recipient that never existed leaves a directory behind, and its inode. A directory goes when its mailbox is
-forgotten and nothing has been put into it or taken out of it for as long as agents are remembered: an agent that only
-watches its directory, and never calls the daemon, keeps it that long.
-Not here: deliveries. They and this run in one thread, between two commits, so no file is ever written into a directory
-that is being removed; rmdir itself refuses a directory into which an agent has put something.
+Mail to a recipient that never existed leaves behind a directory, which occupies an inode. A directory goes when its
+mailbox is forgotten and nothing has been put into it or taken out of it for as long as agents are remembered: an agent
+that only watches its directory, and never calls the daemon, keeps it that long. Not here: deliveries. Both run in one
+thread, between two commits, so no file is ever written into a directory that is being removed; rmdir itself refuses a
+directory into which an agent has put something.
 """
 
 __all__ = ["EmptyDirectories"]

@@ -1,8 +1,8 @@
 """InboxFiles — the inbox directories: one file for every unread message, put in place by rename.
 
 Owns `{root}/inbox` and `{root}/inbox/.tmp`, and handles of the directories used last. Every path is opened relative to
-a directory handle and no link is followed, so nothing is written outside. Only the command-queue has one.
-Not here: the format (`inbox.encoding`), which files should exist (`recovery`), when they are durable (its caller).
+a directory handle and no link is followed, so nothing is written outside. Only the command-queue has one. Not here: the
+format (`mailroom.inbox_file`), which files should exist (`recovery`), when they are durable (its caller).
 Invariant: a reader of an inbox sees a whole file under its final name, or none; temporary names never end in .json.
 """
 
@@ -33,7 +33,7 @@ class InboxFiles:
         root: holds inbox/; made where it is absent.
 
     Raises:
-        OSError: inbox/ can't be made or opened.
+        OSError: inbox/ cannot be made or opened.
     """
 
     def __init__(self, root: Path) -> None:
@@ -74,7 +74,7 @@ class InboxFiles:
         The handle is good until the next call: those that were not used lately are closed.
 
         Raises:
-            OSError: something else is in its place, or it can't be made or opened.
+            OSError: something else is in its place, or it cannot be made or opened.
         """
         known = self._directories.get(mailbox)
         if known is not None:
@@ -139,7 +139,7 @@ class InboxFiles:
         """Removes one file, if it is there.
 
         Raises:
-            OSError: it is there and can't be removed.
+            OSError: it is there and cannot be removed.
         """
         with self._existing(mailbox) as directory:
             if directory is not None:
@@ -150,7 +150,7 @@ class InboxFiles:
         """Removes a mailbox's directory, which is empty.
 
         Raises:
-            OSError: it is not empty, or can't be removed.
+            OSError: it is not empty, or cannot be removed.
         """
         os.rmdir(mailbox, dir_fd=self._inbox)
         if mailbox in self._directories:
@@ -163,7 +163,7 @@ class InboxFiles:
             beat: called now and then, for the heartbeat: millions of files take seconds.
 
         Raises:
-            OSError: it is there and can't be read.
+            OSError: it is there and cannot be read.
         """
         with self._existing(mailbox) as directory:
             if directory is None:
@@ -174,7 +174,7 @@ class InboxFiles:
         """Returns a file's content; None if it is not there.
 
         Raises:
-            OSError: it is there and can't be read.
+            OSError: it is there and cannot be read.
         """
         with self._existing(mailbox) as directory:
             if directory is None:
@@ -208,7 +208,7 @@ class InboxFiles:
 
     @contextmanager
     def _existing(self, mailbox: str) -> Generator[int | None, None, None]:
-        """Gives the handle of an existing directory, None if it doesn't exist; makes none."""
+        """Gives the handle of an existing directory, None if it does not exist; makes none."""
         try:
             handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
         except FileNotFoundError:
@@ -220,7 +220,7 @@ class InboxFiles:
             os.close(handle)
 
     def _open_inbox(self) -> None:
-        """Opens inbox/ and its .tmp; keeps the present handles if one can't be opened."""
+        """Opens inbox/ and its .tmp; keeps the present handles if one cannot be opened."""
         inbox = os.open(self._path, OPEN_DIRECTORY)
         try:
             with suppress(FileExistsError):

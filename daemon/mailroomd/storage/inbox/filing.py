@@ -2,8 +2,8 @@
 
 Owns the writing of a commit's files, the list of those that could not be written with their retries, and the watch over
 those that are there. A mailbox with a broken directory costs one attempt at a time, however many files wait for it; a
-mailbox that lost its directory gets all its files again, and none of its messages counts as read.
-Not here: single files (`InboxFiles`), the start (`recovery`), what is committed of it. Above: the command-queue.
+mailbox that lost its directory gets all its files again, and none of its messages counts as read. Not here: single
+files (`InboxFiles`), the start (`recovery`), committing the changes. Above: the command-queue.
 Invariant: a file on the list is reported with its reason, until it is durable under its final name.
 """
 
@@ -30,7 +30,7 @@ from mailroomd.storage.inbox.watch import InboxWatch
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
 LOST = "its directory was lost; it is tried again"
-RETRY_SLICE = 200  # files written between two commits, so that senders don't wait for a long list
+RETRY_SLICE = 200  # files written between two commits, so that senders do not wait for a long list
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class Filing:
     def remove_files(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
         """Removes the files of messages that are over; returns the ids of those that are gone.
 
-        What can't be removed is tried again with `retry_due`, and at the next start.
+        What cannot be removed is tried again with `retry_due`, and at the next start.
         """
         self._taken.difference_update(message_ids)
         if mailbox in self._waiting:
@@ -251,7 +251,7 @@ class Filing:
     # -- retries --------------------------------------------------------------------------------------------------
 
     def _remove(self, mailbox: str, message_ids: Sequence[int]) -> list[int]:
-        """Removes files up to the first that can't be, and remembers the rest; returns the ids of those removed."""
+        """Removes files up to the first that cannot be, and remembers the rest; returns the ids of those removed."""
         for count, message_id in enumerate(message_ids):
             try:
                 self._watch.expect_removal(mailbox, message_id)

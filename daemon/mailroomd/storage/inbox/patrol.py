@@ -1,9 +1,8 @@
 """InboxPatrol — finds changes in inbox directories without the kernel's help, and compares files with messages.
 
-Owns the round over the idle directories, by mtime, and the comparing of a directory with the ids that should be there;
-what is missing is *held*, as a deletion that was reported is. Not here: when it is believed (`InboxWatch`).
-Invariant: the ids are asked for before the directory is listed, so a file that is written meanwhile never counts as
-missing.
+Owns the round over the idle directories, by mtime, and the comparison of a directory with the ids that should be there.
+A missing file is *held*, like a deletion that the kernel reported. Not here: when it is accepted (`InboxWatch`).
+Invariant: the ids are read before the directory is listed, so a file that is written meanwhile never counts as missing.
 """
 
 __all__ = ["InboxPatrol", "id_in_name"]

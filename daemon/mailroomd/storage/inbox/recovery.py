@@ -81,7 +81,7 @@ def recover_files(
 
 
 class _Listing(NamedTuple):
-    """The ids in one mailbox's directory; None if it is missing, an error if it can't be read."""
+    """The ids in one mailbox's directory; None if it is missing, an error if it cannot be read."""
 
     mailbox: str
     ids: set[int] | OSError | None
@@ -157,7 +157,7 @@ def _check_other_files(
 
 
 def _remove_cleared_files(ledger: FileLedger, files: InboxFiles, report: RecoveryReport) -> None:
-    """Removes what an interrupted clearing has left; what can't be removed stays on the list."""
+    """Removes what an interrupted clearing has left; what cannot be removed stays on the list."""
     gone: list[int] = []
     for mailbox, message_id in ledger.cleared():
         with suppress(OSError):

@@ -32,5 +32,5 @@ Report = Taken | DirectoryFault
 
 
 def unreadable(error: OSError) -> str:
-    """Returns the reason of a fault whose directory can't be read."""
+    """Returns the reason of a fault whose directory cannot be read."""
     return f"its directory cannot be read: {error.strerror}"

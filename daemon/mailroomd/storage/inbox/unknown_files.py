@@ -1,13 +1,14 @@
-"""UnknownFiles — whole inbox files of messages that the database does not have.
+"""UnknownFiles — complete inbox files of messages that the database does not have.
 
 They are left when the database is lost, moved away, or replaced by an older backup: mail that was accepted, and not
 read. Two rules, because agents may write to these directories, too:
 - Only at the daemon's start, and only files with ids above the highest that this database has issued, are *imported*.
-  It has never had these messages, so it can't have counted them as read and deleted them; and as they are above every
+  It has never had these messages, so it cannot have counted them as read and deleted them; and as they are above every
   id, no cursor has passed them. An id from the future is refused: it would take all later ids with it.
 - All others are *dismissed* when their mailbox's owner acknowledges them by id, or clears the mailbox.
-An imported sender counts as unverified: a file proves nothing.
-Not here: the commit. Invariant: a file of a message that the database knows is never touched.
+
+An imported sender counts as unverified: a file proves nothing. Not here: the commit.
+Invariant: a file of a message that the database knows is never touched.
 """
 
 __all__ = ["UnknownFiles"]

@@ -1,11 +1,11 @@
-"""InboxWatch — notices the inbox files that agents take away, and tells that from directories that go away.
+"""InboxWatch — notices when agents remove inbox files, and tells that from a lost directory.
 
-Owns when a deletion is believed. Deletions, reported by the kernel or found by comparing, are *held* until the
-directory is quiet (see `WatchedDirectory`) and is proved to be the one that was watched; otherwise what was held is
-void, and it is a fault. Not here: which directories are watched (`InboxDirectories`), the rest by mtime
-(`InboxPatrol`), what is done about either. Above: the command-queue, whose monotonic clock it uses.
+Decides when a deletion is accepted. Deletions, reported by the kernel or found by comparing, are *held* until the
+directory is quiet (see `WatchedDirectory`) and proved to be the one that was watched; otherwise they are discarded and
+a fault is reported. Not here: which directories are watched (`InboxDirectories`), the rest by mtime (`InboxPatrol`),
+what is done about either. Above: the command-queue, whose monotonic clock it uses.
 Invariant: an id is reported as taken only if its file is missing from a directory that has been there ever since its
-files were filed; never because a directory is gone, was replaced, or can't be read.
+files were filed; never because a directory is gone, was replaced, or cannot be read.
 """
 
 __all__ = ["InboxWatch"]
@@ -44,7 +44,7 @@ class InboxWatch:
         watched_most: directories that are watched; the others are left to the patrol.
 
     Raises:
-        OSError: inbox/ can't be opened.
+        OSError: inbox/ cannot be opened.
     """
 
     def __init__(self, root: Path, ids_of: Callable[[str], Iterable[int]], watched_most: int = WATCHED_MOST) -> None:
@@ -199,7 +199,7 @@ def _is_there(directory: int, message_id: int) -> bool:
     """Returns whether something has the name of a message's file, even if it is not a file.
 
     Raises:
-        OSError: the directory can't be searched.
+        OSError: the directory cannot be searched.
     """
     try:
         os.stat(f"{format_id(message_id)}.json", dir_fd=directory, follow_symlinks=False)

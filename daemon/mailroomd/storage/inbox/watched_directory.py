@@ -1,6 +1,6 @@
-"""WatchedDirectory — one inbox directory that is watched or compared, and its deletions that are not believed yet.
+"""WatchedDirectory — one inbox directory that is watched or compared, and its deletions that are not accepted yet.
 
-Owns the rule when a deletion may be believed. Not here: the watches, the comparing, and the proof that it is still the
+Owns the rule when a deletion may be accepted. Not here: the watches, the comparison, and the proof that it is still the
 same directory (`InboxDirectories`, `InboxPatrol`). Pure: the clock is the caller's, monotonic.
 """
 

@@ -1,8 +1,8 @@
 """Candidates — the files in the outbox that are known, what was decided about each, and when to look at it next.
 
-Owns the bound of what is remembered, and the order: files that are due at the same time come in the order in which
-they were written. Not here: finding files (`OutboxScan`), looking at them (`Outbox`). Pure, but for one log line.
-Time is the caller's monotonic clock.
+Owns the bound of what is remembered, and the order: files that are due at the same time come in the order in which they
+were written. Not here: finding files (`OutboxScan`), looking at them (`Outbox`). Pure. Time is the caller's monotonic
+clock.
 """
 
 __all__ = ["Candidate", "CandidateState", "Candidates", "Session"]
@@ -17,14 +17,14 @@ from mailroomd.storage.directories.snapshot import DirectorySnapshot
 from mailroomd.storage.outbox.file import FileIdentity
 from mailroomd.storage.outbox.problems import Problems
 
-RECHECK_SEC, RECHECK_MOST_SEC = 1.0, 30.0  # what is ignored or can't be removed; doubled each time
+RECHECK_SEC, RECHECK_MOST_SEC = 1.0, 30.0  # what is ignored or cannot be removed; doubled each time
 KNOWN_MOST = 100_000  # files that wait or are ignored; 400 bytes each
 
 
 class CandidateState(Enum):
     """What becomes of one file."""
 
-    WAITING = auto()  # to be read, now or when it has stood still
+    WAITING = auto()  # to be read, now or when it has been unchanged
     COLLECTED = auto()  # the caller has it, and will call `remove_response` when it is durable
     STORED = auto()  # durable, but it could not be removed: that is tried again, and it is not collected again
     IGNORED = auto()  # logged, and left where it is until it changes
@@ -40,7 +40,7 @@ class Candidate:
         due_sec: when to look at it; entries of the heap with another time are void.
         is_closed: whether its writer is known to be done.
         fault: why it is not a response, as it is now.
-        pause_sec: before the next look at a file that is ignored or can't be removed.
+        pause_sec: before the next look at a file that is ignored or cannot be removed.
     """
 
     identity: FileIdentity | None

@@ -52,7 +52,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class NotAResponse(Exception):  # noqa: N818 - named for what was found
-    """The file, as it is now, can't be announced; the text says why."""
+    """The file, as it is now, cannot be announced; the text says why."""
 
 
 class FileIdentity(NamedTuple):
@@ -93,7 +93,7 @@ def is_candidate(name: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """Returns a name for the log; in ASCII if it has characters that can't be seen, or that mislead a reader."""
+    """Returns a name for the log; in ASCII if it has characters that cannot be seen, or that mislead a reader."""
     return ascii(name) if _MISLEADING.search(name) else name
 
 
@@ -108,7 +108,7 @@ def stat_file(directory: int, name: str) -> os.stat_result | None:
     """Returns the status of what has this name; None if nothing has.
 
     Raises:
-        OSError: it can't be seen.
+        OSError: it cannot be seen.
     """
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -124,7 +124,7 @@ def read_response(directory: int, name: str, status: os.stat_result) -> bytes | 
 
     Raises:
         NotAResponse: it is not a response, so far.
-        OSError: it can't be read now: no descriptor, no memory, a failing disk.
+        OSError: it cannot be read now: no descriptor, no memory, a failing disk.
     """
     if _HOSTILE.search(name):
         raise NotAResponse(
@@ -147,7 +147,7 @@ def remove_if_same(directory: int, name: str, identity: FileIdentity) -> bool:
     """Removes a file if it is still this one; returns False if another is there now.
 
     Raises:
-        OSError: it is there and can't be removed.
+        OSError: it is there and cannot be removed.
     """
     try:
         if identity_of(os.stat(name, dir_fd=directory, follow_symlinks=False)) != identity:

@@ -1,10 +1,9 @@
 """Outbox — collects the responses that agents leave as files, each once, and removes a file when it is told to.
 
-Owns the decision when a file is whole. One that was closed or renamed under the kernel's eyes is read at once; one that
-a rescan found is read when it has stood still for 100 ms. What does not parse may still be being written: only when it
-has stood still for a second it is logged, once, and ignored; any change of it starts this anew.
-Not here: finding files (`OutboxScan`), a single file (`outbox.file`), durability. Above: the command-queue, whose
-monotonic clock it uses.
+Decides when a file is complete. A file that the kernel reported as closed or renamed is read at once. One found by a
+rescan is read once it has been unchanged for 100 ms. A file that does not parse may still be incomplete: it is logged,
+once, and ignored only after a second without a change. Any change restarts the wait. Not here: finding files
+(`OutboxScan`), a single file (`outbox.file`), durability. Above: the command-queue, whose monotonic clock it uses.
 Invariant: a file is removed only when `remove_response` is called for it, and only if it still is the one that was
 read.
 """
@@ -43,7 +42,7 @@ class Outbox:
         watches_most: session directories that are watched; the others are found by the rescan.
 
     Raises:
-        OSError: outbox/ can't be made or opened.
+        OSError: outbox/ cannot be made or opened.
     """
 
     def __init__(self, root: Path, watches_most: int = WATCHES_MOST) -> None:
@@ -77,7 +76,7 @@ class Outbox:
         would be lost; no system call closes that gap.
 
         Returns:
-            False if another is there now, which will be found, or this one can't be removed, which is tried again.
+            False if another is there now, which will be found, or this one cannot be removed, which is tried again.
         """
         session, candidate = self._collected(file)
         now_sec = self._candidates.now_sec

@@ -1,7 +1,7 @@
-"""Problems — logs what is wrong in the outbox: each problem once, and no more lines than a person reads.
+"""Problems — logs what is wrong in the outbox: each problem once, and a bounded number of lines per period.
 
-Owns what was logged already, and the budget: beyond `LINES_MOST` lines in a period problems are counted, and the count
-is logged when the period is over. Time is the caller's monotonic clock.
+Owns what has been logged, and the budget: beyond `LINES_MOST` lines in a period problems are counted, and the count is
+logged when the period is over. Time is the caller's monotonic clock.
 Invariant: what is remembered is bounded; beyond the bound a new problem is neither logged nor counted.
 """
 

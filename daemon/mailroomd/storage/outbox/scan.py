@@ -1,8 +1,8 @@
-"""OutboxScan — finds the files that lie in the outbox: by the kernel's reports at once, by a rescan in any case.
+"""OutboxScan — finds files in the outbox: at once through inotify, and in any case by a periodic rescan.
 
 Owns the outbox's directory, the sessions' directories and their watches. The rescan alone finds every file; the watches
-(of a bounded number of directories) make it quick. Not here: what is in a file, and what becomes of it (`Outbox`).
-Time is the caller's monotonic clock, kept in `Candidates`.
+(of a bounded number of directories) make it quick. Not here: what is in a file, and what becomes of it (`Outbox`). Time
+is the caller's monotonic clock, kept in `Candidates`.
 """
 
 __all__ = ["OutboxScan"]
@@ -40,7 +40,7 @@ class OutboxScan:
         watches_most: session directories that are watched; the others are found by the rescan.
 
     Raises:
-        OSError: the outbox can't be made or opened.
+        OSError: the outbox cannot be made or opened.
     """
 
     def __init__(self, path: Path, candidates: Candidates, problems: Problems, watches_most: int) -> None:
@@ -73,12 +73,12 @@ class OutboxScan:
         """Returns the handle of a session's directory.
 
         Raises:
-            OSError: it is gone, is not a directory, or can't be opened.
+            OSError: it is gone, is not a directory, or cannot be opened.
         """
         return self._watcher.open_child(session_name)
 
     def report_unreadable(self, session_name: str, session: Session, error: OSError) -> None:
-        """Records that a session's directory can't be read, or is gone."""
+        """Records that a session's directory cannot be read, or is gone."""
         if isinstance(error, FileNotFoundError):
             self._forget_session(session_name)
             return
@@ -176,7 +176,7 @@ class OutboxScan:
             self._forget_session(session_name)
 
     def _session_named(self, name: str) -> Session | None:
-        """Returns the session of a directory; None if its name can't be a session's."""
+        """Returns the session of a directory; None if its name cannot be a session's."""
         if name in self._candidates.sessions:
             return self._candidates.sessions[name]
         if name.startswith("."):

@@ -74,7 +74,7 @@ class DirectoryLock:
 
         Raises:
             LockBusy: another program has it.
-            OSError: it can't be made, or a stale one can't be removed (not a directory, or not empty).
+            OSError: it cannot be made, or a stale one cannot be removed (not a directory, or not empty).
         """
         deadline = time.monotonic() + patience_sec
         pause = FIRST_PAUSE_SEC
@@ -82,7 +82,7 @@ class DirectoryLock:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise LockBusy(self._name, patience_sec)
-            time.sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 - so that two waiters don't keep in step
+            time.sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 - so that two waiters do not keep in step
             pause = min(LONGEST_PAUSE_SEC, 2 * pause)
         self._released = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(self._released,), name="lock-keeper", daemon=True)
@@ -94,11 +94,11 @@ class DirectoryLock:
         self._keeper = keeper
 
     def verify(self) -> None:
-        """Makes sure that the lock is still held, and renews it for `stale_sec`; call it before what can't be undone.
+        """Makes sure that the lock is still held, and renews it for `stale_sec`; call it before what cannot be undone.
 
         Raises:
             LockLost: it is not.
-            OSError: that can't be determined.
+            OSError: that cannot be determined.
         """
         with self._mutex:
             if self._is_lost or not self._is_ours():
@@ -111,7 +111,7 @@ class DirectoryLock:
 
         Raises:
             LockLost: it was lost before.
-            OSError: it can't be removed.
+            OSError: it cannot be removed.
         """
         self._released.set()
         if self._keeper is not None:

@@ -4,8 +4,9 @@ Owns the entry: `from`, `text`, `timestamp` (ISO 8601 with milliseconds), `read`
 metadata has a string of that name, and `mailroom_id`, the message's id, by which a repeated entry is recognised.
 Source: the files that Claude Code itself writes; the format is not documented. Not here: reading and writing the file
 (`TeamInboxes`).
-Invariant: what was in the file stays as it is, byte for byte (numbers beyond 64 bits, order, doubled keys, lone
-surrogates): new entries go before the closing bracket, after the whole was parsed. Only blanks there may change.
+Invariant: what was in the file stays as it is, byte for byte (numbers beyond 64 bits, order, duplicate keys, lone
+surrogates): new entries go before the closing bracket, after the whole file has been parsed. Only white space there may
+change.
 """
 
 __all__ = ["Extension", "NotAnInbox", "NotJson", "extend_team_inbox"]
@@ -118,7 +119,7 @@ def _entries_of(raw: bytes) -> list[Any]:
 
 
 def _parse_like_node(raw: bytes) -> Any:
-    """Parses what Node accepts and orjson doesn't: lone surrogates, numbers out of range, bytes that are not UTF-8."""
+    """Parses what Node accepts and orjson does not: lone surrogates, numbers out of range, bytes that are not UTF-8."""
     try:
         text = raw.decode("utf-8", "replace")  # as Node reads a file
         return json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)

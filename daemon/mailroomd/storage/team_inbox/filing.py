@@ -1,9 +1,9 @@
-"""TeamFiling — appends messages to team inboxes in a thread of its own, until they are there.
+"""TeamFiling — appends messages to team inboxes in a thread of its own, and retries until they are written.
 
 Owns the backlog and its bounds, and the retries: another program may hold an inbox's lock for seconds. A broken inbox
 costs one attempt at a time, however many messages wait for it; what waits for one inbox is appended together. What
-finds no room in the backlog is *deferred*: the caller takes it up again when the inbox has caught up.
-Not here: the appending (`TeamInboxes`), what survives a restart (the caller). Above: the command-queue.
+finds no room in the backlog is *deferred*: the caller submits it again when the inbox has caught up. Not here: the
+appending (`TeamInboxes`), what survives a restart (the caller). Above: the command-queue.
 Invariant: messages for one inbox are appended in the order of their ids, and every future gets its result.
 """
 
@@ -90,7 +90,7 @@ class TeamFiling:
             room is done at once; see `take_deferred`. Callbacks run in the filing's thread.
         """
         done: Future[str] = Future()
-        done.set_running_or_notify_cancel()  # from here on it can't be cancelled
+        done.set_running_or_notify_cancel()  # from here on it cannot be cancelled
         size = len(message.draft.content)
         recipient = message.draft.recipient
         with self._changed:

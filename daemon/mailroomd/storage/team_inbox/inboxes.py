@@ -1,14 +1,13 @@
 """TeamInboxes — appends messages to Claude Code's team inboxes, `{root}/teams/{team}/inboxes/{agent}.json`.
 
-Owns the paths, the lock and the replacing. Every directory is opened relative to a handle and no link is followed.
-Source: the paths that Claude Code itself uses. Not here: the format (`team_inbox.file`), the lock (`DirectoryLock`),
-retries (`TeamFiling`).
-The file is replaced by rename under the lock, although Claude Code writes in place: readers take no lock, and a crash
-in the middle must leave the old file whole. Writers that respect the lock open the file under it, so they never hold
-the old one. The lock is held briefly, because Claude Code drops its own message after 0.6 s of waiting or less:
-parsing, writing and fsync come before it, and are repeated under it only if the file has changed.
-A file that is JSON but not an array has another format than the one known here, and is left alone. A file that is not
-JSON may still be being written by a program without the lock: only when it stays the same for seconds it is set aside.
+Owns the paths, the lock and the replacement of the file. Every directory is opened relative to a handle and no link is
+followed. Source: the paths that Claude Code itself uses. Not here: the format (`team_inbox.file`), the lock
+(`DirectoryLock`), retries (`TeamFiling`). The file is replaced by rename under the lock, although Claude Code writes in
+place: readers take no lock, and a crash in the middle must leave the old file whole. Writers that respect the lock open
+the file under it, so they never hold the old one. The lock is held briefly, because Claude Code drops its own message
+after 0.6 s of waiting or less: parsing, writing and fsync come before it, and are repeated under it only if the file
+has changed. A file that is JSON but not an array has an unknown format, and is left alone. A file that is not JSON may
+be half written by a program without the lock: it is set aside only after it has been unchanged for seconds.
 Invariant: an entry written by a holder of the lock is never lost through this module.
 """
 
@@ -45,7 +44,7 @@ _OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class NoSuchInbox(ValueError):  # noqa: N818 - named for what was found
-    """An agent's or a team's name can't name a file; trying again will not help."""
+    """An agent's or a team's name cannot name a file; trying again will not help."""
 
 
 class InboxTooLarge(Exception):  # noqa: N818 - named for what was found
