@@ -23,7 +23,7 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@echo 'In another terminal, here: source .venv/bin/activate && mailroom watch abc'
 	@exec .venv/bin/mailroomd $(ARGS)
 
-test: .venv/dev.stamp ## Run the tests that need neither root nor Debian packages (under two minutes)
+test: .venv/dev.stamp ## Run the tests that need neither root nor Debian packages (two minutes)
 	@scripts/pytest -m "not system" $(ARGS)
 
 test-system: .venv/dev.stamp ## Run the tests that need root, Debian packages, systemd or loop mounts, and the long ones
@@ -37,7 +37,7 @@ test-all: .venv/dev.stamp ## Run every test
 test-pythons: .venv/dev.stamp ## Run the unit and component tests and the wheel's on each supported Python installed here
 	@scripts/test-pythons $(ARGS)
 
-check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract and its generated code
+check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check
 
 protos: .venv/dev.stamp ## Generate the code of the contract again

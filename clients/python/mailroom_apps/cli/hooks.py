@@ -40,6 +40,9 @@ def doorbell(
         str | None,
         typer.Argument(metavar="AGENT", help="The agent to serve.", show_default=False, callback=require_name),
     ] = None,
+    named: Annotated[
+        str | None, typer.Option("--agent", help="The same as AGENT.", show_default=False, callback=require_name)
+    ] = None,
     root: _Root = None,
     pid: Annotated[int | None, typer.Option(help="Exit with this process.", show_default="the session's")] = None,
     address: Address = None,
@@ -50,7 +53,7 @@ def doorbell(
     """
     from mailroom_apps.hooks.doorbell import main
 
-    raise typer.Exit(main(_arguments(agent=agent, root=root, pid=pid, address=address)))
+    raise typer.Exit(main(_arguments(agent=agent or named, root=root, pid=pid, address=address)))
 
 
 def _arguments(**options: str | int | None) -> list[str]:
