@@ -167,10 +167,8 @@ def test_streams_that_join_under_load_have_no_gap_and_no_repeat(deployment: Depl
         wait_until(lambda: len(known) > joins_at, f"{joins_at} messages are sent")
         after_id = chance.choice(known[:])
         with connect(deployment.target) as client:
-            stream, events = (
-                client.subscribe(agent, after_id=after_id, observe=joins_at % 2 == 0),
-                list[pb.SubscribeResponse](),
-            )
+            stream = client.subscribe(agent, after_id=after_id, observe=joins_at % 2 == 0)
+            events: list[pb.SubscribeResponse] = []
             while not events or events[-1].message.content != "last":
                 events.append(stream.next())
             stream.cancel()

@@ -208,12 +208,11 @@ def new_deployment(
         environment: further variables.
     """
     directory = Path(tempfile.mkdtemp(prefix="mailroom-", dir="/tmp"))
-    prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
+    prefix: tuple[str, ...] = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
     if descriptors:
         prefix = ("prlimit", f"--nofile={descriptors}:{descriptors}")
     if small_disk:
-        namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
-        prefix = ("unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(directory / "state"))
+        prefix = _on_a_small_disk(directory / "state")
     if watched:
         prefix = watch_command(directory / "trace")
     if environment:
@@ -222,16 +221,27 @@ def new_deployment(
     try:
         yield deployment
     finally:
-        deployment.close()
-        ended, log = None, ""
-        if deployment.process is not None:
-            ended, log = deployment.process.poll(), deployment.log()
-            if ended is None:
-                deployment.kill()
-            else:
-                deployment.wait_for_end()
-        shutil.rmtree(directory)
-        assert ended is None, f"the daemon ended by itself, with {ended}:\n{log}"
+        _end(deployment)
+
+
+def _on_a_small_disk(state_dir: Path) -> tuple[str, ...]:
+    """Returns the beginning of a command that runs with a file system of its own for the state directory."""
+    namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
+    return "unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(state_dir)
+
+
+def _end(deployment: Deployment) -> None:
+    """Ends the daemon and removes its directories; fails if it has ended by itself."""
+    deployment.close()
+    ended, log = None, ""
+    if deployment.process is not None:
+        ended, log = deployment.process.poll(), deployment.log()
+        if ended is None:
+            deployment.kill()
+        else:
+            deployment.wait_for_end()
+    shutil.rmtree(deployment.directory)
+    assert ended is None, f"the daemon ended by itself, with {ended}:\n{log}"
 
 
 @contextmanager
