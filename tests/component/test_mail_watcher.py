@@ -17,12 +17,12 @@ from support.fakes.scripted import Refusal
 End = Callable[[FakeDaemon, str], None]
 
 
-def expire(room: FakeDaemon, message_id: str) -> None:
-    room.messages[message_id].state = pb.DELIVERY_STATE_EXPIRED
+def expire(fake: FakeDaemon, message_id: str) -> None:
+    fake.messages[message_id].state = pb.DELIVERY_STATE_EXPIRED
 
 
-def clear(room: FakeDaemon, message_id: str) -> None:
-    del room.messages[message_id]
+def clear(fake: FakeDaemon, message_id: str) -> None:
+    del fake.messages[message_id]
 
 
 def watch(directory: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[FakeDaemon], str]) -> str:
@@ -35,13 +35,13 @@ def watch(directory: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[Fa
     async def stage() -> None:
         async with (
             asyncio.timeout(BOUND_SEC),
-            running(directory) as room,
-            AsyncMailroom(room.address, grace=0.0) as client,
+            running(directory) as fake,
+            AsyncMailroom(fake.address, grace=0.0) as client,
         ):
             watcher = MailWatcher(client, HookEvent(DOORBELL, "s1", "bob"), str(directory / "root"))
             watching = asyncio.create_task(watcher.watch("bob"))
-            await room.wait_until(lambda: room.open_streams == 1)
-            happen(room)
+            await fake.wait_until(lambda: fake.open_streams == 1)
+            happen(fake)
             await watching
             assert watcher.has_shown_mail
 
@@ -52,9 +52,9 @@ def watch(directory: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[Fa
 
 @pytest.mark.parametrize("end", [FakeDaemon.mark_read, expire, clear])
 def test_streamed_mail_that_is_over_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: End) -> None:
-    def happen(room: FakeDaemon) -> str:
-        end(room, room.deliver("bob", "too late"))
-        return room.deliver("bob", "in time")
+    def happen(fake: FakeDaemon) -> str:
+        end(fake, fake.deliver("bob", "too late"))
+        return fake.deliver("bob", "in time")
 
     shown = watch(tmp_path, monkeypatch, happen)
     assert "in time" in shown
@@ -64,8 +64,8 @@ def test_streamed_mail_that_is_over_is_not_shown(tmp_path: Path, monkeypatch: py
 def test_streamed_mail_is_shown_once_the_daemon_knows_its_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def happen(room: FakeDaemon) -> str:
-        room.refuse("GetMessage", *[Refusal()] * 8)  # the client itself retries some of them
-        return room.deliver("bob", "unread")
+    def happen(fake: FakeDaemon) -> str:
+        fake.refuse("GetMessage", *[Refusal()] * 8)  # the client itself retries some of them
+        return fake.deliver("bob", "unread")
 
     assert "unread" in watch(tmp_path, monkeypatch, happen)

@@ -41,10 +41,10 @@ def play(directory: Path, scene: Scene, name: str | None = "me") -> None:
     async def stage() -> None:
         async with (
             asyncio.timeout(BOUND_SEC),
-            running(directory) as room,
-            agent_of(room.address, directory, name) as agent,
+            running(directory) as fake,
+            agent_of(fake.address, directory, name) as agent,
         ):
-            await scene(room, agent)
+            await scene(fake, agent)
 
     asyncio.run(stage())
 
@@ -71,21 +71,21 @@ def write_inbox_file(root: Path, agent: str, message_id: str, content: str) -> P
 
 
 def test_another_name_than_the_agents_own_is_overruled(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        room.deliver("bob", "for bob")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        fake.deliver("bob", "for bob")
         assert await check(agent, session_id="bob") == []
         await ask(agent, "send_message", from_session_id="bob", to_session_id="carl", content="hello")
-        assert room.requests["SendMessage"][-1].sender == "me"
+        assert fake.requests["SendMessage"][-1].sender == "me"
 
     play(tmp_path, scene)
 
 
 def test_a_server_without_an_agent_requires_the_name_in_each_call(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         schemas = {tool.name: tool.input_schema for tool in (await agent.list_tools()).tools}
         assert "session_id" in schemas["check_inbox"]["required"]
         assert "MAILROOM_AGENT" in await error_of(agent, "check_inbox")
-        message_id = room.deliver("bob", "for bob")
+        message_id = fake.deliver("bob", "for bob")
         assert [message["id"] for message in await check(agent, session_id="bob")] == [message_id]
 
     play(tmp_path, scene, name=None)
@@ -95,23 +95,23 @@ def test_a_server_without_an_agent_requires_the_name_in_each_call(tmp_path: Path
 
 
 def test_checking_marks_nothing_read_and_reports_shown_messages(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        message_id = room.deliver("me", "go", thread_id="t", priority=pb.PRIORITY_URGENT)
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        message_id = fake.deliver("me", "go", thread_id="t", priority=pb.PRIORITY_URGENT)
         (message,) = await check(agent)
         always = {"id", "sender", "sender_verified", "content", "timestamp", "shown_before"}
         assert set(message) == always | {"thread_id", "priority"}
-        await room.wait_until(lambda: bool(room.requests["MarkOffered"]))
-        assert list(room.requests["MarkOffered"][0].message_ids) == [message_id]
-        assert all(request.observe for request in room.requests["CheckInbox"])
-        assert not room.messages[message_id].read
+        await fake.wait_until(lambda: bool(fake.requests["MarkOffered"]))
+        assert list(fake.requests["MarkOffered"][0].message_ids) == [message_id]
+        assert all(request.observe for request in fake.requests["CheckInbox"])
+        assert not fake.messages[message_id].read
 
     play(tmp_path, scene)
 
 
 @pytest.mark.parametrize("verified", [True, False])
 def test_tools_and_resources_say_whether_a_sender_is_verified(tmp_path: Path, verified: bool) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        room.deliver("me", "go", sender="boss", sender_verified=verified)
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        fake.deliver("me", "go", sender="boss", sender_verified=verified)
         (message,) = await check(agent)
         assert message["sender_verified"] is verified
         (content,) = (await agent.read_resource("mailroom://inbox/me")).contents
@@ -122,28 +122,28 @@ def test_tools_and_resources_say_whether_a_sender_is_verified(tmp_path: Path, ve
 
 
 def test_checking_an_empty_inbox_counts_as_presence(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         assert await check(agent) == []
-        assert [request.observe for request in room.requests["CheckInbox"]] == [True, False]
+        assert [request.observe for request in fake.requests["CheckInbox"]] == [True, False]
 
     play(tmp_path, scene)
 
 
 def test_waiting_shows_no_message_twice_even_if_the_report_failed(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        room.refuse("MarkOffered", Refusal(code=grpc.StatusCode.PERMISSION_DENIED, reason="LOST"))
-        first = room.deliver("me", "first")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        fake.refuse("MarkOffered", Refusal(code=grpc.StatusCode.PERMISSION_DENIED, reason="LOST"))
+        first = fake.deliver("me", "first")
         assert [message["id"] for message in await check(agent)] == [first]
         waiting = asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC))
-        await room.wait_until(lambda: len(room.requests["MarkOffered"]) == 2)
-        second = room.deliver("me", "second")
+        await fake.wait_until(lambda: len(fake.requests["MarkOffered"]) == 2)
+        second = fake.deliver("me", "second")
         assert [message["id"] for message in (await waiting)["messages"]] == [second]
 
     play(tmp_path, scene)
 
 
 def test_waiting_returns_no_message_after_the_timeout(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         body = await ask(agent, "wait_for_message", timeout_sec=0.05)
         assert (body["messages"], body["more"]) == ([], False)
 
@@ -151,12 +151,12 @@ def test_waiting_returns_no_message_after_the_timeout(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_call_has_shown_nothing(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         waiting = asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC))
-        await room.wait_until(lambda: len(room.requests["CheckInbox"]) == 3)
+        await fake.wait_until(lambda: len(fake.requests["CheckInbox"]) == 3)
         waiting.cancel()
         await asyncio.wait([waiting])
-        room.deliver("me", "too late for that call")
+        fake.deliver("me", "too late for that call")
         (message,) = await check(agent)
         assert message["shown_before"] is False
 
@@ -164,14 +164,14 @@ def test_a_cancelled_call_has_shown_nothing(tmp_path: Path) -> None:
 
 
 def test_overlapping_waits_show_a_message_once(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         waits = [asyncio.create_task(ask(agent, "wait_for_message", timeout_sec=BOUND_SEC)) for _ in range(3)]
-        await room.wait_until(lambda: len(room.requests["CheckInbox"]) == 9)
+        await fake.wait_until(lambda: len(fake.requests["CheckInbox"]) == 9)
         ids: list[str] = []
         for content in ("first", "second", "third"):
-            ids.append(room.deliver("me", content))
-            await room.wait_until(lambda: len([wait for wait in waits if wait.done()]) >= len(ids))
-            await room.wait_until(lambda: len(room.requests["MarkOffered"]) >= len(ids))
+            ids.append(fake.deliver("me", content))
+            await fake.wait_until(lambda: len([wait for wait in waits if wait.done()]) >= len(ids))
+            await fake.wait_until(lambda: len(fake.requests["MarkOffered"]) >= len(ids))
             answers = [wait.result() for wait in waits if wait.done()]
             assert sorted(message["id"] for answer in answers for message in answer["messages"]) == ids
         assert all(wait.done() for wait in waits)
@@ -180,9 +180,9 @@ def test_overlapping_waits_show_a_message_once(tmp_path: Path) -> None:
 
 
 def test_a_claimed_message_is_new_again_after_its_call_was_cancelled(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, _: ClientSession) -> None:
-        async with AsyncMailroom(room.address, grace=0.0) as client:
-            message_id = room.deliver("me", "hello")
+    async def scene(fake: FakeDaemon, _: ClientSession) -> None:
+        async with AsyncMailroom(fake.address, grace=0.0) as client:
+            message_id = fake.deliver("me", "hello")
             (message,) = await client.check_inbox("me", observe=True)
             shown = ShownMessages(client)
             claimed, never = asyncio.Event(), asyncio.Event()
@@ -203,15 +203,15 @@ def test_a_claimed_message_is_new_again_after_its_call_was_cancelled(tmp_path: P
                 assert await waiting
             assert shown.is_new(message)
             assert not await shown.wait_for_claim_end(0.01)
-            assert message_id not in [name for request in room.requests["MarkOffered"] for name in request.message_ids]
+            assert message_id not in [name for request in fake.requests["MarkOffered"] for name in request.message_ids]
 
     play(tmp_path, scene)
 
 
 def test_messages_beyond_the_size_of_one_answer_wait_for_the_next(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         sizes = (MAX_CHARS + 1, MAX_CHARS // 2, MAX_CHARS // 2, 1)
-        ids = [room.deliver("me", "x" * size) for size in sizes]
+        ids = [fake.deliver("me", "x" * size) for size in sizes]
         shown: list[list[str]] = []
         for more in (True, True, False):
             body = await ask(agent, "check_inbox")
@@ -224,8 +224,8 @@ def test_messages_beyond_the_size_of_one_answer_wait_for_the_next(tmp_path: Path
 
 
 def test_acknowledging_unknown_ids_fails_only_if_all_are_unknown(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        message_id = room.deliver("me", "go")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        message_id = fake.deliver("me", "go")
         error = await error_of(agent, "acknowledge_message", message_id="00000000000000aa")
         assert error.endswith("use the ids that check_inbox returns (MESSAGE_NOT_FOUND)")
         done = await ask(agent, "acknowledge_message", message_id=[message_id, "00000000000000aa"])
@@ -238,8 +238,8 @@ def test_acknowledging_unknown_ids_fails_only_if_all_are_unknown(tmp_path: Path)
 
 
 def test_a_send_to_an_unknown_name_warns_and_suggests_a_similar_one(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        room.known.add("reviewer")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        fake.known.add("reviewer")
         body = await ask(agent, "send_message", to_session_id="reviewr", content="hi")
         assert body["recipient_known"] is False
         assert body["note"].startswith("No agent called reviewr has connected yet.")
@@ -249,32 +249,32 @@ def test_a_send_to_an_unknown_name_warns_and_suggests_a_similar_one(tmp_path: Pa
 
 
 def test_a_send_of_unknown_outcome_names_its_idempotency_key(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         code = grpc.StatusCode.DEADLINE_EXCEEDED
-        room.refuse("SendMessage", Refusal(code=code, reason="", message="too slow", after_doing=True))
+        fake.refuse("SendMessage", Refusal(code=code, reason="", message="too slow", after_doing=True))
         error = await error_of(agent, "send_message", to_session_id="bob", content="hi")
-        key = room.requests["SendMessage"][0].idempotency_key
+        key = fake.requests["SendMessage"][0].idempotency_key
         assert f"repeat this call with idempotency_key {key}:" in error
         again = await ask(agent, "send_message", to_session_id="bob", content="hi", idempotency_key=key)
-        assert list(room.messages) == [again["id"]]
+        assert list(fake.messages) == [again["id"]]
 
     play(tmp_path, scene)
 
 
 def test_a_reply_goes_to_the_sender_in_its_thread_and_acknowledges_nothing(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        asked = room.deliver("me", "well?", sender="ann", thread_id="t-1")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        asked = fake.deliver("me", "well?", sender="ann", thread_id="t-1")
         await ask(agent, "reply", message_id=asked, content="yes")
-        request = room.requests["SendMessage"][-1]
+        request = fake.requests["SendMessage"][-1]
         assert (request.recipient, request.sender) == ("ann", "me")
         assert (request.thread_id, request.in_reply_to) == ("t-1", asked)
-        assert not room.messages[asked].read
+        assert not fake.messages[asked].read
 
     play(tmp_path, scene)
 
 
 def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         sent = await ask(agent, "send_message", to_session_id="ann", content="well?")
         error = await error_of(agent, "reply", message_id=sent["id"], content="and?")
         assert error == f"message_id: me sent message {sent['id']} itself, to ann: use send_message (REPLY_TO_SELF)"
@@ -283,19 +283,19 @@ def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_broadcast_reports_each_copy(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         body = await ask(agent, "broadcast", to_session_ids=["ann", ".bad"], content="all")
         good, bad = body["results"]
-        assert (good["recipient"], good["id"]) == ("ann", next(iter(room.messages)))
+        assert (good["recipient"], good["id"]) == ("ann", next(iter(fake.messages)))
         assert bad == {"recipient": ".bad", "error": ".bad is not a valid name (RECIPIENT_INVALID)"}
 
     play(tmp_path, scene)
 
 
 def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        room.known |= {"ann", "bob"}
-        room.asleep.add("bob")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        fake.known |= {"ann", "bob"}
+        fake.asleep.add("bob")
         agents = (await ask(agent, "list_agents"))["agents"]
         assert [(listed["name"], listed["alive"]) for listed in agents] == [("ann", True), ("bob", False)]
         alive = (await ask(agent, "list_agents", alive_only=True))["agents"]
@@ -308,13 +308,13 @@ def test_agents_are_listed_with_their_sessions_and_whether_they_are_alive(tmp_pa
 
 
 def test_faults_are_sentences_with_a_reason(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         assert (await error_of(agent, "fetch_mail")).startswith(
             "there is no tool 'fetch_mail'; the tools are check_inbox, "
         )
         assert (await error_of(agent, "check_inbox", limit=0)).endswith("(ARGUMENTS_INVALID)")
         code = grpc.StatusCode.RESOURCE_EXHAUSTED
-        room.refuse("SendMessage", Refusal(code=code, reason="MAILBOX_FULL", message="bob has to read some first"))
+        fake.refuse("SendMessage", Refusal(code=code, reason="MAILBOX_FULL", message="bob has to read some first"))
         error = await error_of(agent, "send_message", to_session_id="bob", content="hi")
         assert error == "bob has to read some first (MAILBOX_FULL)"
         error = await error_of(agent, "message_status", message_id="00aa")
@@ -359,9 +359,9 @@ async def subscribe(agent: ClientSession, uri: str) -> None:
 
 
 def test_a_bound_server_serves_no_other_agents_resources(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        foreign = room.deliver("alice", "private", sender="boss")
-        own = room.deliver("me", "mine", sender="boss")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        foreign = fake.deliver("alice", "private", sender="boss")
+        own = fake.deliver("me", "mine", sender="boss")
         for uri in ("mailroom://inbox/alice", f"mailroom://message/{foreign}"):
             with pytest.raises(MCPError, match="serves only the mail of me"):
                 await agent.read_resource(uri)
@@ -378,8 +378,8 @@ def test_a_bound_server_serves_no_other_agents_resources(tmp_path: Path) -> None
 
 
 def test_a_server_for_all_agents_serves_every_inbox(tmp_path: Path) -> None:
-    async def scene(room: FakeDaemon, agent: ClientSession) -> None:
-        room.deliver("alice", "for alice")
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        fake.deliver("alice", "for alice")
         (content,) = (await agent.read_resource("mailroom://inbox/alice")).contents
         assert isinstance(content, types.TextResourceContents)
         assert "for alice" in content.text

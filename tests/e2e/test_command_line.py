@@ -66,12 +66,12 @@ def test_an_alias_delivers_to_the_agent_while_it_lasts(daemon: Daemon) -> None:
 
 def test_a_bulk_send_survives_a_gateway_restart_without_loss_or_duplicates(daemon: Daemon) -> None:
     contents = [str(number) for number in range(3000)]
-    with Mailroom(daemon.address, sender="bulk") as room:
-        outcomes = room.send_many(Draft("bulky", content) for content in contents)
+    with Mailroom(daemon.address, sender="bulk") as client:
+        outcomes = client.send_many(Draft("bulky", content) for content in contents)
         ids = [sent.id for sent in [next(outcomes).sent] if sent]
         daemon.wait_replaced(daemon.signal_workers(["gateway"], signal.SIGKILL))
         ids += [outcome.sent.id for outcome in outcomes if outcome.sent]
-        stored = list(room.iter_messages("bulky", page_size=1000))
+        stored = list(client.iter_messages("bulky", page_size=1000))
     assert sorted(ids) == sorted(message.id for message in stored)
     assert sorted(message.content for message in stored) == sorted(contents)
 

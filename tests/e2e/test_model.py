@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.room import Room, running_room
+from support.harness.deployment import Deployment, running_deployment
 from support.harness.waiting import rounds, wait_until
 
 STEPS = 15
@@ -38,14 +38,14 @@ class ModelMessage:
         return self.state < pb.DELIVERY_STATE_READ
 
 
-class MailRoomBesideItsModel(RuleBasedStateMachine):
+class DeploymentBesideItsModel(RuleBasedStateMachine):
     """Steps on a daemon that outlives the examples; each example has mailboxes of its own."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         super().__init__()
-        self.room = room
-        bob = room.new_agent()
-        self.names = {"ann": room.new_agent(), "bob": bob, "bob@alpha": f"{bob}@alpha"}
+        self.deployment = deployment
+        bob = deployment.new_agent()
+        self.names = {"ann": deployment.new_agent(), "bob": bob, "bob@alpha": f"{bob}@alpha"}
         self.messages: dict[str, ModelMessage] = {}
         self.restarts = 0
 
@@ -58,20 +58,20 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
 
     @rule(name=agents, content=st.text(max_size=30))
     def send(self, name: str, content: str) -> None:
-        sent = self.room.send(self.names[name], content, sender="model")
+        sent = self.deployment.send(self.names[name], content, sender="model")
         assert sent.delivery.state == pb.DELIVERY_STATE_FILED
         self.messages[sent.message.id] = ModelMessage(self.names[name], content, pb.DELIVERY_STATE_FILED)
 
     @rule(name=agents)
     def send_what_expires(self, name: str) -> None:
-        sent = self.room.send(self.names[name], "short-lived", sender="model", ttl_sec=SHORT_TTL_SEC).message.id
-        wait_until(lambda: self.room.state(sent) == pb.DELIVERY_STATE_EXPIRED, "it expires")
+        sent = self.deployment.send(self.names[name], "short-lived", sender="model", ttl_sec=SHORT_TTL_SEC).message.id
+        wait_until(lambda: self.deployment.state(sent) == pb.DELIVERY_STATE_EXPIRED, "it expires")
         self.messages[sent] = ModelMessage(self.names[name], "short-lived", pb.DELIVERY_STATE_EXPIRED)
 
     @rule(name=agents, which=picks)
     def acknowledge(self, name: str, which: list[int]) -> None:
         ids = self.picked(self.names[name], which)
-        assert sorted(self.room.acknowledge(self.names[name], ids).acknowledged_ids) == ids
+        assert sorted(self.deployment.acknowledge(self.names[name], ids).acknowledged_ids) == ids
         for number in ids:
             self.messages[number].state = pb.DELIVERY_STATE_READ
 
@@ -79,14 +79,14 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
     def take_files(self, name: str, which: list[int]) -> None:
         ids = self.picked(self.names[name], which)
         for number in ids:
-            self.room.inbox(self.names[name]).joinpath(f"{number}.json").unlink()
+            self.deployment.inbox(self.names[name]).joinpath(f"{number}.json").unlink()
         for number in ids:
-            wait_until(lambda number=number: self.room.state(number) == pb.DELIVERY_STATE_READ, "it is noticed")
+            wait_until(lambda number=number: self.deployment.state(number) == pb.DELIVERY_STATE_READ, "it is noticed")
             self.messages[number].state = pb.DELIVERY_STATE_READ
 
     @rule(name=agents)
     def check_inbox(self, name: str) -> None:
-        found = self.room.check(self.names[name])
+        found = self.deployment.check(self.names[name])
         assert [message.id for message in found.messages] == self.unread_of(self.names[name])
         for message in found.messages:
             self.messages[message.id].state = pb.DELIVERY_STATE_OFFERED
@@ -95,20 +95,20 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
     def clear(self, name: str) -> None:
         mailbox = self.names[name]
         mine = [number for number, entry in self.messages.items() if entry.recipient == mailbox]
-        assert self.room.call("ClearMailbox", pb.ClearMailboxRequest(agent=mailbox)).deleted == len(mine)
+        assert self.deployment.call("ClearMailbox", pb.ClearMailboxRequest(agent=mailbox)).deleted == len(mine)
         for number in mine:
             del self.messages[number]
 
     @rule(worker=st.sampled_from(["mailbox", "command-queue", "gateway"]))
     def kill_a_worker(self, worker: str) -> None:
-        self.room.kill_worker(worker)
+        self.deployment.kill_worker(worker)
 
     @precondition(lambda self: self.restarts < MAX_RESTARTS)
     @rule()
     def kill_everything(self) -> None:
         self.restarts += 1
-        self.room.kill()
-        self.room.start()
+        self.deployment.kill()
+        self.deployment.start()
 
     @invariant()
     def everything_agrees(self) -> None:
@@ -119,19 +119,21 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
             wait_until(  # what nobody asked for is durable a moment before it is in the table
                 lambda mailbox=mailbox, expected=expected: self.counts(mailbox) == expected, "the counts agree"
             )
-            listed = self.room.listed(mailbox, page_size=1000)
+            listed = self.deployment.listed(mailbox, page_size=1000)
             assert [(message.id, message.content) for message in listed] == [
                 (number, entry.content) for number, entry in reversed(mine.items())
             ]
-            assert [message.id for message in self.room.listed(mailbox, unread_only=True)] == unread[::-1]
-            assert [message.id for message in self.room.check(mailbox, observe=True).messages] == unread
-            wait_until(lambda mailbox=mailbox, unread=unread: self.room.filed(mailbox) == unread, "the files agree")
+            assert [message.id for message in self.deployment.listed(mailbox, unread_only=True)] == unread[::-1]
+            assert [message.id for message in self.deployment.check(mailbox, observe=True).messages] == unread
+            wait_until(
+                lambda mailbox=mailbox, unread=unread: self.deployment.filed(mailbox) == unread, "the files agree"
+            )
             self.rows_agree(mailbox, mine)
             for message in listed:
                 self.state_agrees(message)
 
     def counts(self, mailbox: str) -> tuple[int, int]:
-        stats = self.room.stats(mailbox)
+        stats = self.deployment.stats(mailbox)
         return stats.total, stats.unread
 
     def state_agrees(self, message: pb.Message) -> None:
@@ -143,7 +145,7 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
         assert message.state in allowed, message
 
     def rows_agree(self, mailbox: str, mine: dict[str, ModelMessage]) -> None:
-        connection = sqlite3.connect(f"file:{self.room.state_dir}/mailroom.db?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{self.deployment.state_dir}/mailroom.db?mode=ro", uri=True)
         try:
             rows: list[Any] = connection.execute(
                 "SELECT id, content, state >= 4 FROM messages WHERE recipient = ? ORDER BY id", (mailbox,)
@@ -157,9 +159,9 @@ class MailRoomBesideItsModel(RuleBasedStateMachine):
 
 @pytest.mark.timeout(1200)
 def test_after_any_operations_table_database_files_and_answers_agree() -> None:
-    with running_room("--max-restarts", "1000/10") as room:
+    with running_deployment("--max-restarts", "1000/10") as deployment:
         run_state_machine_as_test(
-            cast("Any", lambda: MailRoomBesideItsModel(room)),
+            cast("Any", lambda: DeploymentBesideItsModel(deployment)),
             settings=settings(
                 max_examples=rounds(),
                 stateful_step_count=STEPS,

@@ -5,19 +5,19 @@ import os
 import time
 
 from mailroomd.storage.team_inbox.filing import INBOX_MESSAGES
-from support.harness.room import running_room
+from support.harness.deployment import running_deployment
 from support.harness.waiting import wait_until
 
 
 def test_team_messages_beyond_the_backlog_are_filed_when_the_lock_is_free() -> None:
-    with running_room() as room:
-        inbox = room.root / "teams/alpha/inboxes/vic.json"
+    with running_deployment() as deployment:
+        inbox = deployment.root / "teams/alpha/inboxes/vic.json"
         lock = inbox.with_name("vic.json.lock")
         lock.mkdir(parents=True)
         later_sec = time.time() + 3600
         os.utime(lock, (later_sec, later_sec))  # its holder renews it
-        ids = room.fill("vic@alpha", INBOX_MESSAGES + 450)
-        reasons = {room.get(ids[number]).delivery.team_inbox_error for number in (0, -1)}
+        ids = deployment.fill("vic@alpha", INBOX_MESSAGES + 450)
+        reasons = {deployment.get(ids[number]).delivery.team_inbox_error for number in (0, -1)}
         assert any("when there is room" in reason for reason in reasons)
         lock.rmdir()
         wait_until(
@@ -26,5 +26,5 @@ def test_team_messages_beyond_the_backlog_are_filed_when_the_lock_is_free() -> N
             60,  # the retries have backed off to 16 s or more by then
         )
         assert [entry["mailroom_id"] for entry in json.loads(inbox.read_bytes())] == ids, "once each, in order"
-        wait_until(lambda: not room.get(ids[-1]).delivery.team_inbox_error, "the last one is recorded")
-        assert all(worker.restarts == 0 for worker in room.status().workers), room.log()
+        wait_until(lambda: not deployment.get(ids[-1]).delivery.team_inbox_error, "the last one is recorded")
+        assert all(worker.restarts == 0 for worker in deployment.status().workers), deployment.log()

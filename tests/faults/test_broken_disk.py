@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.faults.failing_io import FailingIo
 from support.faults.load import Load
-from support.faults.small_disk import Unmountable, disk_or_skip, place_on
+from support.faults.small_disk import Unmountable, place_on, small_disk
 from support.faults.under_load import Trial, daemon_under_load
 from support.harness.daemon import WORKERS, Daemon, short_directory
 from support.harness.waiting import chance, chosen, is_campaign, pause, wait_until
@@ -158,7 +158,7 @@ def test_a_replaced_inbox_is_filed_again_and_no_link_is_followed(
 
 
 def test_inboxes_that_are_read_only_for_a_while_are_filed_at_last() -> None:
-    with short_directory() as directory, disk_or_skip(directory / "disk") as disk:
+    with short_directory() as directory, small_disk(directory / "disk") as disk:
         daemon = Daemon(directory)
         place_on(disk, daemon, ["root"])
         # what an agent takes between the late writing of its file and the commit of that counts from the next start on
@@ -185,7 +185,7 @@ def has_become_read_only(make: Callable[[], None]) -> bool:
 
 
 def test_a_database_on_a_read_only_disk_accepts_nothing_and_loses_nothing() -> None:
-    with short_directory() as directory, disk_or_skip(directory / "disk") as disk:
+    with short_directory() as directory, small_disk(directory / "disk") as disk:
         daemon = Daemon(directory)
         place_on(disk, daemon, ["state"])
         with trial_of(daemon, "read-only disks") as trial:

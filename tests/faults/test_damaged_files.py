@@ -19,7 +19,7 @@ import grpc
 import pytest
 from mailroomd.model.ids import parse_id
 from support.harness.daemon import MAILROOMD
-from support.harness.room import Room, new_room, running_room
+from support.harness.deployment import Deployment, new_deployment, running_deployment
 from support.harness.waiting import chance, rounds, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -36,22 +36,22 @@ class Origin:
     directory: Path
     ids: list[str]
 
-    def lay_out(self, room: Room) -> Path:
-        """Copies it into a room's directories; returns the database."""
+    def lay_out(self, deployment: Deployment) -> Path:
+        """Copies it into the directories of a deployment; returns the database."""
         for name in ("root", "state"):
-            shutil.copytree(self.directory / name, room.directory / name)
-        return room.state_dir / "mailroom.db"
+            shutil.copytree(self.directory / name, deployment.directory / name)
+        return deployment.state_dir / "mailroom.db"
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
     kept = tmp_path_factory.mktemp("origin")
-    with running_room() as room:
-        ids = room.fill("abc", MESSAGES, CONTENT)
-        room.acknowledge("abc", ids[:20])
-        room.stop()
+    with running_deployment() as deployment:
+        ids = deployment.fill("abc", MESSAGES, CONTENT)
+        deployment.acknowledge("abc", ids[:20])
+        deployment.stop()
         for name in ("root", "state"):
-            shutil.copytree(room.directory / name, kept / name)
+            shutil.copytree(deployment.directory / name, kept / name)
     return Origin(kept, ids[20:])
 
 
@@ -62,16 +62,16 @@ def flip_bits(path: Path, number: int, random_numbers: random.Random) -> None:
     path.write_bytes(raw)
 
 
-def starts(room: Room) -> bool:
+def starts(deployment: Deployment) -> bool:
     """Starts the daemon; returns whether it serves. If not, it has said why in a sentence, and given up."""
     with suppress(AssertionError):
-        room.start()
+        deployment.start()
         return True
-    assert room.wait_for_end() == os.EX_CONFIG, room.log()
-    said = room.log().splitlines()[-1]
+    assert deployment.wait_for_end() == os.EX_CONFIG, deployment.log()
+    said = deployment.log().splitlines()[-1]
     assert "mailroom.db is corrupted" in said, said
     assert "`mailroom doctor`" in said
-    assert "Traceback" not in room.log()
+    assert "Traceback" not in deployment.log()
     return False
 
 
@@ -83,9 +83,9 @@ def answers_or_names_the_database(call: Callable[[], object]) -> bool:
     return True
 
 
-def doctor(room: Room) -> str:
+def doctor(deployment: Deployment) -> str:
     """Returns the doctor's report on the database."""
-    command = [str(DOCTOR), "doctor", "--root", str(room.root), "--state-dir", str(room.state_dir)]
+    command = [str(DOCTOR), "doctor", "--root", str(deployment.root), "--state-dir", str(deployment.state_dir)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
@@ -93,92 +93,96 @@ def test_flipped_bits_are_refused_with_a_sentence_or_do_no_further_harm(origin: 
     random_numbers = chance("flipped bits")
     refused = 0
     for turn in range(rounds()):
-        with new_room() as room:
-            database = origin.lay_out(room)
+        with new_deployment() as deployment:
+            database = origin.lay_out(deployment)
             flip_bits(database, (1, 10, 100)[turn % 3], random_numbers)
-            if not starts(room):
+            if not starts(deployment):
                 refused += 1
                 continue
-            for call in (lambda: room.check("abc", limit=1000), lambda: room.send("abc"), lambda: room.page("abc")):
-                assert answers_or_names_the_database(call), room.log()
-            assert "Traceback" not in room.log(), room.log()
+            for call in (
+                lambda: deployment.check("abc", limit=1000),
+                lambda: deployment.send("abc"),
+                lambda: deployment.page("abc"),
+            ):
+                assert answers_or_names_the_database(call), deployment.log()
+            assert "Traceback" not in deployment.log(), deployment.log()
             with suppress(AssertionError):
-                room.stop()
+                deployment.stop()
     print(f"{refused} of {rounds()} were refused at the start")
 
 
 def test_a_schema_with_invalid_text_is_refused_and_leads_to_the_doctor(origin: Origin) -> None:
-    with new_room() as room:
-        database = origin.lay_out(room)
+    with new_deployment() as deployment:
+        database = origin.lay_out(deployment)
         raw = database.read_bytes()
         assert raw.count(b"tablemessagesmessages") == 1  # type, name and table, in the schema
         database.write_bytes(raw.replace(b"tablemessagesmessages", b"tablemess\xe5gesmess\xe5ges"))
-        assert not starts(room)
-        assert "Traceback" not in room.log(), room.log()
-        assert "move mailroom.db* away and start" in " ".join(doctor(room).split())
+        assert not starts(deployment)
+        assert "Traceback" not in deployment.log(), deployment.log()
+        assert "move mailroom.db* away and start" in " ".join(doctor(deployment).split())
 
 
 def test_after_a_corrupted_database_is_moved_away_the_inbox_files_remain(origin: Origin) -> None:
-    with new_room() as room:
-        database = origin.lay_out(room)
+    with new_deployment() as deployment:
+        database = origin.lay_out(deployment)
         whole = database.read_bytes()
         database.write_bytes(whole[: len(whole) // 2 + 100])
-        assert not starts(room)
-        said = " ".join(doctor(room).split())
+        assert not starts(deployment)
+        said = " ".join(doctor(deployment).split())
         assert "move mailroom.db* away and start" in said, said
-        for part in room.state_dir.glob("mailroom.db*"):
-            part.rename(room.directory / part.name)
-        room.start()
-        assert room.filed("abc") == origin.ids, "unread mail is where its agent looks for it"
-        assert all(json.loads(room.file_of("abc", one).read_bytes())["id"] == one for one in origin.ids)
-        assert room.send("abc").message.id > origin.ids[-1]
+        for part in deployment.state_dir.glob("mailroom.db*"):
+            part.rename(deployment.directory / part.name)
+        deployment.start()
+        assert deployment.filed("abc") == origin.ids, "unread mail is where its agent looks for it"
+        assert all(json.loads(deployment.file_of("abc", one).read_bytes())["id"] == one for one in origin.ids)
+        assert deployment.send("abc").message.id > origin.ids[-1]
 
 
 def test_the_doctor_finds_a_flipped_bit_inside_a_text(origin: Origin) -> None:
-    with new_room() as room:
-        database = origin.lay_out(room)
+    with new_deployment() as deployment:
+        database = origin.lay_out(deployment)
         raw = database.read_bytes()
         text = CONTENT.format(MESSAGES - 1).encode()
         assert raw.count(text) == 1
         database.write_bytes(raw.replace(text, text.replace(b"xxx", b"xyx", 1)))
-        assert f"{origin.ids[-1]}.json" in "".join(doctor(room).split())
+        assert f"{origin.ids[-1]}.json" in "".join(doctor(deployment).split())
 
 
 def test_a_torn_log_keeps_what_precedes_the_tear_and_no_id_is_reused() -> None:
     random_numbers = chance("torn log")
-    with new_room() as room:
-        room.start()
-        ids = room.fill("abc", 5)
+    with new_deployment() as deployment:
+        deployment.start()
+        ids = deployment.fill("abc", 5)
         for number in range(30):
-            ids.append(room.send("abc", CONTENT.format(number)).message.id)
-        room.kill()
-        log = room.state_dir / "mailroom.db-wal"
+            ids.append(deployment.send("abc", CONTENT.format(number)).message.id)
+        deployment.kill()
+        log = deployment.state_dir / "mailroom.db-wal"
         whole = log.read_bytes()
-        kept = room.directory / "kept"
-        shutil.copytree(room.state_dir, kept)
+        kept = deployment.directory / "kept"
+        shutil.copytree(deployment.state_dir, kept)
         for turn in range(2 + rounds() // 5):  # each is a start of the daemon
-            shutil.rmtree(room.state_dir)
-            shutil.copytree(kept, room.state_dir)
+            shutil.rmtree(deployment.state_dir)
+            shutil.copytree(kept, deployment.state_dir)
             torn = bytearray(whole[: random_numbers.randrange(len(whole))])
             if turn % 2 and torn:
                 torn[random_numbers.randrange(len(torn))] ^= 0xFF
             log.write_bytes(torn)
-            room.start()
-            found = [one.id for one in room.check("abc", limit=1000).messages]
+            deployment.start()
+            found = [one.id for one in deployment.check("abc", limit=1000).messages]
             assert found == ids[: len(found)], "a prefix, in order"
-            assert set(ids) <= set(room.filed("abc")), "the files are all there"
-            assert room.send("other").message.id > ids[-1]
-            assert room.query("PRAGMA integrity_check") == [("ok",)]
-            room.stop(signal.SIGTERM)
+            assert set(ids) <= set(deployment.filed("abc")), "the files are all there"
+            assert deployment.send("other").message.id > ids[-1]
+            assert deployment.query("PRAGMA integrity_check") == [("ok",)]
+            deployment.stop(signal.SIGTERM)
 
 
 def test_outbox_files_of_any_bytes_are_left_or_collected_and_stop_nothing() -> None:
     random_numbers = chance("outbox")
     good = json.dumps({"status": "done", "nested": {"list": [1, 2.5, None, "ä"]}}).encode()
-    with running_room() as room:
-        directory = room.root / "outbox" / "s"
+    with running_deployment() as deployment:
+        directory = deployment.root / "outbox" / "s"
         directory.mkdir()
-        stream = room.live("s")
+        stream = deployment.live("s")
         for number in range(rounds() * 20):
             raw = bytearray(good)
             for _ in range(random_numbers.randrange(1, 4)):
@@ -201,23 +205,23 @@ def test_outbox_files_of_any_bytes_are_left_or_collected_and_stop_nothing() -> N
             pass
         stream.cancel()
         wait_until(lambda: not (directory / "last.json").exists(), "a collected response is removed")
-        assert room.send("abc").message.id
-        assert all(one.restarts == 0 for one in room.status().workers), room.log()
-        assert "Traceback" not in room.log()
+        assert deployment.send("abc").message.id
+        assert all(one.restarts == 0 for one in deployment.status().workers), deployment.log()
+        assert "Traceback" not in deployment.log()
 
 
 def test_team_inboxes_of_any_bytes_are_set_aside_whole_or_extended() -> None:
     random_numbers = chance("team inbox")
     good = json.dumps([{"from": "lead", "text": "ä", "timestamp": "2026-01-01T00:00:00Z", "read": False}] * 3).encode()
-    with running_room() as room:
-        directory = room.root / "teams" / "t" / "inboxes"
+    with running_deployment() as deployment:
+        directory = deployment.root / "teams" / "t" / "inboxes"
         directory.mkdir(parents=True)
         for number in range(rounds() * 4):
             path = directory / f"a{number}.json"
             path.write_bytes(good)
             flip_bits(path, random_numbers.randrange(1, 20), random_numbers)
             before = path.read_bytes()
-            room.send(f"a{number}@t", "news")
+            deployment.send(f"a{number}@t", "news")
             wait_until(lambda path=path: path.exists() and b"news" in path.read_bytes(), "it is appended")
             aside = list(directory.glob(f"a{number}.json.corrupt-*"))
             entries = json.loads(path.read_text(errors="replace"))  # as its agent reads it
@@ -226,7 +230,7 @@ def test_team_inboxes_of_any_bytes_are_set_aside_whole_or_extended() -> None:
                 assert len(entries) == 1
             else:
                 assert entries[:-1] == json.loads(before.decode(errors="replace"))
-        assert "Traceback" not in room.log()
+        assert "Traceback" not in deployment.log()
 
 
 def test_a_configuration_of_any_bytes_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.checker import Sent, broken_promises, gather
 from support.faults.inbox_watcher import watch_inbox
 from support.faults.load import digest_of
-from support.faults.small_disk import SmallDisk, disk_or_skip, place_on
+from support.faults.small_disk import SmallDisk, place_on, small_disk
 from support.harness.contract import BlockingStubs, blocking_stubs, error_reason
 from support.harness.daemon import Daemon, short_directory
 from support.harness.waiting import pause, wait_until
@@ -122,7 +122,7 @@ class Scene:
 def scene(what_is_on_it: str) -> Generator[Scene]:
     """Yields a daemon with its state directory ("state"), root ("root") or both ("both") on a small disk."""
     with short_directory() as directory, ExitStack() as ends:
-        disk = ends.enter_context(disk_or_skip(directory / "disk"))
+        disk = ends.enter_context(small_disk(directory / "disk"))
         daemon = Daemon(directory)
         place_on(disk, daemon, ("state", "root") if what_is_on_it == "both" else (what_is_on_it,))
         ends.callback(daemon.kill_everything)

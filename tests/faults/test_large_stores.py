@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.footprint import footprint
-from support.harness.room import Room, new_room
+from support.harness.deployment import Deployment, new_deployment
 from support.harness.waiting import is_campaign
 
 from benchmarks.stores import Mail, prepare
@@ -26,61 +26,64 @@ GROWN_BYTES = 200 << 20  # of all processes, over those of an empty daemon
 
 
 @contextmanager
-def room_with(mail: Mail) -> Generator[Room]:
+def deployment_with(mail: Mail) -> Generator[Deployment]:
     """Yields a started daemon with this mail; its memory afterwards is bounded by that of an empty one."""
-    with new_room() as empty:
+    with new_deployment() as empty:
         empty.start()
         empty.send("abc")
         small = footprint(empty.family())
     data = prepare(mail)
-    with new_room() as room:
-        room.root, room.state_dir = data / "root", data / "state"  # under another path it would write every file again
+    with new_deployment() as deployment:
+        deployment.root, deployment.state_dir = (
+            data / "root",
+            data / "state",
+        )  # under another path it would write every file again
         begun = time.monotonic()
-        room.start()
+        deployment.start()
         print(f"started in {time.monotonic() - begun:.1f} s")
-        yield room
-        large = footprint(room.family())
+        yield deployment
+        large = footprint(deployment.family())
         print(f"empty: {small}; with {mail}: {large}")
         assert large.memory_bytes - small.memory_bytes < GROWN_BYTES
-        assert {worker.name: worker.restarts for worker in room.status().workers if worker.restarts} == {}
-        assert room.stop() == 0
+        assert {worker.name: worker.restarts for worker in deployment.status().workers if worker.restarts} == {}
+        assert deployment.stop() == 0
 
 
 def test_a_mailbox_with_a_million_messages_is_read_listed_and_written_like_any_other() -> None:
-    with room_with(Mail("abc", read=MESSAGES, unread=UNREAD)) as room:
-        assert (room.stats("abc").total, room.stats("abc").unread) == (MESSAGES + UNREAD, UNREAD)
-        unread = [message.id for message in room.check("abc", limit=1000).messages]
+    with deployment_with(Mail("abc", read=MESSAGES, unread=UNREAD)) as deployment:
+        assert (deployment.stats("abc").total, deployment.stats("abc").unread) == (MESSAGES + UNREAD, UNREAD)
+        unread = [message.id for message in deployment.check("abc", limit=1000).messages]
         assert len(unread) == UNREAD
-        assert unread == room.filed("abc")
+        assert unread == deployment.filed("abc")
         seen = 0
         token = ""
         for _ in range(20):  # beyond what the table holds
-            page = room.page("abc", page_size=1000, page_token=token)
+            page = deployment.page("abc", page_size=1000, page_token=token)
             seen, token = seen + len(page.messages), page.next_page_token
         assert seen == min(20_000, MESSAGES + UNREAD)
-        stream = room.subscribe("abc", include_unread=True)
+        stream = deployment.subscribe("abc", include_unread=True)
         assert [message.id for message in stream.until_caught_up()[0]] == unread
-        sent = room.send("abc", "the latest").message.id
+        sent = deployment.send("abc", "the latest").message.id
         assert [message.id for message in stream.messages(1)] == [sent]
         stream.cancel()
-        room.acknowledge("abc", unread)
-        assert room.stats("abc").unread == 1
+        deployment.acknowledge("abc", unread)
+        assert deployment.stats("abc").unread == 1
 
 
 def test_a_hundred_thousand_mailboxes_are_counted_listed_and_written_to() -> None:
-    with room_with(Mail("many", unread=MAILBOXES, mailboxes=MAILBOXES)) as room:
+    with deployment_with(Mail("many", unread=MAILBOXES, mailboxes=MAILBOXES)) as deployment:
         counted: dict[str, int] = {}
         token = ""
         while not counted or token:
-            answer = room.call("GetMailboxStats", pb.GetMailboxStatsRequest(page_token=token))
+            answer = deployment.call("GetMailboxStats", pb.GetMailboxStatsRequest(page_token=token))
             counted |= {mailbox.agent_id: mailbox.unread for mailbox in answer.mailboxes}
             token = answer.next_page_token
         assert len(counted) == MAILBOXES
         assert set(counted.values()) == {1}
         for number in range(0, MAILBOXES, MAILBOXES // 50):
-            first = room.check(f"many-{number}").messages[0].id
-            assert room.send(f"many-{number}").message.id > first
-            assert len(room.filed(f"many-{number}")) == 2
+            first = deployment.check(f"many-{number}").messages[0].id
+            assert deployment.send(f"many-{number}").message.id > first
+            assert len(deployment.filed(f"many-{number}")) == 2
         for number in range(3000 // PART):  # mailboxes of visitors displace no other
-            room.check(f"passer-by-{number}")
-        assert all(room.stats(f"many-{number}").unread >= 1 for number in range(0, MAILBOXES, MAILBOXES // 50))
+            deployment.check(f"passer-by-{number}")
+        assert all(deployment.stats(f"many-{number}").unread >= 1 for number in range(0, MAILBOXES, MAILBOXES // 50))

@@ -12,7 +12,7 @@ from support.faults.crash_points import BEFORE, Shot
 from support.faults.evidence import Evidence
 from support.faults.fuses import burnt, daemon_with_fuses, without_fuses
 from support.faults.gathering import gather
-from support.faults.small_disk import SmallDisk, disk_or_skip, place_on
+from support.faults.small_disk import SmallDisk, place_on, small_disk
 from support.faults.under_load import daemon_under_load
 from support.harness.daemon import Daemon, short_directory
 from support.harness.waiting import chance, is_campaign, pause, wait_until
@@ -31,7 +31,7 @@ AGAIN = 1000  # restarts until the power is cut: none of them may delete the fil
 def test_power_cuts_under_load_break_no_promise(journal_flushed: bool) -> None:
     kind = f"power cuts, journal {'flushed' if journal_flushed else 'lost'}"
     random_numbers = chance(kind)
-    with short_directory() as directory, disk_or_skip(directory / "disk", DISK_BYTES) as disk:
+    with short_directory() as directory, small_disk(directory / "disk", DISK_BYTES) as disk:
         daemon = Daemon(directory)
         place_on(disk, daemon)
         seed = random_numbers.randrange(1 << 32)
@@ -57,7 +57,7 @@ def cut_power(disk: SmallDisk, daemon: Daemon, *, journal_flushed: bool) -> None
 
 def test_a_response_whose_file_outlived_a_power_cut_is_announced_once() -> None:
     """It is durable, its file is not deleted yet; afterwards the disk has another device number."""
-    with short_directory() as directory, disk_or_skip(directory / "disk", DISK_BYTES) as disk:
+    with short_directory() as directory, small_disk(directory / "disk", DISK_BYTES) as disk:
         daemon = daemon_with_fuses(directory, {"command-queue": [Shot("delete a response's file", BEFORE, 1)] * AGAIN})
         place_on(disk, daemon)
         try:

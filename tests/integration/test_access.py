@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.access import RULES
 from support.harness.client import Client, connect, refusal_of, send_request
-from support.harness.guarded import Guarded, guarded_room
+from support.harness.guarded import Guarded, guarded_deployment
 from support.harness.waiting import BOUND_SEC, wait_until
 
 SERVICES = [
@@ -48,7 +48,7 @@ EXPECTED = {  # in the order of ROLES
 
 @pytest.fixture(scope="module")
 def guarded() -> Generator[Guarded]:
-    with guarded_room() as guarded:
+    with guarded_deployment() as guarded:
         yield guarded
 
 
@@ -121,7 +121,7 @@ def _raise(error: grpc.RpcError) -> None:
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("rpc", EXPECTED)
 def test_each_role_may_do_what_the_table_allows_and_nothing_else(guarded: Guarded, rpc: str, role: str) -> None:
-    guarded.bobs_mail = guarded.bobs_mail or guarded.room.send("bob", "again").message.id
+    guarded.bobs_mail = guarded.bobs_mail or guarded.deployment.send("bob", "again").message.id
     client = guarded.client_of(role)
     try:
         found = outcome(client, rpc, requests(guarded.bobs_mail)[rpc])
@@ -154,7 +154,7 @@ def test_an_agent_cannot_read_all_mailboxes(bob: Client, rpc: str, request_for_a
 def test_an_alias_grants_an_agent_access_and_only_the_owner_can_set_it(guarded: Guarded, bob: Client) -> None:
     alias = pb.SetAliasRequest(agent="bob", session="session-of-bob")
     assert refusal_of(lambda: bob.check("session-of-bob")).reason == "NOT_YOURS"
-    guarded.room.call("SetAlias", alias)
+    guarded.deployment.call("SetAlias", alias)
     assert bob.send("carol", sender="session-of-bob").message.id
     assert bob.check("session-of-bob", observe=True) is not None
     with connect(guarded.tcp, guarded.texts["carol"]) as carol:
@@ -167,23 +167,23 @@ def test_an_alias_grants_an_agent_access_and_only_the_owner_can_set_it(guarded: 
 def test_a_token_whose_name_became_another_agents_alias_opens_nothing(guarded: Guarded) -> None:
     with connect(guarded.tcp, guarded.new_token("zoe")) as zoe:
         assert not zoe.check("zoe").messages
-        guarded.room.call("SetAlias", pb.SetAliasRequest(agent="carol", session="zoe"))
+        guarded.deployment.call("SetAlias", pb.SetAliasRequest(agent="carol", session="zoe"))
         refusal = refusal_of(lambda: zoe.check("zoe"))
     assert refusal.reason == "NOT_YOURS"
     assert "not for zoe, a session of carol" in refusal.sentence
 
 
 def test_a_bulk_request_with_one_foreign_sender_sends_nothing(guarded: Guarded, bob: Client) -> None:
-    agent = guarded.room.new_agent()
+    agent = guarded.deployment.new_agent()
     both = [send_request(agent, "x", sender="bob"), send_request(agent, "x", sender="carol")]
     refusal = refusal_of(lambda: bob.send_many(both))
     assert (refusal.reason, refusal.field) == ("NOT_YOURS", "messages.sender")
-    assert guarded.room.stats(agent).total == 0
+    assert guarded.deployment.stats(agent).total == 0
 
 
 def test_a_message_exists_only_for_its_sender_and_its_recipient(guarded: Guarded, bob: Client) -> None:
     sent = bob.send("carol", "between us", sender="bob").message.id
-    alien = guarded.room.send("alice", "none of their business", sender="dave").message.id
+    alien = guarded.deployment.send("alice", "none of their business", sender="dave").message.id
     with connect(guarded.tcp, guarded.texts["carol"]) as carol:
         assert bob.get(sent).message.content == carol.get(sent).message.content == "between us"
         hidden = refusal_of(lambda: bob.get(alien))
@@ -203,9 +203,9 @@ def test_refusals_say_what_to_do_and_reveal_no_token(guarded: Guarded) -> None:
         refusal = refusal_of(lambda: liar.check("bob"))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
     assert wrong not in refusal.sentence
-    wait_until(lambda: "call refused" in guarded.room.log(), "the operator can see that somebody tried")
+    wait_until(lambda: "call refused" in guarded.deployment.log(), "the operator can see that somebody tried")
     secrets = [wrong.split("_", 2)[2], *(text.split("_", 2)[2] for text in guarded.texts.values())]
-    assert not any(secret in guarded.room.log() for secret in secrets)
+    assert not any(secret in guarded.deployment.log() for secret in secrets)
 
 
 @pytest.mark.parametrize(
@@ -228,31 +228,31 @@ def test_malformed_authorization_is_refused(guarded: Guarded, header: str) -> No
 
 
 def test_a_sender_with_its_own_token_is_verified_in_every_view(guarded: Guarded) -> None:
-    room, agent = guarded.room, guarded.room.new_agent()
-    with connect(room.target, guarded.texts["bob"]) as bob, connect(guarded.tcp, guarded.texts[""]) as admin:
-        stream = room.live(agent)
+    deployment, agent = guarded.deployment, guarded.deployment.new_agent()
+    with connect(deployment.target, guarded.texts["bob"]) as bob, connect(guarded.tcp, guarded.texts[""]) as admin:
+        stream = deployment.live(agent)
         proved = bob.send(agent, "by bob", sender="bob").message
         bulk = bob.send_many([send_request(agent, "by bob, too", sender="bob")])[0].ok.message
         copy = bob.broadcast([agent], pb.SendMessageRequest(sender="bob", content="a copy"))[0].ok.message
-        owners = room.send(agent, "by the owner", sender="bob").message
+        owners = deployment.send(agent, "by the owner", sender="bob").message
         admins = admin.send(agent, "by an administrator", sender="bob").message
     sent = {message.id: message in (proved, bulk, copy) for message in (proved, bulk, copy, owners, admins)}
     assert {message.id: message.sender_verified for message in (proved, bulk, copy, owners, admins)} == sent
     assert {message.id: message.sender_verified for message in stream.messages(5)} == sent
-    assert {message.id: message.sender_verified for message in room.check(agent).messages} == sent
-    assert {message.id: message.sender_verified for message in room.listed(agent)} == sent
-    assert {message_id: room.get(message_id).message.sender_verified for message_id in sent} == sent
-    assert {message_id: room.file(agent, message_id).get("sender_verified", False) for message_id in sent} == sent
-    room.kill_worker("mailbox")  # the table is filled from the database
-    room.kill_worker("gateway")
-    wait_until(lambda: room.status().workers, "somebody answers again")
-    assert {message.id: message.sender_verified for message in room.listed(agent)} == sent
-    assert {message_id: room.get(message_id).message.sender_verified for message_id in sent} == sent
+    assert {message.id: message.sender_verified for message in deployment.check(agent).messages} == sent
+    assert {message.id: message.sender_verified for message in deployment.listed(agent)} == sent
+    assert {message_id: deployment.get(message_id).message.sender_verified for message_id in sent} == sent
+    assert {message_id: deployment.file(agent, message_id).get("sender_verified", False) for message_id in sent} == sent
+    deployment.kill_worker("mailbox")  # the table is filled from the database
+    deployment.kill_worker("gateway")
+    wait_until(lambda: deployment.status().workers, "somebody answers again")
+    assert {message.id: message.sender_verified for message in deployment.listed(agent)} == sent
+    assert {message_id: deployment.get(message_id).message.sender_verified for message_id in sent} == sent
     stream.cancel()
 
 
 def test_verification_does_not_make_a_repeated_request_a_new_one(guarded: Guarded, bob: Client) -> None:
-    agent = guarded.room.new_agent()
+    agent = guarded.deployment.new_agent()
     first = bob.send(agent, "once", sender="bob", idempotency_key="one key").message.id
-    assert guarded.room.send(agent, "once", sender="bob", idempotency_key="one key").message.id == first
-    assert guarded.room.get(first).message.sender_verified
+    assert guarded.deployment.send(agent, "once", sender="bob", idempotency_key="one key").message.id == first
+    assert guarded.deployment.get(first).message.sender_verified

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import duration_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import Client, Refusal, connect, refusal_of
-from support.harness.guarded import Guarded, guarded_room
+from support.harness.guarded import Guarded, guarded_deployment
 from support.harness.waiting import wait_until
 
 WAIT_SEC = 20.0
@@ -20,7 +20,7 @@ _names = count(1)
 
 @pytest.fixture(scope="module")
 def guarded() -> Generator[Guarded]:
-    with guarded_room() as guarded:
+    with guarded_deployment() as guarded:
         yield guarded
 
 
@@ -43,7 +43,7 @@ class Reader:
         request = pb.SetAliasRequest(agent=agent, session=self.name)
         if ttl is not None:
             request.ttl.CopyFrom(duration_pb2.Duration(seconds=int(ttl)))
-        self.guarded.room.call("SetAlias", request)
+        self.guarded.deployment.call("SetAlias", request)
 
     def use_session(self, ttl: float | None = None) -> None:
         self.name = f"session-of-{self.agent}"
@@ -118,18 +118,18 @@ def test_nothing_arrives_after_a_change_of_access(
     reader, apply_change = change(guarded)
     with connect(guarded.tcp, reader.text) as client, ThreadPoolExecutor() as threads:
         reading = start(client, reader.name, threads)
-        wait_until(lambda: guarded.room.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
+        wait_until(lambda: guarded.deployment.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
         apply_change()
-        sent = guarded.room.send(reader.name, "not for this reader").message.id
+        sent = guarded.deployment.send(reader.name, "not for this reader").message.id
         refusal = reading.result()
     assert (refusal.code.name, refusal.reason) == CHANGES[change]
-    assert guarded.room.state(sent) == pb.DELIVERY_STATE_FILED, "it was not offered"
+    assert guarded.deployment.state(sent) == pb.DELIVERY_STATE_FILED, "it was not offered"
 
 
 def test_a_wait_that_ends_without_mail_still_checks_the_token(guarded: Guarded) -> None:
     reader, revoke = token_revoked(guarded)
     with connect(guarded.tcp, reader.text) as client, ThreadPoolExecutor() as threads:
         reading = threads.submit(refusal_of, lambda: client.check(reader.name, wait_sec=2))
-        wait_until(lambda: guarded.room.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
+        wait_until(lambda: guarded.deployment.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
         revoke()
         assert reading.result().code is grpc.StatusCode.UNAUTHENTICATED

@@ -11,22 +11,27 @@ from pathlib import Path
 
 import pytest
 from mailroom import AsyncMailroom, Mailroom, PermissionDenied, Unauthenticated
-from support.harness.room import Room, new_room
+from support.harness.deployment import Deployment, new_deployment
 
 TOKEN = re.compile(r"mr_([0-9a-f]{8})_[A-Za-z0-9_-]{43}\n")
 
 
 @pytest.fixture(scope="module")
-def room() -> Generator[Room]:
+def deployment() -> Generator[Deployment]:
     """A daemon on TCP, started with the first token that the command line made."""
-    with new_room("--listen", "127.0.0.1:0") as room:
-        assert token(room.state_dir, "create", "--agent", "bob", "--save", str(room.directory / "bob")).returncode == 0
-        room.start()
-        yield room
+    with new_deployment("--listen", "127.0.0.1:0") as deployment:
+        assert (
+            token(
+                deployment.state_dir, "create", "--agent", "bob", "--save", str(deployment.directory / "bob")
+            ).returncode
+            == 0
+        )
+        deployment.start()
+        yield deployment
 
 
-def tcp_of(room: Room) -> str:
-    return next(address for address in room.addresses if not address.startswith("unix:"))
+def tcp_of(deployment: Deployment) -> str:
+    return next(address for address in deployment.addresses if not address.startswith("unix:"))
 
 
 def cli(*arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -114,8 +119,10 @@ def test_a_damaged_file_is_told_of_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "tokens.json").read_text() == "{}"
 
 
-def test_the_command_line_takes_a_token_from_file_and_environment_and_never_as_an_argument(room: Room) -> None:
-    at, file = ("--address", tcp_of(room)), room.directory / "bob"
+def test_the_command_line_takes_a_token_from_file_and_environment_and_never_as_an_argument(
+    deployment: Deployment,
+) -> None:
+    at, file = ("--address", tcp_of(deployment)), deployment.directory / "bob"
     assert cli(*at, "inbox", "bob").returncode == 1
     assert cli(*at, "--token-file", str(file), "inbox", "bob").returncode == 0
     assert cli(*at, "inbox", "bob", extra={"MAILROOM_TOKEN_FILE": str(file)}).returncode == 0
@@ -131,8 +138,8 @@ def test_the_command_line_takes_a_token_from_file_and_environment_and_never_as_a
     assert "--token " not in cli("--help").stdout
 
 
-def test_both_clients_show_their_token_with_every_kind_of_call(room: Room) -> None:
-    address, file = tcp_of(room), room.directory / "bob"
+def test_both_clients_show_their_token_with_every_kind_of_call(deployment: Deployment) -> None:
+    address, file = tcp_of(deployment), deployment.directory / "bob"
 
     async def as_bob() -> list[str]:
         async with AsyncMailroom(address, sender="bob", token_file=file) as bob:

@@ -30,7 +30,7 @@ def daemon() -> Generator[Daemon, None, None]:
 
 
 @pytest.fixture
-def room(daemon: Daemon) -> Generator[Mailroom, None, None]:
+def client(daemon: Daemon) -> Generator[Mailroom, None, None]:
     with Mailroom(daemon.address, sender="alice") as client:
         yield client
 
@@ -69,54 +69,54 @@ def end_of(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
     return process.returncode, (stderr or b"").decode()
 
 
-def state_of(room: Mailroom, message_id: str) -> DeliveryState:
-    return room.get_message(message_id).delivery.state
+def state_of(client: Mailroom, message_id: str) -> DeliveryState:
+    return client.get_message(message_id).delivery.state
 
 
-def test_a_message_that_a_hook_has_shown_is_offered_and_not_read(room: Mailroom, session: Session) -> None:
-    sent = room.send(session.id, "hello")
-    assert state_of(room, sent.id) is DeliveryState.FILED
+def test_a_message_that_a_hook_has_shown_is_offered_and_not_read(client: Mailroom, session: Session) -> None:
+    sent = client.send(session.id, "hello")
+    assert state_of(client, sent.id) is DeliveryState.FILED
     assert "hello" in session.hook("UserPromptSubmit")
-    assert state_of(room, sent.id) is DeliveryState.OFFERED
-    assert [message.id for message in room.check_inbox(session.id, observe=True)] == [sent.id]
+    assert state_of(client, sent.id) is DeliveryState.OFFERED
+    assert [message.id for message in client.check_inbox(session.id, observe=True)] == [sent.id]
 
 
-def test_a_new_session_becomes_an_alias_of_its_agent(room: Mailroom, session: Session) -> None:
+def test_a_new_session_becomes_an_alias_of_its_agent(client: Mailroom, session: Session) -> None:
     session.agent = "the-agent"
     assert session.hook("SessionStart") == ""
-    sent = room.send(session.id, "to the session's id")
+    sent = client.send(session.id, "to the session's id")
     assert sent.message.recipient == "the-agent"
     assert "to the session's id" in session.hook("PostToolUse")
 
 
 @pytest.mark.parametrize("show", ["hook", "doorbell"])
 def test_mail_of_the_sessions_mailbox_can_be_acknowledged_by_the_agent(
-    room: Mailroom, session: Session, show: str
+    client: Mailroom, session: Session, show: str
 ) -> None:
     session.agent = f"agent-of-{show}"
-    sent = room.send(session.id, "before there was an alias")
+    sent = client.send(session.id, "before there was an alias")
     assert sent.message.recipient == session.id
     shown = session.hook("UserPromptSubmit") if show == "hook" else end_of(session.doorbell())[1]
     assert f"in mailbox {session.id}" in shown
-    assert [message.id for message in room.check_inbox(session.agent, observe=True)] == [sent.id]
-    assert room.acknowledge(session.agent, sent.id).acknowledged_ids == (sent.id,)
+    assert [message.id for message in client.check_inbox(session.agent, observe=True)] == [sent.id]
+    assert client.acknowledge(session.agent, sent.id).acknowledged_ids == (sent.id,)
 
 
-def test_mail_wakes_an_idle_session_and_is_offered(room: Mailroom, session: Session) -> None:
+def test_mail_wakes_an_idle_session_and_is_offered(client: Mailroom, session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
-    sent = room.send(session.id, "wake up")
+    sent = client.send(session.id, "wake up")
     code, stderr = end_of(doorbell)
     assert code == MAIL
     assert f"message {sent.id} from alice (unverified), " in stderr
     assert "wake up" in stderr
-    assert state_of(room, sent.id) is DeliveryState.OFFERED
+    assert state_of(client, sent.id) is DeliveryState.OFFERED
     assert session.hook("PostToolUse") == ""
     assert not is_watching(session)
 
 
-def test_unshown_mail_wakes_the_session_at_once_and_only_once(room: Mailroom, session: Session) -> None:
-    room.send(session.id, "came in the last moment", priority="urgent")
+def test_unshown_mail_wakes_the_session_at_once_and_only_once(client: Mailroom, session: Session) -> None:
+    client.send(session.id, "came in the last moment", priority="urgent")
     code, stderr = end_of(session.doorbell())
     assert code == MAIL
     assert "came in the last moment" in stderr
@@ -128,7 +128,7 @@ def test_unshown_mail_wakes_the_session_at_once_and_only_once(room: Mailroom, se
     assert end_of(doorbell) == (NO_MAIL, "")
 
 
-def test_a_newer_doorbell_takes_over(room: Mailroom, session: Session) -> None:
+def test_a_newer_doorbell_takes_over(client: Mailroom, session: Session) -> None:
     first = session.doorbell()
     wait_until_watching(session)
     second = session.doorbell()
@@ -137,7 +137,7 @@ def test_a_newer_doorbell_takes_over(room: Mailroom, session: Session) -> None:
     other = Session(session.directory, id=f"{session.id}-other", address=session.address)
     beside = other.doorbell()
     wait_until_watching(other)
-    room.send(session.id, "for the second")
+    client.send(session.id, "for the second")
     assert end_of(second)[0] == MAIL
     assert beside.poll() is None
     beside.terminate()
@@ -153,7 +153,7 @@ def test_a_session_at_work_dismisses_its_doorbell(session: Session) -> None:
     assert end_of(doorbell) == (NO_MAIL, "")
 
 
-def test_the_doorbell_survives_restarts_of_the_daemon(daemon: Daemon, room: Mailroom, session: Session) -> None:
+def test_the_doorbell_survives_restarts_of_the_daemon(daemon: Daemon, client: Mailroom, session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
     for end in (daemon.stop, daemon.kill_supervisor):
@@ -161,17 +161,17 @@ def test_the_doorbell_survives_restarts_of_the_daemon(daemon: Daemon, room: Mail
         daemon.start()
         wait_until_watching(session)
         assert doorbell.poll() is None
-    room.send(session.id, "still there?")
+    client.send(session.id, "still there?")
     code, stderr = end_of(doorbell)
     assert (code, "still there?" in stderr) == (MAIL, True)
 
 
-def test_the_doorbell_waits_for_a_daemon_that_is_down(daemon: Daemon, room: Mailroom, session: Session) -> None:
+def test_the_doorbell_waits_for_a_daemon_that_is_down(daemon: Daemon, client: Mailroom, session: Session) -> None:
     daemon.stop()
     doorbell = session.doorbell()
     wait_until(lambda: is_watching(session), "the doorbell waits")
     daemon.start()
-    room.send(session.id, "first mail")
+    client.send(session.id, "first mail")
     assert end_of(doorbell)[0] == MAIL
 
 
@@ -196,16 +196,16 @@ def test_the_doorbell_exits_with_its_session(session: Session) -> None:
     wait_until(lambda: not is_watching(session), "the doorbell has exited")
 
 
-def test_the_doorbell_exits_when_its_stderr_has_no_reader(room: Mailroom, session: Session) -> None:
+def test_the_doorbell_exits_when_its_stderr_has_no_reader(client: Mailroom, session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)
     assert doorbell.stderr is not None
     doorbell.stderr.close()
     doorbell.stderr = None
     assert end_of(doorbell)[0] == NO_MAIL
-    sent = room.send(session.id, "still unseen")
+    sent = client.send(session.id, "still unseen")
     assert "still unseen" in session.hook("UserPromptSubmit")
-    assert state_of(room, sent.id) is DeliveryState.OFFERED
+    assert state_of(client, sent.id) is DeliveryState.OFFERED
 
 
 def test_a_doorbell_without_an_event_exits_with_the_given_process(session: Session) -> None:

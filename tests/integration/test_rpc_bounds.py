@@ -11,69 +11,74 @@ import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import connect, duration, refusal_of
-from support.harness.room import new_room, running_room
+from support.harness.deployment import new_deployment, running_deployment
 from support.harness.waiting import wait_until
 
 LARGE = "x" * 1_000_000
 
 
 def test_a_gateway_out_of_descriptors_recovers_when_some_are_free() -> None:
-    with running_room(descriptors=64) as room:
-        agent = room.new_agent()
-        clients = [connect(room.target) for _ in range(80)]
+    with running_deployment(descriptors=64) as deployment:
+        agent = deployment.new_agent()
+        clients = [connect(deployment.target) for _ in range(80)]
         opened = [client.__enter__() for client in clients]
         with ThreadPoolExecutor(len(opened)) as threads:
             wait = pb.CheckInboxRequest(agent=agent, wait=duration(1.0))
             asked = [threads.submit(client.call, "CheckInbox", wait, timeout=2.0) for client in opened]
-            sent = threads.submit(lambda: refusal_of(lambda: room.send(agent, "y" * 200_000, timeout=1.0)))
+            sent = threads.submit(lambda: refusal_of(lambda: deployment.send(agent, "y" * 200_000, timeout=1.0)))
             sent.exception()
             for future in asked:
                 future.exception()
         for client in clients:
             client.__exit__(None, None, None)
-        with connect(room.target) as client:  # a refused channel waits longer and longer before it reconnects
+        with connect(deployment.target) as client:  # a refused channel waits longer and longer before it reconnects
             assert client.send(agent, "z" * 200_000).delivery.state == pb.DELIVERY_STATE_FILED
 
 
 def test_idle_tcp_connections_leave_the_unix_socket_working() -> None:
-    with new_room("--listen", "127.0.0.1:0", "--auth", "off", descriptors=256) as room, ExitStack() as opened:
-        room.start()
-        host, _, port = next(address for address in room.addresses if not address.startswith("unix:")).rpartition(":")
+    with (
+        new_deployment("--listen", "127.0.0.1:0", "--auth", "off", descriptors=256) as deployment,
+        ExitStack() as opened,
+    ):
+        deployment.start()
+        host, _, port = next(address for address in deployment.addresses if not address.startswith("unix:")).rpartition(
+            ":"
+        )
         for _ in range(300):  # more than the process has descriptors
             with suppress(OSError):
                 opened.enter_context(socket.create_connection((host, int(port)), timeout=1))
         for _ in range(5):
-            with connect(room.target) as client:
+            with connect(deployment.target) as client:
                 assert client.send("abc", "x").delivery.state == pb.DELIVERY_STATE_FILED
-        wait_until(lambda: "many connections" in room.log(), "the log says why others wait")
-        assert room.worker("gateway").restarts == 0
+        wait_until(lambda: "many connections" in deployment.log(), "the log says why others wait")
+        assert deployment.worker("gateway").restarts == 0
 
 
 def test_a_flood_of_large_messages_makes_no_worker_look_stuck() -> None:
-    with running_room("--stuck-after", "1", "--max-restarts", "3/60") as room:
-        agents = [room.new_agent() for _ in range(4)]
-        with room.stopped(room.pid_of("command-queue")), ThreadPoolExecutor(64) as threads:
+    with running_deployment("--stuck-after", "1", "--max-restarts", "3/60") as deployment:
+        agents = [deployment.new_agent() for _ in range(4)]
+        with deployment.stopped(deployment.pid_of("command-queue")), ThreadPoolExecutor(64) as threads:
             flood = [
-                threads.submit(room.send, agents[n % 4], LARGE, idempotency_key=str(n), timeout=60.0)
+                threads.submit(deployment.send, agents[n % 4], LARGE, idempotency_key=str(n), timeout=60.0)
                 for n in range(150)
             ]
-            wait_until(lambda: room.worker("command-queue").restarts, "it is replaced")
+            wait_until(lambda: deployment.worker("command-queue").restarts, "it is replaced")
             assert all(future.result().message.id for future in flood)
-        assert room.worker("command-queue").restarts <= 1
-        assert sum(len(room.filed(agent)) for agent in agents) == 150
+        assert deployment.worker("command-queue").restarts <= 1
+        assert sum(len(deployment.filed(agent)) for agent in agents) == 150
 
 
 def test_sends_pending_at_a_stop_are_refused_with_stopping() -> None:
-    with running_room("--stuck-after", "60") as room:
-        agent = room.new_agent()
-        room.send(agent)
-        stopped = room.pid_of("command-queue")
-        with ThreadPoolExecutor(5) as threads, room.stopped(stopped):
-            waiting = [threads.submit(refusal_of, lambda: room.send(agent, timeout=20.0)) for _ in range(5)]
+    with running_deployment("--stuck-after", "60") as deployment:
+        agent = deployment.new_agent()
+        deployment.send(agent)
+        stopped = deployment.pid_of("command-queue")
+        with ThreadPoolExecutor(5) as threads, deployment.stopped(stopped):
+            waiting = [threads.submit(refusal_of, lambda: deployment.send(agent, timeout=20.0)) for _ in range(5)]
             wait_until(lambda: not any(future.done() for future in waiting), "the sends wait")
-            room.stats(agent)
+            deployment.stats(agent)
             began = time.monotonic()
-            assert room.stop(signal.SIGTERM) == 0
+            assert deployment.stop(signal.SIGTERM) == 0
             assert time.monotonic() - began < 10, "what systemd gives it: TimeoutStopSec"
             assert {(future.result().code, future.result().reason) for future in waiting} == {
                 (grpc.StatusCode.UNAVAILABLE, "STOPPING")
@@ -81,14 +86,14 @@ def test_sends_pending_at_a_stop_are_refused_with_stopping() -> None:
 
 
 def test_a_mailbox_that_waits_for_the_command_queue_does_not_spin() -> None:
-    with running_room("--stuck-after", "60") as room:
-        agent = room.new_agent()
-        with room.stopped(room.pid_of("command-queue")), ThreadPoolExecutor(1) as threads:
-            before = room.worker("mailbox")
+    with running_deployment("--stuck-after", "60") as deployment:
+        agent = deployment.new_agent()
+        with deployment.stopped(deployment.pid_of("command-queue")), ThreadPoolExecutor(1) as threads:
+            before = deployment.worker("mailbox")
             psutil.Process(before.pid).kill()
-            wait_until(lambda: room.worker("mailbox").pid != before.pid, "it is restarted")
-            sending = threads.submit(room.send, agent, timeout=20.0)
-            mailbox = psutil.Process(room.pid_of("mailbox"))
+            wait_until(lambda: deployment.worker("mailbox").pid != before.pid, "it is restarted")
+            sending = threads.submit(deployment.send, agent, timeout=20.0)
+            mailbox = psutil.Process(deployment.pid_of("mailbox"))
             wait_until(lambda: sum(mailbox.cpu_times()[:2]) > 0.03, "it has started")
             turns = mailbox.num_ctx_switches()
             began = time.monotonic()
@@ -96,37 +101,37 @@ def test_a_mailbox_that_waits_for_the_command_queue_does_not_spin() -> None:
             wait_until(lambda: time.monotonic() - began > 1.0, "a second passes")
             assert sum(mailbox.cpu_times()[:2]) - used < 0.5
             assert mailbox.num_ctx_switches() != turns
-            psutil.Process(room.pid_of("command-queue")).resume()
+            psutil.Process(deployment.pid_of("command-queue")).resume()
             assert sending.result().message.id
 
 
 def test_changing_the_root_and_back_marks_nothing_read() -> None:
-    with new_room() as room:
-        room.start()
-        first = room.send("abc", "in the first root").message.id
-        room.stop()
-        usual, room.root = room.root, room.directory / "other"
-        room.start()
-        second = room.send("abc", "in the other root").message.id
-        assert room.filed("abc") == [first, second]
-        room.stop()
-        room.root = usual
-        room.start()
-        assert [message.id for message in room.check("abc").messages] == [first, second]
-        assert room.filed("abc") == [first, second]
+    with new_deployment() as deployment:
+        deployment.start()
+        first = deployment.send("abc", "in the first root").message.id
+        deployment.stop()
+        usual, deployment.root = deployment.root, deployment.directory / "other"
+        deployment.start()
+        second = deployment.send("abc", "in the other root").message.id
+        assert deployment.filed("abc") == [first, second]
+        deployment.stop()
+        deployment.root = usual
+        deployment.start()
+        assert [message.id for message in deployment.check("abc").messages] == [first, second]
+        assert deployment.filed("abc") == [first, second]
 
 
 def test_a_socket_path_may_contain_uri_special_characters() -> None:
-    with new_room() as room:
-        path = room.directory / "a b%41?#.sock"
-        room.target = f"unix:{path}"
-        room.start()
-        assert room.addresses
+    with new_deployment() as deployment:
+        path = deployment.directory / "a b%41?#.sock"
+        deployment.target = f"unix:{path}"
+        deployment.start()
+        assert deployment.addresses
         assert path.is_socket()
 
 
 @pytest.mark.parametrize(("field", "reason"), [("query", "QUERY_TOO_LONG"), ("thread_id", "THREAD_ID_TOO_LONG")])
 def test_a_page_size_out_of_bounds_is_refused_or_clamped(field: str, reason: str) -> None:
-    with running_room() as room:
-        refusal = refusal_of(lambda: room.page("abc", **{field: "x" * 60_000}))
+    with running_deployment() as deployment:
+        refusal = refusal_of(lambda: deployment.page("abc", **{field: "x" * 60_000}))
         assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, reason, field)

@@ -11,8 +11,8 @@ import pytest
 from google.protobuf import struct_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import SERVICE, Client, connect
-from support.harness.guarded import Guarded, guarded_room
-from support.harness.room import Room
+from support.harness.deployment import Deployment
+from support.harness.guarded import Guarded, guarded_deployment
 from support.harness.waiting import BOUND_SEC
 
 MIB = 1 << 20
@@ -22,7 +22,7 @@ LAWFUL_VALUES = 12_000  # just below 64 KiB as JSON, the most expensive metadata
 
 @pytest.fixture(scope="module")
 def guarded() -> Generator[Guarded]:
-    with guarded_room("--client-rate", "100000") as guarded:
+    with guarded_deployment("--client-rate", "100000") as guarded:
         yield guarded
 
 
@@ -36,12 +36,12 @@ def start(client: Client, rpc: str, request: Any) -> "Future[Any]":
     return method.future(request.SerializeToString(), timeout=BOUND_SEC)
 
 
-def longest_work_sec(room: Room, client: Client, *floods: "Future[Any]") -> float:
+def longest_work_sec(deployment: Deployment, client: Client, *floods: "Future[Any]") -> float:
     """Returns the most processor time that the gateway spent while one cheap call of a client waited for its answer.
 
     Makes such calls until the floods have ended. Other than the time on the clock, it does not grow on a busy machine.
     """
-    gateway = psutil.Process(room.pid_of("gateway"))
+    gateway = psutil.Process(deployment.pid_of("gateway"))
     longest_sec, is_over = 0.0, False
     while not is_over:
         is_over = all(flood.done() for flood in floods)
@@ -58,7 +58,7 @@ def test_a_broadcast_with_costly_metadata_delays_no_other_client(guarded: Guarde
     request = pb.BroadcastMessageRequest(message=message, recipients=[f"r{index}" for index in range(1000)])
     with connect(guarded.tcp, guarded.texts["bob"]) as bob, connect(guarded.tcp, guarded.texts["carol"]) as carol:
         broadcast = start(bob, "BroadcastMessage", request)
-        work_sec = longest_work_sec(guarded.room, carol, broadcast)
+        work_sec = longest_work_sec(guarded.deployment, carol, broadcast)
         assert work_sec < MAX_WORK_SEC, work_sec
         results = pb.BroadcastMessageResponse.FromString(broadcast.result()).results
     expected = "ok" if values == LAWFUL_VALUES else "METADATA_TOO_LARGE"
@@ -73,7 +73,7 @@ def test_a_batch_with_costly_metadata_delays_no_other_client(guarded: Guarded) -
         ThreadPoolExecutor(1) as threads,
     ):
         sending = threads.submit(bob.send_many, [message] * 100)
-        work_sec = longest_work_sec(guarded.room, carol, sending)
+        work_sec = longest_work_sec(guarded.deployment, carol, sending)
         assert work_sec < MAX_WORK_SEC, work_sec
         assert all(result.HasField("ok") for result in sending.result())
 
@@ -82,19 +82,19 @@ def test_a_flood_of_costly_reads_delays_no_other_client(guarded: Guarded) -> Non
     message = pb.SendMessageRequest(sender="bob", recipient="bob", content="x", metadata=nulls(LAWFUL_VALUES))
     with connect(guarded.tcp, guarded.texts["bob"]) as bob, connect(guarded.tcp, guarded.texts["carol"]) as carol:
         bob.send_many([message] * 60)
-        restarts = guarded.room.worker("gateway").restarts
+        restarts = guarded.deployment.worker("gateway").restarts
         request = pb.CheckInboxRequest(agent="bob", observe=True, limit=1000)
         reads = [start(bob, "CheckInbox", request) for _ in range(50)]
-        work_sec = longest_work_sec(guarded.room, carol, *reads[:10])
+        work_sec = longest_work_sec(guarded.deployment, carol, *reads[:10])
         assert work_sec < MAX_WORK_SEC, work_sec
         for read in reads:
             read.cancel()
-        assert guarded.room.worker("gateway").restarts == restarts
+        assert guarded.deployment.worker("gateway").restarts == restarts
 
 
 def test_large_requests_without_a_token_cost_no_memory(guarded: Guarded) -> None:
     with connect(guarded.tcp) as anonymous:
-        status = Path(f"/proc/{guarded.room.pid_of('gateway')}/status")
+        status = Path(f"/proc/{guarded.deployment.pid_of('gateway')}/status")
         before = peak_mib(status)
         send = cast("Any", anonymous.channel.unary_unary(SERVICE + "SendMessage"))
         calls = [send.future(bytes(15 * MIB), timeout=BOUND_SEC) for _ in range(20)]
@@ -118,7 +118,7 @@ def test_a_client_may_ping_a_quiet_stream_every_few_seconds(guarded: Guarded) ->
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]
-    with grpc.insecure_channel(guarded.room.target, options) as channel:
+    with grpc.insecure_channel(guarded.deployment.target, options) as channel:
         subscribe = cast("Any", channel.unary_stream(SERVICE + "Subscribe"))
         events = subscribe(pb.SubscribeRequest(agent="quiet").SerializeToString(), timeout=25)
         assert pb.SubscribeResponse.FromString(next(events)).HasField("caught_up")

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import Refusal, refusal_of, send_request, struct
-from support.harness.room import Room, running_room
+from support.harness.deployment import Deployment, running_deployment
 
 MIB = 1 << 20
 NO_NAMES = {
@@ -38,9 +38,9 @@ GOOD_NAMES = ["x", "x" * 128, "a.b_c-D9", "-", "_", "a.", "agent@team", "con", "
 
 
 @pytest.fixture(scope="module")
-def room() -> Generator[Room]:
-    with running_room() as room:
-        yield room
+def deployment() -> Generator[Deployment]:
+    with running_deployment() as deployment:
+        yield deployment
 
 
 def is_invalid(refusal: Refusal, reason: str, field: str) -> bool:
@@ -76,48 +76,48 @@ def tagged(field: int, payload: bytes) -> bytes:
     return bytes([field << 3 | 2, *length, size]) + payload
 
 
-def send_with_metadata(room: Room, agent: str, metadata: bytes) -> pb.SendMessageResponse:
+def send_with_metadata(deployment: Deployment, agent: str, metadata: bytes) -> pb.SendMessageResponse:
     raw = tagged(1, agent.encode()) + tagged(2, b"tester") + tagged(5, metadata)
-    return pb.SendMessageResponse.FromString(room.raw("SendMessage", raw))
+    return pb.SendMessageResponse.FromString(deployment.raw("SendMessage", raw))
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES.keys())
-def test_an_invalid_recipient_is_refused_and_nothing_is_written(room: Room, name: str) -> None:
-    before = room.everything_written()
-    assert is_invalid(refusal_of(lambda: room.send(name, "x")), "RECIPIENT_INVALID", "recipient")
-    assert room.everything_written() == before
+def test_an_invalid_recipient_is_refused_and_nothing_is_written(deployment: Deployment, name: str) -> None:
+    before = deployment.everything_written()
+    assert is_invalid(refusal_of(lambda: deployment.send(name, "x")), "RECIPIENT_INVALID", "recipient")
+    assert deployment.everything_written() == before
 
 
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES.keys())
-def test_an_invalid_sender_is_refused_and_nothing_is_written(room: Room, name: str) -> None:
-    before = room.everything_written()
-    assert is_invalid(refusal_of(lambda: room.send("abc", "x", sender=name)), "SENDER_INVALID", "sender")
-    assert room.everything_written() == before
+def test_an_invalid_sender_is_refused_and_nothing_is_written(deployment: Deployment, name: str) -> None:
+    before = deployment.everything_written()
+    assert is_invalid(refusal_of(lambda: deployment.send("abc", "x", sender=name)), "SENDER_INVALID", "sender")
+    assert deployment.everything_written() == before
 
 
 @pytest.mark.parametrize("name", GOOD_NAMES)
-def test_every_valid_name_is_accepted_as_recipient_and_sender(room: Room, name: str) -> None:
-    message = room.send(name, "x", sender=name).message
+def test_every_valid_name_is_accepted_as_recipient_and_sender(deployment: Deployment, name: str) -> None:
+    message = deployment.send(name, "x", sender=name).message
     assert (message.recipient, message.sender) == (name, name)
-    assert room.file(name, message.id)["session_id"] == name
+    assert deployment.file(name, message.id)["session_id"] == name
 
 
 @pytest.mark.parametrize("field", [1, 2, 3, 4, 6, 7, 10])
-def test_a_field_that_is_not_utf_8_is_refused_and_nothing_is_written(room: Room, field: int) -> None:
-    before = room.everything_written()
+def test_a_field_that_is_not_utf_8_is_refused_and_nothing_is_written(deployment: Deployment, field: int) -> None:
+    before = deployment.everything_written()
     raw = tagged(1, b"abc") + tagged(2, b"tester") + tagged(field, b"\xff\xfe")
-    refusal = refusal_of(lambda: room.raw("SendMessage", raw))
+    refusal = refusal_of(lambda: deployment.raw("SendMessage", raw))
     assert is_invalid(refusal, "REQUEST_MALFORMED", "")
     assert "UTF-8" in refusal.sentence
-    assert room.everything_written() == before
+    assert deployment.everything_written() == before
 
 
 @pytest.mark.parametrize("raw", [b"\xff" * 20, b"\x0a\x05ab", tagged(5, b"\x0a\x01")], ids=["noise", "cut", "metadata"])
-def test_malformed_requests_are_refused(room: Room, raw: bytes) -> None:
-    assert is_invalid(refusal_of(lambda: room.raw("SendMessage", raw)), "REQUEST_MALFORMED", "")
+def test_malformed_requests_are_refused(deployment: Deployment, raw: bytes) -> None:
+    assert is_invalid(refusal_of(lambda: deployment.raw("SendMessage", raw)), "REQUEST_MALFORMED", "")
 
 
 REFUSED: dict[str, tuple[pb.SendMessageRequest, str, str]] = {
@@ -159,43 +159,47 @@ REFUSED: dict[str, tuple[pb.SendMessageRequest, str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_invalid_input_is_refused_with_reason_and_field(room: Room, case: str) -> None:
+def test_invalid_input_is_refused_with_reason_and_field(deployment: Deployment, case: str) -> None:
     request, reason, field = REFUSED[case]
-    before = room.everything_written()
-    assert is_invalid(refusal_of(lambda: room.call("SendMessage", request)), reason, field)
-    assert room.everything_written() == before
+    before = deployment.everything_written()
+    assert is_invalid(refusal_of(lambda: deployment.call("SendMessage", request)), reason, field)
+    assert deployment.everything_written() == before
 
 
 @pytest.mark.parametrize("seconds", [2**62, -(2**62), 2**63 - 1])
-def test_an_excessive_ttl_is_refused(room: Room, seconds: int) -> None:
+def test_an_excessive_ttl_is_refused(deployment: Deployment, seconds: int) -> None:
     request = send_request("abc")
     request.ttl.seconds = seconds
-    assert is_invalid(refusal_of(lambda: room.call("SendMessage", request)), "TTL_INVALID", "ttl")
+    assert is_invalid(refusal_of(lambda: deployment.call("SendMessage", request)), "TTL_INVALID", "ttl")
 
 
 @pytest.mark.parametrize("levels", [33, 34, 40, 100, 200])
 @pytest.mark.parametrize("nest", [nested_structs, nested_lists])
-def test_metadata_of_more_than_32_levels_is_refused(room: Room, nest: Callable[[int], bytes], levels: int) -> None:
-    before = room.everything_written()
-    refusal = refusal_of(lambda: send_with_metadata(room, "abc", nest(levels)))
+def test_metadata_of_more_than_32_levels_is_refused(
+    deployment: Deployment, nest: Callable[[int], bytes], levels: int
+) -> None:
+    before = deployment.everything_written()
+    refusal = refusal_of(lambda: send_with_metadata(deployment, "abc", nest(levels)))
     assert is_invalid(refusal, "METADATA_TOO_DEEP", "metadata")
     assert "32" in refusal.sentence
-    assert room.everything_written() == before
+    assert deployment.everything_written() == before
 
 
 @pytest.mark.parametrize("levels", [1, 2, 31, 32])
 @pytest.mark.parametrize("nest", [nested_structs, nested_lists])
-def test_metadata_of_up_to_32_levels_is_preserved(room: Room, nest: Callable[[int], bytes], levels: int) -> None:
-    agent = room.new_agent()
+def test_metadata_of_up_to_32_levels_is_preserved(
+    deployment: Deployment, nest: Callable[[int], bytes], levels: int
+) -> None:
+    agent = deployment.new_agent()
     if nest is nested_lists and levels == 1:
         levels = 3
-    with_stream = room.live(agent)
-    message = send_with_metadata(room, agent, nest(levels)).message
+    with_stream = deployment.live(agent)
+    message = send_with_metadata(deployment, agent, nest(levels)).message
     expected = type(message.metadata).FromString(nest(levels))
     assert message.metadata == expected
     assert with_stream.messages(1)[0].metadata == expected
-    assert room.check(agent).messages[0].metadata == expected
-    assert room.get(message.id).message.metadata == expected
+    assert deployment.check(agent).messages[0].metadata == expected
+    assert deployment.get(message.id).message.metadata == expected
     with_stream.cancel()
 
 
@@ -203,41 +207,41 @@ def test_metadata_of_up_to_32_levels_is_preserved(room: Room, nest: Callable[[in
 
 
 @pytest.mark.parametrize("unit", ["x", "é", "\U0001f4ec"])
-def test_content_of_exactly_1_mib_is_preserved_everywhere(room: Room, unit: str) -> None:
-    agent = room.new_agent()
-    stream = room.live(agent)
+def test_content_of_exactly_1_mib_is_preserved_everywhere(deployment: Deployment, unit: str) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent)
     content = unit * (MIB // len(unit.encode()))
-    message = room.send(agent, content).message
+    message = deployment.send(agent, content).message
     assert message.content == content
     assert stream.messages(1)[0].content == content
-    assert room.file(agent, message.id)["content"] == content
-    assert room.listed(agent)[0].content == content
+    assert deployment.file(agent, message.id)["content"] == content
+    assert deployment.listed(agent)[0].content == content
     stream.cancel()
 
 
-def test_messages_around_the_largest_packet_size_are_preserved(room: Room) -> None:
-    agent = room.new_agent()
-    stream = room.live(agent)
+def test_messages_around_the_largest_packet_size_are_preserved(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent)
     sizes = [0, 1, 60_000, 65_000, 65_300, 65_400, *range(65_500, 65_540), 65_600, 70_000, 131_072, 200_000, 300_000]
     for size in sizes:
-        assert room.send(agent, "x" * size).delivery.state == pb.DELIVERY_STATE_FILED
+        assert deployment.send(agent, "x" * size).delivery.state == pb.DELIVERY_STATE_FILED
     assert [len(message.content) for message in stream.messages(len(sizes))] == sizes
     stream.cancel()
 
 
-def test_many_concurrent_large_messages_are_preserved(room: Room) -> None:
-    agent = room.new_agent()
+def test_many_concurrent_large_messages_are_preserved(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
     contents = [f"{index:04d}" * 100_000 for index in range(12)]
 
     def send(content: str) -> pb.Message:
-        return room.send(agent, content).message
+        return deployment.send(agent, content).message
 
     with ThreadPoolExecutor(6) as threads:
         sent = list(threads.map(send, contents))
     assert sorted(message.content for message in sent) == contents
     for message in sent:
-        assert room.get(message.id).message.content == message.content
-        assert room.file(agent, message.id)["content"] == message.content
+        assert deployment.get(message.id).message.content == message.content
+        assert deployment.file(agent, message.id)["content"] == message.content
 
 
 TEXTS = {
@@ -255,23 +259,27 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-def test_any_text_is_preserved_in_every_view(room: Room, text: str) -> None:
-    agent = room.new_agent()
-    stream = room.live(agent)
-    message = room.send(agent, text, type=text[:20], thread_id=text[:20], metadata={text: text}).message
-    listed, checked, got = room.listed(agent)[0], room.check(agent).messages[0], room.get(message.id).message
+def test_any_text_is_preserved_in_every_view(deployment: Deployment, text: str) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent)
+    message = deployment.send(agent, text, type=text[:20], thread_id=text[:20], metadata={text: text}).message
+    listed, checked, got = (
+        deployment.listed(agent)[0],
+        deployment.check(agent).messages[0],
+        deployment.get(message.id).message,
+    )
     for copy in (message, stream.messages(1)[0], listed, checked, got):
         assert copy.content == text
         assert copy.type == (text[:20] or "text")
         assert copy.thread_id == text[:20]
         assert copy.metadata == struct({text: text})
-    file = room.file(agent, message.id)
+    file = deployment.file(agent, message.id)
     assert (file["content"], file["metadata"]) == (text, {text: text})
     stream.cancel()
 
 
-def test_metadata_of_every_json_type_is_preserved(room: Room) -> None:
-    agent = room.new_agent()
+def test_metadata_of_every_json_type_is_preserved(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
     metadata: dict[str, object] = {
         "null": None,
         "true": True,
@@ -289,36 +297,36 @@ def test_metadata_of_every_json_type_is_preserved(room: Room) -> None:
         "object": {"empty": {}, "list": [], "deeper": {"deeper": {"n": None}}},
     }  # fmt: skip
     expected = struct(metadata)
-    stream = room.live(agent)
-    message = room.send(agent, metadata=metadata).message
-    for copy in (message, stream.messages(1)[0], room.listed(agent)[0], room.get(message.id).message):
+    stream = deployment.live(agent)
+    message = deployment.send(agent, metadata=metadata).message
+    for copy in (message, stream.messages(1)[0], deployment.listed(agent)[0], deployment.get(message.id).message):
         assert copy.metadata == expected
-    assert room.file(agent, message.id)["metadata"] == metadata
+    assert deployment.file(agent, message.id)["metadata"] == metadata
     stream.cancel()
 
 
-def test_metadata_of_exactly_64_kib_is_preserved(room: Room) -> None:
-    agent = room.new_agent()
+def test_metadata_of_exactly_64_kib_is_preserved(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
     metadata = {"k": "x" * (65_536 - 8)}
-    message = room.send(agent, metadata=metadata).message
+    message = deployment.send(agent, metadata=metadata).message
     assert message.metadata == struct(metadata)
-    assert room.file(agent, message.id)["metadata"] == metadata
+    assert deployment.file(agent, message.id)["metadata"] == metadata
 
 
-def test_a_message_without_metadata_has_an_empty_object(room: Room) -> None:
-    agent = room.new_agent()
-    message = room.send(agent, "x").message
-    for copy in (message, room.listed(agent)[0], room.check(agent).messages[0]):
+def test_a_message_without_metadata_has_an_empty_object(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    message = deployment.send(agent, "x").message
+    for copy in (message, deployment.listed(agent)[0], deployment.check(agent).messages[0]):
         assert copy.HasField("metadata")
         assert not copy.metadata.fields
-    assert room.file(agent, message.id)["metadata"] == {}
+    assert deployment.file(agent, message.id)["metadata"] == {}
 
 
-def test_every_optional_field_is_preserved_in_every_view(room: Room) -> None:
-    agent = room.new_agent()
-    stream = room.live(agent)
-    first = room.send(agent, "question").message
-    sent = room.send(
+def test_every_optional_field_is_preserved_in_every_view(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent)
+    first = deployment.send(agent, "question").message
+    sent = deployment.send(
         agent,
         "answer",
         sender="other@team",
@@ -329,12 +337,12 @@ def test_every_optional_field_is_preserved_in_every_view(room: Room) -> None:
         ttl_sec=3600.5,
     ).message
     assert sent.expires_at.ToMilliseconds() == sent.timestamp.ToMilliseconds() + 3_600_500
-    for copy in (sent, stream.messages(2)[1], room.listed(agent)[0], room.get(sent.id).message):
+    for copy in (sent, stream.messages(2)[1], deployment.listed(agent)[0], deployment.get(sent.id).message):
         assert (copy.sender, copy.type, copy.thread_id) == ("other@team", "context_push", "t-1")
         assert (copy.in_reply_to, copy.priority) == (first.id, pb.PRIORITY_URGENT)
         assert copy.expires_at == sent.expires_at
         assert copy.timestamp == sent.timestamp
-    file = room.file(agent, sent.id)
+    file = deployment.file(agent, sent.id)
     assert (file["message_type"], file["thread_id"], file["in_reply_to"]) == ("context_push", "t-1", first.id)
     assert file["priority"] == "urgent"
     assert file["expires_at"].endswith("Z")
@@ -342,13 +350,13 @@ def test_every_optional_field_is_preserved_in_every_view(room: Room) -> None:
 
 
 @pytest.mark.parametrize("asked", [0, 1, 2, 3, 4])
-def test_each_priority_is_accepted_and_the_default_is_normal(room: Room, asked: int) -> None:
-    message = room.send(room.new_agent(), "x", priority=asked).message
+def test_each_priority_is_accepted_and_the_default_is_normal(deployment: Deployment, asked: int) -> None:
+    message = deployment.send(deployment.new_agent(), "x", priority=asked).message
     assert message.priority == (asked or pb.PRIORITY_NORMAL)
 
 
-def test_a_new_message_is_unread_and_carries_the_time_of_its_arrival(room: Room) -> None:
-    message = room.send(room.new_agent(), "x").message
+def test_a_new_message_is_unread_and_carries_the_time_of_its_arrival(deployment: Deployment) -> None:
+    message = deployment.send(deployment.new_agent(), "x").message
     assert not message.read
     assert message.type == "text"
     assert not message.HasField("expires_at")
@@ -356,16 +364,16 @@ def test_a_new_message_is_unread_and_carries_the_time_of_its_arrival(room: Room)
     assert int(message.id, 16) >> 20 == message.timestamp.ToMilliseconds()
 
 
-def test_ids_grow_in_the_order_of_the_responses(room: Room) -> None:
-    agents = [room.new_agent(), room.new_agent()]
-    ids = [room.send(agents[index % 2], "x").message.id for index in range(50)]
+def test_ids_grow_in_the_order_of_the_responses(deployment: Deployment) -> None:
+    agents = [deployment.new_agent(), deployment.new_agent()]
+    ids = [deployment.send(agents[index % 2], "x").message.id for index in range(50)]
     assert ids == sorted(set(ids))
 
 
-def test_a_message_to_oneself_arrives(room: Room) -> None:
-    agent = room.new_agent()
-    stream = room.live(agent)
-    sent = room.send(agent, "note", sender=agent)
+def test_a_message_to_oneself_arrives(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent)
+    sent = deployment.send(agent, "note", sender=agent)
     assert sent.delivery.recipient_known
     assert stream.messages(1)[0].id == sent.message.id
     stream.cancel()

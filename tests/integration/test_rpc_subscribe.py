@@ -10,16 +10,16 @@ import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import Stream, connect, refusal_of
-from support.harness.room import Room, running_room
+from support.harness.deployment import Deployment, running_deployment
 from support.harness.waiting import wait_until
 
 FIRST_ID = "0" * 15 + "1"  # before every message
 
 
 @pytest.fixture(scope="module")
-def room() -> Generator[Room]:
-    with running_room() as room:
-        yield room
+def deployment() -> Generator[Deployment]:
+    with running_deployment() as deployment:
+        yield deployment
 
 
 def ids_of(messages: list[pb.Message]) -> list[str]:
@@ -29,12 +29,12 @@ def ids_of(messages: list[pb.Message]) -> list[str]:
 # -- live -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_live_stream_gets_new_messages_only(room: Room) -> None:
-    agent = room.new_agent()
-    room.send(agent, "before")
-    stream = room.live(agent)
-    sent = [room.send(agent, f"mail {index}", metadata={"n": index}).message for index in range(10)]
-    room.send(room.new_agent(), "for somebody else")
+def test_a_live_stream_gets_new_messages_only(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    deployment.send(agent, "before")
+    stream = deployment.live(agent)
+    sent = [deployment.send(agent, f"mail {index}", metadata={"n": index}).message for index in range(10)]
+    deployment.send(deployment.new_agent(), "for somebody else")
     for message in stream.messages(10):
         expected = sent.pop(0)
         assert message.state in (pb.DELIVERY_STATE_FILED, pb.DELIVERY_STATE_OFFERED)
@@ -43,104 +43,104 @@ def test_a_live_stream_gets_new_messages_only(room: Room) -> None:
     stream.cancel()
 
 
-def test_every_subscriber_of_an_agent_gets_every_message(room: Room) -> None:
-    agent = room.new_agent()
-    streams = [room.live(agent) for _ in range(5)]
-    ids = [room.send(agent, "x").message.id for _ in range(20)]
+def test_every_subscriber_of_an_agent_gets_every_message(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    streams = [deployment.live(agent) for _ in range(5)]
+    ids = [deployment.send(agent, "x").message.id for _ in range(20)]
     assert [ids_of(stream.messages(20)) for stream in streams] == [ids] * 5
     for stream in streams:
         stream.cancel()
 
 
-def test_caught_up_is_sent_once_even_without_a_replay(room: Room) -> None:
-    agent, empty = room.new_agent(), room.new_agent()
-    ids = [room.send(agent, "x").message.id for _ in range(3)]
+def test_caught_up_is_sent_once_even_without_a_replay(deployment: Deployment) -> None:
+    agent, empty = deployment.new_agent(), deployment.new_agent()
+    ids = [deployment.send(agent, "x").message.id for _ in range(3)]
     cases: list[tuple[Stream, list[str]]] = [
-        (room.subscribe(empty), []),
-        (room.subscribe(empty, include_unread=True), []),
-        (room.subscribe(empty, after_id=FIRST_ID), []),
-        (room.subscribe(agent), []),
-        (room.subscribe(agent, after_id=ids[-1]), []),
-        (room.subscribe(agent, after_id=ids[0]), ids[1:]),
-        (room.subscribe(agent, after_id=FIRST_ID), ids),
-        (room.subscribe(agent, include_unread=True), ids),
+        (deployment.subscribe(empty), []),
+        (deployment.subscribe(empty, include_unread=True), []),
+        (deployment.subscribe(empty, after_id=FIRST_ID), []),
+        (deployment.subscribe(agent), []),
+        (deployment.subscribe(agent, after_id=ids[-1]), []),
+        (deployment.subscribe(agent, after_id=ids[0]), ids[1:]),
+        (deployment.subscribe(agent, after_id=FIRST_ID), ids),
+        (deployment.subscribe(agent, include_unread=True), ids),
     ]
     for stream, replayed in cases:
         messages, last_id = stream.until_caught_up()
         assert ids_of(messages) == replayed
         assert last_id >= ids[-1]
-    live = [room.send(to, "live").message.id for to in (agent, empty, agent, empty)]
+    live = [deployment.send(to, "live").message.id for to in (agent, empty, agent, empty)]
     for index, (stream, _) in enumerate(cases):
         assert ids_of(stream.messages(2)) == (live[1::2] if index < 3 else live[::2])
         stream.cancel()
 
 
-def test_a_stream_resumes_from_caught_up_without_gap_or_repeat(room: Room) -> None:
-    agent = room.new_agent()
-    room.send(agent, "seen")
-    first = room.subscribe(agent, after_id=FIRST_ID)
+def test_a_stream_resumes_from_caught_up_without_gap_or_repeat(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    deployment.send(agent, "seen")
+    first = deployment.subscribe(agent, after_id=FIRST_ID)
     _, last_id = first.until_caught_up()
     first.cancel()
-    missed = [room.send(agent, "missed").message.id for _ in range(3)]
-    second = room.subscribe(agent, after_id=last_id)
+    missed = [deployment.send(agent, "missed").message.id for _ in range(3)]
+    second = deployment.subscribe(agent, after_id=last_id)
     assert ids_of(second.until_caught_up()[0]) == missed
     second.cancel()
 
 
-def test_a_stream_resumes_after_any_event_even_of_another_mailbox(room: Room) -> None:
-    agent, other = room.new_agent(), room.new_agent()
-    ids = [room.send((agent, other)[index % 2], "x").message.id for index in range(10)]
+def test_a_stream_resumes_after_any_event_even_of_another_mailbox(deployment: Deployment) -> None:
+    agent, other = deployment.new_agent(), deployment.new_agent()
+    ids = [deployment.send((agent, other)[index % 2], "x").message.id for index in range(10)]
     for index, after_id in enumerate(ids):
-        stream = room.subscribe(agent, after_id=after_id)
+        stream = deployment.subscribe(agent, after_id=after_id)
         assert ids_of(stream.until_caught_up()[0]) == [
             message_id for message_id in ids[index + 1 :] if message_id in ids[::2]
         ]
         stream.cancel()
 
 
-def test_an_id_that_was_never_issued_is_refused_and_the_newest_is_not(room: Room) -> None:
-    agent = room.new_agent()
-    newest = room.send(agent, "before").message.id
+def test_an_id_that_was_never_issued_is_refused_and_the_newest_is_not(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    newest = deployment.send(agent, "before").message.id
     for after_id in ("7" + "f" * 15, f"{int(newest, 16) + (1 << 40):016x}"):
-        refusal = refusal_of(room.subscribe(agent, after_id=after_id).next)
+        refusal = refusal_of(deployment.subscribe(agent, after_id=after_id).next)
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "AFTER_ID_INVALID")
         assert refusal.field == "after_id"
-    stream = room.subscribe(agent, after_id=newest)
+    stream = deployment.subscribe(agent, after_id=newest)
     _, last_id = stream.until_caught_up()
-    later = room.send(agent, "later").message.id
+    later = deployment.send(agent, "later").message.id
     assert stream.messages(1)[0].id == later
     stream.cancel()
-    stream = room.subscribe(agent, after_id=last_id)
+    stream = deployment.subscribe(agent, after_id=last_id)
     assert stream.messages(1)[0].id == later
     stream.cancel()
 
 
-def test_include_unread_replays_only_unread_messages(room: Room) -> None:
-    agent = room.new_agent()
-    ids = [room.send(agent, "x").message.id for _ in range(6)]
-    room.acknowledge(agent, [ids[0], ids[2], ids[5]])
-    room.check(agent)  # handing over is not reading
-    stream = room.subscribe(agent, include_unread=True)
+def test_include_unread_replays_only_unread_messages(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    ids = [deployment.send(agent, "x").message.id for _ in range(6)]
+    deployment.acknowledge(agent, [ids[0], ids[2], ids[5]])
+    deployment.check(agent)  # handing over is not reading
+    stream = deployment.subscribe(agent, include_unread=True)
     assert ids_of(stream.until_caught_up()[0]) == [ids[1], ids[3], ids[4]]
-    assert stream.messages(1) if room.send(agent, "live") else None
+    assert stream.messages(1) if deployment.send(agent, "live") else None
     stream.cancel()
 
 
-def test_include_unread_replays_thousands_in_order(room: Room) -> None:
-    agent = room.new_agent()
-    ids = room.fill(agent, 1100)
+def test_include_unread_replays_thousands_in_order(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    ids = deployment.fill(agent, 1100)
     read = ids[100:1000:7]
     for start in range(0, len(read), 1000):
-        room.acknowledge(agent, read[start : start + 1000])
-    stream = room.subscribe(agent, include_unread=True)
+        deployment.acknowledge(agent, read[start : start + 1000])
+    stream = deployment.subscribe(agent, include_unread=True)
     assert ids_of(stream.until_caught_up()[0]) == [message_id for message_id in ids if message_id not in set(read)]
     stream.cancel()
 
 
-def test_after_id_replays_thousands_in_order(room: Room) -> None:
-    agent = room.new_agent()
-    ids = room.fill(agent, 1100)
-    stream = room.subscribe(agent, after_id=ids[9])
+def test_after_id_replays_thousands_in_order(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    ids = deployment.fill(agent, 1100)
+    stream = deployment.subscribe(agent, after_id=ids[9])
     assert ids_of(stream.until_caught_up()[0]) == ids[10:]
     stream.cancel()
 
@@ -148,16 +148,16 @@ def test_after_id_replays_thousands_in_order(room: Room) -> None:
 # -- gaps and repeats -------------------------------------------------------------------------------------------------
 
 
-def test_streams_that_join_under_load_have_no_gap_and_no_repeat(room: Room) -> None:
+def test_streams_that_join_under_load_have_no_gap_and_no_repeat(deployment: Deployment) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    agent, other, senders, each = room.new_agent(), room.new_agent(), 4, 120
-    known: list[str] = [room.send(agent, "first").message.id]
+    agent, other, senders, each = deployment.new_agent(), deployment.new_agent(), 4, 120
+    known: list[str] = [deployment.send(agent, "first").message.id]
     joins = sorted(chance.randrange(1, senders * each // 2) for _ in range(12))
 
     def send(index: int) -> None:
-        with connect(room.target) as client:
+        with connect(deployment.target) as client:
             for count in range(each):
                 known.append(client.send(agent, "x", sender=f"sender-{index}").message.id)
                 if count % 5 == 0:
@@ -166,11 +166,9 @@ def test_streams_that_join_under_load_have_no_gap_and_no_repeat(room: Room) -> N
     def watch(joins_at: int) -> tuple[str, list[pb.SubscribeResponse]]:
         wait_until(lambda: len(known) > joins_at, f"{joins_at} messages are sent")
         after_id = chance.choice(known[:])
-        with connect(room.target) as client:
-            stream, events = (
-                client.subscribe(agent, after_id=after_id, observe=joins_at % 2 == 0),
-                list[pb.SubscribeResponse](),
-            )
+        with connect(deployment.target) as client:
+            stream = client.subscribe(agent, after_id=after_id, observe=joins_at % 2 == 0)
+            events: list[pb.SubscribeResponse] = []
             while not events or events[-1].message.content != "last":
                 events.append(stream.next())
             stream.cancel()
@@ -180,7 +178,7 @@ def test_streams_that_join_under_load_have_no_gap_and_no_repeat(room: Room) -> N
         watching = [threads.submit(watch, join) for join in joins]
         for sending in [threads.submit(send, index) for index in range(senders)]:
             sending.result()
-        known.append(room.send(agent, "last").message.id)
+        known.append(deployment.send(agent, "last").message.id)
         watched = [future.result() for future in watching]
     everything = sorted(known)
     for after_id, events in watched:
@@ -192,101 +190,107 @@ def test_streams_that_join_under_load_have_no_gap_and_no_repeat(room: Room) -> N
         assert all(event.event_id > last_id for event in events[caught_up + 1 :])
 
 
-def test_all_agents_streams_every_mailbox_in_id_order_under_load(room: Room) -> None:
-    stream = room.live(all_agents=True)
-    agents = [room.new_agent() for _ in range(5)]
+def test_all_agents_streams_every_mailbox_in_id_order_under_load(deployment: Deployment) -> None:
+    stream = deployment.live(all_agents=True)
+    agents = [deployment.new_agent() for _ in range(5)]
 
     def send(index: int) -> list[str]:
-        with connect(room.target) as client:
+        with connect(deployment.target) as client:
             return [client.send(agents[(index + count) % 5], "x").message.id for count in range(100)]
 
     with ThreadPoolExecutor(4) as threads:
         sent = sorted(message_id for ids in threads.map(send, range(4)) for message_id in ids)
     assert ids_of(stream.messages(400)) == sent
     stream.cancel()
-    replay = room.subscribe(all_agents=True, after_id=sent[99])
+    replay = deployment.subscribe(all_agents=True, after_id=sent[99])
     assert ids_of(replay.until_caught_up()[0]) == sent[100:]
     replay.cancel()
 
 
-def test_a_slow_subscriber_misses_nothing(room: Room) -> None:
-    agent = room.new_agent()
-    with connect(room.target) as slow:
+def test_a_slow_subscriber_misses_nothing(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    with connect(deployment.target) as slow:
         stream = slow.live(agent)
         dashboard = slow.live(all_agents=True)
-        ids = [room.send(agent, "x" * 500_000).message.id for _ in range(40)]  # more than the buffers on the way hold
-        assert room.state(ids[-1]) == pb.DELIVERY_STATE_FILED
+        ids = [
+            deployment.send(agent, "x" * 500_000).message.id for _ in range(40)
+        ]  # more than the buffers on the way hold
+        assert deployment.state(ids[-1]) == pb.DELIVERY_STATE_FILED
         assert ids_of(stream.messages(40)) == ids
         assert ids_of(dashboard.messages(40)) == ids
-        wait_until(lambda: room.state(ids[-1]) == pb.DELIVERY_STATE_OFFERED, "the last one is offered")
+        wait_until(lambda: deployment.state(ids[-1]) == pb.DELIVERY_STATE_OFFERED, "the last one is offered")
 
 
 # -- presence ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_marks_its_messages_offered(room: Room) -> None:
-    agent = room.new_agent()
-    old = room.send(agent, "old").message.id
-    stream = room.subscribe(agent, include_unread=True)
+def test_a_stream_marks_its_messages_offered(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    old = deployment.send(agent, "old").message.id
+    stream = deployment.subscribe(agent, include_unread=True)
     stream.until_caught_up()
-    new = room.send(agent, "new").message.id
+    new = deployment.send(agent, "new").message.id
     stream.messages(1)
     for message_id in (old, new):
-        wait_until(lambda message_id=message_id: room.state(message_id) == pb.DELIVERY_STATE_OFFERED, "it is offered")
+        wait_until(
+            lambda message_id=message_id: deployment.state(message_id) == pb.DELIVERY_STATE_OFFERED, "it is offered"
+        )
     offered = [pb.DELIVERY_STATE_OFFERED] * 2
-    wait_until(lambda: [message.state for message in room.check(agent).messages] == offered, "the table says so, too")
-    assert room.check(agent, unoffered_only=True).messages == []
-    assert room.filed(agent) == [old, new]
+    wait_until(
+        lambda: [message.state for message in deployment.check(agent).messages] == offered, "the table says so, too"
+    )
+    assert deployment.check(agent, unoffered_only=True).messages == []
+    assert deployment.filed(agent) == [old, new]
     stream.cancel()
 
 
-def test_observers_mark_nothing_offered_and_do_not_count_as_subscribers(room: Room) -> None:
-    agent = room.new_agent()
-    streams = [room.live(agent, observe=True), room.live(all_agents=True)]
-    sent = room.send(agent, "x")
+def test_observers_mark_nothing_offered_and_do_not_count_as_subscribers(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    streams = [deployment.live(agent, observe=True), deployment.live(all_agents=True)]
+    sent = deployment.send(agent, "x")
     assert sent.delivery.subscribers == 0
     for stream in streams:
         assert stream.messages(1)[0].id == sent.message.id
-    assert room.stats(agent).subscribers == 0
-    assert not room.stats(agent).HasField("last_seen")
-    marker = room.send(agent, "offered only after the observers have read it")
+    assert deployment.stats(agent).subscribers == 0
+    assert not deployment.stats(agent).HasField("last_seen")
+    marker = deployment.send(agent, "offered only after the observers have read it")
     for stream in streams:
         stream.messages(1)
         stream.cancel()
-    room.mark_offered(agent, [marker.message.id])
-    assert room.state(sent.message.id) == pb.DELIVERY_STATE_FILED
-    assert ids_of(list(room.check(agent, unoffered_only=True).messages)) == [sent.message.id]
+    deployment.mark_offered(agent, [marker.message.id])
+    assert deployment.state(sent.message.id) == pb.DELIVERY_STATE_FILED
+    assert ids_of(list(deployment.check(agent, unoffered_only=True).messages)) == [sent.message.id]
 
 
-def test_a_subscriber_counts_while_its_stream_lasts(room: Room) -> None:
-    agent = room.new_agent()
-    stream = room.live(agent)
-    wait_until(lambda: room.stats(agent).subscribers == 1, "it is counted")
-    assert room.stats(agent).HasField("last_seen")
+def test_a_subscriber_counts_while_its_stream_lasts(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent)
+    wait_until(lambda: deployment.stats(agent).subscribers == 1, "it is counted")
+    assert deployment.stats(agent).HasField("last_seen")
     stream.cancel()
-    wait_until(lambda: room.stats(agent).subscribers == 0, "it is gone")
-    assert room.send(agent, "x").delivery.recipient_known
+    wait_until(lambda: deployment.stats(agent).subscribers == 0, "it is gone")
+    assert deployment.send(agent, "x").delivery.recipient_known
 
 
-def test_abandoned_streams_are_cleaned_up(room: Room) -> None:
-    agent = room.new_agent()
-    with connect(room.target) as client:
+def test_abandoned_streams_are_cleaned_up(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    with connect(deployment.target) as client:
         streams = [client.subscribe(agent) for _ in range(50)]  # some are gone before they are answered
         for stream in streams[:10]:
             stream.until_caught_up()
         for stream in streams[::2]:
             stream.cancel()
-        wait_until(lambda: room.stats(agent).subscribers == 25, "every other one is gone")
-    wait_until(lambda: room.stats(agent).subscribers == 0, "all of them are gone")
+        wait_until(lambda: deployment.stats(agent).subscribers == 25, "every other one is gone")
+    wait_until(lambda: deployment.stats(agent).subscribers == 0, "all of them are gone")
 
 
-def test_streams_of_a_client_that_stalled_and_died_are_cleaned_up(room: Room) -> None:
-    agent = room.new_agent()
-    with connect(room.target) as client:
+def test_streams_of_a_client_that_stalled_and_died_are_cleaned_up(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    with connect(deployment.target) as client:
         streams = [client.live(agent) for _ in range(3)]
-        room.fill(agent, 60, "x" * 200_000)
-        assert room.stats(agent).subscribers == len(streams)
-    wait_until(lambda: room.stats(agent).subscribers == 0, "they are gone")
+        deployment.fill(agent, 60, "x" * 200_000)
+        assert deployment.stats(agent).subscribers == len(streams)
+    wait_until(lambda: deployment.stats(agent).subscribers == 0, "they are gone")
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -304,8 +308,10 @@ def test_streams_of_a_client_that_stalled_and_died_are_cleaned_up(room: Room) ->
         ({"all_agents": True, "after_id": "f" * 16}, "AFTER_ID_INVALID", "after_id"),
     ],
 )
-def test_invalid_subscriptions_are_refused(room: Room, fields: dict[str, Any], reason: str, field: str) -> None:
-    refusal = refusal_of(lambda: room.subscribe(**fields).next())
+def test_invalid_subscriptions_are_refused(
+    deployment: Deployment, fields: dict[str, Any], reason: str, field: str
+) -> None:
+    refusal = refusal_of(lambda: deployment.subscribe(**fields).next())
     assert (refusal.code, refusal.domain) == (grpc.StatusCode.INVALID_ARGUMENT, "mailroom")
     assert (refusal.reason, refusal.field) == (reason, field)
 
@@ -314,16 +320,16 @@ def test_invalid_subscriptions_are_refused(room: Room, fields: dict[str, Any], r
 
 
 @pytest.fixture(scope="module")
-def small_room() -> Generator[Room]:
-    with running_room("--table-size", "8MiB") as room:
-        yield room
+def small_deployment() -> Generator[Deployment]:
+    with running_deployment("--table-size", "8MiB") as deployment:
+        yield deployment
 
 
-def test_evicted_messages_are_replayed_without_a_gap(small_room: Room) -> None:
-    room, agents = small_room, [small_room.new_agent() for _ in range(2)]
+def test_evicted_messages_are_replayed_without_a_gap(small_deployment: Deployment) -> None:
+    deployment, agents = small_deployment, [small_deployment.new_agent() for _ in range(2)]
     ids: list[list[str]] = [[], []]
     for index in range(60):
-        ids[index % 2].append(room.send(agents[index % 2], "x" * 300_000, metadata={"n": index}).message.id)
+        ids[index % 2].append(deployment.send(agents[index % 2], "x" * 300_000, metadata={"n": index}).message.id)
     everything = sorted(ids[0] + ids[1])
     done = threading.Event()
     live: list[list[str]] = [[], []]
@@ -331,15 +337,15 @@ def test_evicted_messages_are_replayed_without_a_gap(small_room: Room) -> None:
     def send_on() -> None:
         while not done.is_set() and len(live[0]) < 200:
             for index in range(2):
-                live[index].append(room.send(agents[index], "x" * 50_000).message.id)
+                live[index].append(deployment.send(agents[index], "x" * 50_000).message.id)
 
     with ThreadPoolExecutor(1) as threads:
         sending = threads.submit(send_on)
         streams = [
-            room.subscribe(agents[0], after_id=FIRST_ID),
-            room.subscribe(agents[0], after_id=ids[0][3]),
-            room.subscribe(agents[1], include_unread=True),
-            room.subscribe(all_agents=True, after_id=everything[0]),
+            deployment.subscribe(agents[0], after_id=FIRST_ID),
+            deployment.subscribe(agents[0], after_id=ids[0][3]),
+            deployment.subscribe(agents[1], include_unread=True),
+            deployment.subscribe(all_agents=True, after_id=everything[0]),
         ]
         replayed = [ids_of(stream.until_caught_up()[0]) for stream in streams]
         done.set()
@@ -351,10 +357,10 @@ def test_evicted_messages_are_replayed_without_a_gap(small_room: Room) -> None:
         stream.cancel()
 
 
-def test_a_subscriber_far_behind_catches_up_from_the_database(small_room: Room) -> None:
-    room, agent = small_room, small_room.new_agent()
-    with connect(room.target) as slow:
+def test_a_subscriber_far_behind_catches_up_from_the_database(small_deployment: Deployment) -> None:
+    deployment, agent = small_deployment, small_deployment.new_agent()
+    with connect(deployment.target) as slow:
         streams = [slow.live(agent), slow.live(all_agents=True)]
-        ids = [room.send(agent, "x" * 600_000).message.id for _ in range(40)]  # three times the table
+        ids = [deployment.send(agent, "x" * 600_000).message.id for _ in range(40)]  # three times the table
         for stream in streams:
             assert ids_of(stream.messages(40)) == ids

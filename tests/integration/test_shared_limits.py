@@ -5,21 +5,21 @@ from collections.abc import Generator
 import grpc
 import pytest
 from support.harness.client import refusal_of, send_request
-from support.harness.room import Room, running_room
+from support.harness.deployment import Deployment, running_deployment
 
 
 @pytest.fixture(scope="module")
-def room() -> Generator[Room]:
-    with running_room("--max-unread", "40") as running:
+def deployment() -> Generator[Deployment]:
+    with running_deployment("--max-unread", "40") as running:
         yield running
 
 
-def test_a_mailbox_that_one_sender_floods_still_accepts_mail_of_another(room: Room) -> None:
-    agent = room.new_agent()
-    results = room.send_many([send_request(agent, "x", sender="eve") for _ in range(60)])
+def test_a_mailbox_that_one_sender_floods_still_accepts_mail_of_another(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    results = deployment.send_many([send_request(agent, "x", sender="eve") for _ in range(60)])
     assert [result.WhichOneof("result") for result in results].count("ok") == 38
-    refusal = refusal_of(lambda: room.send(agent, "x", sender="eve"))
+    refusal = refusal_of(lambda: deployment.send(agent, "x", sender="eve"))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "MAILBOX_FULL")
     assert "reserved for other senders" in refusal.sentence
-    assert room.send(agent, "urgent", sender="boss").message.id
-    assert room.stats(agent).unread == 39
+    assert deployment.send(agent, "urgent", sender="boss").message.id
+    assert deployment.stats(agent).unread == 39

@@ -13,14 +13,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.harness.daemon import is_gone
+from support.harness.waiting import BOUND_SEC, pause, wait_until
 
-BOUND_SEC = 20.0  # for anything that has to happen; on an idle machine each takes a tenth of a second
 THREE = (("command-queue", "obedient"), ("mailbox", "obedient"), ("gateway", "listening"))
 ADDRESSES = ["127.0.0.1:4711", "unix:/run/toy.sock"]
 
 
 @dataclass(frozen=True)
-class Daemon:
+class ToySupervisor:
+    """The supervisor's process, with toy workers, and what they leave in its directories."""
+
     process: subprocess.Popen[bytes]
     directory: Path
     state_dir: Path
@@ -55,39 +58,27 @@ class Daemon:
         return self.process.wait(BOUND_SEC)
 
 
-StartDaemon = Callable[..., Daemon]
+Start = Callable[..., ToySupervisor]
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + BOUND_SEC
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {BOUND_SEC:g} s: {what}"
-        time.sleep(0.005)
+def wait_ready(supervisor: ToySupervisor) -> None:
+    wait_until(
+        lambda: " is ready: " in supervisor.stdout() or supervisor.process.poll() is not None, "the daemon is ready"
+    )
+    assert supervisor.process.poll() is None, supervisor.stderr()
 
 
-def wait_ready(daemon: Daemon) -> None:
-    wait_until(lambda: " is ready: " in daemon.stdout() or daemon.process.poll() is not None, "the daemon is ready")
-    assert daemon.process.poll() is None, daemon.stderr()
-
-
-def descendants(daemon: Daemon) -> list[psutil.Process]:
+def descendants(supervisor: ToySupervisor) -> list[psutil.Process]:
     """The supervisor's workers, and multiprocessing's resource tracker."""
-    return psutil.Process(daemon.process.pid).children(recursive=True)
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    return psutil.Process(supervisor.process.pid).children(recursive=True)
 
 
 @pytest.fixture
-def start_daemon(tmp_path: Path) -> Iterator[StartDaemon]:
-    started: list[Daemon] = []
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[ToySupervisor] = []
 
-    def start(*flags: str, children: tuple[tuple[str, str], ...] = THREE) -> Daemon:
-        directory = tmp_path / f"daemon-{len(started)}"
+    def start_one(*flags: str, children: tuple[tuple[str, str], ...] = THREE) -> ToySupervisor:
+        directory = tmp_path / f"supervisor-{len(started)}"
         directory.mkdir()
         state_dir = tmp_path / "state"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
@@ -106,88 +97,94 @@ def start_daemon(tmp_path: Path) -> Iterator[StartDaemon]:
                 stderr=err,
                 start_new_session=True,
             )
-        started.append(Daemon(process, directory, state_dir))
+        started.append(ToySupervisor(process, directory, state_dir))
         return started[-1]
 
-    yield start
-    for daemon in started:
-        (daemon.directory / "leave").touch()
-        if daemon.process.poll() is None:
-            daemon.process.kill()
-            daemon.process.wait(BOUND_SEC)
+    yield start_one
+    for supervisor in started:
+        (supervisor.directory / "leave").touch()
+        if supervisor.process.poll() is None:
+            supervisor.process.kill()
+            supervisor.process.wait(BOUND_SEC)
 
 
-def test_workers_start_in_order_and_stop_in_reverse(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon()
-    wait_ready(daemon)
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
+def test_workers_start_in_order_and_stop_in_reverse(start: Start) -> None:
+    supervisor = start()
+    wait_ready(supervisor)
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
     names = [name for name, _ in THREE]
-    assert daemon.actions() == [
+    assert supervisor.actions() == [
         *(f"{name} {action}" for name in names for action in ("starts", "ready")),
         *(f"{name} stops" for name in reversed(names)),
     ]
 
 
-def test_addresses_are_published_and_withdrawn_at_the_end(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon()
-    wait_ready(daemon)
-    assert json.loads((daemon.state_dir / "addresses").read_text()) == ADDRESSES
-    assert daemon.stdout() == f"mailroomd 0.2.0 is ready: {' '.join(ADDRESSES)}\n"
-    assert daemon.state_dir.stat().st_mode & 0o777 == 0o700
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
-    assert not (daemon.state_dir / "addresses").exists()
+def test_addresses_are_published_and_withdrawn_at_the_end(start: Start) -> None:
+    supervisor = start()
+    wait_ready(supervisor)
+    assert json.loads((supervisor.state_dir / "addresses").read_text()) == ADDRESSES
+    assert supervisor.stdout() == f"mailroomd 0.2.0 is ready: {' '.join(ADDRESSES)}\n"
+    assert supervisor.state_dir.stat().st_mode & 0o777 == 0o700
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
+    assert not (supervisor.state_dir / "addresses").exists()
 
 
-def test_only_a_killed_worker_is_restarted_and_at_once(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon()
-    wait_ready(daemon)
+def test_only_a_killed_worker_is_restarted_and_at_once(start: Start) -> None:
+    supervisor = start()
+    wait_ready(supervisor)
     killed_at = time.monotonic()
-    os.kill(daemon.pid_of("mailbox"), signal.SIGKILL)
-    wait_until(lambda: daemon.pid_of("mailbox", epoch=2), "the mailbox has been restarted")
+    os.kill(supervisor.pid_of("mailbox"), signal.SIGKILL)
+    wait_until(lambda: supervisor.pid_of("mailbox", epoch=2), "the mailbox has been restarted")
     assert time.monotonic() - killed_at < 5.0, "starting Python on a busy machine takes a while"
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
-    assert {name: epoch for name, _, _, epoch in daemon.journal()} == {"command-queue": 1, "mailbox": 2, "gateway": 1}
-    (entry,) = daemon.log_lines("worker exited")
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
+    assert {name: epoch for name, _, _, epoch in supervisor.journal()} == {
+        "command-queue": 1,
+        "mailbox": 2,
+        "gateway": 1,
+    }
+    (entry,) = supervisor.log_lines("worker exited")
     assert (entry["worker"], entry["last_exit"]) == ("mailbox", "killed by SIGKILL")
-    assert daemon.stdout().count("is ready") == 1
+    assert supervisor.stdout().count("is ready") == 1
 
 
-def test_a_stuck_worker_is_killed_before_it_is_replaced(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon("--stuck-after", "500ms")
-    wait_ready(daemon)
-    stuck = psutil.Process(daemon.pid_of("mailbox"))
+def test_a_stuck_worker_is_killed_before_it_is_replaced(start: Start) -> None:
+    supervisor = start("--stuck-after", "500ms")
+    wait_ready(supervisor)
+    stuck = psutil.Process(supervisor.pid_of("mailbox"))
     stopped_at = time.monotonic()
     stuck.suspend()
-    wait_until(lambda: daemon.pid_of("mailbox", epoch=2), "the mailbox is replaced")
+    wait_until(lambda: supervisor.pid_of("mailbox", epoch=2), "the mailbox is replaced")
     assert time.monotonic() - stopped_at > 0.35  # its last heartbeat is at most an eighth of a second older
     assert is_gone(stuck)
-    wait_until(lambda: daemon.log_lines("worker exited"), "the log reports the exit")
-    assert daemon.log_lines("worker exited")[0]["last_exit"] == "stuck: no heartbeat for 0.5 s, killed"
+    wait_until(lambda: supervisor.log_lines("worker exited"), "the log reports the exit")
+    assert supervisor.log_lines("worker exited")[0]["last_exit"] == "stuck: no heartbeat for 0.5 s, killed"
 
 
-def test_too_many_restarts_end_the_daemon_with_69(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon("--max-restarts", "3/30", children=(("command-queue", "obedient"), ("mailbox", "mortal")))
-    assert daemon.exit_code() == 69
-    assert daemon.actions("mailbox") == ["mailbox starts"] * 4
-    assert daemon.actions("command-queue")[-1] == "command-queue stops"
+def test_too_many_restarts_end_the_daemon_with_69(start: Start) -> None:
+    supervisor = start("--max-restarts", "3/30", children=(("command-queue", "obedient"), ("mailbox", "mortal")))
+    assert supervisor.exit_code() == 69
+    assert supervisor.actions("mailbox") == ["mailbox starts"] * 4
+    assert supervisor.actions("command-queue")[-1] == "command-queue stops"
     assert (
         "mailroomd: gave up after more than 3 restarts in 30 s; "
         "the last worker to exit was mailbox (exited with code 3). The log says why.\n"
-    ) in daemon.stderr()
+    ) in supervisor.stderr()
 
 
-def test_a_worker_without_memory_or_descriptors_is_restarted_later_and_forever(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon("--max-restarts", "0/30", children=(("command-queue", "obedient"), ("gateway", "starving")))
-    wait_until(lambda: daemon.pid_of("gateway", epoch=3) or daemon.process.poll() is not None, "the third start")
-    entries = daemon.log_lines("worker ran out of memory or descriptors")
+def test_a_worker_without_memory_or_descriptors_is_restarted_later_and_forever(start: Start) -> None:
+    supervisor = start("--max-restarts", "0/30", children=(("command-queue", "obedient"), ("gateway", "starving")))
+    wait_until(
+        lambda: supervisor.pid_of("gateway", epoch=3) or supervisor.process.poll() is not None, "the third start"
+    )
+    entries = supervisor.log_lines("worker ran out of memory or descriptors")
     assert [(entry["worker"], entry["restart_in_sec"]) for entry in entries] == [("gateway", 0.5), ("gateway", 1.0)]
-    assert daemon.log_lines("worker exited")[0]["last_exit"] == "exited with code 71"
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
-    assert {epoch for name, _, _, epoch in daemon.journal() if name == "command-queue"} == {1}
+    assert supervisor.log_lines("worker exited")[0]["last_exit"] == "exited with code 71"
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
+    assert {epoch for name, _, _, epoch in supervisor.journal() if name == "command-queue"} == {1}
 
 
 @pytest.mark.parametrize(
@@ -198,41 +195,41 @@ def test_a_worker_without_memory_or_descriptors_is_restarted_later_and_forever(s
     ],
 )
 def test_a_worker_that_cannot_start_ends_the_daemon_with_its_sentence(
-    start_daemon: StartDaemon, function: str, sentence: str, code: int
+    start: Start, function: str, sentence: str, code: int
 ) -> None:
-    daemon = start_daemon(children=(("command-queue", "obedient"), ("mailbox", function), ("gateway", "obedient")))
-    assert daemon.exit_code() == code
-    assert daemon.stderr() == f"mailroomd: {sentence}\n"
-    assert daemon.actions("mailbox") == ["mailbox starts"]
-    assert daemon.actions("gateway") == []
-    assert daemon.actions("command-queue")[-1] == "command-queue stops"
+    supervisor = start(children=(("command-queue", "obedient"), ("mailbox", function), ("gateway", "obedient")))
+    assert supervisor.exit_code() == code
+    assert supervisor.stderr() == f"mailroomd: {sentence}\n"
+    assert supervisor.actions("mailbox") == ["mailbox starts"]
+    assert supervisor.actions("gateway") == []
+    assert supervisor.actions("command-queue")[-1] == "command-queue stops"
 
 
-def test_an_exception_in_a_worker_is_one_log_line_with_a_traceback(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon("--max-restarts", "0/1", children=(("mailbox", "faulty"),))
-    assert daemon.exit_code() == 69
-    (line,) = daemon.log_lines("worker failed")
+def test_an_exception_in_a_worker_is_one_log_line_with_a_traceback(start: Start) -> None:
+    supervisor = start("--max-restarts", "0/1", children=(("mailbox", "faulty"),))
+    assert supervisor.exit_code() == 69
+    (line,) = supervisor.log_lines("worker failed")
     assert (line["process"], line["level"], line["epoch"]) == ("mailbox", "error", 1)
     assert line["error"] == "RuntimeError: a toy is broken"
     assert "toy_workers.py" in str(line["exception"])
     assert str(line["timestamp"]).endswith("Z")
 
 
-def test_no_worker_outlives_a_killed_supervisor_not_even_a_stopped_one(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon()
-    wait_ready(daemon)
-    orphans = descendants(daemon)
+def test_no_worker_outlives_a_killed_supervisor_not_even_a_stopped_one(start: Start) -> None:
+    supervisor = start()
+    wait_ready(supervisor)
+    orphans = descendants(supervisor)
     assert len(orphans) == 4, "three workers and multiprocessing's resource tracker"
-    psutil.Process(daemon.pid_of("mailbox")).suspend()
-    daemon.send(signal.SIGKILL)
-    daemon.exit_code()
+    psutil.Process(supervisor.pid_of("mailbox")).suspend()
+    supervisor.send(signal.SIGKILL)
+    supervisor.exit_code()
     wait_until(lambda: all(map(is_gone, orphans)), "every process is gone")
 
 
-def test_a_second_daemon_on_one_state_directory_ends_with_75(start_daemon: StartDaemon) -> None:
-    first = start_daemon()
+def test_a_second_daemon_on_one_state_directory_ends_with_75(start: Start) -> None:
+    first = start()
     wait_ready(first)
-    second = start_daemon()
+    second = start()
     assert second.exit_code() == 75
     assert f"mailroomd: waiting for mailroomd (pid {first.process.pid}) to leave" in second.stderr()
     assert f"mailroomd: mailroomd (pid {first.process.pid}) already runs on {first.state_dir}" in second.stderr()
@@ -240,13 +237,13 @@ def test_a_second_daemon_on_one_state_directory_ends_with_75(start_daemon: Start
     assert first.process.poll() is None
 
 
-def test_a_waiting_daemon_starts_once_the_last_worker_is_gone(start_daemon: StartDaemon) -> None:
-    first = start_daemon(children=(("command-queue", "lingering"),))
+def test_a_waiting_daemon_starts_once_the_last_worker_is_gone(start: Start) -> None:
+    first = start(children=(("command-queue", "lingering"),))
     wait_ready(first)
     worker = psutil.Process(first.pid_of("command-queue"))
     first.send(signal.SIGKILL)
     first.exit_code()
-    second = start_daemon()
+    second = start()
     wait_until(lambda: "waiting for" in second.stderr(), "the second daemon reports that it waits")
     assert not is_gone(worker)
     assert second.journal() == []
@@ -255,124 +252,118 @@ def test_a_waiting_daemon_starts_once_the_last_worker_is_gone(start_daemon: Star
     assert is_gone(worker)
 
 
-def test_a_waiting_daemon_can_be_stopped(start_daemon: StartDaemon) -> None:
-    wait_ready(start_daemon())
-    second = start_daemon()
+def test_a_waiting_daemon_can_be_stopped(start: Start) -> None:
+    wait_ready(start())
+    second = start()
     wait_until(lambda: "waiting for" in second.stderr(), "the second daemon reports that it waits")
     second.send(signal.SIGTERM)
     assert second.exit_code() == 0
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_repeated_signals_to_the_whole_group_stop_it_cleanly_within_5_s(start_daemon: StartDaemon, signum: int) -> None:
-    daemon = start_daemon()
-    wait_ready(daemon)
-    processes = descendants(daemon)
+def test_repeated_signals_to_the_whole_group_stop_it_cleanly_within_5_s(start: Start, signum: int) -> None:
+    supervisor = start()
+    wait_ready(supervisor)
+    processes = descendants(supervisor)
     asked_at = time.monotonic()
     for _ in range(3):
-        os.killpg(daemon.process.pid, signum)
-    assert daemon.exit_code() == 0
+        os.killpg(supervisor.process.pid, signum)
+    assert supervisor.exit_code() == 0
     assert time.monotonic() - asked_at < 5.0
-    assert [action for action in daemon.actions() if action.endswith("stops")] == [
+    assert [action for action in supervisor.actions() if action.endswith("stops")] == [
         "gateway stops",
         "mailbox stops",
         "command-queue stops",
     ]
-    assert "Traceback" not in daemon.stderr()
+    assert "Traceback" not in supervisor.stderr()
     wait_until(lambda: all(map(is_gone, processes)), "every process is gone")
 
 
-def test_a_signal_during_the_start_stops_it_cleanly(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon()
-    wait_until(lambda: daemon.actions(), "the first worker starts")
-    os.killpg(daemon.process.pid, signal.SIGINT)
-    assert daemon.exit_code() == 0
-    assert "Traceback" not in daemon.stderr()
+def test_a_signal_during_the_start_stops_it_cleanly(start: Start) -> None:
+    supervisor = start()
+    wait_until(lambda: supervisor.actions(), "the first worker starts")
+    os.killpg(supervisor.process.pid, signal.SIGINT)
+    assert supervisor.exit_code() == 0
+    assert "Traceback" not in supervisor.stderr()
 
 
-def test_sighup_reloads_settings_without_a_restart(start_daemon: StartDaemon, tmp_path: Path) -> None:
+def test_sighup_reloads_settings_without_a_restart(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "mailroomd.toml"
     file.write_text("max-unread = 10\n")
-    daemon = start_daemon("--config", str(file), "--gateways", "1", children=(("gateway", "reloading"),))
-    wait_ready(daemon)
+    supervisor = start("--config", str(file), "--gateways", "1", children=(("gateway", "reloading"),))
+    wait_ready(supervisor)
     file.write_text('max-unread = 11\nlog-level = "debug"\nstuck-after = "20s"\ngateways = 7\n')
-    os.killpg(daemon.process.pid, signal.SIGHUP)
-    wait_until(lambda: "gateway max-unread-11-debug" in daemon.actions(), "the worker has the new settings")
-    wait_until(lambda: daemon.log_lines("settings reloaded"), "the log reports the reload")
-    assert daemon.log_lines("settings reloaded")[0]["changed"] == ["max-unread", "log-level"]
-    assert daemon.log_lines("changed settings need a restart")[0]["settings"] == ["stuck-after"]
-    os.kill(daemon.pid_of("gateway"), signal.SIGKILL)
-    wait_until(lambda: "gateway max-unread-11-debug" in daemon.actions()[2:], "its successor has them too")
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
+    os.killpg(supervisor.process.pid, signal.SIGHUP)
+    wait_until(lambda: "gateway max-unread-11-debug" in supervisor.actions(), "the worker has the new settings")
+    wait_until(lambda: supervisor.log_lines("settings reloaded"), "the log reports the reload")
+    assert supervisor.log_lines("settings reloaded")[0]["changed"] == ["max-unread", "log-level"]
+    assert supervisor.log_lines("changed settings need a restart")[0]["settings"] == ["stuck-after"]
+    os.kill(supervisor.pid_of("gateway"), signal.SIGKILL)
+    wait_until(lambda: "gateway max-unread-11-debug" in supervisor.actions()[2:], "its successor has them too")
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
 
 
-def test_a_reload_of_an_invalid_file_changes_nothing(start_daemon: StartDaemon, tmp_path: Path) -> None:
+def test_a_reload_of_an_invalid_file_changes_nothing(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "mailroomd.toml"
     file.write_text("max-unread = 10\n")
-    daemon = start_daemon("--config", str(file))
-    wait_ready(daemon)
+    supervisor = start("--config", str(file))
+    wait_ready(supervisor)
     file.write_text("max-unreed = 11\n")
-    daemon.send(signal.SIGHUP)
+    supervisor.send(signal.SIGHUP)
     failed = "reload failed, keeping the current settings"
-    wait_until(lambda: daemon.log_lines(failed), "the log reports the failure")
-    (line,) = daemon.log_lines(failed)
+    wait_until(lambda: supervisor.log_lines(failed), "the log reports the failure")
+    (line,) = supervisor.log_lines(failed)
     assert line["error"] == f"{file} has an unknown key 'max-unreed'; did you mean 'max-unread'?"
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
-    assert {epoch for _, _, _, epoch in daemon.journal()} == {1}
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
+    assert {epoch for _, _, _, epoch in supervisor.journal()} == {1}
 
 
-def test_a_worker_that_ignores_stop_is_killed_and_none_is_restarted(start_daemon: StartDaemon) -> None:
-    daemon = start_daemon(children=(("command-queue", "obedient"), ("mailbox", "deaf"), ("gateway", "clumsy")))
-    wait_ready(daemon)
-    processes = descendants(daemon)
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
-    assert [line["worker"] for line in daemon.log_lines("worker did not stop in time, killing it")] == ["mailbox"]
-    assert {epoch for _, _, _, epoch in daemon.journal()} == {1}
-    assert daemon.actions()[-1] == "command-queue stops"
+def test_a_worker_that_ignores_stop_is_killed_and_none_is_restarted(start: Start) -> None:
+    supervisor = start(children=(("command-queue", "obedient"), ("mailbox", "deaf"), ("gateway", "clumsy")))
+    wait_ready(supervisor)
+    processes = descendants(supervisor)
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
+    assert [line["worker"] for line in supervisor.log_lines("worker did not stop in time, killing it")] == ["mailbox"]
+    assert {epoch for _, _, _, epoch in supervisor.journal()} == {1}
+    assert supervisor.actions()[-1] == "command-queue stops"
     wait_until(lambda: all(map(is_gone, processes)), "every process is gone")
 
 
-def test_a_suspended_and_resumed_daemon_restarts_no_worker(start_daemon: StartDaemon) -> None:
+def test_a_suspended_and_resumed_daemon_restarts_no_worker(start: Start) -> None:
     stuck_after_sec = 1.0
-    daemon = start_daemon("--stuck-after", "1s")
-    wait_until(lambda: daemon.log_lines("ready"), "the daemon is ready")
-    os.killpg(daemon.process.pid, signal.SIGSTOP)
-    wait_until(passed(2 * stuck_after_sec), "every heartbeat is old")
-    daemon.send(signal.SIGCONT)  # the supervisor first: it sees only old heartbeats
-    wait_until(passed(stuck_after_sec / 2), "the supervisor has checked twice")
-    os.killpg(daemon.process.pid, signal.SIGCONT)
-    wait_until(passed(2 * stuck_after_sec), "a worker considered stuck would be replaced")
-    daemon.send(signal.SIGTERM)
-    assert daemon.exit_code() == 0
-    assert {epoch for _, _, _, epoch in daemon.journal()} == {1}
+    supervisor = start("--stuck-after", "1s")
+    wait_until(lambda: supervisor.log_lines("ready"), "the daemon is ready")
+    os.killpg(supervisor.process.pid, signal.SIGSTOP)
+    pause(2 * stuck_after_sec)  # until every heartbeat is old
+    supervisor.send(signal.SIGCONT)  # the supervisor first: it sees only old heartbeats
+    pause(stuck_after_sec / 2)  # the supervisor checks twice
+    os.killpg(supervisor.process.pid, signal.SIGCONT)
+    pause(2 * stuck_after_sec)  # a worker considered stuck would be replaced
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
+    assert {epoch for _, _, _, epoch in supervisor.journal()} == {1}
 
 
-def passed(seconds: float) -> Callable[[], bool]:
-    """Only the passage of time shows that nothing happens."""
-    until = time.monotonic() + seconds
-    return lambda: time.monotonic() >= until
-
-
-def test_a_socket_in_use_is_refused_with_75(start_daemon: StartDaemon, tmp_path: Path) -> None:
+def test_a_socket_in_use_is_refused_with_75(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "live.sock"
     with socket.socket(socket.AF_UNIX) as live:
         live.bind(str(path))
         live.listen()
-        daemon = start_daemon("--listen", f"unix:{path}")
-        assert daemon.exit_code() == 75
-    assert f"mailroomd: another process already listens on {path}" in daemon.stderr()
-    assert daemon.journal() == []
+        supervisor = start("--listen", f"unix:{path}")
+        assert supervisor.exit_code() == 75
+    assert f"mailroomd: another process already listens on {path}" in supervisor.stderr()
+    assert supervisor.journal() == []
 
 
-def test_a_dead_socket_is_removed_and_a_new_directory_is_private(start_daemon: StartDaemon, tmp_path: Path) -> None:
+def test_a_dead_socket_is_removed_and_a_new_directory_is_private(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "dead.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     fresh = tmp_path / "run" / "fresh.sock"
-    wait_ready(start_daemon("--listen", f"unix:{path}", "--listen", f"unix:{fresh}"))
+    wait_ready(start("--listen", f"unix:{path}", "--listen", f"unix:{fresh}"))
     assert not path.exists()
     assert fresh.parent.stat().st_mode & 0o777 == 0o700
 
@@ -381,15 +372,15 @@ def test_a_dead_socket_is_removed_and_a_new_directory_is_private(start_daemon: S
     "flags", [("--state-dir", "{file}/state"), ("--listen", "unix:{file}/a.sock"), ("--listen", "unix:{file}")]
 )
 def test_a_file_in_the_way_is_named_and_ends_the_daemon_with_73(
-    start_daemon: StartDaemon, tmp_path: Path, flags: tuple[str, str]
+    start: Start, tmp_path: Path, flags: tuple[str, str]
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    daemon = start_daemon(flags[0], flags[1].format(file=file))
-    assert daemon.exit_code() == 73
-    assert daemon.stderr().startswith("mailroomd: ")
-    assert str(file) in daemon.stderr()
-    assert "Traceback" not in daemon.stderr()
+    supervisor = start(flags[0], flags[1].format(file=file))
+    assert supervisor.exit_code() == 73
+    assert supervisor.stderr().startswith("mailroomd: ")
+    assert str(file) in supervisor.stderr()
+    assert "Traceback" not in supervisor.stderr()
 
 
 def test_the_supervisor_imports_neither_grpc_nor_sqlite_nor_structlog() -> None:

@@ -1,4 +1,4 @@
-"""Team inboxes between programs: with npm's proper-lockfile in Node, between two daemons, and across sudden deaths."""
+"""Team inboxes between programs and users: proper-lockfile in Node, two daemons, sudden deaths, another owner."""
 
 import json
 import os
@@ -213,6 +213,14 @@ def test_the_stale_lock_of_a_killed_daemon_is_taken_over(tmp_path: Path, inbox: 
     check_daemons(entries_of(inbox), "daemon-1", 1)
     told.close()
     result.close()
+
+
+def test_the_new_file_has_the_owner_of_the_old_one(tmp_path: Path, inbox: Path) -> None:
+    inbox.write_text("[]")
+    os.chown(inbox, 12_345, 23_456)  # only root gives files away
+    TeamInboxes(tmp_path, BOUND_SEC).append(AGENT, TEAM, numbered("daemon-1", 0))
+    assert (inbox.stat().st_uid, inbox.stat().st_gid) == (12_345, 23_456)
+    check_daemons(entries_of(inbox), "daemon-1", 1)
 
 
 def test_a_node_lock_keeps_the_daemon_out_until_it_is_stale(inbox: Path, handle: int, start_node: StartNode) -> None:

@@ -16,7 +16,7 @@ from mailroom import InvalidArgument, Mailroom, TlsFailed
 from mailroom.errors import DaemonNotRunning
 from mailroomd.auth.token_file import TokenFile
 from support.harness.client import Refusal, connect, refusal_of
-from support.harness.room import Room, new_room
+from support.harness.deployment import Deployment, new_deployment
 
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
 BLOCKS = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -39,15 +39,15 @@ def shell(home: Path, *commands: str, port: str = "50051") -> subprocess.Complet
 def serving(home: Path, command: str) -> Generator[str]:
     """Runs the daemon as the page says, on loopback; yields its port."""
     flags = command.replace("~", str(home)).split()[3:]
-    with new_room("--listen", "127.0.0.1:0", *flags) as room:
-        room.state_dir.mkdir()
-        shutil.copy(home / ".local" / "state" / "mailroom" / "tokens.json", room.state_dir)  # with its mode
-        room.start()
-        yield tcp_of(room).rpartition(":")[2]
+    with new_deployment("--listen", "127.0.0.1:0", *flags) as deployment:
+        deployment.state_dir.mkdir()
+        shutil.copy(home / ".local" / "state" / "mailroom" / "tokens.json", deployment.state_dir)  # with its mode
+        deployment.start()
+        yield tcp_of(deployment).rpartition(":")[2]
 
 
-def tcp_of(room: Room) -> str:
-    return next(address for address in room.addresses if not address.startswith("unix:"))
+def tcp_of(deployment: Deployment) -> str:
+    return next(address for address in deployment.addresses if not address.startswith("unix:"))
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +160,9 @@ def test_a_certificate_for_another_name_is_rejected(home: Path, tls: Path, port:
 
 
 def test_tls_to_a_daemon_without_tls_gets_a_hint(home: Path) -> None:
-    with new_room("--listen", "127.0.0.1:0", "--auth", "off") as room:
-        room.start()
-        port = tcp_of(room).rpartition(":")[2]
+    with new_deployment("--listen", "127.0.0.1:0", "--auth", "off") as deployment:
+        deployment.start()
+        port = tcp_of(deployment).rpartition(":")[2]
         with client(home, port) as bob, pytest.raises(TlsFailed, match="does not use TLS at this address"):
             bob.check_inbox("bob")
 
@@ -220,10 +220,10 @@ def test_unusable_tls_files_are_refused_at_the_start(
         f"--tls-key={tmp_path}/server.key",
         f"--tls-client-ca={tmp_path}/ca.crt",
     ]
-    with new_room("--listen", "127.0.0.1:0", *files) as room:
-        TokenFile(room.state_dir).create("bob", NOW_MS)
+    with new_deployment("--listen", "127.0.0.1:0", *files) as deployment:
+        TokenFile(deployment.state_dir).create("bob", NOW_MS)
         with pytest.raises(AssertionError):
-            room.start()
-        assert room.wait_for_end() == 78
-        assert sentence in room.log()
-        assert "Traceback" not in room.log()
+            deployment.start()
+        assert deployment.wait_for_end() == 78
+        assert sentence in deployment.log()
+        assert "Traceback" not in deployment.log()

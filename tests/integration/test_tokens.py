@@ -14,14 +14,14 @@ from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.token_file import TokenFile
 from support.harness.client import Client, connect, refusal_of, send_request
 from support.harness.contract import error_reason
-from support.harness.guarded import NOW_MS, Guarded, guarded_room
-from support.harness.room import Room, new_room
+from support.harness.deployment import Deployment, new_deployment
+from support.harness.guarded import NOW_MS, Guarded, guarded_deployment
 from support.harness.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Generator[Guarded]:
-    with guarded_room() as guarded:
+    with guarded_deployment() as guarded:
         yield guarded
 
 
@@ -55,17 +55,17 @@ def test_revoking_a_token_ends_its_stream_before_the_next_message(guarded: Guard
     with connect(guarded.tcp, text) as eve:
         stream = eve.live("eve")
         guarded.tokens.revoke({made.id})
-        sent = guarded.room.send("eve", "not for a thief").message.id
+        sent = guarded.deployment.send("eve", "not for a thief").message.id
         refusal = refusal_of(stream.next)
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
-    assert guarded.room.state(sent) == pb.DELIVERY_STATE_FILED  # it was not handed over
+    assert guarded.deployment.state(sent) == pb.DELIVERY_STATE_FILED  # it was not handed over
 
 
 def test_a_token_is_checked_on_the_unix_socket_too(guarded: Guarded) -> None:
-    with connect(guarded.room.target, guarded.texts["bob"]) as bob:
+    with connect(guarded.deployment.target, guarded.texts["bob"]) as bob:
         assert refusal_of(lambda: bob.send("alice", sender="carol")).reason == "NOT_YOURS"
         assert bob.send("alice", sender="bob").message.id
-    with connect(guarded.room.target, "mr_00000000_" + "x" * 43) as liar:
+    with connect(guarded.deployment.target, "mr_00000000_" + "x" * 43) as liar:
         assert refusal_of(lambda: liar.check("bob")).reason == "TOKEN_INVALID"
 
 
@@ -76,7 +76,7 @@ def test_with_a_damaged_token_file_only_the_unix_socket_works(guarded: Guarded, 
         refusal = refusal_of(lambda: bob.check("bob"))
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_FAILED")
         assert refusal.retry_after_sec > 0
-        assert guarded.room.check("bob", observe=True).messages is not None
+        assert guarded.deployment.check("bob", observe=True).messages is not None
     finally:
         guarded.tokens.path.write_bytes(before)
     bob.check("bob", observe=True)
@@ -97,7 +97,7 @@ def test_a_flood_by_one_client_does_not_delay_another(guarded: Guarded) -> None:
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
         assert 0 < refusal.retry_after_sec <= 5.01
         assert gus.send("sink", sender="gus").message.id
-        assert guarded.room.send("sink").message.id
+        assert guarded.deployment.send("sink").message.id
 
 
 def test_a_clients_open_streams_are_bounded_and_closed_ones_do_not_count(guarded: Guarded) -> None:
@@ -135,10 +135,10 @@ def test_anonymous_health_watchers_share_the_bound_of_one_client(guarded: Guarde
 
 def test_a_clients_bytes_in_flight_are_bounded() -> None:
     flags = ("--listen", "127.0.0.1:0", "--client-in-flight-size", "1MiB")
-    with new_room(*flags) as room, ExitStack() as opened:
-        text, _ = TokenFile(room.state_dir).create("bob", NOW_MS)
-        room.start()
-        tcp = next(address for address in room.addresses if not address.startswith("unix:"))
+    with new_deployment(*flags) as deployment, ExitStack() as opened:
+        text, _ = TokenFile(deployment.state_dir).create("bob", NOW_MS)
+        deployment.start()
+        tcp = next(address for address in deployment.addresses if not address.startswith("unix:"))
         client = opened.enter_context(connect(tcp, text))
 
         def send(index: int) -> str:
@@ -147,8 +147,8 @@ def test_a_clients_bytes_in_flight_are_bounded() -> None:
             except grpc.RpcError as error:
                 return error_reason(error)
 
-        stopped = room.pid_of("command-queue")
-        with room.stopped(stopped), ThreadPoolExecutor(4) as threads:
+        stopped = deployment.pid_of("command-queue")
+        with deployment.stopped(stopped), ThreadPoolExecutor(4) as threads:
             sends = [threads.submit(send, index) for index in range(4)]
             wait_until(lambda: sum(future.done() for future in sends) == 2, "what is too much is refused at once")
             assert [future.result() for future in sends if future.done()] == ["TOO_MANY_BYTES"] * 2
@@ -160,45 +160,45 @@ def test_a_clients_bytes_in_flight_are_bounded() -> None:
 # -- the start --------------------------------------------------------------------------------------------------------
 
 
-def refused_start(room: Room, *flags: str) -> tuple[int, str]:
+def refused_start(deployment: Deployment, *flags: str) -> tuple[int, str]:
     """Starts a daemon that must refuse to start; returns its exit code and its log."""
     with pytest.raises(AssertionError):
-        room.start(*flags)
-    return room.wait_for_end(), room.log()
+        deployment.start(*flags)
+    return deployment.wait_for_end(), deployment.log()
 
 
 def test_the_daemon_refuses_to_listen_on_tcp_without_a_token() -> None:
-    with new_room("--listen", "127.0.0.1:0") as room:
-        code, said = refused_start(room)
+    with new_deployment("--listen", "127.0.0.1:0") as deployment:
+        code, said = refused_start(deployment)
         assert code == 78
-        assert f"mailroom token create --state-dir {room.state_dir} --agent NAME" in said
-        tokens = TokenFile(room.state_dir)
+        assert f"mailroom token create --state-dir {deployment.state_dir} --agent NAME" in said
+        tokens = TokenFile(deployment.state_dir)
         tokens.create("bob", NOW_MS, ttl_ms=1)
-        assert refused_start(room)[0] == 78
+        assert refused_start(deployment)[0] == 78
         tokens.create("bob", NOW_MS)
-        room.start()
+        deployment.start()
 
 
 def test_the_daemon_refuses_a_token_file_that_others_can_read() -> None:
-    with new_room() as room:
-        tokens = TokenFile(room.state_dir)
+    with new_deployment() as deployment:
+        tokens = TokenFile(deployment.state_dir)
         tokens.create("bob", NOW_MS)
         tokens.path.chmod(0o644)
-        code, said = refused_start(room)
+        code, said = refused_start(deployment)
         assert (code, "chmod 600 it" in said) == (78, True)
         tokens.path.chmod(0o600)
-        room.start()
+        deployment.start()
 
 
 def test_everything_that_the_daemon_creates_is_private(guarded: Guarded) -> None:
-    guarded.room.send("bob", "private")
-    found = [path for top in (guarded.room.root, guarded.room.state_dir) for path in (top, *top.rglob("*"))]
-    socket = Path(guarded.room.target.removeprefix("unix:"))
+    guarded.deployment.send("bob", "private")
+    found = [path for top in (guarded.deployment.root, guarded.deployment.state_dir) for path in (top, *top.rglob("*"))]
+    socket = Path(guarded.deployment.target.removeprefix("unix:"))
     found += [socket, socket.parent]
     assert len(found) > 8
     open_to_others = {str(path): oct(path.stat().st_mode) for path in found if path.lstat().st_mode & 0o077}
     assert not open_to_others
-    workers = guarded.room.family()
+    workers = guarded.deployment.family()
     umasks = [
         (Path(f"/proc/{worker.pid}/status").read_text().split("Umask:\t")[1][:4], worker.pid) for worker in workers
     ]
@@ -207,15 +207,15 @@ def test_everything_that_the_daemon_creates_is_private(guarded: Guarded) -> None
 
 def test_no_secret_is_in_the_daemons_command_line_or_environment(guarded: Guarded) -> None:
     secrets = [text.split("_", 2)[2].encode() for text in guarded.texts.values()]
-    for worker, file_name in itertools.product(guarded.room.family(), ("cmdline", "environ")):
+    for worker, file_name in itertools.product(guarded.deployment.family(), ("cmdline", "environ")):
         shown = Path(f"/proc/{worker.pid}/{file_name}").read_bytes()
         assert not any(secret in shown for secret in secrets)
 
 
 def test_without_authentication_any_loopback_client_is_the_owner() -> None:
-    with new_room("--listen", "127.0.0.1:0", "--auth", "off") as room:
-        room.start()
-        tcp = next(address for address in room.addresses if not address.startswith("unix:"))
+    with new_deployment("--listen", "127.0.0.1:0", "--auth", "off") as deployment:
+        deployment.start()
+        tcp = next(address for address in deployment.addresses if not address.startswith("unix:"))
         with connect(tcp) as client:
             assert client.status().version
             assert client.send("alice", sender="anybody").message.id

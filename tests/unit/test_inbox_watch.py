@@ -20,7 +20,7 @@ QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 PROMISED_SEC = 1.0
 
 
-class Room:
+class Worker:
     """A worker with its inbox files, its unread messages, and the time."""
 
     def __init__(self, root: Path, watched_most: int = 100) -> None:
@@ -97,8 +97,8 @@ def faults(reports: list[Report]) -> list[str]:
 
 
 @pytest.fixture(params=["watched", "patrolled", "blind"])
-def room(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
-    """A room with watches; one with the patrol only; one without inotify at all."""
+def worker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A worker with watches; one with the patrol only; one without inotify at all."""
 
     def refuse() -> None:
         raise OSError(24, "no inotify instance left")
@@ -106,16 +106,16 @@ def room(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(type(log), "_write", be_silent)
     if request.param == "blind":
         monkeypatch.setattr("mailroomd.storage.directories.watcher.Inotify", refuse)
-    made = Room(tmp_path, 0 if request.param == "patrolled" else 100)
+    made = Worker(tmp_path, 0 if request.param == "patrolled" else 100)
     assert (made.watch.fileno() is None) == (request.param == "blind")
     yield made
     made.close()
 
 
 @pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     monkeypatch.setattr(type(log), "_write", be_silent)
-    made = Room(tmp_path)
+    made = Worker(tmp_path)
     yield made
     made.close()
 
@@ -127,63 +127,63 @@ def be_silent(*_: object) -> None:
 # -- taken ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_deleted_file_counts_as_taken_within_a_second(room: Room) -> None:
-    first, second = room.deliver("bob", 2)
-    assert room.wait(10) == []
-    room.path_of("bob", first).unlink()
-    assert room.wait(PROMISED_SEC) == [Taken("bob", [first])]
-    room.path_of("bob", second).unlink()
-    assert room.wait(PROMISED_SEC) == [Taken("bob", [second])]
-    assert room.wait(10) == []
+def test_a_deleted_file_counts_as_taken_within_a_second(worker: Worker) -> None:
+    first, second = worker.deliver("bob", 2)
+    assert worker.wait(10) == []
+    worker.path_of("bob", first).unlink()
+    assert worker.wait(PROMISED_SEC) == [Taken("bob", [first])]
+    worker.path_of("bob", second).unlink()
+    assert worker.wait(PROMISED_SEC) == [Taken("bob", [second])]
+    assert worker.wait(10) == []
 
 
-def test_a_file_taken_before_its_directory_is_watched_counts(room: Room) -> None:
-    (number,) = room.deliver("bob")
-    room.path_of("bob", number).unlink()
-    assert room.wait(PROMISED_SEC) == [Taken("bob", [number])]
+def test_a_file_taken_before_its_directory_is_watched_counts(worker: Worker) -> None:
+    (number,) = worker.deliver("bob")
+    worker.path_of("bob", number).unlink()
+    assert worker.wait(PROMISED_SEC) == [Taken("bob", [number])]
 
 
-def test_a_file_moved_away_counts_as_taken(room: Room, tmp_path: Path) -> None:
-    first, second = room.deliver("bob", 2)
-    room.wait(10)
-    room.path_of("bob", first).rename(tmp_path / "mine.json")
-    room.path_of("bob", second).rename(room.path / "bob/read.json")
-    assert taken(room.wait(PROMISED_SEC)) == {"bob": [first, second]}
+def test_a_file_moved_away_counts_as_taken(worker: Worker, tmp_path: Path) -> None:
+    first, second = worker.deliver("bob", 2)
+    worker.wait(10)
+    worker.path_of("bob", first).rename(tmp_path / "mine.json")
+    worker.path_of("bob", second).rename(worker.path / "bob/read.json")
+    assert taken(worker.wait(PROMISED_SEC)) == {"bob": [first, second]}
 
 
-def test_many_files_deleted_at_once_all_count(room: Room) -> None:
-    numbers = {mailbox: room.deliver(mailbox, 300) for mailbox in ("bob", "eve")}
-    room.wait(10)
-    for path in room.path.glob("*/*.json"):
+def test_many_files_deleted_at_once_all_count(worker: Worker) -> None:
+    numbers = {mailbox: worker.deliver(mailbox, 300) for mailbox in ("bob", "eve")}
+    worker.wait(10)
+    for path in worker.path.glob("*/*.json"):
         path.unlink()
-    reports = taken(room.wait(2))
+    reports = taken(worker.wait(2))
     assert {mailbox: sorted(ids) for mailbox, ids in reports.items()} == numbers
 
 
-def test_a_file_replaced_by_an_editor_was_not_taken(room: Room, tmp_path: Path) -> None:
+def test_a_file_replaced_by_an_editor_was_not_taken(worker: Worker, tmp_path: Path) -> None:
     """Some editors save by moving the old file aside and writing a new one."""
-    (number,) = room.deliver("bob")
-    room.wait(10)
-    room.path_of("bob", number).rename(room.path / "bob/backup~")
-    room.path_of("bob", number).write_text("{}")
-    assert room.wait(10) == []
-    room.path_of("bob", number).unlink()
-    assert room.wait(PROMISED_SEC) == [Taken("bob", [number])]
+    (number,) = worker.deliver("bob")
+    worker.wait(10)
+    worker.path_of("bob", number).rename(worker.path / "bob/backup~")
+    worker.path_of("bob", number).write_text("{}")
+    assert worker.wait(10) == []
+    worker.path_of("bob", number).unlink()
+    assert worker.wait(PROMISED_SEC) == [Taken("bob", [number])]
 
 
-def test_files_with_other_names_are_ignored(room: Room) -> None:
-    (number,) = room.deliver("bob")
+def test_files_with_other_names_are_ignored(worker: Worker) -> None:
+    (number,) = worker.deliver("bob")
     for name in ("x", "x.json", f"{number:x}.json", f"{format_id(number)}.json.bak", "8" * 16 + ".json", "\udcff.json"):
-        (room.path / "bob" / name).touch()
-    (room.path / "bob/0000000000000abc.json").mkdir()
-    room.wait(10)
-    for path in (room.path / "bob").iterdir():
-        if path != room.path_of("bob", number):
+        (worker.path / "bob" / name).touch()
+    (worker.path / "bob/0000000000000abc.json").mkdir()
+    worker.wait(10)
+    for path in (worker.path / "bob").iterdir():
+        if path != worker.path_of("bob", number):
             path.rmdir() if path.is_dir() else path.unlink()
-    assert room.wait(10) == []
+    assert worker.wait(10) == []
 
 
-def test_files_written_by_the_daemon_cause_no_event(watched: Room) -> None:
+def test_files_written_by_the_daemon_cause_no_event(watched: Worker) -> None:
     watched.deliver("bob", 5)
     watched.wait(10)
     watched.deliver("bob", 5)
@@ -195,66 +195,66 @@ def test_files_written_by_the_daemon_cause_no_event(watched: Room) -> None:
     assert select.select([fileno], [], [], 0)[0] == []
 
 
-def test_files_removed_by_the_daemon_are_not_reported(room: Room) -> None:
-    numbers = room.deliver("bob", 5)
-    room.acknowledge("bob", numbers[0])
-    room.wait(10)
+def test_files_removed_by_the_daemon_are_not_reported(worker: Worker) -> None:
+    numbers = worker.deliver("bob", 5)
+    worker.acknowledge("bob", numbers[0])
+    worker.wait(10)
     for number in numbers[1:3]:
-        room.acknowledge("bob", number)
-    assert room.wait(10) == []
-    room.path_of("bob", numbers[3]).unlink()
-    room.collect()
-    room.acknowledge("bob", numbers[3])  # while its deletion is held
-    assert room.wait(10) == []
+        worker.acknowledge("bob", number)
+    assert worker.wait(10) == []
+    worker.path_of("bob", numbers[3]).unlink()
+    worker.collect()
+    worker.acknowledge("bob", numbers[3])  # while its deletion is held
+    assert worker.wait(10) == []
 
 
-def test_taking_mail_one_by_one_is_reported_without_delay(room: Room) -> None:
-    numbers = room.deliver("bob", 40)
-    room.wait(10)
+def test_taking_mail_one_by_one_is_reported_without_delay(worker: Worker) -> None:
+    numbers = worker.deliver("bob", 40)
+    worker.wait(10)
     for position, number in enumerate(numbers):
-        room.path_of("bob", number).unlink()
-        room.wait(0.09)
-        assert not room.unread["bob"] & set(numbers[: max(0, position - 11)])  # older than a second
+        worker.path_of("bob", number).unlink()
+        worker.wait(0.09)
+        assert not worker.unread["bob"] & set(numbers[: max(0, position - 11)])  # older than a second
 
 
 def test_changes_in_unwatched_directories_are_found(tmp_path: Path) -> None:
-    room = Room(tmp_path, watched_most=2)
+    worker = Worker(tmp_path, watched_most=2)
     for name in "abcdef":
-        room.deliver(name, 2)
-    room.wait(20)
+        worker.deliver(name, 2)
+    worker.wait(20)
     for name in "abcdef":
-        (number, _) = sorted(room.unread[name])
-        room.path_of(name, number).unlink()
-        assert room.wait(PROMISED_SEC) == [Taken(name, [number])]
+        (number, _) = sorted(worker.unread[name])
+        worker.path_of(name, number).unlink()
+        assert worker.wait(PROMISED_SEC) == [Taken(name, [number])]
     for name in "abcdef":
-        (number,) = room.unread[name]
-        room.path_of(name, number).unlink()
-    assert len(taken(room.wait(PROMISED_SEC))) == 6
-    room.close()
+        (number,) = worker.unread[name]
+        worker.path_of(name, number).unlink()
+    assert len(taken(worker.wait(PROMISED_SEC))) == 6
+    worker.close()
 
 
 def test_a_held_deletion_survives_the_eviction_of_its_watch(tmp_path: Path) -> None:
-    room = Room(tmp_path, watched_most=1)
-    (number,) = room.deliver("bob")
-    room.wait(10)
-    room.path_of("bob", number).unlink()
+    worker = Worker(tmp_path, watched_most=1)
+    (number,) = worker.deliver("bob")
+    worker.wait(10)
+    worker.path_of("bob", number).unlink()
     for name in "cdefg":
-        room.deliver(name)
-    assert taken(room.wait(PROMISED_SEC)) == {"bob": [number]}
-    room.close()
+        worker.deliver(name)
+    assert taken(worker.wait(PROMISED_SEC)) == {"bob": [number]}
+    worker.close()
 
 
 def test_a_deletion_just_before_the_eviction_of_its_watch_counts(tmp_path: Path) -> None:
-    room = Room(tmp_path, watched_most=2)
-    room.deliver("first")
-    room.wait(1)
-    (number,) = room.deliver("second")
-    room.wait(10)
-    room.deliver("c")
-    room.deliver("d")  # which is the first to be watched, in the place of `first`
-    room.unread = Meddler(room.unread, "d", room.path_of("second", number).unlink)
-    assert taken(room.wait(PROMISED_SEC)) == {"second": [number]}
-    room.close()
+    worker = Worker(tmp_path, watched_most=2)
+    worker.deliver("first")
+    worker.wait(1)
+    (number,) = worker.deliver("second")
+    worker.wait(10)
+    worker.deliver("c")
+    worker.deliver("d")  # which is the first to be watched, in the place of `first`
+    worker.unread = Meddler(worker.unread, "d", worker.path_of("second", number).unlink)
+    assert taken(worker.wait(PROMISED_SEC)) == {"second": [number]}
+    worker.close()
 
 
 class Meddler(dict[str, set[int]]):
@@ -270,30 +270,30 @@ class Meddler(dict[str, set[int]]):
 
 
 def test_a_directory_to_be_compared_after_an_overflow_is_not_evicted_before(tmp_path: Path) -> None:
-    room = Room(tmp_path, watched_most=2)
-    numbers = {name: room.deliver(name)[0] for name in "ab"}
-    room.wait(10)
-    flood(room.path / "b")
+    worker = Worker(tmp_path, watched_most=2)
+    numbers = {name: worker.deliver(name)[0] for name in "ab"}
+    worker.wait(10)
+    flood(worker.path / "b")
     for name in "ab":
-        room.path_of(name, numbers[name]).unlink()
+        worker.path_of(name, numbers[name]).unlink()
     for name in "cde":
-        room.deliver(name)
-    assert taken(room.wait(PROMISED_SEC)) == {name: [numbers[name]] for name in "ab"}
-    room.close()
+        worker.deliver(name)
+    assert taken(worker.wait(PROMISED_SEC)) == {name: [numbers[name]] for name in "ab"}
+    worker.close()
 
 
 def test_files_removed_by_the_daemon_during_a_comparison_are_not_reported(tmp_path: Path) -> None:
-    room = Room(tmp_path)
-    numbers = room.deliver("bob", 700)
-    room.now_sec += 0.6
-    assert room.collect() == []  # the first slice
+    worker = Worker(tmp_path)
+    numbers = worker.deliver("bob", 700)
+    worker.now_sec += 0.6
+    assert worker.collect() == []  # the first slice
     for number in numbers[::7]:
-        room.acknowledge("bob", number)
-    assert room.wait(10) == []
-    room.close()
+        worker.acknowledge("bob", number)
+    assert worker.wait(10) == []
+    worker.close()
 
 
-def test_after_an_overflow_the_directories_are_compared(watched: Room) -> None:
+def test_after_an_overflow_the_directories_are_compared(watched: Worker) -> None:
     numbers = watched.deliver("bob", 2)
     watched.deliver("lost")
     watched.wait(10)
@@ -318,91 +318,91 @@ def flood(directory: Path) -> None:
 
 
 def test_a_directory_of_many_files_is_compared_in_slices(tmp_path: Path) -> None:
-    room = Room(tmp_path)
-    first, *_ = room.deliver("bob", 700)
-    room.path_of("bob", first).unlink()
-    assert room.collect() == []
-    room.now_sec += 0.6
-    assert room.collect() == []
-    assert 0 < room.watch.due_in_sec(room.now_sec) <= 0.05  # there is more to compare
-    assert room.wait(PROMISED_SEC) == [Taken("bob", [first])]
-    room.close()
+    worker = Worker(tmp_path)
+    first, *_ = worker.deliver("bob", 700)
+    worker.path_of("bob", first).unlink()
+    assert worker.collect() == []
+    worker.now_sec += 0.6
+    assert worker.collect() == []
+    assert 0 < worker.watch.due_in_sec(worker.now_sec) <= 0.05  # there is more to compare
+    assert worker.wait(PROMISED_SEC) == [Taken("bob", [first])]
+    worker.close()
 
 
 # -- never taken ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 15, 300])
-def test_a_directory_that_is_deleted_with_its_files_is_a_fault(room: Room, count: int) -> None:
-    room.deliver("bob", count)
-    room.wait(10)
-    shutil.rmtree(room.path / "bob")
-    assert faults(room.wait(10)) == ["bob"]
-    assert len(room.unread["bob"]) == count
-    room.file_again("bob")
-    assert room.wait(10) == []
-    number = min(room.unread["bob"])
-    room.path_of("bob", number).unlink()
-    assert room.wait(PROMISED_SEC + 0.5) == [Taken("bob", [number])]
+def test_a_directory_that_is_deleted_with_its_files_is_a_fault(worker: Worker, count: int) -> None:
+    worker.deliver("bob", count)
+    worker.wait(10)
+    shutil.rmtree(worker.path / "bob")
+    assert faults(worker.wait(10)) == ["bob"]
+    assert len(worker.unread["bob"]) == count
+    worker.file_again("bob")
+    assert worker.wait(10) == []
+    number = min(worker.unread["bob"])
+    worker.path_of("bob", number).unlink()
+    assert worker.wait(PROMISED_SEC + 0.5) == [Taken("bob", [number])]
 
 
-def test_a_directory_that_is_deleted_slowly_is_a_fault(room: Room) -> None:
-    numbers = room.deliver("bob", 200)
-    room.wait(10)
+def test_a_directory_that_is_deleted_slowly_is_a_fault(worker: Worker) -> None:
+    numbers = worker.deliver("bob", 200)
+    worker.wait(10)
     for number in numbers:
-        room.path_of("bob", number).unlink()
-        assert room.wait(0.015) == []  # 3 s in all: a slow disk
-    (room.path / "bob").rmdir()
-    assert faults(room.wait(10)) == ["bob"]
+        worker.path_of("bob", number).unlink()
+        assert worker.wait(0.015) == []  # 3 s in all: a slow disk
+    (worker.path / "bob").rmdir()
+    assert faults(worker.wait(10)) == ["bob"]
 
 
-def test_a_directory_that_is_deleted_and_made_again_is_a_fault(room: Room) -> None:
-    room.deliver("bob", 3)
-    room.wait(10)
-    shutil.rmtree(room.path / "bob")
-    (room.path / "bob").mkdir()  # most filesystems give it the same inode number
-    assert faults(room.wait(10)) == ["bob"]
+def test_a_directory_that_is_deleted_and_made_again_is_a_fault(worker: Worker) -> None:
+    worker.deliver("bob", 3)
+    worker.wait(10)
+    shutil.rmtree(worker.path / "bob")
+    (worker.path / "bob").mkdir()  # most filesystems give it the same inode number
+    assert faults(worker.wait(10)) == ["bob"]
 
 
-def test_mail_that_comes_after_the_directory_was_deleted_hides_nothing(room: Room) -> None:
-    room.deliver("bob", 3)
-    room.wait(10)
-    shutil.rmtree(room.path / "bob")
-    room.deliver("bob")
-    assert faults(room.wait(10)) == ["bob"]
-    assert len(room.unread["bob"]) == 4
+def test_mail_that_comes_after_the_directory_was_deleted_hides_nothing(worker: Worker) -> None:
+    worker.deliver("bob", 3)
+    worker.wait(10)
+    shutil.rmtree(worker.path / "bob")
+    worker.deliver("bob")
+    assert faults(worker.wait(10)) == ["bob"]
+    assert len(worker.unread["bob"]) == 4
 
 
-def test_a_directory_that_was_moved_away_or_swapped_is_a_fault(room: Room, tmp_path: Path) -> None:
+def test_a_directory_that_was_moved_away_or_swapped_is_a_fault(worker: Worker, tmp_path: Path) -> None:
     for name in ("moved", "swapped", "renamed", "target"):
-        room.deliver(name, 2)
-    room.wait(10)
-    (room.path / "moved").rename(tmp_path / "moved")
+        worker.deliver(name, 2)
+    worker.wait(10)
+    (worker.path / "moved").rename(tmp_path / "moved")
     (tmp_path / "other").mkdir()
-    (room.path / "swapped").rename(tmp_path / "swapped")
-    (tmp_path / "other").rename(room.path / "swapped")
-    shutil.rmtree(room.path / "target")
-    (room.path / "renamed").rename(room.path / "target")
-    assert set(faults(room.wait(10))) == {"moved", "swapped", "renamed", "target"}
+    (worker.path / "swapped").rename(tmp_path / "swapped")
+    (tmp_path / "other").rename(worker.path / "swapped")
+    shutil.rmtree(worker.path / "target")
+    (worker.path / "renamed").rename(worker.path / "target")
+    assert set(faults(worker.wait(10))) == {"moved", "swapped", "renamed", "target"}
 
 
 @pytest.mark.parametrize("what", ["file", "link", "loop"])
-def test_something_else_in_the_place_of_a_directory_is_a_fault(room: Room, tmp_path: Path, what: str) -> None:
-    room.deliver("bob", 2)
-    room.wait(10)
-    (room.path / "bob").rename(tmp_path / "bob")
+def test_something_else_in_the_place_of_a_directory_is_a_fault(worker: Worker, tmp_path: Path, what: str) -> None:
+    worker.deliver("bob", 2)
+    worker.wait(10)
+    (worker.path / "bob").rename(tmp_path / "bob")
     if what == "file":
-        (room.path / "bob").touch()
+        (worker.path / "bob").touch()
     else:
-        (room.path / "bob").symlink_to(tmp_path / "bob" if what == "link" else "bob")
+        (worker.path / "bob").symlink_to(tmp_path / "bob" if what == "link" else "bob")
     for path in (tmp_path / "bob").iterdir():
         path.unlink()
-    assert faults(room.wait(10)) == ["bob"]
+    assert faults(worker.wait(10)) == ["bob"]
 
 
-def test_a_directory_that_cannot_be_read_is_a_fault(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = room.deliver("bob", 2)
-    room.wait(10)
+def test_a_directory_that_cannot_be_read_is_a_fault(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = worker.deliver("bob", 2)
+    worker.wait(10)
     opened = os.open
 
     def refuse(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
@@ -412,71 +412,73 @@ def test_a_directory_that_cannot_be_read_is_a_fault(room: Room, monkeypatch: pyt
 
     with monkeypatch.context() as patch:  # as root, permissions would not stop us
         patch.setattr(os, "open", refuse)
-        room.path_of("bob", numbers[0]).unlink()
-        (fault,) = room.wait(10)
+        worker.path_of("bob", numbers[0]).unlink()
+        (fault,) = worker.wait(10)
     assert fault == DirectoryFault("bob", "its directory cannot be read: Permission denied")
-    room.file_again("bob")
-    assert room.wait(10) == []
+    worker.file_again("bob")
+    assert worker.wait(10) == []
 
 
-def test_an_inbox_that_is_replaced_loses_every_mailbox(room: Room, tmp_path: Path) -> None:
+def test_an_inbox_that_is_replaced_loses_every_mailbox(worker: Worker, tmp_path: Path) -> None:
     for name in "abc":
-        room.deliver(name)
-    room.wait(10)
-    room.path.rename(tmp_path / "old")
-    assert sorted(faults(room.wait(10))) == ["a", "b", "c"]
+        worker.deliver(name)
+    worker.wait(10)
+    worker.path.rename(tmp_path / "old")
+    assert sorted(faults(worker.wait(10))) == ["a", "b", "c"]
     for name in "abc":
-        room.file_again(name)
-    assert room.wait(10) == []
-    (number,) = room.unread["a"]
-    room.path_of("a", number).unlink()
-    assert room.wait(PROMISED_SEC + 0.5) == [Taken("a", [number])]
-    shutil.rmtree(room.path)
-    assert set(faults(room.wait(10))) == {"b", "c"}
+        worker.file_again(name)
+    assert worker.wait(10) == []
+    (number,) = worker.unread["a"]
+    worker.path_of("a", number).unlink()
+    assert worker.wait(PROMISED_SEC + 0.5) == [Taken("a", [number])]
+    shutil.rmtree(worker.path)
+    assert set(faults(worker.wait(10))) == {"b", "c"}
 
 
-def test_an_inbox_that_was_away_for_a_while_is_noticed_when_it_is_replaced_later(room: Room, tmp_path: Path) -> None:
-    room.deliver("bob")
-    room.wait(10)
-    room.path.rename(tmp_path / "away")
-    assert faults(room.wait(10)) == ["bob"]
-    (tmp_path / "away").rename(room.path)
-    room.file_again("bob")
-    assert room.wait(10) == []
-    room.path.rename(tmp_path / "old")
-    room.path.mkdir()
-    assert faults(room.wait(10)) == ["bob"]
+def test_an_inbox_that_was_away_for_a_while_is_noticed_when_it_is_replaced_later(
+    worker: Worker, tmp_path: Path
+) -> None:
+    worker.deliver("bob")
+    worker.wait(10)
+    worker.path.rename(tmp_path / "away")
+    assert faults(worker.wait(10)) == ["bob"]
+    (tmp_path / "away").rename(worker.path)
+    worker.file_again("bob")
+    assert worker.wait(10) == []
+    worker.path.rename(tmp_path / "old")
+    worker.path.mkdir()
+    assert faults(worker.wait(10)) == ["bob"]
 
 
-def test_nothing_counts_as_taken_until_a_lost_mailbox_is_filed_again(room: Room) -> None:
-    numbers = room.deliver("bob", 3)
-    room.wait(10)
-    shutil.rmtree(room.path / "bob")
-    assert faults(room.wait(10)) == ["bob"]
-    numbers += room.deliver("bob")
-    room.wait(10)
-    room.path_of("bob", numbers[-1]).unlink()
-    assert room.wait(10) == []
-    shutil.rmtree(room.path / "bob")
-    if room.watch.fileno() is not None:
-        assert faults(room.wait(10)) == ["bob"]  # what was filed again meanwhile is lost again
-    room.file_again("bob")
-    assert room.wait(10) == []
-    assert len(room.unread["bob"]) == 4
+def test_nothing_counts_as_taken_until_a_lost_mailbox_is_filed_again(worker: Worker) -> None:
+    numbers = worker.deliver("bob", 3)
+    worker.wait(10)
+    shutil.rmtree(worker.path / "bob")
+    assert faults(worker.wait(10)) == ["bob"]
+    numbers += worker.deliver("bob")
+    worker.wait(10)
+    worker.path_of("bob", numbers[-1]).unlink()
+    assert worker.wait(10) == []
+    shutil.rmtree(worker.path / "bob")
+    if worker.watch.fileno() is not None:
+        assert faults(worker.wait(10)) == ["bob"]  # what was filed again meanwhile is lost again
+    worker.file_again("bob")
+    assert worker.wait(10) == []
+    assert len(worker.unread["bob"]) == 4
 
 
-def test_removing_the_directory_of_an_empty_mailbox_is_no_fault(room: Room) -> None:
-    (number,) = room.deliver("bob")
-    room.acknowledge("bob", number)
-    (room.path / "stranger").mkdir()
-    room.wait(10)
-    shutil.rmtree(room.path / "bob")
-    (room.path / "stranger").rmdir()
-    assert room.wait(10) == []
-    (number,) = room.deliver("bob")
-    room.wait(10)
-    room.path_of("bob", number).unlink()
-    assert room.wait(PROMISED_SEC) == [Taken("bob", [number])]
+def test_removing_the_directory_of_an_empty_mailbox_is_no_fault(worker: Worker) -> None:
+    (number,) = worker.deliver("bob")
+    worker.acknowledge("bob", number)
+    (worker.path / "stranger").mkdir()
+    worker.wait(10)
+    shutil.rmtree(worker.path / "bob")
+    (worker.path / "stranger").rmdir()
+    assert worker.wait(10) == []
+    (number,) = worker.deliver("bob")
+    worker.wait(10)
+    worker.path_of("bob", number).unlink()
+    assert worker.wait(PROMISED_SEC) == [Taken("bob", [number])]
 
 
 def test_files_from_before_the_start_are_watched(tmp_path: Path) -> None:
@@ -484,14 +486,14 @@ def test_files_from_before_the_start_are_watched(tmp_path: Path) -> None:
     files.write(files.ensure_directory("bob"), 7, b"{}")
     files.write(files.ensure_directory("eve"), 8, b"{}")
     files.close()
-    room = Room(tmp_path)
-    room.unread = {"bob": {7}, "eve": {8}}
-    assert room.wait(10) == []
-    room.path_of("bob", 7).unlink()
-    shutil.rmtree(room.path / "eve")
-    reports = room.wait(PROMISED_SEC)
+    worker = Worker(tmp_path)
+    worker.unread = {"bob": {7}, "eve": {8}}
+    assert worker.wait(10) == []
+    worker.path_of("bob", 7).unlink()
+    shutil.rmtree(worker.path / "eve")
+    reports = worker.wait(PROMISED_SEC)
     assert sorted(reports, key=str) == [DirectoryFault("eve", "its directory is gone"), Taken("bob", [7])]
-    room.close()
+    worker.close()
 
 
 mailboxes = st.sampled_from("abc")
@@ -509,34 +511,34 @@ def test_only_taken_files_count_and_the_files_end_up_as_the_unread_messages(
 ) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(log), "_write", be_silent)
-        room = Room(Path(directory), watched_most)
+        worker = Worker(Path(directory), watched_most)
         gone: set[int] = set()  # taken by agents
         for step, mailbox, number in [*steps, ("wait", "", 5.0), ("wait", "", 5.0)]:
-            path = room.path / mailbox
+            path = worker.path / mailbox
             there = sorted(path.glob("*.json"))[: int(number)] if mailbox else []
             if step == "deliver":
-                room.deliver(mailbox, int(number))
+                worker.deliver(mailbox, int(number))
             elif step == "take":
                 for one in there:
                     gone.add(int(one.stem, 16))
                     one.unlink()
             elif step == "acknowledge":
                 for one in there:
-                    room.acknowledge(mailbox, int(one.stem, 16))
+                    worker.acknowledge(mailbox, int(one.stem, 16))
             elif step == "delete":
                 shutil.rmtree(path, ignore_errors=True)
             elif step == "replace":
                 shutil.rmtree(path, ignore_errors=True)
                 path.mkdir()
             elif step == "swap" and path.exists():
-                path.rename(room.path.with_name(f"old-{len(list(Path(directory).iterdir()))}"))
+                path.rename(worker.path.with_name(f"old-{len(list(Path(directory).iterdir()))}"))
             else:
-                for report in room.wait(number):
+                for report in worker.wait(number):
                     if isinstance(report, Taken):
                         assert set(report.message_ids) <= gone
                     else:
-                        gone -= room.unread[report.mailbox]  # delivered once more
-                        room.file_again(report.mailbox)
-        for mailbox, unread in room.unread.items():
-            assert (room.files.list_ids(mailbox) or set()) == unread
-        room.close()
+                        gone -= worker.unread[report.mailbox]  # delivered once more
+                        worker.file_again(report.mailbox)
+        for mailbox, unread in worker.unread.items():
+            assert (worker.files.list_ids(mailbox) or set()) == unread
+        worker.close()

@@ -184,14 +184,6 @@ def test_the_new_file_has_the_mode_of_the_old_one(inboxes: TeamInboxes, inbox: P
     assert stat.S_IMODE(inbox.stat().st_mode) == 0o640
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_the_new_file_has_the_owner_of_the_old_one(inboxes: TeamInboxes, inbox: Path) -> None:
-    inbox.write_text("[]")
-    os.chown(inbox, 12_345, 23_456)
-    inboxes.append("bob", "alpha", mail(7))
-    assert (inbox.stat().st_uid, inbox.stat().st_gid) == (12_345, 23_456)
-
-
 class Clock:
     """The time that the test moves."""
 

@@ -1,18 +1,18 @@
 """SmallDisk — a real filesystem of our own: ext4 in a file, mounted by a loop device; to be filled, cut off and broken.
 
-Needs root and a kernel that lets it mount; `small_disk` says by Unmountable why not, so that a test is skipped with a
-reason. A power cut is staged as the kernel's own tests do it: the filesystem is shut down, and mounted anew (facts.md).
-Each mount gets another device number, as disks may after a restart of the machine. Nothing is left after the context.
+Needs root and a kernel that lets it mount; otherwise `small_disk` fails the test and says why. A power cut is staged as
+the kernel's own tests do it: the filesystem is shut down, and mounted anew (facts.md). Each mount gets another device
+number, as disks may after a restart of the machine. Nothing is left after the context.
 """
 
-__all__ = ["SmallDisk", "Unmountable", "disk_or_skip", "place_on", "small_disk"]
+__all__ = ["SmallDisk", "Unmountable", "place_on", "small_disk"]
 
 import fcntl
 import os
 import struct
 import subprocess
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,7 @@ _JOURNAL_FLUSHED, _JOURNAL_LOST = 1, 2
 
 
 class Unmountable(Exception):  # noqa: N818 - a circumstance
-    """This machine mounts no filesystem for us; the text says why."""
+    """A filesystem could not be made, mounted or unmounted; the text says why."""
 
 
 @dataclass
@@ -125,33 +125,21 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(path: Path, size_bytes: int = DISK_BYTES) -> Generator[SmallDisk]:
-    """Mounts an empty small disk on a directory that is made for it.
-
-    Raises:
-        Unmountable: it cannot be done here.
-    """
+    """Mounts an empty small disk on a directory that is made for it; fails the test where that is impossible."""
     image = path.with_name(f"{path.name}.image")
     path.mkdir()
     image.touch()
     os.truncate(image, size_bytes)
-    _run("mkfs.ext4", "-q", "-m", "0", str(image))
     disk = SmallDisk(path)
-    disk.mount()
+    try:
+        _run("mkfs.ext4", "-q", "-m", "0", str(image))
+        disk.mount()
+    except Unmountable as error:
+        pytest.fail(f"this test needs a disk of its own (run it as root, where loop devices are allowed): {error}")
     try:
         yield disk
     finally:
         disk.unmount()
-
-
-@contextmanager
-def disk_or_skip(path: Path, size_bytes: int = DISK_BYTES) -> Generator[SmallDisk]:
-    """Gives a small disk, or skips the test with the reason: that there is none here, not what goes wrong with it."""
-    with ExitStack() as ends:
-        try:
-            disk = ends.enter_context(small_disk(path, size_bytes))
-        except Unmountable as error:
-            pytest.skip(f"no disk of our own here: {error}")
-        yield disk
 
 
 def place_on(disk: SmallDisk, daemon: Daemon, what: Iterable[str] = ("state", "root")) -> None:

@@ -36,9 +36,6 @@ SENDER = "s"
 EXPIRES_MS = 1000
 SWEPT_SEC = 10.0  # when the clearing began; everything that is there was sent before, elsewhere
 RESPONSE = Response(THIRD + 50, "o0", "1.json", 1)
-_SECOND_READ = Step(SECOND + 100, SECOND, READ)
-_EXPIRED = Step(EXPIRED_ONE + 100, EXPIRED_ONE, EXPIRED)
-_TAKEN = Step(TAKEN_ONE + 100, TAKEN_ONE, READ)
 _MAIL = {
     FIRST: ("r0", "one", FILED),
     SECOND: ("r1", "two", READ),
@@ -47,6 +44,12 @@ _MAIL = {
     EXPIRED_ONE: (EXPIRING_MAILBOX, "soon over", EXPIRED),
     TAKEN_ONE: (TAKEN_MAILBOX, "take me", READ),
 }
+_DIGESTS = {number: digest_of(content) for number, (_, content, _) in _MAIL.items()}
+_LATER_STEPS = (  # after all messages were filed
+    Step(SECOND + 100, SECOND, READ),
+    Step(EXPIRED_ONE + 100, EXPIRED_ONE, EXPIRED),
+    Step(TAKEN_ONE + 100, TAKEN_ONE, READ),
+)
 
 
 def inbox_file(number: int, mailbox: str, content: str) -> bytes:
@@ -57,28 +60,14 @@ def inbox_file(number: int, mailbox: str, content: str) -> bytes:
 
 def sound_evidence() -> Evidence:
     """Returns evidence that breaks nothing, new each time."""
-    digests = {number: digest_of(content) for number, (_, content, _) in _MAIL.items()}
-    shown = {number: (number, mailbox, digests[number]) for number, (mailbox, _, _) in _MAIL.items()}
-    rows = [_SECOND_READ, _EXPIRED, _TAKEN]
-    first_steps = [Step(number + 1, number, FILED) for number in _MAIL]
+    counts = {"r0": (2, 2), "r1": (1, 0), TEAM_MAILBOX: (1, 1), EXPIRING_MAILBOX: (1, 0), TAKEN_MAILBOX: (1, 0)}
     return Evidence(
         sends=[
-            Sent(f"key {number}", number, SENDER, mailbox, digests[number], digests[number], FILED, to=mailbox)
+            Sent(f"key {number}", number, SENDER, mailbox, _DIGESTS[number], _DIGESTS[number], FILED, to=mailbox)
             for number, (mailbox, _, _) in _MAIL.items()
         ],
-        streams=[
-            Stream("r0", FIRST - 1, [shown[FIRST], shown[THIRD]], [FIRST, THIRD]),
-            _stream_of_all([shown[number] for number in list(_MAIL)[1:]], [*first_steps, *rows]),
-            Stream(
-                SENDER,
-                FIRST - 1,
-                events=sorted(one.id for one in [*first_steps, *rows]),
-                receipts=sorted([*first_steps, *rows]),
-                receipts_of=SENDER,
-            ),
-            Stream("o0", FIRST - 1, events=[RESPONSE.id], responses=[RESPONSE]),
-        ],
-        handed=[("r1", SECOND, digests[SECOND])],
+        streams=_streams(),
+        handed=[("r1", SECOND, _DIGESTS[SECOND])],
         asked={SECOND, TAKEN_ONE},
         took={TAKEN_ONE},
         acknowledged=[("r1", SECOND)],
@@ -87,22 +76,11 @@ def sound_evidence() -> Evidence:
         aliases_set=[(STEADY_SESSION, STEADY_AGENT), (MOVING_SESSION, "r4"), (MOVING_SESSION, "")],
         leaving=[("o0", "1.json", 1)],
         left=[("o0", "1.json", 1)],
-        messages={
-            number: Stored(
-                mailbox,
-                SENDER,
-                digests[number],
-                state,
-                filed_id=number + 1,
-                expires_ms=EXPIRES_MS if number == EXPIRED_ONE else 0,
-                ended_ms=EXPIRES_MS + 1 if state >= READ else 0,
-            )
-            for number, (mailbox, _, state) in _MAIL.items()
-        },
+        messages={number: _stored(number) for number in _MAIL},
         keys={(SENDER, f"key {number}"): number for number in _MAIL},
         last_id=TAKEN_ONE + 100,
-        counters={"r0": (2, 2), "r1": (1, 0), TEAM_MAILBOX: (1, 1), EXPIRING_MAILBOX: (1, 0), TAKEN_MAILBOX: (1, 0)},
-        stats={"r0": (2, 2), "r1": (1, 0), TEAM_MAILBOX: (1, 1), EXPIRING_MAILBOX: (1, 0), TAKEN_MAILBOX: (1, 0)},
+        counters=dict(counts),
+        stats=dict(counts),
         first_unread={"r0": [FIRST, THIRD], "r1": []},
         files={
             (mailbox, f"{number:016x}.json"): inbox_file(number, mailbox, content)
@@ -110,10 +88,42 @@ def sound_evidence() -> Evidence:
             if state < READ
         },
         team_entries={TEAM_MAILBOX: [TEAM_ONE]},
-        receipts=[(step, SENDER) for step in rows],
+        receipts=[(step, SENDER) for step in _LATER_STEPS],
         responses=[RESPONSE],
         aliases={STEADY_SESSION: STEADY_AGENT},
         commits=list(_MAIL),
+    )
+
+
+def _streams() -> list[Stream]:
+    """Returns what the streams showed: r0's, the one of all mailboxes, the sender's receipts, the responses."""
+    shown = {number: (number, mailbox, _DIGESTS[number]) for number, (mailbox, _, _) in _MAIL.items()}
+    steps = [*(Step(number + 1, number, FILED) for number in _MAIL), *_LATER_STEPS]
+    return [
+        Stream("r0", FIRST - 1, [shown[FIRST], shown[THIRD]], [FIRST, THIRD]),
+        _stream_of_all([shown[number] for number in list(_MAIL)[1:]], steps),
+        Stream(
+            SENDER,
+            FIRST - 1,
+            events=sorted(step.id for step in steps),
+            receipts=sorted(steps),
+            receipts_of=SENDER,
+        ),
+        Stream("o0", FIRST - 1, events=[RESPONSE.id], responses=[RESPONSE]),
+    ]
+
+
+def _stored(number: int) -> Stored:
+    """Returns the database's row of a message."""
+    mailbox, _, state = _MAIL[number]
+    return Stored(
+        mailbox,
+        SENDER,
+        _DIGESTS[number],
+        state,
+        filed_id=number + 1,
+        expires_ms=EXPIRES_MS if number == EXPIRED_ONE else 0,
+        ended_ms=EXPIRES_MS + 1 if state >= READ else 0,
     )
 
 

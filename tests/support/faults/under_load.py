@@ -9,6 +9,7 @@ __all__ = ["Trial", "daemon_under_load"]
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from support.faults.checker import broken_promises, gather
 from support.faults.evidence import Evidence
@@ -57,16 +58,9 @@ def daemon_under_load(
             watched = Watched()
             if is_watched and not power_cuts:
                 watched = ends.enter_context(watch_inbox(daemon.inbox, daemon.directory / "watched.jsonl"))
-            load = ends.enter_context(run_load(plan))
-            trial = Trial(daemon, load)
+            trial = Trial(daemon, ends.enter_context(run_load(plan)))
             yield trial
-        _judge(gather(daemon, notes, watched.violations), "after the load")
-        assert daemon.stop() == 0
-        daemon.start()
-        evidence = gather(daemon, notes, watched.violations)
-        _judge(evidence, "after a restart")
-        assert daemon.stop() == 0
-        daemon.assert_no_process_left()
+        evidence = _check_twice(daemon, notes, watched)
         print(f"{watched.appeared} files appeared, {watched.read} readings of them, {watched.overflows} overflows")
         note_result(kind, trial.faults, evidence)
     except BaseException:
@@ -74,6 +68,18 @@ def daemon_under_load(
         raise
     finally:
         daemon.kill_everything()
+
+
+def _check_twice(daemon: Daemon, notes: Path, watched: Watched) -> Evidence:
+    """Checks all promises before and after a restart, and that the daemon ends; returns the last evidence."""
+    _judge(gather(daemon, notes, watched.violations), "after the load")
+    assert daemon.stop() == 0
+    daemon.start()
+    evidence = gather(daemon, notes, watched.violations)
+    _judge(evidence, "after a restart")
+    assert daemon.stop() == 0
+    daemon.assert_no_process_left()
+    return evidence
 
 
 def _judge(evidence: Evidence, when: str) -> None:

@@ -1,8 +1,8 @@
 """Daemon — a real mailroomd in directories of its own, which tests start, injure, watch and stop.
 
-The one harness for daemon processes; `room.Room` adds a client to it. `processes` finds everything that belongs to a
-daemon by a mark in its environment, which every descendant inherits, and by the lock file of its state directory, so it
-sees orphans as well.
+The one harness for daemon processes; `deployment.Deployment` adds a client to it. `processes` finds everything that
+belongs to a daemon by a mark in its environment, which every descendant inherits, and by the lock file of its state
+directory, so it sees orphans as well.
 """
 
 __all__ = ["IMPATIENT", "MAILROOMD", "Daemon", "is_gone", "short_directory"]

@@ -6,6 +6,7 @@ import time
 import zlib
 from itertools import pairwise
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.states import DeliveryState
@@ -29,48 +30,78 @@ def body_of(epoch: int, own: int, overall: int, voided: bool, noise: bytes) -> b
     return zlib.crc32(checked).to_bytes(4, "little") + checked
 
 
-def write_until_killed(memory: SharedMemory, epoch: int, seed: int, started: Connection) -> None:
-    """Appends records above the high-water mark, over and over; some never become durable, some are voided."""
-    chance = random.Random(seed)
-    writer = TableWriter(memory.buffer, LAYOUT)
-    last_id = writer.reader.durable_id
-    writer.begin_rebuild(last_id)
-    writer.finish_rebuild(last_id)
-    started.send(epoch)
-    own = dict.fromkeys(NAMES, 0)
-    overall = 0
-    while True:
-        pending: list[tuple[int, str, int, bool]] = []
-        for _ in range(chance.randrange(1, 30)):
-            name, voided = chance.choice(NAMES), chance.random() < 0.1
-            start = chance.randrange(MAX_BYTES)
-            noise = NOISE[start : start + int(MAX_BYTES * chance.random() ** 3)]
-            body = body_of(epoch, own[name], overall, voided, noise)
+class Appended(NamedTuple):
+    """A record above the high-water mark."""
+
+    id: int
+    mailbox: str
+    position: int
+    is_voided: bool
+
+
+class Writer:
+    """Appends records whose content follows from their numbers, and makes them durable or voids them."""
+
+    def __init__(self, memory: SharedMemory, epoch: int, seed: int) -> None:
+        self.table = TableWriter(memory.buffer, LAYOUT)
+        self.last_id = self.table.reader.durable_id
+        self.table.begin_rebuild(self.last_id)
+        self.table.finish_rebuild(self.last_id)
+        self._epoch = epoch
+        self._chance = random.Random(seed)
+        self._own = dict.fromkeys(NAMES, 0)
+        self._overall = 0
+
+    def append_some(self) -> list[Appended]:
+        """Appends records until there are some, or the table is full; no reader may show them yet."""
+        appended: list[Appended] = []
+        for _ in range(self._chance.randrange(1, 30)):
+            name, voided = self._chance.choice(NAMES), self._chance.random() < 0.1
+            start = self._chance.randrange(MAX_BYTES)
+            noise = NOISE[start : start + int(MAX_BYTES * self._chance.random() ** 3)]
+            body = body_of(self._epoch, self._own[name], self._overall, voided, noise)
             try:
-                position = writer.append(last_id + 1, last_id, writer.entry(name), body, DeliveryState.FILED)
+                entry = self.table.entry(name)
+                position = self.table.append(self.last_id + 1, self.last_id, entry, body, DeliveryState.FILED)
             except TableFull:
                 break
-            last_id += 1
-            pending.append((last_id, name, position, voided))
+            self.last_id += 1
+            appended.append(Appended(self.last_id, name, position, voided))
             if not voided:
-                own[name] += 1
-                overall += 1
-        for message_id, name, position, voided in pending:
-            entry = writer.entry(name)
-            if voided:
-                writer.set_state(position, DeliveryState.VOIDED)
+                self._own[name] += 1
+                self._overall += 1
+        return appended
+
+    def publish(self, appended: list[Appended]) -> None:
+        """Counts or voids records, then raises the high-water mark above them."""
+        for record in appended:
+            if record.is_voided:
+                self.table.set_state(record.position, DeliveryState.VOIDED)
                 continue
-            entry.newest_position = position
+            entry = self.table.entry(record.mailbox)
+            entry.newest_position = record.position
             entry.total += 1
             entry.unread += 1
             if entry.unread > 20 or not entry.oldest_unread_id:  # its reader has read everything except this one
-                entry.unread, entry.oldest_unread_id = 1, message_id
+                entry.unread, entry.oldest_unread_id = 1, record.id
             entry.publish()
-        writer.advance_high_water_mark(last_id)
-        visitor = writer.entry(f"{VISITOR}{chance.randrange(1000)}")
+        self.table.advance_high_water_mark(self.last_id)
+
+    def receive_visitor(self) -> None:
+        """Gives a mailbox without mail a slot, and takes it from others."""
+        visitor = self.table.entry(f"{VISITOR}{self._chance.randrange(1000)}")
         visitor.last_seen_ms = SEEN_MS
         visitor.publish()
-        writer.forget_idle(kept=3)
+        self.table.forget_idle(kept=3)
+
+
+def write_until_killed(memory: SharedMemory, epoch: int, seed: int, started: Connection) -> None:
+    """Appends records above the high-water mark, over and over; some never become durable, some are voided."""
+    writer = Writer(memory, epoch, seed)
+    started.send(epoch)
+    while True:
+        writer.publish(writer.append_some())
+        writer.receive_visitor()
 
 
 class Reader:

@@ -1,9 +1,9 @@
-"""Room — a daemon and a client of it, for tests of the contract: started, asked through raw stubs, looked into.
+"""Deployment — a daemon and a client of it, for tests of the contract: started, asked through raw stubs, looked into.
 
 Not here: load and faults at random moments (tests/faults).
 """
 
-__all__ = ["Room", "new_room", "running_room"]
+__all__ = ["Deployment", "new_deployment", "running_deployment"]
 
 import itertools
 import json
@@ -32,7 +32,7 @@ _ORDINARY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 _agents = itertools.count(1)
 
 
-class Room(Client):
+class Deployment(Client):
     """A daemon with directories of its own, and a client of it.
 
     Attributes:
@@ -190,14 +190,14 @@ class Room(Client):
 
 
 @contextmanager
-def new_room(
+def new_deployment(
     *flags: str,
     minds_permissions: bool = False,
     small_disk: bool = False,
     descriptors: int = 0,
     watched: bool = False,
     environment: Mapping[str, str] | None = None,
-) -> Generator[Room]:
+) -> Generator[Deployment]:
     """Gives directories and a client for a daemon that is not started yet.
 
     Args:
@@ -208,35 +208,45 @@ def new_room(
         environment: further variables.
     """
     directory = Path(tempfile.mkdtemp(prefix="mailroom-", dir="/tmp"))
-    prefix = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
+    prefix: tuple[str, ...] = _ORDINARY if minds_permissions and os.geteuid() == 0 else ()
     if descriptors:
         prefix = ("prlimit", f"--nofile={descriptors}:{descriptors}")
     if small_disk:
-        namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
-        prefix = ("unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(directory / "state"))
+        prefix = _on_a_small_disk(directory / "state")
     if watched:
         prefix = watch_command(directory / "trace")
     if environment:
         prefix = ("env", *(f"{name}={value}" for name, value in environment.items()), *prefix)
-    room = Room(Daemon(directory, flags, program=(*prefix, MAILROOMD), base_flags=()))
+    deployment = Deployment(Daemon(directory, flags, program=(*prefix, MAILROOMD), base_flags=()))
     try:
-        yield room
+        yield deployment
     finally:
-        room.close()
-        ended, log = None, ""
-        if room.process is not None:
-            ended, log = room.process.poll(), room.log()
-            if ended is None:
-                room.kill()
-            else:
-                room.wait_for_end()
-        shutil.rmtree(directory)
-        assert ended is None, f"the daemon ended by itself, with {ended}:\n{log}"
+        _end(deployment)
+
+
+def _on_a_small_disk(state_dir: Path) -> tuple[str, ...]:
+    """Returns the beginning of a command that runs with a file system of its own for the state directory."""
+    namespaces = ("--mount",) if os.geteuid() == 0 else ("--mount", "--map-root-user")
+    return "unshare", *namespaces, "sh", "-c", _SMALL_DISK, str(state_dir)
+
+
+def _end(deployment: Deployment) -> None:
+    """Ends the daemon and removes its directories; fails if it has ended by itself."""
+    deployment.close()
+    ended, log = None, ""
+    if deployment.process is not None:
+        ended, log = deployment.process.poll(), deployment.log()
+        if ended is None:
+            deployment.kill()
+        else:
+            deployment.wait_for_end()
+    shutil.rmtree(deployment.directory)
+    assert ended is None, f"the daemon ended by itself, with {ended}:\n{log}"
 
 
 @contextmanager
-def running_room(*flags: str, **options: Any) -> Generator[Room]:
-    """Gives a daemon that runs; the options are `new_room`'s."""
-    with new_room(*flags, **options) as room:
-        room.start()
-        yield room
+def running_deployment(*flags: str, **options: Any) -> Generator[Deployment]:
+    """Gives a daemon that runs; the options are `new_deployment`'s."""
+    with new_deployment(*flags, **options) as deployment:
+        deployment.start()
+        yield deployment
