@@ -10,13 +10,15 @@ import psutil
 import pytest
 from google.protobuf import struct_pb2
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.client import SERVICE, Client, connect
+from mailroomd.gateway.structs import encode_varint
+from support.harness.client import SERVICE, Client, connect, refusal_of
 from support.harness.deployment import Deployment
 from support.harness.guarded import Guarded, guarded_deployment
 from support.harness.waiting import BOUND_SEC
 
 MIB = 1 << 20
 MAX_WORK_SEC = 0.7  # of processor time; without bounds it is 5 s and more
+MAX_GROWTH_MIB = 150  # of peak memory: gRPC and Python hold a request of 14 MiB several times; decoded it is 1 GB
 LAWFUL_VALUES = 12_000  # just below 64 KiB as JSON, the most expensive metadata that is accepted
 
 
@@ -90,6 +92,74 @@ def test_a_flood_of_costly_reads_delays_no_other_client(guarded: Guarded) -> Non
         for read in reads:
             read.cancel()
         assert guarded.deployment.worker("gateway").restarts == restarts
+
+
+def metadata_of(content: bytes) -> bytes:
+    """Returns an encoded SendMessageRequest whose metadata is a Struct with this content."""
+    return pb.SendMessageRequest(sender="bob", recipient="sink", content="x").SerializeToString() + field(5, content)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Returns an encoded field with a message, a string or bytes."""
+    return bytes([number << 3 | 2]) + encode_varint(len(content)) + content
+
+
+COSTLY_REQUESTS: dict[str, tuple[str, bytes, str]] = {  # each name with an RPC, an encoded request, and its reason
+    "empty ids": ("AcknowledgeMessages", field(1, b"bob") + b"\x12\x00" * (7 * MIB), "TOO_MANY"),
+    "empty ids, offered": ("MarkOffered", field(1, b"bob") + b"\x12\x00" * (7 * MIB), "TOO_MANY"),
+    "empty recipients": ("BroadcastMessage", b"\x0a\x00" * (7 * MIB), "TOO_MANY"),
+    "empty messages": ("SendMessages", b"\x0a\x00" * (7 * MIB), "TOO_MANY"),
+    "messages with a sender": ("SendMessages", field(1, field(2, b"bob")) * (2 * MIB), "TOO_MANY"),
+    "values": ("SendMessage", metadata_of(b"\x0a\x00" * (7 * MIB)), "METADATA_TOO_LARGE"),
+    "unknown fields": ("ClearMailbox", field(1, b"bob") + b"\xf8\x3f\x01" * (5 * MIB), "REQUEST_MALFORMED"),
+    "fields of a time to live": (
+        "SendMessage",
+        field(2, b"bob") + field(9, b"\x08\x01" * (7 * MIB)),
+        "REQUEST_MALFORMED",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY_REQUESTS)
+def test_a_request_of_millions_of_entries_is_refused_before_it_is_decoded(guarded: Guarded, name: str) -> None:
+    rpc, encoded, reason = COSTLY_REQUESTS[name]
+    gateway = guarded.deployment.worker("gateway")
+    status = Path(f"/proc/{gateway.pid}/status")
+    before_mib = peak_mib(status)
+    with (
+        connect(guarded.tcp, guarded.texts["bob"]) as bob,
+        connect(guarded.tcp, guarded.texts["carol"]) as carol,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        flood = threads.submit(refusal_of, lambda: respond(bob, rpc, encoded))
+        work_sec = longest_work_sec(guarded.deployment, carol, flood)
+        assert flood.result().reason == reason
+    assert work_sec < MAX_WORK_SEC, work_sec
+    assert peak_mib(status) - before_mib < MAX_GROWTH_MIB
+    assert guarded.deployment.worker("gateway") == gateway
+
+
+def respond(client: Client, rpc: str, encoded: bytes) -> list[bytes]:
+    """Returns the responses to an encoded request; every RPC takes a stream of requests."""
+    call = cast("Any", client.channel.stream_stream(SERVICE + rpc))
+    return list(call(iter([encoded]), timeout=BOUND_SEC))
+
+
+def test_a_batch_of_metadata_with_millions_of_values_is_refused_message_by_message(guarded: Guarded) -> None:
+    message = metadata_of(field(1, field(1, b"a") + field(2, field(6, b"\x0a\x00" * 190_000))))
+    status = Path(f"/proc/{guarded.deployment.pid_of('gateway')}/status")
+    before_mib = peak_mib(status)
+    with (
+        connect(guarded.tcp, guarded.texts["bob"]) as bob,
+        connect(guarded.tcp, guarded.texts["carol"]) as carol,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        flood = threads.submit(respond, bob, "SendMessages", field(1, message) * 40)
+        work_sec = longest_work_sec(guarded.deployment, carol, flood)
+        results = pb.SendMessagesResponse.FromString(flood.result()[0]).results
+    assert [result.error.reason for result in results] == ["METADATA_TOO_LARGE"] * 40
+    assert work_sec < MAX_WORK_SEC, work_sec
+    assert peak_mib(status) - before_mib < MAX_GROWTH_MIB
 
 
 def test_large_requests_without_a_token_cost_no_memory(guarded: Guarded) -> None:

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 from google.protobuf import struct_pb2
-from mailroomd.gateway.conversion import metadata_to_json
+from mailroomd.gateway.structs import metadata_to_json
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_METADATA_BYTES
 
 
-def list_of(value: Any, count: int) -> struct_pb2.Struct:
+def list_of(value: Any, count: int) -> bytes:
     metadata = struct_pb2.Struct()
     metadata["a"] = [value] * count
-    return metadata
+    return metadata.SerializeToString()
 
 
 @pytest.mark.parametrize("value", [1, 1.5, None, True, "", {}, []], ids=repr)
@@ -23,7 +23,7 @@ def test_the_largest_lawful_metadata_of_each_type_passes(value: object) -> None:
 
 
 @pytest.mark.parametrize("metadata", [list_of(None, 40_000), list_of("x" * 1000, 500)], ids=["values", "bytes"])
-def test_metadata_that_is_certainly_too_large_is_refused(metadata: struct_pb2.Struct) -> None:
+def test_metadata_that_is_certainly_too_large_is_refused(metadata: bytes) -> None:
     with pytest.raises(MailroomError) as refused:
         metadata_to_json(metadata)
     assert (refused.value.reason, refused.value.field) == (Reason.METADATA_TOO_LARGE, "metadata")

@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
-from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.caller import OWNER
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.cooperation import WorkSlots
 from mailroomd.gateway.mailbox_client import PendingRequest
+from mailroomd.gateway.request_types import BroadcastMessageRequest, SendMessageRequest
 from mailroomd.gateway.sending import BROADCAST_BYTES, Sending
 from mailroomd.model.limits import MAX_WAITING_BYTES
 from mailroomd.model.states import DeliveryState
@@ -43,8 +43,8 @@ class Undated:
 def test_a_broadcast_of_large_content_to_many_stays_within_its_part() -> None:
     client: Any = WeighingClient()
     names = [f"agent-{index}" for index in range(1000)]
-    message = pb.SendMessageRequest(sender="a", content="x" * 1_000_000)
-    request = pb.BroadcastMessageRequest(recipients=names, message=message)
+    message = SendMessageRequest(sender="a", content="x" * 1_000_000)
+    request = BroadcastMessageRequest(recipients=names, message=message)
     call = Call(OWNER, Undated(), lambda: None, lambda _: True, WorkSlots(1))
     response = asyncio.run(Sending(client, MetricsBlock.private()).broadcast(request, call))
     assert [result.ok.message.recipient for result in response.results] == names

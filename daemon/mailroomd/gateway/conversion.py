@@ -1,7 +1,7 @@
 """Conversion — between the contract's protobuf messages and the model, in both directions.
 
-Owns the translation of fields, times and metadata. Not here: whether a draft is valid (`core.validation`).
-Invariant: metadata comes out equal to what went in; equal metadata has equal bytes.
+Owns the translation of fields and times. Not here: metadata and bodies (`gateway.structs`), whether a draft is valid
+(`core.validation`).
 """
 
 __all__ = [
@@ -9,8 +9,6 @@ __all__ = [
     "draft_from_proto",
     "duration_to_ms",
     "message_to_proto",
-    "metadata_to_json",
-    "metadata_too_deep",
     "receipt_to_proto",
     "response_to_proto",
     "timestamp_from_ms",
@@ -20,34 +18,30 @@ import json
 import math
 import re
 from decimal import Decimal
-from typing import Any
+from typing import cast
 
 import orjson
-from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import parse_message_id
+from mailroomd.gateway.structs import encode_struct, metadata_to_json
 from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import format_id
-from mailroomd.model.limits import MAX_METADATA_BYTES, MAX_METADATA_DEPTH, MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
+from mailroomd.model.limits import MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
 from mailroomd.model.message import Draft, Message, Priority
 from mailroomd.model.states import DeliveryState
 
-MAX_EXACT_INTEGER = 1 << 53  # a Struct's numbers are doubles: up to here integers are exact, and written as integers
 _NO_METADATA = b"{}"
 _SUSPECT_NUMBER = re.compile(rb"[\d.]{16}|\d[eE]")  # too long or too large for a double, or text that looks so
-# Metadata that is larger than this as a Struct, or has more values, is too large as JSON, too: a number takes at least
-# two bytes there ("1,") and eleven as a Struct. Both are known, or found, long before the JSON is made.
-_MAX_METADATA_STRUCT_BYTES = 6 * MAX_METADATA_BYTES
-_MAX_METADATA_VALUES = MAX_METADATA_BYTES // 2
 
 
 def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
     """Returns a request's draft; `core.validation` checks the rest.
 
     Args:
-        request: the sender's request.
+        request: the sender's request, as received (`gateway.request_types`): its metadata is still encoded.
         recipient: the recipient of this copy, for a broadcast.
         verified: whether the sender has proved its name.
 
@@ -59,7 +53,7 @@ def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, ver
         request.sender,
         request.content,
         request.type or "text",
-        metadata_to_json(request.metadata) if request.HasField("metadata") else _NO_METADATA,
+        metadata_to_json(cast("bytes", request.metadata)) if request.metadata else _NO_METADATA,
         request.thread_id,
         parse_message_id(request.in_reply_to, "in_reply_to") if request.in_reply_to else 0,
         _priority(request.priority),
@@ -88,7 +82,7 @@ def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
         if draft.metadata == _NO_METADATA:
             proto.metadata.SetInParent()
         else:
-            proto.metadata.update(orjson.loads(draft.metadata))
+            proto.metadata.MergeFromString(encode_struct(orjson.loads(draft.metadata)))
     if draft.in_reply_to:
         proto.in_reply_to = format_id(draft.in_reply_to)
     if message.expires_ms:
@@ -133,7 +127,7 @@ def response_to_proto(response: Response) -> pb.CommandResponse:
     if len(response.body) > MAX_STRUCT_BYTES or values > MAX_STRUCT_VALUES or _has_inexact_number(response.body):
         proto.body_json = response.body.decode()
     else:
-        proto.body.update(orjson.loads(response.body))
+        proto.body.MergeFromString(encode_struct(orjson.loads(response.body)))
     return proto
 
 
@@ -168,72 +162,6 @@ def duration_to_ms(duration: duration_pb2.Duration, reason: Reason, field: str) 
     if nanos < 0 or abs(duration.nanos) > 999_999_999:
         raise MailroomError(reason, f"{field} must be a duration of zero or more", field=field)
     return -(-nanos // 1_000_000)
-
-
-def metadata_to_json(metadata: struct_pb2.Struct) -> bytes:
-    """Returns metadata as canonical JSON.
-
-    Raises:
-        MailroomError: metadata is certainly too large, is nested too deeply, or has a number that JSON cannot
-            represent.
-    """
-    if metadata.ByteSize() > _MAX_METADATA_STRUCT_BYTES:
-        raise _metadata_too_large()
-    return orjson.dumps(_StructReader().read_struct(metadata, 1), option=orjson.OPT_SORT_KEYS)
-
-
-def metadata_too_deep() -> MailroomError:
-    """Returns the error for metadata that is nested too deeply."""
-    sentence = f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels: flatten it"
-    return MailroomError(Reason.METADATA_TOO_DEEP, sentence, field="metadata")
-
-
-def _metadata_too_large() -> MailroomError:
-    sentence = f"metadata is larger than {MAX_METADATA_BYTES:,} bytes as JSON: send less, or send it as content"
-    return MailroomError(Reason.METADATA_TOO_LARGE, sentence, field="metadata")
-
-
-class _StructReader:
-    """Reads one Struct into plain values, and gives up when it has too many of them."""
-
-    def __init__(self) -> None:
-        self._values_left = _MAX_METADATA_VALUES
-
-    def read_struct(self, struct: struct_pb2.Struct, depth: int) -> dict[str, Any]:
-        _check_depth(depth)
-        return {name: self._read_value(value, depth) for name, value in struct.fields.items()}
-
-    def _read_list(self, items: struct_pb2.ListValue, depth: int) -> list[Any]:
-        _check_depth(depth)
-        return [self._read_value(item, depth) for item in items.values]
-
-    def _read_value(self, value: struct_pb2.Value, depth: int) -> Any:
-        self._values_left -= 1
-        if self._values_left < 0:
-            raise _metadata_too_large()
-        kind = value.WhichOneof("kind")
-        if kind == "struct_value":
-            return self.read_struct(value.struct_value, depth + 1)
-        if kind == "list_value":
-            return self._read_list(value.list_value, depth + 1)
-        if kind == "number_value":
-            return _plain_number(value.number_value)
-        return None if kind in (None, "null_value") else getattr(value, kind)
-
-
-def _check_depth(depth: int) -> None:
-    if depth > MAX_METADATA_DEPTH:
-        raise metadata_too_deep()
-
-
-def _plain_number(number: float) -> int | float:
-    if not math.isfinite(number):
-        raise MailroomError(
-            Reason.METADATA_INVALID,
-            "metadata has a number that JSON cannot represent: NaN or infinity",
-            field="metadata",
-        )
-    return int(number) if number.is_integer() and abs(number) <= MAX_EXACT_INTEGER else number
 
 
 def _priority(value: int) -> int:

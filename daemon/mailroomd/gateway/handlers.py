@@ -1,10 +1,10 @@
 """Handlers — turn a servicer's methods into gRPC method handlers on raw bytes.
 
-Owns decoding, encoding, and the conversion of exceptions to statuses (`gateway.status.refuse`). Requests are decoded
-here instead of by gRPC, so that a malformed one gets a reason and a sentence. Where a caller without a token must be
-refused, every method takes a stream of requests: otherwise gRPC would receive up to 16 MiB before the refusal. On the
-wire there is no difference, but such a call costs more. Handlers are coroutines and async generators only: a cancelled
-synchronous handler keeps its thread (grpc #28999).
+Owns encoding, and the conversion of exceptions to statuses (`gateway.status.refuse`). Requests are decoded here
+(`gateway.request_decoding`) instead of by gRPC, so that their cost is known before and a malformed one gets a reason
+and a sentence. Where a caller without a token must be refused, every method takes a stream of requests: otherwise gRPC
+would receive up to 16 MiB before the refusal. On the wire there is no difference, but such a call costs more. Handlers
+are coroutines and async generators only: a cancelled synchronous handler keeps its thread (grpc #28999).
 Invariant: every request passes the request guard, which knows it by its RPC's name.
 """
 
@@ -18,12 +18,12 @@ from contextlib import suppress
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from mailroomd.auth.caller import Caller, Context, Role
 from mailroomd.gateway.call import Call
-from mailroomd.gateway.conversion import metadata_too_deep
 from mailroomd.gateway.grpc_log import exit_out_of_memory
+from mailroomd.gateway.request_decoding import decode, malformed
 from mailroomd.gateway.request_guard import RequestGuard, Write
 from mailroomd.gateway.status import refuse
 from mailroomd.model.errors import MailroomError, Reason
@@ -61,7 +61,7 @@ def unary(
                 if (usage := guard.begin_call(caller)) is not None:
                     context.add_done_callback(usage.release)
                 if isinstance(received, bytes):
-                    request, size_bytes = _decode(request_type, received), len(received)
+                    request, size_bytes = await decode(request_type, received), len(received)
                 else:
                     request, size_bytes = await _receive(request_type, guard, caller, context)
                 with guard.admit(rpc, caller, request, size_bytes):
@@ -117,7 +117,7 @@ def bidirectional(
                 with guard.admit_stream(caller):
                     async for encoded in requests:
                         guard.check_still_allowed(rpc, caller, None)
-                        request = _decode(request_type, encoded)
+                        request = await decode(request_type, encoded)
                         with guard.admit(rpc, caller, request, len(encoded)):
                             response = await method(request, guard.call(rpc, caller, request, context))
                         yield response.SerializeToString()
@@ -139,41 +139,22 @@ async def _receive(
 ) -> tuple[RequestType, int]:
     """Returns the request of a call that has one, and its size in bytes. Nothing keeps the encoded one.
 
+    A client receives and decodes only a few requests at a time.
+
     Raises:
         MailroomError: the client sent none, none in time, or one that cannot be decoded.
     """
     receive_sec = ANONYMOUS_RECEIVE_SEC if caller.role is Role.ANONYMOUS else RECEIVE_SEC
-    try:
-        async with guard.receiving(caller), asyncio.timeout(receive_sec):
-            encoded = await context.read()  # not by the iterator of requests, which would keep it until the call ends
-    except TimeoutError:
-        sentence = f"the request was not received within {receive_sec:g} s: retry"
-        raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
-    if encoded is grpc.aio.EOF:
-        raise _malformed(request_type)
-    return _decode(request_type, encoded), len(encoded)
-
-
-def _decode(request_type: type[RequestType], encoded: bytes) -> RequestType:
-    """Returns a decoded request.
-
-    Raises:
-        MailroomError: the bytes are not such a request.
-        MemoryError: there is not enough memory; protobuf reports that as a DecodeError.
-    """
-    try:
-        return request_type.FromString(encoded)
-    except DecodeError as error:
-        if "alloc failed" in str(error):
-            raise MemoryError from error
-        if "MaxDepth" in str(error):  # protobuf's own bound is a little above ours
-            raise metadata_too_deep() from error
-        raise _malformed(request_type) from error
-
-
-def _malformed(request_type: type[Message]) -> MailroomError:
-    sentence = f"not a valid {request_type.DESCRIPTOR.name} of version 1: check the contract, and that text is UTF-8"
-    return MailroomError(Reason.REQUEST_MALFORMED, sentence)
+    async with guard.receiving(caller):
+        try:
+            async with asyncio.timeout(receive_sec):
+                encoded = await context.read()  # an iterator of requests would keep it until the call ends
+        except TimeoutError:
+            sentence = f"the request was not received within {receive_sec:g} s: retry"
+            raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
+        if encoded is grpc.aio.EOF:
+            raise malformed(request_type.DESCRIPTOR)
+        return await decode(request_type, encoded), len(encoded)
 
 
 def _rpc_of(request_type: type[Message]) -> str:

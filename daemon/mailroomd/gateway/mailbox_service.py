@@ -17,6 +17,7 @@ from mailroomd.gateway.lookup import Lookup
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
 from mailroomd.gateway.request_guard import Write
+from mailroomd.gateway.request_types import BroadcastMessageRequest, SendMessageRequest, SendMessagesRequest
 from mailroomd.gateway.requests import MailResponse
 from mailroomd.gateway.sending import Sending
 from mailroomd.gateway.wakeups import Wakeups
@@ -57,9 +58,9 @@ class MailboxService:
         """Returns the handler of each method, by its name."""
         inbox, lookup = self._inbox, self._lookup
         return {
-            "SendMessage": unary(pb.SendMessageRequest, self.send_message),
-            "BroadcastMessage": unary(pb.BroadcastMessageRequest, self.broadcast_message),
-            "SendMessages": bidirectional(pb.SendMessagesRequest, self.send_messages),
+            "SendMessage": unary(SendMessageRequest, self.send_message),
+            "BroadcastMessage": unary(BroadcastMessageRequest, self.broadcast_message),
+            "SendMessages": bidirectional(SendMessagesRequest, self.send_messages),
             "Subscribe": server_stream(pb.SubscribeRequest, self.subscribe),
             "CheckInbox": unary(pb.CheckInboxRequest, self.check_inbox),
             "MarkOffered": unary(pb.MarkOfferedRequest, inbox.mark_offered),

@@ -12,6 +12,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.core.validation import parse_message_id
 from mailroomd.gateway.conversion import message_to_proto
 from mailroomd.gateway.cooperation import LoopShare
+from mailroomd.gateway.structs import encode_varint
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.limits import MAX_IDS_PER_CALL, MAX_PAGE_BYTES
 from mailroomd.model.message import Message
@@ -76,7 +77,7 @@ class MailResponse:
         """Returns the whole response, encoded."""
         field = self._rest.DESCRIPTOR.fields_by_name["messages"].number
         tag = bytes([field << 3 | _LENGTH_DELIMITED])
-        parts = [part for message in self._messages for part in (tag, _varint(len(message)), message)]
+        parts = [part for message in self._messages for part in (tag, encode_varint(len(message)), message)]
         return b"".join([*parts, self._rest.SerializeToString()])
 
 
@@ -97,12 +98,3 @@ async def encode_messages(messages: list[Message], share: LoopShare) -> list[byt
 def has_more(returned: int, page: Page[Message], limit: int) -> bool:
     """Returns whether a response leaves out messages, given a page that was read with `limit + 1`."""
     return returned < len(page) or (page.is_cut and len(page) <= limit)
-
-
-def _varint(number: int) -> bytes:
-    """Returns a number in protobuf's variable-length encoding."""
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*encoded, number])

@@ -145,7 +145,8 @@ class Sending:
     def _prepare_or_error(self, request: pb.SendMessageRequest, call: Call) -> "PreparedSend | MailroomError":
         try:
             return self._prepare(_checked_draft(request, call), request.idempotency_key, call, in_batch=True)
-        except MailroomError as error:
+        except MailroomError as error:  # its frames hold the decoded metadata, until the whole batch is answered
+            error.__traceback__ = error.__cause__ = error.__context__ = None
             return error
 
     async def _submit(
