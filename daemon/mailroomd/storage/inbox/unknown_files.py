@@ -83,7 +83,7 @@ class UnknownFiles:
         except OSError:
             return False
         is_whole = raw is not None and is_whole_inbox_file(raw, message_id)
-        return is_whole and self._ledger.message(message_id) is None
+        return is_whole and not self._ledger.knows_message(message_id)
 
 
 def _decode(raw: bytes, mailbox: str, message_id: int) -> StoredMail | None:
