@@ -1,5 +1,6 @@
 """Every command gets exactly one outcome, whatever the store does with its transactions."""
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -64,6 +65,8 @@ class ScriptedStore:
 
     def __init__(self, results: Sequence[str]) -> None:
         self.results = list(results)
+        self.poison: set[int] = set()
+        self.has_lazy_poison = False
         self.committed: list[int] = []
         self.transactions = Mock(last_sync_ns=0)
 
@@ -76,6 +79,10 @@ class ScriptedStore:
         if result == FAILED:
             raise StoreFailed(error(0))
         ids = [command.id for command in commands if not isinstance(command, WriteSeen | WriteGone)]
+        if self.poison.intersection(ids):
+            raise KeyError("planted")
+        if self.has_lazy_poison and len(ids) < len(commands):
+            raise StoreFailed(sqlite3.IntegrityError("planted"))
         self.committed += ids
         return CommitResult([StepsWritten(command_id, []) for command_id in ids])
 
@@ -103,6 +110,7 @@ class Office:
         self.store = ScriptedStore(results)
         self.sent: list[Outcome] = []
         self.guard = DiskGuard(Settings, cast("Reserve", HeldReserve()), lambda: 0, self.sent.append)
+        self.housekeeping = Mock(lazy=[])
         filing = Mock(Filing, file_mail=Mock(return_value={}), unknown=Mock(UnknownFiles))
         filing.remove_files.return_value = []
         self.committer = Committer(
@@ -113,7 +121,7 @@ class Office:
             ),
             Mock(LocalEvents, sequence=sequence),
             Mock(TeamInboxDispatcher),
-            Mock(lazy=[]),
+            self.housekeeping,
             self.guard,
             Mock(Link, send=self.sent.append),
         )
@@ -163,3 +171,27 @@ def test_every_command_gets_exactly_one_outcome_whatever_the_store_does(
             is_refused = isinstance(outcome, CommandRefused)
             assert not (is_refused and command_id in office.store.committed), "a refused command is not committed"
     assert len(set(office.store.committed)) == len(office.store.committed), "nothing is committed twice"
+
+
+@given(
+    st.lists(st.sampled_from(KINDS), min_size=1, max_size=40),
+    st.sets(st.integers(1, 40), max_size=5),
+    st.booleans(),
+)
+def test_a_command_that_raises_is_refused_alone_and_the_others_are_committed_in_order(
+    kinds: list[str], poison: set[int], has_lazy_poison: bool
+) -> None:
+    office = Office([])
+    office.store.poison, office.store.has_lazy_poison = poison, has_lazy_poison
+    lazy = [WriteSeen("abc", 1)]
+    office.housekeeping.lazy = lazy
+    outcomes = office.commit(kinds)
+    assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(outcomes, 1)
+    sound = [command_id for command_id in outcomes if command_id not in poison]
+    assert office.store.committed == sound
+    for command_id in poison.intersection(outcomes):
+        if kinds[command_id - 1] not in ("offer", "allocated"):
+            (refusal,) = outcomes[command_id]
+            assert isinstance(refusal, CommandRefused)
+            assert refusal.reason == Reason.INTERNAL
+    assert bool(lazy) == (has_lazy_poison or bool(poison.intersection(outcomes))), "they are not lost with the command"

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from mailroomd.command_queue.housekeeping import INDEX_PATIENCE_SEC, INDEX_QUIET_SEC, Housekeeping
+from mailroomd.command_queue.housekeeping import INDEX_PATIENCE_SEC, INDEX_QUIET_SEC, SUSPENDED_SEC, Housekeeping
 from mailroomd.model.settings import Settings
+from mailroomd.protocol.commands import WriteSeen
 from mailroomd.storage.inbox.files import InboxFiles
 from support.harness.storing import Desk, draft
 
@@ -45,3 +47,45 @@ def test_mail_that_never_pauses_is_indexed_every_few_seconds(desk: Desk, houseke
         backlogs.append(desk.store.search.backlog())
     assert max(backlogs) <= INDEX_PATIENCE_SEC / STEP_SEC + 5
     assert min(backlogs[5:]) <= 1
+
+
+def test_work_that_raises_is_left_alone_for_a_while_and_holds_up_no_other(
+    desk: Desk, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[float] = []
+
+    def sweep(*_: object) -> None:
+        attempts.append(now_sec)
+        raise KeyError("planted")
+
+    monkeypatch.setattr(desk.store, "delete_ended", sweep)
+    now_sec = 1000.0
+    for _ in range(100):
+        deliver(desk, housekeeping, now_sec)
+        now_sec += SUSPENDED_SEC / 50
+    assert len(attempts) == 2
+    housekeeping.run(now_sec + INDEX_PATIENCE_SEC, desk.now_ms)
+    assert desk.store.search.backlog() == 0
+
+
+def test_lazy_writes_that_raise_are_dropped(
+    desk: Desk, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as planted:
+        planted.setattr(desk.store, "commit", Mock(side_effect=KeyError("planted")))
+        housekeeping.enqueue([WriteSeen("abc", 1)])
+        housekeeping.run(100.0, desk.now_ms)
+        housekeeping.run(101.0, desk.now_ms)
+    assert housekeeping.lazy == []
+
+
+def test_a_message_with_damaged_text_does_not_stop_the_index(desk: Desk, housekeeping: Housekeeping) -> None:
+    first, odd, last = desk.send(*[draft()] * 3)
+    desk.rows("UPDATE messages SET content = x'ff' WHERE id = ?", odd)
+    housekeeping.on_mail_filed(last, 3, 100.0)
+    for step in range(4):
+        housekeeping.run(103.0 + step, desk.now_ms)
+    assert desk.store.search.backlog() == 0
+    desk.commit(desk.reading("abc", first, odd, last))
+    deleted, _ = desk.store.delete_ended(desk.now_ms * 2, 10, desk.now_ms)
+    assert [message_id for _, message_id in deleted] == [first, odd, last]

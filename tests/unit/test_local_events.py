@@ -4,8 +4,10 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from mailroomd.command_queue import local_events
 from mailroomd.command_queue.local_events import EXPIRY_PAGE, POLL_EXPIRY_SEC, RETRY_SEC, LocalEvents
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import (
@@ -16,6 +18,7 @@ from mailroomd.protocol.commands import (
     Outcome,
     ResponseWritten,
 )
+from mailroomd.protocol.local_events import MailExpired
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import RETRY_SLICE, Filing
@@ -311,3 +314,28 @@ def test_a_directory_that_its_agent_removes_when_all_is_read_is_not_lost(
     assert office.wait(5) == []
     assert office.path("a", second).exists()
     assert "lost" not in capsys.readouterr().err
+
+
+# -- events that cannot be executed -----------------------------------------------------------------------------------
+
+
+def test_mail_whose_expiry_cannot_be_executed_keeps_no_other_from_expiring(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_events, "time", Mock(monotonic=lambda: office.now_sec))
+    odd, good = office.send("a", "b", ttl_ms=1000)
+    committed: list[Outcome] = []
+    for _ in range(20):
+        for request in office.wait(2):
+            event = office.events.sequence(IdsAllocated(1, request.count, request.request)).event
+            assert isinstance(event, MailExpired)
+            if odd in event.message_ids:
+                office.events.set_aside(request.request)
+            else:
+                committed += office.commit(request)
+    assert MessagesExpired([good]) in committed
+    assert office.path("a", odd).exists()
+    assert office.wait(POLL_EXPIRY_SEC * 2) == [], "it is not asked for again and again"
+    (later,) = office.send("c", ttl_ms=1000)
+    (request,) = office.wait(POLL_EXPIRY_SEC + 2)
+    assert MessagesExpired([later]) in office.commit(request)

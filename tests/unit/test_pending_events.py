@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from mailroomd.command_queue.local_events import (
+    ATTEMPTS_MOST,
     IDS_PER_REQUEST,
     RETRY_SEC,
     WAITING_BYTES,
@@ -116,3 +117,37 @@ def test_small_responses_are_bounded_by_their_number() -> None:
     assert not pending.has_room
     pending.on_committed(1)
     assert pending.has_room
+
+
+def test_an_event_that_cannot_be_executed_is_halved_until_the_message_at_fault_is_alone() -> None:
+    pending = PendingEvents()
+    pending.enqueue(FilesTaken("abc", (1, 2, 3, 4)))
+    committed: list[int] = []
+    dropped: list[LocalEvent] = []
+    now_sec, rounds = 0.0, 0
+    while requests := pending.drain_requests(now_sec):
+        rounds += 1
+        assert rounds < 20
+        for request in requests:
+            event = pending.sequence(IdsAllocated(100, request.count, request.request)).event
+            assert isinstance(event, FilesTaken)
+            if 3 in event.message_ids:
+                dropped += filter(None, [pending.set_aside(request.request, now_sec)])
+            else:
+                pending.on_committed(request.request)
+                committed += event.message_ids
+        now_sec += RETRY_SEC
+    assert sorted(committed) == [1, 2, 4]
+    assert dropped == [FilesTaken("abc", (3,))]
+    assert not pending.contains(FilesTaken)
+
+
+def test_a_response_that_is_set_aside_makes_room_for_others() -> None:
+    pending = PendingEvents()
+    pending.enqueue(ResponseLeft("s", "a.json", "1", b"x" * WAITING_BYTES))
+    assert not pending.has_room
+    dropped = [pending.set_aside(1, 0.0) for _ in range(ATTEMPTS_MOST)]
+    assert dropped[:-1] == [None] * (ATTEMPTS_MOST - 1)
+    assert dropped[-1] is not None
+    assert pending.has_room
+    assert pending.set_aside(1, 0.0) is None

@@ -178,3 +178,18 @@ def test_first_receipts_of_ids_that_ran_ahead_are_kept_for_their_day_only(desk: 
     desk.commit(desk.reading("b", old))
     desk.store.delete_ended(later_ms, 100, later_ms)
     assert (old + 1,) not in desk.rows("SELECT id FROM receipts")
+
+
+@pytest.mark.parametrize("state", [0, -1, 6, 77, "x", b"\x04"])
+def test_a_state_that_does_not_exist_neither_expires_nor_ages(desk: Desk, state: object) -> None:
+    damaged, whole = desk.send(*[draft(ttl_ms=10)] * 2)
+    desk.rows("UPDATE messages SET state = ?, read_ms = 5 WHERE id = ?", state, damaged)
+    later = NOW_MS + 1000 * DAY_MS
+    assert desk.store.expired(later, 10) == [whole]
+    desk.commit(desk.sequenced(MailExpired((damaged, whole))))
+    assert desk.store.next_expiry_ms() is None, "nothing is left to wait for"
+    assert desk.store.delete_ended(later, 10, later)[0] == [("abc", whole)]
+    assert ids(desk) == [damaged]
+    assert desk.result(desk.reading("abc", damaged)).removed == [("abc", [damaged])], "its recipient ends it"
+    assert desk.rows("SELECT state FROM messages") == [(DeliveryState.READ,)]
+    assert desk.rows("SELECT total, unread FROM mailboxes WHERE name = 'abc'") == [(1, 0)]

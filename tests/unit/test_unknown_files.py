@@ -211,3 +211,23 @@ def test_a_clearing_that_goes_on_dismisses_nothing_yet(office: Office) -> None:
     outcome = MailboxCleared(1, [5], more=True)
     assert dismiss_unknown_files([office.desk.clearing("bob", ID)], [outcome], office.filing.unknown) == [outcome]
     assert path.exists()
+
+
+def test_a_file_that_cannot_be_stored_is_left_out_and_the_others_are_imported(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message_ids = [ID + 2 * number for number in range(9)]
+    for message_id in message_ids:
+        office.leave("bob", message_id)
+    odd = message_ids[4]
+    insert = office.desk.store.import_mail
+
+    def refuse_one(mail: list[StoredMail], now_ms: int) -> None:
+        if any(message.id == odd for message in mail):
+            raise KeyError("planted")
+        insert(mail, now_ms)
+
+    monkeypatch.setattr(office.desk.store, "import_mail", refuse_one)
+    office.recover()
+    assert office.unread("bob") == [message_id for message_id in message_ids if message_id != odd]
+    assert (office.root / "inbox" / "bob" / f"{format_id(odd)}.json").exists()

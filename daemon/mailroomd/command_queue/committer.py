@@ -3,7 +3,8 @@
 Owns the order commit → files → outcomes, the entries of team inboxes that follow, and what happens when the store is
 full or fails. Not here: SQL (`MessageStore`), files (`Filing`), whether the disk has room (`DiskGuard`).
 Above: the command-queue's loop.
-Invariants: an outcome is sent only after the change that it reports is durable; every command gets exactly one.
+Invariants: an outcome is sent only after the change that it reports is durable; every command gets exactly one; a
+command that cannot be executed costs no other command anything.
 """
 
 __all__ = ["Committer"]
@@ -19,8 +20,10 @@ from mailroomd.command_queue.commit_observer import CommitObserver
 from mailroomd.command_queue.disk_guard import DiskGuard
 from mailroomd.command_queue.housekeeping import Housekeeping
 from mailroomd.command_queue.local_events import LocalEvents
+from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
 from mailroomd.command_queue.team_dispatcher import STILL_TRYING, TeamInboxDispatcher
 from mailroomd.command_queue.unknown_mail import dismiss_unknown_files
+from mailroomd.core.suspect_input import NOT_OF_INPUT
 from mailroomd.ipc.link import Link
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
@@ -84,9 +87,16 @@ class Committer:
         self._housekeeping = housekeeping
         self._disk_guard = disk_guard
         self._link = link
+        self._failed_writes = 0
 
     def commit(self, commands: Sequence[SequencedCommand]) -> None:
-        """Commits commands in one transaction, writes the files of their messages and reports the outcomes."""
+        """Commits commands in one transaction, writes the files of their messages and reports the outcomes.
+
+        If one of them raises an exception that nobody expected, it is refused, and the others are committed in parts.
+        """
+        self._commit(commands, with_lazy=True)
+
+    def _commit(self, commands: Sequence[SequencedCommand], *, with_lazy: bool) -> None:
         refused: list[Outcome] = []
         while True:
             if not self._disk_guard.is_writable:
@@ -96,7 +106,7 @@ class Committer:
             observer = CommitObserver(self._context.metrics, commands)
             can_wait = all(isinstance(command, WriteOffered) for command in commands)
             try:
-                result = self._write(commands, observer, lazily=can_wait)
+                result = self._write(commands, observer, lazily=can_wait, with_lazy=with_lazy)
             except StoreFull:
                 if self._disk_guard.on_disk_full(can_wait=can_wait):
                     continue  # without the messages, then in the space of the reserve
@@ -107,7 +117,56 @@ class Committer:
                 result = CommitResult(self._refuse(commands, Reason.STORAGE_FAILED, sentence, RETRY_AFTER_FAILURE_MS))
             except FileReplaced as error:
                 self._refuse_and_stop(refused, commands, error)
+            except InputFailed as error:
+                self.report(refused)
+                self._commit_in_parts(commands, error, with_lazy=with_lazy)
+                return
             break
+        self._finish(commands, refused, result, observer)
+
+    def _commit_in_parts(self, commands: Sequence[SequencedCommand], error: InputFailed, *, with_lazy: bool) -> None:
+        """Looks for the command that raises: without the lazy writes, then in halves; refuses it when it is alone."""
+        self._context.beat()
+        if with_lazy and self._housekeeping.lazy:
+            self._commit(commands, with_lazy=False)
+        elif len(commands) > 1:
+            middle = len(commands) // 2
+            self._commit(commands[:middle], with_lazy=False)
+            self._commit(commands[middle:], with_lazy=False)
+        else:
+            self.report([self._set_aside(command, error) for command in commands])
+
+    def _set_aside(self, command: SequencedCommand, error: InputFailed) -> Outcome:
+        """Refuses the one command that raises; a local event is tried again a few times."""
+        log.error(
+            "command set aside: it cannot be executed",
+            command=type(command).__name__,
+            message_id=format_id(command.id),
+            error=str(error),
+        )
+        if isinstance(command, IdsAllocated):
+            self._local_events.set_aside(command.request)
+        if isinstance(command, IdsAllocated | WriteOffered):
+            return StepsWritten(command.id, [])
+        sentence = f"mailroomd cannot execute this request ({error}): nothing was stored; see the daemon's log"
+        return self._recognize(command) or CommandRefused(command.id, Reason.INTERNAL, sentence, 0)
+
+    def _recognize(self, command: SequencedCommand) -> Outcome | None:
+        try:
+            return self._store.recognize(command)
+        except NOT_OF_INPUT:
+            raise
+        except Exception:  # noqa: BLE001 - the command that is being looked at is known to raise
+            return None
+
+    def _finish(
+        self,
+        commands: Sequence[SequencedCommand],
+        refused: Sequence[Outcome],
+        result: CommitResult,
+        observer: CommitObserver,
+    ) -> None:
+        """Does what follows a transaction: files, outcomes, team inboxes."""
         self._context.beat()
         self._file(result, observer)
         result.outcomes = dismiss_unknown_files(commands, result.outcomes, self._filing.unknown)
@@ -124,9 +183,18 @@ class Committer:
         self._link.flush()
 
     def try_write(self, write: Callable[[], object]) -> bool:
-        """Makes a write that no sender waits for; returns False if the database did not accept it."""
+        """Makes a write that no sender waits for; returns False if the database did not accept it.
+
+        One that raises what nobody expected is logged after 1, 2, 4, 8 ... failures: it may be tried every second.
+        """
         try:
-            write()
+            with failing_of_input():
+                write()
+        except InputFailed as error:
+            self._failed_writes += 1
+            if self._failed_writes.bit_count() == 1:
+                log.error("write set aside: it cannot be executed", error=str(error), failures=self._failed_writes)
+            return False
         except StoreFull:
             return self._disk_guard.on_disk_full() and self.try_write(write)
         except StoreFailed as error:
@@ -134,11 +202,13 @@ class Committer:
             return False
         return True
 
-    def _write(self, commands: Sequence[SequencedCommand], observer: CommitObserver, *, lazily: bool) -> CommitResult:
+    def _write(
+        self, commands: Sequence[SequencedCommand], observer: CommitObserver, *, lazily: bool, with_lazy: bool
+    ) -> CommitResult:
         """Makes the transaction, with the lazy writes that wait.
 
         Raises:
-            StoreFull, StoreFailed: nothing was written.
+            StoreFull, StoreFailed, InputFailed: nothing was written.
             FileReplaced: it was written, but to a file that is no longer the database.
         """
         allocated = [command for command in commands if isinstance(command, IdsAllocated)]
@@ -146,8 +216,9 @@ class Committer:
             self._local_events.sequence(command) if isinstance(command, IdsAllocated) else command
             for command in commands
         ]
-        lazy = [] if self._disk_guard.is_full else self._housekeeping.lazy
-        result = self._store.commit([*lazy, *work], now_ms(), lazily=lazily)
+        lazy = self._housekeeping.lazy if with_lazy and not self._disk_guard.is_full else []
+        with failing_of_input():
+            result = self._store.commit([*lazy, *work], now_ms(), lazily=lazily)
         self._store.transactions.file_guard.check()
         lazy.clear()
         observer.record_commit(result.mail, self._store.transactions.last_sync_ns)

@@ -9,10 +9,11 @@ __all__ = ["Housekeeping"]
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NoReturn, TypeVar
 
+from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import LazyCommand, Outcome
@@ -35,6 +36,7 @@ INDEX_QUIET_SEC = 0.1  # without mail before the index is filled, so that it cos
 MAX_UNINDEXED = 5000  # ... unless more messages wait for it: a search reads each of them ...
 INDEX_PATIENCE_SEC = 2.0  # ... or one has waited for so long: mail that never pauses is indexed, too
 IDLE_SEC = 60.0  # until the next call if nothing is due
+SUSPENDED_SEC = 60.0  # for which work that raised is left alone
 
 
 class Housekeeping:
@@ -69,6 +71,7 @@ class Housekeeping:
         self._unindexed = 1  # after a start, something may be left
         self._last_mail_sec = 0.0
         self._unindexed_since_sec = 0.0
+        self._suspended: dict[str, float] = {}  # until when, by the name of the work
 
     def enqueue(self, writes: Iterable[LazyCommand]) -> None:
         """Adds lazy writes."""
@@ -99,10 +102,29 @@ class Housekeeping:
             StoreFull, StoreFailed: from the store; nothing was written.
         """
         self._settle_log()
-        pause_sec = min(self._sweep(now_sec, now_ms), IDLE_SEC)
+        pause_sec = min(self._attempt("retention", lambda: self._sweep(now_sec, now_ms), now_sec), IDLE_SEC)
         if not has_room:
             return pause_sec
-        return min(pause_sec, self._write_lazily(now_sec, now_ms), self._sync_files(now_sec), self._fill_index(now_sec))
+        return min(
+            pause_sec,
+            self._attempt("lazy writes", lambda: self._write_lazily(now_sec, now_ms), now_sec),
+            self._sync_files(now_sec),
+            self._attempt("search index", lambda: self._fill_index(now_sec), now_sec),
+        )
+
+    def _attempt(self, name: str, step: Callable[[], float], now_sec: float) -> float:
+        """Does one kind of work; one that raises what nobody expected is left alone for a while."""
+        if now_sec < self._suspended.get(name, 0.0):
+            return self._suspended[name] - now_sec
+        try:
+            with failing_of_input():
+                return step()
+        except InputFailed as error:
+            log.error("housekeeping suspended", work=name, error=str(error), retry_sec=SUSPENDED_SEC)
+            self._suspended[name] = now_sec + SUSPENDED_SEC
+            if name == "lazy writes":
+                self.lazy.clear()  # they may be lost: see `LazyCommand`
+            return SUSPENDED_SEC
 
     def finish(self, now_ms: int) -> None:
         """Makes everything durable, at a clean stop."""

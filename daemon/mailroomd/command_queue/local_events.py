@@ -4,7 +4,8 @@ Owns the polling (files that agents took, files that are written late, mail that
 requests for sequence ids, and what follows a commit: a response's file is deleted only then. Only the mailbox allocates
 ids, so an event waits for them; a mailbox that restarted is asked again. Not here: committing (`Committer`,
 `MessageStore`). Above: the command-queue's loop.
-Invariant: an event is kept until a transaction that contains it has succeeded.
+Invariant: an event is kept until a transaction that contains it has succeeded, or it is set aside: then its file or its
+message stays as it is, and is found again by the next start.
 """
 
 __all__ = [
@@ -22,12 +23,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mailroomd.core.suspect_input import NOT_OF_INPUT
+from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import AllocateIds, IdsAllocated
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
 from mailroomd.storage.database.message_store import MessageStore, SequencedEvent, StoredMail
 from mailroomd.storage.inbox.filing import Filing
-from mailroomd.storage.outbox.file import OutboxFile
+from mailroomd.storage.outbox.file import OutboxFile, shown
 from mailroomd.storage.outbox.outbox import Outbox
 
 EXPIRY_PAGE = 200  # messages that expire in one transaction: some 5 ms
@@ -36,6 +39,7 @@ IDS_PER_REQUEST = 500  # keeps the transaction of one request small
 WAITING_BYTES = 16 << 20  # of responses that wait to be committed; beyond it the outbox is not read
 WAITING_RESPONSES = 5000  # likewise: each takes a kilobyte, however small its body
 RETRY_SEC = 1.0  # after a transaction that failed
+ATTEMPTS_MOST = 3  # at an event that cannot be executed; then it is set aside until the next start
 REQUEST_BITS = 40  # of a request's number; the epoch is above them
 
 
@@ -57,6 +61,7 @@ class LocalEvents:
         self._response_files: dict[ResponseLeft, OutboxFile] = {}
         self._next_expiry_ms = 0
         self._poll_expiry_at_sec = 0.0
+        self._unexpirable: set[int] = set()  # messages whose expiry was set aside
 
     def filenos(self) -> list[int]:
         """Returns the descriptors that become readable when `poll` should be called."""
@@ -108,17 +113,40 @@ class LocalEvents:
         """Drops the events of these requests, and does what their commit allows."""
         for request in requests:
             event = self._pending.on_committed(request)
-            if isinstance(event, ResponseLeft):
-                file = self._response_files.pop(event, None)
-                if file is not None:
-                    self._outbox.remove_response(file)
-            elif isinstance(event, FilesTaken):
-                self._filing.on_committed(event)
-            elif isinstance(event, MailFiled):
-                self._filing.on_committed(event)
-                log.info("delayed inbox files written", files=event.id_count, waiting=self._filing.unfiled)
-            elif isinstance(event, MailExpired):
-                self._poll_expiry_at_sec = 0.0  # there may be more
+            try:
+                self._follow_up(event)
+            except NOT_OF_INPUT:
+                raise
+            except Exception:  # noqa: BLE001 - of this event, which is durable: the next start does the rest
+                log.exception("work after a local event left undone", event_kind=type(event).__name__)
+
+    def set_aside(self, request: int) -> None:
+        """Deals with an event whose transaction raised: each of its messages alone, a few attempts, then none."""
+        event = self._pending.set_aside(request, time.monotonic())
+        if event is None:
+            return
+        if isinstance(event, ResponseLeft):
+            self._response_files.pop(event, None)  # the file stays, and is not collected again while it is the same
+            described: dict[str, object] = {"session_id": event.session, "file": shown(event.file_name)}
+        else:
+            described = {"message_id": ", ".join(map(format_id, event.message_ids))}
+            if isinstance(event, MailExpired):
+                self._unexpirable.update(event.message_ids)
+        log.error("local event set aside until the next start", event_kind=type(event).__name__, **described)
+
+    def _follow_up(self, event: LocalEvent | None) -> None:
+        """Does what the commit of an event allows."""
+        if isinstance(event, ResponseLeft):
+            file = self._response_files.pop(event, None)
+            if file is not None:
+                self._outbox.remove_response(file)
+        elif isinstance(event, FilesTaken):
+            self._filing.on_committed(event)
+        elif isinstance(event, MailFiled):
+            self._filing.on_committed(event)
+            log.info("delayed inbox files written", files=event.id_count, waiting=self._filing.unfiled)
+        elif isinstance(event, MailExpired):
+            self._poll_expiry_at_sec = 0.0  # there may be more
 
     def postpone(self, requests: Iterable[int]) -> None:
         """Has events that could not be committed ask for new ids a little later."""
@@ -135,11 +163,12 @@ class LocalEvents:
             return POLL_EXPIRY_SEC
         if now_ms >= self._next_expiry_ms or now_sec >= self._poll_expiry_at_sec:
             self._poll_expiry_at_sec = now_sec + POLL_EXPIRY_SEC
-            expired = self._store.expired(now_ms, EXPIRY_PAGE)
+            found = self._store.expired(now_ms, EXPIRY_PAGE + len(self._unexpirable))
+            expired = tuple(message_id for message_id in found if message_id not in self._unexpirable)
             if expired:
-                self._pending.enqueue(MailExpired(tuple(expired)))
+                self._pending.enqueue(MailExpired(expired))
                 return POLL_EXPIRY_SEC
-            next_ms = self._store.next_expiry_ms()
+            next_ms = None if self._unexpirable else self._store.next_expiry_ms()
             self._next_expiry_ms = now_ms + int(POLL_EXPIRY_SEC * 1000) if next_ms is None else next_ms
         return max(0.0, (self._next_expiry_ms - now_ms) / 1000)
 
@@ -160,6 +189,7 @@ class _Pending:
     event: LocalEvent
     due_sec: float = -math.inf
     is_requested: bool = False
+    failures: int = 0
 
 
 class PendingEvents:
@@ -234,6 +264,29 @@ class PendingEvents:
         if pending is not None:
             pending.is_requested, pending.due_sec = False, now_sec + RETRY_SEC
 
+    def set_aside(self, request: int, now_sec: float) -> LocalEvent | None:
+        """Voids the ids of an event that cannot be executed, and drops it after some attempts.
+
+        An event of several messages is replaced by two with half of them, so that only the one at fault is dropped.
+
+        Returns:
+            The event if it was dropped.
+        """
+        pending = self._pending.get(request)
+        if pending is None:
+            return None
+        parts = _split(pending.event, max(1, pending.event.id_count // 2))
+        if len(parts) == 1:
+            pending.failures += 1
+            if pending.failures < ATTEMPTS_MOST:
+                self.postpone(request, now_sec)
+                return None
+            return self.on_committed(request)
+        self.on_committed(request)
+        for part in parts:
+            self.enqueue(part)
+        return None
+
 
 def _request(request: int, event: LocalEvent) -> AllocateIds:
     return AllocateIds(request, event.id_count, event.session if isinstance(event, ResponseLeft) else "")
@@ -243,11 +296,11 @@ def _response_bytes(event: LocalEvent) -> int:
     return len(event.body) if isinstance(event, ResponseLeft) else 0
 
 
-def _split(event: LocalEvent) -> list[LocalEvent]:
-    if isinstance(event, ResponseLeft) or event.id_count <= IDS_PER_REQUEST:
+def _split(event: LocalEvent, most: int = IDS_PER_REQUEST) -> list[LocalEvent]:
+    if isinstance(event, ResponseLeft) or event.id_count <= most:
         return [event]
     message_ids = event.message_ids
-    parts = [message_ids[start : start + IDS_PER_REQUEST] for start in range(0, len(message_ids), IDS_PER_REQUEST)]
+    parts = [message_ids[start : start + most] for start in range(0, len(message_ids), most)]
     match event:
         case FilesTaken(mailbox, _):
             return [FilesTaken(mailbox, part) for part in parts]

@@ -178,7 +178,7 @@ class CommandQueue:
         """Submits a slice of the messages that found no room in the backlog of their team inbox."""
         for recipient, first_id in self._team.take_deferred():
             missing = self._store.files.missing_in_team_inbox(recipient, first_id, RESUME_SLICE)
-            for message in filter(None, map(self._store.files.message, missing)):
+            for message in self._store.files.messages(missing):
                 self._team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), now_sec)
             if len(missing) == RESUME_SLICE:
                 self._team.defer(recipient, missing[-1] + 1)

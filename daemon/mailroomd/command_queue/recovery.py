@@ -50,7 +50,7 @@ def recover(
             removed=report.removed,
             failed=len(report.errors),
         )
-    for message in filter(None, map(store.files.message, store.files.not_in_team_inbox())):
+    for message in store.files.messages(store.files.not_in_team_inbox()):
         team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), time.monotonic())
 
 
@@ -58,10 +58,8 @@ def _retry_missing_files(store: MessageStore, filing: Filing, report: RecoveryRe
     now_sec = time.monotonic()
     for mailbox, message_id in store.files.unfiled():
         filing.retry_later(mailbox, message_id, now_sec)
-    for message_id in report.errors:  # the database may not know of them yet
-        message = store.files.message(message_id)
-        if message is not None:
-            filing.retry_later(message.draft.recipient, message_id, now_sec)
+    for message in store.files.messages(report.errors):  # the database may not know of their errors yet
+        filing.retry_later(message.draft.recipient, message.id, now_sec)
 
 
 def _commit_taken(store: MessageStore, committer: Committer, report: RecoveryReport) -> bool:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
+from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import MailboxCleared, Outcome, ReadWritten, SequencedCommand, WriteClear
-from mailroomd.storage.database.message_store import MessageStore
+from mailroomd.storage.database.message_store import MessageStore, StoredMail
 from mailroomd.storage.inbox.unknown_files import UnknownFiles
 
 PAGE = 200  # messages imported in one transaction
@@ -39,11 +41,24 @@ def import_unknown_files(
     for start in range(0, len(newer), PAGE):
         page = [unknown.read(mailbox, message_id, now_ms) for message_id, mailbox in newer[start : start + PAGE]]
         mail = [message for message in page if message is not None]
-        store.import_mail(mail, now_ms)
-        imported += len(mail)
+        imported += _import(store, mail, now_ms)
         beat()
     if newer:
         log.warning("inbox files newer than the database", imported=imported, ignored=len(newer) - imported)
+
+
+def _import(store: MessageStore, mail: Sequence[StoredMail], now_ms: int) -> int:
+    """Imports messages; returns how many. One that cannot be stored is left out, and its file stays."""
+    try:
+        with failing_of_input():
+            store.import_mail(mail, now_ms)
+    except InputFailed as error:
+        if len(mail) > 1:
+            middle = len(mail) // 2
+            return _import(store, mail[:middle], now_ms) + _import(store, mail[middle:], now_ms)
+        log.error("inbox file not imported", message_id=format_id(mail[0].id), error=str(error))
+        return 0
+    return len(mail)
 
 
 def dismiss_unknown_files(

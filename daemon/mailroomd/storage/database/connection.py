@@ -16,6 +16,7 @@ __all__ = [
     "is_damaged",
     "is_full",
     "is_lost_write",
+    "is_of_input",
     "mark_lost_write",
     "open_archive",
     "open_offline",
@@ -196,6 +197,12 @@ def is_lost_write(error: sqlite3.Error) -> bool:
     """Returns whether an fsync failed: the kernel may have dropped the data, so nothing can be trusted."""
     lost = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
     return getattr(error, "sqlite_errorcode", 0) in lost
+
+
+def is_of_input(error: sqlite3.Error) -> bool:
+    """Returns whether an error is about a value that was written or a row that was read, not about the database."""
+    of_values = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+    return isinstance(error, (*of_values, DamagedRow)) or "Could not decode to UTF-8" in str(error)
 
 
 def _connect(uri: str) -> sqlite3.Connection:

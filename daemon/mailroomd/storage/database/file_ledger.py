@@ -9,12 +9,13 @@ Invariant: the error of a missing file is recorded before anything counts as syn
 
 __all__ = ["FileLedger"]
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from mailroomd.model.message import Message
-from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database.connection import DamagedRow
+from mailroomd.storage.database.damaged_rows import has_ended, is_known_state, set_aside
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
-from mailroomd.storage.database.state_conditions import FILED, STORED, UNREAD
+from mailroomd.storage.database.state_conditions import FILED, KNOWN_UNREAD, STORED, UNREAD
 from mailroomd.storage.database.transactions import Transactions
 
 _SET_FILE_ERROR = (
@@ -23,6 +24,7 @@ _SET_FILE_ERROR = (
     f" state = CASE WHEN state = {FILED} AND NOT :were_filed THEN {STORED} ELSE state END"
     f" WHERE id = :id AND {UNREAD}"
 )
+_IS_FILEABLE = f"{KNOWN_UNREAD} AND typeof(recipient) = 'text'"
 
 
 class FileLedger:
@@ -111,14 +113,29 @@ class FileLedger:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def message(self, message_id: int) -> Message | None:
-        """Returns one message; None if it is deleted."""
+        """Returns one message; None if it is deleted.
+
+        Raises:
+            DamagedRow: its row cannot be used.
+        """
         row = self._connection.execute(f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE id = ?", (message_id,)).fetchone()
         return message_of(row) if row else None
+
+    def messages(self, message_ids: Iterable[int]) -> Iterator[Message]:
+        """Yields those of these messages that are not deleted; damaged rows are set aside."""
+        for message_id in message_ids:
+            try:
+                message = self.message(message_id)
+            except DamagedRow as error:
+                set_aside(message_id, error)
+                continue
+            if message is not None:
+                yield message
 
     def unfiled(self) -> list[tuple[str, int]]:
         """Returns (mailbox, id) of the unread messages whose files could not be written."""
         return self._connection.execute(
-            f"SELECT recipient, id FROM messages WHERE file_error <> '' AND {UNREAD}"
+            f"SELECT recipient, id FROM messages WHERE file_error <> '' AND {UNREAD} AND {_IS_FILEABLE}"
         ).fetchall()
 
     def not_in_team_inbox(self) -> list[int]:
@@ -140,9 +157,13 @@ class FileLedger:
         return self._connection.execute("SELECT mailbox, id FROM cleared_files ORDER BY mailbox, id").fetchall()
 
     def filed_after(self, mailbox: str, message_id: int, limit: int) -> list[tuple[str, int]]:
-        """Returns (mailbox, id) of unread messages that should have a file, in that order, after such a pair."""
+        """Returns (mailbox, id) of unread messages that should have a file, in that order, after such a pair.
+
+        Rows with a state that does not exist are left out.
+        """
         return self._connection.execute(
-            f"SELECT recipient, id FROM messages WHERE {UNREAD} AND file_error = '' AND (recipient, id) > (?, ?)"
+            f"SELECT recipient, id FROM messages WHERE {UNREAD} AND {_IS_FILEABLE} AND file_error = ''"
+            " AND (recipient, id) > (?, ?)"
             " ORDER BY recipient, id LIMIT ?",
             (mailbox, message_id, limit),
         ).fetchall()
@@ -158,9 +179,21 @@ class FileLedger:
         """Returns whether a mailbox has messages, or an agent that is still remembered."""
         return self._connection.execute("SELECT 1 FROM mailboxes WHERE name = ?", (mailbox,)).fetchone() is not None
 
+    def knows_message(self, message_id: int) -> bool:
+        """Returns whether there is a row of this message, damaged or not."""
+        return self._connection.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchone() is not None
+
     def is_read(self, message_id: int, mailbox: str) -> bool:
-        """Returns whether a message of this mailbox is read or expired; False if there is no such message."""
+        """Returns whether a message of this mailbox is read or expired; False if there is no such message.
+
+        False also if its row does not say when, or has a state that does not exist: then it is set aside.
+        """
         row = self._connection.execute(
-            "SELECT state FROM messages WHERE id = ? AND recipient = ?", (message_id, mailbox)
+            "SELECT state, read_ms FROM messages WHERE id = ? AND recipient = ?", (message_id, mailbox)
         ).fetchone()
-        return row is not None and row[0] >= DeliveryState.READ
+        if row is None:
+            return False
+        state, read_ms = row
+        if not is_known_state(state):
+            set_aside(message_id, DamagedRow(f"the row of message {message_id} has the state {state!r:.20}"))
+        return has_ended(state) and read_ms != 0

@@ -19,7 +19,8 @@ from mailroomd.model.errors import search_too_long
 from mailroomd.model.message import Message
 from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.storage.database.alias_rows import live_aliases
-from mailroomd.storage.database.connection import open_archive
+from mailroomd.storage.database.connection import DamagedRow, open_archive
+from mailroomd.storage.database.damaged_rows import set_aside
 from mailroomd.storage.database.message_search import Deadline, SearchInterrupted, matching_ids, never
 from mailroomd.storage.database.receipts import receipts_after
 from mailroomd.storage.database.responses import responses_after, waiting_responses
@@ -209,8 +210,9 @@ class MessageArchive:
                 found = matching_ids(self._connection, mailbox, expression, bound, deadline, where, values)
                 with closing(found):
                     for message_id in found:
-                        page += self._messages("id = ?", [message_id], 1, budget_bytes)
-                        budget_bytes -= len(page[-1].draft.content)
+                        matching = self._messages("id = ?", [message_id], 1, budget_bytes)
+                        page += matching
+                        budget_bytes -= sum(len(message.draft.content) for message in matching)
                         if len(page) >= limit or budget_bytes <= 0:
                             return page.cut()
         except SearchInterrupted as error:
@@ -220,16 +222,25 @@ class MessageArchive:
         return page
 
     def _messages(self, where: str, values: Sequence[Any], limit: int, budget_bytes: int) -> Page[Message]:
+        """Returns messages of a query, without those whose rows are damaged: these are set aside."""
         page: Page[Message] = Page()
         sql = f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where} LIMIT ?"
         with closing(self._connection.execute(sql, (*values, limit))) as rows:
+            number = 0
             for row in rows:
+                number += 1  # of all rows
                 if page and budget_bytes <= 0:
                     return page.cut()
-                message = message_of(row)
+                try:
+                    message = message_of(row)
+                except DamagedRow as error:
+                    set_aside(row[0], error)
+                    continue
                 page.append(message)
                 budget_bytes -= len(message.draft.content) + len(message.draft.metadata)
-        return page.cut() if len(page) == limit else page
+        if number < limit:
+            return page
+        return page.cut() if page else self._messages(where, values, limit * 2, budget_bytes)  # all of them are damaged
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

@@ -2,7 +2,8 @@
 
 Owns the UPDATEs of `state` after the commit of a message, in the open transaction of `MessageStore`. The receipt of
 each step gets the next id of its command. A step is made once, so a command that is received twice changes nothing the
-second time. Not here: the table of transitions (`model.states`).
+second time. A row with a state that does not exist is unread to its recipient, and to nobody else. Not here: the table
+of transitions (`model.states`).
 Invariant: a state only moves forward; a message that is read or expired stays so.
 """
 
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database.damaged_rows import has_ended, is_unread
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.responses import ResponseRows
@@ -62,7 +64,7 @@ class MessageSteps:
             The ids of those that are in this mailbox, read before or now, and the senders to notify.
         """
         rows = [(message_id, row) for message_id, row in self._rows(message_ids) if row.recipient == mailbox]
-        changed = [(message_id, row) for message_id, row in rows if row.state < DeliveryState.READ]
+        changed = [(message_id, row) for message_id, row in rows if not has_ended(row.state)]
         self._connection.executemany(_END.format(state=READ), [(now_ms, message_id) for message_id, _ in changed])
         if rows:  # even if none is changed: the command may be repeated because its outcomes were lost
             self._counters.subtract_unread(mailbox, len(changed))
@@ -77,7 +79,7 @@ class MessageSteps:
             row = self._row(item_id)
             if row is None:
                 self._responses.mark_offered(item_id, mailbox)
-            elif row.recipient == mailbox and row.state < DeliveryState.OFFERED:
+            elif row.recipient == mailbox and row.state in (DeliveryState.STORED, DeliveryState.FILED):
                 changed.append((item_id, row))
         self._connection.executemany(
             f"UPDATE messages SET state = {OFFERED}, offered_ms = ? WHERE id = ?",
@@ -89,7 +91,7 @@ class MessageSteps:
         self, first_id: int, message_ids: Sequence[int], now_ms: int
     ) -> tuple[dict[str, list[int]], dict[str, None]]:
         """Ends messages whose time to live ran out unread; returns their ids by mailbox, and the senders to notify."""
-        changed = [(message_id, row) for message_id, row in self._rows(message_ids) if row.state < DeliveryState.READ]
+        changed = [(message_id, row) for message_id, row in self._rows(message_ids) if is_unread(row.state)]
         self._connection.executemany(_END.format(state=EXPIRED), [(now_ms, message_id) for message_id, _ in changed])
         expired: dict[str, list[int]] = {}
         for message_id, row in changed:
@@ -100,7 +102,7 @@ class MessageSteps:
 
     def mark_filed(self, first_id: int, message_ids: Sequence[int], now_ms: int) -> dict[str, None]:
         """Records that delayed files are written; returns the senders of messages that step from STORED to FILED."""
-        late = [(message_id, row) for message_id, row in self._rows(message_ids) if row.state < DeliveryState.READ]
+        late = [(message_id, row) for message_id, row in self._rows(message_ids) if is_unread(row.state)]
         self._connection.executemany(
             f"UPDATE messages SET file_error = '', filed_ms = ?, state = max(state, {FILED}) WHERE id = ?",
             [(now_ms, message_id) for message_id, _ in late],

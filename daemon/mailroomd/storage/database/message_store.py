@@ -42,6 +42,7 @@ from mailroomd.protocol.commands import (
 )
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
 from mailroomd.storage.database.alias_rows import AliasRows
+from mailroomd.storage.database.damaged_rows import is_unread
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.message_steps import MessageSteps
@@ -271,7 +272,7 @@ class MessageStore:
                 ended: [message_id for message_id, state in states.items() if state == ended]
                 for ended in (DeliveryState.READ, DeliveryState.EXPIRED)
             }
-            outcomes += [MessageFiled(message_id) for message_id, state in states.items() if state < DeliveryState.READ]
+            outcomes += [MessageFiled(message_id) for message_id, state in states.items() if is_unread(state)]
             outcomes.append(MessagesTaken(mailbox, by_state[DeliveryState.READ]))
             outcomes.append(MessagesExpired(by_state[DeliveryState.EXPIRED]))
             outcomes.append(self._counters.counts_of(mailbox))

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import MailboxCleared, WriteClear
+from mailroomd.storage.database.damaged_rows import has_ended
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.search_index import SearchIndex
-from mailroomd.storage.database.state_conditions import ENDED, UNREAD
+from mailroomd.storage.database.state_conditions import ENDED, KNOWN_ENDED, KNOWN_UNREAD, UNREAD
 
 SLICE_CHARS = 256 << 10  # of content in one slice, beyond its last message: some 20 ms
 
@@ -51,7 +51,7 @@ class Retention:
 
     def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> list[tuple[str, int]]:
         """Deletes a slice of the read and expired messages from before a moment; returns (mailbox, id) of each."""
-        rows = self._slice(f"{ENDED} AND timestamp_ms < ? ORDER BY timestamp_ms", (before_ms,), limit)
+        rows = self._slice(f"{ENDED} AND {KNOWN_ENDED} AND timestamp_ms < ? ORDER BY timestamp_ms", (before_ms,), limit)
         rows.sort(key=lambda row: row.id)
         self._delete([row.id for row in rows], now_ms)
         for mailbox, count in Counter(row.mailbox for row in rows).items():
@@ -62,7 +62,7 @@ class Retention:
         """Deletes a slice of a mailbox, read or not."""
         rows = self._slice("recipient = ? AND id <= ? ORDER BY id", (command.agent, command.through_id), command.limit)
         deleted = [row.id for row in rows]
-        unread = [row.id for row in rows if row.state < DeliveryState.READ]
+        unread = [row.id for row in rows if not has_ended(row.state)]
         self._delete(deleted, now_ms)
         self._connection.executemany(
             "INSERT OR REPLACE INTO cleared_files (id, mailbox) VALUES (?, ?)",
@@ -83,7 +83,7 @@ class Retention:
     def expired(self, now_ms: int, limit: int) -> list[int]:
         """Returns the ids of unread messages whose time to live has run out, up to a limit."""
         rows = self._connection.execute(
-            f"SELECT id FROM messages WHERE ttl_ms > 0 AND {UNREAD} AND timestamp_ms + ttl_ms <= ?"
+            f"SELECT id FROM messages WHERE ttl_ms > 0 AND {UNREAD} AND {KNOWN_UNREAD} AND timestamp_ms + ttl_ms <= ?"
             " ORDER BY timestamp_ms + ttl_ms LIMIT ?",
             (now_ms, limit),
         )
@@ -92,7 +92,7 @@ class Retention:
     def next_expiry_ms(self) -> int | None:
         """Returns when the next unread message expires, milliseconds since 1970; None if none will."""
         row = self._connection.execute(
-            f"SELECT timestamp_ms + ttl_ms FROM messages WHERE ttl_ms > 0 AND {UNREAD}"
+            f"SELECT timestamp_ms + ttl_ms FROM messages WHERE ttl_ms > 0 AND {UNREAD} AND {KNOWN_UNREAD}"
             " ORDER BY timestamp_ms + ttl_ms LIMIT 1"
         ).fetchone()
         return row[0] if row else None

@@ -54,19 +54,23 @@ class SearchIndex:
         Returns:
             `indexed_id` after its commit, and how many messages were indexed.
         """
-        indexed_id, room_chars = self._indexed_id, FILL_CHARS
+        indexed_id, room_chars, seen = self._indexed_id, FILL_CHARS, 0
         documents: list[tuple[int, str, str]] = []
         query = "SELECT id, recipient, content FROM messages WHERE id > ? ORDER BY id LIMIT ?"
         with closing(self._connection.execute(query, (indexed_id, FILL_SLICE))) as rows:
             for message_id, recipient, content in rows:
+                seen += 1
+                indexed_id = message_id
+                if not _is_text(recipient, content):
+                    continue  # a damaged row
                 documents.append((message_id, mailbox_word(recipient), separate_characters(content)))
-                indexed_id, room_chars = message_id, room_chars - len(content)
+                room_chars -= len(content)
                 if room_chars <= 0:
                     break
-        if documents:
+        if seen:
             self._connection.executemany("INSERT INTO search (rowid, mailbox, content) VALUES (?, ?, ?)", documents)
             self._connection.execute("UPDATE meta SET value = ? WHERE name = 'indexed_id'", (indexed_id,))
-        return indexed_id, len(documents)
+        return indexed_id, seen
 
     def on_filled(self, indexed_id: int) -> None:
         """Moves the mark after the commit of `fill`."""
@@ -78,11 +82,15 @@ class SearchIndex:
             row = self._connection.execute(
                 "SELECT recipient, content FROM messages WHERE id = ? AND id <= ?", (message_id, self._indexed_id)
             ).fetchone()
-            if row is not None:
+            if row is not None and _is_text(*row):
                 self._connection.execute(
                     "INSERT INTO search (search, rowid, mailbox, content) VALUES ('delete', ?, ?, ?)",
                     (message_id, mailbox_word(row[0]), separate_characters(row[1])),
                 )
+
+
+def _is_text(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def mailbox_word(mailbox: str) -> str:

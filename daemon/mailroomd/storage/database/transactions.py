@@ -20,6 +20,7 @@ from mailroomd.storage.database.connection import (
     has_lost_write,
     is_full,
     is_lost_write,
+    is_of_input,
     open_store,
     set_lazy,
     settle_log,
@@ -38,11 +39,13 @@ class StoreFailed(Exception):  # noqa: N818 - a condition, not a defect
 
     Attributes:
         fatal: an fsync failed, so the database cannot be trusted any more.
+        is_of_input: a value or a row was refused, not the database: other commands may be stored.
     """
 
     def __init__(self, cause: sqlite3.Error) -> None:
         super().__init__(str(cause))
         self.fatal = is_lost_write(cause)
+        self.is_of_input = is_of_input(cause)
 
 
 class Transactions:

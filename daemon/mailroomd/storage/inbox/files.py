@@ -9,6 +9,7 @@ Invariant: a reader of an inbox sees a whole file under its final name, or none;
 __all__ = ["InboxFiles", "sync_filesystem"]
 
 import ctypes
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mailroomd.model.ids import format_id, parse_id
+from mailroomd.model.names import is_name
 from mailroomd.storage.directories.files import CREATE_FILE, OPEN_DIRECTORY, READ_FILE, read_at_most, write_whole
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
 
@@ -84,6 +86,7 @@ class InboxFiles:
                     self._directories.move_to_end(mailbox)
                     return known[0]
             self._forget(mailbox)
+        _check_name(mailbox)
         with suppress(FileExistsError):
             os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
         handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
@@ -209,6 +212,7 @@ class InboxFiles:
     @contextmanager
     def _existing(self, mailbox: str) -> Generator[int | None, None, None]:
         """Gives the handle of an existing directory, None if it does not exist; makes none."""
+        _check_name(mailbox)
         try:
             handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
         except FileNotFoundError:
@@ -240,6 +244,16 @@ class InboxFiles:
     def _forget(self, mailbox: str) -> None:
         handle, _ = self._directories.pop(mailbox)
         os.close(handle)
+
+
+def _check_name(mailbox: str) -> None:
+    """Refuses what could lead out of inbox/: a name from a damaged row was checked by nobody.
+
+    Raises:
+        OSError: it is not a mailbox's name.
+    """
+    if not is_name(mailbox):
+        raise OSError(errno.EINVAL, "not the name of a mailbox", ascii(mailbox))
 
 
 def sync_filesystem(handle: int) -> None:

@@ -7,7 +7,7 @@ files (`InboxFiles`), the start (`recovery`), committing the changes. Above: the
 Invariant: a file on the list is reported with its reason, until it is durable under its final name.
 """
 
-__all__ = ["Filing", "describe"]
+__all__ = ["DAMAGED", "Filing", "describe"]
 
 import errno
 from collections.abc import Callable, Iterable, Sequence
@@ -17,8 +17,12 @@ from pathlib import Path
 from mailroom.inbox_file_encoder import encode_inbox_file
 
 from mailroomd.core.backoff import backoff_sec
+from mailroomd.core.suspect_input import NOT_OF_INPUT
+from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.protocol.local_events import FilesTaken, MailFiled
+from mailroomd.storage.database.connection import DamagedRow
+from mailroomd.storage.database.damaged_rows import set_aside
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
@@ -30,6 +34,7 @@ from mailroomd.storage.inbox.watch import InboxWatch
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
 LOST = "its directory was lost; it is tried again"
+DAMAGED = "its row in the database is damaged; it is tried again at the next start"
 RETRY_SLICE = 200  # files written between two commits, so that senders do not wait for a long list
 
 
@@ -280,17 +285,38 @@ class Filing:
         try:
             self._files.ensure_inbox()
             for message_id in message_ids:
-                message = self._ledger.message(message_id)
-                if message is not None and message.state.is_unread:
-                    body = encode_inbox_file(message_id, message.timestamp_ms, message.draft)
-                    self._files.write_durably(mailbox, message_id, body)
-                    filed_into = self._files.identity_of(mailbox)
-                    self._written_late[message_id] = (mailbox, filed_into)
-                    self._waiting[mailbox].directories.add(filed_into)
-                done.append(message_id)
+                if self._retry(mailbox, message_id):
+                    done.append(message_id)
+                else:
+                    self._waiting[mailbox].message_ids.discard(message_id)
         except OSError:
             pass  # the reason is known already; the next attempt comes later
         return done
+
+    def _retry(self, mailbox: str, message_id: int) -> bool:
+        """Writes one file durably; returns False if it is set aside until the next start: its message is at fault.
+
+        Raises:
+            OSError: it could not be written now.
+        """
+        try:
+            message = self._ledger.message(message_id)
+            is_due = message is not None and message.state.is_unread
+            body = encode_inbox_file(message_id, message.timestamp_ms, message.draft) if message and is_due else b""
+        except DamagedRow as error:
+            set_aside(message_id, error)
+            return False
+        except NOT_OF_INPUT:
+            raise
+        except Exception:  # noqa: BLE001 - of this message: the others are written
+            log.exception("inbox file set aside until the next start", message_id=format_id(message_id))
+            return False
+        if is_due:
+            self._files.write_durably(mailbox, message_id, body)
+            filed_into = self._files.identity_of(mailbox)
+            self._written_late[message_id] = (mailbox, filed_into)
+            self._waiting[mailbox].directories.add(filed_into)
+        return True
 
     def _ensure_inbox(self) -> OSError | None:
         try:
@@ -313,6 +339,11 @@ class Filing:
             self._files.write(directory, message.id, body)
         except OSError as error:
             return error
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of this message: the others are filed
+            log.exception("inbox file cannot be made", message_id=format_id(message.id))
+            return OSError(0, f"internal error ({type(error).__name__})")
         return None
 
 

@@ -3,7 +3,8 @@
 Owns the rule for an unread message whose file should exist. Missing, and its id is at most `synced_id`: its agent took
 it away, so it is read. Missing, and its id is above: it may never have reached the disk, and is written again. Empty or
 torn: written again. The file of a read message: removed. A directory that is missing or unreadable is a fault and never
-means read. Above: the command-queue, before it takes any command; it commits what agents took.
+means read. A damaged row is no reason to touch a file, which may be the last copy of its message. Above: the
+command-queue, before it takes any command; it commits what agents took.
 """
 
 __all__ = ["RecoveryReport", "recover_files"]
@@ -19,10 +20,12 @@ from mailroom.inbox_file_encoder import encode_inbox_file, is_whole_inbox_file
 
 from mailroomd.model.ids import MAX_ID
 from mailroomd.protocol.local_events import FilesTaken
+from mailroomd.storage.database.connection import DamagedRow
+from mailroomd.storage.database.damaged_rows import set_aside
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.transactions import StoreFull
 from mailroomd.storage.inbox.files import InboxFiles, sync_filesystem
-from mailroomd.storage.inbox.filing import describe
+from mailroomd.storage.inbox.filing import DAMAGED, describe
 
 PAGE = 1000  # messages checked between two heartbeats: some 30 ms
 
@@ -127,7 +130,12 @@ def _content(files: InboxFiles, mailbox: str, message_id: int) -> bytes | None:
 
 
 def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, message_id: int, report: RecoveryReport) -> None:
-    message = ledger.message(message_id)
+    try:
+        message = ledger.message(message_id)
+    except DamagedRow as error:
+        set_aside(message_id, error)
+        ledger.queue_unfiled({message_id: DAMAGED}, were_filed=True)  # otherwise its missing file would mean read
+        return
     assert message is not None  # it was read in this process, which alone removes rows
     try:
         directory = files.ensure_directory(mailbox)

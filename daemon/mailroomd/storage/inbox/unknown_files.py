@@ -27,6 +27,7 @@ from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import format_id, milliseconds_of, parse_id
 from mailroomd.model.limits import MAX_METADATA_DEPTH
 from mailroomd.model.message import Draft, Priority
+from mailroomd.observability.log import log
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.inbox.files import InboxFiles
@@ -56,9 +57,14 @@ class UnknownFiles:
             return None
         try:
             raw = self._files.read(mailbox, message_id)
+            return None if raw is None else _decode(raw, mailbox, message_id)
         except OSError:
             return None
-        return None if raw is None else _decode(raw, mailbox, message_id)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - of this file: the others are read
+            log.exception("inbox file set aside: it cannot be read", message_id=format_id(message_id), mailbox=mailbox)
+            return None
 
     def dismiss(self, mailbox: str, message_ids: Iterable[int]) -> list[int]:
         """Removes the files among these that the database does not know; returns their ids."""
@@ -80,10 +86,15 @@ class UnknownFiles:
     def _is_unknown(self, mailbox: str, message_id: int) -> bool:
         try:
             raw = self._files.read(mailbox, message_id)
+            is_whole = raw is not None and is_whole_inbox_file(raw, message_id)
         except OSError:
             return False
-        is_whole = raw is not None and is_whole_inbox_file(raw, message_id)
-        return is_whole and self._ledger.message(message_id) is None
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - of this file: it stays where it is
+            log.exception("inbox file set aside: it cannot be read", message_id=format_id(message_id), mailbox=mailbox)
+            return False
+        return is_whole and not self._ledger.knows_message(message_id)
 
 
 def _decode(raw: bytes, mailbox: str, message_id: int) -> StoredMail | None:

@@ -14,6 +14,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from mailroomd.observability.log import log
 from mailroomd.storage.outbox.candidates import Candidate, Candidates, CandidateState, Session
 from mailroomd.storage.outbox.file import (
     MAX_RESPONSE_BYTES,
@@ -142,6 +143,14 @@ class Outbox:
         except OSError as error:
             self._postpone(session_name, file_name, candidate)
             self._problems.report(("file", session_name), "response unreadable", error, session_id=session_name)
+            return None
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of this file: the others are collected
+            log.exception("outbox file set aside", session_id=session_name, file=shown(file_name))
+            candidate.fault = f"internal error ({type(error).__name__})"
+            candidate.state = CandidateState.IGNORED
+            self._postpone(session_name, file_name, candidate)
             return None
         finally:
             os.close(directory)
