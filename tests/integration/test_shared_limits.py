@@ -23,3 +23,21 @@ def test_a_mailbox_that_one_sender_floods_still_accepts_mail_of_another(room: Ro
     assert "reserved for other senders" in refusal.sentence
     assert room.send(agent, "urgent", sender="boss").message.id
     assert room.stats(agent).unread == 39
+
+
+def test_a_restart_gives_a_sender_no_second_share_of_a_mailbox() -> None:
+    with running_room("--max-unread", "200") as room:
+        agent = room.new_agent()
+
+        def flood(sender: str) -> int:
+            results = room.send_many([send_request(agent, "x", sender=sender) for _ in range(205)])
+            return [result.WhichOneof("result") for result in results].count("ok")
+
+        assert flood("eve") == 190
+        room.kill_worker("mailbox")
+        assert flood("eve") == 0
+        assert flood("bob") == 10
+        assert room.stop() == 0
+        room.start()
+        assert (flood("eve"), flood("bob")) == (0, 0)
+        assert room.stats(agent).unread == 200
