@@ -19,6 +19,7 @@ from mailroomd.ipc.link import Link
 from mailroomd.mailbox.delivery_marks import PendingDeliveryMarks
 from mailroomd.mailbox.gateway_port import GatewayPort, call_failed
 from mailroomd.mailbox.in_flight import InFlightCommand
+from mailroomd.mailbox.new_names import NewNames
 from mailroomd.mailbox.state import MailboxState
 from mailroomd.mailbox.unread_shares import UnreadShares
 from mailroomd.model.clock import now_ms
@@ -81,6 +82,7 @@ class RequestHandler:
         self._settings = settings
         self._link = link
         self._unread_shares = UnreadShares(state.agent_of)
+        self._new_names = NewNames()
         self._loop_guard = LoopGuard(settings.loop_guard_per_min)
         self._delivery_marks = PendingDeliveryMarks()
 
@@ -139,6 +141,10 @@ class RequestHandler:
         at_ms, at_ns = now_ms(), time.monotonic_ns()
         self._metrics.observe(INTAKE_SECONDS.at, at_ns - request.asked_ns)
         draft, addressee = self._resolve_alias(request.draft)
+        refusal = self._name_refusal(draft)
+        if refusal is not None:
+            port.send(call_failed(request.call, refusal))
+            return
         entry = self._table.entry(draft.recipient)
         message_id = self._in_flight.allocate_ids(2, at_ms)  # the second one belongs to the first receipt
         refusal = self._refusal(message_id, draft, entry)
@@ -149,8 +155,7 @@ class RequestHandler:
         try:
             position = self._table.append(message_id, at_ms, entry, body, DeliveryState.FILED)
         except TableFull:
-            if refusal is None:
-                self._unread_shares.give_back(entry, self._state.agent_of(draft.sender))
+            self._unread_shares.give_back(entry, self._state.agent_of(draft.sender), refusal)
             raise
         span = tracing.start_span("mailbox", request.trace, message_id=format_id(message_id)) if request.trace else None
         command = WriteMessage(
@@ -178,6 +183,12 @@ class RequestHandler:
         if recipient == draft.recipient:
             return draft, ""
         return msgspec.structs.replace(draft, recipient=recipient), draft.recipient
+
+    def _name_refusal(self, draft: Draft) -> CommandRefused | None:
+        """Returns why a message may not make a new mailbox, None if it may or need not."""
+        if self._table.has_entry(draft.recipient):
+            return None
+        return self._new_names.refusal(draft, self._state.agent_of(draft.sender), time.monotonic())
 
     def _refusal(self, message_id: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
         """Returns why a new message may not enter its mailbox, None if it may."""

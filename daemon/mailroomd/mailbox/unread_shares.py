@@ -43,9 +43,10 @@ class UnreadShares:
             senders = map(self._agent_of, _newest_senders(archive, name, min(unread, limit) - unreserved, beat))
             self._share.restore(name, senders, limit)
 
-    def give_back(self, entry: MailboxEntry, sender: str) -> None:
-        """Takes back the count of an admitted message that the table has no room for: it will be asked about again."""
-        self._share.give_back(entry.name, sender)
+    def give_back(self, entry: MailboxEntry, sender: str, refusal: CommandRefused | None) -> None:
+        """Takes back the count of a message, if it was admitted, that the table has no room for: it is asked again."""
+        if refusal is None:
+            self._share.give_back(entry.name, sender)
 
     def refusal(self, message_id: int, entry: MailboxEntry, sender: str, limit: int) -> CommandRefused | None:
         """Returns why a new message may not enter a mailbox; None if it may, and is counted then.
