@@ -40,6 +40,7 @@ class InboxFiles:
         self._path = root / "inbox"
         self._inbox = -1
         self._temporary = -1
+        self.on_made: Callable[[str, DirectoryIdentity], None] = _ignore  # called for each directory that was made
         self._directories: OrderedDict[str, tuple[int, DirectoryIdentity]] = OrderedDict()
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open_inbox()
@@ -84,10 +85,14 @@ class InboxFiles:
                     self._directories.move_to_end(mailbox)
                     return known[0]
             self._forget(mailbox)
+        is_made = False
         with suppress(FileExistsError):
             os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
+            is_made = True
         handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
         self._directories[mailbox] = (handle, DirectoryIdentity.of(handle))
+        if is_made:
+            self.on_made(mailbox, self.identity_of(mailbox))
         if len(self._directories) > OPEN_DIRECTORIES:
             self._forget(next(iter(self._directories)))
         return handle
@@ -240,6 +245,10 @@ class InboxFiles:
     def _forget(self, mailbox: str) -> None:
         handle, _ = self._directories.pop(mailbox)
         os.close(handle)
+
+
+def _ignore(mailbox: str, identity: DirectoryIdentity) -> None:
+    """Does nothing."""
 
 
 def sync_filesystem(handle: int) -> None:
