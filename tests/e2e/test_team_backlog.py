@@ -28,3 +28,20 @@ def test_team_messages_beyond_the_backlog_are_filed_when_the_lock_is_free() -> N
         assert [entry["mailroom_id"] for entry in json.loads(inbox.read_bytes())] == ids, "once each, in order"
         wait_until(lambda: not deployment.get(ids[-1]).delivery.team_inbox_error, "the last one is recorded")
         assert all(worker.restarts == 0 for worker in deployment.status().workers), deployment.log()
+
+
+def test_a_sender_that_fills_its_half_of_a_team_inbox_stops_nobody_else_and_gets_room_again() -> None:
+    with running_deployment() as deployment:
+        inbox = deployment.root / "teams/alpha/inboxes/vic.json"
+        inbox.parent.mkdir(parents=True)
+        inbox.write_text(json.dumps([{"from": "eve", "text": "x" * (1 << 20)}] * 32))
+        late = deployment.send("vic@alpha", "late", sender="eve").message.id
+        urgent = deployment.send("vic@alpha", "urgent", sender="boss").message.id
+        wait_until(
+            lambda: "no room" in deployment.get(late).delivery.team_inbox_error, "the flood's sender has no room"
+        )
+        wait_until(lambda: not deployment.get(urgent).delivery.team_inbox_error, "another one has")
+        inbox.write_text("[]")  # as its agent does when it has taken everything
+        wait_until(lambda: b"late" in inbox.read_bytes(), "the late entry is there, without a restart")
+        wait_until(lambda: not deployment.get(late).delivery.team_inbox_error, "that is recorded")
+        assert [entry["text"] for entry in json.loads(inbox.read_bytes())] == ["late"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mailroomd.core import fair_share
-from mailroomd.core.fair_share import Admission, FairShare, may_use
+from mailroomd.core.fair_share import Admission, FairShare, may_use, reserve_of
 
 
 def use_up(share: FairShare, client: str, used: int, limit: int) -> int:
@@ -57,6 +57,29 @@ def test_the_limit_holds_and_a_client_gets_half_of_the_reserve_at_most(
                 taken[client] += used > limit * 0.9 + 1
         assert used <= limit
         assert limit < 20 or max(taken.values(), default=0) <= limit / 20
+
+
+@given(st.integers(20, 2000), st.lists(st.sampled_from("ab"), max_size=200))
+def test_counts_that_are_restored_after_a_restart_give_nobody_a_second_share(limit: int, clients: list[str]) -> None:
+    share, used = FairShare(), limit - reserve_of(limit)
+    admitted: list[str] = []
+    for client in clients:
+        if share.admit("box", client, used + len(admitted), limit) is Admission.ADMITTED:
+            admitted.append(client)
+    restarted = FairShare()
+    restarted.restore("box", admitted, limit)
+    for client in "ab":
+        rest = use_up(restarted, client, used + len(admitted), limit) - used - len(admitted)
+        assert rest == reserve_of(limit) // 2 - admitted.count(client)
+        admitted += [client] * rest
+
+
+def test_a_resource_whose_clients_take_turns_remembers_a_bounded_number_of_them() -> None:
+    share = FairShare()
+    for number in range(1000):
+        assert share.admit("box", f"client {number}", 190, 200) is Admission.ADMITTED
+    sizes = [len(clients) for clients in share._taken.values()]  # pyright: ignore[reportPrivateUsage]
+    assert sizes == [20]
 
 
 def test_a_known_total_of_a_client_counts_only_within_the_reserve() -> None:

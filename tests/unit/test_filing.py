@@ -1,17 +1,19 @@
 """Filing writes the files of a commit, and retries those that it could not write."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mailroomd.core.backoff import backoff_sec
 from mailroomd.model.states import DeliveryState
+from mailroomd.protocol.commands import WriteSeen
 from mailroomd.protocol.local_events import FilesTaken, MailFiled
 from mailroomd.storage.inbox import files as inbox_files
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import RETRY_SLICE, Filing
-from support.harness.storing import Desk, draft
+from support.harness.storing import NOW_MS, Desk, draft
 
 
 class Office:
@@ -203,6 +205,7 @@ def test_empty_directories_of_forgotten_mailboxes_are_removed(office: Office) ->
     for name, number in list(zip(names, numbers, strict=True))[:4]:
         office.desk.commit(office.desk.reading(name, number))
         office.filing.remove_files(name, [number])
+    office.desk.commit(WriteSeen("known", NOW_MS))
     (office.path_of("occupied") / "note.txt").touch()
     office.desk.rows("DELETE FROM mailboxes WHERE name IN ('forgotten', 'recent', 'occupied')")
     for name in ("forgotten", "known", "occupied", "unread"):
@@ -213,6 +216,34 @@ def test_empty_directories_of_forgotten_mailboxes_are_removed(office: Office) ->
     office.filing.remove_empty_directories(office.now_sec, 3600)
     left = sorted(path.name for path in office.path_of("").iterdir())
     assert left == [".tmp", "known", "link", "occupied", "recent", "unread"]
+
+
+def test_a_directory_that_nobody_ever_used_is_removed_after_an_hour(office: Office) -> None:
+    names = ["unused", "recent", "unread", "seen", "taken", "replaced"]
+    office.path_of("own").mkdir()
+    numbers = dict(zip([*names, "own"], office.send(*names, "own")[0], strict=True))
+    office.filing.collect_taken(office.now_sec)
+    office.desk.commit(WriteSeen("seen", NOW_MS))
+    for name in ("unused", "recent", "seen", "replaced", "own"):
+        office.desk.commit(office.desk.reading(name, numbers[name]))
+        if name != "replaced":
+            office.filing.remove_files(name, [numbers[name]])
+    (office.path_of("taken") / f"{numbers['taken']:016x}.json").unlink()
+    office.path_of("replaced").rename(office.root / "elsewhere")
+    office.path_of("replaced").mkdir()
+    taken: list[FilesTaken] = []
+    for _ in range(20):
+        office.now_sec += 0.2
+        taken += office.filing.collect_taken(office.now_sec)
+    assert taken == [FilesTaken("taken", (numbers["taken"],))]
+    office.desk.commit(office.desk.reading("taken", numbers["taken"]))
+    office.filing.on_committed(taken[0])
+    for name in (*names, "own"):
+        quiet_since_sec = time.time() - (3500 if name == "recent" else 3700)
+        os.utime(office.path_of(name), (quiet_since_sec, quiet_since_sec))
+    office.filing.remove_empty_directories(office.now_sec, 30 * 86_400)
+    left = {path.name for path in office.path_of("").iterdir()}
+    assert left == {".tmp", "own", *names} - {"unused"}
 
 
 def test_a_directory_that_was_removed_is_made_again_by_the_next_delivery(office: Office) -> None:

@@ -14,6 +14,7 @@ from mailroomd.protocol.commands import (
     WriteMessage,
 )
 from mailroomd.protocol.packets import AliasSet, CallFailed, MessageStored, SetAlias, StoreMessage
+from mailroomd.table.writer import TableFull
 from support.harness.mailbox_worker import MailboxWorker
 
 
@@ -24,9 +25,13 @@ def worker() -> Iterator[MailboxWorker]:
     made.close()
 
 
+def request(call: int, sender: str, recipient: str = "vic", *, resubmitted: bool = False) -> StoreMessage:
+    return StoreMessage(call, "key", client_key=False, resubmitted=resubmitted, draft=Draft(recipient, sender, "x"))
+
+
 def store(worker: MailboxWorker, sender: str, recipient: str) -> MessageStored | CallFailed:
     """Sends a message, which becomes durable at once; returns the answer."""
-    worker.handle(StoreMessage(1, "key", client_key=False, resubmitted=False, draft=Draft(recipient, sender, "x")))
+    worker.handle(request(1, sender, recipient))
     unread = worker.state.table.entry(recipient).unread
     for command in worker.commands():
         if isinstance(command, WriteMessage):
@@ -63,6 +68,30 @@ def test_a_sender_cannot_use_up_a_mailbox_under_the_names_of_its_sessions(worker
         assert isinstance(set_alias(worker, f"s{number}", "eve"), AliasSet)
     answers = [store(worker, f"s{number % 20}", "vic") for number in range(400)]
     assert sum(isinstance(answer, MessageStored) for answer in answers) == 190
+
+
+def test_a_request_that_is_repeated_to_a_restarted_mailbox_carries_its_refusal(worker: MailboxWorker) -> None:
+    """It may be stored already, which only the command-queue can tell."""
+    assert sum(isinstance(store(worker, "eve", "vic"), MessageStored) for _ in range(200)) == 190
+    for resubmitted in (False, True):
+        worker.handle(request(1, "eve", resubmitted=resubmitted))
+        worker.handle(request(2, "boss", resubmitted=resubmitted))
+        commands = [command for command in worker.commands() if isinstance(command, WriteMessage)]
+        refusals = [command.refusal.reason if command.refusal else "" for command in commands]
+        assert refusals == (["MAILBOX_FULL", ""] if resubmitted else [""])
+
+
+def test_a_message_that_waits_for_room_in_the_table_is_counted_once() -> None:
+    worker = MailboxWorker(ring_bytes=1 << 16, max_unread=40)
+    for _ in range(36):
+        assert isinstance(store(worker, "eve", "vic"), MessageStored)
+    large = StoreMessage(1, "key", client_key=False, resubmitted=False, draft=Draft("vic", "eve", "x" * 40_000))
+    for _ in range(10):
+        with pytest.raises(TableFull):
+            worker.handle(large)
+    answers = [store(worker, "eve", "vic") for _ in range(3)]
+    assert [type(answer) for answer in answers] == [MessageStored, MessageStored, CallFailed]
+    worker.close()
 
 
 def test_an_agent_that_sets_many_aliases_leaves_room_for_others(

@@ -127,3 +127,17 @@ def test_a_stop_tries_waiting_entries_once_more_and_says_what_is_left(lock: Path
     results = desk.drain_results()
     assert results[8] == ""
     assert "the daemon stopped" in results[7]
+
+
+def test_an_entry_that_is_not_recorded_yet_is_not_written_again(desk: TeamInboxDispatcher, tmp_path: Path) -> None:
+    """Its agent may have removed it: a repeated one would be shown twice."""
+    inbox = tmp_path / "teams/alpha/inboxes/bob.json"
+    desk.submit(mail(7), NOW_SEC)
+    wait_until_readable(desk)
+    inbox.write_text("[]")
+    desk.submit(mail(7), NOW_SEC)
+    assert desk.drain_settled(NOW_SEC) == [TeamInboxSettled(7, "")]
+    desk.submit(mail(7), NOW_SEC)
+    assert desk.waiting == 0
+    assert desk.drain_results() == {7: ""}
+    assert inbox.read_text() == "[]"

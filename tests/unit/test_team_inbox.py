@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from mailroomd.model.message import Draft
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox import filing as team_filing
+from mailroomd.storage.team_inbox import full_inboxes
 from mailroomd.storage.team_inbox import inboxes as team_inbox
 from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
 from mailroomd.storage.team_inbox.file import NotAnInbox, NotJson, extend_team_inbox
 from mailroomd.storage.team_inbox.filing import TeamFiling
+from mailroomd.storage.team_inbox.full_inboxes import FullInboxes
 from mailroomd.storage.team_inbox.inboxes import Appended, InboxTooLarge, NoSuchInbox, TeamInboxes, UnreadableInbox
 from support.harness.waiting import BOUND_SEC, wait_until
 
@@ -23,8 +25,14 @@ NOON_MS = 1_767_268_800_005
 LIMIT_BYTES = 1 << 20
 
 
-def mail(number: int, content: str = "hello", recipient: str = "bob@alpha", metadata: bytes = b"{}") -> StoredMail:
-    return StoredMail(number, NOON_MS, Draft(recipient, "alice", content, metadata=metadata))
+def mail(
+    number: int,
+    content: str = "hello",
+    recipient: str = "bob@alpha",
+    metadata: bytes = b"{}",
+    sender: str = "alice",
+) -> StoredMail:
+    return StoredMail(number, NOON_MS, Draft(recipient, sender, content, metadata=metadata))
 
 
 def extended(raw: str | bytes, *numbers: int) -> bytes:
@@ -154,6 +162,26 @@ def test_messages_that_would_exceed_the_limit_are_left_out(sizes: list[int], lim
         message.id for message in messages if message.id not in refused
     ]
     assert not extend_team_inbox(raw, messages, LIMIT_BYTES).refused
+
+
+@given(st.integers(2000, 8000), st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 900)), max_size=30))
+def test_one_sender_gets_at_most_half_of_the_limit(limit: int, sizes: list[tuple[str, int]]) -> None:
+    raw = b"[]"
+    for number, (sender, size) in enumerate(sizes, 1):  # one by one, as the file is read again for each attempt
+        body, refused = extend_team_inbox(raw, [mail(number, "x" * size, sender=sender)], limit)
+        entries = json.loads(body)
+        used = sum(len(json.dumps(entry, separators=(",", ":"))) for entry in entries if entry["from"] == sender)
+        assert used <= limit // 2
+        if refused:
+            assert body == raw
+            assert len(raw) + size + 150 > limit or used + size + 150 > limit // 2, "it would have had room"
+        raw = body
+
+
+def test_entries_that_cannot_be_written_again_count_towards_their_senders_share() -> None:
+    raw = b'[{"from":"alice","text":"' + rb"\ud800" * 100 + b'"},5,{"from":7}]'
+    assert extend_team_inbox(raw, [mail(1)], 1200).refused == {1}
+    assert not extend_team_inbox(raw, [mail(1, sender="bob")], 1200).refused
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
@@ -448,6 +476,67 @@ def test_a_message_that_would_make_the_inbox_too_large_is_refused_and_others_are
     refused = filing.submit(mail(3))
     assert "no room" in refused.result(BOUND_SEC), "a file that is too large already blocks nothing either"
     assert filing.unfinished() == 0
+
+
+def test_a_full_inbox_takes_others_messages_and_gets_the_rest_once_it_is_shorter(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 10_000)
+    monkeypatch.setattr(full_inboxes, "LOOK_SEC", 0.0)
+    flood = [filing.submit(mail(number, "x" * 1000, sender="eve")) for number in range(1, 9)]
+    results = [one.result(BOUND_SEC) for one in flood]
+    assert results[:4] == [""] * 4
+    assert all("no room" in result for result in results[4:])
+    assert filing.submit(mail(9, sender="boss")).result(BOUND_SEC) == ""
+    assert ids(inbox) == [1, 2, 3, 4, 9]
+    assert filing.take_deferred() == [], "the file is no shorter"
+    inbox.write_text("[]")
+    assert filing.take_deferred() == [("bob@alpha", 5)]
+    assert filing.take_deferred() == []
+    assert filing.submit(mail(5, "x" * 1000, sender="eve")).result(BOUND_SEC) == ""
+    assert ids(inbox) == [5]
+
+
+def test_messages_of_a_sender_that_is_refused_again_are_not_tried_in_the_same_pass(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt reads the whole file."""
+    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 3000)
+    monkeypatch.setattr(full_inboxes, "LOOK_SEC", 0.0)
+    for number in range(1, 9):
+        filing.submit(mail(number, "x" * 1000, sender="eve")).result(BOUND_SEC)
+    assert ids(inbox) == [1]
+    inbox.write_text("[]")
+    assert filing.take_deferred() == [("bob@alpha", 2)]
+    first = [filing.submit(mail(number, "x" * 1000, sender="eve")) for number in (2, 3)]
+    filing.defer("bob@alpha", 4)
+    assert first[0].result(BOUND_SEC) == ""
+    assert "no room" in first[1].result(BOUND_SEC)
+    wait_until(lambda: not filing.unfinished(), "the slice is settled")
+    assert filing.take_deferred() == [("bob@alpha", 4)]
+    assert "no room" in filing.submit(mail(4, "x" * 1000, sender="eve")).result(0), "it is done at once"
+    assert filing.submit(mail(5, sender="boss")).result(BOUND_SEC) == ""
+    assert filing.submit(mail(10, sender="alice")).result(BOUND_SEC) == "", "a new message waits for no pass"
+    assert ids(inbox) == [2, 5, 10]
+    inbox.write_text("[]")
+    assert filing.take_deferred() == [("bob@alpha", 3)]
+
+
+def test_a_full_inbox_that_others_fill_up_again_is_tried_after_ten_minutes() -> None:
+    full, sizes = FullInboxes(), [10]
+    full.on_refused("bob@alpha", [mail(3), mail(2)], 10, 0)
+
+    def due(now_sec: float) -> list[tuple[str, int]]:
+        return full.take_due(now_sec, set[str]().__contains__, lambda _: sizes[0])
+
+    assert due(9) == due(10) == due(599) == []
+    assert due(609) == [("bob@alpha", 2)]
+    assert due(700) == [], "nothing was refused since"
+    full.on_refused("bob@alpha", [mail(3)], 10, 1000)
+    sizes[0] = 12
+    assert due(1010) == []
+    sizes[0] = 11
+    assert due(1020) == [("bob@alpha", 3)], "shorter than at the last look"
 
 
 def test_deferred_messages_are_asked_for_in_order_once_the_inbox_has_caught_up(

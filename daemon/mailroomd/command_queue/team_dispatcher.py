@@ -35,6 +35,7 @@ class TeamInboxDispatcher:
         self._done: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
         self._unsettled: dict[int, tuple[float, str]] = {}
         self._results: dict[int, str] = {}
+        self._submitted: set[int] = set()  # without a result yet
 
     def fileno(self) -> int:
         """Returns the descriptor that becomes readable when `drain_settled` should be called."""
@@ -51,7 +52,14 @@ class TeamInboxDispatcher:
         return 60.0 if first is None else max(0.0, first[0] - now_sec)
 
     def submit(self, message: StoredMail, now_sec: float) -> None:
-        """Submits a message that is committed; returns at once."""
+        """Submits a message that is committed; returns at once.
+
+        One that is being written, or was, until that is recorded, is not submitted again: its agent may have removed
+        the entry already.
+        """
+        if message.id in self._submitted or self._results.get(message.id) == "":
+            return
+        self._submitted.add(message.id)
         self._unsettled[message.id] = (now_sec + ANSWER_AFTER_SEC, message.draft.recipient)
         self._filing.submit(message).add_done_callback(partial(self._on_done, message.id))
 
@@ -75,6 +83,7 @@ class TeamInboxDispatcher:
         while not self._done.empty():
             message_id, error = self._done.get()
             self._results[message_id] = error
+            self._submitted.discard(message_id)
             if self._unsettled.pop(message_id, None) is not None:
                 settled.append(TeamInboxSettled(message_id, error))
         for message_id, (until_sec, recipient) in list(self._unsettled.items()):

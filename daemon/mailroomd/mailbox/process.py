@@ -163,6 +163,7 @@ class Mailbox:
             fill = fill_table(self._state.table, archive, self._context.beat)
             for alias in archive.aliases(now_ms()):
                 self._state.aliases.set_alias(Alias(*alias), now_ms())
+            self._request_handler.restore_shares(archive, self._context.beat)
         finally:
             archive.close()
         self._in_flight.continue_after(fill.last_id)

@@ -9,16 +9,19 @@ Invariant: nothing of a refused request has been written anywhere.
 __all__ = ["RequestHandler"]
 
 import time
+from collections.abc import Callable
 
 import msgspec
 
-from mailroomd.core.fair_share import Admission, FairShare, may_use
+from mailroomd.core.fair_share import Admission, may_use
 from mailroomd.core.loop_guard import LoopGuard
 from mailroomd.ipc.link import Link
 from mailroomd.mailbox.delivery_marks import PendingDeliveryMarks
 from mailroomd.mailbox.gateway_port import GatewayPort, call_failed
 from mailroomd.mailbox.in_flight import InFlightCommand
+from mailroomd.mailbox.new_names import NewNames
 from mailroomd.mailbox.state import MailboxState
+from mailroomd.mailbox.unread_shares import UnreadShares
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import format_id
@@ -54,9 +57,10 @@ from mailroomd.protocol.packets import (
     SetAlias,
     StoreMessage,
 )
+from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.entry import MailboxEntry
+from mailroomd.table.writer import TableFull
 
-FULL_RETRY_AFTER_MS = 60_000  # for senders to a full mailbox: its reader has to read some mail first
 SEEN_EVERY_MS = 60_000  # precision of last_seen in the database; in the table it is exact
 _OFFERED = STATES.word("offered")
 
@@ -77,7 +81,8 @@ class RequestHandler:
         self._metrics = state.metrics
         self._settings = settings
         self._link = link
-        self._unread_share = FairShare()
+        self._unread_shares = UnreadShares(state.agent_of)
+        self._new_names = NewNames()
         self._loop_guard = LoopGuard(settings.loop_guard_per_min)
         self._delivery_marks = PendingDeliveryMarks()
 
@@ -85,6 +90,10 @@ class RequestHandler:
         """Uses these limits from now on."""
         self._settings = settings
         self._loop_guard.limit_per_min = settings.loop_guard_per_min
+
+    def restore_shares(self, archive: MessageArchive, beat: Callable[[], None]) -> None:
+        """Counts, when the table is filled and the aliases are known, who holds the reserves of crowded mailboxes."""
+        self._unread_shares.restore(archive, self._settings.max_unread, beat)
 
     def handle_request(self, port: GatewayPort, request: Request | Hello) -> None:
         """Processes one request of a gateway.
@@ -132,14 +141,22 @@ class RequestHandler:
         at_ms, at_ns = now_ms(), time.monotonic_ns()
         self._metrics.observe(INTAKE_SECONDS.at, at_ns - request.asked_ns)
         draft, addressee = self._resolve_alias(request.draft)
+        refusal = self._name_refusal(draft)
+        if refusal is not None:
+            port.send(call_failed(request.call, refusal))
+            return
         entry = self._table.entry(draft.recipient)
         message_id = self._in_flight.allocate_ids(2, at_ms)  # the second one belongs to the first receipt
-        refusal = None if request.resubmitted else self._refusal(message_id, draft, entry)
-        if refusal is not None and not request.client_key:
+        refusal = self._refusal(message_id, draft, entry)
+        if refusal is not None and not (request.client_key or request.resubmitted):  # it may be stored already
             port.send(call_failed(request.call, refusal))
             return
         body = pack_draft(draft)
-        position = self._table.append(message_id, at_ms, entry, body, DeliveryState.FILED)
+        try:
+            position = self._table.append(message_id, at_ms, entry, body, DeliveryState.FILED)
+        except TableFull:
+            self._unread_shares.give_back(entry, self._state.agent_of(draft.sender), refusal)
+            raise
         span = tracing.start_span("mailbox", request.trace, message_id=format_id(message_id)) if request.trace else None
         command = WriteMessage(
             message_id,
@@ -167,19 +184,18 @@ class RequestHandler:
             return draft, ""
         return msgspec.structs.replace(draft, recipient=recipient), draft.recipient
 
+    def _name_refusal(self, draft: Draft) -> CommandRefused | None:
+        """Returns why a message may not make a new mailbox, None if it may or need not."""
+        if self._table.has_entry(draft.recipient):
+            return None
+        return self._new_names.refusal(draft, self._state.agent_of(draft.sender), time.monotonic())
+
     def _refusal(self, message_id: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
         """Returns why a new message may not enter its mailbox, None if it may."""
-        limit, unread, recipient = self._settings.max_unread, entry.unread + entry.pending, draft.recipient
         sender = self._state.agent_of(draft.sender)
-        admission = self._unread_share.admit(recipient, sender, unread, limit)
-        if admission is not Admission.ADMITTED:
-            sentence = (
-                f"{recipient} has {unread:,} unread messages, the limit; retry after it has read some"
-                if admission is Admission.FULL
-                else f"{recipient} has {unread:,} unread messages, and the rest of its limit of {limit:,} is reserved "
-                "for other senders; retry after it has read some"
-            )
-            return CommandRefused(message_id, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
+        refusal = self._unread_shares.refusal(message_id, entry, sender, self._settings.max_unread)
+        if refusal is not None:
+            return refusal
         wait_ms = self._loop_guard.admit(sender, draft.recipient, time.monotonic_ns() // 1_000_000)
         if wait_ms:
             return CommandRefused(message_id, Reason.LOOP_GUARD, self._loop_sentence(draft), wait_ms, "sender")

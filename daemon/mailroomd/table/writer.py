@@ -90,6 +90,10 @@ class TableWriter:
             entry = self._entries[name] = MailboxEntry(name, self._slots.claim(name))
         return entry
 
+    def has_entry(self, name: str) -> bool:
+        """Returns whether a mailbox has an entry: it has mail, or its agent is remembered."""
+        return name in self._entries
+
     def record_seen(self, entry: MailboxEntry, seen_ms: int) -> None:
         """Records that a mailbox's agent made a call; if it has no slot yet, it may now get one.
 

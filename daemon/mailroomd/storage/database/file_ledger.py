@@ -183,6 +183,13 @@ class FileLedger:
         """Returns whether there is a row of this message, damaged or not."""
         return self._connection.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchone() is not None
 
+    def is_deserted(self, mailbox: str) -> bool:
+        """Returns whether a mailbox has no unread mail, and its agent has never made a call, or was forgotten."""
+        row = self._connection.execute(
+            "SELECT 1 FROM mailboxes WHERE name = ? AND (unread > 0 OR last_seen_ms > 0)", (mailbox,)
+        ).fetchone()
+        return row is None
+
     def is_read(self, message_id: int, mailbox: str) -> bool:
         """Returns whether a message of this mailbox is read or expired; False if there is no such message.
 

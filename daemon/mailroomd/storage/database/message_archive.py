@@ -189,6 +189,15 @@ class MessageArchive:
         rows = self._rows(f"SELECT {_MAILBOX_COLUMNS} FROM mailboxes WHERE name = ?", name)
         return MailboxRow._make(rows[0]) if rows else None
 
+    def crowded_mailboxes(self, min_unread: int) -> list[tuple[str, int]]:
+        """Returns (name, unread) of each mailbox that has at least this number of unread messages."""
+        return self._rows("SELECT name, unread FROM mailboxes WHERE unread >= ? ORDER BY name", min_unread)
+
+    def unread_senders(self, mailbox: str, below: int, limit: int) -> list[tuple[int, str]]:
+        """Returns (id, sender) of a mailbox's unread messages below an id, newest first."""
+        sql = f"SELECT id, sender FROM messages WHERE recipient = ? AND id < ? AND {UNREAD} ORDER BY id DESC LIMIT ?"
+        return self._rows(sql, mailbox, below, limit)
+
     def _matching(
         self,
         query: str,

@@ -42,6 +42,7 @@ class InboxFiles:
         self._path = root / "inbox"
         self._inbox = -1
         self._temporary = -1
+        self.on_made: Callable[[str, DirectoryIdentity], None] = _ignore  # called for each directory that was made
         self._directories: OrderedDict[str, tuple[int, DirectoryIdentity]] = OrderedDict()
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open_inbox()
@@ -87,10 +88,14 @@ class InboxFiles:
                     return known[0]
             self._forget(mailbox)
         _check_name(mailbox)
+        is_made = False
         with suppress(FileExistsError):
             os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
+            is_made = True
         handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
         self._directories[mailbox] = (handle, DirectoryIdentity.of(handle))
+        if is_made:
+            self.on_made(mailbox, self.identity_of(mailbox))
         if len(self._directories) > OPEN_DIRECTORIES:
             self._forget(next(iter(self._directories)))
         return handle
@@ -254,6 +259,10 @@ def _check_name(mailbox: str) -> None:
     """
     if not is_name(mailbox):
         raise OSError(errno.EINVAL, "not the name of a mailbox", ascii(mailbox))
+
+
+def _ignore(mailbox: str, identity: DirectoryIdentity) -> None:
+    """Does nothing."""
 
 
 def sync_filesystem(handle: int) -> None:

@@ -81,7 +81,8 @@ class Filing:
         self._taken: set[int] = set()
         self._watch = InboxWatch(root, self._ids_that_should_be_there)
         self.unknown = UnknownFiles(files, ledger, self._remove)
-        self._empty = EmptyDirectories(files, self._needs_directory, self._watch.forget_mailbox)
+        self._empty = EmptyDirectories(files, self._needs_directory, self._is_deserted, self._watch.forget_mailbox)
+        files.on_made = self._empty.on_made
 
     @property
     def unfiled(self) -> int:
@@ -188,6 +189,7 @@ class Filing:
             if isinstance(report, DirectoryFault):
                 lost |= self._file_again(report, now_sec)
             else:
+                self._empty.on_used(report.mailbox)
                 self._taken.update(report.message_ids)
                 taken.append(FilesTaken(report.mailbox, tuple(report.message_ids)))
         if lost or self._ledger.has_queued_errors:  # before any of these files is written again
@@ -246,12 +248,14 @@ class Filing:
         return [message_id for message_id in self._ledger.filed_in(mailbox) if message_id not in others]
 
     def _needs_directory(self, mailbox: str) -> bool:
-        return (
-            mailbox in self._waiting
-            or mailbox in self._left
-            or mailbox in self._lost
-            or self._ledger.knows_mailbox(mailbox)
-        )
+        return self._has_work(mailbox) or self._ledger.knows_mailbox(mailbox)
+
+    def _is_deserted(self, mailbox: str) -> bool:
+        return not self._has_work(mailbox) and self._ledger.is_deserted(mailbox)
+
+    def _has_work(self, mailbox: str) -> bool:
+        """Returns whether a mailbox has files that are still to be written or removed."""
+        return mailbox in self._waiting or mailbox in self._left or mailbox in self._lost
 
     # -- retries --------------------------------------------------------------------------------------------------
 

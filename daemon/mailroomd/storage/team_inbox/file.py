@@ -12,7 +12,9 @@ change.
 __all__ = ["Extension", "NotAnInbox", "NotJson", "extend_team_inbox"]
 
 import json
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -24,6 +26,7 @@ from mailroomd.storage.database.message_store import StoredMail
 _BLANKS = b" \t\n\r"  # that JSON allows around values
 
 
+SENDERS = 2  # that can fill an inbox together: one alone takes half
 _SEPARATOR_BYTES = 8  # more than what stands around a new entry
 
 
@@ -40,7 +43,7 @@ class Extension(NamedTuple):
 
     Attributes:
         body: the new content; the old one if nothing was to be appended.
-        refused: ids of the messages that would make it too large.
+        refused: ids of the messages that would make it too large, or their sender's part of it.
     """
 
     body: bytes
@@ -53,7 +56,7 @@ def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail], limit_bytes: int) 
     Args:
         raw: the file's content; nothing, or only blanks, is an empty inbox.
         mail: the messages, in the order in which they are appended.
-        limit_bytes: what the inbox may become; messages that would not fit are left out.
+        limit_bytes: what the inbox may become; one sender's entries may be half of it. What would not fit is left out.
 
     Raises:
         NotJson: the content is not JSON.
@@ -65,17 +68,68 @@ def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail], limit_bytes: int) 
     new: dict[str, bytes] = {}
     refused: set[int] = set()
     size_bytes = len(raw)
+    shares = _Shares(entries, limit_bytes // SENDERS)
     for message in mail:
         mailroom_id = format_id(message.id)
         if mailroom_id in known or mailroom_id in new:
             continue
         entry = _encode(mailroom_id, message)
-        if size_bytes + len(entry) + _SEPARATOR_BYTES > limit_bytes:
+        size_bytes += len(entry) + _SEPARATOR_BYTES
+        if size_bytes > limit_bytes or not shares.admits(message.draft.sender, len(entry), size_bytes):
+            size_bytes -= len(entry) + _SEPARATOR_BYTES
             refused.add(message.id)
             continue
-        size_bytes += len(entry) + _SEPARATOR_BYTES
         new[mailroom_id] = entry
     return Extension(_append(raw, new.values(), has_entries=bool(entries)) if new else raw, frozenset(refused))
+
+
+class _Shares:
+    """How much of an inbox the entries of each sender take, those of other programs under its name included.
+
+    Args:
+        entries: of the inbox; entries that are admitted are counted, too.
+        share_bytes: what one sender's entries may take.
+    """
+
+    def __init__(self, entries: Iterable[Any], share_bytes: int) -> None:
+        self._entries = entries
+        self._share_bytes = share_bytes
+        self._new = Counter[str]()
+        self._old: Counter[str] | None = None
+
+    def admits(self, sender: str, entry_bytes: int, size_bytes: int) -> bool:
+        """Returns whether a sender may have another entry, and counts it then.
+
+        Args:
+            sender: its name.
+            entry_bytes: of the entry.
+            size_bytes: of the inbox with it; as long as that is within a share, so is every sender's part.
+        """
+        if size_bytes > self._share_bytes:
+            if self._old is None:
+                self._old = _sizes_by_sender(self._entries)
+            if self._old[sender] + self._new[sender] + entry_bytes > self._share_bytes:
+                return False
+        self._new[sender] += entry_bytes
+        return True
+
+
+def _sizes_by_sender(entries: Iterable[Any]) -> Counter[str]:
+    sizes = Counter[str]()
+    for entry in entries:
+        sender = cast("dict[str, Any]", entry).get("from") if isinstance(entry, dict) else None
+        if isinstance(sender, str):
+            sizes[sender] += _size_of(entry)
+    return sizes
+
+
+def _size_of(entry: Any) -> int:
+    try:
+        return len(orjson.dumps(entry))
+    except orjson.JSONEncodeError:  # lone surrogates, numbers beyond 64 bits
+        with suppress(RecursionError):
+            return len(json.dumps(entry))
+        return 0
 
 
 def _append(raw: bytes, new: Iterable[bytes], *, has_entries: bool) -> bytes:

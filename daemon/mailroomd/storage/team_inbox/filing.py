@@ -2,9 +2,11 @@
 
 Owns the backlog and its bounds, and the retries: another program may hold an inbox's lock for seconds. A broken inbox
 costs one attempt at a time, however many messages wait for it; what waits for one inbox is appended together. What
-finds no room in the backlog is *deferred*: the caller submits it again when the inbox has caught up. Not here: the
-appending (`TeamInboxes`), what survives a restart (the caller). Above: the command-queue.
-Invariant: messages for one inbox are appended in the order of their ids, and every future gets its result.
+finds no room in the backlog is *deferred*: the caller submits it again when the inbox has caught up. What finds no room
+in the file is submitted again when the file is shorter (`FullInboxes`). Not here: the appending (`TeamInboxes`), what
+survives a restart (the caller). Above: the command-queue.
+Invariant: messages for one inbox are appended in the order of their ids, except those that found no room in its file;
+every future gets its result.
 """
 
 __all__ = ["TeamFiling"]
@@ -19,13 +21,17 @@ from mailroomd.core.backoff import backoff_sec
 from mailroomd.observability.log import log
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
+from mailroomd.storage.team_inbox.full_inboxes import FullInboxes
 from mailroomd.storage.team_inbox.inboxes import InboxTooLarge, NoSuchInbox, TeamInboxes, UnreadableInbox
 
 BACKLOG_MESSAGES, BACKLOG_CHARS = 10_000, 64 << 20  # in all; characters of content
 INBOX_MESSAGES, INBOX_CHARS = 2_000, 8 << 20  # for one inbox, so that a broken one leaves room to the others
 SLICE_MESSAGES = 500  # appended together: some milliseconds, while other programs wait for the lock
 _STOPPED = "the daemon stopped before the team inbox could be written"
-_FULL = "the team inbox has no room for it: its agent has to remove entries; it is tried again at the next start"
+_FULL = (
+    "the team inbox has no room for it, or for more from its sender: its agent has to remove entries; "
+    "it is tried again then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,8 @@ class TeamFiling:
         self._changed = threading.Condition()
         self._waiting: dict[str, _Waiting] = {}  # by recipient
         self._deferred: dict[str, int] = {}  # by recipient: the first message that found no room
+        self._full = FullInboxes()
+        self._last_id = 0
         self._count = 0
         self._size_chars = 0
         self._is_closing = False
@@ -95,8 +103,11 @@ class TeamFiling:
         recipient = message.draft.recipient
         with self._changed:
             refusal = _STOPPED if self._is_closing else self._refusal(recipient, size)
+            is_repeated, self._last_id = message.id <= self._last_id, max(self._last_id, message.id)
             if refusal and not self._is_closing:
                 self._deferred.setdefault(recipient, message.id)
+            elif not refusal and is_repeated and self._full.refuses(message):
+                refusal = _FULL
             elif not refusal:
                 waiting = self._waiting.setdefault(recipient, _Waiting(due_sec=time.monotonic()))
                 waiting.entries.append(QueuedEntry(message, done))
@@ -109,7 +120,7 @@ class TeamFiling:
         return done
 
     def take_deferred(self) -> list[tuple[str, int]]:
-        """Returns the inboxes that have caught up and for which messages were deferred, and forgets that.
+        """Returns the inboxes that have caught up, or have become shorter, and lack messages; and forgets that.
 
         Returns:
             (recipient, id): submit that recipient's missing messages from this id on, in the order of their ids, before
@@ -121,12 +132,15 @@ class TeamFiling:
             ready = [(name, first_id) for name, first_id in self._deferred.items() if name not in self._waiting]
             for name, _ in ready:
                 del self._deferred[name]
-        return ready
+                self._full.end_pass(name)
+            busy = {*self._waiting, *self._deferred, *(name for name, _ in ready)}
+            return ready + self._full.take_due(time.monotonic(), busy.__contains__, self._size_of)
 
     def defer(self, recipient: str, first_id: int) -> None:
         """Records that a recipient has more missing messages than were submitted, from this id on."""
         with self._changed:
-            self._deferred.setdefault(recipient, first_id)
+            if not self._full.continue_pass(recipient, first_id):
+                self._deferred.setdefault(recipient, first_id)
 
     def unfinished(self) -> int:
         """Returns how many messages are not settled yet."""
@@ -156,6 +170,10 @@ class TeamFiling:
         for entry in left:
             entry.done.set_result(_STOPPED)
         return len(left)
+
+    def _size_of(self, recipient: str) -> int:
+        agent, _, team = recipient.partition("@")
+        return self._inboxes.size_bytes(agent, team)
 
     def _refusal(self, recipient: str, size: int) -> str:
         waiting = self._waiting.get(recipient) or _Waiting()
@@ -250,6 +268,9 @@ class TeamFiling:
                 del self._waiting[recipient]
             self._count -= len(entries)
             self._size_chars -= size
+            if attempt.refused:
+                refused = [entry.message for entry in entries if entry.message.id in attempt.refused]
+                self._full.on_refused(recipient, refused, self._size_of(recipient), time.monotonic())
         if attempt.refused:
             log.warning("team inbox full, refusing entries", recipient=recipient, messages=len(attempt.refused))
         elif attempts and not attempt.sentence:

@@ -140,6 +140,14 @@ class TeamInboxes:
             os.fsync(directory)
         return appended
 
+    def size_bytes(self, agent: str, team: str) -> int:
+        """Returns how large an inbox's file is, 0 if there is none; any thread may ask."""
+        path = self._root / "teams" / _component(team, "team") / "inboxes" / f"{_component(agent, 'agent')}.json"
+        try:
+            return path.stat(follow_symlinks=False).st_size
+        except OSError:
+            return 0
+
     def _append(self, directory: int, inbox: tuple[str, str], mail: Sequence[StoredMail]) -> Appended:
         file, set_aside, refused = inbox[1], "", frozenset[int]()
         replacement = _prepare_early(directory, file, mail)

@@ -1,0 +1,57 @@
+"""NewNames — bounds how many mailboxes one agent makes by writing to names that have none yet.
+
+Each such name costs an entry in memory, a place in the mailbox table and a directory. Only senders that proved their
+name are bounded: the owner and administrators may fill a room as they like. Above: `RequestHandler`. Not here: which
+names have a mailbox (`TableWriter`).
+"""
+
+__all__ = ["NEW_NAMES", "NewNames"]
+
+from mailroomd.core.rate_limit import RateLimit
+from mailroomd.model.errors import Reason
+from mailroomd.model.message import Draft
+from mailroomd.protocol.commands import CommandRefused
+
+NEW_NAMES = 1000  # at once: as many as one Broadcast or SendMessages names
+NEW_NAMES_PER_SEC = 1.0
+MAX_SENDERS = 10_000  # that are remembered; those whose bucket is full are forgotten first
+
+
+class NewNames:
+    """Counts new names by sender."""
+
+    def __init__(self) -> None:
+        self._limits: dict[str, RateLimit] = {}
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def refusal(self, draft: Draft, sender: str, now_sec: float) -> CommandRefused | None:
+        """Returns why a message may not make its recipient's mailbox; None if it may, and is counted then.
+
+        Args:
+            draft: the message.
+            sender: the agent that sends it.
+            now_sec: monotonic seconds.
+        """
+        if not draft.verified:
+            return None
+        limit = self._limits.get(sender)
+        if limit is None:
+            self._make_room(now_sec)
+            limit = self._limits[sender] = RateLimit(NEW_NAMES_PER_SEC, NEW_NAMES, now_sec)
+        wait_ms = limit.consume(1, now_sec)
+        if not wait_ms:
+            return None
+        sentence = (
+            f"{draft.recipient} has no mailbox yet, and {sender} has made {NEW_NAMES:,} new ones, the most at once: "
+            "check the name of the recipient, or retry after the delay"
+        )
+        return CommandRefused(0, Reason.RATE_LIMITED, sentence, wait_ms, "recipient")
+
+    def _make_room(self, now_sec: float) -> None:
+        if len(self._limits) < MAX_SENDERS:
+            return
+        self._limits = {sender: limit for sender, limit in self._limits.items() if not limit.is_full(now_sec)}
+        if len(self._limits) >= MAX_SENDERS:
+            del self._limits[next(iter(self._limits))]
