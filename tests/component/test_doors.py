@@ -262,7 +262,7 @@ def test_mail_that_a_tool_has_shown_escaped_is_not_shown_again_by_the_hook(
         return ""
 
     in_session(call)(stage)
-    tool_use = {"tool_name": "mcp__mailroom__check_inbox", "tool_input": {}}
+    tool_use: dict[str, Any] = {"tool_name": "mcp__mailroom__check_inbox", "tool_input": {}}
     response = {"structuredContent": json.loads(shown[0])}
     assert stage.session.hook("PostToolUse", **tool_use, tool_response=response) == ""
     assert stage.session.hook("UserPromptSubmit") == ""
