@@ -1,6 +1,7 @@
 """The doorbell's watcher with a fake daemon: it shows only streamed mail that is still unread."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mailroom_apps.hooks.mail_watcher import MailWatcher
 from support.fakes.fake_daemon import FakeDaemon
 from support.fakes.scenes import BOUND_SEC, running
 from support.fakes.scripted import Refusal
+from support.harness.hooks import Session
 
 End = Callable[[FakeDaemon, str], None]
 
@@ -69,3 +71,19 @@ def test_streamed_mail_is_shown_once_the_daemon_knows_its_state(
         return fake.deliver("bob", "unread")
 
     assert "unread" in watch(tmp_path, monkeypatch, happen)
+
+
+def test_mail_in_a_file_is_shown_at_once_while_the_daemon_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[str] = []
+    Session(tmp_path, agent="bob").deliver("it is in a file")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(mail_watcher, "_write", texts.append)
+
+    async def stage() -> None:
+        async with asyncio.timeout(BOUND_SEC), AsyncMailroom(f"unix:{tmp_path}/none.sock", grace=math.inf) as client:
+            await MailWatcher(client, HookEvent(DOORBELL, "s1", "bob"), str(tmp_path / "root")).watch("bob")
+
+    asyncio.run(stage())
+    assert "it is in a file" in texts[0]

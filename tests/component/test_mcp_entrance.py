@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from operator import itemgetter
@@ -41,6 +42,16 @@ def test_a_given_token_takes_precedence(tmp_path: Path) -> None:
     file = tmp_path / "token"
     assert load_token(TOKEN, file) == TOKEN
     assert not file.exists()
+
+
+def test_what_root_creates_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
+    owner = (1234, 1235) if os.geteuid() == 0 else (os.geteuid(), os.getegid())  # only root gives files away
+    os.chown(tmp_path, *owner)
+    file = tmp_path / "state" / "mailroom" / "mcp-token"
+    load_token(None, file)
+    for path in (file, *file.parents[:2]):
+        assert (path.stat().st_uid, path.stat().st_gid) == owner
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:

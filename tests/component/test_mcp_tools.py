@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,16 @@ import pytest
 from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom_apps.mcp.inbox_tools import MAX_CHARS
-from mailroom_apps.mcp.server import McpConfig, McpServer
 from mailroom_apps.mcp.shown_messages import ShownMessages
-from mailroom_apps.mcp.subscriptions import Subscriptions
-from mcp.client import Client
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 from support.fakes.fake_daemon import FakeDaemon
 from support.fakes.scenes import BOUND_SEC, running
 from support.fakes.scripted import Refusal
+from support.harness.mcp_agent import agent_of
 from support.harness.mcp_client import ask, check, error_of
 
 Scene = Callable[[FakeDaemon, ClientSession], Awaitable[None]]
-
-
-@asynccontextmanager
-async def agent_of(address: str, root: Path, name: str | None) -> AsyncGenerator[ClientSession]:
-    async with AsyncMailroom(address, sender=name, grace=0.0) as client, Subscriptions(client, name) as subscriptions:
-        server = McpServer(McpConfig(root=root, agent=name), client, subscriptions)
-        async with Client(server.sdk, mode="legacy") as connected:
-            yield connected.session
 
 
 def play(directory: Path, scene: Scene, name: str | None = "me") -> None:
@@ -44,7 +33,7 @@ def play(directory: Path, scene: Scene, name: str | None = "me") -> None:
             running(directory) as fake,
             agent_of(fake.address, directory, name) as agent,
         ):
-            await scene(fake, agent)
+            await scene(fake, agent.session)
 
     asyncio.run(stage())
 
@@ -390,7 +379,8 @@ def test_a_server_for_all_agents_serves_every_inbox(tmp_path: Path) -> None:
 def test_without_a_daemon_mail_is_read_from_files_and_sending_fails(tmp_path: Path) -> None:
     async def scene() -> None:
         write_inbox_file(tmp_path, "me", "0198000000000001", "first")
-        async with agent_of(f"unix:{tmp_path}/nobody.sock", tmp_path, "me") as agent:
+        async with agent_of(f"unix:{tmp_path}/nobody.sock", tmp_path, "me") as opened:
+            agent = opened.session
             body = await ask(agent, "check_inbox")
             assert body["source"] == "files"
             assert [message["content"] for message in body["messages"]] == ["first"]
@@ -407,7 +397,8 @@ def test_without_a_daemon_mail_is_read_from_files_and_sending_fails(tmp_path: Pa
 
 def test_without_a_daemon_and_without_files_the_error_names_both(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with agent_of(f"unix:{tmp_path}/nobody.sock", tmp_path / "nowhere", "me") as agent:
+        async with agent_of(f"unix:{tmp_path}/nobody.sock", tmp_path / "nowhere", "me") as opened:
+            agent = opened.session
             error = await error_of(agent, "check_inbox")
             assert "is not running" in error
             assert f"there is no directory {tmp_path}/nowhere/inbox" in error

@@ -1,5 +1,7 @@
-"""`mailroom mcp --http` with a real daemon: every revision of the protocol, and refused requests."""
+"""`mailroom mcp --http` with a real daemon: every revision of the protocol, refused requests, and floods."""
 
+import select
+import socket
 from collections.abc import Iterator, Mapping
 
 import httpx2
@@ -13,9 +15,10 @@ from support.harness.mcp_client import (
     running_http_server,
     session,
 )
-from support.harness.waiting import BOUND_SEC
+from support.harness.waiting import BOUND_SEC, wait_until
 
 TOKEN_CHARS = 43  # 32 bytes in base64
+MAX_LOG_BYTES = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +61,39 @@ def test_only_the_owner_can_read_the_token_file(server: HttpServer) -> None:
     assert server.token_file.stat().st_mode & 0o777 == 0o600
     assert len(server.token) == TOKEN_CHARS
     assert [path.name for path in server.token_file.parent.iterdir()] == [server.token_file.name]
+
+
+def test_idle_connections_beyond_the_descriptors_shut_nobody_out() -> None:
+    with running_http_server(max_descriptors=256) as server:
+        address = ("127.0.0.1", httpx2.URL(server.url).port or 0)
+        idle = [socket.create_connection(address, timeout=BOUND_SEC) for _ in range(300)]
+        for connection in idle[::2]:
+            connection.send(b"POST /mcp HTTP/1.1\r\n")  # the rest never follows
+
+        async def scene() -> None:
+            async with session(over_http(server.url, server.token)) as agent:
+                await read_answer_acknowledge(agent, server.daemon, "bob", session_id="bob")
+
+        try:
+            play(scene)
+            assert server.log.stat().st_size < MAX_LOG_BYTES
+            assert server.log.read_text().count("which is the limit") == 1
+            wait_until(lambda: all(map(is_closed, idle)), "the server has closed all idle connections")
+        finally:
+            for connection in idle:
+                connection.close()
+
+
+def test_a_flood_of_refused_requests_writes_no_log(server: HttpServer) -> None:
+    size_before = server.log.stat().st_size
+    for _ in range(50):
+        assert post(server, {}).status_code == 401
+        with socket.create_connection(("127.0.0.1", httpx2.URL(server.url).port or 0)) as connection:
+            connection.send(b"not HTTP\r\n\r\n")
+            assert b"400" in connection.recv(1000)
+    assert server.log.stat().st_size == size_before
+
+
+def is_closed(connection: socket.socket) -> bool:
+    readable, _, _ = select.select([connection], [], [], 0)
+    return bool(readable)

@@ -1,13 +1,15 @@
-"""descriptors — keeps descriptors 0, 1 and 2 for standard input, output and error.
+"""descriptors — keeps descriptors 0, 1 and 2 for standard input, output and error, and raises the limit of all.
 
 A program may be started with some of them closed. The next file that it opens would then take the number, and whatever
 this process or a child writes to standard output or error would end up in that file.
 """
 
-__all__ = ["reserve_standard_descriptors"]
+__all__ = ["raise_descriptor_limit", "reserve_standard_descriptors"]
 
 import os
+import resource
 import sys
+from contextlib import suppress
 from typing import TextIO, cast
 
 
@@ -27,6 +29,15 @@ def reserve_standard_descriptors() -> None:
     sys.stdin = sys.stdin or _open(0, "r")
     sys.stdout = sys.stdout or _open(1, "w")
     sys.stderr = sys.stderr or _open(2, "w")
+
+
+def raise_descriptor_limit() -> int:
+    """Raises the soft limit of descriptors to the hard one, and returns the limit in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # the kernel has a lower limit of its own (fs.nr_open)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _open(descriptor: int, mode: str) -> TextIO:

@@ -71,6 +71,7 @@ class HttpServer:
     daemon: Daemon
     url: str
     token_file: Path
+    log: Path
 
     @property
     def token(self) -> str:
@@ -79,16 +80,20 @@ class HttpServer:
 
 
 @contextmanager
-def running_http_server() -> Generator[HttpServer]:
+def running_http_server(max_descriptors: int = 1024) -> Generator[HttpServer]:
     """Starts a daemon and a server, on a port that the system chooses and with a token file that the server creates."""
     with running_daemon() as daemon:
         output, token_file = daemon.directory / "mcp-output", daemon.directory / "new" / "mcp-token"
+        log = daemon.directory / "mcp-log"
         command = [mailroom_command(), "mcp", "--http", "127.0.0.1:0", "--token-file", str(token_file)]
-        with output.open("wb") as stdout:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, env=environment(daemon))
+        limited = ["/bin/sh", "-c", f'ulimit -n {max_descriptors}; exec "$@"', "sh", *command]
+        with output.open("wb") as stdout, log.open("wb") as stderr:
+            process = subprocess.Popen(
+                limited, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=environment(daemon)
+            )
         try:
             urls = wait_until(lambda: re.findall(r"is ready: (http://\S+)", output.read_text()), "the server is ready")
-            yield HttpServer(daemon, urls[0], token_file)
+            yield HttpServer(daemon, urls[0], token_file, log)
         finally:
             process.terminate()
             process.wait(BOUND_SEC)

@@ -17,6 +17,7 @@ from mailroom_apps.hooks.report import Report, compose
 from mailroom_apps.hooks.session_state import SessionState
 from mailroom_apps.hooks.session_update import SessionUpdate
 from mailroom_apps.hooks.unseen import find_unseen
+from mailroom_apps.printable import printable
 
 MAX_OPENED = 1000  # files in one run, the newest first: about 20 ms
 NO_MESSAGES: Mapping[str, InboxFile] = {}
@@ -109,7 +110,7 @@ def _seen_in_tool(event: HookEvent, root: str, unread: dict[str, str]) -> set[st
     seen: set[str] = set()
     for message_id, content in messages_in(event.tool_response).items():
         file = _read(root, unread[message_id], message_id) if message_id in unread else None
-        if file is not None and file.content == content:
+        if file is not None and content in (file.content, printable(file.content)):  # JSON output, MCP tools
             seen.add(message_id)
     return seen
 

@@ -56,7 +56,9 @@ class MailWatcher:
             MailroomError: the daemon refuses the stream.
             StateNotSavedError: the mail would be shown again and again.
         """
-        await self._show_unseen()  # while the daemon is down, too
+        await self._show_unseen()
+        if self.has_shown_mail:  # while the daemon is down, too: there may be no event for hours
+            return
         async with self._client.subscribe(mailbox, observe=True, caught_up=True) as events:
             async for event in events:
                 if self.has_shown_mail:

@@ -1,6 +1,7 @@
 """BearerToken — the secret that clients of the MCP server over HTTP present: from the environment, or from a file.
 
-Invariant: a token file that others can read is refused, and a token is compared in constant time.
+Invariant: a token file that others can read is refused, and a token is compared in constant time. What root creates
+belongs to the owner of the directory, who runs the server the next time.
 """
 
 __all__ = ["SharedToken", "load_token"]
@@ -62,10 +63,11 @@ def _read(file: Path) -> str:
 
 
 def _create(file: Path) -> str:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directory(file.parent)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     temporary = file.with_name(f"{file.name}.{secrets.token_hex(4)}.tmp")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        _give_to_owner_of(file.parent, opened.fileno())
         opened.write(f"{token}\n")
     try:
         os.link(temporary, file)  # unlike a rename, it never replaces a file that another server has just created
@@ -74,6 +76,25 @@ def _create(file: Path) -> str:
     finally:
         temporary.unlink()
     return token
+
+
+def _make_directory(path: Path) -> None:
+    if path.is_dir():
+        return
+    _make_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _give_to_owner_of(path.parent, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _give_to_owner_of(directory: Path, descriptor: int) -> None:
+    """Gives a new file or directory of root to the owner of the directory that it is in."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _check_length(token: str, source: str) -> str:

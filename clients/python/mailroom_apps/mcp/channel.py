@@ -20,6 +20,8 @@ from mailroom.messages import Message
 from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 
+from mailroom_apps.printable import printable_line
+
 CAPABILITIES: dict[str, dict[str, Any]] = {"claude/channel": {}}
 METHOD = "notifications/claude/channel"
 BURST_SEC = 2.0  # between two notifications: messages that arrive together are announced together
@@ -99,14 +101,14 @@ def _content(messages: Sequence[Message]) -> str:
 
 
 def _sender(message: Message) -> str:
-    return message.sender if message.sender_verified else f"{message.sender} (unverified)"
+    return printable_line(message.sender) + ("" if message.sender_verified else " (unverified)")
 
 
 def _meta(messages: Sequence[Message]) -> dict[str, str]:
     newest = messages[-1]
     return {
         "count": str(len(messages)),
-        "sender": newest.sender,
+        "sender": printable_line(newest.sender),
         "sender_verified": "true" if newest.sender_verified else "false",
         "message_id": newest.id,
         "priority": newest.priority.value,

@@ -1,7 +1,7 @@
 """HttpServer — serves several clients by streamable HTTP, on the loopback interface only.
 
 Three guards keep out pages in a browser that reach for the loopback: the token, and the SDK's checks of Host and
-Origin.
+Origin. Not here: the bound of connections, and what a flood of them does (`connections`).
 """
 
 __all__ = ["HttpConfig", "parse_endpoint", "serve_http"]
@@ -16,8 +16,10 @@ from mailroom.errors import InvalidArgument
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mailroom_apps.mcp.bearer_token import SharedToken
+from mailroom_apps.mcp.connections import BoundedServer, connection_limit
 from mailroom_apps.mcp.server import McpConfig, open_server
 
 PATH = "/mcp"
@@ -82,11 +84,17 @@ async def _serve(config: McpConfig, http: HttpConfig, listener: socket.socket) -
             auth=AuthSettings(issuer_url=AnyHttpUrl(origin), resource_server_url=None),
             token_verifier=SharedToken(http.token),
         )
-        http_server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=STOP_TIMEOUT_SEC)
+        uvicorn_config = uvicorn.Config(
+            app,
+            http=H11Protocol,
+            ws="none",
+            log_config=None,
+            log_level="error",  # warnings are about single requests, and anyone can send those
+            access_log=False,
+            timeout_graceful_shutdown=STOP_TIMEOUT_SEC,
         )
         print(f"mailroom mcp is ready: {origin}{PATH}", flush=True)
-        await http_server.serve(sockets=[listener])
+        await BoundedServer(uvicorn_config, listener, connection_limit()).serve(sockets=[])
 
 
 def _is_loopback(host: str) -> bool:

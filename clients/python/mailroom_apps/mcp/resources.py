@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 import mcp_types as types
+import orjson
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import InvalidArgument, MailroomError, NotFound
 from mcp.shared.exceptions import MCPError
@@ -18,7 +19,8 @@ from pydantic import BaseModel
 
 from mailroom_apps.mcp.offline_inbox import check_name
 from mailroom_apps.mcp.shown_messages import ShownMessages
-from mailroom_apps.mcp.views import InboxView, MessageView, StatusView, message_view, status_view
+from mailroom_apps.mcp.views import InboxView, MessageView, StatusView, body_of, message_view, status_view
+from mailroom_apps.printable import printable
 
 JSON = "application/json"
 READ_TIMEOUT_SEC = 10.0
@@ -136,9 +138,9 @@ class Resources:
             view = await (self._inbox(target) if isinstance(target, InboxUri) else self._message(target))
         except MailroomError as error:
             code = types.INVALID_PARAMS if isinstance(error, InvalidArgument | NotFound) else types.INTERNAL_ERROR
-            sentence = f"{error.message} ({error.reason or error.code})"
+            sentence = printable(f"{error.message} ({error.reason or error.code})")
             raise MCPError(code, sentence, {"uri": uri}) from error
-        text = view.model_dump_json(exclude_none=True)
+        text = orjson.dumps(body_of(view)).decode()
         return types.ReadResourceResult(
             contents=[types.TextResourceContents(uri=uri, text=text, mime_type=JSON)], ttl_ms=0, cache_scope="private"
         )

@@ -21,6 +21,7 @@ from mcp.shared.exceptions import MCPError
 
 from mailroom_apps.mcp.agent_stream import AgentStream
 from mailroom_apps.mcp.resources import InboxUri, check_access, parse_uri
+from mailroom_apps.printable import printable
 
 MAX_SUBSCRIPTIONS = 1024  # the oldest is dropped: a closed HTTP connection is not reported
 LOOK_UP_TIMEOUT_SEC = 5.0
@@ -98,7 +99,7 @@ class Subscriptions:
             check_access(self._agent, (message.sender, message.recipient), uri)
             return message.sender
         except MailroomError as error:
-            sentence = f"{error.message} ({error.reason or error.code})"
+            sentence = printable(f"{error.message} ({error.reason or error.code})")
             raise MCPError(types.INVALID_PARAMS, sentence, {"uri": uri}) from error
 
     def _acquire(self, agent: str) -> AgentStream:

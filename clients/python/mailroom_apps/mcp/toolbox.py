@@ -23,6 +23,8 @@ from mailroom_apps.mcp.inbox_tools import InboxTools
 from mailroom_apps.mcp.lookup_tools import LookupTools
 from mailroom_apps.mcp.schemas import compact
 from mailroom_apps.mcp.send_tools import SendTools
+from mailroom_apps.mcp.views import body_of
+from mailroom_apps.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Toolbox:
 
 
 def _success(view: BaseModel) -> types.CallToolResult:
-    body = view.model_dump(mode="json", exclude_none=True)
+    body = body_of(view)
     # Clients of old revisions and most models see only the text.
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=orjson.dumps(body).decode())], structured_content=body
@@ -133,7 +135,7 @@ def _success(view: BaseModel) -> types.CallToolResult:
 
 
 def _failure(sentence: str) -> types.CallToolResult:
-    return types.CallToolResult(content=[types.TextContent(type="text", text=sentence)], is_error=True)
+    return types.CallToolResult(content=[types.TextContent(type="text", text=printable(sentence))], is_error=True)
 
 
 def _sentence(cause: BaseException | None, own: str | None) -> str | None:

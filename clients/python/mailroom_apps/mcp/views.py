@@ -1,7 +1,7 @@
 """Views — the answers of tools and resources, as models; clients see their JSON schemas.
 
 Defaults are left out of an answer (type "text", normal priority, no metadata): every answer is part of an agent's
-context.
+context. Invariant: an answer has no character that acts on a terminal or hides from people; `body_of` escapes them.
 """
 
 __all__ = [
@@ -15,16 +15,20 @@ __all__ = [
     "SentView",
     "StatusView",
     "StepView",
+    "body_of",
     "message_view",
     "status_view",
 ]
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 from mailroom.messages import Message, TrackedMessage
 from mailroom.records import iso_utc
 from mailroom.states import DeliveryState, Priority
 from pydantic import BaseModel
+
+from mailroom_apps.printable import printable
 
 
 class MessageView(BaseModel):
@@ -120,6 +124,11 @@ class StatusView(BaseModel):
     note: str | None = None
 
 
+def body_of(view: BaseModel) -> dict[str, Any]:
+    """Returns a view as a JSON object whose texts are printable, also the names inside metadata."""
+    return cast("dict[str, Any]", _printable(view.model_dump(mode="json", exclude_none=True)))
+
+
 def message_view(message: Message, *, shown_before: bool) -> MessageView:
     """Returns a message as agents see it."""
     return MessageView(
@@ -164,3 +173,16 @@ def status_view(tracked: TrackedMessage) -> StatusView:
         history=steps,
         note="; ".join(notes) or None,
     )
+
+
+def _printable(value: object) -> object:
+    match value:
+        case str():
+            return printable(value)
+        case Mapping():
+            items = cast("Mapping[str, object]", value).items()
+            return {printable(name): _printable(member) for name, member in items}
+        case list():
+            return [_printable(member) for member in cast("list[object]", value)]
+        case _:
+            return value
