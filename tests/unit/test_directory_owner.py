@@ -87,3 +87,10 @@ def test_a_link_in_an_unsafe_directory_is_refused(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "real")
     with pytest.raises(DirectoryUnsafe, match="every user can write to"):
         check_directory(link, may_be_sticky=True)
+
+
+def test_root_judges_a_directory_for_the_user_to_whom_it_belongs(tmp_path: Path) -> None:
+    directory = make(tmp_path / "d", 0o700)
+    check_directory(directory, may_be_sticky=False, uid=directory.stat().st_uid)
+    with pytest.raises(DirectoryUnsafe, match="belongs to another user"):
+        check_directory(directory, may_be_sticky=False, uid=directory.stat().st_uid + 1)

@@ -8,7 +8,7 @@ __all__ = ["Installation"]
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ class Installation:
         state_dir: the daemon's own directory.
         address: the daemon's address, or the address where it is expected.
         configuration_error: why the configuration is invalid, "" if it is valid.
+        settings: every setting; if the configuration is invalid, the defaults.
     """
 
     root: Path
     state_dir: Path
     address: Address
     configuration_error: str = ""
+    settings: Settings = field(default_factory=Settings)
 
     @classmethod
     def find(
@@ -59,7 +61,8 @@ class Installation:
             settings = _without_file(flags)
             is_chosen = bool(state_dir or os.environ.get("MAILROOM_STATE_DIR"))
         environ = {**os.environ, "MAILROOM_STATE_DIR": str(settings.state_dir)} if is_chosen else os.environ
-        return cls(settings.root, settings.state_dir, find_daemon(address, environ), configuration_error)
+        found = find_daemon(address, environ)
+        return cls(settings.root, settings.state_dir, found, configuration_error, settings)
 
     @property
     def inbox(self) -> Path:

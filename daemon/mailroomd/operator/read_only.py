@@ -20,6 +20,7 @@ def open_read_only(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_SEC)
     try:
         connection.execute("PRAGMA query_only = 1")
+        connection.execute("PRAGMA trusted_schema = OFF")  # another program may have added a view
         connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
     except UnicodeDecodeError as error:  # SQLite's message about a damaged schema quotes the damaged text
         connection.close()

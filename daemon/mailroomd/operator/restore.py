@@ -4,7 +4,7 @@ The daemon takes a staged backup from `{state_dir}/restore` when its command-que
 and keeps the previous database. Not here: that exchange (`storage.database.restore`), which the daemon alone performs.
 """
 
-__all__ = ["RestorePreview", "count_rejected", "is_staged", "preview_restore", "stage_backup"]
+__all__ = ["RestorePreview", "count_rejected", "is_staged", "preview_restore", "rejected_backups", "stage_backup"]
 
 import os
 import sqlite3
@@ -90,4 +90,9 @@ def is_staged(installation: Installation) -> bool:
 
 def count_rejected(installation: Installation) -> int:
     """Returns how many backups the daemon has set aside because it could not use them."""
-    return len(list(installation.state_dir.glob(f"{REFUSED_NAME}*")))
+    return len(rejected_backups(installation))
+
+
+def rejected_backups(installation: Installation) -> list[Path]:
+    """Returns the directories of these backups."""
+    return sorted(installation.state_dir.glob(f"{REFUSED_NAME}*"))

@@ -30,19 +30,21 @@ class DirectoryUnsafe(Exception):  # noqa: N818 - names a condition, not an erro
         self.remedy = remedy
 
 
-def check_directory(directory: Path, *, may_be_sticky: bool) -> None:
-    """Returns if only this user and root can change the entries of a directory, and the path to it.
+def check_directory(directory: Path, *, may_be_sticky: bool, uid: int | None = None) -> None:
+    """Returns if only one user and root can change the entries of a directory, and the path to it.
 
     Args:
         directory: an absolute path of an existing directory.
         may_be_sticky: whether others may add entries to a sticky directory.
+        uid: of the user; None for the user of this process.
 
     Raises:
         DirectoryUnsafe: others can.
     """
     resolved = directory.resolve()
-    _check(resolved, {os.geteuid()}, may_be_sticky=may_be_sticky)
-    trusted = {os.geteuid(), 0} | ({_OVERFLOW_UID} if _is_in_user_namespace() else set[int]())
+    uid = os.geteuid() if uid is None else uid
+    _check(resolved, {uid}, may_be_sticky=may_be_sticky)
+    trusted = {uid, 0} | ({_OVERFLOW_UID} if _is_in_user_namespace() else set[int]())
     for parent in dict.fromkeys((*resolved.parents, *directory.parents)):
         _check(parent, trusted, may_be_sticky=True)
 

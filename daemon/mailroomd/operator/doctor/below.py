@@ -1,17 +1,24 @@
-"""below — opens directories below a trusted one without following links, as the daemon does.
+"""below — opens directories and files below a trusted directory without following links, as the daemon does.
 
 Another program may write below the root, so that a path that was checked may name something else when it is used. Fixes
 therefore work on descriptors, never on paths.
 """
 
-__all__ = ["change_mode", "open_below"]
+__all__ = ["change_mode", "names_below", "open_below", "read_below"]
 
+import errno
 import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+from mailroomd.storage.directories.files import READ_FILE, read_at_most
+
+MAX_NAMES = 20_000  # of one directory
 _DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC
+_PIECE_BYTES = 256 << 10
 
 
 @contextmanager
@@ -50,3 +57,29 @@ def change_mode(base: Path, parts: tuple[str, ...], *, add: int = 0, remove: int
             raise PermissionError(f"it belongs to uid {status.st_uid}")
         mode = (status.st_mode & 0o7777 | add) & ~remove
         Path(f"/proc/self/fd/{descriptor}").chmod(mode)  # fchmod refuses a descriptor that was opened with O_PATH
+
+
+def names_below(base: Path, *parts: str, limit: int = MAX_NAMES) -> list[str]:
+    """Returns the names in a directory in their order, at most `limit` of them; none if it cannot be read."""
+    try:
+        with open_below(base, *parts) as directory, os.scandir(directory) as entries:
+            return sorted(entry.name for entry in islice(entries, limit))
+    except OSError:
+        return []
+
+
+def read_below(base: Path, *parts: str, limit_bytes: int) -> bytes:
+    """Returns what a file holds, at most `limit_bytes` and one more byte, which shows that it is larger.
+
+    Raises:
+        OSError: it does not exist, it is not a regular file, or a part is a link.
+    """
+    *directories, name = parts
+    with open_below(base, *directories, flags=os.O_PATH) as directory:
+        descriptor = os.open(name, READ_FILE, dir_fd=directory)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", name)
+        return read_at_most(descriptor, limit_bytes + 1, _PIECE_BYTES)
+    finally:
+        os.close(descriptor)

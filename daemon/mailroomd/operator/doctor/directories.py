@@ -1,7 +1,8 @@
 """Directories — do they exist, can the daemon write to them, and can other users not?
 
 The inbox directories of agents are checked too: an unwritable one delays the files of one agent only, which is hard to
-notice otherwise.
+notice otherwise. Whether other users could replace the files of the daemon is judged by the daemon's own rules
+(`supervisor.directory_owner`).
 """
 
 __all__ = ["check"]
@@ -15,8 +16,9 @@ from itertools import islice
 from pathlib import Path
 
 from mailroomd.operator.doctor.below import change_mode, open_below
-from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
+from mailroomd.operator.doctor.finding import Finding, Level, ok, problem, warning
 from mailroomd.operator.installation import Installation
+from mailroomd.supervisor.directory_owner import DirectoryUnsafe, check_directory
 
 MAX_AGENTS = 10_000  # inbox directories to check
 OWNER = stat.S_IRWXU
@@ -32,10 +34,43 @@ def check(installation: Installation) -> Iterator[Finding]:
     yield from _check_agents(installation)
     yield _check_directory("outbox directory", root, installation.outbox.name)
     yield _check_directory("teams directory", root, installation.teams.name, optional=True)
-    yield _check_directory("state directory", installation.state_dir, private=True)
+    yield from _check_own("state directory", installation, installation.state_dir, may_be_sticky=False)
     socket = installation.address.socket_path
     if socket and socket.parent != installation.state_dir:
-        yield _check_directory("socket directory", socket.parent, private=True)
+        yield from _check_own("socket directory", installation, socket.parent, may_be_sticky=True)
+
+
+def _check_own(name: str, installation: Installation, path: Path, *, may_be_sticky: bool) -> Iterator[Finding]:
+    """Checks a directory that `mailroomd` refuses at its start if others could replace its files."""
+    finding = _check_directory(name, path, private=not (may_be_sticky and _is_sticky(path)))
+    if finding.level is Level.PROBLEM or not path.exists():
+        yield finding
+        return
+    try:
+        check_directory(path, may_be_sticky=may_be_sticky, uid=_daemon_uid(installation))
+    except DirectoryUnsafe as unsafe:
+        advice = unsafe.remedy or "give it to the daemon's user (chown), or choose another directory"
+        if finding.level is not Level.OK:
+            yield finding
+        yield problem(name, f"`mailroomd` refuses to start (exit code 73): {unsafe.cause}", advice)
+    else:
+        yield finding
+
+
+def _is_sticky(path: Path) -> bool:
+    """Returns whether it is a directory such as /tmp, which is meant for everybody."""
+    try:
+        return bool(path.stat().st_mode & stat.S_ISVTX)
+    except OSError:
+        return False
+
+
+def _daemon_uid(installation: Installation) -> int | None:
+    """Returns the user of the daemon, which has the state directory; for root only. None: this user."""
+    try:
+        return installation.state_dir.stat().st_uid if os.geteuid() == 0 else None
+    except OSError:
+        return None
 
 
 def _check_directory(name: str, base: Path, *parts: str, optional: bool = False, private: bool = False) -> Finding:

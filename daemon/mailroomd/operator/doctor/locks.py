@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mailroom.state_lock import LockState, read_state_lock
 
-from mailroomd.operator.doctor.below import open_below
+from mailroomd.operator.doctor.below import names_below, open_below
 from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
 from mailroomd.operator.installation import Installation
 from mailroomd.storage.team_inbox.directory_lock import STALE_SEC
@@ -82,18 +82,10 @@ def _check_state_lock(installation: Installation) -> Finding:
 def _team_locks(installation: Installation) -> Iterator[_TeamLock]:
     """Yields the locks of team inboxes. Links to other places are not followed."""
     teams = installation.teams.name
-    for team in _names(installation.root, teams):
-        for name in _names(installation.root, teams, team, "inboxes"):
+    for team in names_below(installation.root, teams):
+        for name in names_below(installation.root, teams, team, "inboxes"):
             if name.endswith(".json.lock"):
                 yield _TeamLock(installation.root, (teams, team, "inboxes"), name)
-
-
-def _names(base: Path, *parts: str) -> list[str]:
-    try:
-        with open_below(base, *parts) as directory:
-            return sorted(os.listdir(directory))  # noqa: PTH208 - a descriptor
-    except OSError:
-        return []
 
 
 def _stale_lock(lock: _TeamLock, age_sec: float) -> Finding:

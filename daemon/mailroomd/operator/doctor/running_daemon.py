@@ -1,7 +1,8 @@
 """Running daemon — does it use the files and directories that this installation describes?
 
 It may write to a database that was deleted or replaced, run on another state directory or root than the tools look at,
-or have lost its socket to another daemon. It would answer as if nothing were wrong.
+or have lost its socket to another daemon. It would answer as if nothing were wrong. The root is also compared with the
+directory of Claude Code, whether a daemon is running or not.
 """
 
 __all__ = ["check"]
@@ -30,11 +31,9 @@ def check(installation: Installation) -> Iterator[Finding]:
             "stop one of them, or give each a state directory and an address of its own",
         )
     supervisor = listener or holder
-    if supervisor is None:
-        return
-    files = list(open_files(daemon_pids(supervisor)))
+    files = [] if supervisor is None else list(open_files(daemon_pids(supervisor)))
     if not any(file.pid == supervisor and file.path.name == LOCK_NAME for file in files):
-        return  # something else listens there
+        files = []  # none is running, or something else listens there
     yield from _check_state_files(installation, files)
     yield from _check_root(installation, files)
 

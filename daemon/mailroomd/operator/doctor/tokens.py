@@ -1,0 +1,44 @@
+"""Tokens — can the daemon use the token file, and does each token in it name its holder?"""
+
+__all__ = ["check"]
+
+import os
+import time
+from collections.abc import Iterator
+
+from mailroomd.auth.token_file import TokenFile, TokensUnreadable
+from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
+from mailroomd.operator.installation import Installation
+
+MAX_NAMED = 20
+
+
+def check(installation: Installation) -> Iterator[Finding]:
+    """Reads the token file as the daemon does; for root, as the owner of the state directory does.
+
+    Raises:
+        OSError: the state directory belongs to another user, so the file cannot be judged.
+    """
+    file = TokenFile(installation.state_dir)
+    try:
+        tokens = file.read_as_operator()
+    except TokensUnreadable as error:
+        if isinstance(error.__cause__, OSError) and not os.access(installation.state_dir, os.X_OK):
+            raise error.__cause__ from None
+        advice = (
+            f"give {file.path} to the daemon's user with mode 600 (chown, chmod 600), or move it away and create new "
+            "tokens with `mailroom token create`"
+        )
+        yield problem("tokens", f"every token is refused: {error}", advice)
+        return
+    without_holder = [token.id for token in tokens if not token.has_holder]
+    if without_holder:
+        names = " ".join(without_holder[:MAX_NAMED])
+        yield warning(
+            "tokens",
+            f"{len(without_holder)} without a holder, which are refused: {names}",
+            f"`mailroom token revoke {names}`, then create new ones for their agents (`mailroom token create`)",
+        )
+        return
+    expired = sum(token.has_expired(int(time.time() * 1000)) for token in tokens)
+    yield ok("tokens", f"{len(tokens)} in use" + (f", {expired} of them expired" if expired else ""))
