@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mailroomd.core.validation import check_draft
 from mailroomd.model.ids import MAX_ID
+from mailroomd.model.limits import MAX_CONTENT_BYTES, MAX_METADATA_BYTES, MAX_TTL_MS, MAX_TYPE_BYTES
+from mailroomd.model.message import Draft, Priority
 from mailroomd.protocol.commands import WriteAlias, WriteSeen
 from mailroomd.protocol.local_events import ResponseLeft
 from mailroomd.storage.database.message_archive import MessageArchive
@@ -98,6 +101,29 @@ def test_a_backup_comes_back_with_newer_mail_counts_keys_and_responses(shop: Sho
         assert [message.draft.content for message in archive.before("bob", MAX_ID, 9, query="newer")] == ["newer"]
     (kept,) = shop.state_dir.glob("mailroom.db.replaced-*")
     assert kept.exists()
+
+
+def test_a_message_at_every_limit_of_the_contract_comes_back(shop: Shop) -> None:
+    largest = Draft(
+        recipient="b" * 64,
+        sender="a" * 64,
+        content="\0" * MAX_CONTENT_BYTES,
+        type="t" * MAX_TYPE_BYTES,
+        metadata=b'{"a":"' + b"x" * (MAX_METADATA_BYTES - 8) + b'"}',
+        thread_id="t" * MAX_TYPE_BYTES,
+        in_reply_to=MAX_ID,
+        priority=Priority.URGENT,
+        ttl_ms=MAX_TTL_MS,
+    )
+    check_draft(largest)
+    (message_id,) = shop.desk.send(largest)
+    with closing(sqlite3.connect(shop.backup)) as copy:
+        shop.desk.connection.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    assert shop.restore()
+    with closing(MessageArchive(shop.state_dir)) as archive:
+        (kept,) = archive.after(largest.recipient, 0, MAX_ID, 2)
+    assert (kept.id, kept.draft) == (message_id, largest)
 
 
 def test_triggers_views_and_further_tables_of_a_backup_stay_behind(shop: Shop) -> None:

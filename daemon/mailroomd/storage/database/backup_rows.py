@@ -18,7 +18,7 @@ import orjson
 
 from mailroomd.core.validation import check_agent, check_draft
 from mailroomd.model.errors import MailroomError
-from mailroomd.model.ids import MS_SHIFT, milliseconds_of
+from mailroomd.model.ids import MAX_ID, MS_SHIFT, milliseconds_of
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
 
@@ -64,7 +64,7 @@ def _check_message(row: Row) -> None:
     _check_texts(file_error, team_error)
     _check_ids(message.id)
     _check_numbers(-1, MAX_RESTORED_ID, filed_id)
-    _check_numbers(0, MAX_RESTORED_ID, message.draft.in_reply_to)
+    _check_numbers(0, MAX_ID, message.draft.in_reply_to)  # the client's: nothing has to exist there
     _check_times(message.timestamp_ms, *times)
 
 
