@@ -5,10 +5,11 @@ QUICK. The other tests are marked `system`: they need root, Debian packages, sys
 """
 
 import signal
+from pathlib import Path
 
 import pytest
 
-QUICK = {"test_uc_0052.py", "test_rpc_send.py", "test_rpc_inbox.py", "test_rpc_subscribe.py"}
+QUICK = {"test_uc_0052.py", "test_rpc_send.py"}
 SLOW = {
     "test_cli_commands.py",
     "test_setup.py",
@@ -25,9 +26,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as where pytest runs in
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Ignores what `make test` leaves out anyway: each of its processes would import it all, which takes seconds."""
+    return True if config.option.markexpr == "not system" and is_in_system_tier(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests of the system tier."""
     for item in items:
-        name = item.path.name
-        if name in SLOW or (item.path.parent.name in SYSTEM_DIRECTORIES and name not in QUICK):
+        if is_in_system_tier(item.path):
             item.add_marker(pytest.mark.system)
+
+
+def is_in_system_tier(module: Path) -> bool:
+    """Returns whether a test module belongs to the system tier."""
+    if module.name in SLOW:
+        return True
+    return module.parent.name in SYSTEM_DIRECTORIES and module.name not in QUICK

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from support.fakes.scenes import InThread, in_thread
 from support.fakes.scripted import Refusal, StreamEnd
-from support.harness.command_line import BOUND_SEC, Done, cli, command, environment, run_here
+from support.harness.command_line import BOUND_SEC, Done, command, environment, run_here
 
 
 class Run(Protocol):
@@ -49,7 +49,8 @@ def test_broadcast_shows_each_copy_and_fails_if_one_failed(fake: InThread, run: 
 def test_an_empty_content_needs_allow_empty(fake: InThread, run: Run) -> None:
     question = fake.do(lambda daemon: daemon.deliver("bob", "?", sender="ana"))
     for words in (["send", "bob", ""], ["broadcast", "", "bob"], ["reply", question, ""], ["reply", question]):
-        assert (run(*words).code, "--allow-empty" in run(*words).err) == (2, True)
+        refused = run(*words)
+        assert (refused.code, "--allow-empty" in refused.err) == (2, True)
         assert run(*words, "--allow-empty").code == 0
 
 
@@ -246,10 +247,10 @@ def test_a_call_that_the_daemon_does_not_know_is_explained(fake: InThread, run: 
 
 
 @pytest.mark.parametrize("typed", ["ack bob ", "show ", "reply "])
-def test_the_shell_completes_message_ids(fake: InThread, typed: str) -> None:
+def test_the_shell_completes_message_ids(fake: InThread, run: Run, typed: str) -> None:
     name = fake.do(lambda daemon: daemon.deliver("bob", "hello"))
     fake.do(lambda daemon: daemon.known.add("bob"))
     completion = {"_MAILROOM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"mailroom {typed}{name[:4]}"}
-    shown = cli(fake.address, extra=completion).stdout.decode()
+    shown = run(extra=completion).out
     assert name in shown
     assert f'"{name}":"dashboard, hello"' in shown

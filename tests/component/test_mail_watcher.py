@@ -33,6 +33,7 @@ def watch(directory: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[Fa
     monkeypatch.setenv("XDG_STATE_HOME", str(directory / "xdg"))
     monkeypatch.setattr(mail_watcher, "_write", texts.append)
     monkeypatch.setattr(mail_watcher, "RETRY_SEC", 0.01)
+    monkeypatch.setattr(mail_watcher, "TIMEOUT_SEC", 0.3)
 
     async def stage() -> None:
         async with (

@@ -11,8 +11,9 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import WriteSeen
 from mailroomd.protocol.local_events import FilesTaken, MailFiled
 from mailroomd.storage.inbox import files as inbox_files
+from mailroomd.storage.inbox import filing
 from mailroomd.storage.inbox.files import InboxFiles
-from mailroomd.storage.inbox.filing import RETRY_SLICE, Filing
+from mailroomd.storage.inbox.filing import Filing
 from support.harness.storing import NOW_MS, Desk, draft
 
 
@@ -156,14 +157,16 @@ def test_acknowledged_mail_stops_waiting_even_if_its_directory_is_broken(office:
     assert office.filing.next_retry_sec is None
 
 
-def test_a_long_list_is_retried_in_slices(office: Office) -> None:
+def test_a_long_list_is_retried_in_slices(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    slice_size = 20
+    monkeypatch.setattr(filing, "RETRY_SLICE", slice_size)
     office.path_of("a").touch()
-    numbers, _ = office.send(*["a"] * (RETRY_SLICE + 5))
+    numbers, _ = office.send(*["a"] * (slice_size + 5))
     office.path_of("a").unlink()
     office.now_sec += 60
-    assert office.retry() == numbers[:RETRY_SLICE]
+    assert office.retry() == numbers[:slice_size]
     assert office.filing.next_retry_sec == office.now_sec, "the rest is due at once"
-    assert office.retry() == numbers[RETRY_SLICE:]
+    assert office.retry() == numbers[slice_size:]
 
 
 def test_files_of_read_messages_are_removed(office: Office) -> None:

@@ -20,8 +20,9 @@ from mailroomd.protocol.commands import (
 )
 from mailroomd.protocol.local_events import MailExpired
 from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.inbox import filing
 from mailroomd.storage.inbox.files import InboxFiles
-from mailroomd.storage.inbox.filing import RETRY_SLICE, Filing
+from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.outbox.outbox import Outbox
 from support.harness.storing import Desk, answers, draft
 
@@ -292,12 +293,16 @@ def test_files_in_a_directory_that_was_replaced_are_written_again(
     wait_until_everything_is_filed(office, [*message_ids, *office.send("a")])
 
 
-def test_a_directory_lost_again_during_its_recovery_makes_nothing_read(office: Office) -> None:
-    message_ids = office.send(*["a"] * (RETRY_SLICE + 5))
+def test_a_directory_lost_again_during_its_recovery_makes_nothing_read(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slice_size = 20
+    monkeypatch.setattr(filing, "RETRY_SLICE", slice_size)
+    message_ids = office.send(*["a"] * (slice_size + 5))
     office.wait(2)
     shutil.rmtree(office.root / "inbox/a")
     office.pass_time(0.01)
-    while len(list((office.root / "inbox").glob("a/*"))) < RETRY_SLICE:
+    while len(list((office.root / "inbox").glob("a/*"))) < slice_size:
         office.pass_time(0.1)  # the first slice is there again, the rest is not
     replace_directory(office)
     wait_until_everything_is_filed(office, message_ids)

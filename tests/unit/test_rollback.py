@@ -1,9 +1,11 @@
 """A transaction that fails at any statement changes nothing, on the disk or in memory: the same work succeeds later."""
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mailroomd.protocol.commands import Command, WriteAlias, WriteSeen
@@ -26,15 +28,25 @@ def content(desk: Desk) -> list[Any]:
     return [*tables, desk.rows(INDEX)]
 
 
-def furnished(place: Path) -> Desk:
-    """Returns a desk with eight messages in two mailboxes, half of them indexed, and a response."""
-    desk = Desk(place)
-    desk.rows("PRAGMA synchronous = OFF")
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A desk with eight messages in two mailboxes, half of them indexed, and a response; closed, to be copied."""
+    desk = Desk(tmp_path_factory.mktemp("furnished"))
     message_ids = desk.send(*[draft("ab"[n % 2], f"word {n}", sender="xy"[n // 4]) for n in range(4)])
     desk.store.index_more()
     message_ids += desk.send(*[draft("ab"[n % 2], f"word {n}", ttl_ms=1) for n in range(4)])
     desk.store.files.record_unfiled({message_ids[2]: "why"})
     desk.commit(desk.sequenced(ResponseLeft("s", "0.json", "0", b"{}"), "a"), desk.reading("a", message_ids[0]))
+    desk.store.close()
+    return desk
+
+
+def copy_of(furnished: Desk, place: str) -> Desk:
+    """Returns a copy in an empty directory."""
+    shutil.copytree(furnished.state_dir, place, dirs_exist_ok=True)
+    desk = Desk(Path(place))
+    desk.rows("PRAGMA synchronous = OFF")
+    desk.table, desk.last_id = dict(furnished.table), furnished.last_id
     return desk
 
 
@@ -72,10 +84,10 @@ def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | Seq
 @given(works, st.integers(1, 60))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_commit_that_fails_anywhere_changes_nothing_and_can_be_repeated(
-    steps: list[tuple[str, str, int]], statement: int
+    furnished: Desk, steps: list[tuple[str, str, int]], statement: int
 ) -> None:
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other_place:
-        desk, lucky = furnished(Path(place)), furnished(Path(other_place))
+        desk, lucky = copy_of(furnished, place), copy_of(furnished, other_place)
         work = work_of(desk, steps)
         assert work_of(lucky, steps) == work
         before = content(desk)
@@ -104,9 +116,9 @@ def test_a_commit_that_fails_anywhere_changes_nothing_and_can_be_repeated(
 
 @given(st.integers(1, 25))
 @settings(max_examples=25, deadline=None)
-def test_a_sweep_or_an_indexing_that_fails_anywhere_changes_nothing(statement: int) -> None:
+def test_a_sweep_or_an_indexing_that_fails_anywhere_changes_nothing(furnished: Desk, statement: int) -> None:
     with tempfile.TemporaryDirectory() as place:
-        desk = furnished(Path(place))
+        desk = copy_of(furnished, place)
         for work in (lambda: desk.store.delete_ended(NOW_MS + 6, 10, NOW_MS), desk.store.index_more):
             before, mark = content(desk), desk.store.mark("indexed_id")
             real = desk.connection

@@ -18,6 +18,7 @@ from mailroomd.storage.database.message_search import Deadline, matching_ids
 from mailroomd.storage.database.search_index import match_expression
 from mailroomd.storage.database.transactions import StoreFull
 from support.harness.storing import NOW_MS, Desk, draft, fill_up, make_room
+from support.harness.waiting import BOUND_SEC
 
 
 @pytest.fixture
@@ -302,8 +303,11 @@ def test_unindexed_messages_are_searched_up_to_a_bound_of_characters(
 
 
 @pytest.mark.parametrize("is_indexed", [True, False])
-def test_a_search_ends_when_its_caller_has_left(desk: Desk, archive: MessageArchive, is_indexed: bool) -> None:
-    desk.send(*[draft(content="word") for _ in range(6000)])
+def test_a_search_ends_when_its_caller_has_left(
+    desk: Desk, archive: MessageArchive, is_indexed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_search, "SEARCH_SEC", BOUND_SEC)
+    desk.send(*[draft(content="word") for _ in range(2500)])
     if is_indexed:
         index_all(desk)
     desk.commit(desk.reading("abc", *desk.table))
@@ -314,7 +318,7 @@ def test_a_search_ends_when_its_caller_has_left(desk: Desk, archive: MessageArch
 
 
 def test_a_search_that_runs_out_of_time_returns_what_it_has(desk: Desk, archive: MessageArchive) -> None:
-    message_ids = desk.send(*[draft(content="word") for _ in range(6000)])
+    message_ids = desk.send(*[draft(content="word") for _ in range(2500)])
     index_all(desk)
     desk.rows("UPDATE messages SET thread_id = 't' WHERE id = ?", message_ids[-1])
     calls: list[int] = []

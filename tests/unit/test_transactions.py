@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import MessageWritten
+from mailroomd.storage.database import connection
 from mailroomd.storage.database.connection import (
     has_lost_write,
     is_full,
@@ -127,7 +128,8 @@ def test_closing_while_somebody_reads_is_no_error(desk: Desk) -> None:
     desk.store = MessageStore(desk.state_dir, desk.mail_at)
 
 
-def test_a_reader_is_waited_for_only_after_a_failed_fsync(desk: Desk) -> None:
+def test_a_reader_is_waited_for_only_after_a_failed_fsync(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SETTLE_TIMEOUT_MS", 20)
     desk.commit(desk.message(draft()))
     reader = MessageArchive(desk.state_dir)
     reader._connection.execute("BEGIN")  # pyright: ignore[reportPrivateUsage]
