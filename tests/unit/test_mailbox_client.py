@@ -8,9 +8,21 @@ import pytest
 from mailroomd.gateway.fair_scheduler import MAX_IN_FLIGHT_ALONE, FlowKey
 from mailroomd.gateway.mailbox_client import MAX_WAIT_SEC, MailboxClient, PendingRequest
 from mailroomd.ipc.queue import PacketQueue
+from mailroomd.mailbox.gateway_port import GatewayPort
 from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.limits import MAX_ALIASES
 from mailroomd.model.message import Draft
-from mailroomd.protocol.packets import EVENTS, REQUESTS, Event, Hello, MessagesRead, MessageStored, StoreMessage
+from mailroomd.protocol.packets import (
+    EVENTS,
+    REQUESTS,
+    AliasChanged,
+    Event,
+    Hello,
+    MessagesRead,
+    MessageStored,
+    StoreMessage,
+)
+from support.harness.waiting import BOUND_SEC
 
 Result = TypeVar("Result")
 LARGE = Draft("abc", "a", "x" * 60_000)
@@ -93,3 +105,84 @@ def test_a_cancelled_batch_sends_none_of_its_queued_requests() -> None:
     requests.close()
     events.close()
     assert sent == list(range(1, MAX_IN_FLIGHT_ALONE + 1))
+
+
+# -- aliases ----------------------------------------------------------------------------------------------------------
+
+
+class Gateway:
+    """A client, and the port of a mailbox that knows 10,000 aliases: more than the queue has room for."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+        self.has_alias = asyncio.Event()
+        self.requests: PacketQueue[Any] = PacketQueue("requests", REQUESTS)
+        self.events: PacketQueue[Any] = PacketQueue("events", EVENTS)
+        self.client = MailboxClient(0, 1, self.requests, self.events, list, self._on_event)
+        self.port = self.new_port(1)
+
+    def new_port(self, epoch: int) -> GatewayPort:
+        aliases = [AliasChanged(f"session-{number}", "bob", 1 << 50) for number in range(MAX_ALIASES)]
+        return GatewayPort(0, epoch, self.requests, self.events, lambda: aliases)
+
+    def turn(self) -> None:
+        """One turn of the mailbox's loop."""
+        for item in self.port.receive():
+            assert isinstance(item, Hello)
+            self.port.answer_hello(item)
+        self.port.flush()
+
+    async def connect(self) -> None:
+        while not self.client.is_connected:
+            self.turn()
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        self.client.close()
+        self.requests.close()
+        self.events.close()
+
+    def _on_event(self, event: Event | Hello) -> None:
+        if isinstance(event, AliasChanged):
+            self.known.add(event.session)
+            self.has_alias.set()
+
+
+def with_a_gateway(play: Callable[[Gateway], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        gateway = Gateway()
+        try:
+            await asyncio.wait_for(play(gateway), BOUND_SEC)
+        finally:
+            gateway.close()
+
+    asyncio.run(run())
+
+
+def test_a_gateway_counts_as_connected_when_it_knows_every_alias() -> None:
+    async def play(gateway: Gateway) -> None:
+        gateway.port.send_hello()
+        gateway.client.send_hello()
+        gateway.turn()
+        await asyncio.sleep(0)
+        assert gateway.port.backlog > 0, "the queue has no room for all of them"
+        assert not gateway.client.is_connected
+        await gateway.connect()
+        assert len(gateway.known) == MAX_ALIASES
+
+    with_a_gateway(play)
+
+
+def test_a_gateway_whose_mailbox_dies_between_two_aliases_gets_them_from_the_next() -> None:
+    async def play(gateway: Gateway) -> None:
+        gateway.port.send_hello()
+        gateway.client.send_hello()
+        gateway.turn()
+        await gateway.has_alias.wait()
+        assert len(gateway.known) < MAX_ALIASES
+        gateway.port = gateway.new_port(2)
+        gateway.port.send_hello()
+        await gateway.connect()
+        assert len(gateway.known) == MAX_ALIASES
+
+    with_a_gateway(play)

@@ -25,6 +25,7 @@ from mailroomd.model.errors import MailroomError, Reason, stopping
 from mailroomd.model.limits import MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
 from mailroomd.observability.log import log
 from mailroomd.protocol.packets import (
+    AliasesSent,
     Answer,
     CallFailed,
     CountSubscribers,
@@ -112,8 +113,8 @@ class MailboxClient:
 
     @property
     def is_connected(self) -> bool:
-        """Whether a mailbox has answered this gateway."""
-        return self._link.is_established
+        """Whether a mailbox has answered this gateway and told it every alias."""
+        return self._connected.is_set()
 
     @property
     def backlog(self) -> int:
@@ -126,7 +127,7 @@ class MailboxClient:
         return len(self._calls)
 
     async def wait_until_connected(self) -> None:
-        """Returns once a mailbox has answered this gateway."""
+        """Returns once a mailbox has answered this gateway and told it every alias."""
         await self._connected.wait()
 
     def send_hello(self) -> None:
@@ -309,13 +310,15 @@ class MailboxClient:
 
     def _receive_events(self) -> None:
         events = self._link.receive()
-        if self._link.is_established:
-            self._connected.set()
         for event in events:
             if isinstance(event, Hello):
                 log.debug("mailbox restarted", pending_calls=len(self._calls))
                 self._link.answer_hello(event)
+                if not self.is_connected:
+                    self._link.send_hello()  # again: its predecessor may have died between two aliases
                 self._on_event(event)
+            elif isinstance(event, AliasesSent):
+                self._connected.set()
             elif call_id := getattr(event, "call", 0):
                 self._resolve(call_id, cast("Answer", event))
             else:

@@ -15,6 +15,7 @@ from mailroomd.ipc.readiness import Readiness
 from mailroomd.protocol.commands import CommandRefused, StorageStateChanged
 from mailroomd.protocol.packets import (
     AliasChanged,
+    AliasesSent,
     Answer,
     CallFailed,
     Event,
@@ -126,7 +127,7 @@ class GatewayPort:
     def _current_state(self) -> list[Event]:
         """Returns what a gateway that restarted needs to know."""
         storage_state: list[Event] = [self._storage_state] if self._storage_state is not None else []
-        return [*storage_state, *self._live_aliases()]
+        return [*storage_state, *self._live_aliases(), AliasesSent()]
 
 
 def call_failed(call: int, refusal: CommandRefused) -> CallFailed:

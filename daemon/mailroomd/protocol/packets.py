@@ -13,6 +13,7 @@ __all__ = [
     "WRITES",
     "AliasChanged",
     "AliasSet",
+    "AliasesSent",
     "Answer",
     "CallFailed",
     "ClearMailbox",
@@ -218,9 +219,13 @@ class AliasChanged(msgspec.Struct, frozen=True, array_like=True, tag=True):
     expires_ms: int
 
 
+class AliasesSent(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A gateway that restarted has been sent every alias: AliasChanged for each, then this."""
+
+
 Request = StoreMessage | MarkRead | MarkOffered | ClearMailbox | SetAlias | CountSubscribers | NoteSeen
 Answer = MessageStored | MessagesRead | MessagesOffered | MailCleared | AliasSet | CallFailed
-Event = Answer | HighWaterMarkAdvanced | AliasChanged | StorageStateChanged
+Event = Answer | HighWaterMarkAdvanced | AliasChanged | AliasesSent | StorageStateChanged
 
 REQUESTS = (
     Hello,
@@ -244,6 +249,7 @@ EVENTS = (
     CallFailed,
     HighWaterMarkAdvanced,
     AliasChanged,
+    AliasesSent,
     StorageStateChanged,
 )
 WRITES = (

@@ -20,7 +20,7 @@ from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.settings import Settings
 from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.protocol.commands import Command, Outcome
-from mailroomd.protocol.packets import EVENTS, OUTCOMES, REQUESTS, WRITES, Event, Hello, Request
+from mailroomd.protocol.packets import EVENTS, OUTCOMES, REQUESTS, WRITES, AliasesSent, Event, Hello, Request
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.table.writer import TableWriter
@@ -75,7 +75,7 @@ class MailboxWorker:
     def answers(self) -> list[Event]:
         """Returns the events that the gateway has received since the last call."""
         self.state.ports[0].flush()
-        return [event for event in self._gateway.receive() if not isinstance(event, Hello)]
+        return [event for event in self._gateway.receive() if not isinstance(event, Hello | AliasesSent)]
 
     def close(self) -> None:
         for queue in self._queues.values():
@@ -91,5 +91,6 @@ class MailboxWorker:
             link.send_hello()
         for link in (self._link, self.command_queue, port, self._gateway) * 2:
             for item in link.receive():
-                assert isinstance(item, Hello)
-                link.answer_hello(item)
+                assert isinstance(item, Hello | AliasesSent)
+                if isinstance(item, Hello):
+                    link.answer_hello(item)
