@@ -1,12 +1,28 @@
-"""cooperation — keeps long work from occupying the loop: other calls get a turn every few milliseconds."""
+"""cooperation — keeps long work from occupying the loop: other calls get a turn every few milliseconds.
 
-__all__ = ["LoopShare", "WorkSlots"]
+Work that can pause does so by its `LoopShare`; what cannot is done in one thread, from which the loop gets the
+interpreter back within 5 ms (`sys.getswitchinterval`). With more threads the loop would wait for each of them.
+"""
+
+__all__ = ["LoopShare", "WorkSlots", "work_in_thread"]
 
 import asyncio
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import TypeVar
 
 SLICE_SEC = 0.005  # of uninterrupted work
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+_thread = ThreadPoolExecutor(1, thread_name_prefix="long-work")
+
+
+async def work_in_thread(work: Callable[[Argument], Result], argument: Argument) -> Result:
+    """Returns the result of long work of the processor, which is done beside the loop, one after the other."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, work, argument)
 
 
 class LoopShare:
