@@ -46,10 +46,16 @@ class WorkSlots:
 
     Args:
         slots: how many calls may work at the same time.
+        searches: how many of them may search.
+
+    Attributes:
+        searching: what a call holds while it searches; take it before the slot, so that calls that wait for their
+            turn to search leave the slots to others.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, searches: int = 1) -> None:
         self._semaphore = asyncio.Semaphore(slots)
+        self.searching = asyncio.Semaphore(searches)
 
     def slot(self) -> "_Slot":
         """Returns an asynchronous context that holds a slot."""

@@ -6,6 +6,7 @@ Owns nothing; reads by itself (`MailReader`, `InboxCensus`). Above: `MailboxServ
 __all__ = ["Lookup"]
 
 import asyncio
+from contextlib import nullcontext
 from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
@@ -83,7 +84,7 @@ class Lookup:
         check_length(request.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
         token = request.page_token
         before_id = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
-        async with call.work.slot() as share:
+        async with call.work.searching if request.query else nullcontext(), call.work.slot() as share:
             page = await self._reader.read_newest(
                 self._aliases.mailboxes_of(request.agent) if request.agent else None,
                 size + 1,
