@@ -17,7 +17,10 @@ from support.harness.guarded import Guarded, guarded_deployment
 from support.harness.waiting import BOUND_SEC
 
 MIB = 1 << 20
-MAX_WORK_SEC = 0.7  # of processor time; without bounds it is 5 s and more
+# Processor time of the gateway, all threads, during one cheap call. The call needs about ten turns of the loop, and
+# each may follow 5 ms of every costly call in progress. What conversions may take: `unit/test_conversion_costs.py`.
+MAX_WORK_SEC = 0.7  # beside requests that are carried out; without bounds it is 5 s and more
+MAX_REFUSAL_SEC = 0.4  # beside one request that is refused, which takes 0.2 s to receive; decoded, it takes seconds
 MAX_GROWTH_MIB = 150  # of peak memory: gRPC and Python hold a request of 14 MiB several times; decoded it is 1 GB
 LAWFUL_VALUES = 12_000  # just below 64 KiB as JSON, the most expensive metadata that is accepted
 
@@ -134,7 +137,7 @@ def test_a_request_of_millions_of_entries_is_refused_before_it_is_decoded(guarde
         flood = threads.submit(refusal_of, lambda: respond(bob, rpc, encoded))
         work_sec = longest_work_sec(guarded.deployment, carol, flood)
         assert flood.result().reason == reason
-    assert work_sec < MAX_WORK_SEC, work_sec
+    assert work_sec < MAX_REFUSAL_SEC, work_sec
     assert peak_mib(status) - before_mib < MAX_GROWTH_MIB
     assert guarded.deployment.worker("gateway") == gateway
 
@@ -158,7 +161,7 @@ def test_a_batch_of_metadata_with_millions_of_values_is_refused_message_by_messa
         work_sec = longest_work_sec(guarded.deployment, carol, flood)
         results = pb.SendMessagesResponse.FromString(flood.result()[0]).results
     assert [result.error.reason for result in results] == ["METADATA_TOO_LARGE"] * 40
-    assert work_sec < MAX_WORK_SEC, work_sec
+    assert work_sec < MAX_REFUSAL_SEC, work_sec
     assert peak_mib(status) - before_mib < MAX_GROWTH_MIB
 
 

@@ -65,7 +65,7 @@ def test_the_largest_lawful_requests_are_decoded_unchanged(received_type: type[A
 
 
 def test_a_message_arrives_with_every_field_although_its_metadata_stays_encoded() -> None:
-    draft = draft_from_proto(decoded(SendMessageRequest, LARGEST_MESSAGE.SerializeToString()))
+    draft = asyncio.run(draft_from_proto(decoded(SendMessageRequest, LARGEST_MESSAGE.SerializeToString())))
     assert (draft.recipient, draft.thread_id, draft.ttl_ms, draft.priority) == ("b" * 128, "t" * 128, 10_000, 3)
     assert draft.metadata == b'{"a":[' + b",".join([b"1"] * ((MAX_METADATA_BYTES - 8) // 2)) + b"]}"
 
@@ -120,6 +120,6 @@ def test_values_that_no_metadata_can_hold_are_refused_before_they_take_memory() 
     encoded = field(5, field(1, field(1, b"a") + field(2, field(6, b"\x0a\x00" * (4 << 20)))))
     started_sec = time.process_time()
     with pytest.raises(MailroomError) as refused:
-        draft_from_proto(decoded(SendMessageRequest, encoded))
+        asyncio.run(draft_from_proto(decoded(SendMessageRequest, encoded)))
     assert refused.value.reason is Reason.METADATA_TOO_LARGE
     assert time.process_time() - started_sec < 0.5  # some milliseconds; decoded, the values take seconds

@@ -14,7 +14,7 @@ from mailroomd.storage.database.message_archive import MessageArchive
 Result = TypeVar("Result")
 
 THREADS = 2  # they wait for the disk so that the loop does not
-SEARCH_THREADS = 1  # apart from the others: a search may take seconds
+SEARCH_THREADS = 4  # apart from the others, since a search may take seconds; one client uses one of them (`WorkSlots`)
 
 
 class ArchivePool:
@@ -30,10 +30,26 @@ class ArchivePool:
         self._search_threads = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
         self._local = threading.local()
 
-    async def read(self, read: Callable[[MessageArchive], Result], *, is_search: bool = False) -> Result:
-        """Returns what `read` returns for the archive; a search does not delay other reads."""
-        threads = self._search_threads if is_search else self._threads
-        return await asyncio.get_running_loop().run_in_executor(threads, self._read_in_thread, read)
+    async def read(self, read: Callable[[MessageArchive], Result]) -> Result:
+        """Returns what `read` returns for the archive."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_in_thread, read)
+
+    async def search(self, find: Callable[[MessageArchive, Callable[[], bool]], Result]) -> Result:
+        """Returns what `find` returns for the archive, beside other reads.
+
+        Args:
+            find: a search; its second argument returns whether its caller has left, so that the thread becomes free.
+        """
+        has_left = threading.Event()
+
+        def find_in_thread(archive: MessageArchive) -> Result:
+            return find(archive, has_left.is_set)
+
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._search_threads, self._read_in_thread, find_in_thread)
+        finally:
+            has_left.set()
 
     def close(self) -> None:
         """Cancels reads that have not begun, and lets the threads end."""

@@ -24,6 +24,7 @@ MAX_CLIENT_CALLS = 1000  # of one client in progress beside its waiting ones: mo
 MAX_ANONYMOUS_CALLS = 8  # of one address without a token: health checks, but each could be as large as a batch
 CLIENT_WORK_SLOTS = 2  # one call encodes while the other waits for the disk
 OWNER_WORK_SLOTS = 16  # shared by all clients of the Unix socket
+OWNER_SEARCHES = 2  # likewise: half of the threads, so that agents find one free
 CALL_RETRY_MS = 500
 STREAM_RETRY_MS = 1000
 BYTES_RETRY_MS = 200
@@ -53,13 +54,13 @@ class _Usage:
 
     __slots__ = ("calls", "rate", "receiving", "request_bytes", "response_bytes", "streams", "work")
 
-    def __init__(self, rate: RateLimit, work_slots: int, receiving: int) -> None:
+    def __init__(self, rate: RateLimit, work: WorkSlots, receiving: int) -> None:
         self.rate = rate
         self.calls = 0
         self.streams = 0
         self.request_bytes = 0
         self.response_bytes = 0
-        self.work = WorkSlots(work_slots)
+        self.work = work
         self.receiving = asyncio.Semaphore(receiving)
 
     @property
@@ -194,9 +195,9 @@ class ClientLimits:
         per_sec = self._limits.rate_per_sec
         rate = RateLimit(per_sec, per_sec * BURST_SEC, self._clock())
         if role is Role.OWNER:
-            return _Usage(rate, OWNER_WORK_SLOTS, MAX_CLIENT_CALLS)
+            return _Usage(rate, WorkSlots(OWNER_WORK_SLOTS, OWNER_SEARCHES), MAX_CLIENT_CALLS)
         receiving = 2 if role is Role.ANONYMOUS else max(1, self._limits.in_flight_bytes // MAX_REQUEST_BYTES)
-        return _Usage(rate, CLIENT_WORK_SLOTS, receiving)
+        return _Usage(rate, WorkSlots(CLIENT_WORK_SLOTS), receiving)
 
     def _forget_idle_clients(self) -> None:
         if len(self._usage) < MAX_IDLE_CLIENTS:

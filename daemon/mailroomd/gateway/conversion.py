@@ -25,6 +25,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import parse_message_id
+from mailroomd.gateway.cooperation import work_in_thread
 from mailroomd.gateway.structs import encode_struct, metadata_to_json
 from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.errors import MailroomError, Reason
@@ -33,11 +34,13 @@ from mailroomd.model.limits import MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
 from mailroomd.model.message import Draft, Message, Priority
 from mailroomd.model.states import DeliveryState
 
+LARGE_METADATA_BYTES = 16 << 10  # of a Struct: smaller ones are read within some milliseconds
 _NO_METADATA = b"{}"
+_EXACT_DIGITS = 15  # that a double keeps, whatever the number
 _SUSPECT_NUMBER = re.compile(rb"[\d.]{16}|\d[eE]")  # too long or too large for a double, or text that looks so
 
 
-def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
+async def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, verified: bool = False) -> Draft:
     """Returns a request's draft; `core.validation` checks the rest.
 
     Args:
@@ -48,12 +51,17 @@ def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", *, ver
     Raises:
         MailroomError: priority, metadata, in_reply_to or ttl has a value that a Draft cannot hold.
     """
+    encoded = cast("bytes", request.metadata)
+    if len(encoded) > LARGE_METADATA_BYTES:
+        metadata = await work_in_thread(metadata_to_json, encoded)
+    else:
+        metadata = metadata_to_json(encoded) if encoded else _NO_METADATA
     return Draft(
         recipient or request.recipient,
         request.sender,
         request.content,
         request.type or "text",
-        metadata_to_json(cast("bytes", request.metadata)) if request.metadata else _NO_METADATA,
+        metadata,
         request.thread_id,
         parse_message_id(request.in_reply_to, "in_reply_to") if request.in_reply_to else 0,
         _priority(request.priority),
@@ -135,16 +143,24 @@ def _has_inexact_number(body: bytes) -> bool:
     """Returns whether JSON has a number that a double, as a Struct has it, would change."""
     if not _SUSPECT_NUMBER.search(body):  # which spares most bodies the slower look at each number
         return False
-    is_inexact = False
+    try:
+        json.loads(body, parse_int=_check_number, parse_float=_check_number)
+    except _InexactNumber:
+        return True
+    return False
 
-    def check(text: str) -> float:
-        nonlocal is_inexact
-        number = float(text)
-        is_inexact = is_inexact or not math.isfinite(number) or Decimal(text) != Decimal(repr(number))
+
+class _InexactNumber(Exception):  # noqa: N818 - a finding, not a defect
+    pass
+
+
+def _check_number(text: str) -> float:
+    number = float(text)
+    if len(text) <= _EXACT_DIGITS and "e" not in text and "E" not in text:
         return number
-
-    json.loads(body, parse_int=check, parse_float=check)
-    return is_inexact
+    if repr(number) != text and (not math.isfinite(number) or Decimal(text) != Decimal(repr(number))):
+        raise _InexactNumber
+    return number
 
 
 def timestamp_from_ms(milliseconds: int) -> timestamp_pb2.Timestamp:

@@ -1,12 +1,28 @@
-"""cooperation — keeps long work from occupying the loop: other calls get a turn every few milliseconds."""
+"""cooperation — keeps long work from occupying the loop: other calls get a turn every few milliseconds.
 
-__all__ = ["LoopShare", "WorkSlots"]
+Work that can pause does so by its `LoopShare`; what cannot is done in one thread, from which the loop gets the
+interpreter back within 5 ms (`sys.getswitchinterval`). With more threads the loop would wait for each of them.
+"""
+
+__all__ = ["LoopShare", "WorkSlots", "work_in_thread"]
 
 import asyncio
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import TypeVar
 
 SLICE_SEC = 0.005  # of uninterrupted work
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+_thread = ThreadPoolExecutor(1, thread_name_prefix="long-work")
+
+
+async def work_in_thread(work: Callable[[Argument], Result], argument: Argument) -> Result:
+    """Returns the result of long work of the processor, which is done beside the loop, one after the other."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, work, argument)
 
 
 class LoopShare:
@@ -30,10 +46,16 @@ class WorkSlots:
 
     Args:
         slots: how many calls may work at the same time.
+        searches: how many of them may search.
+
+    Attributes:
+        searching: what a call holds while it searches; take it before the slot, so that calls that wait for their
+            turn to search leave the slots to others.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, searches: int = 1) -> None:
         self._semaphore = asyncio.Semaphore(slots)
+        self.searching = asyncio.Semaphore(searches)
 
     def slot(self) -> "_Slot":
         """Returns an asynchronous context that holds a slot."""

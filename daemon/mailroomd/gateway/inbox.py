@@ -23,7 +23,7 @@ from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient, PendingRequest
 from mailroomd.gateway.request_guard import Write
-from mailroomd.gateway.requests import MailResponse, clamp_limit, encode_messages, has_more, parse_message_ids
+from mailroomd.gateway.requests import ListResponse, clamp_limit, encode_messages, has_more, parse_message_ids
 from mailroomd.gateway.subscription import Subscription
 from mailroomd.gateway.wakeups import Wakeups, topics_of
 from mailroomd.model.clock import now_ms
@@ -140,7 +140,7 @@ class Inbox:
             return after_id
         return 0 if request.include_unread else self._reader.high_water_mark
 
-    async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> MailResponse:
+    async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> ListResponse:
         """Returns unread messages; if requested, waits for the first one."""
         check_agent(request.agent)
         limit = clamp_limit(request.limit, CHECK_DEFAULT_LIMIT, CHECK_MAX_LIMIT, "limit")
@@ -159,7 +159,8 @@ class Inbox:
         call.check_still_allowed()
         if not request.observe:
             self._mark_offered(page[: len(encoded)])
-        return MailResponse(pb.CheckInboxResponse(more=has_more(len(encoded), page, limit)), encoded)
+        rest = pb.CheckInboxResponse(more=has_more(len(encoded), page, limit))
+        return ListResponse(rest, "messages", encoded)
 
     async def _read_unread(self, request: pb.CheckInboxRequest, limit: int) -> Page[Message]:
         return await self._reader.read_unread(

@@ -6,6 +6,7 @@ Owns nothing; reads by itself (`MailReader`, `InboxCensus`). Above: `MailboxServ
 __all__ = ["Lookup"]
 
 import asyncio
+from contextlib import nullcontext
 from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
@@ -17,7 +18,7 @@ from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto, receipt_to_proto, timestamp_from_ms
 from mailroomd.gateway.inbox_census import InboxCensus
 from mailroomd.gateway.mail_reader import MailReader, age_sec
-from mailroomd.gateway.requests import MailResponse, check_length, clamp_limit, encode_messages, has_more
+from mailroomd.gateway.requests import ListResponse, check_length, clamp_limit, encode_items, encode_messages, has_more
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason, message_not_found
@@ -74,7 +75,7 @@ class Lookup:
             history=_history_to_proto(history),
         )
 
-    async def list_messages(self, request: pb.ListMessagesRequest, call: Call) -> MailResponse:
+    async def list_messages(self, request: pb.ListMessagesRequest, call: Call) -> ListResponse:
         """Returns a page of one mailbox, or of all mailboxes, newest first."""
         if request.agent:
             check_agent(request.agent)
@@ -83,7 +84,7 @@ class Lookup:
         check_length(request.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
         token = request.page_token
         before_id = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
-        async with call.work.slot() as share:
+        async with call.work.searching if request.query else nullcontext(), call.work.slot() as share:
             page = await self._reader.read_newest(
                 self._aliases.mailboxes_of(request.agent) if request.agent else None,
                 size + 1,
@@ -96,20 +97,21 @@ class Lookup:
             encoded = await encode_messages(page[:size], share)
         is_last = not encoded or not has_more(len(encoded), page, size)
         next_token = "" if is_last else format_id(page[len(encoded) - 1].id)
-        return MailResponse(pb.ListMessagesResponse(next_page_token=next_token), encoded)
+        return ListResponse(pb.ListMessagesResponse(next_page_token=next_token), "messages", encoded)
 
-    async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, call: Call) -> pb.GetMailboxStatsResponse:
+    async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, call: Call) -> ListResponse:
         """Returns the counts of one mailbox or of a page of them, from shared memory."""
         if request.agent:
             check_agent(request.agent)
             name = self._aliases.agent_of(request.agent)
             counts = await self._reader.read_counts(name)
-            return pb.GetMailboxStatsResponse(mailboxes=[_stats_to_proto(name, counts)])
+            encoded = [_stats_to_proto((name, counts)).SerializeToString()]
+            return ListResponse(pb.GetMailboxStatsResponse(), "mailboxes", encoded)
         size = clamp_limit(request.page_size, STATS_MAX_SIZE, STATS_MAX_SIZE, "page_size")
-        async with call.work.slot():
+        async with call.work.slot() as share:
             page, next_token = _page_by_name(await self._reader.read_all_counts(), request.page_token, size)
-            mailboxes = [_stats_to_proto(name, counts) for name, counts in page]
-        return pb.GetMailboxStatsResponse(mailboxes=mailboxes, next_page_token=next_token)
+            encoded = await encode_items(page, _stats_to_proto, share)
+        return ListResponse(pb.GetMailboxStatsResponse(next_page_token=next_token), "mailboxes", encoded)
 
     async def get_queue_stats(self, request: pb.GetQueueStatsRequest, call: Call) -> pb.GetQueueStatsResponse:
         """Returns the number of pending inbox files on disk, by session."""
@@ -129,20 +131,32 @@ class Lookup:
             ]
         )
 
-    async def list_agents(self, request: pb.ListAgentsRequest, call: Call) -> pb.ListAgentsResponse:
+    async def list_agents(self, request: pb.ListAgentsRequest, call: Call) -> ListResponse:
         """Returns the agents that have connected. A session that is an alias is listed with its agent."""
         size = clamp_limit(request.page_size, PAGE_MAX_SIZE, PAGE_MAX_SIZE, "page_size")
-        async with call.work.slot():
-            agents = [
-                (name, counts)
-                for name, counts in await self._reader.read_all_counts()
-                if (counts.last_seen_ms or counts.subscribers > 0)
-                and self._aliases.agent_of(name) == name
-                and (_is_alive(counts) or not request.alive_only)
-            ]
+        async with call.work.slot() as share:
+            agents: list[tuple[str, MailboxCounts]] = []
+            for name, counts in await self._reader.read_all_counts():
+                is_listed = _is_alive(counts) or (counts.last_seen_ms and not request.alive_only)
+                if is_listed and self._aliases.agent_of(name) == name:
+                    agents.append((name, counts))
+                await share.yield_if_due()
             page, next_token = _page_by_name(agents, request.page_token, size)
-            protos = [_agent_to_proto(name, counts, self._aliases.sessions_of(name)) for name, counts in page]
-        return pb.ListAgentsResponse(agents=protos, next_page_token=next_token)
+            encoded = await encode_items(page, self._agent_to_proto, share)
+        return ListResponse(pb.ListAgentsResponse(next_page_token=next_token), "agents", encoded)
+
+    def _agent_to_proto(self, agent: tuple[str, MailboxCounts]) -> pb.AgentInfo:
+        name, counts = agent
+        proto = pb.AgentInfo(
+            name=name,
+            alive=_is_alive(counts),
+            subscribers=max(0, counts.subscribers),
+            unread=counts.unread,
+            sessions=self._aliases.sessions_of(name),
+        )
+        if counts.last_seen_ms:
+            proto.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
+        return proto
 
 
 def _page_by_name(items: list[tuple[str, Value]], token: str, size: int) -> tuple[list[tuple[str, Value]], str]:
@@ -169,7 +183,8 @@ def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
     ]
 
 
-def _stats_to_proto(name: str, counts: MailboxCounts) -> pb.MailboxStats:
+def _stats_to_proto(mailbox: tuple[str, MailboxCounts]) -> pb.MailboxStats:
+    name, counts = mailbox
     stats = pb.MailboxStats(
         agent_id=name,
         total=counts.total,
@@ -180,19 +195,6 @@ def _stats_to_proto(name: str, counts: MailboxCounts) -> pb.MailboxStats:
     if counts.last_seen_ms:
         stats.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
     return stats
-
-
-def _agent_to_proto(name: str, counts: MailboxCounts, sessions: list[str]) -> pb.AgentInfo:
-    agent = pb.AgentInfo(
-        name=name,
-        alive=_is_alive(counts),
-        subscribers=max(0, counts.subscribers),
-        unread=counts.unread,
-        sessions=sessions,
-    )
-    if counts.last_seen_ms:
-        agent.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
-    return agent
 
 
 def _is_alive(counts: MailboxCounts) -> bool:

@@ -9,7 +9,7 @@ Invariant: reading needs neither the mailbox nor the command-queue to be alive.
 __all__ = ["MailReader", "age_sec"]
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from mailroomd.model.message import Message, unpack_draft
 from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import MailboxRow, MessageArchive, StoredHistory
+from mailroomd.storage.database.message_search import never
 from mailroomd.table.layout import MailboxCounts
 from mailroomd.table.reader import NotInTable, Record, TableReader
 
@@ -236,12 +237,8 @@ class MailReader:
                 return page_of(map(_message, newest), is_cut=newest.is_cut)
             except NotInTable:
                 pass
-        stored = await self._archive.read(
-            lambda archive: archive.before(
-                mailbox, below_id, limit, budget_bytes, unread_only=unread_only, thread_id=thread_id, query=query
-            ),
-            is_search=bool(query),
-        )
+        read = partial(_page_before, mailbox, below_id, limit, budget_bytes, unread_only, thread_id, query)
+        stored = await (self._archive.search(read) if query else self._archive.read(read))
         current = self._with_current_states(stored)
         return page_of(
             [message for message in current if message.state.is_unread or not unread_only], is_cut=stored.is_cut
@@ -316,6 +313,29 @@ def _unread_page(
 ) -> Page[Message]:
     return archive.unread(
         mailbox, after, mark, limit, budget_bytes, newest_first=newest_first, unoffered_only=unoffered_only
+    )
+
+
+def _page_before(
+    mailbox: str | None,
+    below_id: int,
+    limit: int,
+    budget_bytes: int,
+    unread_only: bool,
+    thread_id: str,
+    query: str,
+    archive: MessageArchive,
+    is_cancelled: Callable[[], bool] = never,
+) -> Page[Message]:
+    return archive.before(
+        mailbox,
+        below_id,
+        limit,
+        budget_bytes,
+        unread_only=unread_only,
+        thread_id=thread_id,
+        query=query,
+        is_cancelled=is_cancelled,
     )
 
 

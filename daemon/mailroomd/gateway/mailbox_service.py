@@ -18,7 +18,7 @@ from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
 from mailroomd.gateway.request_guard import Write
 from mailroomd.gateway.request_types import BroadcastMessageRequest, SendMessageRequest, SendMessagesRequest
-from mailroomd.gateway.requests import MailResponse
+from mailroomd.gateway.requests import ListResponse
 from mailroomd.gateway.sending import Sending
 from mailroomd.gateway.wakeups import Wakeups
 from mailroomd.model.errors import stopping
@@ -99,7 +99,7 @@ class MailboxService:
         self._require_running()
         await self._inbox.subscribe(request, call, write)
 
-    async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> MailResponse:
+    async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> ListResponse:
         """Returns unread messages."""
         self._require_running()
         return await self._inbox.check_inbox(request, call)

@@ -3,11 +3,20 @@
 Owns their checks and defaults. Not here: a draft's checks (`core.validation`).
 """
 
-__all__ = ["MailResponse", "check_length", "clamp_limit", "encode_messages", "has_more", "parse_message_ids"]
+__all__ = [
+    "ListResponse",
+    "check_length",
+    "clamp_limit",
+    "encode_items",
+    "encode_messages",
+    "has_more",
+    "parse_message_ids",
+]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
-from mailroom.v1 import mailroom_pb2 as pb
+from google.protobuf.message import Message as ProtoMessage
 
 from mailroomd.core.validation import parse_message_id
 from mailroomd.gateway.conversion import message_to_proto
@@ -17,6 +26,8 @@ from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.limits import MAX_IDS_PER_CALL, MAX_PAGE_BYTES
 from mailroomd.model.message import Message
 from mailroomd.model.page import Page
+
+Item = TypeVar("Item")
 
 _LENGTH_DELIMITED = 2  # wire type; source: protobuf.dev/programming-guides/encoding
 
@@ -59,26 +70,39 @@ def parse_message_ids(texts: Sequence[str]) -> list[int]:
     return [parse_message_id(text, "message_ids") for text in texts]
 
 
-class MailResponse:
-    """A response with messages that are encoded already.
+class ListResponse:
+    """A response with a list whose items are encoded already.
 
-    Copying a thousand messages into one protobuf message, and encoding that, would occupy the loop for too long.
+    Copying thousands of items into one protobuf message, and encoding that, would occupy the loop for too long.
 
     Args:
-        rest: the response without its messages; its type has the field `messages`.
-        messages: the encoded messages.
+        rest: the response without its items.
+        field: the name of the list.
+        items: the encoded items.
     """
 
-    def __init__(self, rest: pb.CheckInboxResponse | pb.ListMessagesResponse, messages: Sequence[bytes]) -> None:
+    def __init__(self, rest: ProtoMessage, field: str, items: Sequence[bytes]) -> None:
         self._rest = rest
-        self._messages = messages
+        self._field = field
+        self._items = items
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
         """Returns the whole response, encoded."""
-        field = self._rest.DESCRIPTOR.fields_by_name["messages"].number
+        field = self._rest.DESCRIPTOR.fields_by_name[self._field].number
         tag = bytes([field << 3 | _LENGTH_DELIMITED])
-        parts = [part for message in self._messages for part in (tag, encode_varint(len(message)), message)]
+        parts = [part for item in self._items for part in (tag, encode_varint(len(item)), item)]
         return b"".join([*parts, self._rest.SerializeToString()])
+
+
+async def encode_items(
+    items: Iterable[Item], to_proto: Callable[[Item], ProtoMessage], share: LoopShare
+) -> list[bytes]:
+    """Returns the items of a list, each as an encoded protobuf message."""
+    encoded: list[bytes] = []
+    for item in items:
+        encoded.append(to_proto(item).SerializeToString())
+        await share.yield_if_due()
+    return encoded
 
 
 async def encode_messages(messages: list[Message], share: LoopShare) -> list[bytes]:

@@ -55,7 +55,7 @@ class Sending:
             MailroomError: nothing was stored.
         """
         async with call.work.slot():
-            draft = _checked_draft(request, call)
+            draft = await _checked_draft(request, call)
         stored, prepared = await self._submit(draft, request.idempotency_key, call)
         return self._respond(prepared, stored, with_body=True)
 
@@ -76,7 +76,7 @@ class Sending:
             return pb.BroadcastMessageResponse()
         async with call.work.slot():  # what all copies have in common is converted and checked once
             try:
-                draft = _checked_draft(request.message, call, request.recipients[0], check_recipient=False)
+                draft = await _checked_draft(request.message, call, request.recipients[0], check_recipient=False)
             except MailroomError as error:
                 return pb.BroadcastMessageResponse(results=[_to_result(error) for _ in request.recipients])
         copies = await self._start_copies(draft, request, call)
@@ -122,7 +122,7 @@ class Sending:
         outcomes: list[PreparedSend | MailroomError] = []
         async with call.work.slot() as share:
             for message in request.messages:
-                outcomes.append(self._prepare_or_error(message, call))
+                outcomes.append(await self._prepare_or_error(message, call))
                 await share.yield_if_due()
         prepared_sends = [outcome for outcome in outcomes if isinstance(outcome, PreparedSend)]
         try:
@@ -142,9 +142,10 @@ class Sending:
             return _to_result(answer)
         return _to_result(self._respond(prepared, answer, with_body=False))
 
-    def _prepare_or_error(self, request: pb.SendMessageRequest, call: Call) -> "PreparedSend | MailroomError":
+    async def _prepare_or_error(self, request: pb.SendMessageRequest, call: Call) -> "PreparedSend | MailroomError":
         try:
-            return self._prepare(_checked_draft(request, call), request.idempotency_key, call, in_batch=True)
+            draft = await _checked_draft(request, call)
+            return self._prepare(draft, request.idempotency_key, call, in_batch=True)
         except MailroomError as error:  # its frames hold the decoded metadata, until the whole batch is answered
             error.__traceback__ = error.__cause__ = error.__context__ = None
             return error
@@ -220,7 +221,7 @@ class PreparedSend(NamedTuple):
             self.span.end()
 
 
-def _checked_draft(
+async def _checked_draft(
     request: pb.SendMessageRequest, call: Call, recipient: str = "", *, check_recipient: bool = True
 ) -> Draft:
     """Returns a request's draft.
@@ -228,7 +229,7 @@ def _checked_draft(
     Raises:
         MailroomError: the request is not valid.
     """
-    draft = draft_from_proto(request, recipient, verified=call.caller.is_verified)
+    draft = await draft_from_proto(request, recipient, verified=call.caller.is_verified)
     check_draft(draft, check_recipient=check_recipient)
     check_key(request.idempotency_key)
     return draft

@@ -123,7 +123,7 @@ class Subscription:
         encoded = self.encoder.find_encoded(announcement)
         if encoded is None:
             async with self.work.slot():
-                encoded = self.encoder.encode_announcement(announcement)
+                encoded = await self.encoder.encode_announcement(announcement)
         return encoded
 
     def _mark_offered(self, mailbox: str, message_ids: list[int]) -> None:
