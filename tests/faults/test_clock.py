@@ -72,6 +72,22 @@ def test_retention_never_takes_unread_mail_however_far_the_clock_jumps(tmp_path:
         assert deployment.send("abc").message.id > ids[-1]
 
 
+def test_a_clock_beyond_what_can_be_stored_costs_no_worker_and_no_message(tmp_path: Path) -> None:
+    with room_with_a_clock(tmp_path) as (deployment, clock):
+        sent = [deployment.send("abc", "now").message]
+        for jump in ("+80y", "+230y", "+0"):  # Linux and Python accept no clock after 2232 and 2262
+            clock.move(jump)
+            pause(0.5)
+            sent += [deployment.send("abc", f"{jump} {number}", ttl_sec=6 * 86400).message for number in range(3)]
+        ids = [one.id for one in sent]
+        assert ids == sorted(set(ids))
+        assert [one.id for one in deployment.check("abc").messages] == ids
+        assert deployment.filed("abc") == ids
+        assert sent[1].timestamp.ToDatetime().year == 2100
+        assert deployment.file("abc", ids[4])["timestamp"].startswith("2100-01-01T")
+        assert deployment.log().count("clock out of range") == 1, "it is logged once"
+
+
 def test_waits_last_as_long_as_they_were_asked_to_and_end_when_mail_comes(tmp_path: Path) -> None:
     with deployment_with_a_clock(tmp_path) as (deployment, clock), ThreadPoolExecutor(3) as threads:
         for jump in ("-1h", "+1d", "+0"):

@@ -51,6 +51,20 @@ def test_an_import_restores_everything_except_ids_and_times(daemon: Daemon) -> N
     assert run(daemon, "export", "out").stdout == again
 
 
+def test_messages_of_two_daemons_with_one_id_are_both_imported(daemon: Daemon) -> None:
+    with Mailroom(daemon.address, sender="ana") as client:
+        client.send("twin", "of the first daemon")
+        first = run(daemon, "export", "twin").stdout
+        client.clear("twin")
+    (message,) = records(first)
+    second = json.dumps({**message, "content": "of the second daemon"})
+    for _ in range(2):
+        assert run(daemon, "import", "-", given=first).stdout == "1 of 1 messages imported\n"
+        assert run(daemon, "import", "-", given=second).stdout == "1 of 1 messages imported\n"
+    contents = [message["content"] for message in records(run(daemon, "export", "twin").stdout)]
+    assert contents == ["of the second daemon", "of the first daemon"]
+
+
 def test_filters_select_the_exported_messages(daemon: Daemon) -> None:
     with Mailroom(daemon.address, sender="ana") as client:
         one, two, three = (client.send("some", text, thread_id=text) for text in ("alpha", "beta", "gamma"))

@@ -75,3 +75,33 @@ names = st.sampled_from(
 def test_any_line_is_valid_or_an_error_of_one_sentence(changes: dict[str, object]) -> None:
     with suppress(OSError):  # every other exception would be a traceback of the command
         parse({**GOOD, **changes})
+
+
+def key_of(line: dict[str, Any]) -> str:
+    (entry,) = _parse_lines(json.dumps(line).encode())
+    key = entry.draft.options.get("idempotency_key")
+    assert key
+    return key
+
+
+def test_a_key_is_the_same_for_a_repeated_import_and_another_for_another_daemons_message() -> None:
+    key = key_of({**GOOD, "timestamp": ISO, "metadata": {"a": 1, "b": 2}})
+    assert key == key_of({"read": True, "metadata": {"b": 2, "a": 1}, "timestamp": ISO, **GOOD})
+    others = [
+        {**GOOD, "timestamp": ISO},
+        {**GOOD, "timestamp": "2026-11-22T23:06:50.124Z", "metadata": {"a": 1, "b": 2}},
+        {**GOOD, "timestamp": ISO, "metadata": {"a": 1, "b": 2}, "content": "d"},
+        {**GOOD, "timestamp": ISO, "metadata": {"a": 1, "b": 2}, "recipient": "carl"},
+    ]
+    keys = {key_of(line) for line in others}
+    assert len(keys) == len(others)
+    assert key not in keys
+    assert all(len(one) == len(key) for one in keys)
+
+
+def test_metadata_that_is_too_deep_is_named() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(500):
+        deep = {"a": deep}
+    with pytest.raises(OSError, match=r"line 1 is not a valid message: .*nested"):
+        parse({**GOOD, "metadata": deep})

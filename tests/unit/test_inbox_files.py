@@ -323,3 +323,18 @@ def test_the_number_of_open_directory_handles_is_bounded(
             put(files, f"m{number}", NUMBER + turn)
     assert len(descriptors()) <= 5 + 2
     assert all(files.list_ids(f"m{number}") == {NUMBER, NUMBER + 1} for number in range(40))
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "said"),
+    [
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        (253_402_300_800_000, "9999-12-31T23:59:59.999Z"),
+        (1 << 63, "9999-12-31T23:59:59.999Z"),
+        (-(1 << 63), "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_time_without_a_date_becomes_the_nearest_that_has_one(milliseconds: int, said: str) -> None:
+    body = orjson.loads(encode_inbox_file(1, milliseconds, Draft("a", "b", "c", ttl_ms=1)))
+    assert body["timestamp"] == said
+    assert len(body["expires_at"]) == len(said)

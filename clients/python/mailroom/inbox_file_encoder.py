@@ -14,6 +14,9 @@ import orjson
 
 from mailroom.inbox_file import MESSAGE, PRIORITIES, Key, decode_inbox_file
 
+_EARLIEST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
+_LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+
 
 class _Draft(Protocol):
     """What the encoder needs of a message: the daemon's `Draft`."""
@@ -77,7 +80,8 @@ def is_whole_inbox_file(raw: bytes, message_id: int) -> bool:
 
 
 def _iso_8601(milliseconds: int) -> str:
-    seconds, rest = divmod(milliseconds, 1000)
+    """Returns a time as text; one that has no date of four digits, from a damaged row, becomes the nearest that has."""
+    seconds, rest = divmod(max(_EARLIEST_MS, min(milliseconds, _LATEST_MS)), 1000)
     return f"{_iso_8601_of_second(seconds)}.{rest:03}Z"
 
 

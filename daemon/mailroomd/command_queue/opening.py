@@ -17,6 +17,7 @@ from mailroomd.model.message import unpack_draft
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import WriteMessage
 from mailroomd.storage.database.connection import DatabaseTooNew, is_damaged
+from mailroomd.storage.database.foreign_objects import ForeignObject
 from mailroomd.storage.database.message_store import MessageStore, StoredMail
 from mailroomd.storage.database.restore import take_restored
 from mailroomd.storage.database.transactions import StoreFull
@@ -50,14 +51,14 @@ def open_store(context: WorkerContext, table: TableReader) -> MessageStore:
         table: holds the messages that commands refer to.
 
     Raises:
-        CannotStart: the database cannot be opened, or a newer daemon wrote it.
+        CannotStart: the database cannot be opened, a newer daemon wrote it, or another program changed its schema.
         sqlite3.DatabaseError: it is damaged.
     """
     state_dir = context.settings.state_dir
     try:
         take_restored(state_dir, context.beat)
         store = MessageStore(state_dir, partial(_mail_at, table), context.beat)
-    except DatabaseTooNew as error:
+    except (DatabaseTooNew, ForeignObject) as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
         if is_damaged(error):

@@ -21,7 +21,7 @@ from mailroomd.command_queue.table_audit import lost_deletions
 from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.readiness import Readiness
-from mailroomd.model.clock import now_ms
+from mailroomd.model.clock import is_out_of_range, now_ms
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import Command, LazyCommand, Outcome, TeamInboxSettled, WriteMessage
 from mailroomd.protocol.packets import Hello
@@ -85,6 +85,7 @@ class CommandQueue:
             self._link,
         )
         self._unconfirmed: list[Outcome] = []
+        self._is_clock_wrong = False
         self._writes, self._outcomes = config.writes, config.outcomes
 
     def run(self) -> None:
@@ -163,8 +164,15 @@ class CommandQueue:
         self._committer.report([*self._housekeeping.drain_outcomes(), *requests, *self._settle_team_entries(now_sec)])
         self._filing.remove_empty_directories(now_sec, self._context.settings.forget_agents_sec)
         self._disk_guard.poll(now_sec)
+        self._check_clock()
         self._gauges.publish_if_due(now_sec)
         return min(self._context.beat_interval_sec, pause_sec, self._team.due_in_sec(now_sec))
+
+    def _check_clock(self) -> None:
+        """Logs once that the machine's clock is beyond what the daemon can store."""
+        was_wrong, self._is_clock_wrong = self._is_clock_wrong, is_out_of_range()
+        if self._is_clock_wrong and not was_wrong:
+            log.error("clock out of range, using the nearest time: set the clock", used_ms=now_ms())
 
     def _settle_team_entries(self, now_sec: float) -> list[TeamInboxSettled]:
         settled = self._team.drain_settled(now_sec)

@@ -1,11 +1,12 @@
 """`mailroom import` — sends exported messages again, for instance to another daemon.
 
-Each message gets a new id and time. Its idempotency key is derived from its old id, so that repeating an import within
-a day creates no duplicates.
+Each message gets a new id and time. Its idempotency key is derived from its old id and from what it says, so that
+repeating an import within a day creates no duplicates, and messages of two daemons with the same id are both imported.
 """
 
 __all__ = ["import_messages"]
 
+import hashlib
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_UNACKNOWLEDGED = 500  # read messages that are acknowledged together
 _REQUIRED = ("id", "recipient", "sender", "content")
+_DIGESTED = ("recipient", "sender", "content", "metadata", "type", "thread_id", "in_reply_to", "priority", "timestamp")
+DIGEST_BYTES = 8  # two messages of one id and sender have the same one by accident once in 2**64
 _OPTIONAL_TEXTS = ("type", "thread_id", "in_reply_to", "priority", "timestamp", "expires_at")
 
 
@@ -142,8 +145,21 @@ def _draft(message: Mapping[str, Any]) -> Draft:
         in_reply_to=message.get("in_reply_to"),
         priority=message.get("priority"),
         ttl=_ttl(message),
-        idempotency_key=f"import-{message['id']}",
+        idempotency_key=f"import-{message['id']}-{_digest(message)}",
     )
+
+
+def _digest(message: Mapping[str, Any]) -> str:
+    """Returns a digest of what a message says; not of whether it is read, which may change between two exports.
+
+    Raises:
+        ValueError: its metadata is nested too deeply.
+    """
+    try:
+        said = orjson.dumps([message.get(name) or None for name in _DIGESTED], option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise ValueError("metadata is nested too deeply") from error
+    return hashlib.blake2b(said, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _ttl(message: Mapping[str, Any]) -> timedelta | None:

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from mailroomd.storage.database.foreign_objects import check_schema, check_triggers, deny_triggers
 from mailroomd.storage.database.reserve import has_room
 from mailroomd.storage.database.schema import SCHEMA_VERSION, upgrade
 
@@ -66,6 +67,7 @@ def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqli
 
     Raises:
         DatabaseTooNew: a newer daemon wrote it; nothing was changed.
+        ForeignObject: another program made a trigger, view or table in it; nothing was executed.
         sqlite3.Error: it cannot be opened.
     """
     path = state_dir / DATABASE_NAME
@@ -75,12 +77,15 @@ def open_store(state_dir: Path, beat: Callable[[], None] = lambda: None) -> sqli
         if version > SCHEMA_VERSION:
             raise DatabaseTooNew(path, version)
         _read_schema(connection)
+        check_triggers(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, on a connection of its own
         connection.execute("PRAGMA temp_store = MEMORY")  # a service may have no directory for temporary files
         connection.execute("PRAGMA cache_size = -16384")  # 16 MiB: the tails of the indexes stay hot
         upgrade(connection, version, beat)
+        check_schema(connection, path)
+        deny_triggers(connection)
     except BaseException:
         connection.close()
         raise

@@ -105,7 +105,7 @@ class MessageStore:
         transactions: for writes that are not made here.
 
     Raises:
-        DatabaseTooNew, sqlite3.Error, StoreFailed: as in `Transactions`.
+        DatabaseTooNew, ForeignObject, sqlite3.Error, StoreFailed: as in `Transactions`.
     """
 
     def __init__(

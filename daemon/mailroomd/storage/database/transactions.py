@@ -62,7 +62,7 @@ class Transactions:
         file_guard: knows which files the connection has open.
 
     Raises:
-        DatabaseTooNew, sqlite3.Error: as in `open_store`.
+        DatabaseTooNew, ForeignObject, sqlite3.Error: as in `open_store`.
         StoreFailed: an fsync failed before, and the log that it left cannot be settled.
     """
 
@@ -153,4 +153,6 @@ class Transactions:
         self._is_settled = True
 
     def _failure(self, error: sqlite3.Error) -> StoreFull | StoreFailed:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_AUTH:  # see `deny_triggers`
+            error = sqlite3.DatabaseError("it has a trigger or view that is not Mailroom's: run `mailroom doctor`")
         return StoreFull(str(error)) if is_full(error, self._state_dir) else StoreFailed(error)
