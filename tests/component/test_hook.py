@@ -29,6 +29,23 @@ def test_unread_mail_is_shown_once(session: Session, event: str) -> None:
     assert [session.hook(again) for again in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")] == [""] * 4
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "age"),
+    [
+        ("2026-11-24T16:41:14.109Z", r"\d+d"),
+        ("2026-11-24T16:41:14", r"\d+d"),
+        ("9999-12-31T23:59:59.999Z", "0s"),
+        ("0001-01-01T00:00:00+14:00", r"\d+d"),
+        ("", "0s"),
+        ("yesterday", "0s"),
+    ],
+)
+def test_the_age_is_that_of_the_messages_time_not_of_its_id(session: Session, timestamp: str, age: str) -> None:
+    """An id of a clock that was ahead lies in the future; without a valid time it is all there is."""
+    session.deliver("go", age_sec=-86_400, timestamp=timestamp)
+    assert re.search(rf"from alice \(unverified\), {age} ago ---\n", session.hook("UserPromptSubmit"))
+
+
 def test_each_session_of_an_agent_is_shown_its_mail(session: Session) -> None:
     session.agent = "bob"
     session.deliver("to the agent")

@@ -262,7 +262,18 @@ def test_a_reply_goes_to_the_sender_in_its_thread_and_acknowledges_nothing(tmp_p
     play(tmp_path, scene)
 
 
-def test_replying_to_oneself_is_refused(tmp_path: Path) -> None:
+def test_a_message_to_oneself_can_be_answered(tmp_path: Path) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        note = await ask(agent, "send_message", to_session_id="me", content="look again tomorrow")
+        answer = await ask(agent, "reply", message_id=note["id"], content="done")
+        assert answer["recipient"] == "me"
+        assert [message["content"] for message in await check(agent)] == ["look again tomorrow", "done"]
+        assert fake.messages[answer["id"]].in_reply_to == note["id"]
+
+    play(tmp_path, scene)
+
+
+def test_a_reply_to_ones_own_message_to_another_agent_is_refused(tmp_path: Path) -> None:
     async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         sent = await ask(agent, "send_message", to_session_id="ann", content="well?")
         error = await error_of(agent, "reply", message_id=sent["id"], content="and?")

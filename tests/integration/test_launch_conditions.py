@@ -133,6 +133,30 @@ def test_a_daemon_in_a_hostile_directory_runs_none_of_its_files(directory: Path)
     assert_mail_works(launch, launch.start_daemon())
 
 
+@pytest.mark.parametrize(
+    "program",
+    [(str(BIN / "mailroom"),), (sys.executable, "-P", "-m", "mailroom_apps")],
+    ids=["command", "python -P -m"],
+)
+@pytest.mark.parametrize("arguments", [("--version",), ("hook", "--agent", "bob")])
+def test_a_command_in_a_hostile_directory_runs_none_of_its_files(
+    directory: Path, program: tuple[str, ...], arguments: tuple[str, ...]
+) -> None:
+    for name in (*HOSTILE, "types", "runpy", "mailroom", "mailroom_apps"):
+        (directory / f"{name}.py").write_text('raise SystemExit("foreign code")\n')
+    event = '{"hook_event_name": "Stop", "session_id": "s"}'
+    done = subprocess.run(
+        [*program, *arguments],
+        cwd=directory,
+        input=event,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_SEC,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_daemon_in_a_deleted_directory_carries_mail(directory: Path) -> None:
     launch = Launch(directory, delete_cwd=True)
     assert_mail_works(launch, launch.start_daemon())

@@ -56,6 +56,15 @@ def test_an_index_lists_every_page_beside_it(index: str) -> None:
     assert {path for path in page.parent.glob("*.md") if path != page} <= listed
 
 
+def test_every_sentence_that_operations_explains_is_in_the_code() -> None:
+    code = "".join(text_of(file) for base in ("daemon", "clients") for file in sorted((PROJECT / base).rglob("*.py")))
+    section = text_of(PROJECT / "docs/operations.md").partition("\n## What you may see\n")[2].partition("\n## ")[0]
+    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| ")][1:]
+    parts = [part.strip(" :,") for row in rows for quoted in re.findall("`([^`]+)`", row) for part in quoted.split("…")]
+    assert len(rows) >= 15
+    assert [part for part in parts if part not in code and not part.startswith("mailroom ")] == []
+
+
 def links_of(page: Path) -> Iterator[str]:
     """Yields the relative links of a page."""
     for link in LINK.findall(page.read_text()):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
@@ -80,7 +81,8 @@ class Session:
         """Puts a message into an inbox directory, in the daemon's format; returns its id."""
         message_id = inbox_id(age_sec)
         body: dict[str, Any] = {"type": "message", "id": message_id, "from": sender, "session_id": self.id}
-        body |= {"timestamp": "2026-11-24T16:00:00.000Z", "message_type": "text", "content": content, "metadata": {}}
+        sent = datetime.fromtimestamp(time.time() - age_sec, UTC).isoformat(timespec="milliseconds")
+        body |= {"timestamp": sent.replace("+00:00", "Z"), "message_type": "text", "content": content, "metadata": {}}
         self.put(message_id, json.dumps(body | fields).encode(), mailbox)
         return message_id
 

@@ -8,7 +8,6 @@ no doorbell watches.
 
 __all__ = ["DoorbellLock", "dismiss_doorbell"]
 
-import fcntl
 import os
 import select
 import signal
@@ -16,6 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from mailroom_apps.hooks.lock_file import is_at, open_lock_file, try_lock
 from mailroom_apps.hooks.session_state import doorbell_path, sessions_directory
 
 EXIT_TIMEOUT_SEC = 3.0  # the older doorbell may be showing mail, which ends with a call to the daemon
@@ -40,8 +40,12 @@ class DoorbellLock:
 
     def __enter__(self) -> Self:
         os.makedirs(sessions_directory(), mode=0o700, exist_ok=True)
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self.held = self._try_lock() or (self._ask_holder_to_exit() and self._try_lock())
+        while True:
+            self._file = open_lock_file(self._path)
+            self.held = try_lock(self._file) or (self._ask_holder_to_exit() and try_lock(self._file))
+            if is_at(self._path, self._file):
+                break
+            os.close(self._file)  # the file was removed before it was locked
         if self.held:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
@@ -54,19 +58,13 @@ class DoorbellLock:
             os.ftruncate(self._file, 0)
         os.close(self._file)
 
-    def _try_lock(self) -> bool:
-        with suppress(BlockingIOError):
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        return False
-
     def _ask_holder_to_exit(self) -> bool:
         """Returns whether the holder has exited, or was gone before it could be asked."""
         with suppress(OSError, ValueError):
             pid = self._holder_pid()
             holder = os.pidfd_open(pid)
             try:
-                if not self._try_lock() and self._holder_pid() == pid:  # so the pidfd is the holder's
+                if not try_lock(self._file) and self._holder_pid() == pid:  # so the pidfd is the holder's
                     signal.pidfd_send_signal(holder, signal.SIGTERM)
                     return bool(select.select([holder], [], [], self._timeout_sec)[0])
             finally:

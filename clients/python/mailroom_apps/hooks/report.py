@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from mailroom.inbox_directory import is_mailbox_name
 from mailroom.inbox_file import InboxFile
@@ -89,7 +90,7 @@ def _frame(agent: str, mark: str, blocks: str, shown: int, rest: int, *, other_m
 
 def _block(agent: str, message: InboxFile, mark: str, limit: int | None = None) -> str:
     verified = "verified" if message.sender_verified else "unverified"
-    head = f"--- {mark} message {message.id} from {_sender(message)} ({verified}), {_age(message.id)} ago"
+    head = f"--- {mark} message {message.id} from {_sender(message)} ({verified}), {_age(message)} ago"
     head += f"{'' if message.mailbox == agent else f', in mailbox {message.mailbox}'} ---\n{_fields(message)}"
     tail = f"\n--- {mark} end of {message.id} ---\n"
     room = LIMIT_CHARS if limit is None else max(0, limit - _size(head) - _size(tail))
@@ -136,8 +137,15 @@ def _content(message: InboxFile, room: int, *, cut: bool) -> str:
     return _first_units(text, room - _size(note)) + note
 
 
-def _age(message_id: str) -> str:
-    return format_age(max(0.0, time.time() - (int(message_id, 16) >> MS_SHIFT) / 1000))
+def _age(message: InboxFile) -> str:
+    """Returns the age by the message's time. An id only orders: after a clock that was ahead it lies in the future."""
+    try:
+        sent = datetime.fromisoformat(message.timestamp)
+    except ValueError:  # written by another program
+        sent = datetime.fromtimestamp((int(message.id, 16) >> MS_SHIFT) / 1000, UTC)
+    if sent.tzinfo is None:
+        sent = sent.replace(tzinfo=UTC)
+    return format_age(max(0.0, time.time() - sent.timestamp()))
 
 
 def _size(text: str) -> int:

@@ -8,13 +8,13 @@ Invariant: the state changes after the output was flushed, or not at all.
 
 __all__ = ["SessionBusyError", "SessionUpdate", "StateNotSavedError", "prune_sessions"]
 
-import fcntl
 import os
 import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from mailroom_apps.hooks.lock_file import is_at, open_lock_file, try_lock
 from mailroom_apps.hooks.session_state import SessionState, sessions_directory
 
 LOCK_TIMEOUT_SEC = 1.0  # showing mail takes milliseconds; a process that holds the lock for longer is stopped
@@ -52,15 +52,9 @@ class SessionUpdate:
         try:
             self._directory = sessions_directory()
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            path = f"{self._directory}/{self._session}.lock"
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            self._lock = _lock(f"{self._directory}/{self._session}.lock", LOCK_TIMEOUT_SEC)
         except OSError as error:
             raise StateNotSavedError(str(error)) from error
-        try:
-            self._wait_for_lock()
-        except BaseException:
-            os.close(self._lock)
-            raise
         self.state = SessionState.read(self._session)
         return self
 
@@ -95,34 +89,49 @@ class SessionUpdate:
                 os.unlink(self._draft)
         os.close(self._lock)
 
-    def _wait_for_lock(self) -> None:
-        deadline = time.monotonic() + LOCK_TIMEOUT_SEC
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise SessionBusyError from error
-                time.sleep(LOCK_POLL_SEC)
-
 
 def prune_sessions() -> None:
     """Removes the files of sessions that ended long ago."""
     oldest = time.time() - KEPT_SEC
     with suppress(OSError), os.scandir(sessions_directory()) as entries:
         for entry in entries:
-            with suppress(OSError):
-                if entry.stat(follow_symlinks=False).st_mtime < oldest and not _is_locked(entry.path):
-                    os.unlink(entry.path)
+            with suppress(OSError, SessionBusyError):
+                if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    _remove(entry.path, oldest)
 
 
-def _is_locked(path: str) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _remove(path: str, oldest: float) -> None:
+    """Removes an old file while nobody uses it. A state belongs to the lock beside it, any other file to its own."""
+    lock_path = f"{path.removesuffix('.json')}.lock" if path.endswith(".json") else path
+    lock = _lock(lock_path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        if os.stat(path, follow_symlinks=False).st_mtime < oldest:
+            os.unlink(path)
+            if lock_path != path:
+                os.unlink(lock_path)
     finally:
-        os.close(descriptor)
-    return False
+        os.close(lock)
+
+
+def _lock(path: str, timeout_sec: float = 0.0) -> int:
+    """Returns a descriptor of the locked file.
+
+    Raises:
+        SessionBusyError: another process holds the lock.
+        OSError: the file cannot be opened.
+    """
+    deadline = time.monotonic() + timeout_sec
+    lock = open_lock_file(path)
+    try:
+        while not (try_lock(lock) and is_at(path, lock)):
+            if time.monotonic() >= deadline:
+                raise SessionBusyError
+            if is_at(path, lock):
+                time.sleep(LOCK_POLL_SEC)
+            else:  # the file was removed before it was locked
+                os.close(lock)
+                lock = open_lock_file(path)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock

@@ -1,7 +1,8 @@
 """InboxTools — the tools that an agent reads its mail with: check_inbox, wait_for_message, acknowledge_message.
 
 Nothing is marked read before the agent says so. Each check_inbox returns everything that is unread, with `shown_before`
-on messages that were shown already; `new_only` leaves these out, and wait_for_message never shows a message twice.
+on messages that were shown already; `new_only` leaves these out, and wait_for_message of one server never shows a
+message twice.
 While the daemon is down, check_inbox reads the inbox files (`offline_inbox`) and says so.
 """
 

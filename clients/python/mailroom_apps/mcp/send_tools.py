@@ -75,10 +75,10 @@ class SendTools:
         """Answers a message, to its sender and in its thread. The answered message stays unread.
 
         Raises:
-            InvalidArgument: the message is the agent's own.
+            InvalidArgument: the agent sent the message to another one. A message to itself can be answered.
         """
         original = (await self._client.get_message(message_id, timeout=SEND_TIMEOUT_SEC)).message
-        if original.sender == session_id:
+        if original.sender == session_id != original.recipient:
             raise InvalidArgument(
                 f"{session_id} sent message {message_id} itself, to {original.recipient}: use send_message",
                 reason="REPLY_TO_SELF",
