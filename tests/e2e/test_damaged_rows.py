@@ -2,12 +2,16 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from mailroomd.model.ids import parse_id
 from support.harness.deployment import Deployment, running_deployment
 
+DOCTOR = Path(sys.executable).with_name("mailroom")
 DAMAGE = ("state = 77", "state = 0", "state = 'x'", "metadata = 'nonsense'")
 
 
@@ -18,6 +22,12 @@ def damage(deployment: Deployment, change: str, *message_ids: str) -> None:
             f"UPDATE messages SET {change} WHERE id = ?",
             [(parse_id(message_id),) for message_id in message_ids],
         )
+
+
+def doctor(deployment: Deployment) -> str:
+    """Returns the report of the doctor without its line breaks, which may be inside an id."""
+    command = [str(DOCTOR), "doctor", "--root", str(deployment.root), "--state-dir", str(deployment.state_dir)]
+    return "".join(subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.split())
 
 
 @pytest.mark.parametrize("change", DAMAGE)
@@ -38,6 +48,7 @@ def test_a_damaged_row_costs_no_file_and_no_other_message(change: str) -> None:
             assert "damaged row set aside" in deployment.log()
             assert damaged in deployment.log()
             deployment.stop()
+        assert damaged in doctor(deployment), "the doctor names it"
         deployment.start()
         assert json.loads(deployment.file_of("bob", damaged).read_bytes())["content"] == "mail 1"
         assert deployment.acknowledge("bob", [damaged]).acknowledged_ids == [damaged]

@@ -73,7 +73,7 @@ def test_retention_never_takes_unread_mail_however_far_the_clock_jumps(tmp_path:
 
 
 def test_a_clock_beyond_what_can_be_stored_costs_no_worker_and_no_message(tmp_path: Path) -> None:
-    with room_with_a_clock(tmp_path) as (deployment, clock):
+    with deployment_with_a_clock(tmp_path) as (deployment, clock):
         sent = [deployment.send("abc", "now").message]
         for jump in ("+80y", "+230y", "+0"):  # Linux and Python accept no clock after 2232 and 2262
             clock.move(jump)
