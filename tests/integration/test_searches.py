@@ -11,8 +11,8 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.token_file import TokenFile
 from support.harness.client import SERVICE, Client, connect, refusal_of
+from support.harness.deployment import new_deployment
 from support.harness.guarded import NOW_MS, Guarded
-from support.harness.room import new_room
 from support.harness.storing import Desk, draft
 from support.harness.waiting import BOUND_SEC, pause, wait_until
 
@@ -27,18 +27,18 @@ CANCELLED_SEARCHES = 3
 @pytest.fixture(scope="module")
 def searched() -> Generator[Guarded]:
     """A daemon that starts with many messages of bob and one of carol, all of them read and indexed."""
-    with new_room("--listen", "127.0.0.1:0") as room:
-        room.state_dir.mkdir(mode=0o700, exist_ok=True)
-        desk = Desk(room.state_dir)
+    with new_deployment("--listen", "127.0.0.1:0") as deployment:
+        deployment.state_dir.mkdir(mode=0o700, exist_ok=True)
+        desk = Desk(deployment.state_dir)
         for _ in range(MESSAGES // MESSAGES_AT_ONCE):
             desk.commit(desk.reading("bob", *desk.send(*[draft("bob", WORDS)] * MESSAGES_AT_ONCE)))
         desk.commit(desk.reading("carol", *desk.send(draft("carol", "needle"))))
         while desk.store.index_more():
             pass
         desk.store.close()
-        guarded = Guarded(room, TokenFile(room.state_dir))
+        guarded = Guarded(deployment, TokenFile(deployment.state_dir))
         guarded.texts = {name: guarded.tokens.create(name, NOW_MS, 0)[0] for name in ("bob", "carol")}
-        room.start()
+        deployment.start()
         yield guarded
 
 
@@ -72,7 +72,7 @@ def work_sec(gateway: psutil.Process) -> float:
 
 
 def test_a_search_ends_when_its_caller_leaves(searched: Guarded) -> None:
-    gateway = psutil.Process(searched.room.pid_of("gateway"))
+    gateway = psutil.Process(searched.deployment.pid_of("gateway"))
     with connect(searched.tcp, searched.texts["bob"]) as bob:
         started_sec = work_sec(gateway)
         assert refusal_of(lambda: bob.call("ListMessages", LONG_SEARCH)).reason == "QUERY_TOO_LONG"
