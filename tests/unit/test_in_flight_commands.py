@@ -29,15 +29,12 @@ from mailroomd.protocol.commands import (
     WriteRead,
 )
 from mailroomd.protocol.packets import (
-    AliasChanged,
     Answer,
     ClearMailbox,
-    HighWaterMarkAdvanced,
     MarkOffered,
     MarkRead,
     Request,
     SetAlias,
-    StorageStateChanged,
     StoreMessage,
 )
 from support.harness.mailbox_worker import MailboxWorker
@@ -191,7 +188,7 @@ class InFlightMachine(RuleBasedStateMachine):
             if not isinstance(command, LazyCommand):
                 self.unresolved[command.id] = command
         for event in self.worker.answers():
-            if not isinstance(event, HighWaterMarkAdvanced | AliasChanged | StorageStateChanged):
+            if isinstance(event, Answer):
                 self.record_answer(event)
 
     def record_answer(self, answer: Answer) -> None:
