@@ -2,18 +2,16 @@
 
 Owns the lower part of the screen and the thread that updates the counts: after each event, and periodically, because
 other programs read messages too. The text above is the same as in a pipe.
-Invariant: however it ends, by Ctrl-C, SIGTERM or an error, the terminal is restored.
+Invariant: however its block ends, the terminal is restored.
 """
 
 __all__ = ["LiveView"]
 
-import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from mailroom.errors import MailroomError
 from mailroom.events import Event
@@ -49,10 +47,8 @@ class LiveView:
         self._changed, self._ended = threading.Event(), threading.Event()
         self._live = Live(console=self._console, get_renderable=self._render, auto_refresh=False, transient=True)
         self._updater = threading.Thread(target=self._update_counts, name="unread counts", daemon=True)
-        self._previous_handler: Any = None
 
     def __enter__(self) -> Self:
-        self._previous_handler = signal.signal(signal.SIGTERM, _exit_on_signal)
         self._live.start(refresh=True)
         self._updater.start()
         return self
@@ -63,7 +59,6 @@ class LiveView:
         self._ended.set()
         self._changed.set()
         self._live.stop()
-        signal.signal(signal.SIGTERM, self._previous_handler)
 
     def show_event(self, event: Event) -> None:
         """Prints an event above the counts."""
@@ -109,7 +104,3 @@ class LiveView:
 def _mailbox_line(mailbox: MailboxStats) -> Text:
     age = format_age(mailbox.oldest_unread_age_sec)
     return Text(f"  {printable_line(mailbox.agent_id)}  {mailbox.unread} unread, oldest {age}")
-
-
-def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)

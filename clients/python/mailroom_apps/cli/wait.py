@@ -16,6 +16,7 @@ from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Address, Agent, Json
 from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.rendering import render_message
+from mailroom_apps.cli.stop_signals import StopSignals
 
 CHECK_SEC = 10.0  # the limit for a check without waiting
 
@@ -38,7 +39,7 @@ def wait(
 
     The message is not marked as offered. A restart of the daemon does not end the wait.
     """
-    with connect(address) as client:
+    with connect(address) as client, StopSignals(client.close):
         events = client.subscribe(agent, include_unread=True, observe=True, caught_up=True)
         timer = threading.Timer(timeout or CHECK_SEC, client.close)
         timer.daemon = True

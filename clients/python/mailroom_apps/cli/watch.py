@@ -23,6 +23,7 @@ from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MaybeAgent, Observe
 from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.rendering import render_event
+from mailroom_apps.cli.stop_signals import StopSignals
 
 if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
@@ -47,6 +48,7 @@ def watch(
     _check_combination(agent, all_agents=all_agents, unread=unread, after=after)
     with ExitStack() as stack:
         client = stack.enter_context(connect(address))
+        stack.enter_context(StopSignals(client.close))
         view = stack.enter_context(_open_view(client, agent, json=json, plain=plain))
         events = client.subscribe(
             agent,
