@@ -52,3 +52,28 @@ def test_long_work_lets_others_run_after_each_slice() -> None:
         return turns
 
     assert asyncio.run(play()) >= 10
+
+
+def test_a_call_of_many_turns_waits_for_few_slices_of_long_work() -> None:
+    turns, slices = 20, 0
+
+    async def work_long() -> None:
+        nonlocal slices
+        async with WorkSlots(1).slot() as share:
+            while True:
+                work()
+                slices += 1
+                await share.yield_if_due()
+
+    async def play() -> None:
+        nonlocal slices
+        clients = [asyncio.create_task(work_long()) for _ in range(5)]
+        await asyncio.sleep(0)
+        slices = 0
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for client in clients:
+            client.cancel()
+
+    asyncio.run(play())
+    assert slices <= turns / 5, "and not a slice of each client in every turn"

@@ -1,7 +1,10 @@
-"""cooperation — keeps long work from occupying the loop: other calls get a turn every few milliseconds.
+"""cooperation — keeps long work from occupying the loop: other calls get many turns every few milliseconds.
 
 Work that can pause does so by its `LoopShare`; what cannot is done in one thread, from which the loop gets the
 interpreter back within 5 ms (`sys.getswitchinterval`). With more threads the loop would wait for each of them.
+Invariant: between two slices of long work, of any client, the loop has a pause for everything else. One turn would not
+do: gRPC accepts one call after the other, and each takes five turns. A call would wait for five slices for each of the
+calls that arrived before it.
 """
 
 __all__ = ["LoopShare", "WorkSlots", "work_in_thread"]
@@ -12,12 +15,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 SLICE_SEC = 0.005  # of uninterrupted work
+PAUSE_SEC = 0.001  # after it: gRPC accepts a few calls in this time, and an accepted one can be answered
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 _thread = ThreadPoolExecutor(1, thread_name_prefix="long-work")
+_pausing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()  # held by work that pauses
 
 
 async def work_in_thread(work: Callable[[Argument], Result], argument: Argument) -> Result:
@@ -32,9 +38,10 @@ class LoopShare:
         self._slice_ends = time.monotonic() + SLICE_SEC
 
     async def yield_if_due(self) -> None:
-        """Lets other calls run if this one has used up its slice."""
+        """Lets other calls run if this one has used up its slice; long work of several calls goes on in turn."""
         if time.monotonic() >= self._slice_ends:
-            await asyncio.sleep(0)
+            async with _pausing.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+                await asyncio.sleep(PAUSE_SEC)
             self._slice_ends = time.monotonic() + SLICE_SEC
 
 

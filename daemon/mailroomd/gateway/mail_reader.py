@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mailroomd.gateway.archive_pool import ArchivePool
+from mailroomd.gateway.cooperation import LoopShare
 from mailroomd.gateway.paging import AnnouncementPage, merge_announcements, merge_listed, merge_unread, page_of
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import MAX_ID
@@ -27,7 +28,6 @@ from mailroomd.storage.database.message_search import never
 from mailroomd.table.layout import MailboxCounts
 from mailroomd.table.reader import NotInTable, Record, TableReader
 
-COUNTS_PER_TURN = 1000  # mailboxes counted before other calls get a turn: some 5 ms
 SHARED_PAGES = 16  # pages kept for streams that read the same
 SHARED_SEC = 0.02  # enough for all streams that one notification wakes, too short to be noticed
 MAX_RECENTLY_OFFERED = 20_000  # messages; far more than the quarter of a second until the database has them
@@ -268,11 +268,11 @@ class MailReader:
         """Returns the counts of every mailbox, by name."""
         try:
             all_counts: list[tuple[str, MailboxCounts]] = []
-            for index, (name, counts) in enumerate(self._table.all_counts()):
+            share = LoopShare()
+            for name, counts in self._table.all_counts():
                 if any(counts):  # an unused mailbox without mail is the remainder of a refused send
                     all_counts.append((name, counts))
-                if index % COUNTS_PER_TURN == COUNTS_PER_TURN - 1:
-                    await asyncio.sleep(0)
+                await share.yield_if_due()
             return sorted(all_counts)
         except NotInTable:
             rows = await self._archive.read(MessageArchive.mailboxes)
