@@ -1,7 +1,7 @@
 """cooperation — keeps long work from occupying the loop: other calls get many turns every few milliseconds.
 
-Work that can pause does so by its `LoopShare`; what cannot is done in one thread, from which the loop gets the
-interpreter back within 5 ms (`sys.getswitchinterval`). With more threads the loop would wait for each of them.
+Work that can pause does so by its `LoopShare`. Other work is done in one thread, from which the loop gets the
+interpreter back within 5 ms (`sys.getswitchinterval`); with more threads the loop would wait for each of them.
 Invariant: between two slices of long work, of any client, the loop has a pause for everything else. One turn would not
 do: gRPC accepts one call after the other, and each takes five turns. A call would wait for five slices for each of the
 calls that arrived before it.
