@@ -13,9 +13,10 @@ import gc
 import importlib
 import multiprocessing
 import os
-import resource
 import signal
 from pathlib import Path
+
+from mailroom.descriptors import raise_descriptor_limit
 
 from mailroomd.observability.log import configure_log, log
 from mailroomd.observability.tracing import TracingNotInstalled, tracing
@@ -35,7 +36,7 @@ def run_worker(context: WorkerContext, target: str, config: object) -> None:
     _die_with_supervisor()
     _ignore_group_signals()
     os.umask(0o077)
-    _raise_descriptor_limit()
+    raise_descriptor_limit()  # each connection and each large packet needs a descriptor
     Path("/proc/self/comm").write_text(context.name)  # as PR_SET_NAME; the kernel keeps 15 bytes
     configure_log(context.name, context.settings.log_level, context.settings.log_format)
     context.beat()
@@ -64,12 +65,6 @@ def _die_with_supervisor() -> None:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and os.getppid() != supervisor.pid:  # it died before the line above
         os._exit(os.EX_UNAVAILABLE)
-
-
-def _raise_descriptor_limit() -> None:
-    """Raises the soft limit to the hard one: each connection and each large packet needs a descriptor."""
-    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def _ignore_group_signals() -> None:
