@@ -192,9 +192,11 @@ class TeamFiling:
         """Works until `close`. Whatever else ends it (no memory, say) ends the process, and its successor goes on."""
         try:
             self._work()
-        except BaseException:  # noqa: BLE001 - whatever it is
-            log.exception("team inbox thread failed")
-            os._exit(os.EX_SOFTWARE)
+        except BaseException as error:  # noqa: BLE001 - whatever it is
+            try:
+                log.exception("team inbox thread failed")
+            finally:  # without memory the line cannot be written either
+                os._exit(os.EX_OSERR if isinstance(error, MemoryError) else os.EX_SOFTWARE)
 
     def _work(self) -> None:
         while (due := self._next_due()) is not None:
