@@ -102,10 +102,15 @@ def make_unreadable_by_moving_it_away(place: Path, elsewhere: Path) -> None:
 
 
 def remove_all(place: Path) -> None:
-    """Removes a directory into which the daemon may be writing."""
+    """Removes a directory into which the daemon may be writing, until it notices that its path is gone."""
     beside = place.with_name(f".{place.name}-going")
     place.rename(beside)
-    shutil.rmtree(beside)
+    wait_until(lambda: has_been_removed(beside), "nothing is written into it any more")
+
+
+def has_been_removed(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 def put(make: Callable[[], object]) -> None:
