@@ -204,3 +204,30 @@ def test_a_stale_lock_with_something_in_it_is_not_removed(handle: int, lock_path
     with pytest.raises(OSError, match="not empty"):
         DirectoryLock(handle, FILE).acquire(0)
     assert (lock_path / "precious").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=["threads", "memory"])
+def test_a_lock_without_a_keeper_is_released(
+    handle: int, lock_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(directory_lock, "start_new_thread", fail)
+    with pytest.raises(type(error)):
+        DirectoryLock(handle, "bob.json").acquire(0)
+    assert not lock_path.exists()
+
+
+def test_a_keeper_that_never_begins_holds_nobody_up(
+    handle: int, lock_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_nothing(*_: object) -> int:
+        return 0
+
+    monkeypatch.setattr(directory_lock, "start_new_thread", begin_nothing)  # it had no memory to begin
+    lock = DirectoryLock(handle, "bob.json")
+    lock.acquire(0)
+    lock.verify()
+    lock.release()
+    assert not lock_path.exists()

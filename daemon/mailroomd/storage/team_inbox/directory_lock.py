@@ -15,6 +15,7 @@ import os
 import random
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
@@ -59,7 +60,6 @@ class DirectoryLock:
         self._mtime_ns = 0
         self._is_lost = False
         self._released = threading.Event()
-        self._keeper: threading.Thread | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -85,13 +85,11 @@ class DirectoryLock:
             time.sleep(min(left, pause * random.uniform(0.5, 1.5)))  # noqa: S311 - so that two waiters do not keep in step
             pause = min(LONGEST_PAUSE_SEC, 2 * pause)
         self._released = threading.Event()
-        keeper = threading.Thread(target=self._keep, args=(self._released,), name="lock-keeper", daemon=True)
-        try:
-            keeper.start()
-        except RuntimeError:  # the system has no more threads
+        try:  # not threading.Thread: its `start` waits forever for a thread that has no memory to begin
+            start_new_thread(self._keep, (self._released,))
+        except (RuntimeError, MemoryError):  # the system has no more threads, or no memory
             self.release()
             raise
-        self._keeper = keeper
 
     def verify(self) -> None:
         """Makes sure that the lock is still held, and renews it for `stale_sec`; call it before what cannot be undone.
@@ -101,10 +99,7 @@ class DirectoryLock:
             OSError: that cannot be determined.
         """
         with self._mutex:
-            if self._is_lost or not self._is_ours():
-                self._is_lost = True
-                raise LockLost(self._name)
-            self._touch()
+            self._renew()
 
     def release(self) -> None:
         """Removes the lock if it is still held; otherwise leaves it as it is.
@@ -114,14 +109,12 @@ class DirectoryLock:
             OSError: it cannot be removed.
         """
         self._released.set()
-        if self._keeper is not None:
-            self._keeper.join()
-            self._keeper = None
-        try:
-            self.verify()
-            os.rmdir(self._name, dir_fd=self._directory)
-        finally:
-            self._forget()
+        with self._mutex:  # from here on the keeper does nothing any more
+            try:
+                self._renew()
+                os.rmdir(self._name, dir_fd=self._directory)
+            finally:
+                self._forget()
 
     @contextmanager
     def held(self, patience_sec: float) -> Generator[None, None, None]:
@@ -175,6 +168,12 @@ class DirectoryLock:
         self._forget()
         return False
 
+    def _renew(self) -> None:
+        if self._is_lost or not self._is_ours():
+            self._is_lost = True
+            raise LockLost(self._name)
+        self._touch()
+
     def _touch(self) -> None:
         """Renews the mtime.
 
@@ -198,7 +197,10 @@ class DirectoryLock:
         pause = self._stale_sec / 2
         while not released.wait(pause):
             try:
-                self.verify()
+                with self._mutex:
+                    if released.is_set():
+                        return
+                    self._renew()
                 pause = self._stale_sec / 2
             except LockLost:
                 return
