@@ -3,6 +3,7 @@
 Each fault comes and goes while a load runs; no client may see more than "send again", and the checker judges the rest.
 """
 
+import errno
 import os
 import resource
 import shutil
@@ -124,10 +125,19 @@ def mend(place: Path, elsewhere: Path) -> None:
         place.unlink()
     moved = elsewhere.with_name("moved")
     if moved.is_dir():
-        if place.is_dir():
+        if place.is_dir() or not is_put_back(moved, place):
             shutil.rmtree(moved)
-        else:
-            moved.rename(place)
+
+
+def is_put_back(moved: Path, place: Path) -> bool:
+    """Puts a directory back, unless the daemon has created and filled another one in its place."""
+    try:
+        moved.rename(place)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            return False
+        raise
+    return True
 
 
 SPOILED = [
