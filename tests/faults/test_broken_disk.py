@@ -124,9 +124,8 @@ def mend(place: Path, elsewhere: Path) -> None:
     if place.is_symlink() or place.is_file():
         place.unlink()
     moved = elsewhere.with_name("moved")
-    if moved.is_dir():
-        if place.is_dir() or not is_put_back(moved, place):
-            shutil.rmtree(moved)
+    if moved.is_dir() and (place.is_dir() or not is_put_back(moved, place)):
+        shutil.rmtree(moved)
 
 
 def is_put_back(moved: Path, place: Path) -> bool:

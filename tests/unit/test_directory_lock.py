@@ -206,7 +206,7 @@ def test_a_stale_lock_with_something_in_it_is_not_removed(handle: int, lock_path
     assert (lock_path / "precious").exists()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=["threads", "memory"])
+@pytest.mark.parametrize("error", [RuntimeError("no more threads"), MemoryError()], ids=["threads", "memory"])
 def test_a_lock_without_a_keeper_is_released(
     handle: int, lock_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
