@@ -85,7 +85,7 @@ def test_mailboxes_with_unread_messages_are_listed_through_a_lost_connection(fak
     with watching(fake.address, "--all") as terminal:
         terminal.read_until("xyz  2 unread")
         terminal.read_until("abc  1 unread")
-        fake.wait_until(lambda daemon: daemon.requests["Subscribe"])  # the counts need no subscription
+        fake.wait_until(lambda daemon: bool(daemon.requests["Subscribe"]))  # the counts need no subscription
         fake.do(lambda daemon: daemon.deliver("abc", "the last before it goes"))
         terminal.read_until("connection lost")
         fake.do(lambda daemon: daemon.deliver("abc", "after it came back"))
