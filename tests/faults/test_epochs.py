@@ -61,8 +61,7 @@ class Follower:
         if self._stream is not None:
             self._stream.cancel()
         self._thread.join(BOUND_SEC)
-        if self._thread.is_alive():  # about once in a thousand restarts; see docs/facts.md
-            print("gRPC's client has not ended a cancelled stream")
+        assert not self._thread.is_alive(), "gRPC's client has not ended a cancelled stream: see docs/facts.md"
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -55,8 +55,7 @@ def test_idle_tcp_connections_leave_the_unix_socket_working() -> None:
 
 
 def test_a_flood_of_large_messages_makes_no_worker_look_stuck() -> None:
-    # One fsync of what 64 calls have sent, 64 MiB, takes more than a second on a busy disk.
-    with running_deployment("--stuck-after", "3", "--max-restarts", "3/60") as deployment:
+    with running_deployment("--stuck-after", "1", "--max-restarts", "3/60") as deployment:
         agents = [deployment.new_agent() for _ in range(4)]
         with deployment.stopped(deployment.pid_of("command-queue")), ThreadPoolExecutor(64) as threads:
             flood = [
