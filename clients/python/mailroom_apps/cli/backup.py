@@ -114,8 +114,11 @@ def _is_confirmed() -> bool:
 def _wait_until_taken(installation: "Installation", deadline: float) -> None:
     from mailroomd.operator.restore import is_staged
 
-    while is_staged(installation):
-        if not read_state_lock(installation.state_dir).is_held:
+    while True:
+        is_running = read_state_lock(installation.state_dir).is_held  # first: it may take the backup and then end
+        if not is_staged(installation):
+            return
+        if not is_running:
             raise OSError("mailroomd ended before it took the backup (see its log); it takes it when it starts again")
         if time.monotonic() >= deadline:
             raise OSError("mailroomd has not taken the backup yet (see its log); it will when it starts again")
