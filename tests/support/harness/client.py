@@ -238,6 +238,11 @@ class Client:
     def status(self) -> pb.GetStatusResponse:
         return cast("pb.GetStatusResponse", self._supervisor.GetStatus(pb.GetStatusRequest(), timeout=BOUND_SEC))
 
+    def metric(self, name: str) -> float:
+        """Returns the sum of the samples with this name."""
+        samples = self._supervisor.GetMetrics(pb.GetMetricsRequest(), timeout=BOUND_SEC).samples
+        return sum(sample.value for sample in samples if sample.name == name)
+
     def worker(self, name: str) -> pb.WorkerStatus:
         return next(one for one in self.status().workers if one.name == name)
 
