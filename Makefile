@@ -43,8 +43,9 @@ check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, t
 protos: .venv/dev.stamp ## Generate the code of the contract again
 	@protos/generate.sh
 
-docs: .venv/dev.stamp ## Write the settings' pages in docs/ again
+docs: .venv/dev.stamp ## Write the generated pages in docs/ again: settings and errors
 	@scripts/settings-docs
+	@scripts/errors-docs
 
 lock: .venv/dev.stamp ## Pin what an installation needs, with hashes (ARGS=--upgrade: the newest)
 	@scripts/lock $(ARGS)

@@ -189,7 +189,7 @@ def test_a_broadcast_returns_an_outcome_for_each_recipient(kind: str, tmp_path: 
         assert first.sent is not None
         assert first.sent.message.recipient == "a"
         assert isinstance(bad.error, InvalidArgument)
-        assert bad.to_dict()["error"]["reason"] == "RECIPIENT_INVALID"
+        assert (bad.error.reason, bad.error.field) == ("RECIPIENT_INVALID", "recipient")
         assert last.recipient == "c"
         assert await client.broadcast([], "none") == []
 

@@ -202,6 +202,17 @@ def test_a_mailbox_accepts_exactly_its_limit_from_concurrent_senders(strict_depl
     assert len(deployment.filed(agent)) == 5
 
 
+def test_a_message_refused_in_a_batch_says_as_much_as_one_refused_alone(strict_deployment: Deployment) -> None:
+    deployment, agent = strict_deployment, strict_deployment.new_agent()
+    deployment.send_many([send_request(agent, "x") for _ in range(5)])
+    alone = refusal_of(lambda: deployment.send(agent, "x"))
+    [result, malformed] = deployment.send_many([send_request(agent, "x"), send_request(".", "x")])
+    in_batch = result.error
+    assert (in_batch.code, in_batch.reason, in_batch.message) == (alone.code.value[0], alone.reason, alone.sentence)
+    assert (in_batch.field, in_batch.retry_delay.ToTimedelta().total_seconds()) == (alone.field, alone.retry_after_sec)
+    assert (malformed.error.field, malformed.error.HasField("retry_delay")) == ("recipient", False)
+
+
 def test_a_repeated_send_succeeds_after_its_mailbox_became_full(strict_deployment: Deployment) -> None:
     deployment, agent = strict_deployment, strict_deployment.new_agent()
     first = deployment.send(agent, "x", sender=agent, idempotency_key="k").message

@@ -81,7 +81,14 @@ def outcome_from(recipient: str, result: pb.SendResult) -> SendOutcome:
     if result.WhichOneof("result") == "ok":
         return SendOutcome(recipient, sent_from(result.ok), None)
     error = result.error
-    return SendOutcome(recipient, None, error_of(code_name(error.code), error.message, reason=error.reason))
+    failure = error_of(
+        code_name(error.code),
+        error.message,
+        reason=error.reason,
+        field=error.field or None,
+        retry_after_sec=error.retry_delay.ToTimedelta().total_seconds() if error.HasField("retry_delay") else None,
+    )
+    return SendOutcome(recipient, None, failure)
 
 
 def tracked_from(response: pb.GetMessageResponse) -> TrackedMessage:

@@ -241,7 +241,10 @@ def _to_result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult
     if isinstance(outcome, MailroomError):
         refusals.count_refusal(outcome.reason)
         code = code_of(outcome.reason).value[0]
-        return pb.SendResult(error=pb.SendError(code=code, reason=outcome.reason, message=outcome.sentence))
+        error = pb.SendError(code=code, reason=outcome.reason, message=outcome.sentence, field=outcome.field)
+        if outcome.retry_after_ms:
+            error.retry_delay.FromMilliseconds(outcome.retry_after_ms)
+        return pb.SendResult(error=error)
     raise outcome
 
 

@@ -142,7 +142,8 @@ class FakeDaemon:
         response = pb.BroadcastMessageResponse()
         for recipient in request.recipients:
             if recipient.startswith("."):
-                error = pb.SendError(code=3, reason="RECIPIENT_INVALID", message=f"{recipient} is not a valid name")
+                message = f"{recipient} is not a valid name"
+                error = pb.SendError(code=3, reason="RECIPIENT_INVALID", message=message, field="recipient")
                 response.results.add(error=error)
                 continue
             draft = pb.SendMessageRequest()

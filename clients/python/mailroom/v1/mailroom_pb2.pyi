@@ -28,6 +28,52 @@ class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_STATE_OFFERED: _ClassVar[DeliveryState]
     DELIVERY_STATE_READ: _ClassVar[DeliveryState]
     DELIVERY_STATE_EXPIRED: _ClassVar[DeliveryState]
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_MALFORMED: _ClassVar[ErrorReason]
+    ERROR_REASON_RECIPIENT_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_SENDER_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_AGENT_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_CONTENT_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_TYPE_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_THREAD_ID_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_QUERY_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_METADATA_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_METADATA_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_METADATA_TOO_DEEP: _ClassVar[ErrorReason]
+    ERROR_REASON_MESSAGE_ID_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PRIORITY_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_TTL_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_WAIT_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_LIMIT_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PAGE_TOKEN_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_AFTER_ID_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_IDEMPOTENCY_KEY_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_OPTIONS_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY: _ClassVar[ErrorReason]
+    ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_MESSAGE_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_ALIAS_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_MISSING: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_YOURS: _ClassVar[ErrorReason]
+    ERROR_REASON_ADMIN_ONLY: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_MAILBOX_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_STORAGE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_LOOP_GUARD: _ClassVar[ErrorReason]
+    ERROR_REASON_RATE_LIMITED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_WAITING: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_STREAMS: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_BYTES: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_ALIASES: _ClassVar[ErrorReason]
+    ERROR_REASON_WORKER_RESTARTING: _ClassVar[ErrorReason]
+    ERROR_REASON_STOPPING: _ClassVar[ErrorReason]
+    ERROR_REASON_STORAGE_FAILED: _ClassVar[ErrorReason]
 PRIORITY_UNSPECIFIED: Priority
 PRIORITY_LOW: Priority
 PRIORITY_NORMAL: Priority
@@ -39,6 +85,49 @@ DELIVERY_STATE_FILED: DeliveryState
 DELIVERY_STATE_OFFERED: DeliveryState
 DELIVERY_STATE_READ: DeliveryState
 DELIVERY_STATE_EXPIRED: DeliveryState
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_REQUEST_MALFORMED: ErrorReason
+ERROR_REASON_RECIPIENT_INVALID: ErrorReason
+ERROR_REASON_SENDER_INVALID: ErrorReason
+ERROR_REASON_AGENT_INVALID: ErrorReason
+ERROR_REASON_SESSION_INVALID: ErrorReason
+ERROR_REASON_CONTENT_TOO_LARGE: ErrorReason
+ERROR_REASON_TYPE_TOO_LONG: ErrorReason
+ERROR_REASON_THREAD_ID_TOO_LONG: ErrorReason
+ERROR_REASON_QUERY_TOO_LONG: ErrorReason
+ERROR_REASON_METADATA_INVALID: ErrorReason
+ERROR_REASON_METADATA_TOO_LARGE: ErrorReason
+ERROR_REASON_METADATA_TOO_DEEP: ErrorReason
+ERROR_REASON_MESSAGE_ID_INVALID: ErrorReason
+ERROR_REASON_PRIORITY_INVALID: ErrorReason
+ERROR_REASON_TTL_INVALID: ErrorReason
+ERROR_REASON_WAIT_INVALID: ErrorReason
+ERROR_REASON_LIMIT_INVALID: ErrorReason
+ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason
+ERROR_REASON_AFTER_ID_INVALID: ErrorReason
+ERROR_REASON_IDEMPOTENCY_KEY_INVALID: ErrorReason
+ERROR_REASON_OPTIONS_CONFLICT: ErrorReason
+ERROR_REASON_TOO_MANY: ErrorReason
+ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason
+ERROR_REASON_MESSAGE_NOT_FOUND: ErrorReason
+ERROR_REASON_ALIAS_CONFLICT: ErrorReason
+ERROR_REASON_TOKEN_MISSING: ErrorReason
+ERROR_REASON_TOKEN_INVALID: ErrorReason
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason
+ERROR_REASON_NOT_YOURS: ErrorReason
+ERROR_REASON_ADMIN_ONLY: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
+ERROR_REASON_MAILBOX_FULL: ErrorReason
+ERROR_REASON_STORAGE_FULL: ErrorReason
+ERROR_REASON_LOOP_GUARD: ErrorReason
+ERROR_REASON_RATE_LIMITED: ErrorReason
+ERROR_REASON_TOO_MANY_WAITING: ErrorReason
+ERROR_REASON_TOO_MANY_STREAMS: ErrorReason
+ERROR_REASON_TOO_MANY_BYTES: ErrorReason
+ERROR_REASON_TOO_MANY_ALIASES: ErrorReason
+ERROR_REASON_WORKER_RESTARTING: ErrorReason
+ERROR_REASON_STOPPING: ErrorReason
+ERROR_REASON_STORAGE_FAILED: ErrorReason
 
 class Message(_message.Message):
     __slots__ = ("id", "recipient", "sender", "content", "type", "timestamp", "read", "metadata", "thread_id", "in_reply_to", "priority", "expires_at", "state", "sender_verified")
@@ -155,14 +244,18 @@ class SendResult(_message.Message):
     def __init__(self, ok: _Optional[_Union[SendMessageResponse, _Mapping]] = ..., error: _Optional[_Union[SendError, _Mapping]] = ...) -> None: ...
 
 class SendError(_message.Message):
-    __slots__ = ("code", "reason", "message")
+    __slots__ = ("code", "reason", "message", "retry_delay", "field")
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
     code: int
     reason: str
     message: str
-    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    retry_delay: _duration_pb2.Duration
+    field: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., field: _Optional[str] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
     __slots__ = ("agent", "all_agents", "after_id", "include_unread", "include_receipts", "observe")

@@ -135,6 +135,10 @@ class MailboxServiceServicer:
 
     def Subscribe(self, request, context):
         """Streams an agent's events: from now on, or after a given event.
+
+        The stream does not end by itself. When the daemon stops, it sends GoingAway and ends the stream with the status OK; when
+        the daemon is killed, the stream ends with an error. Subscribe again in both cases, with the event_id of the last event of
+        any kind as after_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +146,8 @@ class MailboxServiceServicer:
 
     def CheckInbox(self, request, context):
         """Returns unread messages, oldest first; can wait for the first one to arrive. Marks none read.
+
+        A wait ends shortly before the call's deadline, or when the daemon stops, with the status OK and no messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,7 +182,8 @@ class MailboxServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClearMailbox(self, request, context):
-        """Deletes every message of a mailbox, and its inbox files. It works in slices; if it fails halfway, repeat it.
+        """Deletes the messages that are in a mailbox now, and their inbox files. Messages that arrive meanwhile stay. It works in
+        slices; if it fails halfway, repeat it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
