@@ -58,6 +58,18 @@ class FileLedger:
             self.write_queued()
         self.clear_queued()
 
+    def record_filed_again(self, message_ids: Iterable[int]) -> None:
+        """Commits that files which were recorded as missing are there again, and durable.
+
+        Raises:
+            StoreFull, StoreFailed: nothing was written.
+        """
+        with self._transactions.durable():
+            self._connection.executemany(
+                f"UPDATE messages SET file_error = '' WHERE id = ? AND {UNREAD}",
+                [(message_id,) for message_id in message_ids],
+            )
+
     def queue_unfiled(self, errors: Mapping[int, str], *, were_filed: bool = False) -> None:
         """Keeps such errors for the next commit of them, at the latest with the next `synced_id`."""
         self._queued_errors.update({message_id: (error, were_filed) for message_id, error in errors.items()})

@@ -21,6 +21,7 @@ from mailroomd.storage.database.connection import (
     is_full,
     is_lost_write,
     is_of_input,
+    mark_lost_write,
     open_store,
     set_lazy,
     settle_log,
@@ -155,4 +156,9 @@ class Transactions:
     def _failure(self, error: sqlite3.Error) -> StoreFull | StoreFailed:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_AUTH:  # see `deny_triggers`
             error = sqlite3.DatabaseError("it has a trigger or view that is not Mailroom's: run `mailroom doctor`")
-        return StoreFull(str(error)) if is_full(error, self._state_dir) else StoreFailed(error)
+        if is_full(error, self._state_dir):
+            return StoreFull(str(error))
+        failed = StoreFailed(error)
+        if failed.fatal:  # recorded here, whatever becomes of this process
+            mark_lost_write(self._state_dir)
+        return failed

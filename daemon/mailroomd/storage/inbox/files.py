@@ -42,6 +42,7 @@ class InboxFiles:
         self._path = root / "inbox"
         self._inbox = -1
         self._temporary = -1
+        self.before_making: Callable[[str], None] = _ignore  # called for each directory that is to be made
         self.on_made: Callable[[str, DirectoryIdentity], None] = _ignore  # called for each directory that was made
         self._directories: OrderedDict[str, tuple[int, DirectoryIdentity]] = OrderedDict()
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,10 +89,7 @@ class InboxFiles:
                     return known[0]
             self._forget(mailbox)
         _check_name(mailbox)
-        is_made = False
-        with suppress(FileExistsError):
-            os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
-            is_made = True
+        is_made = self._make_directory(mailbox)
         handle = os.open(mailbox, OPEN_DIRECTORY, dir_fd=self._inbox)
         self._directories[mailbox] = (handle, DirectoryIdentity.of(handle))
         if is_made:
@@ -99,6 +97,14 @@ class InboxFiles:
         if len(self._directories) > OPEN_DIRECTORIES:
             self._forget(next(iter(self._directories)))
         return handle
+
+    def has_directory(self, mailbox: str) -> bool:
+        """Returns whether something has the name of a mailbox's directory."""
+        try:
+            os.stat(mailbox, dir_fd=self._inbox, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def identity_of(self, mailbox: str) -> DirectoryIdentity:
         """Returns the identity of the directory that `ensure_directory` returned just now."""
@@ -246,6 +252,16 @@ class InboxFiles:
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._temporary)
 
+    def _make_directory(self, mailbox: str) -> bool:
+        """Makes a mailbox's directory; returns False if it is there."""
+        if self.has_directory(mailbox):
+            return False
+        self.before_making(mailbox)
+        with suppress(FileExistsError):
+            os.mkdir(mailbox, mode=0o700, dir_fd=self._inbox)
+            return True
+        return False
+
     def _forget(self, mailbox: str) -> None:
         handle, _ = self._directories.pop(mailbox)
         os.close(handle)
@@ -261,7 +277,7 @@ def _check_name(mailbox: str) -> None:
         raise OSError(errno.EINVAL, "not the name of a mailbox", ascii(mailbox))
 
 
-def _ignore(mailbox: str, identity: DirectoryIdentity) -> None:
+def _ignore(*_: object) -> None:
     """Does nothing."""
 
 

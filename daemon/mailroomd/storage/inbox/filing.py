@@ -10,6 +10,7 @@ Invariant: a file on the list is reported with its reason, until it is durable u
 __all__ = ["DAMAGED", "Filing", "describe"]
 
 import errno
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from mailroomd.storage.database.connection import DamagedRow
 from mailroomd.storage.database.damaged_rows import set_aside
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.database.transactions import StoreFailed, StoreFull
 from mailroomd.storage.directories.snapshot import DirectoryIdentity
 from mailroomd.storage.inbox.empty_directories import EmptyDirectories
 from mailroomd.storage.inbox.files import InboxFiles
@@ -82,6 +84,7 @@ class Filing:
         self._watch = InboxWatch(root, self._ids_that_should_be_there)
         self.unknown = UnknownFiles(files, ledger, self._remove)
         self._empty = EmptyDirectories(files, self._needs_directory, self._is_deserted, self._watch.forget_mailbox)
+        files.before_making = self._record_missing
         files.on_made = self._empty.on_made
 
     @property
@@ -107,6 +110,7 @@ class Filing:
         errors: dict[int, str] = {}
         inbox_error = self._ensure_inbox()
         for mailbox, messages in _by_mailbox(mail).items():
+            self._being_filed = messages
             directory = inbox_error or self._ensure_directory(mailbox)  # good until the next mailbox's
             filed_into = None if isinstance(directory, OSError) else self._files.identity_of(mailbox)
             for message in messages:
@@ -117,7 +121,6 @@ class Filing:
                     self.retry_later(mailbox, message.id, now_sec)
             if mailbox in self._lost and filed_into is not None:
                 self._waiting[mailbox].directories.add(filed_into)
-            self._being_filed = messages
             self._watch.watch_mailbox(mailbox, filed_into)
         self._being_filed = ()
         return errors
@@ -166,6 +169,30 @@ class Filing:
     def remove_empty_directories(self, now_sec: float, empty_sec: float) -> None:
         """Removes some of the directories of forgotten mailboxes in which nothing has happened for `empty_sec`."""
         self._empty.remove_slice(now_sec, empty_sec)
+
+    def _record_missing(self, mailbox: str) -> None:
+        """Commits which files a directory lacks that is to be made again, and puts them on the list.
+
+        If this process died among its first files, the next one would otherwise take the rest for read.
+
+        Raises:
+            OSError: that could not be committed; the directory must not be made yet.
+        """
+        missing = self._ids_that_should_be_there(mailbox)
+        if not (missing or self._ledger.has_queued_errors):
+            return
+        try:
+            self._ledger.record_unfiled(dict.fromkeys(missing, LOST), were_filed=True)
+        except StoreFull as error:
+            raise OSError(errno.ENOSPC, "its directory was lost, and there is no space to record that") from error
+        except StoreFailed as error:
+            if error.fatal:
+                raise
+            raise OSError(errno.EIO, "its directory was lost, and that could not be recorded") from error
+        for message_id in missing:
+            self.retry_later(mailbox, message_id, time.monotonic())
+        if missing:
+            self._lost.add(mailbox)
 
     # -- what agents did ------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 Owns the rule for an unread message whose file should exist. Missing, and its id is at most `synced_id`: its agent took
 it away, so it is read. Missing, and its id is above: it may never have reached the disk, and is written again. Empty or
 torn: written again. The file of a read message: removed. A directory that is missing or unreadable is a fault and never
-means read. A damaged row is no reason to touch a file, which may be the last copy of its message. Above: the
-command-queue, before it takes any command; it commits what agents took.
+means read: what it lacks is recorded before it is made again. A damaged row is no reason to touch a file, which may be
+the last copy of its message. Above: the command-queue, before it takes any command; it commits what agents took.
 """
 
 __all__ = ["RecoveryReport", "recover_files"]
@@ -26,8 +26,10 @@ from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.transactions import StoreFull
 from mailroomd.storage.inbox.files import InboxFiles, sync_filesystem
 from mailroomd.storage.inbox.filing import DAMAGED, describe
+from mailroomd.storage.inbox.reports import GONE
 
 PAGE = 1000  # messages checked between two heartbeats: some 30 ms
+BEAT_FILES = 100  # written between two heartbeats
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class RecoveryReport:
         removed: files of messages that are read, or were cleared.
         errors: why files could not be written, by message id.
         newer: (id, mailbox) of files with ids above everything in the database; see `UnknownFiles`.
+        recorded: messages that the database knows as missing, whose files are there again.
     """
 
     checked: int = 0
@@ -49,6 +52,7 @@ class RecoveryReport:
     removed: int = 0
     errors: dict[int, str] = field(default_factory=dict[int, str])
     newer: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    recorded: list[int] = field(default_factory=list[int])
 
 
 def recover_files(
@@ -65,12 +69,23 @@ def recover_files(
     last_seen = ("", 0)
     listing = _Listing("", set())
     while page := ledger.filed_after(*last_seen, PAGE):
+        gone: list[str] = []
         for mailbox, rows in groupby(page, itemgetter(0)):
             if mailbox != listing.mailbox:
                 listing = _list_directory(files, mailbox, beat)
-            taken = _check_files(ledger, files, listing, [message_id for _, message_id in rows], synced_id, report)
-            if taken:
-                report.taken.append(FilesTaken(mailbox, tuple(taken)))
+            message_ids = [message_id for _, message_id in rows]
+            taken, damaged = _check_files(files, listing, message_ids, synced_id)
+            report.checked += len(message_ids)
+            if isinstance(listing.ids, OSError):
+                report.errors.update(dict.fromkeys(message_ids, describe(listing.ids)))
+            elif listing.ids is None or ((taken or damaged) and not files.has_directory(mailbox)):
+                gone.append(mailbox)
+            else:
+                for message_id in damaged:
+                    _write_again(ledger, files, mailbox, message_id, report)
+                if taken:
+                    report.taken.append(FilesTaken(mailbox, tuple(taken)))
+        _restore_directories(ledger, files, gone, report, beat)
         last_seen = page[-1]
         beat()
     if report.errors:
@@ -80,6 +95,9 @@ def recover_files(
     _remove_cleared_files(ledger, files, report)
     if report.rewritten:  # they lie below `synced_id`: a power cut must not make them look taken
         sync_filesystem(files.inbox_fileno)
+    if report.recorded:
+        with suppress(StoreFull):  # otherwise they are written once more
+            ledger.record_filed_again(report.recorded)
     return report
 
 
@@ -98,27 +116,45 @@ def _list_directory(files: InboxFiles, mailbox: str, beat: Callable[[], None]) -
 
 
 def _check_files(
-    ledger: FileLedger,
-    files: InboxFiles,
-    listing: _Listing,
-    message_ids: list[int],
-    synced_id: int,
-    report: RecoveryReport,
-) -> list[int]:
-    """Writes files again where that is needed; returns the messages whose files were taken away."""
-    mailbox, ids = listing
-    report.checked += len(message_ids)
-    if isinstance(ids, OSError):
-        report.errors.update(dict.fromkeys(message_ids, describe(ids)))
-        return []
+    files: InboxFiles, listing: _Listing, message_ids: list[int], synced_id: int
+) -> tuple[list[int], list[int]]:
+    """Returns the messages whose files were taken away, and those whose files are to be written again."""
     taken: list[int] = []
+    damaged: list[int] = []
+    mailbox, ids = listing
+    if not isinstance(ids, set):
+        return taken, damaged
     for message_id in message_ids:
-        raw = _content(files, mailbox, message_id) if ids is not None and message_id in ids else None
-        if raw is None and ids is not None and message_id <= synced_id:
+        raw = _content(files, mailbox, message_id) if message_id in ids else None
+        if raw is None and message_id <= synced_id:
             taken.append(message_id)
         elif raw is None or not is_whole_inbox_file(raw, message_id):
-            _write_again(ledger, files, mailbox, message_id, report)
-    return taken
+            damaged.append(message_id)
+    return taken, damaged
+
+
+def _restore_directories(
+    ledger: FileLedger, files: InboxFiles, mailboxes: list[str], report: RecoveryReport, beat: Callable[[], None]
+) -> None:
+    """Writes every file of directories that are gone.
+
+    That they are missing is committed first. If this process dies among the files, the next one would otherwise find a
+    directory without some of them, and take these for read.
+    """
+    lost = [(mailbox, message_id) for mailbox in mailboxes for message_id in ledger.filed_in(mailbox)]
+    if not lost:
+        return
+    errors = {message_id: f"{GONE}; it is tried again" for _, message_id in lost}
+    try:
+        ledger.record_unfiled(errors, were_filed=True)
+    except StoreFull:  # the ledger keeps them for the next commit, and `Filing` waits for it
+        report.errors.update(errors)
+        return
+    for count, (mailbox, message_id) in enumerate(lost, 1):
+        if _write_again(ledger, files, mailbox, message_id, report):
+            report.recorded.append(message_id)
+        if count % BEAT_FILES == 0:
+            beat()
 
 
 def _content(files: InboxFiles, mailbox: str, message_id: int) -> bytes | None:
@@ -129,13 +165,14 @@ def _content(files: InboxFiles, mailbox: str, message_id: int) -> bytes | None:
         return b""
 
 
-def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, message_id: int, report: RecoveryReport) -> None:
+def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, message_id: int, report: RecoveryReport) -> bool:
+    """Writes one file; returns whether it is there, and reports why not."""
     try:
         message = ledger.message(message_id)
     except DamagedRow as error:
         set_aside(message_id, error)
         ledger.queue_unfiled({message_id: DAMAGED}, were_filed=True)  # otherwise its missing file would mean read
-        return
+        return False
     assert message is not None  # it was read in this process, which alone removes rows
     try:
         directory = files.ensure_directory(mailbox)
@@ -143,6 +180,8 @@ def _write_again(ledger: FileLedger, files: InboxFiles, mailbox: str, message_id
         report.rewritten += 1
     except OSError as error:
         report.errors[message_id] = describe(error)
+        return False
+    return True
 
 
 def _check_other_files(
