@@ -4,6 +4,7 @@ Each test has a flood of sends under way, with keys or without, and a subscriber
 checker judges: no id passed by a cursor appears later, no id is issued twice, no key gets two ids.
 """
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -18,7 +19,7 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.checker import Evidence, Sent, Stream, broken_promises, gather
 from support.faults.load import digest_of
-from support.harness.contract import RETRYABLE, BlockingStream, BlockingStubs, blocking_stubs, error_reason
+from support.harness.contract import RETRYABLE, AsyncStubs, BlockingStubs, async_stubs, blocking_stubs, error_reason
 from support.harness.daemon import Daemon, short_directory
 from support.harness.waiting import BOUND_SEC, chance, pause, rounds, wait_until
 
@@ -45,44 +46,44 @@ class Flood:
 
 
 class Follower:
-    """A subscriber of every mailbox, in a thread, that resumes after the last message that it saw."""
+    """A subscriber of every mailbox that resumes after the last message that it saw.
+
+    It runs in a thread, on gRPC's asyncio client: the blocking one may not end a cancelled stream (docs/facts.md).
+    """
 
     def __init__(self, daemon: Daemon) -> None:
         self.seen: list[tuple[int, str, str]] = []
         self.start = -1
         self._daemon = daemon
-        self._stream: BlockingStream | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._following = self._loop.create_task(self._run())
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._following,), daemon=True)
         self._thread.start()
 
     def end(self) -> None:
-        self._ended.set()
-        if self._stream is not None:
-            self._stream.cancel()
+        self._loop.call_soon_threadsafe(self._following.cancel)
         self._thread.join(BOUND_SEC)
-        assert not self._thread.is_alive(), "gRPC's client has not ended a cancelled stream: see docs/facts.md"
+        assert not self._thread.is_alive()
+        self._loop.close()
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            with suppress(grpc.RpcError), self._daemon.calls() as calls:
-                self._follow(calls)
-            self._ended.wait(0.02)
+    async def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            while True:
+                channel, calls = async_stubs(self._daemon.address)
+                async with channel:
+                    with suppress(grpc.RpcError):
+                        await self._follow(calls)
+                await asyncio.sleep(0.02)
 
-    def _follow(self, calls: BlockingStubs) -> None:
+    async def _follow(self, calls: AsyncStubs) -> None:
         cursor = self.seen[-1][0] if self.seen else self.start
         request = pb.SubscribeRequest(all_agents=True, after_id=f"{cursor:016x}" if cursor >= 0 else "")
-        self._stream = calls.subscribe(request, timeout=4 * BOUND_SEC)
-        if self._ended.is_set():  # while this stream was opened: `end` has cancelled the one before
-            self._stream.cancel()
-        for event in self._stream:
+        async for event in calls.subscribe(request, timeout=4 * BOUND_SEC):
             if event.HasField("message"):
                 message = event.message
                 self.seen.append((int(message.id, 16), message.recipient, digest_of(message.content)))
             elif self.start < 0 and event.HasField("caught_up"):
                 self.start = int(event.event_id, 16)
-            if self._ended.is_set():
-                return
 
 
 @dataclass
