@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,27 @@ def test_wheel_and_sdist_contain_the_expected_files(built: Path) -> None:
     assert {"Makefile", "requirements.lock", "requirements-all.lock"} <= names
     assert {"protos/mailroom/v1/mailroom.proto", "systemd/mailroomd.service"} <= names
     assert {"scripts/check", "tests/e2e/test_wheel.py", "docs/settings.md"} <= names
+
+
+def test_the_sdist_holds_nothing_but_files_of_the_repository(built: Path) -> None:
+    with foreign_file(REPOSITORY / ".cache" / "test-sdist" / "tests" / "LICENSE"):
+        uv("build", "--quiet", "--sdist", "--out-dir", built / "again", REPOSITORY)
+    ours = set(run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY).splitlines())
+    with tarfile.open(next((built / "again").glob("*.tar.gz"))) as sdist:
+        names = {member.name.partition("/")[2] for member in sdist if not member.isdir()}
+    names = {name.replace("daemon/mailroomd/units/", "systemd/") for name in names}  # a symbolic link to it
+    assert names - ours == {"PKG-INFO"}
+
+
+@contextmanager
+def foreign_file(path: Path) -> Iterator[None]:
+    """Leaves a file whose path ends like one of ours, as packages in a virtual environment do."""
+    path.parent.mkdir(parents=True)
+    path.touch()
+    try:
+        yield
+    finally:
+        shutil.rmtree(path.parents[1])
 
 
 def test_the_installed_programs_carry_mail_and_use_nothing_of_this_checkout(installed: Path, built: Path) -> None:
