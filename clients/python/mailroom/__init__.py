@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
-    from mailroom.events import CaughtUp, CommandResponse, Event, Receipt
+    from mailroom.events import CaughtUp, CommandResponse, Event
     from mailroom.messages import (
         Acknowledgement,
         Delivery,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         SentMessage,
         TrackedMessage,
     )
+    from mailroom.receipts import Receipt
     from mailroom.states import DeliveryState, Health, Priority
     from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus
     from mailroom.subscriptions import AsyncSubscription, Subscription
@@ -98,8 +99,9 @@ _EXPORTS = {
         "AlreadyExists ClientClosed DaemonNotRunning DeadlineExceeded InvalidArgument MailroomError NotFound "
         "PermissionDenied ResourceExhausted TlsFailed Unauthenticated Unavailable"
     ),
-    "events": "CaughtUp CommandResponse Event Receipt",
+    "events": "CaughtUp CommandResponse Event",
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
+    "receipts": "Receipt",
     "states": "DeliveryState Health Priority",
     "stats": "MailboxStats MetricSample QueueStats Status WorkerStatus",
     "subscriptions": "AsyncSubscription Subscription",

@@ -33,7 +33,7 @@ from grpc_health.v1 import health_pb2
 
 from mailroom.agents import AgentInfo
 from mailroom.errors import code_name, error_of
-from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway, Receipt
+from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway
 from mailroom.messages import (
     Acknowledgement,
     Delivery,
@@ -45,6 +45,7 @@ from mailroom.messages import (
     TrackedMessage,
 )
 from mailroom.metadata import metadata_from_struct
+from mailroom.receipts import Receipt
 from mailroom.records import Page
 from mailroom.states import DeliveryState, Health, Priority
 from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus

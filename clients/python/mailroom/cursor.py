@@ -8,8 +8,9 @@ Invariant: the position moves when an event is admitted, that is, right before i
 
 __all__ = ["BEGINNING", "Cursor"]
 
-from mailroom.events import CaughtUp, CommandResponse, GoingAway, Receipt
+from mailroom.events import CaughtUp, CommandResponse, GoingAway
 from mailroom.messages import Message
+from mailroom.receipts import Receipt
 
 BEGINNING = "0" * 16  # before every event
 

@@ -3,26 +3,15 @@
 Invariant: `event_id` is the event's position in the daemon's global sequence. Pass it as `after_id` to resume there.
 """
 
-__all__ = ["CaughtUp", "CommandResponse", "Event", "GoingAway", "Receipt"]
+__all__ = ["CaughtUp", "CommandResponse", "Event", "GoingAway"]
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from mailroom.messages import Message
+from mailroom.receipts import Receipt
 from mailroom.records import Record
-from mailroom.states import DeliveryState
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt(Record):
-    """A change of a message's delivery state. In a message's history `event_id` is empty."""
-
-    message_id: str
-    recipient: str
-    state: DeliveryState
-    timestamp: datetime | None
-    event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

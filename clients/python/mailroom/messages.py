@@ -14,14 +14,12 @@ __all__ = [
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mailroom.errors import MailroomError
+from mailroom.receipts import Receipt
 from mailroom.records import Record
 from mailroom.states import DeliveryState, Priority
-
-if TYPE_CHECKING:
-    from mailroom.events import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ class TrackedMessage(Record):
 
     message: Message
     delivery: Delivery
-    history: "tuple[Receipt, ...]"
+    history: tuple[Receipt, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mailroom.cursor import BEGINNING
-from mailroom.events import CaughtUp, Receipt
+from mailroom.events import CaughtUp
+from mailroom.receipts import Receipt
 
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Agent, Json

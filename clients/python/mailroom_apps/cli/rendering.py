@@ -9,8 +9,9 @@ import textwrap
 from datetime import datetime
 
 import orjson
-from mailroom.events import CaughtUp, CommandResponse, Event, Receipt
+from mailroom.events import CaughtUp, CommandResponse, Event
 from mailroom.messages import Message
+from mailroom.receipts import Receipt
 from mailroom.states import Priority
 
 from mailroom_apps.cli.output import styled

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 from mailroom.errors import MailroomError
-from mailroom.events import CaughtUp, CommandResponse, Event, Receipt
+from mailroom.events import CaughtUp, CommandResponse, Event
 from mailroom.messages import Message
+from mailroom.receipts import Receipt
 
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MaybeAgent, Observe

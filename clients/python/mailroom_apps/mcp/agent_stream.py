@@ -13,8 +13,9 @@ from contextlib import suppress
 
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import MailroomError
-from mailroom.events import CaughtUp, Event, Receipt
+from mailroom.events import CaughtUp, Event
 from mailroom.messages import Message
+from mailroom.receipts import Receipt
 
 from mailroom_apps.mcp.resources import InboxUri, MessageUri
 
