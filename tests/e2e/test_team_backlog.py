@@ -30,7 +30,7 @@ def test_team_messages_beyond_the_backlog_are_filed_when_the_lock_is_free() -> N
         assert all(worker.restarts == 0 for worker in deployment.status().workers), deployment.log()
 
 
-def test_a_sender_that_fills_its_half_of_a_team_inbox_stops_nobody_else_and_gets_room_again() -> None:
+def test_a_sender_that_fills_its_half_of_a_team_inbox_stops_only_itself_for_a_while() -> None:
     with running_deployment() as deployment:
         inbox = deployment.root / "teams/alpha/inboxes/vic.json"
         inbox.parent.mkdir(parents=True)

@@ -75,7 +75,7 @@ def test_killing_the_supervisor_and_starting_the_daemon_again_breaks_no_promise(
             load.wait_for_progress()
 
 
-def test_a_supervisor_that_stands_still_for_a_while_restarts_nobody_and_breaks_no_promise() -> None:
+def test_a_supervisor_that_was_paused_restarts_no_worker_and_breaks_no_promise() -> None:
     random_numbers = chance("stop supervisor")
     with killing(random_numbers, "standstills") as (daemon, load):
         before = {name: one.pid for name, one in daemon.workers().items()}

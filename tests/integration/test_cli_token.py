@@ -119,7 +119,7 @@ def test_a_damaged_file_is_told_of_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "tokens.json").read_text() == "{}"
 
 
-def test_the_command_line_takes_a_token_from_file_and_environment_and_never_as_an_argument(
+def test_the_command_line_takes_tokens_from_file_and_environment_not_as_arguments(
     deployment: Deployment,
 ) -> None:
     at, file = ("--address", tcp_of(deployment)), deployment.directory / "bob"

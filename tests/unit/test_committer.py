@@ -178,7 +178,7 @@ def test_every_command_gets_exactly_one_outcome_whatever_the_store_does(
     st.sets(st.integers(1, 40), max_size=5),
     st.booleans(),
 )
-def test_a_command_that_raises_is_refused_alone_and_the_others_are_committed_in_order(
+def test_a_command_that_raises_is_refused_alone_and_the_others_commit_in_order(
     kinds: list[str], poison: set[int], has_lazy_poison: bool
 ) -> None:
     office = Office([])

@@ -74,7 +74,7 @@ def test_an_encoded_struct_is_what_protobuf_makes_of_the_same_value(value: dict[
     assert json.loads(metadata_to_json(expected.SerializeToString())) == value
 
 
-def test_a_response_with_many_decimals_is_looked_at_once_for_all_streams_beside_other_calls() -> None:
+def test_a_response_with_many_decimals_is_converted_once_while_other_calls_run() -> None:
     decimals = ",".join(f"0.{index * 79_190_010_003 + 1:016d}" for index in range(49_000))
     response = Response(7, "a", "a", "1.json", DeliveryState.FILED, 1, f'{{"a": [{decimals}]}}'.encode())
     encoder, events = EventEncoder(), list[bytes]()

@@ -84,7 +84,7 @@ def key_of(line: dict[str, Any]) -> str:
     return key
 
 
-def test_a_key_is_the_same_for_a_repeated_import_and_another_for_another_daemons_message() -> None:
+def test_a_repeated_import_has_the_same_key_and_another_daemons_message_another() -> None:
     key = key_of({**GOOD, "timestamp": ISO, "metadata": {"a": 1, "b": 2}})
     assert key == key_of({"read": True, "metadata": {"b": 2, "a": 1}, "timestamp": ISO, **GOOD})
     others = [

@@ -31,7 +31,7 @@ def test_what_one_agent_makes_does_not_count_for_another() -> None:
     assert made(names, of_agent("bob"), 0, tries=5000) == NEW_NAMES
 
 
-def test_a_sender_that_proved_no_name_is_the_owner_or_an_administrator_and_has_no_limit() -> None:
+def test_the_owner_and_administrators_may_send_to_any_number_of_new_names() -> None:
     assert made(NewNames(), Draft("new", "eve", "x"), 0, tries=5000) == 5000
 
 

@@ -119,7 +119,7 @@ def test_small_responses_are_bounded_by_their_number() -> None:
     assert pending.has_room
 
 
-def test_an_event_that_cannot_be_executed_is_halved_until_the_message_at_fault_is_alone() -> None:
+def test_an_event_that_fails_is_halved_until_the_message_at_fault_is_alone() -> None:
     pending = PendingEvents()
     pending.enqueue(FilesTaken("abc", (1, 2, 3, 4)))
     committed: list[int] = []

@@ -513,7 +513,7 @@ def test_the_backlog_is_bounded_per_inbox_and_in_all(
     assert all("stopped" in one.result(0) for one in kept)
 
 
-def test_a_message_that_would_make_the_inbox_too_large_is_refused_and_others_are_filed(
+def test_a_message_beyond_the_size_limit_is_refused_and_others_are_filed(
     filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 1 << 10)
