@@ -7,25 +7,22 @@ for the user of the daemon, on the daemon's machine.
 __all__ = ["token"]
 
 import os
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from mailroom.addresses import expand_home, state_directory
-from mailroom.errors import MailroomError
 
 from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.cli.exit_codes import ExitCode
-from mailroom_apps.cli.options import Json, examples, require_name
+from mailroom_apps.cli.options import Json, StateDir, examples, require_name
 from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
 
 if TYPE_CHECKING:
-    from mailroomd.auth.token_file import TokenFile
-    from mailroomd.auth.tokens import Token
+    from contextlib import AbstractContextManager
+
+    from mailroomd.operator.tokens import Token, TokenFile
 
 _HEADERS = ("ID", "FOR", "CREATED", "EXPIRES")
 
@@ -34,11 +31,6 @@ token = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StateDir = Annotated[
-    Path | None,
-    typer.Option(help="The daemon's state directory. MAILROOM_STATE_DIR, or its default location, by default."),
-]
 
 
 @token.command(
@@ -68,9 +60,11 @@ def create(
         raise typer.BadParameter("give --agent NAME for an agent's token, or --admin for an administrator's")
     if ttl is not None and ttl <= 0:
         raise typer.BadParameter("must be more than 0", param_hint="--ttl")
+    from mailroomd.operator.tokens import create_token
+
     with _open_token_file(state_dir) as file:
         try:
-            text, record = file.create(agent, time.time_ns() // 1_000_000, int((ttl or 0) * 1000))
+            text, record = create_token(file, agent, ttl)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--agent") from error
         if save is not None:
@@ -116,15 +110,10 @@ def revoke(
         raise typer.Exit(ExitCode.REFUSED)
 
 
-@contextmanager
-def _open_token_file(state_dir: Path | None) -> "Generator[TokenFile]":
-    from mailroomd.auth.token_file import TokenFile, TokensUnreadable
+def _open_token_file(state_dir: str | None) -> "AbstractContextManager[TokenFile]":
+    from mailroomd.operator.tokens import open_token_file
 
-    directory = expand_home(state_dir).absolute() if state_dir is not None else state_directory()
-    try:
-        yield TokenFile(directory)
-    except TokensUnreadable as error:
-        raise MailroomError(str(error)) from error
+    return open_token_file(expand_home(Path(state_dir)).absolute() if state_dir is not None else state_directory())
 
 
 def _save(file: Path, text: str) -> None:
@@ -144,15 +133,17 @@ def _to_dict(record: "Token") -> dict[str, Any]:
 
 
 def _row(record: "Token") -> tuple[str, ...]:
+    from mailroomd.operator.tokens import has_expired
+
     expiry = _format_time(record.expires_ms, "never")
-    if record.has_expired(time.time_ns() // 1_000_000):
+    if has_expired(record):
         expiry += " (expired)"
     return (record.id, _holder(record), _format_time(record.created_ms, "-"), expiry)
 
 
 def _holder(record: "Token") -> str:
     if not record.has_holder:
-        return "no one: revoke it"
+        return "no holder (revoke it)"
     return "an administrator" if record.admin else f"agent {record.agent}"
 
 

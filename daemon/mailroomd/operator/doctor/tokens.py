@@ -3,10 +3,10 @@
 __all__ = ["check"]
 
 import os
-import time
 from collections.abc import Iterator
 
 from mailroomd.auth.token_file import TokenFile, TokensUnreadable
+from mailroomd.model.clock import now_ms
 from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
 from mailroomd.operator.installation import Installation
 
@@ -40,5 +40,5 @@ def check(installation: Installation) -> Iterator[Finding]:
             f"`mailroom token revoke {names}`, then create new ones for their agents (`mailroom token create`)",
         )
         return
-    expired = sum(token.has_expired(int(time.time() * 1000)) for token in tokens)
+    expired = sum(token.has_expired(now_ms()) for token in tokens)
     yield ok("tokens", f"{len(tokens)} in use" + (f", {expired} of them expired" if expired else ""))
