@@ -1,7 +1,7 @@
 """configuration — resolves each setting's value: flag, else environment, else file, else default.
 
-Owns the precedence, the TOML file and the errors about them; each error names the place of the wrong value. It declares
-no setting (`model.settings` does) and creates nothing. Above: `cli.main`; below: the table of settings.
+Owns the precedence, the TOML file and the errors about them; each error names the source of the wrong value. It
+declares no setting (`model.settings` does) and creates nothing. Above: `cli.main`; below: the table of settings.
 """
 
 __all__ = ["Configuration", "ConfigurationError", "Origin", "resolve"]
@@ -32,7 +32,7 @@ class Origin(StrEnum):
 
 
 class ConfigurationError(Exception):
-    """A wrong value or name, as a sentence that names its place; `origin` is the kind of place."""
+    """A wrong value or name, as a sentence that names its source; `origin` is the kind of source."""
 
     def __init__(self, sentence: str, origin: Origin) -> None:
         super().__init__(sentence)
@@ -47,29 +47,29 @@ class Configuration:
     Attributes:
         settings: the values.
         origins: by field name, where the value comes from.
-        places: by field name, the flag, variable or file; empty for a default.
+        sources: by field name, the flag, variable or file; empty for a default.
         file: the configuration file that was read, or empty.
     """
 
     settings: Settings
     origins: Mapping[str, Origin]
-    places: Mapping[str, str]
+    sources: Mapping[str, str]
     file: str
 
 
 @dataclass(frozen=True, slots=True)
 class _RawValue:
-    """The texts given for one setting, not yet parsed, and their place."""
+    """The texts given for one setting, not yet parsed, and their source."""
 
     texts: tuple[str, ...]
     origin: Origin
-    place: str
+    source: str
     key: str = ""  # in a file with many keys
 
     @property
-    def described_place(self) -> str:
-        """The place, for an error sentence."""
-        return f"{self.key} in {self.place}" if self.key else self.place
+    def described_source(self) -> str:
+        """The source, for an error sentence."""
+        return f"{self.key} in {self.source}" if self.key else self.source
 
 
 def resolve(flags: Mapping[str, Sequence[str]], config_file: str | None = None) -> Configuration:
@@ -97,10 +97,10 @@ def resolve(flags: Mapping[str, Sequence[str]], config_file: str | None = None) 
         setting.field: raw_values[setting.field].origin if setting.field in raw_values else Origin.DEFAULT
         for setting in settings_table()
     }
-    places = {setting.field: "" for setting in settings_table()} | {
-        field: raw.place for field, raw in raw_values.items()
+    sources = {setting.field: "" for setting in settings_table()} | {
+        field: raw.source for field, raw in raw_values.items()
     }
-    return Configuration(_complete(values, raw_values), origins, places, path)
+    return Configuration(_complete(values, raw_values), origins, sources, path)
 
 
 def _complete(values: dict[str, Any], raw_values: Mapping[str, _RawValue]) -> Settings:
@@ -118,7 +118,7 @@ def _complete(values: dict[str, Any], raw_values: Mapping[str, _RawValue]) -> Se
     if settings.gateways > 1 and not any(map(is_tcp, settings.listen)):
         raw = raw_values["gateways"]
         raise ConfigurationError(
-            f"{raw.described_place} asks for {settings.gateways} gateways, but several gateways can share only TCP "
+            f"{raw.described_source} asks for {settings.gateways} gateways, but several gateways can share only TCP "
             "addresses. Add one, for example --listen 127.0.0.1:50051.",
             raw.origin,
         )
@@ -131,19 +131,19 @@ def _check_exposure(settings: Settings, raw_values: Mapping[str, _RawValue]) -> 
     for missing, given in (("tls_key", "tls_cert"), ("tls_cert", "tls_key"), ("tls_cert", "tls_client_ca")):
         if getattr(settings, given) is not None and getattr(settings, missing) is None:
             raw, flag = raw_values[given], f"--{missing.replace('_', '-')}"
-            raise ConfigurationError(f"{raw.described_place} needs {flag} as well", raw.origin)
+            raise ConfigurationError(f"{raw.described_source} needs {flag} as well", raw.origin)
     for address in filter(is_tcp, settings.listen):
         if is_loopback(address):
             continue
         raw = raw_values["listen"]
         if settings.auth == "off":
             sentence = (
-                f"{raw.described_place} is {address}, which other machines can reach; --auth off allows loopback only"
+                f"{raw.described_source} is {address}, which other machines can reach; --auth off allows loopback only"
             )
             raise ConfigurationError(sentence, raw.origin)
         if settings.tls_cert is None:
             sentence = (
-                f"{raw.described_place} is {address}, which other machines can reach. Give --tls-cert and --tls-key "
+                f"{raw.described_source} is {address}, which other machines can reach. Give --tls-cert and --tls-key "
                 "(docs/tls.md says how to create them), or listen on loopback (127.0.0.1, [::1], localhost)."
             )
             raise ConfigurationError(sentence, raw.origin)
@@ -153,7 +153,7 @@ def _parse(setting: Setting, raw: _RawValue) -> object:
     try:
         values = tuple(setting.parse(text) for text in raw.texts)
     except ValueError as error:
-        raise ConfigurationError(f"{raw.described_place} {error}", raw.origin) from None
+        raise ConfigurationError(f"{raw.described_source} {error}", raw.origin) from None
     return tuple(dict.fromkeys(values)) if setting.repeatable else values[-1]
 
 
@@ -185,7 +185,7 @@ def _from_file(config_file: str | None) -> tuple[str, dict[str, _RawValue]]:
 
 
 def _file_path(config_file: str | None) -> tuple[Path | None, Origin]:
-    for text, place, origin in (
+    for text, source, origin in (
         (config_file, "--config", Origin.FLAG),
         (os.environ.get(_CONFIG_VARIABLE), _CONFIG_VARIABLE, Origin.ENVIRONMENT),
     ):
@@ -193,7 +193,7 @@ def _file_path(config_file: str | None) -> tuple[Path | None, Origin]:
             try:
                 return as_path(text), origin
             except ValueError as error:
-                raise ConfigurationError(f"{place} {error}", origin) from None
+                raise ConfigurationError(f"{source} {error}", origin) from None
     default = _default_file()
     return (default if default is not None and default.exists() else None), Origin.FILE
 
@@ -219,17 +219,17 @@ def _read_toml(path: Path, origin: Origin) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is nested too deeply; no setting is a nested list", Origin.FILE) from None
 
 
-def _as_texts(value: object, setting: Setting, place: str) -> tuple[str, ...]:
+def _as_texts(value: object, setting: Setting, source: str) -> tuple[str, ...]:
     """Returns a TOML value as the texts that a flag would have."""
     if setting.repeatable and isinstance(value, list) and value:
-        return tuple(text for item in cast("list[object]", value) for text in _as_texts(item, setting, place))
+        return tuple(text for item in cast("list[object]", value) for text in _as_texts(item, setting, source))
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         try:
             return (str(value),)
         except ValueError:  # Python refuses to convert thousands of digits, which TOML may have as hexadecimal ones
-            raise ConfigurationError(f"{place} is too large a number", Origin.FILE) from None
+            raise ConfigurationError(f"{source} is too large a number", Origin.FILE) from None
     expected = "a string, or a list of strings that is not empty" if setting.repeatable else "a string or a number"
-    raise ConfigurationError(f"{place} must be {expected}", Origin.FILE)
+    raise ConfigurationError(f"{source} must be {expected}", Origin.FILE)
 
 
 def _suggestion(key: str, known_keys: Iterable[str]) -> str:

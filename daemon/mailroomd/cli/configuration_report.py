@@ -58,14 +58,14 @@ def _described(configuration: Configuration, setting: Setting) -> dict[str, obje
     return {
         "value": values if setting.repeatable else values[0],
         "origin": configuration.origins[setting.field],
-        "place": configuration.places[setting.field],
+        "place": configuration.sources[setting.field],
         "reloadable": setting.reloadable,
     }
 
 
 def _source(configuration: Configuration, setting: Setting) -> str:
-    origin, place = configuration.origins[setting.field], configuration.places[setting.field]
-    return origin if origin is Origin.DEFAULT else f"{origin} ({place})"
+    origin, source = configuration.origins[setting.field], configuration.sources[setting.field]
+    return origin if origin is Origin.DEFAULT else f"{origin} ({source})"
 
 
 def _formatted_values(configuration: Configuration, setting: Setting) -> list[str]:
