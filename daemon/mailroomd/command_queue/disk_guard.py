@@ -70,7 +70,7 @@ class DiskGuard:
         """Allocates the reserve and measures the database for the first time."""
         self._is_full = not self._reserve.refill()
         if self._is_full:
-            log.error("disk full, refusing sends", sentence=FULL_SENTENCE)
+            log.error("disk full, refusing sends", error=FULL_SENTENCE)
         self._measure()
 
     def current_state(self) -> StorageStateChanged:
@@ -89,7 +89,7 @@ class DiskGuard:
         """
         if not self._is_full:
             self._is_full = True
-            log.error("disk full, refusing sends", sentence=FULL_SENTENCE)
+            log.error("disk full, refusing sends", error=FULL_SENTENCE)
             self._send(self.current_state())
             return True
         if can_wait or not self._reserve.is_held:
@@ -127,7 +127,7 @@ class DiskGuard:
             case DiskUse.HIGH:
                 log.warning("database size near its limit: clear mailboxes or raise --max-disk-size", **figures)
             case DiskUse.OVER:
-                log.error("database size limit reached, refusing sends", sentence=self._sentence(), **figures)
+                log.error("database size limit reached, refusing sends", error=self._sentence(), **figures)
 
     def _sentence(self) -> str:
         """Returns why messages are refused; empty if they are accepted."""

@@ -19,7 +19,7 @@ class _ForwardingHandler(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, MemoryError):
             exit_out_of_memory()
-        log.warning("gRPC warning", text=record.getMessage(), exc_info=error)
+        log.warning("gRPC warning", error=record.getMessage(), exc_info=error)
 
 
 def forward_grpc_log() -> None:

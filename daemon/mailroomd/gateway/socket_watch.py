@@ -42,8 +42,8 @@ class SocketWatch:
         obstacle = _find_obstacle(path)
         if path not in self._reported:
             self._reported.add(path)
-            outcome = f"clients cannot reach this daemon: {obstacle}" if obstacle else "restarting to bind it again"
-            log.error("socket was removed or replaced", path=str(path), outcome=outcome)
+            next_step = f"clients cannot reach this daemon: {obstacle}" if obstacle else "restarting to bind it again"
+            log.error("socket was removed or replaced", path=str(path), next_step=next_step)
         return not obstacle
 
 

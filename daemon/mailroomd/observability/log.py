@@ -1,6 +1,6 @@
 """log — the log of a process: structured lines on standard error, each written in one piece.
 
-Owns structlog's configuration: JSON lines, aligned colours in a terminal, text with priorities in the journal (see
+Owns structlog's configuration: JSON lines, aligned colors in a terminal, text with priorities in the journal (see
 `observability.journal`). Use it as `from mailroomd.observability.log import log`, `log.info("ready", pid=7)`. An event
 is a short lower-case phrase; everything that varies is a field. These fields are on every line:
 
@@ -17,6 +17,7 @@ These fields have the same meaning wherever they occur:
     worker      the name of another process; with pid, epoch (its start number) and last_exit (how it ended)
     path        a file or directory
     error       the reason, as a sentence or as errno's text; exception: a traceback
+    next_step   what the daemon does about it, or cannot do
 
 structlog is imported with the first line that is logged: it costs 65 ms and 13 MB per process (120 ms and 18 MB with
 rich, which it would import as well), and a healthy worker logs nothing.
@@ -194,7 +195,7 @@ def _dump_json(fields: dict[str, Any], **_: object) -> str:
 
 
 def _import_structlog() -> Any:
-    """Imports structlog without rich, which it would use for coloured tracebacks."""
+    """Imports structlog without rich, which it would use for colored tracebacks."""
     hide_rich = "rich" not in sys.modules and "structlog" not in sys.modules
     if hide_rich:
         sys.modules["rich"] = None  # pyright: ignore[reportArgumentType] - makes `import rich` raise ImportError

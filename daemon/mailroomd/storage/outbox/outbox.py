@@ -84,9 +84,7 @@ class Outbox:
         try:
             is_gone = self._unlink(file.session, file.name, file.identity)
         except OSError as error:
-            self._problems.report(
-                ("remove", file.session), "responses cannot be removed", error, session_id=file.session
-            )
+            self._problems.report(("remove", file.session), "responses cannot be removed", error, session=file.session)
             if candidate is not None:
                 candidate.state = CandidateState.STORED
                 self._postpone(file.session, file.name, candidate)
@@ -142,12 +140,12 @@ class Outbox:
             return self._read(directory, session_name, file_name, candidate, status)
         except OSError as error:
             self._postpone(session_name, file_name, candidate)
-            self._problems.report(("file", session_name), "response unreadable", error, session_id=session_name)
+            self._problems.report(("file", session_name), "response unreadable", error, session=session_name)
             return None
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - of this file: the others are collected
-            log.exception("outbox file set aside", session_id=session_name, file=shown(file_name))
+            log.exception("outbox file set aside", session=session_name, file=shown(file_name))
             candidate.fault = f"internal error ({type(error).__name__})"
             candidate.state = CandidateState.IGNORED
             self._postpone(session_name, file_name, candidate)
@@ -201,7 +199,7 @@ class Outbox:
             return
         candidate.state = CandidateState.IGNORED
         self._problems.report_file(
-            "ignoring invalid outbox file", session_id=session_name, file=shown(file_name), reason=candidate.fault
+            "ignoring invalid outbox file", session=session_name, file=shown(file_name), reason=candidate.fault
         )
         self._postpone(session_name, file_name, candidate)
 

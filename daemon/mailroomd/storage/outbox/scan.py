@@ -83,7 +83,7 @@ class OutboxScan:
             self._forget_session(session_name)
             return
         session.snapshot = DirectorySnapshot()
-        self._problems.report(("session", session_name), "outbox directory unreadable", error, session_id=session_name)
+        self._problems.report(("session", session_name), "outbox directory unreadable", error, session=session_name)
 
     def close(self) -> None:
         """Closes every handle."""
