@@ -1,6 +1,7 @@
 """The delay before the restart of a worker that ran out of something, against a clock that the test moves."""
 
-from mailroomd.core.restart_delay import FIRST_SEC, LONGEST_SEC, QUIET_SEC, RestartDelay
+from mailroomd.core.backoff import FIRST_SEC, LONGEST_SEC
+from mailroomd.core.restart_delay import QUIET_SEC, RestartDelay
 
 
 def test_the_delay_doubles_up_to_a_limit_and_starts_anew_after_a_quiet_period() -> None:

@@ -1,4 +1,4 @@
-"""Backoff — how long to wait before a file operation that failed is retried.
+"""Backoff — how long to wait before something that failed is tried again: a file operation, a worker without memory.
 
 Pure. Doubles from half a second to half a minute.
 """

@@ -9,7 +9,8 @@ __all__ = ["RestartDelay"]
 
 from collections.abc import Callable
 
-FIRST_SEC, LONGEST_SEC = 0.5, 30.0
+from mailroomd.core.backoff import backoff_sec
+
 QUIET_SEC = 120.0  # without such an exit, after which the delay starts from the beginning
 
 
@@ -18,7 +19,7 @@ class RestartDelay:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._delay_sec = 0.0
+        self._exits = 0  # since the last quiet period
         self._last_exit = float("-inf")
         self._due = float("-inf")
 
@@ -26,9 +27,10 @@ class RestartDelay:
         """Records an exit for want of memory or descriptors, now; returns the delay before the restart in seconds."""
         now = self._clock()
         has_been_quiet = now - self._last_exit > QUIET_SEC
-        self._delay_sec = FIRST_SEC if has_been_quiet else min(2 * self._delay_sec, LONGEST_SEC)
-        self._last_exit, self._due = now, now + self._delay_sec
-        return self._delay_sec
+        self._exits = 1 if has_been_quiet else self._exits + 1
+        delay_sec = backoff_sec(self._exits)
+        self._last_exit, self._due = now, now + delay_sec
+        return delay_sec
 
     def is_over(self) -> bool:
         """Returns whether the worker may be started."""

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from mailroomd.model.ids import parse_id
 from mailroomd.model.names import is_name
-
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from mailroomd.storage.directories.files import OPEN_DIRECTORY
 
 
 class PendingFiles(NamedTuple):
@@ -37,7 +36,7 @@ class InboxCensus:
     def count(self, session: str = "") -> dict[str, PendingFiles]:
         """Returns the sessions that have files, or only the given one; unreadable directories are left out."""
         try:
-            inbox_fd = os.open(self._inbox, _OPEN_DIRECTORY)
+            inbox_fd = os.open(self._inbox, OPEN_DIRECTORY)
         except OSError:
             return {}
         try:
@@ -50,7 +49,7 @@ class InboxCensus:
 
 def _count_files(inbox_fd: int, name: str) -> PendingFiles:
     try:
-        directory_fd = os.open(name, _OPEN_DIRECTORY, dir_fd=inbox_fd)
+        directory_fd = os.open(name, OPEN_DIRECTORY, dir_fd=inbox_fd)
     except OSError:
         return PendingFiles(0, 0)
     files, oldest_id = 0, 0

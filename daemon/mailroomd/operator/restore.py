@@ -17,6 +17,7 @@ from mailroomd.operator.backup import DatabaseSummary, copy_database, inspect_ba
 from mailroomd.operator.installation import Installation
 from mailroomd.operator.read_only import open_read_only
 from mailroomd.storage.database.restore import REFUSED_NAME
+from mailroomd.storage.directories.files import OPEN_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def stage_backup(file: Path, installation: Installation) -> None:
     if staging.exists():
         raise FileExistsError(f"another backup is staged in {staging}: start mailroomd, or remove it")
     part.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(part, OPEN_DIRECTORY)
     try:
         copy_database(file, part / installation.database.name)
         if os.geteuid() == 0:
