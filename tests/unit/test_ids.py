@@ -80,5 +80,5 @@ def test_text_and_number_are_equivalent_and_sort_alike(one: int, other: int) -> 
     ],
 )
 def test_text_that_is_not_an_id_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not an id"):
+    with pytest.raises(ValueError, match="is not a message id"):
         parse_id(text)

@@ -7,7 +7,7 @@ a message loop (`mailbox.requests`).
 __all__ = ["check_agent", "check_draft", "check_key", "check_recipient", "check_session", "parse_message_id"]
 
 from mailroomd.model.errors import MailroomError, Reason, too_large
-from mailroomd.model.ids import parse_id
+from mailroomd.model.ids import NOT_AN_ID, parse_id
 from mailroomd.model.limits import (
     MAX_CONTENT_BYTES,
     MAX_KEY_CHARS,
@@ -94,7 +94,9 @@ def parse_message_id(text: str, field: str, reason: Reason = Reason.MESSAGE_ID_I
         return parse_id(text)
     except ValueError as error:
         raise MailroomError(
-            reason, f"{field}: {_quoted(text)} is not an id (16 lowercase hex digits)", field=field
+            reason,
+            f"{field}: {_quoted(text)} is {NOT_AN_ID}",
+            field=field,
         ) from error
 
 

@@ -6,7 +6,7 @@ Not here: storing the highest id (the database does, in the transaction that use
 Invariant: an id is greater than every id issued before it, whatever the clock does.
 """
 
-__all__ = ["MAX_ID", "IdSequence", "format_id", "milliseconds_of", "parse_id"]
+__all__ = ["MAX_ID", "NOT_AN_ID", "IdSequence", "format_id", "milliseconds_of", "parse_id"]
 
 import re
 
@@ -15,6 +15,8 @@ NODE_BITS = 6
 MS_SHIFT = COUNTER_BITS + NODE_BITS
 COUNTER_MASK = (1 << COUNTER_BITS) - 1
 MAX_ID = (1 << 63) - 1
+
+NOT_AN_ID = "not a message id (16 lowercase hex digits, at most 7fffffffffffffff)"
 
 _HEX_ID = re.compile(r"[0-7][0-9a-f]{15}")
 
@@ -31,7 +33,7 @@ def parse_id(text: str) -> int:
         ValueError: the text is not an id.
     """
     if not _HEX_ID.fullmatch(text):
-        raise ValueError(f"{text!r} is not an id (16 lowercase hex digits)")
+        raise ValueError(f"{text!r} is {NOT_AN_ID}")
     return int(text, 16)
 
 
