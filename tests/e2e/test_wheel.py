@@ -1,4 +1,7 @@
-"""The wheel as users get it: built from the sdist, installed with the lock into a clean environment, and used."""
+"""The wheel as users get it: built from the sdist, installed with the lock into a clean environment, and used.
+
+Starts mailroomd by itself, not by `Daemon`, which runs the one of this checkout.
+"""
 
 import json
 import os
@@ -8,7 +11,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,7 +97,7 @@ def test_the_sdist_holds_nothing_but_files_of_the_repository(built: Path) -> Non
 
 
 @contextmanager
-def foreign_file(path: Path) -> Iterator[None]:
+def foreign_file(path: Path) -> Generator[None]:
     """Leaves a file whose path ends like one of ours, as packages in a virtual environment do."""
     path.parent.mkdir(parents=True)
     path.touch()

@@ -1,4 +1,7 @@
-"""A socket path belongs to one daemon, unsafe directories are refused, and a broken TLS renewal changes nothing."""
+"""A socket path belongs to one daemon, unsafe directories are refused, and a broken TLS renewal changes nothing.
+
+Starts mailroomd by itself, not by `Daemon`, which fails where a daemon does not become ready: here that is the point.
+"""
 
 import json
 import os

@@ -1,6 +1,7 @@
 """Programs start under odd conditions: closed standard descriptors, no home directory, a hostile or deleted directory.
 
-Either mail works, or the program ends with one sentence and its documented exit code.
+Either mail works, or the program ends with one sentence and its documented exit code. Starts programs by itself, not by
+`Daemon`: the environment, the descriptors and the directory of a start are what these tests vary.
 """
 
 import json

@@ -95,11 +95,15 @@ def test_a_cancelled_batch_sends_none_of_its_queued_requests() -> None:
         client = MailboxClient(0, 1, requests, events, list, ignore)
         pending = PendingRequest(FlowKey("a", in_batch=True), store_small)
         batch = asyncio.ensure_future(client.request_all([pending] * (MAX_IN_FLIGHT_ALONE + 50), MessageStored, None))
-        await asyncio.sleep(0.05)
+        sent: list[Any] = []
+        async with asyncio.timeout(BOUND_SEC):
+            while len(sent) < MAX_IN_FLIGHT_ALONE:
+                await asyncio.sleep(0)
+                sent += requests.receive_items()
         batch.cancel()
-        await asyncio.sleep(0.05)
+        await asyncio.wait([batch])
         client.close()
-        return [request.call & 0xFFFF for request in requests.receive_items()]
+        return [request.call & 0xFFFF for request in (*sent, *requests.receive_items())]
 
     sent = asyncio.run(play())
     requests.close()

@@ -1,4 +1,4 @@
-"""version_1 — the schema of the first released daemon's database, as it was written: what an upgrade begins with."""
+"""version_1 — the schema of version 1, as development versions wrote it: an upgrade begins with it."""
 
 __all__ = ["VERSION_1"]
 

@@ -1,4 +1,4 @@
-"""version_2 — the schema of the second released daemon's database, as it was written: an upgrade may begin with it."""
+"""version_2 — the schema of version 2, as development versions wrote it: an upgrade may begin with it."""
 
 __all__ = ["VERSION_2"]
 

@@ -1,7 +1,7 @@
 """Inotify — the kernel's reports of what happens in directories, through ctypes.
 
 Owns one inotify instance. Not a general watcher: those (watchfiles, watchdog) watch trees, in a thread, for every kind
-of event; they report the daemon's own creates and renames, and cost four times as much CPU per file (docs/facts.md).
+of event; they report the daemon's own creates and renames, and filter them afterwards.
 Here the mask limits what costs anything, and the caller's poll loop does the waiting.
 Not here: what an event means (`DirectoryWatcher` and its users). What happens without a watch is not reported, and the
 kernel's queue is bounded (fs.inotify.max_queued_events): pair it with a rescan.
