@@ -1,4 +1,4 @@
-"""Kills and standstills of every process, at random moments, under a running load: nothing that was promised is broken.
+"""Kills and pauses of every process, at random moments, under a running load: nothing that was promised is broken.
 
 MAILROOM_TEST_ROUNDS says how often each fault is injected (2), MAILROOM_TEST_SEED repeats the moments of a run.
 """
@@ -55,7 +55,7 @@ def test_killing_workers_breaks_no_promise(names: Sequence[str]) -> None:
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_that_stands_still_is_replaced_and_breaks_no_promise(name: str) -> None:
     random_numbers = chance(f"stop {name}")
-    with killing(random_numbers, "standstills") as (daemon, load):
+    with killing(random_numbers, "pauses (SIGSTOP)") as (daemon, load):
         after = daemon.workers()
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)
@@ -77,7 +77,7 @@ def test_killing_the_supervisor_and_starting_the_daemon_again_breaks_no_promise(
 
 def test_a_supervisor_that_was_paused_restarts_no_worker_and_breaks_no_promise() -> None:
     random_numbers = chance("stop supervisor")
-    with killing(random_numbers, "standstills") as (daemon, load):
+    with killing(random_numbers, "pauses (SIGSTOP)") as (daemon, load):
         before = {name: one.pid for name, one in daemon.workers().items()}
         for _ in range(rounds()):
             wait_for_a_random_moment(random_numbers)

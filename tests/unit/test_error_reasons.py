@@ -22,4 +22,4 @@ def test_the_page_of_errors_gives_the_code_of_each_reason(reason: Reason) -> Non
     rows = {name: (code, meaning) for name, code, meaning in ROW.findall(PAGE.read_text())}
     code, meaning = rows[reason]
     assert code == code_of(reason).name
-    assert ("Repeat" in meaning) == (code in {"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
+    assert ("Retry" in meaning) == (code in {"UNAVAILABLE", "RESOURCE_EXHAUSTED"})

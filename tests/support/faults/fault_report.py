@@ -56,7 +56,7 @@ def figures() -> str:
     rows = [_row(kind, sums[kind]) for kind in sorted(sums)]
     return "\n".join(
         [
-            "| what was done to it | loads | faults | sends acknowledged | readings | responses | events on streams "
+            "| fault | loads | faults | sends acknowledged | reads | responses | events on streams "
             "| lost, doubled, torn |",
             "|---|---:|---:|---:|---:|---:|---:|---:|",
             *rows,

@@ -183,7 +183,7 @@ class MailboxServiceServicer:
 
     def ClearMailbox(self, request, context):
         """Deletes the messages that are in a mailbox now, and their inbox files. Messages that arrive meanwhile stay. It works in
-        slices; if it fails halfway, repeat it.
+        slices; if it fails halfway, retry it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
