@@ -231,7 +231,7 @@ def test_a_send_to_an_unknown_name_warns_and_suggests_a_similar_one(tmp_path: Pa
         fake.known.add("reviewer")
         body = await ask(agent, "send_message", to_session_id="reviewr", content="hi")
         assert body["recipient_known"] is False
-        assert body["note"].startswith("No agent called reviewr has connected yet.")
+        assert body["note"].startswith('Unknown recipient "reviewr": no agent with this name has connected yet.')
         assert body["note"].endswith("Did you mean reviewer?")
 
     play(tmp_path, scene)

@@ -78,7 +78,7 @@ def restore_while(installation: Installation, tmp_path: Path, daemon: Callable[[
 
 def test_a_daemon_that_ends_before_it_takes_the_backup_is_reported(installation: Installation, tmp_path: Path) -> None:
     done = restore_while(installation, tmp_path, lambda: None)
-    assert (done.code, "ended before it took the backup" in done.err) == (1, True)
+    assert (done.code, "exited before it restored the backup" in done.err) == (1, True)
     assert is_staged(installation)
 
 

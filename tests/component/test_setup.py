@@ -167,7 +167,7 @@ def test_null_is_replaced_and_everything_is_removed_again(options: SetupOptions,
 def test_a_file_with_a_duplicate_key_is_refused_and_unchanged(options: SetupOptions, text: str) -> None:
     put(settings_of(options), text)
     for remove in (False, True):
-        with pytest.raises(SetupError, match="is there twice"):
+        with pytest.raises(SetupError, match="occurs twice"):
             write(claude_code.plan(replace(options, remove=remove)))
     assert settings_of(options).read_text() == text
 
@@ -193,7 +193,7 @@ def test_a_file_that_is_not_utf_8_is_refused(options: SetupOptions) -> None:
 def test_a_server_of_our_name_that_is_not_ours_is_left_alone(options: SetupOptions) -> None:
     theirs = '{"mcpServers": {"mailroom": {"command": "postfix"}}}'
     put(options.directory / ".mcp.json", theirs)
-    with pytest.raises(SetupError, match="not ours"):
+    with pytest.raises(SetupError, match="belongs to another program"):
         claude_code.plan(options)
     write(claude_code.plan(replace(options, remove=True)))
     assert (options.directory / ".mcp.json").read_text() == theirs

@@ -81,7 +81,7 @@ def test_a_locked_team_inbox_is_reported_in_time_and_written_later(deployment: D
     (inboxes / "ann.json.lock").mkdir(parents=True)
     sent = deployment.send("ann@beta", "wait for it")
     assert sent.delivery.state == FILED
-    assert "tried again" in sent.delivery.team_inbox_error
+    assert "will be retried" in sent.delivery.team_inbox_error
     assert deployment.get(sent.message.id).delivery.team_inbox_error
     (inboxes / "ann.json.lock").rmdir()
     wait_until(lambda: (inboxes / "ann.json").exists(), "the entry is written later")

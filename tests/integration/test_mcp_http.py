@@ -77,7 +77,7 @@ def test_idle_connections_beyond_the_descriptors_shut_nobody_out() -> None:
         try:
             play(scene)
             assert server.log.stat().st_size < MAX_LOG_BYTES
-            assert server.log.read_text().count("which is the limit") == 1
+            assert server.log.read_text().count("reached the limit") == 1
             wait_until(lambda: all(map(is_closed, idle)), "the server has closed all idle connections")
         finally:
             for connection in idle:

@@ -79,7 +79,7 @@ def test_a_broken_directory_affects_only_its_mailbox_and_its_reason_is_reported(
     assert errors.keys() == {bad, worse}
     assert "Not a directory" in errors[bad]
     assert "broken" in errors[bad]
-    assert "tried again" in errors[bad]
+    assert "will be retried" in errors[bad]
     assert office.ids_in("good") == [good]
     assert [office.state(number) for number in (bad, good)] == [DeliveryState.STORED, DeliveryState.FILED]
     assert office.filing.unfiled == 2

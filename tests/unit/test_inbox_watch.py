@@ -360,7 +360,7 @@ def test_a_directory_that_is_deleted_and_made_again_is_a_fault(worker: Worker) -
     worker.deliver("bob", 3)
     worker.wait(10)
     shutil.rmtree(worker.path / "bob")
-    (worker.path / "bob").mkdir()  # most filesystems give it the same inode number
+    (worker.path / "bob").mkdir()  # most file systems give it the same inode number
     assert faults(worker.wait(10)) == ["bob"]
 
 

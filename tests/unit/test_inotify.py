@@ -82,7 +82,7 @@ def test_a_watch_ends_with_its_directory_and_its_number_is_not_reused(inotify: I
     wd = inotify.add(box, EVERYTHING)
     assert inotify.add(box, EVERYTHING) == wd
     box.rmdir()
-    box.mkdir()  # most filesystems give it the same inode number
+    box.mkdir()  # most file systems give it the same inode number
     assert inotify.add(box, EVERYTHING) != wd
     assert said(inotify.read()) == [(Mask.DELETE_SELF, ""), (Mask.IGNORED, "")]
     assert not inotify.remove(wd)

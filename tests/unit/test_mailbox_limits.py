@@ -60,7 +60,7 @@ def test_a_sender_that_floods_a_mailbox_leaves_room_for_others(worker: MailboxWo
     assert [type(store(worker, "boss", "vic")) for _ in range(11)] == [MessageStored] * 10 + [CallFailed]
     full = store(worker, "carol", "vic")
     assert isinstance(full, CallFailed)
-    assert "200 unread messages, the limit" in full.sentence
+    assert "200 unread messages (limit " in full.sentence
 
 
 def test_a_sender_cannot_use_up_a_mailbox_under_the_names_of_its_sessions(worker: MailboxWorker) -> None:

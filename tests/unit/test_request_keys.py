@@ -1,4 +1,4 @@
-"""A key recognises the request that was made under it before, for its time and for its sender only."""
+"""A key recognizes the request that was made under it before, for its time and for its sender only."""
 
 import msgspec
 import pytest

@@ -27,7 +27,7 @@ def test_it_takes_real_space_and_gives_it_back(tmp_path: Path) -> None:
 def test_a_quota_without_spare_space_counts_as_full_and_keeps_the_reserve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A quota does not show in what the filesystem calls free."""
+    """A quota does not show in what the file system calls free."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))

@@ -74,7 +74,7 @@ def test_a_locked_inbox_is_settled_after_a_quarter_of_a_second_with_the_reason(
         (settled.message_id, settled.error) for settled in desk.drain_settled(NOW_SEC + ANSWER_AFTER_SEC)
     ]
     assert message_id == 7
-    assert "is tried again" in reason
+    assert "will be retried" in reason
     assert "lock" in reason
     assert desk.drain_results() == {8: "", 7: reason}
     assert desk.drain_settled(NOW_SEC + 9) == [], "it is settled once"

@@ -115,7 +115,7 @@ SHUTDOWN = '{"type":"shutdown_request","requestId":"shutdown-1","from":"team-lea
 )
 def test_content_that_a_client_could_obey_as_a_message_of_the_team_is_filed_as_text(content: str) -> None:
     text = text_of(content)
-    assert text.startswith("Message from eve, sent with Mailroom.")
+    assert text.startswith("Message from eve, sent through Mailroom.")
     assert text.endswith(f":\n{content}")
     with pytest.raises(ValueError, match="Expecting value"):
         json.loads(text)
@@ -479,7 +479,7 @@ def test_a_locked_inbox_is_retried_and_delays_no_other(
     lock.mkdir()
     first = filing.submit(mail(1))
     wait_until(lambda: filing.reason("bob@alpha"), "the first attempt has failed")
-    assert filing.reason("bob@alpha").endswith("; it is tried again")
+    assert filing.reason("bob@alpha").endswith("; will be retried")
     second, other = filing.submit(mail(2)), filing.submit(mail(3, recipient="carol@alpha"))
     assert other.result(BOUND_SEC) == ""
     assert not first.done()

@@ -246,7 +246,7 @@ def _content(text: str) -> str:
     size = len(_text("content", text).encode())
     if size > MAX_CONTENT_BYTES:
         raise InvalidArgument(
-            f"content has {size:,} bytes, the limit is {MAX_CONTENT_BYTES:,}: shorten or split it",
+            f"content has {size:,} bytes (limit {MAX_CONTENT_BYTES:,}): shorten or split it",
             reason="CONTENT_TOO_LARGE",
             field="content",
         )

@@ -139,7 +139,7 @@ class Committer:
     def _set_aside(self, command: SequencedCommand, error: InputFailed) -> Outcome:
         """Refuses the one command that raises; a local event is tried again a few times."""
         log.error(
-            "command set aside: it cannot be executed",
+            "command set aside, cannot be executed",
             command=type(command).__name__,
             message_id=format_id(command.id),
             error=str(error),
@@ -193,7 +193,7 @@ class Committer:
         except InputFailed as error:
             self._failed_writes += 1
             if self._failed_writes.bit_count() == 1:
-                log.error("write set aside: it cannot be executed", error=str(error), failures=self._failed_writes)
+                log.error("write set aside, cannot be executed", error=str(error), failures=self._failed_writes)
             return False
         except StoreFull:
             return self._disk_guard.on_disk_full() and self.try_write(write)

@@ -1,6 +1,6 @@
 """Housekeeping — the command-queue's periodic work, which no sender waits for.
 
-Owns the lazy writes (last-seen times, agents to forget), the sync of the files' filesystem, the checkpoints, the
+Owns the lazy writes (last-seen times, agents to forget), the sync of the files' file system, the checkpoints, the
 retention sweep and the filling of the full-text index, each with its timer and in slices. Slow system calls run in one
 thread; only the loop's own thread touches the store. Not here: retries of files (`Filing`), the commits.
 """

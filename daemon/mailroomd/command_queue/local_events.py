@@ -118,7 +118,7 @@ class LocalEvents:
             except NOT_OF_INPUT:
                 raise
             except Exception:  # noqa: BLE001 - of this event, which is durable: the next start does the rest
-                log.exception("work after a local event left undone", event_kind=type(event).__name__)
+                log.exception("follow-up of a local event failed", event_kind=type(event).__name__)
 
     def set_aside(self, request: int) -> None:
         """Deals with an event whose transaction raised: each of its messages alone, a few attempts, then none."""

@@ -219,7 +219,7 @@ class CommandQueue:
         results = self._team.drain_results()
         is_recorded = self._committer.try_write(lambda: self._store.files.record_team_errors(results))
         if not (self._committer.try_write(lambda: self._housekeeping.finish(now_ms())) and is_recorded):
-            log.warning("last marks not written; the next start checks all files")
+            log.warning("final marks not written; next start checks all files")
         self._link.flush()
         self._store.close()
         self._local_events.close()

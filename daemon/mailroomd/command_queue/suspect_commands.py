@@ -50,5 +50,5 @@ def _input_failed(error: BaseException) -> InputFailed:
     kind = type(error).__name__
     if kind not in _logged and len(_logged) < TRACEBACKS_MOST:
         _logged.add(kind)
-        log.exception("transaction failed of its input")
+        log.exception("transaction failed because of its input")
     return InputFailed(f"internal error, {kind}")

@@ -19,7 +19,7 @@ from mailroomd.storage.team_inbox.filing import TeamFiling
 
 ANSWER_AFTER_SEC = 0.25  # how long a sender waits for an inbox that another program has locked
 CLOSE_SEC = 2.0  # for waiting entries, at a stop; the next start writes the rest
-STILL_TRYING = "not written yet (another program may hold its lock); it is tried again"
+STILL_TRYING = "not written yet (another program may hold its lock); will be retried"
 
 
 class TeamInboxDispatcher:

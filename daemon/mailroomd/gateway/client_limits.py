@@ -174,8 +174,8 @@ class ClientLimits:
         usage = self._usage_of(caller)
         if usage.request_bytes and usage.request_bytes + size_bytes > self._limits.in_flight_bytes:
             sentence = (
-                f"this client has {usage.request_bytes:,} bytes of requests in flight, "
-                f"the limit is {self._limits.in_flight_bytes:,}: send fewer requests at a time"
+                f"this client has {usage.request_bytes:,} bytes of requests in flight "
+                f"(limit {self._limits.in_flight_bytes:,}): send fewer requests at a time"
             )
             raise MailroomError(Reason.TOO_MANY_BYTES, sentence, retry_after_ms=BYTES_RETRY_MS)
         usage.request_bytes += size_bytes

@@ -1,6 +1,6 @@
 """Health — reports SERVING exactly when a send would succeed.
 
-Owns the judgement: the mailbox and the command-queue run and send heartbeats, the mailbox has answered this gateway,
+Owns the judgment: the mailbox and the command-queue run and send heartbeats, the mailbox has answered this gateway,
 the database accepts messages, and the daemon is not stopping. Source: the standard service grpc.health.v1.
 """
 

@@ -128,7 +128,7 @@ class Inbox:
             )
         if request.after_id and request.include_unread:
             raise MailroomError(
-                Reason.OPTIONS_CONFLICT, "after_id and include_unread exclude each other: give one", field="after_id"
+                Reason.OPTIONS_CONFLICT, "after_id and include_unread cannot be combined: give one", field="after_id"
             )
         if not request.all_agents:
             check_agent(request.agent)

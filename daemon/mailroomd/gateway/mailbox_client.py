@@ -39,9 +39,9 @@ from mailroomd.protocol.packets import (
 
 AnswerType = TypeVar("AnswerType")
 
-DEADLINE_MARGIN = 0.1  # part of the client's time that is kept back, so that it gets a reason and not just a time-out
+DEADLINE_MARGIN = 0.1  # part of the client's time that is kept back, so that it gets a reason and not just a timeout
 MAX_DEADLINE_MARGIN_SEC = 0.5
-MAX_WAIT_SEC = 300.0  # half as long as a gateway's own request keys are kept: a resubmitted call is always recognised
+MAX_WAIT_SEC = 300.0  # half as long as a gateway's own request keys are kept: a resubmitted call is always recognized
 CALL_ID_BITS = 40  # the gateway's epoch is above them, so a call id is never used twice
 BATCH_SEC = 0.01  # longest wait for more requests while earlier ones are unanswered: a few commits
 BATCH_REQUESTS = 32  # enough for an efficient commit; the next batch can gather while this one is committed

@@ -64,7 +64,7 @@ def parse_message_ids(texts: Sequence[str]) -> list[int]:
     if len(texts) > MAX_IDS_PER_CALL:
         raise MailroomError(
             Reason.TOO_MANY,
-            f"{len(texts):,} message ids in one call, the limit is {MAX_IDS_PER_CALL:,}: use several calls",
+            f"{len(texts):,} message ids in one call (limit {MAX_IDS_PER_CALL:,}): use several calls",
             field="message_ids",
         )
     return [parse_message_id(text, "message_ids") for text in texts]

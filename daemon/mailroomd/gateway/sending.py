@@ -252,6 +252,6 @@ def _check_count(count: int, limit: int, field: str) -> None:
     if count > limit:
         raise MailroomError(
             Reason.TOO_MANY,
-            f"{count:,} {field} in one request, the limit is {limit:,}: use several requests",
+            f"{count:,} {field} in one request (limit {limit:,}): use several requests",
             field=field,
         )

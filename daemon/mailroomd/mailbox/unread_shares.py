@@ -62,7 +62,7 @@ class UnreadShares:
         if admission is Admission.ADMITTED:
             return None
         sentence = (
-            f"{recipient} has {unread:,} unread messages, the limit; retry after it has read some"
+            f"{recipient} has {unread:,} unread messages (limit {limit:,}): retry after it has read some"
             if admission is Admission.FULL
             else f"{recipient} has {unread:,} unread messages, and the rest of its limit of {limit:,} is reserved "
             "for other senders; retry after it has read some"

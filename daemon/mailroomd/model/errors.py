@@ -88,7 +88,7 @@ def message_not_found(message_id: str) -> MailroomError:
 
 def search_too_long() -> MailroomError:
     """Returns the error for a search that found nothing within its time."""
-    sentence = "the search found nothing within its time: use rarer words, or name an agent or a thread"
+    sentence = "the search timed out without a match: use rarer words, or name an agent or a thread"
     return MailroomError(Reason.QUERY_TOO_LONG, sentence, field="query")
 
 
@@ -96,6 +96,6 @@ def too_large(reason: Reason, field: str, size: int, limit: int, unit: str) -> M
     """Returns the error for a field that exceeds its limit."""
     return MailroomError(
         reason,
-        f"{field} has {size:,} {unit}, the limit is {limit:,}; shorten it or split it into several messages",
+        f"{field} has {size:,} {unit} (limit {limit:,}): shorten it or split it into several messages",
         field=field,
     )

@@ -189,7 +189,7 @@ class Settings:
     )  # fmt: skip
     max_restarts: Intensity = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
         Intensity(5, 10.0), "N/SECONDS", quantities.intensity, "supervision",
-        "Worker restarts allowed within a period. After one more the daemon gives up: restarting does not help.",
+        "Worker restarts allowed within a period; after one more, the daemon exits.",
         reloadable=True,
     )  # fmt: skip
     max_unread: int = _setting(
@@ -198,8 +198,8 @@ class Settings:
     )  # fmt: skip
     loop_guard_per_min: int = _setting(
         600, "N", quantities.at_least(1), "limits",
-        "Messages per minute that two agents may exchange in alternation before sends between them are refused; stops "
-        "endless automatic replies.",
+        "Messages per minute that two agents may send each other alternately before sends between them are refused; "
+        "stops endless automatic replies.",
         reloadable=True,
     )  # fmt: skip
     max_disk_bytes: int = _setting(
@@ -259,7 +259,7 @@ class Settings:
     )  # fmt: skip
     log_format: str = _setting(
         "auto", "FORMAT", quantities.one_of("auto", "console", "json"), "logging",
-        "`console`, `json`, or `auto`: colours in a terminal, text with priorities in the journal, otherwise JSON "
+        "`console`, `json`, or `auto`: colors in a terminal, text with priorities in the journal, otherwise JSON "
         "lines.",
         reloadable=True,
     )  # fmt: skip

@@ -31,7 +31,7 @@ def backup(
     state_dir: StateDir = None,
     address: Address = None,
 ) -> None:
-    """Copy the database to a file while the daemon runs. The copy shows one instant, and is checked and synced."""
+    """Copy the database to a file while the daemon runs. The copy is a consistent snapshot, checked and fsynced."""
     from mailroomd.operator.backup import back_up
 
     installation = _find_installation(state_dir, address)
@@ -92,7 +92,7 @@ def _show_progress(done: int, total: int) -> None:
 def _show_preview(preview: "RestorePreview", file: Path) -> None:
     emit(f"{file}: {_describe(preview.backup)}")
     if preview.present is None:
-        emit("there is no database at present; the backup becomes the database")
+        emit("no database yet; the backup becomes the database")
         return
     present = preview.present
     emit(
@@ -119,7 +119,7 @@ def _wait_until_taken(installation: "Installation", deadline: float) -> None:
         if not is_staged(installation):
             return
         if not is_running:
-            raise OSError("mailroomd ended before it took the backup (see its log); it takes it when it starts again")
+            raise OSError("mailroomd exited before it restored the backup (see its log); it will on its next start")
         if time.monotonic() >= deadline:
             raise OSError("mailroomd has not taken the backup yet (see its log); it will when it starts again")
         time.sleep(POLL_SEC)

@@ -22,13 +22,13 @@ ConfigFile = Annotated[
 
 @config.command(epilog=examples("mailroom config show", "mailroom config show --json | jq -r '.settings.root.value'"))
 def show(json: Json = False, config: ConfigFile = None) -> None:
-    """Show the value of each setting, and where it comes from, for a daemon that is started here."""
+    """Show each setting's value and origin, as a daemon started here would use it."""
     _run_mailroomd("--show-config=json" if json else "--show-config=text", config)
 
 
 @config.command(epilog=examples("mailroom config check", "mailroom config check --config /etc/mailroom/mailroomd.toml"))
 def check(config: ConfigFile = None) -> None:
-    """Check the configuration of a daemon that is started here, without starting it."""
+    """Check the configuration without starting the daemon."""
     _run_mailroomd("--check-config", config)
 
 

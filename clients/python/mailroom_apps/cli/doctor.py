@@ -26,7 +26,10 @@ _CHECK_WIDTH = 20
 
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Repair what is safe to repair: our file modes, stale files and locks.")
+        bool,
+        typer.Option(
+            "--fix", help="Repair what is safe to repair: file modes of Mailroom's own files, stale files and locks."
+        ),
     ] = False,
     root: Annotated[
         str | None,

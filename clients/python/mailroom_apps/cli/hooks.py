@@ -28,7 +28,7 @@ _Root = Annotated[
 def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None) -> None:
     """Run as a hook of Claude Code: read an event on stdin, and show unread messages that are new to the session.
 
-    `mailroom setup claude-code` installs it. Marks no message as read, and is fast if there are none.
+    `mailroom setup claude-code` installs it. Marks nothing read; returns quickly when there is no mail.
     """
     from mailroom_apps.hooks.command import main
 
@@ -44,7 +44,7 @@ def doorbell(
         str | None, typer.Option("--agent", help="The same as AGENT.", show_default=False, callback=require_name)
     ] = None,
     root: _Root = None,
-    pid: Annotated[int | None, typer.Option(help="Exit with this process.", show_default="the session's")] = None,
+    pid: Annotated[int | None, typer.Option(help="Exit when this process ends.", show_default="the session's")] = None,
     address: Address = None,
 ) -> None:
     """Wait for a message, print it on stderr and exit with 2: wakes an idle session of Claude Code (asyncRewake).

@@ -23,7 +23,7 @@ TOKEN_FILE = "mcp-token"  # noqa: S105
 
 
 Agent = Annotated[
-    str | None, typer.Option(envvar="MAILROOM_AGENT", help="Whose mail; without it, each call names the agent.")
+    str | None, typer.Option(envvar="MAILROOM_AGENT", help="The agent to serve; without it, each call names the agent.")
 ]
 Http = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP on a loopback address instead of stdio.")
@@ -59,7 +59,7 @@ def mcp(
     root: Root = None,
     address: Address = None,
 ) -> None:
-    """Serve an agent's mail by MCP, on stdin and stdout."""
+    """Serve an agent's mail over MCP, on stdin and stdout."""
     _check_options(agent, http, channel=channel)
     quiet_grpc()
     try:

@@ -56,7 +56,7 @@ Ttl = Annotated[
     typer.Option(
         parser=parse_duration,
         metavar="DURATION",
-        help="Lifetime, e.g. 10m: if still unread then, the message leaves the inbox and you get a receipt.",
+        help="Time to live, e.g. 10m. If unread by then, the message expires and you get a receipt.",
     ),
 ]
 Metadata = Annotated[
@@ -104,7 +104,7 @@ def _read_stdin(*, is_requested: bool) -> str:
 
 def _no_content() -> typer.BadParameter:
     return typer.BadParameter(
-        "nothing to send: give the text as an argument or on stdin; --allow-empty permits an empty message",
+        "nothing to send: give the text as an argument or on stdin; --allow-empty allows an empty message",
         param_hint="CONTENT",
     )
 

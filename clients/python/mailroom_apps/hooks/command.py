@@ -87,7 +87,7 @@ def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
     from mailroom_apps.hooks.daemon_calls import report_shown
 
     if error := report_shown(event, report.messages, options.address):
-        _print_error(f"the mail was shown, but its senders cannot see that yet: {error}")
+        _print_error(f"the mail was shown, but that could not be reported to the daemon: {error}")
     prune_sessions()
 
 

@@ -51,7 +51,7 @@ def _read_event(options: Options) -> HookEvent:
         event = read_event(raw, options.agent)
         return HookEvent(DOORBELL, event.session, event.agent)
     if options.agent is None:
-        raise UsageError("whose mail? Give an agent's name, set MAILROOM_AGENT, or start the doorbell as a hook")
+        raise UsageError("no agent given: give an agent's name, set MAILROOM_AGENT, or start the doorbell as a hook")
     return HookEvent(DOORBELL, options.agent, options.agent)
 
 

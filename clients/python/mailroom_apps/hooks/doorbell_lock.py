@@ -1,6 +1,6 @@
 """DoorbellLock — lets one doorbell at a time watch a session: the newest.
 
-Claude Code starts a doorbell at each stop and does not end the previous one before its time-out. So the newer doorbell
+Claude Code starts a doorbell at each stop and does not end the previous one before its timeout. So the newer doorbell
 asks the older one to exit (SIGTERM by pidfd, so that no other process is hit), and takes over.
 Owns `{session}.bell` in the sessions' directory: locked by the watching process and holding its process id; empty while
 no doorbell watches.

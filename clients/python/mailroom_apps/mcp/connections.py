@@ -88,10 +88,10 @@ class BoundedServer(uvicorn.Server):
         """Waits until there is room for one connection more."""
         while len(self.server_state.connections) >= self._limit:
             if self._close_an_idle_one():
-                self._warn(f"{self._limit} connections are open, which is the limit: idle ones are closed for new ones")
+                self._warn(f"reached the limit of {self._limit} connections; closing idle ones")
                 await asyncio.sleep(0)  # the loop takes a closed one off the list
             else:
-                self._warn(f"{self._limit} connections are in use, which is the limit: new ones wait")
+                self._warn(f"reached the limit of {self._limit} connections; new ones wait")
                 await asyncio.sleep(WAIT_SEC)
 
     def _close_an_idle_one(self) -> bool:

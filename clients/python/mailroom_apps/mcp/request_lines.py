@@ -1,6 +1,6 @@
 """RequestLines — the lines of stdin that are JSON-RPC messages; every other line is answered with an error.
 
-The SDK drops a line that it cannot parse, and the client waits for its own time-out. The usual causes are half an emoji
+The SDK drops a line that it cannot parse, and the client waits for its own timeout. The usual causes are half an emoji
 from a model (a lone surrogate), a byte order mark, a number of thousands of digits, and truncated JSON.
 Invariant: a request gets exactly one response, with its id as far as one can be read.
 """

@@ -144,7 +144,10 @@ class SendTools:
             known = []
         near = near_names(recipient, known)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        return f"No agent called {recipient} has connected yet. The message will be delivered when it does.{hint}"
+        return (
+            f'Unknown recipient "{recipient}": no agent with this name has connected yet. '
+            f"The message is stored and will be delivered when it does.{hint}"
+        )
 
 
 def _delivery_notes(delivery: Delivery) -> list[str]:

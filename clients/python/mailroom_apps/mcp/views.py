@@ -157,7 +157,7 @@ def status_view(tracked: TrackedMessage) -> StatusView:
             delivery.team_inbox_error and f"it is not in its team inbox yet: {delivery.team_inbox_error}",
             not delivery.recipient_known
             and message.state is not DeliveryState.READ
-            and f"no agent called {message.recipient} has connected yet",
+            and f'unknown recipient "{message.recipient}": no agent with this name has connected yet',
         )
         if note
     ]

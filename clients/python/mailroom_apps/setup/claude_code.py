@@ -88,7 +88,9 @@ def _with_server(document: JsonText, options: SetupOptions, path: Path) -> JsonT
     if current is not None and not is_our_server(current):
         if options.remove:
             return document
-        raise SetupError(f"{path} was not changed: its server {SERVER_NAME!r} is not ours; rename that server first")
+        raise SetupError(
+            f"{path} was not changed: its server {SERVER_NAME!r} belongs to another program; rename that server first"
+        )
     if options.remove:
         return document if current is None else _without(document, ("mcpServers", SERVER_NAME))
     if current == entry:

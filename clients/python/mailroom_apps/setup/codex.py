@@ -42,7 +42,9 @@ def plan(options: SetupOptions) -> list[Change]:
     if current is not None and not is_our_server(current):
         if options.remove:
             return [Change(path, before, before)]
-        raise SetupError(f"{path} was not changed: its server {SERVER_NAME!r} is not ours; rename that server first")
+        raise SetupError(
+            f"{path} was not changed: its server {SERVER_NAME!r} belongs to another program; rename that server first"
+        )
     if current == (None if options.remove else entry):
         return [Change(path, before, before)]
     after = _edited(path, before or "", None if options.remove else entry)

@@ -227,7 +227,7 @@ def _children(text: str, node: _Node) -> int:
         if node.is_object:
             child.key, offset = _string(text, offset)
             if child.key in keys:
-                raise JsonError(f"the key {child.key!r} is there twice (line {_line_of(text, child.start)})")
+                raise JsonError(f"the key {child.key!r} occurs twice (line {_line_of(text, child.start)})")
             keys.add(child.key)
             offset = _skip(text, offset)
             if text[offset : offset + 1] != ":":

@@ -27,14 +27,14 @@ def check(installation: Installation) -> Iterator[Finding]:
     if newest_message_sec - now_sec > TOLERANCE_SEC:
         yield warning(
             "clock",
-            f"it was set back: the newest message is {newest_message_sec - now_sec:,.0f} s in the future",
+            f"was set back: the newest message is {newest_message_sec - now_sec:,.0f} s in the future",
             "check it (timedatectl); the order of messages is kept, but retention and expiry are late by that much",
         )
         return
     if newest_id_sec - now_sec > TOLERANCE_SEC:
         yield warning(
             "clock",
-            f"it was ahead once: message ids are {newest_id_sec - now_sec:,.0f} s in the future",
+            f"was ahead once: message ids are {newest_id_sec - now_sec:,.0f} s in the future",
             "check it (timedatectl); the order of messages is kept, but their ids do not show when they were sent",
         )
         return

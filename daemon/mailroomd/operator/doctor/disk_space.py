@@ -1,4 +1,4 @@
-"""Disk space — do the filesystems of the daemon have enough bytes and inodes, and are they writable?"""
+"""Disk space — do the file systems of the daemon have enough bytes and inodes, and are they writable?"""
 
 __all__ = ["check"]
 
@@ -14,7 +14,7 @@ LOW_INODES, FULL_INODES = 50_000, 1_000  # one for each unread message
 
 
 def check(installation: Installation) -> Iterator[Finding]:
-    """Checks the filesystems of the root and of the state directory."""
+    """Checks the file systems of the root and of the state directory."""
     for name, path in {"disk of the root": installation.root, "disk of the state": installation.state_dir}.items():
         existing = _nearest_existing(path)
         try:
@@ -30,7 +30,7 @@ def _nearest_existing(path: Path) -> Path:
 
 def _check_filesystem(name: str, path: Path, status: os.statvfs_result) -> Finding:
     free_bytes, free_inodes = status.f_bavail * status.f_frsize, status.f_favail
-    has_inodes = status.f_files > 0  # some filesystems create inodes on demand
+    has_inodes = status.f_files > 0  # some file systems create inodes on demand
     free = f"{free_bytes / 1e9:,.1f} GB" + (f" and {free_inodes:,} inodes" if has_inodes else "")
     if status.f_flag & os.ST_RDONLY:
         return problem(name, f"{path} is mounted read-only", "find the reason (dmesg), and remount it")

@@ -24,11 +24,11 @@ def check(installation: Installation) -> Iterator[Finding]:
     results = {path: _folds_case(root, *parts) for path, parts in ((root, ()), (installation.inbox, ("inbox",)))}
     folding = next((path for path, folds in results.items() if folds), None)
     if folding is not None:
-        advice = "choose a --root on a file system that tells upper from lower case (ext4, XFS, Btrfs without folding)"
-        summary = f"{folding} does not tell upper from lower case: agents such as bob and BOB share one inbox"
+        advice = "choose a --root on a case-sensitive file system (ext4, XFS, Btrfs without folding)"
+        summary = f"{folding} is case-insensitive: agents such as bob and BOB share one inbox"
         yield problem("name case", summary, advice)
     elif False in results.values():
-        yield ok("name case", f"{root} tells upper from lower case")
+        yield ok("name case", f"{root} is case-sensitive")
 
 
 def _folds_case(base: Path, *parts: str) -> bool | None:

@@ -98,7 +98,7 @@ def check(installation: Installation) -> Iterator[Finding]:
 def _summarize(sample: _Sample, state_dir: Path) -> Finding:
     scope = f"{sum(sample.read.values()):,} rows read, with the {sample.read.get('messages', 0):,} newest messages"
     if not sample.damages:
-        return ok("rows", f"{scope}: all are sound")
+        return ok("rows", f"{scope}: all valid")
     names = ", ".join(sample.damaged) + (", …" if sample.damages > len(sample.damaged) else "")
     advice = (
         f"stop `mailroomd`, keep a copy of {state_dir} and of inbox/, and restore a backup (`mailroom restore`); check "
@@ -117,9 +117,7 @@ def _check_marks(connection: sqlite3.Connection, state_dir: Path, tables: set[st
             continue
         newest = max((_newest(connection, table) for table in _SEQUENCED if table in tables), default=0)
         if name == "last_id" and newest > mark:
-            summary = (
-                f"the mark last_id is {format_id(mark)}, but {format_id(newest)} has been issued: ids would repeat"
-            )
+            summary = f"last_id is {format_id(mark)}, but {format_id(newest)} has been issued: ids would repeat"
             yield problem("marks", summary, advice)
 
 

@@ -80,7 +80,7 @@ def _missing(present: dict[str, _Object], expected: dict[str, _Object]) -> Itera
             advice = "stop `mailroomd`, keep a copy of the state directory, and restore a backup (`mailroom restore`)"
             yield problem("database tables", summary, advice)
         else:
-            advice = "make the database anew: `mailroom backup mail.db`, then `mailroom restore mail.db`"
+            advice = "rebuild the database: `mailroom backup mail.db`, then `mailroom restore mail.db`"
             yield warning("database tables", summary, advice)
 
 

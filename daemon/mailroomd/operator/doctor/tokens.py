@@ -41,4 +41,6 @@ def check(installation: Installation) -> Iterator[Finding]:
         )
         return
     expired = sum(token.has_expired(now_ms()) for token in tokens)
-    yield ok("tokens", f"{len(tokens)} in use" + (f", {expired} of them expired" if expired else ""))
+    yield ok(
+        "tokens", (f"{len(tokens)} in use" if tokens else "none") + (f", {expired} of them expired" if expired else "")
+    )

@@ -104,7 +104,7 @@ def _check_client_key(row: Row) -> None:
     _check_times(used_ms)
     _check_ids(message_id)
     if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
-        raise ValueError("its digest is not a digest")
+        raise ValueError("invalid digest")
 
 
 def _check_gateway_key(row: Row) -> None:
@@ -229,7 +229,7 @@ def _decoded(cursor: Iterable[Row]) -> Iterator[Row]:
 
 def _check_texts(*values: object) -> None:
     if not all(type(value) is str for value in values):
-        raise ValueError("a text is not a text")
+        raise ValueError("a text column has another type")
 
 
 def _check_names(*values: object) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mailroomd.protocol.commands import MailboxCounted
 from mailroomd.storage.database.state_conditions import UNREAD
 
-MAX_KNOWN = 50_000  # mailboxes whose counters are remembered; reading them again costs a look-up each
+MAX_KNOWN = 50_000  # mailboxes whose counters are remembered; reading them again costs a lookup each
 
 
 @dataclass(slots=True)

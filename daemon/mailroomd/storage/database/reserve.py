@@ -48,7 +48,7 @@ class Reserve:
     def refill(self) -> bool:
         """Allocates the space if it is not allocated; returns whether it is, with as much again free.
 
-        A filesystem that cannot preallocate does not count as full: then there is no reserve.
+        A file system that cannot preallocate does not count as full: then there is no reserve.
         """
         was_held = self.is_held
         if not self._is_free(RESERVE_BYTES if was_held else 2 * RESERVE_BYTES):
@@ -86,7 +86,7 @@ def _allocate(fd: int, size_bytes: int) -> None:
     """Allocates space for an open file, and closes it.
 
     Raises:
-        OSError: the space is not there, or the filesystem cannot preallocate.
+        OSError: the space is not there, or the file system cannot preallocate.
     """
     try:
         os.posix_fallocate(fd, 0, size_bytes)

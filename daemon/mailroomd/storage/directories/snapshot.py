@@ -1,7 +1,7 @@
 """DirectorySnapshot — which directory it is, and whether it may have changed since it was listed, for one stat.
 
 Owns what tells a directory from a later one in its place, and the rule for a directory's mtime. Two changes may share
-one tick of the filesystem's clock, so an mtime proves nothing until a second after it was first seen; until then the
+one tick of the file system's clock, so an mtime proves nothing until a second after it was first seen; until then the
 directory is listed each time.
 Used by the patrols of `OutboxScan` and `InboxWatch`. Time is the caller's monotonic clock; no two clocks are compared.
 """
@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
-SETTLED_AFTER_SEC = 1.0  # longer than the tick of any filesystem except FAT
+SETTLED_AFTER_SEC = 1.0  # longer than the tick of any file system except FAT
 _GET_GENERATION = 0x80087601  # FS_IOC_GETVERSION
 
 
@@ -23,7 +23,7 @@ class DirectoryIdentity(NamedTuple):
 
     device: int
     inode: int
-    generation: int  # 0 on filesystems that have none
+    generation: int  # 0 on file systems that have none
 
     @classmethod
     def of(cls, handle: int) -> "DirectoryIdentity":

@@ -51,7 +51,7 @@ class InboxFiles:
 
     @property
     def inbox_fileno(self) -> int:
-        """The handle of inbox/, for syncing its filesystem; of the former one until a replaced inbox/ is noticed."""
+        """The handle of inbox/, for syncing its file system; of the former one until a replaced inbox/ is noticed."""
         return self._inbox
 
     def ensure_inbox(self) -> None:
@@ -282,7 +282,7 @@ def _ignore(*_: object) -> None:
 
 
 def sync_filesystem(handle: int) -> None:
-    """Makes everything that was written to a handle's filesystem durable.
+    """Makes everything that was written to a handle's file system durable.
 
     Raises:
         OSError: something could not be written; what was written before may be lost.

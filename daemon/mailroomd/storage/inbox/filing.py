@@ -35,8 +35,8 @@ from mailroomd.storage.inbox.unknown_files import UnknownFiles
 from mailroomd.storage.inbox.watch import InboxWatch
 
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})  # what is in its place holds no file of ours
-LOST = "its directory was lost; it is tried again"
-DAMAGED = "its row in the database is damaged; it is tried again at the next start"
+LOST = "its directory was lost; will be retried"
+DAMAGED = "its row in the database is damaged; will be retried at the next start"
 RETRY_SLICE = 200  # files written between two commits, so that senders do not wait for a long list
 
 
@@ -257,7 +257,7 @@ class Filing:
         if fault.mailbox not in self._waiting:
             self._lost.discard(fault.mailbox)
             self._watch.on_refiled(fault.mailbox)
-        return dict.fromkeys(message_ids, f"{fault.reason}; it is tried again")
+        return dict.fromkeys(message_ids, f"{fault.reason}; will be retried")
 
     def _end_loss(self, mailbox: str, directories: set[DirectoryIdentity], now_sec: float) -> None:
         """Ends what a lost directory began; not if another one was lost since."""
@@ -373,7 +373,7 @@ class Filing:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - of this message: the others are filed
-            log.exception("inbox file cannot be made", message_id=format_id(message.id))
+            log.exception("cannot build inbox file", message_id=format_id(message.id))
             return OSError(0, f"internal error ({type(error).__name__})")
         return None
 
@@ -387,4 +387,4 @@ def _by_mailbox(mail: Iterable[StoredMail]) -> dict[str, list[StoredMail]]:
 
 def describe(error: OSError) -> str:
     """Returns why a file could not be written, as a phrase for people."""
-    return f"{error.strerror or error} ({error.filename or 'inbox'}); it is tried again"
+    return f"{error.strerror or error} ({error.filename or 'inbox'}); will be retried"

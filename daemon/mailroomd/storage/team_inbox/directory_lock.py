@@ -177,7 +177,7 @@ class DirectoryLock:
     def _touch(self) -> None:
         """Renews the mtime.
 
-        proper-lockfile probes whether the filesystem keeps milliseconds, to know which time to expect later. Reading
+        proper-lockfile probes whether the file system keeps milliseconds, to know which time to expect later. Reading
         the time back serves as well; if it is cut to seconds, the lock looks a second or two older than it is.
         """
         now_ns = time.time_ns()

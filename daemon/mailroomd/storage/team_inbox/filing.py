@@ -28,10 +28,7 @@ BACKLOG_MESSAGES, BACKLOG_CHARS = 10_000, 64 << 20  # in all; characters of cont
 INBOX_MESSAGES, INBOX_CHARS = 2_000, 8 << 20  # for one inbox, so that a broken one leaves room to the others
 SLICE_MESSAGES = 500  # appended together: some milliseconds, while other programs wait for the lock
 _STOPPED = "the daemon stopped before the team inbox could be written"
-_FULL = (
-    "the team inbox has no room for it, or for more from its sender: its agent has to remove entries; "
-    "it is tried again then"
-)
+_FULL = "the team inbox is full, or its sender's share is; retried once its agent removes entries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +177,10 @@ class TeamFiling:
         is_full = len(waiting.entries) >= INBOX_MESSAGES or waiting.size_chars + size > INBOX_CHARS
         if is_full or recipient in self._deferred:  # messages before it are deferred: it must not overtake them
             reason = waiting.reason.partition(";")[0] or "it is slow"
-            return f"too many messages wait for this team inbox ({reason}); it is tried again when there is room"
+            return f"too many messages wait for this team inbox ({reason}); will be retried when there is room"
         share = 0.5 if waiting.attempts else 1.0  # inboxes that fail leave half of the backlog to the others
         if self._count >= BACKLOG_MESSAGES * share or self._size_chars + size > BACKLOG_CHARS * share:
-            return "too many messages wait for team inboxes; it is tried again when there is room"
+            return "too many messages wait for team inboxes; will be retried when there is room"
         return ""
 
     # -- the thread -----------------------------------------------------------------------------------------------
@@ -233,13 +230,13 @@ class TeamFiling:
         except InboxTooLarge:
             return _Attempt(refused=frozenset(message.id for message in mail))
         except (LockBusy, LockLost, UnreadableInbox) as error:
-            return _Attempt(f"{error}; it is tried again", is_final=False)
+            return _Attempt(f"{error}; will be retried", is_final=False)
         except OSError as error:
-            sentence = f"{error.strerror or error} ({error.filename or 'team inbox'}); it is tried again"
+            sentence = f"{error.strerror or error} ({error.filename or 'team inbox'}); will be retried"
             return _Attempt(sentence, is_final=False)
         except Exception as error:  # noqa: BLE001 - a bug here must not end the thread: other inboxes need it
             log.exception("team inbox not written", recipient=recipient)
-            return _Attempt(f"{type(error).__name__}: {error}; it is tried again", is_final=False)
+            return _Attempt(f"{type(error).__name__}: {error}; will be retried", is_final=False)
         return _Attempt(refused=appended.refused)
 
     def _postpone(self, recipient: str, sentence: str) -> None:

@@ -51,7 +51,7 @@ class InboxTooLarge(Exception):  # noqa: N818 - named for what was found
     """The file is larger than any that is read: nothing can be appended until its agent shortens it."""
 
     def __init__(self) -> None:
-        super().__init__(f"the team inbox has more than {MAX_INBOX_BYTES >> 20} MiB, the most that it may have")
+        super().__init__(f"the team inbox is larger than the limit of {MAX_INBOX_BYTES >> 20} MiB")
 
 
 class UnreadableInbox(Exception):  # noqa: N818 - named for what was found
