@@ -95,10 +95,10 @@ class _Echo:
         ]
 
 
-def _handler(path: str, kind: Any, behaviour: Any, request: Any) -> grpc.GenericRpcHandler:
+def _handler(path: str, kind: Any, behavior: Any, request: Any) -> grpc.GenericRpcHandler:
     service, method = path.removeprefix("/").split("/")
     parse = bytes if request is None else request.FromString
-    handler = kind(behaviour, request_deserializer=parse, response_serializer=_serialize)
+    handler = kind(behavior, request_deserializer=parse, response_serializer=_serialize)
     return grpc.method_handlers_generic_handler(service, {method: handler})
 
 

@@ -1,6 +1,6 @@
 """process — starts a server process, reads its output, and makes sure that it and its descendants are gone afterwards.
 
-Not here: the servers themselves. Invariant: only processes that were started here are ever signalled, by id.
+Not here: the servers themselves. Invariant: only processes that were started here are ever signaled, by id.
 """
 
 __all__ = [

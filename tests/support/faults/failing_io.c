@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int is_doomed(const char *call, int fd) {
+static int shall_fail(const char *call, int fd) {
     const char *control = getenv("FAILING_IO_OF_TEST");
     if (control == NULL) return 0;
     int file = (int)syscall(SYS_openat, AT_FDCWD, control, O_RDONLY | O_CLOEXEC);
@@ -27,8 +27,8 @@ static int is_doomed(const char *call, int fd) {
     return strstr(path, part) != NULL;
 }
 
-#define FAIL_IF_DOOMED(call, fd)    \
-    if (is_doomed(call, fd)) {      \
+#define FAIL_IF_ASKED(call, fd)     \
+    if (shall_fail(call, fd)) {     \
         errno = EIO;                \
         return -1;                  \
     }
@@ -37,7 +37,7 @@ static int is_doomed(const char *call, int fd) {
     int name(int fd) {                                               \
         static int (*real)(int);                                     \
         if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, #name);     \
-        FAIL_IF_DOOMED(#name, fd)                                    \
+        FAIL_IF_ASKED(#name, fd)                                     \
         return real(fd);                                             \
     }
 
@@ -45,7 +45,7 @@ static int is_doomed(const char *call, int fd) {
     ssize_t name(int fd, const void *bytes, size_t count, offset_type offset) {                            \
         static ssize_t (*real)(int, const void *, size_t, offset_type);                                    \
         if (!real) real = (ssize_t (*)(int, const void *, size_t, offset_type))dlsym(RTLD_NEXT, #name);    \
-        FAIL_IF_DOOMED("pwrite", fd)                                                                       \
+        FAIL_IF_ASKED("pwrite", fd)                                                                        \
         return real(fd, bytes, count, offset);                                                             \
     }
 
@@ -58,6 +58,6 @@ WRITE_CALL(pwrite64, off64_t)
 ssize_t write(int fd, const void *bytes, size_t count) {
     static ssize_t (*real)(int, const void *, size_t);
     if (!real) real = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
-    FAIL_IF_DOOMED("write", fd)
+    FAIL_IF_ASKED("write", fd)
     return real(fd, bytes, count);
 }

@@ -129,7 +129,7 @@ class _Watcher:
         elif name.endswith(".json"):
             self._appeared += 1
             if mask & (_CREATE | _MODIFY | _CLOSE_WRITE) or directory.name == ".tmp" or directory == self._inbox:
-                self._complain(directory / name, f"did not come by a rename into an inbox (event {mask:#x})")
+                self._report(directory / name, f"did not come by a rename into an inbox (event {mask:#x})")
             self._check(directory / name)
 
     def _look_at_all(self) -> None:
@@ -150,16 +150,16 @@ class _Watcher:
         try:
             body: Any = json.loads(raw)
         except ValueError as error:
-            self._complain(path, f"does not parse ({error}): {raw[:80]!r}")
+            self._report(path, f"does not parse ({error}): {raw[:80]!r}")
             return
         if not isinstance(body, dict) or not FIELDS.issubset(body):  # pyright: ignore[reportUnknownArgumentType]
-            self._complain(path, f"has not all fields: {raw[:80]!r}")
+            self._report(path, f"has not all fields: {raw[:80]!r}")
         elif (body["id"], body["session_id"]) != (path.stem, path.parent.name):
-            self._complain(path, "has another message's id or another mailbox's name")
+            self._report(path, "has another message's id or another mailbox's name")
         elif not raw.endswith(b"}\n"):
-            self._complain(path, "has no whole last line")
+            self._report(path, "has no whole last line")
 
-    def _complain(self, path: Path, what: str) -> None:
+    def _report(self, path: Path, what: str) -> None:
         print(json.dumps({"violation": f"{path.parent.name}/{path.name} {what}"}), file=self._out, flush=True)
 
 

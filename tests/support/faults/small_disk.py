@@ -1,7 +1,7 @@
-"""SmallDisk — a real filesystem of our own: ext4 in a file, mounted by a loop device; to be filled, cut off and broken.
+"""SmallDisk — a real file system of our own: ext4 in a file, mounted by a loop device, to be filled, cut off or broken.
 
 Needs root and a kernel that lets it mount; otherwise `small_disk` fails the test and says why. A power cut is staged as
-the kernel's own tests do it: the filesystem is shut down, and mounted anew (facts.md). Each mount gets another device
+the kernel's own tests do it: the file system is shut down, and mounted anew (facts.md). Each mount gets another device
 number, as disks may after a restart of the machine. Nothing is left after the context.
 """
 
@@ -29,12 +29,12 @@ _JOURNAL_FLUSHED, _JOURNAL_LOST = 1, 2
 
 
 class Unmountable(Exception):  # noqa: N818 - a circumstance
-    """A filesystem could not be made, mounted or unmounted; the text says why."""
+    """A file system could not be made, mounted or unmounted; the text says why."""
 
 
 @dataclass
 class SmallDisk:
-    """A mounted filesystem."""
+    """A mounted file system."""
 
     path: Path
     _decoy: str = field(default="", repr=False)
@@ -65,7 +65,7 @@ class SmallDisk:
         """Ends all writing at this moment; what was not synced is gone.
 
         Args:
-            journal_flushed: whether the filesystem's own journal still reaches the disk.
+            journal_flushed: whether the file system's own journal still reaches the disk.
         """
         handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -82,7 +82,7 @@ class SmallDisk:
         _run("mount", "-o", "remount,rw", str(self.path))
 
     def report_an_error(self) -> None:
-        """Makes the kernel find an error in the filesystem: it goes read-only for every writer, until `remount`."""
+        """Makes the kernel find an error in the file system: it goes read-only for every writer, until `remount`."""
         device = _run("findmnt", "-n", "-o", "SOURCE", str(self.path)).strip()
         Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("found by a test\n")
 

@@ -1,4 +1,4 @@
-"""with_token — a channel on which every call shows a token."""
+"""with_token — a channel on which every call presents a token."""
 
 __all__ = ["with_token"]
 
