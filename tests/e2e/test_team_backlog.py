@@ -38,7 +38,7 @@ def test_a_sender_that_fills_its_half_of_a_team_inbox_stops_only_itself_for_a_wh
         late = deployment.send("vic@alpha", "late", sender="eve").message.id
         urgent = deployment.send("vic@alpha", "urgent", sender="boss").message.id
         wait_until(
-            lambda: "no room" in deployment.get(late).delivery.team_inbox_error, "the flood's sender has no room"
+            lambda: "inbox is full" in deployment.get(late).delivery.team_inbox_error, "the flood's sender has no room"
         )
         wait_until(lambda: not deployment.get(urgent).delivery.team_inbox_error, "another one has")
         inbox.write_text("[]")  # as its agent does when it has taken everything

@@ -80,6 +80,13 @@ def test_help_has_examples(name: str) -> None:
     assert f"mailroom {name}" in shown.output.partition("Examples:")[2]
 
 
+@pytest.mark.parametrize("words", [[], ["ack"], ["token"], ["token", "create"], ["service", "logs"], ["setup"]])
+def test_flags_are_shown_without_a_type(words: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"])
+    assert "--help" in shown.output
+    assert "bool" not in shown.output.lower()
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -153,4 +160,4 @@ def test_an_mcp_server_refuses_an_empty_mailroom_agent() -> None:
 def test_the_help_of_ttl_explains_expiry() -> None:
     shown = CliRunner().invoke(app, ["send", "--help"])
     text = " ".join(shown.output.replace("\u2502", " ").split())
-    assert "if still unread then, the message leaves the inbox" in text
+    assert "If unread by then, the message expires" in text

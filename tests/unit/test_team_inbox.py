@@ -518,12 +518,12 @@ def test_a_message_beyond_the_size_limit_is_refused_and_others_are_filed(
 ) -> None:
     monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 1 << 10)
     large, small = filing.submit(mail(1, "x" * 1000)), filing.submit(mail(2))
-    assert "no room" in large.result(BOUND_SEC)
+    assert "inbox is full" in large.result(BOUND_SEC)
     assert small.result(BOUND_SEC) == ""
     assert ids(inbox) == [2]
     inbox.write_text(json.dumps(["x" * 1000]))
     refused = filing.submit(mail(3))
-    assert "no room" in refused.result(BOUND_SEC), "a file that is too large already blocks nothing either"
+    assert "inbox is full" in refused.result(BOUND_SEC), "a file that is too large already blocks nothing either"
     assert filing.unfinished() == 0
 
 
@@ -535,7 +535,7 @@ def test_a_full_inbox_takes_others_messages_and_gets_the_rest_once_it_is_shorter
     flood = [filing.submit(mail(number, "x" * 1000, sender="eve")) for number in range(1, 9)]
     results = [one.result(BOUND_SEC) for one in flood]
     assert results[:4] == [""] * 4
-    assert all("no room" in result for result in results[4:])
+    assert all("inbox is full" in result for result in results[4:])
     assert filing.submit(mail(9, sender="boss")).result(BOUND_SEC) == ""
     assert ids(inbox) == [1, 2, 3, 4, 9]
     assert filing.take_deferred() == [], "the file is no shorter"
@@ -560,10 +560,10 @@ def test_messages_of_a_sender_that_is_refused_again_are_not_tried_in_the_same_pa
     first = [filing.submit(mail(number, "x" * 1000, sender="eve")) for number in (2, 3)]
     filing.defer("bob@alpha", 4)
     assert first[0].result(BOUND_SEC) == ""
-    assert "no room" in first[1].result(BOUND_SEC)
+    assert "inbox is full" in first[1].result(BOUND_SEC)
     wait_until(lambda: not filing.unfinished(), "the slice is settled")
     assert filing.take_deferred() == [("bob@alpha", 4)]
-    assert "no room" in filing.submit(mail(4, "x" * 1000, sender="eve")).result(0), "it is done at once"
+    assert "inbox is full" in filing.submit(mail(4, "x" * 1000, sender="eve")).result(0), "it is done at once"
     assert filing.submit(mail(5, sender="boss")).result(BOUND_SEC) == ""
     assert filing.submit(mail(10, sender="alice")).result(BOUND_SEC) == "", "a new message waits for no pass"
     assert ids(inbox) == [2, 5, 10]

@@ -124,11 +124,15 @@ def _parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
         allow_abbrev=False,  # a flag added later must not change the meaning of an existing script
     )
-    parser.add_argument("--version", action="version", version=f"mailroomd {__version__}")
+    parser.add_argument("-h", "--help", action="help", help="Show this message and exit.")
     parser.add_argument(
-        "--config", metavar="FILE", help="TOML file (default: $XDG_CONFIG_HOME/mailroom/mailroomd.toml, if it exists)"
+        "--version", action="version", version=f"mailroomd {__version__}", help="Show the version and exit."
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="TOML file. (default: $XDG_CONFIG_HOME/mailroom/mailroomd.toml, if it exists)"
     )
     _add_tasks(parser)
     groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage] - it has no public name
@@ -150,7 +154,7 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
         dest="task",
         action="store_const",
         const=_check,
-        help="check the configuration without starting the daemon",
+        help="Check the configuration without starting the daemon.",
     )
     tasks.add_argument(
         "--show-config",
@@ -159,6 +163,6 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=partial(_show, "text"),
         type=_show_task,
-        help="list each setting's value and origin without starting the daemon; FORMAT is text (the default) or json",
+        help="List each setting's value and origin without starting the daemon. FORMAT is text (the default) or json.",
     )
-    tasks.add_argument("--example-config", action=_PrintExample, help="print a configuration file with every default")
+    tasks.add_argument("--example-config", action=_PrintExample, help="Print a configuration file with every default.")

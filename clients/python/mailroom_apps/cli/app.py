@@ -18,6 +18,7 @@ from mailroom_apps.cli.alias import alias
 from mailroom_apps.cli.backup import backup, restore
 from mailroom_apps.cli.broadcast import broadcast
 from mailroom_apps.cli.clear import clear
+from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.config import config
 from mailroom_apps.cli.connection import use_access, use_address
 from mailroom_apps.cli.doctor import doctor
@@ -48,6 +49,7 @@ from mailroom_apps.cli.watch import watch
 _HELP = "Durable messages between software agents: send, watch, check, acknowledge."
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="mailroom",
     help=_HELP,
     epilog=examples(

@@ -11,9 +11,12 @@ from typing import Annotated
 import typer
 from mailroomd.operator.program import find_mailroomd
 
+from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.options import Json, examples
 
-config = typer.Typer(name="config", help="Show and check the daemon's settings.", no_args_is_help=True)
+config = typer.Typer(
+    cls=CommandGroup, name="config", help="Show and check the daemon's settings.", no_args_is_help=True
+)
 
 ConfigFile = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Read this file instead of the default one.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mailroomd.operator.program import find_mailroomd
 
+from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Json, examples
 from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mailroomd.operator.service.steps import Step
 
 service = typer.Typer(
+    cls=CommandGroup,
     name="service",
     help="Run the daemon as a systemd service, for this user or for the whole machine.",
     no_args_is_help=True,

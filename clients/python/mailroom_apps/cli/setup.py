@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from mailroom.inbox_directory import is_mailbox_name
 
+from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import examples
 from mailroom_apps.cli.output import emit, emit_note
@@ -22,6 +23,7 @@ from mailroom_apps.setup.options import SetupOptions
 from mailroom_apps.setup.program import own_command
 
 setup = typer.Typer(
+    cls=CommandGroup,
     name="setup",
     help="Connect an agent program to Mailroom through its settings; shows the change first.",
     no_args_is_help=True,

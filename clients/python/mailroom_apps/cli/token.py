@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from mailroom.addresses import expand_home, state_directory
 
+from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Json, StateDir, examples, require_name
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HEADERS = ("ID", "FOR", "CREATED", "EXPIRES")
 
 token = typer.Typer(
+    cls=CommandGroup,
     help="Create, list and revoke tokens: TCP clients must present one.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
