@@ -1,6 +1,6 @@
 # Everything that is done with this project; `make` lists it. The same targets run here and in CI (.ci/run).
 # ARGS passes arguments on: make run ARGS="--listen 127.0.0.1:8025", make test ARGS="tests/unit -x".
-# Tests come in tiers: `test` runs anywhere, `test-system` needs root or Debian packages or takes long; CI runs both.
+# Tests come in tiers: `test` runs anywhere; `test-system` runs the slow ones and those that need root or Debian packages. CI runs both.
 
 SHELL := bash
 .DEFAULT_GOAL := help
@@ -24,11 +24,10 @@ run: .venv/run.stamp ## Run the daemon in the foreground; Ctrl-C stops it
 	@exec .venv/bin/mailroomd $(ARGS)
 
 test: .venv/dev.stamp ## Run the tests that need neither root nor Debian packages (two minutes)
-	@scripts/pytest -m "not system" $(ARGS)
+	@scripts/pytest -m "not slow and not system" $(ARGS)
 
-test-system: .venv/dev.stamp ## Run the tests that need root, Debian packages, systemd or loop mounts, and the long ones
-	@scripts/need-debian $(SYSTEM_PACKAGES)
-	@scripts/pytest -m system $(ARGS)
+test-system: .venv/dev.stamp ## Run the other tests: the slow ones, and those that need root, Debian packages, systemd or loop mounts
+	@scripts/test-system "$(SYSTEM_PACKAGES)" $(ARGS)
 
 test-all: .venv/dev.stamp ## Run every test
 	@scripts/need-debian $(SYSTEM_PACKAGES)

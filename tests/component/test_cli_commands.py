@@ -14,6 +14,8 @@ from support.fakes.scenes import InThread, in_thread
 from support.fakes.scripted import Refusal, StreamEnd
 from support.harness.command_line import BOUND_SEC, cli, command, environment, lines_of
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "\x1b[2Jgone [bold]not markup[/bold]\r\nline two \u202etxt.exe\x07"
 
 

@@ -12,6 +12,8 @@ from support.fakes.scenes import InThread, in_thread
 from support.fakes.scripted import StreamEnd
 from support.harness.command_line import BOUND_SEC, command, environment
 
+pytestmark = pytest.mark.slow
+
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 

@@ -14,6 +14,8 @@ from mailroom import InvalidArgument, PermissionDenied
 from mailroom_apps.mcp.bearer_token import SharedToken, load_token
 from mailroom_apps.mcp.http_server import parse_endpoint
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "0123456789abcdef0123456789abcdef"
 WITHOUT_THE_EXTRA = """
 import sys

@@ -16,6 +16,8 @@ from mailroom_apps.setup import claude_code, codex
 from mailroom_apps.setup.change import Change, SetupError
 from mailroom_apps.setup.options import SetupOptions
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "/opt/with space/bin/mailroom"
 OTHERS = """{
     // mine, keep

@@ -42,16 +42,19 @@ def values(unit: str, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("unit", "scope"), [(system_unit, "--system"), (user_unit, "--user")])
+@pytest.mark.system
 def test_systemd_understands_every_line(tmp_path: Path, unit: Unit, scope: str) -> None:
     done = analyze(tmp_path, unit(PROGRAM), "verify", scope, "--man=no", "--recursive-errors=no")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.system
 def test_the_system_unit_is_hardened_below_1_6(tmp_path: Path) -> None:
     done = analyze(tmp_path, system_unit(PROGRAM), "security", "--offline=true", "--threshold=16")
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.system
 def test_the_user_unit_forbids_everything_that_needs_no_privilege(tmp_path: Path) -> None:
     rated = analyze(tmp_path, user_unit(PROGRAM), "security", "--offline=true", "--json=short")
     allowed = [option["name"] for option in json.loads(rated.stdout) if option["set"] is False]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.faults.write_watch import WriteWatch, watch_command
 
+pytestmark = pytest.mark.system
+
 CHANGES = {
     "made": "open(inside / 'made', 'w').close()",
     "made through a link": "open(inside / 'link' / 'f', 'w').close()",

@@ -24,6 +24,8 @@ from support.harness.contract import blocking_stubs
 from support.harness.systemd import Systemd, systemd_user
 from support.harness.waiting import wait_until
 
+pytestmark = pytest.mark.system
+
 UNIT = "mailroomd.service"
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -11,6 +11,8 @@ import pytest
 from support.fakes.scenes import InThread, in_thread
 from support.harness.command_line import BOUND_SEC, environment
 
+pytestmark = pytest.mark.system
+
 PROMPT = "ready> \x1b[?2004h"  # with the switch to bracketed paste, which the echo of a command does not have
 HOSTILE = ["\\$(touch owned)", "\\'$(touch owned)", "`touch owned`", "'; touch owned; '", "[/x]", '"$(touch owned)"']
 

@@ -20,7 +20,7 @@ from support.faults.under_load import Trial, daemon_under_load
 from support.harness.daemon import WORKERS, Daemon, short_directory
 from support.harness.waiting import chance, chosen, is_campaign, pause, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(600)]
 
 FAULTS = 5 if is_campaign() else 1
 LASTS_SEC = 0.6  # some commits, and more than one retry

@@ -14,7 +14,7 @@ from support.harness.client import duration, refusal_of
 from support.harness.deployment import Deployment, new_deployment
 from support.harness.waiting import pause, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(120)]
 
 JUMPS = ("-1h", "+1d", "+0", "-1h", "+90d", "-1d")
 LATE_SEC = 5.0  # that a busy machine may add to a wait

@@ -22,7 +22,7 @@ from support.harness.contract import BlockingStubs, blocking_stubs, error_reason
 from support.harness.daemon import Daemon, short_directory
 from support.harness.waiting import pause, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(120)]
 
 STORED, FILED = 1, 2
 MOST_SENDS = 3000  # of 10 kB: more than fits on the disk

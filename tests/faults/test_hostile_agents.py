@@ -15,7 +15,7 @@ from support.faults.write_watch import WriteWatch
 from support.harness.deployment import Deployment, new_deployment
 from support.harness.waiting import wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(120)]
 
 VICTIM = b'[{"from": "me", "text": "not yours", "timestamp": "2026-01-01T00:00:00Z", "read": true}]'
 

@@ -45,7 +45,7 @@ from support.harness.raw_http2 import (
 )
 from support.harness.waiting import wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(300)]
 
 METHODS = {one.name: one for one in pb.DESCRIPTOR.services_by_name["MailboxService"].methods}
 BOUND_SEC = 5.0  # for an answer to anything

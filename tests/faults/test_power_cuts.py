@@ -17,7 +17,7 @@ from support.faults.under_load import daemon_under_load
 from support.harness.daemon import Daemon, short_directory
 from support.harness.waiting import chance, is_campaign, pause, wait_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(900)]
 
 DISK_BYTES = 512 << 20
 CUTS = 30 if is_campaign() else 4

@@ -151,6 +151,7 @@ def openssl(directory: Path, name: str) -> None:
     key.chmod(0o600)
 
 
+@pytest.mark.system
 def test_a_broken_tls_renewal_keeps_the_previous_certificate_in_use(directory: Path) -> None:
     for name in ("old", "new"):
         openssl(directory, name)

@@ -8,6 +8,8 @@ import pytest
 from mailroom.addresses import Address
 from mailroomd.operator.doctor import Finding, Installation, Level, tls
 
+pytestmark = pytest.mark.system
+
 COMMAND = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
 
 

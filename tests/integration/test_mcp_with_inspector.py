@@ -10,6 +10,8 @@ import pytest
 from support.harness.mcp_client import HttpServer, mailroom_command, running_http_server, send
 from support.harness.waiting import BOUND_SEC
 
+pytestmark = pytest.mark.system
+
 PROJECT = Path(__file__).resolve().parents[2]
 ERAS = pytest.mark.parametrize("era", ["legacy", "modern"])
 TOOL_FAILED = 5  # the Inspector's exit code for an error result

@@ -19,6 +19,8 @@ from support.harness import team_inbox_children as children
 from support.harness.team_inbox_children import AGENT, TEAM, numbered
 from support.harness.waiting import BOUND_SEC, chance, wait_until
 
+pytestmark = pytest.mark.system
+
 RACE_SEC = 3.0
 KILLS = 5
 SHORT_STALE_SEC = 0.3

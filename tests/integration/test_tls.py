@@ -18,6 +18,8 @@ from mailroomd.auth.token_file import TokenFile
 from support.harness.client import Refusal, connect, refusal_of
 from support.harness.deployment import Deployment, new_deployment
 
+pytestmark = pytest.mark.system
+
 PAGE = Path(__file__).parents[2] / "docs" / "tls.md"
 BLOCKS = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
 COMMANDS = ["\n".join(line.removeprefix("$ ") for line in block.splitlines()) for block in BLOCKS]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -38,6 +39,8 @@ from mailroomd.protocol.packets import (
     StoreMessage,
 )
 from support.harness.mailbox_worker import MailboxWorker
+
+pytestmark = pytest.mark.slow
 
 STORED, FILED = 1, 2
 AGENTS = st.sampled_from(["ann", "bob", "cat"])

@@ -13,6 +13,8 @@ from mailroomd.ipc.link import Link
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.protocol.packets import Hello, Reset
 
+pytestmark = pytest.mark.slow
+
 BULK = "x" * 20_000  # three to a packet, so that a queue is full after a dozen
 
 

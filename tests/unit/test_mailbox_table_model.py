@@ -13,6 +13,8 @@ from mailroomd.table.reader import NotInTable, Record
 from mailroomd.table.writer import TableFull
 from support.harness.mailbox_table import RING_BYTES, Table
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"agent-{number}" for number in range(9)]
 BUSY = NAMES[:2]  # drawn more often, so that some mailboxes have long lists
 SIZES = st.sampled_from([0, 1, 7, 8, 100, 100, 300, 300, 1000, 3000, 9000, RING_BYTES // 2 - RECORD_BYTES - 16])

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from mailroom.errors import InvalidArgument
 from mailroom.metadata import MAX_EXACT_INT, metadata_from_struct, struct_from_metadata
 
+pytestmark = pytest.mark.slow
+
 INTEGERS = st.integers(-MAX_EXACT_INT, MAX_EXACT_INT)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 LEAVES = st.none() | st.booleans() | INTEGERS | FLOATS | st.text()
