@@ -93,12 +93,17 @@ def recover_files(
             ledger.record_unfiled(report.errors, were_filed=True)
     _check_other_files(ledger, files, last_id, report, beat)
     _remove_cleared_files(ledger, files, report)
+    _record_rewritten(ledger, files, report)
+    return report
+
+
+def _record_rewritten(ledger: FileLedger, files: InboxFiles, report: RecoveryReport) -> None:
+    """Makes the files that were written again durable, then records those that are to be recorded."""
     if report.rewritten:  # they lie below `synced_id`: a power cut must not make them look taken
         sync_filesystem(files.inbox_fileno)
     if report.recorded:
         with suppress(StoreFull):  # otherwise they are written once more
             ledger.record_filed_again(report.recorded)
-    return report
 
 
 class _Listing(NamedTuple):
