@@ -8,7 +8,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.table import ring
 from mailroomd.table import writer as table_writer
 from mailroomd.table.layout import BLOCK_BYTES, RECORD_BYTES, Header, TableLayout
-from mailroomd.table.reader import NotInTable, Record
+from mailroomd.table.reader import MAX_DISTANCE, NotInTable, Record
 from mailroomd.table.writer import TableFull
 from support.harness.mailbox_table import RING_BYTES, Table
 
@@ -32,7 +32,7 @@ def test_a_table_that_was_never_filled_sends_readers_to_the_database() -> None:
         lambda: table.reader.after_all(0, 1),
         lambda: table.reader.newest("a", 1),
         lambda: table.reader.unread("a", 1),
-        lambda: table.reader.find(1),
+        lambda: table.reader.states_of([1]),
         lambda: list(table.reader.all_counts()),
     ):
         with pytest.raises(NotInTable):
@@ -61,8 +61,7 @@ def test_nothing_above_the_high_water_mark_is_visible(table: Table) -> None:
     assert ids(table.reader.after("a", 0, 10)) == [1]
     assert ids(table.reader.after_all(0, 10)[0]) == [1]
     assert ids(table.reader.newest("a", 10)) == [1]
-    with pytest.raises(NotInTable):
-        table.reader.find(2)
+    assert table.reader.states_of([1, 2]) == {1: DeliveryState.FILED}
     table.writer.advance_high_water_mark(2)
     assert ids(table.reader.after("a", 0, 10)) == [1, 2]
     assert ids(table.reader.after_all(0, 10)[0]) == [1, 2]
@@ -78,8 +77,7 @@ def test_a_voided_record_is_skipped_and_its_neighbours_are_found(table: Table) -
     assert ids(table.reader.after_all(0, 10)[0]) == [1, 3]
     assert ids(table.reader.newest("a", 2)) == [3, 1]
     assert not table.writer.advance_state(2, DeliveryState.READ)
-    with pytest.raises(NotInTable):
-        table.reader.find(2)
+    assert table.reader.states_of([1, 2, 3]) == dict.fromkeys([1, 3], DeliveryState.FILED)
 
 
 def test_a_state_advances_even_above_the_high_water_mark(table: Table) -> None:
@@ -89,7 +87,7 @@ def test_a_state_advances_even_above_the_high_water_mark(table: Table) -> None:
     table.writer.set_state(position, DeliveryState.STORED)
     assert table.writer.advance_state(1, DeliveryState.FILED)
     table.publish(1, entry, position)
-    assert table.reader.find(1).state is DeliveryState.FILED
+    assert table.reader.states_of([1]) == {1: DeliveryState.FILED}
 
 
 def test_states_advance_whether_or_not_the_position_is_cached(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +98,8 @@ def test_states_advance_whether_or_not_the_position_is_cached(table: Table, monk
     assert 0 < gone < 370
     for number in range(1, 400):
         assert table.writer.advance_state(number, DeliveryState.READ) == (number > gone)
-        assert number <= gone or table.reader.find(number).state is DeliveryState.READ
+        assert table.reader.states_of([number]) == ({number: DeliveryState.READ} if number > gone else {})
+    assert table.reader.states_of(range(400)) == dict.fromkeys(range(gone + 1, 400), DeliveryState.READ)
 
 
 def test_the_high_water_mark_never_goes_back(table: Table) -> None:
@@ -142,10 +141,21 @@ def test_every_id_is_found_through_the_block_index() -> None:
     kept = range(table.reader.evicted_through // 7 + 1, 500)
     assert len(kept) > 5
     for number in kept:
-        assert table.reader.find(number * 7).id == number * 7
+        assert table.reader.states_of([number * 7, number * 7 + 1]) == {number * 7: DeliveryState.FILED}
         assert table.reader.after_all(number * 7 - 3, 1)[0][0].id == number * 7
-        with pytest.raises(NotInTable):
-            table.reader.find(number * 7 + 1)
+    table.memory.close()
+
+
+@pytest.mark.parametrize("others", [0, 1, MAX_DISTANCE - 1, MAX_DISTANCE, MAX_DISTANCE + 1, 3 * MAX_DISTANCE])
+def test_states_are_found_however_far_apart_their_records_are(others: int) -> None:
+    table = Table(1 << 20).rebuilt()
+    own = range(1, 40 * (others + 1), others + 1)
+    for number in range(1, own[-1] + 1):
+        table.store(number, "a" if number in own else "b")
+    table.writer.advance_state(own[3], DeliveryState.READ)
+    expected = dict.fromkeys(own, DeliveryState.FILED) | {own[3]: DeliveryState.READ}
+    assert table.reader.states_of(own) == expected
+    assert table.reader.states_of(own[::-7]) == {number: expected[number] for number in own[::-7]}
     table.memory.close()
 
 

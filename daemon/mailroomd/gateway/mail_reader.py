@@ -30,6 +30,8 @@ from mailroomd.table.reader import NotInTable, Record, TableReader
 
 SHARED_PAGES = 16  # pages kept for streams that read the same
 SHARED_SEC = 0.02  # enough for all streams that one notification wakes, too short to be noticed
+STATES_AT_ONCE = 64  # messages of one lookup: some milliseconds if they are far apart in the table
+IN_DATABASE = -1  # as a position: the table did not have the last page, so the database is asked for the next one
 MAX_RECENTLY_OFFERED = 20_000  # messages; far more than the quarter of a second until the database has them
 
 
@@ -116,16 +118,18 @@ class MailReader:
         self, mailbox: str | None, cursor: int, limit: int, position: int, mark: int
     ) -> AnnouncementPage:
         page = AnnouncementPage()
-        source: Page[Record] | Page[Message]
-        try:
-            if mailbox is None:
-                source, page.position = self._table.after_all(cursor, limit, position)
-            else:
-                source = self._table.after(mailbox, cursor, limit)
-            page.extend(map(_message, source))
-        except NotInTable:
+        source: Page[Record] | Page[Message] | None = None
+        if position != IN_DATABASE:  # the walk of a mailbox in the table is long where it is in vain
+            with suppress(NotInTable):
+                if mailbox is None:
+                    source, page.position = self._table.after_all(cursor, limit, position)
+                else:
+                    source = self._table.after(mailbox, cursor, limit)
+                page.extend(map(_message, source))
+        if source is None:
             source = await self._archive.read(lambda archive: archive.after(mailbox, cursor, mark, limit))
             page.extend(source)
+            page.position = IN_DATABASE if source.is_cut and mailbox is not None else 0
         page.is_cut = source.is_cut
         page.cursor = page[-1].id if source.is_cut else max(cursor, mark, page[-1].id if page else 0)
         return page
@@ -192,7 +196,7 @@ class MailReader:
             room = budget_bytes - sum(len(message.draft.content) for message in unread)
             read = partial(_unread_page, mailbox, after, mark, limit, room, unoffered_only, newest_first)
             stored = await self._archive.read(read)
-            current = self._with_current_states(stored)
+            current = await self._with_current_states(stored)
             unread += [
                 message for message in current if message.state.is_unread and is_wanted(message.id, message.state)
             ]
@@ -239,7 +243,7 @@ class MailReader:
                 pass
         read = partial(_page_before, mailbox, below_id, limit, budget_bytes, unread_only, thread_id, query)
         stored = await (self._archive.search(read) if query else self._archive.read(read))
-        current = self._with_current_states(stored)
+        current = await self._with_current_states(stored)
         return page_of(
             [message for message in current if message.state.is_unread or not unread_only], is_cut=stored.is_cut
         )
@@ -254,7 +258,10 @@ class MailReader:
         if message_id > self.high_water_mark:
             return None
         history = await self._archive.read(lambda archive: archive.history(message_id))
-        return history and history._replace(message=self._with_current_state(history.message))
+        if history is None:
+            return None
+        (message,) = await self._with_current_states([history.message])
+        return history._replace(message=message)
 
     async def read_counts(self, mailbox: str) -> MailboxCounts:
         """Returns the counts of a mailbox; zeros if it does not exist."""
@@ -278,16 +285,23 @@ class MailReader:
             rows = await self._archive.read(MessageArchive.mailboxes)
             return [(row.name, _counts(row)) for row in rows]
 
-    def _with_current_states(self, messages: Iterable[Message]) -> list[Message]:
-        return [self._with_current_state(message) for message in messages]
+    async def _with_current_states(self, messages: Sequence[Message]) -> list[Message]:
+        """Returns messages from the database in their current state; the database learns of OFFERED a little later."""
+        share = LoopShare()
+        current: list[Message] = []
+        for start in range(0, len(messages), STATES_AT_ONCE):
+            part = messages[start : start + STATES_AT_ONCE]
+            states = dict[int, DeliveryState]()
+            with suppress(NotInTable):
+                states = self._table.states_of(message.id for message in part)
+            current += [self._with_state(message, states.get(message.id, message.state)) for message in part]
+            await share.yield_if_due()
+        return current
 
-    def _with_current_state(self, message: Message) -> Message:
-        """Returns a message from the database in its current state; the database learns of OFFERED a little later."""
+    def _with_state(self, message: Message, in_table: DeliveryState) -> Message:
         is_recent = message.id in self._recently_offered
-        state = max(message.state, DeliveryState.OFFERED) if is_recent else message.state
-        with suppress(NotInTable):
-            state = max(state, self._table.find(message.id).state)
-        return Message(message.id, message.timestamp_ms, state, message.draft)
+        state = max(message.state, in_table, DeliveryState.OFFERED if is_recent else DeliveryState.STORED)
+        return Message(message.id, message.timestamp_ms, state, message.draft) if state != message.state else message
 
     def _is_offered(self, message_id: int, state: DeliveryState) -> bool:
         return state >= DeliveryState.OFFERED or message_id in self._recently_offered

@@ -10,7 +10,8 @@ Invariant: no torn record, no record above the high-water mark and no voided one
 __all__ = ["NotInTable", "Record", "TableReader"]
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from mailroomd.memory.fence import fence
@@ -22,6 +23,7 @@ from mailroomd.table.record import NotInTable, Record
 from mailroomd.table.ring import RecordRing
 from mailroomd.table.slot_reader import SlotReader
 
+MAX_DISTANCE = 16  # records between two that are read in one walk; to walk over more takes as long as a new search
 FEW_UNREAD = 128  # up to here, walking over all of them is faster than querying the database
 
 
@@ -198,20 +200,40 @@ class TableReader:
         first = islice(positions, limit) if newest_first else reversed(positions)
         return self._page(first, generation, limit, budget_bytes)
 
-    def find(self, message_id: int) -> Record:
-        """Returns the record with this id.
+    def states_of(self, message_ids: Iterable[int]) -> dict[int, DeliveryState]:
+        """Returns the states of visible records by id, without those that are not in the table.
+
+        It searches for one record and walks on to its neighbours, so ids that are close together take little more time
+        than one.
 
         Raises:
-            NotInTable: it is not in the table, or not visible.
+            NotInTable: the table is being filled.
         """
-        generation = self._begin()
-        if message_id > self.durable_id:
-            raise NotInTable
-        record = self._ring.record_at(self._ring.position_of(message_id))
+        generation, durable_id = self._begin_visible()
+        wanted = {message_id for message_id in message_ids if self.evicted_through < message_id <= durable_id}
+        states: dict[int, DeliveryState] = {}
+        while wanted:
+            first_id = min(wanted)
+            with suppress(NotInTable):  # it has left the ring
+                for record_id, state in self._neighbours(first_id, wanted):
+                    wanted.remove(record_id)
+                    if state != DeliveryState.VOIDED:
+                        states[record_id] = DeliveryState(state)
+            wanted.discard(first_id)
         self._require_same(generation)
-        if record.state is DeliveryState.VOIDED:
-            raise NotInTable
-        return record
+        return states
+
+    def _neighbours(self, first_id: int, wanted: Collection[int]) -> Iterator[tuple[int, int]]:
+        """Yields id and state of wanted records, from an id on, until none follows within a short distance."""
+        distance = 0
+        for _, _, record_id, state in self._ring.walk_forward(self._ring.first_position_above(first_id - 1)):
+            if record_id in wanted:
+                distance = 0
+                yield record_id, state
+            else:
+                distance += 1
+            if not wanted or distance == MAX_DISTANCE:
+                return
 
     def visible_ids(self) -> list[int]:
         """Returns the ids of all visible records, in order; those that leave the ring meanwhile may be missing.
