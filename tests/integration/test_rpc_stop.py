@@ -26,7 +26,11 @@ def deployment() -> Generator[Deployment]:
 def test_a_stopping_daemon_sends_going_away_and_ends_its_streams_cleanly() -> None:
     with running_deployment() as deployment:
         agent = deployment.new_agent()
-        streams = [deployment.live(all_agents=True), deployment.live(agent, observe=True), deployment.live(agent)]
+        streams = [
+            deployment.live(all_agents=True, max_batch=1000),
+            deployment.live(agent, observe=True),
+            deployment.live(agent),
+        ]
         resumes_behind = ""
         idle = deployment.live(deployment.new_agent())
         last = deployment.send(agent, "x").message.id

@@ -10,10 +10,13 @@ import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import Stream, connect, refusal_of
+from support.harness.contract import blocking_stubs, events_of
 from support.harness.deployment import Deployment, running_deployment
 from support.harness.waiting import wait_until
 
 FIRST_ID = "0" * 15 + "1"  # before every message
+BATCHES = pytest.mark.parametrize("max_batch", [0, 7, 1000])
+BATCH_BYTES = 256 << 10  # of events in one response: the contract's limit
 
 
 @pytest.fixture(scope="module")
@@ -126,21 +129,23 @@ def test_include_unread_replays_only_unread_messages(deployment: Deployment) -> 
     stream.cancel()
 
 
-def test_include_unread_replays_thousands_in_order(deployment: Deployment) -> None:
+@BATCHES
+def test_include_unread_replays_thousands_in_order(deployment: Deployment, max_batch: int) -> None:
     agent = deployment.new_agent()
     ids = deployment.fill(agent, 1100)
     read = ids[100:1000:7]
     for start in range(0, len(read), 1000):
         deployment.acknowledge(agent, read[start : start + 1000])
-    stream = deployment.subscribe(agent, include_unread=True)
+    stream = deployment.subscribe(agent, include_unread=True, max_batch=max_batch)
     assert ids_of(stream.until_caught_up()[0]) == [message_id for message_id in ids if message_id not in set(read)]
     stream.cancel()
 
 
-def test_after_id_replays_thousands_in_order(deployment: Deployment) -> None:
+@BATCHES
+def test_after_id_replays_thousands_in_order(deployment: Deployment, max_batch: int) -> None:
     agent = deployment.new_agent()
     ids = deployment.fill(agent, 1100)
-    stream = deployment.subscribe(agent, after_id=ids[9])
+    stream = deployment.subscribe(agent, after_id=ids[9], max_batch=max_batch)
     assert ids_of(stream.until_caught_up()[0]) == ids[10:]
     stream.cancel()
 
@@ -167,7 +172,8 @@ def test_streams_that_join_under_load_have_no_gap_and_no_repeat(deployment: Depl
         wait_until(lambda: len(known) > joins_at, f"{joins_at} messages are sent")
         after_id = chance.choice(known[:])
         with connect(deployment.target) as client:
-            stream = client.subscribe(agent, after_id=after_id, observe=joins_at % 2 == 0)
+            max_batch = chance.choice((0, 3, 1000))
+            stream = client.subscribe(agent, after_id=after_id, observe=joins_at % 2 == 0, max_batch=max_batch)
             events: list[pb.SubscribeResponse] = []
             while not events or events[-1].message.content != "last":
                 events.append(stream.next())
@@ -207,17 +213,87 @@ def test_all_agents_streams_every_mailbox_in_id_order_under_load(deployment: Dep
     replay.cancel()
 
 
-def test_a_slow_subscriber_misses_nothing(deployment: Deployment) -> None:
+@BATCHES
+def test_a_slow_subscriber_misses_nothing(deployment: Deployment, max_batch: int) -> None:
     agent = deployment.new_agent()
     with connect(deployment.target) as slow:
-        stream = slow.live(agent)
-        dashboard = slow.live(all_agents=True)
+        stream = slow.live(agent, max_batch=max_batch)
+        dashboard = slow.live(all_agents=True, max_batch=max_batch)
         ids = [
             deployment.send(agent, "x" * 500_000).message.id for _ in range(40)
         ]  # more than the buffers on the way hold
         assert deployment.state(ids[-1]) == pb.DELIVERY_STATE_FILED
         assert ids_of(stream.messages(40)) == ids
         assert ids_of(dashboard.messages(40)) == ids
+        wait_until(lambda: deployment.state(ids[-1]) == pb.DELIVERY_STATE_OFFERED, "the last one is offered")
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [{"after_id": FIRST_ID}, {"include_unread": True}], ids=["after_id", "unread"])
+def test_a_replay_in_batches_takes_few_responses_of_the_size_asked_for(
+    deployment: Deployment, start: dict[str, Any]
+) -> None:
+    agent = deployment.new_agent()
+    ids = deployment.fill(agent, 1000)
+    stream = deployment.subscribe(agent, max_batch=50, **start)
+    assert ids_of(stream.until_caught_up()[0]) == ids
+    assert max(stream.responses) == 50
+    assert len(stream.responses) < 100
+    stream.cancel()
+
+
+def test_a_client_that_asks_for_no_batches_gets_one_event_with_each_response(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    deployment.fill(agent, 200)
+    streams = [deployment.subscribe(agent, after_id=FIRST_ID, max_batch=max_batch) for max_batch in (0, 1)]
+    live = deployment.fill(agent, 200)
+    for stream in streams:
+        while stream.next().event_id != live[-1]:
+            pass
+        assert set(stream.responses) == {1}
+        stream.cancel()
+
+
+def test_a_lone_event_waits_for_no_other_and_comes_as_without_batches(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent, max_batch=1000)
+    for _ in range(5):
+        sent = deployment.send(agent, "alone").message.id
+        assert stream.messages(1)[0].id == sent
+    assert set(stream.responses) == {1}
+    stream.cancel()
+
+
+def test_a_batch_stays_far_below_what_a_client_accepts(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    numbers = {"a": list(range(10, 22)) * 900}  # 32 KB as JSON, 140 KB in the contract's form
+    sent = [deployment.send(agent, "x" * 1000 * (count % 3), metadata=numbers).message for count in range(60)]
+    sent.append(deployment.send(agent, "x" * (1 << 20)).message)
+    channel, calls = blocking_stubs(deployment.target)  # which accepts 4 MiB
+    with channel:
+        stream = calls.subscribe(pb.SubscribeRequest(agent=agent, include_unread=True, max_batch=1000), timeout=30)
+        received: list[pb.Message] = []
+        for response in stream:
+            events = events_of(response)
+            assert len(events) == 1 or sum(event.ByteSize() for event in events) <= BATCH_BYTES
+            received += [event.message for event in events if event.HasField("message")]
+            if response.HasField("caught_up"):
+                break
+        stream.cancel()
+    assert [(message.id, message.metadata) for message in received] == [(one.id, one.metadata) for one in sent]
+
+
+def test_only_messages_that_were_written_are_marked_offered(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    ids = [deployment.send(agent, "x" * 100_000).message.id for _ in range(200)]  # more than is on the way at a time
+    with connect(deployment.target) as slow:
+        stream = slow.subscribe(agent, include_unread=True, max_batch=1000)
+        assert ids_of(stream.messages(40)) == ids[:40]
+        wait_until(lambda: deployment.state(ids[0]) == pb.DELIVERY_STATE_OFFERED, "the first one is offered")
+        assert deployment.state(ids[-1]) == pb.DELIVERY_STATE_FILED
+        assert ids_of(stream.messages(160)) == ids[40:]
         wait_until(lambda: deployment.state(ids[-1]) == pb.DELIVERY_STATE_OFFERED, "the last one is offered")
 
 
@@ -306,6 +382,7 @@ def test_streams_of_a_client_that_stalled_and_died_are_cleaned_up(deployment: De
         ({"agent": "a", "after_id": FIRST_ID, "include_unread": True}, "OPTIONS_CONFLICT", "after_id"),
         ({"agent": "a", "after_id": "yesterday"}, "AFTER_ID_INVALID", "after_id"),
         ({"all_agents": True, "after_id": "f" * 16}, "AFTER_ID_INVALID", "after_id"),
+        ({"agent": "a", "max_batch": -1}, "LIMIT_INVALID", "max_batch"),
     ],
 )
 def test_invalid_subscriptions_are_refused(
@@ -343,9 +420,9 @@ def test_evicted_messages_are_replayed_without_a_gap(small_deployment: Deploymen
         sending = threads.submit(send_on)
         streams = [
             deployment.subscribe(agents[0], after_id=FIRST_ID),
-            deployment.subscribe(agents[0], after_id=ids[0][3]),
-            deployment.subscribe(agents[1], include_unread=True),
-            deployment.subscribe(all_agents=True, after_id=everything[0]),
+            deployment.subscribe(agents[0], after_id=ids[0][3], max_batch=1000),
+            deployment.subscribe(agents[1], include_unread=True, max_batch=3),
+            deployment.subscribe(all_agents=True, after_id=everything[0], max_batch=1000),
         ]
         replayed = [ids_of(stream.until_caught_up()[0]) for stream in streams]
         done.set()
@@ -360,7 +437,7 @@ def test_evicted_messages_are_replayed_without_a_gap(small_deployment: Deploymen
 def test_a_subscriber_far_behind_catches_up_from_the_database(small_deployment: Deployment) -> None:
     deployment, agent = small_deployment, small_deployment.new_agent()
     with connect(deployment.target) as slow:
-        streams = [slow.live(agent), slow.live(all_agents=True)]
+        streams = [slow.live(agent), slow.live(all_agents=True, max_batch=1000)]
         ids = [deployment.send(agent, "x" * 600_000).message.id for _ in range(40)]  # three times the table
         for stream in streams:
             assert ids_of(stream.messages(40)) == ids

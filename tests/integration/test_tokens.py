@@ -50,10 +50,11 @@ def test_an_expired_token_is_refused_with_its_expiry_time(guarded: Guarded) -> N
     assert "expired on 2023-11-14 22:13 UTC" in refusal.sentence
 
 
-def test_revoking_a_token_ends_its_stream_before_the_next_message(guarded: Guarded) -> None:
+@pytest.mark.parametrize("max_batch", [0, 1000])
+def test_revoking_a_token_ends_its_stream_before_the_next_message(guarded: Guarded, max_batch: int) -> None:
     text, made = guarded.tokens.create("eve", NOW_MS)
     with connect(guarded.tcp, text) as eve:
-        stream = eve.live("eve")
+        stream = eve.live("eve", max_batch=max_batch)
         guarded.tokens.revoke({made.id})
         sent = guarded.deployment.send("eve", "not for a thief").message.id
         refusal = refusal_of(stream.next)

@@ -1,17 +1,19 @@
-"""EventEncoder — encodes events as the bytes of a SubscribeResponse, mail once for all of its streams.
+"""EventEncoder — encodes events as SubscribeResponses, mail once for all of its streams, and joins them to batches.
 
 Owns a bounded cache of the messages and responses that were encoded last. Its key has their state, so a hit is never
 stale. A large response is converted in a thread: there may be 50,000 numbers in it to look at.
 """
 
-__all__ = ["EventEncoder"]
+__all__ = ["EventEncoder", "join_events"]
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.gateway.conversion import message_to_proto, receipt_to_proto, response_to_proto
 from mailroomd.gateway.cooperation import work_in_thread
+from mailroomd.gateway.requests import ListResponse
 from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Message
@@ -29,15 +31,13 @@ class EventEncoder:
         self._cached_bytes = 0
 
     async def encode_announcement(self, announcement: Announcement) -> bytes:
-        """Returns a message, a receipt or a response as a serialized event."""
-        encoded = self.find_encoded(announcement)
-        if encoded is None:
-            if isinstance(announcement, Response) and len(announcement.body) > LARGE_RESPONSE_BYTES:
-                encoded = await work_in_thread(_encode, announcement)
-            else:
-                encoded = _encode(announcement)
-            if not isinstance(announcement, Receipt):
-                self._remember((announcement.id, announcement.state), encoded)
+        """Returns a message, a receipt or a response as a serialized event, and keeps it for other streams."""
+        if isinstance(announcement, Response) and len(announcement.body) > LARGE_RESPONSE_BYTES:
+            encoded = await work_in_thread(_encode, announcement)
+        else:
+            encoded = _encode(announcement)
+        if not isinstance(announcement, Receipt):
+            self._remember((announcement.id, announcement.state), encoded)
         return encoded
 
     def find_encoded(self, announcement: Announcement) -> bytes | None:
@@ -64,6 +64,13 @@ class EventEncoder:
         """Returns the event that announces the daemon's stop."""
         last_id = format_id(cursor)
         return pb.SubscribeResponse(going_away=pb.GoingAway(last_id=last_id), event_id=last_id).SerializeToString()
+
+
+def join_events(events: Sequence[bytes], last_id: int) -> bytes:
+    """Returns the response that carries some events, which are encoded already; `last_id` is that of the last one."""
+    if len(events) == 1:
+        return events[0]
+    return ListResponse(pb.SubscribeResponse(event_id=format_id(last_id)), "events", events).SerializeToString()
 
 
 def _encode(announcement: Announcement) -> bytes:

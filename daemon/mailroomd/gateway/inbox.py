@@ -34,6 +34,7 @@ from mailroomd.model.limits import (
     CHECK_MAX_LIMIT,
     CLEAR_SLICE,
     DEFAULT_ALIAS_TTL_MS,
+    MAX_BATCH_EVENTS,
     MAX_PAGE_BYTES,
     MAX_TTL_MS,
 )
@@ -92,6 +93,7 @@ class Inbox:
         """Streams an agent's events, from now on or after a given id, as long as the caller may read them."""
         observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
+        max_batch = clamp_limit(request.max_batch, 1, MAX_BATCH_EVENTS, "max_batch")
         with ExitStack() as stack:
             stack.callback(self._wakeups.record_stream_ended)
             waiter = stack.enter_context(self._wakeups.waiter())
@@ -110,6 +112,7 @@ class Inbox:
                 request.include_unread,
                 request.include_receipts or request.all_agents,
                 observe,
+                max_batch,
                 self._is_stopping,
                 write,
             )

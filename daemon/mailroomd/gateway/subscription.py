@@ -1,9 +1,10 @@
 """Subscription — one Subscribe stream: a cursor that reads on whenever its waiter is notified.
 
-Owns the replay, the change from replay to live, and marking messages offered (after they were written to the stream,
-never for an observer). Aliases come and go, so the mailboxes behind the name are resolved for every page.
-Not here: reading (`MailReader`), waking (`Wakeups`), bytes (`EventEncoder`).
-Invariant: everything above the cursor is written once, in global sequence; nothing is queued for a slow reader.
+Owns the replay, the change from replay to live, the division of a page into responses, and marking messages offered
+(after they were written to the stream, never for an observer). Aliases come and go, so the mailboxes behind the name
+are resolved for every page. Not here: reading (`MailReader`), waking (`Wakeups`), bytes (`EventEncoder`).
+Invariant: everything above the cursor is written once, in global sequence; nothing is queued for a slow reader. A
+response carries what is ready: no event waits for another.
 """
 
 __all__ = ["Subscription"]
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailroomd.gateway.cooperation import WorkSlots
-from mailroomd.gateway.encoding import EventEncoder
+from mailroomd.gateway.encoding import EventEncoder, join_events
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
 from mailroomd.gateway.request_guard import Write
@@ -20,6 +21,7 @@ from mailroomd.gateway.wakeups import ALL_TOPICS, Waiter, Wakeups, topics_of
 from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import MAX_ID, format_id
+from mailroomd.model.limits import MAX_BATCH_BYTES
 from mailroomd.model.message import Message
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
@@ -41,7 +43,8 @@ class Subscription:
         include_unread: replay undelivered messages first.
         receipts: include receipts for the senders of these names.
         observe: mark nothing offered.
-        write: writes a serialized event, and returns when gRPC has room for the next one.
+        max_batch: how many events one response may carry.
+        write: writes a serialized response, and returns when gRPC has room for the next one.
     """
 
     reader: MailReader
@@ -56,6 +59,7 @@ class Subscription:
     include_unread: bool
     receipts: bool
     observe: bool
+    max_batch: int
     is_stopping: Callable[[], bool]
     write: Write
     _is_live: bool = False
@@ -103,37 +107,55 @@ class Subscription:
 
     async def _write_page(self, page: Sequence[Announcement]) -> None:
         """Writes a page's events; marks the written ones offered, also when the stream ends in between."""
-        offered: dict[str, list[int]] = {}
+        written = 0
         try:
-            for announcement in page:
-                await self.write(await self._encode(announcement))
-                self.cursor = announcement.id  # gRPC has accepted the event
-                if self._is_live and isinstance(announcement, Message):
-                    self._record_streamed(announcement)
-                if not isinstance(announcement, Receipt) and announcement.state < DeliveryState.OFFERED:
-                    is_response = isinstance(announcement, Response)
-                    mailbox = announcement.agent if is_response else announcement.draft.recipient
-                    offered.setdefault(mailbox, []).append(announcement.id)
+            while written < len(page):
+                events = await self._encode(page[written : written + self.max_batch])
+                batch = page[written : written + len(events)]
+                await self.write(join_events(events, batch[-1].id))
+                written += len(events)  # gRPC has accepted them
+                self.cursor = batch[-1].id
+                if self._is_live:
+                    self._record_streamed(batch)
         finally:
             if not self.observe:
-                for mailbox, message_ids in offered.items():
-                    self._mark_offered(mailbox, message_ids)
+                self._mark_offered(page[:written])
 
-    async def _encode(self, announcement: Announcement) -> bytes:
-        encoded = self.encoder.find_encoded(announcement)
-        if encoded is None:
-            async with self.work.slot():
-                encoded = await self.encoder.encode_announcement(announcement)
-        return encoded
+    async def _encode(self, announcements: Sequence[Announcement]) -> list[bytes]:
+        """Returns the encoded events of one response: as many as it may carry, at least one."""
+        events: list[bytes] = []
+        room = MAX_BATCH_BYTES
+        async with self.work.slot() as share:
+            for announcement in announcements:
+                event = self.encoder.find_encoded(announcement)
+                if event is None:
+                    event = await self.encoder.encode_announcement(announcement)
+                    await share.yield_if_due()
+                room -= len(event)
+                if room < 0 and events:
+                    break
+                events.append(event)
+        return events
 
-    def _mark_offered(self, mailbox: str, message_ids: list[int]) -> None:
-        new_ids = self.reader.record_offered(message_ids)
-        reported = new_ids if self._is_live else message_ids  # the first of several live subscribers reports for all
-        if reported:
-            self.client.send_oneway(MarkOffered(0, mailbox, reported))
+    def _mark_offered(self, announcements: Sequence[Announcement]) -> None:
+        offered: dict[str, list[int]] = {}
+        for announcement in announcements:
+            if not isinstance(announcement, Receipt) and announcement.state < DeliveryState.OFFERED:
+                is_response = isinstance(announcement, Response)
+                mailbox = announcement.agent if is_response else announcement.draft.recipient
+                offered.setdefault(mailbox, []).append(announcement.id)
+        for mailbox, message_ids in offered.items():
+            new_ids = self.reader.record_offered(message_ids)
+            if self._is_live:
+                message_ids = new_ids  # the first of several live subscribers reports for all
+            if message_ids:
+                self.client.send_oneway(MarkOffered(0, mailbox, message_ids))
 
-    def _record_streamed(self, message: Message) -> None:
-        self.metrics.observe(STREAM_SECONDS.at, (now_ms() - message.timestamp_ms) * 1_000_000)
-        if log.is_debugging:
-            recipient = message.draft.recipient
-            log.debug("message streamed", message_id=format_id(message.id), recipient=recipient)
+    def _record_streamed(self, announcements: Sequence[Announcement]) -> None:
+        now = now_ms()
+        for announcement in announcements:
+            if isinstance(announcement, Message):
+                self.metrics.observe(STREAM_SECONDS.at, (now - announcement.timestamp_ms) * 1_000_000)
+                if log.is_debugging:
+                    recipient = announcement.draft.recipient
+                    log.debug("message streamed", message_id=format_id(announcement.id), recipient=recipient)

@@ -8,6 +8,8 @@ __all__ = [
     "DEFAULT_ALIAS_TTL_MS",
     "IDLE_AGENTS_KEPT",
     "MAX_ALIASES",
+    "MAX_BATCH_BYTES",
+    "MAX_BATCH_EVENTS",
     "MAX_BROADCAST_RECIPIENTS",
     "MAX_BULK_MESSAGES",
     "MAX_CONTENT_BYTES",
@@ -43,6 +45,8 @@ CHECK_MAX_LIMIT = 1000
 PAGE_DEFAULT_SIZE = 50  # messages on one page of ListMessages
 PAGE_MAX_SIZE = 1000
 MAX_QUERY_CHARS = 1000  # of a search text
+MAX_BATCH_EVENTS = 1000  # in one response of Subscribe; the daemon reads fewer at a time
+MAX_BATCH_BYTES = 256 << 10  # of events in one response; more would hardly save anything, and a stalled stream holds it
 MAX_PAGE_BYTES = 3 << 20  # of content and metadata in one response; by default, gRPC clients accept 4 MiB
 
 MAX_STRUCT_BYTES = 1 << 20  # of a response as JSON; larger ones are sent as text

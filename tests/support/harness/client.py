@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
 from support.harness.bearer import with_token
+from support.harness.contract import events_of
 from support.harness.waiting import BOUND_SEC
 
 SERVICE = "/mailroom.v1.MailboxService/"
@@ -72,18 +73,21 @@ def _refusal(error: grpc.RpcError) -> Refusal:
 
 
 class Stream:
-    """One Subscribe stream, read event by event."""
+    """One Subscribe stream, read event by event.
+
+    Attributes:
+        responses: how many events came in each response so far.
+    """
 
     def __init__(self, call: Any, *, skips_receipts: bool = False) -> None:
         self.call = call
+        self.responses: list[int] = []
         self._skips_receipts = skips_receipts
+        self._events = self._split()
 
     def next(self) -> pb.SubscribeResponse:
         """Returns the next event; fails when the stream has ended."""
-        while True:
-            event = cast("pb.SubscribeResponse", next(self.call))
-            if not (self._skips_receipts and event.WhichOneof("event") == "receipt"):
-                return event
+        return next(self._events)
 
     def messages(self, number: int) -> list[pb.Message]:
         """Returns the next messages; every other event on the way is a mistake."""
@@ -106,16 +110,20 @@ class Stream:
 
     def rest(self) -> list[pb.SubscribeResponse]:
         """Returns all events up to the end of the stream, which has to be a good one."""
-        events = [
-            event
-            for event in cast("Iterable[pb.SubscribeResponse]", self.call)
-            if not (self._skips_receipts and event.WhichOneof("event") == "receipt")
-        ]
+        events = list(self._events)
         assert self.call.code() is grpc.StatusCode.OK
         return events
 
     def cancel(self) -> None:
         self.call.cancel()
+
+    def _split(self) -> Generator[pb.SubscribeResponse]:
+        for response in cast("Iterable[pb.SubscribeResponse]", self.call):
+            events = events_of(response)
+            self.responses.append(len(events))
+            for event in events:
+                if not (self._skips_receipts and event.WhichOneof("event") == "receipt"):
+                    yield event
 
 
 class Client:

@@ -8,9 +8,10 @@ __all__ = [
     "async_stubs",
     "blocking_stubs",
     "error_reason",
+    "events_of",
 ]
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -110,3 +111,14 @@ def error_reason(error: grpc.RpcError) -> str:
                 if detail.Unpack(info):
                     return info.reason
     return ""
+
+
+def events_of(response: pb.SubscribeResponse) -> Sequence[pb.SubscribeResponse]:
+    """Returns the events of one response, which has either one of its own or several in a batch."""
+    if not response.events:
+        return [response]
+    assert response.WhichOneof("event") is None, response
+    assert len(response.events) > 1, response
+    assert response.event_id == response.events[-1].event_id, response
+    assert not any(event.events for event in response.events), response
+    return response.events

@@ -258,36 +258,40 @@ class SendError(_message.Message):
     def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., field: _Optional[str] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("agent", "all_agents", "after_id", "include_unread", "include_receipts", "observe")
+    __slots__ = ("agent", "all_agents", "after_id", "include_unread", "include_receipts", "observe", "max_batch")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     ALL_AGENTS_FIELD_NUMBER: _ClassVar[int]
     AFTER_ID_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_UNREAD_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     OBSERVE_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     agent: str
     all_agents: bool
     after_id: str
     include_unread: bool
     include_receipts: bool
     observe: bool
-    def __init__(self, agent: _Optional[str] = ..., all_agents: _Optional[bool] = ..., after_id: _Optional[str] = ..., include_unread: _Optional[bool] = ..., include_receipts: _Optional[bool] = ..., observe: _Optional[bool] = ...) -> None: ...
+    max_batch: int
+    def __init__(self, agent: _Optional[str] = ..., all_agents: _Optional[bool] = ..., after_id: _Optional[str] = ..., include_unread: _Optional[bool] = ..., include_receipts: _Optional[bool] = ..., observe: _Optional[bool] = ..., max_batch: _Optional[int] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
-    __slots__ = ("message", "receipt", "command_response", "caught_up", "going_away", "event_id")
+    __slots__ = ("message", "receipt", "command_response", "caught_up", "going_away", "event_id", "events")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     COMMAND_RESPONSE_FIELD_NUMBER: _ClassVar[int]
     CAUGHT_UP_FIELD_NUMBER: _ClassVar[int]
     GOING_AWAY_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
     message: Message
     receipt: Receipt
     command_response: CommandResponse
     caught_up: CaughtUp
     going_away: GoingAway
     event_id: str
-    def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., command_response: _Optional[_Union[CommandResponse, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., going_away: _Optional[_Union[GoingAway, _Mapping]] = ..., event_id: _Optional[str] = ...) -> None: ...
+    events: _containers.RepeatedCompositeFieldContainer[SubscribeResponse]
+    def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., command_response: _Optional[_Union[CommandResponse, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., going_away: _Optional[_Union[GoingAway, _Mapping]] = ..., event_id: _Optional[str] = ..., events: _Optional[_Iterable[_Union[SubscribeResponse, _Mapping]]] = ...) -> None: ...
 
 class Receipt(_message.Message):
     __slots__ = ("message_id", "recipient", "state", "timestamp")
