@@ -9,11 +9,12 @@ import grpc
 import pytest
 from mailroom import AsyncMailroom, CaughtUp, CommandResponse, DeliveryState, Event, InvalidArgument, Message, Receipt
 from support.fakes.fake_daemon import FakeDaemon
-from support.fakes.scenes import play
+from support.fakes.scenes import BOUND_SEC, play
 from support.fakes.scripted import Refusal, StreamEnd
 
 KINDS = pytest.mark.parametrize("kind", ["asyncio", "blocking"])
 ENDS = pytest.mark.parametrize("end", list(StreamEnd))
+BATCHES = pytest.mark.parametrize("max_batch", [1, 3, 100], ids=["daemon without batches", "threes", "one batch"])
 
 
 def in_gaps(daemon: FakeDaemon, *contents: str) -> Callable[[Exception], None]:
@@ -40,8 +41,12 @@ async def nothing_more(daemon: FakeDaemon, events: Any) -> None:
 
 @KINDS
 @ENDS
-def test_a_stream_that_breaks_at_every_position_is_resumed(kind: str, end: StreamEnd, tmp_path: Path) -> None:
+@BATCHES
+def test_a_stream_that_breaks_at_every_position_is_resumed(
+    kind: str, end: StreamEnd, max_batch: int, tmp_path: Path
+) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.max_batch = max_batch
         first = daemon.deliver("abc", "before")
         for number in range(4):
             daemon.deliver("abc", f"old {number}")
@@ -59,10 +64,12 @@ def test_a_stream_that_breaks_at_every_position_is_resumed(kind: str, end: Strea
 @KINDS
 @pytest.mark.parametrize("end", [StreamEnd.UNAVAILABLE, StreamEnd.GOING_AWAY])
 @pytest.mark.parametrize("position", range(6))
+@BATCHES
 def test_a_broken_replay_of_unread_messages_is_resumed(
-    kind: str, end: StreamEnd, position: int, tmp_path: Path
+    kind: str, end: StreamEnd, position: int, max_batch: int, tmp_path: Path
 ) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.max_batch = max_batch
         for number in range(4):
             daemon.deliver("abc", f"unread {number}")
             daemon.mark_read(daemon.deliver("abc", f"read {number}"))
@@ -80,6 +87,64 @@ def test_a_broken_replay_of_unread_messages_is_resumed(
                 assert await contents_of(events, 1) == ["live"]
 
     play(kind, tmp_path, scene)
+
+
+@KINDS
+@pytest.mark.parametrize("start", [{"after_id": "0" * 16}, {"include_unread": True}], ids=["after_id", "unread"])
+def test_a_daemon_that_stops_in_the_middle_of_a_batch_loses_and_repeats_nothing(
+    kind: str, start: dict[str, Any], tmp_path: Path
+) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.max_batch = 100
+        sent = [daemon.deliver("abc", f"old {number}") for number in range(5)]
+        async with client.subscribe("abc", **start) as events:
+            assert await contents_of(events, 2) == ["old 0", "old 1"]
+            await daemon.stop()
+            sent.append(daemon.deliver("abc", "while away"))
+            await daemon.start()
+            assert await contents_of(events, 4) == ["old 2", "old 3", "old 4", "while away"]
+            await nothing_more(daemon, events)
+        first, second = daemon.requests["Subscribe"]
+        assert first.max_batch > 1
+        assert second.max_batch == first.max_batch
+        assert second.include_unread or second.after_id == sent[4]
+
+    play(kind, tmp_path, scene, grace=0.0)
+
+
+@KINDS
+def test_an_unknown_kind_of_event_is_passed_over_alone_and_in_a_batch(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.announce_unknown()
+        daemon.deliver("abc", "first")
+        daemon.announce_unknown()
+        daemon.deliver("abc", "second")
+        for max_batch in (1, 100):
+            daemon.max_batch = max_batch
+            async with client.subscribe("abc", after_id="0" * 16) as events:
+                assert await contents_of(events, 2) == ["first", "second"]
+
+    play(kind, tmp_path, scene)
+
+
+def test_a_subscription_that_is_left_in_the_middle_of_a_batch_goes_on_with_the_next_event(tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.max_batch = 100
+        for number in range(4):
+            daemon.deliver("abc", f"old {number}")
+        async with client.subscribe("abc", include_unread=True) as events:
+
+            async def handle_slowly() -> None:
+                async for _ in events:
+                    await asyncio.sleep(BOUND_SEC)
+
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(handle_slowly(), 0.2)
+            assert await contents_of(events, 3) == ["old 1", "old 2", "old 3"]
+            await nothing_more(daemon, events)
+        assert len(daemon.requests["Subscribe"]) == 1
+
+    play("asyncio", tmp_path, scene)
 
 
 @KINDS

@@ -1,5 +1,6 @@
 """What clients see while workers of a real daemon are stopped, die or run out of disk space, and afterwards."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -8,14 +9,16 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
 import pytest
+from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import Client, connect, refusal_of
 from support.harness.deployment import Deployment, running_deployment
-from support.harness.waiting import wait_until
+from support.harness.waiting import BOUND_SEC, wait_until
 
 SERVICES = ("mailroom.v1.MailboxService", "mailroom.v1.SupervisorService")
 WORKERS = ("command-queue", "mailbox", "gateway")
@@ -177,6 +180,34 @@ def test_streams_and_waiting_calls_survive_the_death_of_a_worker(quick_deploymen
     for stream in streams:
         stream.cancel()
     wait_until(lambda: deployment.stats(agent).subscribers == 0, "nobody is left")
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize("start", [{"after_id": "0" * 16}, {"include_unread": True}], ids=["after_id", "unread"])
+def test_a_batched_replay_has_no_gap_and_no_repeat_when_workers_are_killed(
+    patient_deployment: Deployment, start: dict[str, Any], worker: str
+) -> None:
+    deployment, agent = patient_deployment, patient_deployment.new_agent()
+    stored = deployment.fill(agent, 1000, "{} " + "x" * 6000)  # much more than is on the way at a time
+    seen: list[str] = []
+    interruptions: list[Exception] = []
+
+    async def read() -> None:
+        async with (
+            AsyncMailroom(deployment.target) as room,
+            room.subscribe(agent, on_interrupted=interruptions.append, **start) as events,
+        ):
+            async for event in events:
+                seen.append(event.event_id)
+                if len(seen) in (10, 400, 990):  # in the middle of a batch
+                    await asyncio.to_thread(deployment.kill_worker, worker)
+                    stored.append(deployment.send(agent, "after the kill").message.id)
+                if len(seen) == len(stored):
+                    break
+
+    asyncio.run(asyncio.wait_for(read(), 3 * BOUND_SEC))
+    assert seen == stored
+    assert interruptions or worker != "gateway"
 
 
 def test_sends_in_flight_at_a_workers_death_are_stored_once(quick_deployment: Deployment) -> None:

@@ -55,6 +55,7 @@ Result = TypeVar("Result")
 
 MAX_CONTENT_BYTES = 1 << 20  # of UTF-8; the daemon's limit
 MAX_IDS_PER_CALL = 1000  # the daemon's limit
+MAX_BATCH = 1000  # events in one response: as many as the daemon allows, which also bounds their bytes
 
 _PRIORITIES = {
     Priority.LOW: pb.PRIORITY_LOW,
@@ -222,6 +223,7 @@ def subscribe_request(agent: str | None, options: SubscribeOptions, cursor: Curs
         include_unread=cursor.include_unread,
         include_receipts=options.get("include_receipts", False),
         observe=options.get("observe", False),
+        max_batch=MAX_BATCH,
     )
 
 

@@ -8,7 +8,7 @@ __all__ = [
     "acknowledgement_from",
     "agents_from",
     "deleted_from",
-    "event_from",
+    "events_from",
     "expiry_from",
     "health_from",
     "inbox_from",
@@ -23,7 +23,7 @@ __all__ = [
     "tracked_from",
 ]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -160,8 +160,12 @@ def health_from(response: health_pb2.HealthCheckResponse) -> Health:
             return Health.UNKNOWN
 
 
-def event_from(response: pb.SubscribeResponse) -> Event | GoingAway | None:
-    """Converts one event of a stream; None for a kind that only a newer daemon sends."""
+def events_from(response: pb.SubscribeResponse) -> Iterator[Event | GoingAway]:
+    """Returns the events of one response, without those of a kind that only a newer daemon sends."""
+    return filter(None, map(_event, response.events or (response,)))
+
+
+def _event(response: pb.SubscribeResponse) -> Event | GoingAway | None:
     match response.WhichOneof("event"):
         case "message":
             return _message(response.message)

@@ -1,7 +1,8 @@
 """Subscription and AsyncSubscription — iterators over events that reconnect and resume automatically.
 
 Each owns one stream at a time, a cursor (no gaps, no repeats) and its retries (when to reconnect). It ends when it or
-its client is closed, and raises only errors that a retry cannot resolve.
+its client is closed, and raises only errors that a retry cannot resolve. Several events may arrive in one response; the
+cursor moves with each event that is yielded, so a stream may be resumed in the middle of them.
 """
 
 __all__ = ["AsyncSubscription", "Subscription"]
@@ -108,11 +109,12 @@ class Subscription:
         self.close()
 
     def _advance(self) -> Event:
-        if self._stream is None:
-            self._stream = self._transport.subscribe(self._progress.request())
+        stream = self._stream  # another thread may drop it
+        if stream is None:
+            stream = self._stream = self._transport.subscribe(self._progress.request())
             if self._closed:  # by another thread, before there was a stream to cancel
                 raise ClientClosed
-        for event in self._stream:
+        for event in stream:
             if admitted := self._progress.receive(event):
                 return admitted
         raise _stream_ended()

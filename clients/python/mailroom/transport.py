@@ -16,7 +16,7 @@ __all__ = [
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -26,7 +26,7 @@ import grpc.aio
 
 from mailroom.calls import Call, Service
 from mailroom.channels import Channels
-from mailroom.conversion import event_from
+from mailroom.conversion import events_from
 from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
 from mailroom.events import Event, GoingAway
@@ -73,7 +73,7 @@ class BlockingTransport:
         """Opens one stream. A failure is raised when the stream is read."""
         method = self._channels.method(Service.MAILBOX, "Subscribe")
         try:
-            return BlockingStream(method(request), self._channels, event_from)
+            return BlockingStream(method(request), self._channels, events_from)
         except ValueError as error:
             raise ClientClosed from error
 
@@ -133,7 +133,7 @@ class AsyncTransport:
     def subscribe(self, request: pb.SubscribeRequest) -> "AsyncStream[Event | GoingAway]":
         """Opens one stream. A failure is raised when the stream is read."""
         call = self._channels.method(Service.MAILBOX, "Subscribe")(request)
-        return AsyncStream(call, self._channels, event_from)
+        return AsyncStream(call, self._channels, events_from)
 
     def open_bulk(self) -> "AsyncExchange":
         """Opens one SendMessages stream. A failure is raised when the stream is read."""
@@ -172,28 +172,30 @@ class _BlockingCall(Protocol):
 
 
 class BlockingStream(Generic[Result]):
-    """The responses of one call, as an iterator that raises MailroomErrors. Skips those that `read` maps to None."""
+    """The results of one call, as an iterator that raises MailroomErrors. `read` returns those of one response."""
 
     def __init__(
-        self, call: _BlockingCall, channels: Channels[grpc.Channel], read: Callable[[Any], Result | None]
+        self, call: _BlockingCall, channels: Channels[grpc.Channel], read: Callable[[Any], Iterable[Result]]
     ) -> None:
         self._call = call
         self._read = read
         self._responses = iter(call)
+        self._results: Iterator[Result] = iter(())  # of the last response
         self._channels = channels
 
     def __iter__(self) -> "BlockingStream[Result]":
         return self
 
     def __next__(self) -> Result:
-        event = None
-        while event is None:  # a kind that only newer daemons send
+        while True:
+            for result in self._results:
+                return result
             try:
-                event = self._read(next(self._responses))
+                response = next(self._responses)
             except grpc.RpcError as error:
                 raise self._channels.to_error(error) from error
             self._channels.contact.answered = True
-        return event
+            self._results = iter(self._read(response))
 
     def cancel(self) -> None:
         """Cancels the call."""
@@ -206,28 +208,30 @@ class _AsyncCall(Protocol):
 
 
 class AsyncStream(Generic[Result]):
-    """The responses of one call, as an asynchronous iterator; its twin is BlockingStream."""
+    """The results of one call, as an asynchronous iterator; its twin is BlockingStream."""
 
     def __init__(
-        self, call: _AsyncCall, channels: Channels[grpc.aio.Channel], read: Callable[[Any], Result | None]
+        self, call: _AsyncCall, channels: Channels[grpc.aio.Channel], read: Callable[[Any], Iterable[Result]]
     ) -> None:
         self._call = call
         self._read = read
         self._responses = aiter(call)
+        self._results: Iterator[Result] = iter(())
         self._channels = channels
 
     def __aiter__(self) -> "AsyncStream[Result]":
         return self
 
     async def __anext__(self) -> Result:
-        event = None
-        while event is None:
+        while True:
+            for result in self._results:
+                return result
             try:
-                event = self._read(await anext(self._responses))
+                response = await anext(self._responses)
             except grpc.RpcError as error:
                 raise self._channels.to_error(error) from error
             self._channels.contact.answered = True
-        return event
+            self._results = iter(self._read(response))
 
     async def cancel(self) -> None:
         """Cancels the call."""
@@ -236,8 +240,8 @@ class AsyncStream(Generic[Result]):
             await self._responses.aclose()
 
 
-def _bulk_response(response: object) -> pb.SendMessagesResponse:
-    return cast("pb.SendMessagesResponse", response)
+def _bulk_response(response: object) -> tuple[pb.SendMessagesResponse]:
+    return (cast("pb.SendMessagesResponse", response),)
 
 
 def _bulk_ended() -> Unavailable:

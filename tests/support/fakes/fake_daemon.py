@@ -19,7 +19,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
-from support.fakes.filters import is_listed, page_of
+from support.fakes.filters import is_listed, page_of, responses_of
 from support.fakes.scripted import Context, Refusal, StreamEnd
 
 LAST_ID_BEFORE = 0x0198_0000_0000_0000
@@ -38,6 +38,7 @@ class FakeDaemon:
         asleep: known agents that are not alive.
         aliases: agent by session.
         page_size: the number of mailboxes or agents on a page.
+        max_batch: the most events in one response; 1 for a daemon that does not know batches.
     """
 
     socket: Path
@@ -49,6 +50,7 @@ class FakeDaemon:
     asleep: set[str] = field(default_factory=set[str])
     aliases: dict[str, str] = field(default_factory=dict[str, str])
     page_size: int = 2
+    max_batch: int = 3
     known: set[str] = field(default_factory=set[str])
     messages: dict[str, pb.Message] = field(default_factory=dict[str, pb.Message])
     open_streams: int = 0
@@ -115,6 +117,10 @@ class FakeDaemon:
         receipt = pb.Receipt(message_id=message_id, recipient=message.recipient, state=message.state)
         receipt.timestamp.GetCurrentTime()
         self._announce(pb.SubscribeResponse(receipt=receipt, event_id=self._issue_id()))
+
+    def announce_unknown(self) -> None:
+        """Announces an event of a kind that this contract does not have, to everybody."""
+        self._announce(pb.SubscribeResponse(event_id=self._issue_id()))
 
     # The three services.
 
@@ -272,9 +278,11 @@ class FakeDaemon:
             if after == 0:
                 await self._end(end, context)
             else:
-                async for response in self._stream(request):
-                    yield response
-                    last_id, sent = response.event_id or response.caught_up.last_id, sent + 1
+                async for ready in self._ready_events(request):
+                    events = ready if after is None else ready[: after - sent]
+                    for response in responses_of(events, min(request.max_batch, self.max_batch)):
+                        yield response
+                    last_id, sent = events[-1].event_id or events[-1].caught_up.last_id, sent + len(events)
                     if sent == after:
                         await self._end(end, context)
                         break
@@ -284,17 +292,19 @@ class FakeDaemon:
             self.open_streams -= 1
             self._wake()
 
-    async def _stream(self, request: pb.SubscribeRequest) -> AsyncIterator[pb.SubscribeResponse]:
+    async def _ready_events(self, request: pb.SubscribeRequest) -> AsyncIterator[list[pb.SubscribeResponse]]:
+        """Yields what is ready at a time, at least one event: the replay, CaughtUp, then what is new."""
         mark = self._events[-1].event_id if self._events else ""
-        for event in [event for event in self._events if self._is_replayed(event, request)]:
-            yield event
-        yield pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=mark))
+        if replay := [event for event in self._events if self._is_replayed(event, request)]:
+            yield replay
+        yield [pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=mark))]
         position = len([event for event in self._events if event.event_id <= mark])
         while True:
             await self.wait_until(lambda position=position: len(self._events) > position)
-            position += 1
-            if self._is_for(self._events[position - 1], request):
-                yield self._events[position - 1]
+            new = self._events[position:]
+            position += len(new)
+            if wanted := [event for event in new if self._is_for(event, request)]:
+                yield wanted
 
     async def _end(self, end: StreamEnd, context: Context) -> None:
         if end is StreamEnd.UNAVAILABLE:
@@ -317,6 +327,8 @@ class FakeDaemon:
                 return event.message.recipient == request.agent
             case "command_response":
                 return event.command_response.session_id == request.agent
+            case None:
+                return True
             case _:
                 sender = self.messages[event.receipt.message_id].sender
                 return request.include_receipts and sender == request.agent

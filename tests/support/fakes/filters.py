@@ -1,8 +1,8 @@
-"""filters — which messages a fake daemon lists, and how it divides names into pages."""
+"""filters — which messages a fake daemon lists, and how it divides names into pages and events into responses."""
 
-__all__ = ["is_listed", "page_of"]
+__all__ = ["is_listed", "page_of", "responses_of"]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -23,3 +23,10 @@ def page_of(names: Sequence[str], token: str, page_size: int) -> tuple[Sequence[
     rest = [name for name in names if name > token]
     page = rest[:page_size]
     return page, page[-1] if len(rest) > len(page) else ""
+
+
+def responses_of(events: Sequence[pb.SubscribeResponse], size: int) -> Iterator[pb.SubscribeResponse]:
+    """Yields events as responses with up to `size` events; an event that is alone has the form that it always had."""
+    for start in range(0, len(events), max(1, size)):
+        batch = events[start : start + max(1, size)]
+        yield batch[0] if len(batch) == 1 else pb.SubscribeResponse(events=batch, event_id=batch[-1].event_id)
