@@ -19,7 +19,15 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.checker import Evidence, Sent, Stream, broken_promises, gather
 from support.faults.load import digest_of
-from support.harness.contract import RETRYABLE, AsyncStubs, BlockingStubs, async_stubs, blocking_stubs, error_reason
+from support.harness.contract import (
+    RETRYABLE,
+    AsyncStubs,
+    BlockingStubs,
+    async_stubs,
+    blocking_stubs,
+    error_reason,
+    events_of,
+)
 from support.harness.daemon import Daemon, short_directory
 from support.harness.waiting import BOUND_SEC, chance, pause, rounds, wait_until
 
@@ -28,6 +36,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 RUN = 200  # messages that are sent at once
 LONG_RUN = 500  # takes the command-queue several turns
 MAILBOXES = 4
+MAX_BATCH = 20  # events in one response to the subscriber
 PATIENT = ("--stuck-after", "8s")  # who is stopped by the test is not replaced meanwhile
 
 
@@ -77,13 +86,18 @@ class Follower:
 
     async def _follow(self, calls: AsyncStubs) -> None:
         cursor = self.seen[-1][0] if self.seen else self.start
-        request = pb.SubscribeRequest(all_agents=True, after_id=f"{cursor:016x}" if cursor >= 0 else "")
-        async for event in calls.subscribe(request, timeout=4 * BOUND_SEC):
-            if event.HasField("message"):
-                message = event.message
-                self.seen.append((int(message.id, 16), message.recipient, digest_of(message.content)))
-            elif self.start < 0 and event.HasField("caught_up"):
-                self.start = int(event.event_id, 16)
+        after_id = f"{cursor:016x}" if cursor >= 0 else ""
+        request = pb.SubscribeRequest(all_agents=True, after_id=after_id, max_batch=MAX_BATCH)
+        async for response in calls.subscribe(request, timeout=4 * BOUND_SEC):
+            for event in events_of(response):
+                self._see(event)
+
+    def _see(self, event: pb.SubscribeResponse) -> None:
+        if event.HasField("message"):
+            message = event.message
+            self.seen.append((int(message.id, 16), message.recipient, digest_of(message.content)))
+        elif self.start < 0 and event.HasField("caught_up"):
+            self.start = int(event.event_id, 16)
 
 
 @dataclass

@@ -86,11 +86,12 @@ def test_a_subscriber_that_hardly_reads_holds_up_nobody_and_costs_what_a_page_do
 ) -> None:
     with running_deployment() as deployment, ExitStack() as opened:
         stalled = [opened.enter_context(raw_connection(deployment.target)) for _ in range(10)]
-        for raw in stalled:
+        for number, raw in enumerate(stalled):
             raw.begin()
             raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.call(SERVICE + "Subscribe")
-            raw.say(frame(DATA, END_STREAM, 1, grpc_body(pb.SubscribeRequest(agent="abc").SerializeToString())))
+            request = pb.SubscribeRequest(agent="abc", max_batch=number % 2 * 1000)  # one event each, and batches
+            raw.say(frame(DATA, END_STREAM, 1, grpc_body(request.SerializeToString())))
         wait_until(lambda: deployment.stats("abc").subscribers == len(stalled), "they subscribe")
         reader = deployment.live("abc", observe=True)
         deployment.send("abc", "warm " * 20_000)

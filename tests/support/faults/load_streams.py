@@ -1,6 +1,7 @@
 """load_streams — the load's subscribers: each notes every event, and resumes behind the last one whatever happens.
 
-Four of them: one mailbox, all mailboxes, one sender's receipts, one session's responses. Not here: judging (`checker`).
+Four of them: one mailbox, all mailboxes, one sender's receipts, one session's responses. Two of them ask for batches.
+Not here: judging (`checker`).
 """
 
 __all__ = ["STREAMS", "LoadStreams"]
@@ -12,13 +13,13 @@ import grpc.aio
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.load_desk import LoadDesk, digest_of
 from support.faults.load_plan import FIRST_MAILBOX, OUTBOX_SESSIONS, RECEIPTS_SENDER
-from support.harness.contract import RETRYABLE
+from support.harness.contract import RETRYABLE, events_of
 from support.harness.waiting import BOUND_SEC
 
 STREAMS = {
     "mailbox": pb.SubscribeRequest(agent=FIRST_MAILBOX),
-    "all": pb.SubscribeRequest(all_agents=True),
-    "receipts": pb.SubscribeRequest(agent=RECEIPTS_SENDER, include_receipts=True),
+    "all": pb.SubscribeRequest(all_agents=True, max_batch=1000),
+    "receipts": pb.SubscribeRequest(agent=RECEIPTS_SENDER, include_receipts=True, max_batch=10),
     "responses": pb.SubscribeRequest(agent=OUTBOX_SESSIONS[0]),
 }
 SEE_THE_LAST = ("mailbox", "all")  # those that get the last message
@@ -72,12 +73,16 @@ class LoadStreams:
         request = pb.SubscribeRequest()
         request.CopyFrom(STREAMS[name])
         request.after_id = self._cursors[name]
-        async for event in self._desk.stubs.subscribe(request):
-            kind = event.WhichOneof("event")
-            self._desk.note("seen", stream=name, kind=kind, id=event.event_id, **_details(event))
-            if kind != "going_away" or self._cursors[name]:
-                self._cursors[name] = event.event_id
-                self._caught_up[name].set()
+        async for response in self._desk.stubs.subscribe(request):
+            for event in events_of(response):
+                self._note(name, event)
+
+    def _note(self, name: str, event: pb.SubscribeResponse) -> None:
+        kind = event.WhichOneof("event")
+        self._desk.note("seen", stream=name, kind=kind, id=event.event_id, **_details(event))
+        if kind != "going_away" or self._cursors[name]:
+            self._cursors[name] = event.event_id
+            self._caught_up[name].set()
 
 
 def _details(event: pb.SubscribeResponse) -> dict[str, object]:
