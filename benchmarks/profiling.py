@@ -23,7 +23,7 @@ from benchmarks import procfs
 from benchmarks.clients import h2load
 from benchmarks.clients.bulk import BATCH, BulkJob, send_bulk
 from benchmarks.clients.calls import CallsJob, measure_calls
-from benchmarks.clients.streams import FanOutJob, measure_fan_out
+from benchmarks.clients.streams import FanOutJob, ReplayJob, measure_fan_out, measure_replay
 from benchmarks.process_names import name_processes
 from benchmarks.servers.daemon import Server, running
 from benchmarks.servers.process import end_in_order
@@ -55,7 +55,20 @@ def _fan_out(server: Server, agent: str) -> int:
     return 100_000
 
 
-LOADS: dict[str, Load] = {"many": _many, "single": _single, "bulk": _bulk, "fan_out": _fan_out}
+def _replay(server: Server, agent: str) -> int:
+    messages = 30_000
+    send_bulk(BulkJob(server.address, agent, messages))
+    measure_replay(ReplayJob(server.address, agent, messages, BATCH))
+    return messages
+
+
+LOADS: dict[str, Load] = {
+    "many": _many,
+    "single": _single,
+    "bulk": _bulk,
+    "fan_out": _fan_out,
+    "replay": _replay,
+}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ __all__ = ["measure"]
 
 from functools import partial
 
+from benchmarks.clients.bulk import BATCH
 from benchmarks.clients.streams import FanOutJob, measure_fan_out
 from benchmarks.results import Figure, Options, Result, at_least, new_result
 from benchmarks.rounds import Rounds
@@ -14,40 +15,53 @@ QUESTION = (
 )
 METHOD = (
     "One grpc.aio client opens the streams, up to 100 per connection, sends to the mailbox in bulk, and measures "
-    "until every subscriber has every message. The echo server answers the sends and then streams the same events, "
-    "serialized once. To show the share of the sends, one subscriber also reads messages that were stored beforehand."
+    f"until every subscriber has every message. The subscribers take up to {BATCH} events per response, as the SDK "
+    "does, or one. With a backlog, the messages are sent before the subscribers connect, and the time includes "
+    "connecting. The echo server answers the sends and then streams the same events, serialized once: one per response "
+    "(the empty stream), or in the same batches."
 )
 COMMAND = "python -m benchmarks.clients.streams '{…}'"
+SUBSCRIBERS = (1, 100, 1000)
 
 
 def measure(options: Options) -> Result:
     """Runs the benchmark."""
     rounds = Rounds()
     deliveries = options.pick(20_000, 4_000)
-    subscriber_counts = (1, 100, 1000)
     with running("echo") as echo, running("daemon") as daemon:
 
-        def deliver(server: Server, subscribers: int, round_number: int, *, replay: bool = False) -> dict[str, float]:
-            agent = f"fan-{subscribers}-{round_number}{'-replay' if replay else ''}"
-            done = measure_fan_out(FanOutJob(server.address, agent, subscribers, deliveries // subscribers, replay))
-            return {f"{server.target} {'replay' if replay else subscribers}": done.deliveries_per_sec}
+        def deliver(
+            server: Server, subscribers: int, name: str, max_batch: int, round_number: int, *, backlog: bool = False
+        ) -> dict[str, float]:
+            agent = f"{server.target}-{subscribers}-{name.replace(' ', '-')}-{round_number}"
+            job = FanOutJob(server.address, agent, subscribers, deliveries // subscribers, max_batch, backlog)
+            return {f"{subscribers} {server.target} {name}": measure_fan_out(job).deliveries_per_sec}
 
-        for subscribers in subscriber_counts:
+        for subscribers in SUBSCRIBERS:
             rounds.run(
                 options.rounds,
-                partial(deliver, echo, subscribers),
-                partial(deliver, daemon, subscribers),
+                partial(deliver, echo, subscribers, "one", 0),
+                partial(deliver, echo, subscribers, "batches", BATCH),
+                partial(deliver, daemon, subscribers, "one", 0),
+                partial(deliver, daemon, subscribers, "batches", BATCH),
+                partial(deliver, echo, subscribers, "backlog", 0, backlog=True),
+                partial(deliver, daemon, subscribers, "backlog", BATCH, backlog=True),
             )
-        rounds.run(options.rounds, partial(deliver, daemon, 1, replay=True))
-    figures: list[Figure] = []
-    for subscribers in subscriber_counts:
-        name = f"{subscribers:,} subscriber{'s' if subscribers > 1 else ''}"
-        ratio = rounds.ratio(f"daemon {subscribers}", f"echo {subscribers}")
-        figures += [
-            Figure(f"{name}, empty stream, deliveries", rounds.median(f"echo {subscribers}"), "/s", COMMAND),
-            Figure(f"{name}, deliveries", rounds.median(f"daemon {subscribers}"), "/s", COMMAND),
-            Figure(f"{name}, vs. the empty stream", ratio, "×", COMMAND, at_least(0.80)),
-        ]
-    replay = rounds.ratio("daemon replay", "echo 1")
-    figures.append(Figure("1 subscriber, replay, vs. the empty stream", replay, "×", COMMAND))
+    figures = [figure for subscribers in SUBSCRIBERS for figure in _figures(rounds, subscribers)]
     return new_result("fan_out", QUESTION, METHOD, options, figures, rounds.samples)
+
+
+def _figures(rounds: Rounds, subscribers: int) -> list[Figure]:
+    name = f"{subscribers:,} subscriber{'s' if subscribers > 1 else ''}"
+
+    def ratio(ours: str, theirs: str) -> float:
+        return rounds.ratio(f"{subscribers} daemon {ours}", f"{subscribers} echo {theirs}")
+
+    return [
+        Figure(f"{name}, empty stream, deliveries", rounds.median(f"{subscribers} echo one"), "/s", COMMAND),
+        Figure(f"{name}, deliveries", rounds.median(f"{subscribers} daemon batches"), "/s", COMMAND),
+        Figure(f"{name}, vs. the empty stream", ratio("batches", "one"), "×", COMMAND, at_least(0.80)),
+        Figure(f"{name}, backlog, vs. the empty stream", ratio("backlog", "backlog"), "×", COMMAND, at_least(0.80)),
+        Figure(f"{name}, one event per response, vs. the empty stream", ratio("one", "one"), "×", COMMAND),
+        Figure(f"{name}, vs. the empty stream with the same batches", ratio("batches", "batches"), "×", COMMAND),
+    ]

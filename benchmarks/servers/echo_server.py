@@ -20,6 +20,7 @@ import uvloop
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.gateway.encoding import join_events
 
 from benchmarks.clients.control import HEALTH_CHECK, SEND_MESSAGE, SEND_MESSAGES, SERVING, SUBSCRIBE
 from benchmarks.servers.bare_loop import start_beside
@@ -58,6 +59,7 @@ class _Echo:
     def __init__(self, count: Callable[[], None]) -> None:
         self._count = count
         self._announced: defaultdict[str, asyncio.Future[list[bytes]]] = defaultdict(asyncio.Future)
+        self._batches: dict[tuple[str, int], list[bytes]] = {}
 
     async def send_message(self, request: pb.SendMessageRequest, _: Context) -> pb.SendMessageResponse:
         self._count()
@@ -80,8 +82,16 @@ class _Echo:
     async def subscribe(self, request: pb.SubscribeRequest, _: Context) -> AsyncGenerator[bytes]:
         """Streams one set of messages, serialized once, as fast as gRPC accepts them."""
         yield pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=ID)).SerializeToString()
-        for event in await asyncio.shield(self._announced[request.agent]):
-            yield event
+        events = await asyncio.shield(self._announced[request.agent])
+        for response in self._batched(request.agent, events, request.max_batch):
+            yield response
+
+    def _batched(self, agent: str, events: list[bytes], size: int) -> list[bytes]:
+        """Returns responses with `size` events each, which all subscribers share."""
+        if size > 1 and (agent, size) not in self._batches:
+            starts = range(0, len(events), size)
+            self._batches[agent, size] = [join_events(events[start : start + size], 1) for start in starts]
+        return self._batches.get((agent, size), events)
 
     async def check(self, _request: bytes, _: Context) -> bytes:
         return SERVING
