@@ -46,8 +46,9 @@ def test_an_invalid_recipient_of_a_broadcast_stops_no_other_copy(deployment: Dep
     assert [result.WhichOneof("result") for result in results] == ["ok", "error", "error", "ok"]
     for result in results[1:3]:
         assert result.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
-        assert result.error.reason == "RECIPIENT_INVALID"
+        assert (result.error.reason, result.error.field) == ("RECIPIENT_INVALID", "recipient")
         assert result.error.message
+        assert not result.error.HasField("retry_delay")
     assert "missing" in results[2].error.message
     assert [deployment.stats(agent).unread for agent in good] == [1, 1]
 

@@ -23,6 +23,10 @@ def test_a_mailbox_that_one_sender_floods_still_accepts_mail_of_another(deployme
     refusal = refusal_of(lambda: deployment.send(agent, "x", sender="eve"))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "MAILBOX_FULL")
     assert "reserved for other senders" in refusal.sentence
+    in_batch = results[-1].error
+    assert (in_batch.code, in_batch.reason) == (refusal.code.value[0], refusal.reason)
+    assert (in_batch.field, in_batch.message) == (refusal.field, refusal.sentence)
+    assert in_batch.retry_delay.ToTimedelta().total_seconds() == refusal.retry_after_sec > 0
     assert deployment.send(agent, "urgent", sender="boss").message.id
     assert deployment.stats(agent).unread == 39
 

@@ -10,7 +10,7 @@ __all__ = ["AsyncMailroom"]
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -24,6 +24,7 @@ from mailroom.drafts import Draft
 from mailroom.errors import MailroomError
 from mailroom.messages import Acknowledgement, Inbox, Message, MessagePage, SendOutcome, SentMessage, TrackedMessage
 from mailroom.options import AccessOptions, ListOptions, SendOptions, Span, SubscribeOptions
+from mailroom.pipeline import AsyncPipeline
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
@@ -32,6 +33,7 @@ from mailroom.subscriptions import AsyncSubscription
 from mailroom.transport import AsyncTransport
 
 Result = TypeVar("Result")
+Invoke = Callable[[calls.Call[Result], float], Awaitable[Result]]
 
 
 class AsyncMailroom:
@@ -57,6 +59,7 @@ class AsyncMailroom:
         **access: Unpack[AccessOptions],
     ) -> None:
         self._transport = AsyncTransport(address, find_credentials(access))
+        self._pipeline = AsyncPipeline(self._transport)
         self._sender = sender if sender is not None else os.environ.get("MAILROOM_AGENT") or None
         self._timeout = timeout
         self._grace = grace
@@ -76,13 +79,15 @@ class AsyncMailroom:
     ) -> SentMessage:
         """Sends one message and returns once it is durable. Retries share one key and never duplicate it.
 
+        What several tasks send at the same time shares a stream. Each has its own timeout and error.
+
         Args:
             to: an agent's name, a session id, or `agent@team`.
             content: up to 1 MiB of UTF-8.
             timeout: seconds for all attempts.
             options: see `SendOptions`.
         """
-        return await self._run(calls.send(to, content, self._sender, options), timeout)
+        return await self._run(calls.send(to, content, self._sender, options), timeout, self._pipeline.invoke)
 
     async def broadcast(
         self, recipients: Sequence[str], content: str, *, timeout: float | None = None, **options: Unpack[SendOptions]
@@ -266,6 +271,7 @@ class AsyncMailroom:
     async def close(self) -> None:
         """Ends every call and subscription. Repeating it is harmless."""
         await self._transport.close()
+        await self._pipeline.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -275,11 +281,15 @@ class AsyncMailroom:
     ) -> None:
         await self.close()
 
-    async def _run(self, call: calls.Call[Result], timeout: float | None) -> Result:
+    async def _run(
+        self, call: calls.Call[Result], timeout: float | None, invoke: "Invoke[Result] | None" = None
+    ) -> Result:
+        """Makes attempts until one succeeds; `invoke` makes one, by default in a call of its own."""
+        invoke = invoke or self._transport.invoke
         retries = self._retries(timeout, call.extra_sec)
         while True:
             try:
-                return await self._transport.invoke(call, retries.remaining_sec())
+                return await invoke(call, retries.remaining_sec())
             except MailroomError as error:
                 await asyncio.sleep(retries.delay_after(error))
 

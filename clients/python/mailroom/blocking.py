@@ -21,6 +21,7 @@ from mailroom.drafts import Draft
 from mailroom.errors import MailroomError
 from mailroom.messages import Acknowledgement, Inbox, Message, MessagePage, SendOutcome, SentMessage, TrackedMessage
 from mailroom.options import AccessOptions, ListOptions, SendOptions, Span, SubscribeOptions
+from mailroom.pipeline import BlockingPipeline
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
@@ -29,6 +30,7 @@ from mailroom.subscriptions import Subscription
 from mailroom.transport import BlockingTransport
 
 Result = TypeVar("Result")
+Invoke = Callable[[calls.Call[Result], float], Result]
 
 
 class Mailroom:
@@ -54,6 +56,7 @@ class Mailroom:
         **access: Unpack[AccessOptions],
     ) -> None:
         self._transport = BlockingTransport(address, find_credentials(access))
+        self._pipeline = BlockingPipeline(self._transport)
         self._sender = sender if sender is not None else os.environ.get("MAILROOM_AGENT") or None
         self._timeout = timeout
         self._grace = grace
@@ -73,13 +76,15 @@ class Mailroom:
     ) -> SentMessage:
         """Sends one message and returns once it is durable. Retries share one key and never duplicate it.
 
+        What several threads send at the same time shares a stream. Each has its own timeout and error.
+
         Args:
             to: an agent's name, a session id, or `agent@team`.
             content: up to 1 MiB of UTF-8.
             timeout: seconds for all attempts.
             options: see `SendOptions`.
         """
-        return self._run(calls.send(to, content, self._sender, options), timeout)
+        return self._run(calls.send(to, content, self._sender, options), timeout, self._pipeline.invoke)
 
     def broadcast(
         self, recipients: Sequence[str], content: str, *, timeout: float | None = None, **options: Unpack[SendOptions]
@@ -258,6 +263,7 @@ class Mailroom:
     def close(self) -> None:
         """Ends every call and subscription. Repeating it is harmless."""
         self._transport.close()
+        self._pipeline.close()
 
     def __enter__(self) -> Self:
         return self
@@ -267,11 +273,13 @@ class Mailroom:
     ) -> None:
         self.close()
 
-    def _run(self, call: calls.Call[Result], timeout: float | None) -> Result:
+    def _run(self, call: calls.Call[Result], timeout: float | None, invoke: "Invoke[Result] | None" = None) -> Result:
+        """Makes attempts until one succeeds; `invoke` makes one, by default in a call of its own."""
+        invoke = invoke or self._transport.invoke
         retries = self._retries(timeout, call.extra_sec)
         while True:
             try:
-                return self._transport.invoke(call, retries.remaining_sec())
+                return invoke(call, retries.remaining_sec())
             except MailroomError as error:
                 self._transport.pause(retries.delay_after(error))
 

@@ -21,6 +21,7 @@ __all__ = [
     "stats_from",
     "status_from",
     "tracked_from",
+    "whole_outcome_from",
 ]
 
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,14 @@ def outcome_from(recipient: str, result: pb.SendResult) -> SendOutcome:
         retry_after_sec=error.retry_delay.ToTimedelta().total_seconds() if error.HasField("retry_delay") else None,
     )
     return SendOutcome(recipient, None, failure)
+
+
+def whole_outcome_from(request: pb.SendMessageRequest, result: pb.SendResult) -> SendOutcome:
+    """Converts the result of a request in a batch; content and metadata, which results lack, come from the request."""
+    if result.WhichOneof("result") == "ok":
+        result.ok.message.content = request.content
+        result.ok.message.metadata.CopyFrom(request.metadata)
+    return outcome_from(request.recipient, result)
 
 
 def tracked_from(response: pb.GetMessageResponse) -> TrackedMessage:

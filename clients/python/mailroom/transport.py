@@ -5,6 +5,7 @@ its program closed from a broken connection. Not here: whether to try again (`re
 """
 
 __all__ = [
+    "STREAM_IDLE_SEC",
     "AsyncExchange",
     "AsyncStream",
     "AsyncTransport",
@@ -12,13 +13,14 @@ __all__ = [
     "BlockingStream",
     "BlockingTransport",
     "is_task_cancelled",
+    "stream_ended",
 ]
 
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import grpc
@@ -34,6 +36,8 @@ from mailroom.retry import Contact
 from mailroom.v1 import mailroom_pb2 as pb
 
 Result = TypeVar("Result")
+
+STREAM_IDLE_SEC = 0.2  # without a request: longer than the pauses within one burst, short beside a daemon's stop
 
 
 class BlockingTransport:
@@ -77,11 +81,15 @@ class BlockingTransport:
         except ValueError as error:
             raise ClientClosed from error
 
-    def open_bulk(self) -> "BlockingExchange":
-        """Opens one SendMessages stream. A failure is raised when the stream is read."""
+    def open_bulk(self, may_end: "Callable[[BlockingExchange], bool] | None" = None) -> "BlockingExchange":
+        """Opens one SendMessages stream. A failure is raised when the stream is read.
+
+        Args:
+            may_end: called each time that no request has come for STREAM_IDLE_SEC; returns whether the stream may end.
+        """
         method = self._channels.method(Service.MAILBOX, "SendMessages")
         try:
-            return BlockingExchange(method, self._channels)
+            return BlockingExchange(method, self._channels, may_end)
         except ValueError as error:
             raise ClientClosed from error
 
@@ -135,9 +143,9 @@ class AsyncTransport:
         call = self._channels.method(Service.MAILBOX, "Subscribe")(request)
         return AsyncStream(call, self._channels, events_from)
 
-    def open_bulk(self) -> "AsyncExchange":
-        """Opens one SendMessages stream. A failure is raised when the stream is read."""
-        return AsyncExchange(self._channels.method(Service.MAILBOX, "SendMessages"), self._channels)
+    def open_bulk(self, may_end: "Callable[[AsyncExchange], bool] | None" = None) -> "AsyncExchange":
+        """Opens one SendMessages stream; see `BlockingTransport.open_bulk`."""
+        return AsyncExchange(self._channels.method(Service.MAILBOX, "SendMessages"), self._channels, may_end)
 
     async def close(self) -> None:
         """Ends every call and closes the channels."""
@@ -244,16 +252,36 @@ def _bulk_response(response: object) -> tuple[pb.SendMessagesResponse]:
     return (cast("pb.SendMessagesResponse", response),)
 
 
-def _bulk_ended() -> Unavailable:
+def stream_ended() -> Unavailable:
+    """Returns the error for a stream that ended before its last answer."""
     return Unavailable("the daemon ended the stream", reason="STREAM_ENDED")
 
 
 class BlockingExchange:
     """One SendMessages call. A thread of gRPC sends the requests; responses are received one by one."""
 
-    def __init__(self, method: Callable[..., Any], channels: Channels[grpc.Channel]) -> None:
+    def __init__(
+        self,
+        method: Callable[..., Any],
+        channels: Channels[grpc.Channel],
+        may_end: "Callable[[BlockingExchange], bool] | None" = None,
+    ) -> None:
         self._requests: SimpleQueue[pb.SendMessagesRequest | None] = SimpleQueue()
-        self._responses = BlockingStream(method(iter(self._requests.get, None)), channels, _bulk_response)
+        self._may_end = may_end
+        self._responses = BlockingStream(method(self._drain_requests()), channels, _bulk_response)
+
+    def _drain_requests(self) -> Iterator[pb.SendMessagesRequest]:
+        idle_sec = STREAM_IDLE_SEC if self._may_end else None
+        while True:
+            try:
+                request = self._requests.get(timeout=idle_sec)
+            except Empty:
+                if self._may_end and self._may_end(self):
+                    return
+                continue
+            if request is None:
+                return
+            yield request
 
     def send_request(self, request: pb.SendMessagesRequest) -> None:
         """Queues a batch to be sent as soon as flow control allows. Never waits."""
@@ -267,7 +295,7 @@ class BlockingExchange:
         """
         for response in self._responses:
             return response
-        raise _bulk_ended()
+        raise stream_ended()
 
     def cancel(self) -> None:
         """Cancels the call."""
@@ -278,13 +306,27 @@ class BlockingExchange:
 class AsyncExchange:
     """One SendMessages call. A task of gRPC sends the requests; responses are received one by one."""
 
-    def __init__(self, method: Callable[..., Any], channels: Channels[grpc.aio.Channel]) -> None:
+    def __init__(
+        self,
+        method: Callable[..., Any],
+        channels: Channels[grpc.aio.Channel],
+        may_end: "Callable[[AsyncExchange], bool] | None" = None,
+    ) -> None:
         self._requests: asyncio.Queue[pb.SendMessagesRequest] = asyncio.Queue()
+        self._may_end = may_end
         self._responses = AsyncStream(method(self._drain_requests()), channels, _bulk_response)
 
     async def _drain_requests(self) -> AsyncGenerator[pb.SendMessagesRequest, None]:
+        idle_sec = STREAM_IDLE_SEC if self._may_end else None
         while True:
-            yield await self._requests.get()
+            try:
+                async with asyncio.timeout(idle_sec):
+                    request = await self._requests.get()
+            except TimeoutError:
+                if self._may_end and self._may_end(self):
+                    return
+                continue
+            yield request
 
     def send_request(self, request: pb.SendMessagesRequest) -> None:
         """Queues a batch to be sent as soon as flow control allows. Never waits."""
@@ -301,9 +343,9 @@ class AsyncExchange:
                 return response
         except MailroomError as error:
             if error.code == "INTERNAL" and not error.reason:  # gRPC lost the daemon's own status (grpc #36066)
-                raise _bulk_ended() from error
+                raise stream_ended() from error
             raise
-        raise _bulk_ended()
+        raise stream_ended()
 
     async def cancel(self) -> None:
         """Cancels the call."""

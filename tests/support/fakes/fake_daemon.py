@@ -39,6 +39,8 @@ class FakeDaemon:
         aliases: agent by session.
         page_size: the number of mailboxes or agents on a page.
         max_batch: the most events in one response; 1 for a daemon that does not know batches.
+        open_streams, open_send_streams: how many Subscribe and SendMessages streams are open.
+        held: which of SendMessage and SendMessages are received but not answered until `release`.
     """
 
     socket: Path
@@ -54,6 +56,8 @@ class FakeDaemon:
     known: set[str] = field(default_factory=set[str])
     messages: dict[str, pb.Message] = field(default_factory=dict[str, pb.Message])
     open_streams: int = 0
+    open_send_streams: int = 0
+    held: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
         self._events: list[pb.SubscribeResponse] = []
@@ -85,6 +89,11 @@ class FakeDaemon:
         """Waits for a condition that only a change of this fake can fulfil."""
         while not condition():
             await self._changed.wait()
+
+    def release(self, rpc: str) -> None:
+        """Answers the requests that were held."""
+        self.held.discard(rpc)
+        self._wake()
 
     def refuse(self, rpc: str, *refusals: Refusal) -> None:
         self.refusals[rpc].extend(refusals)
@@ -126,6 +135,7 @@ class FakeDaemon:
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802
         refusal = await self._enter("SendMessage", request, context)
+        await self.wait_until(lambda: "SendMessage" not in self.held)
         response = self._store_once(request)
         if refusal:
             await refusal.abort(context)
@@ -134,12 +144,19 @@ class FakeDaemon:
     async def SendMessages(  # noqa: N802
         self, requests: AsyncIterator[pb.SendMessagesRequest], context: Context
     ) -> AsyncIterator[pb.SendMessagesResponse]:
-        async for request in requests:
-            refusal = await self._enter("SendMessages", request, context)
-            results = [self._send_one(draft) for draft in request.messages]
-            if refusal:
-                await refusal.abort(context)
-            yield pb.SendMessagesResponse(results=results)
+        self.open_send_streams += 1
+        self._wake()
+        try:
+            async for request in requests:
+                refusal = await self._enter("SendMessages", request, context)
+                await self.wait_until(lambda: "SendMessages" not in self.held)
+                results = [self._send_one(draft) for draft in request.messages]
+                if refusal:
+                    await refusal.abort(context)
+                yield pb.SendMessagesResponse(results=results)
+        finally:
+            self.open_send_streams -= 1
+            self._wake()
 
     async def BroadcastMessage(  # noqa: N802
         self, request: pb.BroadcastMessageRequest, context: Context
