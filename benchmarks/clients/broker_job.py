@@ -4,7 +4,7 @@ One publisher and one consumer, each in its own process. The job is done when ev
 writes the files itself; for a broker its consumer does: temporary name, rename, acknowledgement.
 """
 
-__all__ = ["BrokerJob", "FileWriter", "Mode", "Span", "publish_each", "serve"]
+__all__ = ["AT_ONCE", "BrokerJob", "FileWriter", "Mode", "Span", "publish_each", "serve"]
 
 import asyncio
 import time
@@ -19,12 +19,12 @@ from mailroomd.model.message import Draft
 from benchmarks.clients import process
 from benchmarks.clients.messages import CONTENT, SENDER
 
-Mode = Literal["one", "many", "bulk"]
-AT_ONCE: dict[Mode, int] = {"one": 1, "many": 32}
+Mode = Literal["one", "many", "most", "bulk"]
+AT_ONCE: dict[Mode, int] = {"one": 1, "many": 32, "most": 256}
 
 
 class BrokerJob(msgspec.Struct, frozen=True):
-    """One run: a number of messages to one mailbox, `one` at a time, 32 at a time (`many`), or in `bulk`.
+    """One run: a number of messages to one mailbox, `one`, 32 (`many`) or 256 (`most`) at a time, or in `bulk`.
 
     Attributes:
         directory: where a broker's consumer writes the files.

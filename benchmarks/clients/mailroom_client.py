@@ -1,6 +1,6 @@
 """mailroom_client — publisher and subscriber for Mailroom: the asyncio SDK, and the generated stub for bulk sends."""
 
-__all__ = ["MODULE"]
+__all__ = ["MODULE", "consume"]
 
 from grpc import aio
 from mailroom import AsyncMailroom, CaughtUp, Message
@@ -22,7 +22,8 @@ async def _publish(job: BrokerJob) -> None:
         await publish_each(job, lambda: mailroom.send(job.agent, CONTENT))
 
 
-async def _consume(job: BrokerJob) -> None:
+async def consume(job: BrokerJob) -> None:
+    """Receives every message of a run as a subscriber."""
     received = 0
     async with AsyncMailroom(job.address, sender=SENDER) as mailroom:
         async for event in mailroom.subscribe(job.agent, caught_up=True):
@@ -34,4 +35,4 @@ async def _consume(job: BrokerJob) -> None:
 
 
 if __name__ == "__main__":
-    serve(_publish, _consume)
+    serve(_publish, consume)

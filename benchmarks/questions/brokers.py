@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.clients import mailroom_client, nats_client, process, redis_client
+from benchmarks.clients import mailroom_client, nats_client, process, redis_client, threads_client, unary_client
 from benchmarks.clients.broker_job import BrokerJob, Mode, Span
 from benchmarks.results import Aim, Figure, Options, Result, at_least, new_result
 from benchmarks.rounds import Rounds
@@ -19,15 +19,26 @@ QUESTION = (
 )
 METHOD = (
     "One publisher and one consumer, each a Python asyncio process. Mailroom: its SDK (in bulk, the generated stub) "
-    "and a subscriber. JetStream: nats-py; Redis Streams: redis-py; each with a consumer that writes the file "
-    "(temporary name, rename) and acknowledges. Both brokers sync before they acknowledge. Timed from the first send "
-    "until the last file exists and the last message has arrived; the files are counted. In bulk, four batches of 100 "
-    "are in flight."
+    "and a subscriber; beside it the blocking SDK in threads, and the generated stub with a unary call for each "
+    "message, as the SDK made it before its sends shared a stream. JetStream: nats-py; Redis Streams: redis-py; each "
+    "with a consumer that writes the file (temporary name, rename) and acknowledges. Both brokers sync before they "
+    "acknowledge. Timed from the first send until the last file exists and the last message has arrived; the files "
+    "are counted. In bulk, four batches of 100 are in flight."
 )
-COMMAND = "python -m benchmarks.clients.{mailroom,nats,redis}_client '{…}'"
-NAMES: dict[Mode, str] = {"one": "1 at a time", "many": "32 at a time", "bulk": "in bulk"}
+COMMAND = "python -m benchmarks.clients.{mailroom,threads,unary,nats,redis}_client '{…}'"
+NAMES: dict[Mode, str] = {
+    "one": "1 at a time",
+    "many": "32 at a time",
+    "most": "256 at a time",
+    "bulk": "in bulk",
+}
+PEERS = ("JetStream", "Redis")
+THREADS, UNARY = "Mailroom, in threads", "Mailroom, unary"
+SINGLES = (THREADS, UNARY)  # which take no part in bulk
 AIMS: dict[tuple[str, Mode], Aim] = {
-    ("JetStream", "many"): at_least(1.0),
+    (UNARY, "one"): at_least(1.2),
+    ("JetStream", "many"): at_least(1.6),
+    ("JetStream", "most"): at_least(2.2),
     ("JetStream", "bulk"): at_least(1.0),
     ("Redis", "bulk"): at_least(1.0),
 }
@@ -52,20 +63,25 @@ def measure(options: Options) -> Result:
     messages: dict[Mode, int] = {
         "one": options.pick(1_000, 200),
         "many": options.pick(6_000, 1_000),
+        "most": options.pick(12_000, 2_000),
         "bulk": options.pick(20_000, 3_000),
     }
     with running("daemon", "--max-unread", "10000000") as daemon, nats_server() as nats, redis_server() as redis:
+        inbox = daemon.data / "root" / "inbox"
         contenders = {
-            "Mailroom": _Contender(mailroom_client.MODULE, daemon.address, daemon.data / "root" / "inbox"),
+            "Mailroom": _Contender(mailroom_client.MODULE, daemon.address, inbox),
+            THREADS: _Contender(threads_client.MODULE, daemon.address, inbox),
+            UNARY: _Contender(unary_client.MODULE, daemon.address, inbox),
             "JetStream": _Contender(nats_client.MODULE, nats.address, data_directory()),
             "Redis": _Contender(redis_client.MODULE, redis.address, data_directory()),
         }
 
         def run(name: str, mode: Mode, round_number: int) -> dict[str, float]:
-            return {f"{name} {mode}": _rate(contenders[name], f"{mode}-{round_number}", messages[mode], mode)}
+            agent = f"{mode}-{round_number}-{list(contenders).index(name)}"
+            return {f"{name} {mode}": _rate(contenders[name], agent, messages[mode], mode)}
 
         for mode in messages:
-            rounds.run(options.rounds, *(partial(run, name, mode) for name in contenders))
+            rounds.run(options.rounds, *(partial(run, name, mode) for name in _contenders_of(mode)))
     return new_result("brokers", QUESTION, METHOD, options, _figures(rounds), rounds.samples)
 
 
@@ -73,7 +89,7 @@ def _figures(rounds: Rounds) -> list[Figure]:
     rates = [
         Figure(f"{name}, {how}, files", rounds.median(f"{name} {mode}"), "/s", COMMAND)
         for mode, how in NAMES.items()
-        for name in ("Mailroom", "JetStream", "Redis")
+        for name in _contenders_of(mode)
     ]
     ratios = [
         Figure(
@@ -84,9 +100,20 @@ def _figures(rounds: Rounds) -> list[Figure]:
             AIMS.get((name, mode)),
         )
         for mode, how in NAMES.items()
-        for name in ("JetStream", "Redis")
+        for name in _contenders_of(mode)
+        if name not in ("Mailroom", THREADS)
+    ]
+    ratios += [
+        Figure(f"{THREADS}, {how}, vs. {name}", rounds.ratio(f"{THREADS} {mode}", f"{name} {mode}"), "×", COMMAND)
+        for mode, how in NAMES.items()
+        if mode != "bulk"
+        for name in (UNARY, *PEERS)
     ]
     return rates + ratios
+
+
+def _contenders_of(mode: Mode) -> tuple[str, ...]:
+    return ("Mailroom", *(() if mode == "bulk" else SINGLES), *PEERS)
 
 
 def _rate(contender: _Contender, agent: str, messages: int, mode: Mode) -> float:
