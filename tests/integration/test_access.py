@@ -5,11 +5,12 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from mailroom.v1 import mailroom_pb2 as pb
-from mailroomd.auth.access import RULES
+from mailroomd.gateway.rpcs import RPCS
 from support.harness.client import Client, connect, refusal_of, send_request
 from support.harness.guarded import Guarded, guarded_deployment
 from support.harness.waiting import BOUND_SEC, wait_until
@@ -21,6 +22,7 @@ SERVICES = [
 ]
 METHODS: dict[str, Any] = {method.name: method for service in SERVICES for method in service.methods}
 METHODS.pop("List")  # of the health service, which does not have it yet
+METHODS["ServerReflectionInfo, v1"] = METHODS["ServerReflectionInfo"]
 ROLES = ("owner", "admin", "own", "others", "nobody")
 OK, NOBODY, FOREIGN, NEVER = "", "TOKEN_MISSING", "NOT_YOURS", "ADMIN_ONLY"
 EXPECTED = {  # in the order of ROLES
@@ -43,6 +45,7 @@ EXPECTED = {  # in the order of ROLES
     "Check": (OK, OK, OK, OK, OK),
     "Watch": (OK, OK, OK, OK, OK),
     "ServerReflectionInfo": (OK, OK, OK, OK, NOBODY),
+    "ServerReflectionInfo, v1": (OK, OK, OK, OK, NOBODY),
 }
 
 
@@ -62,7 +65,33 @@ def bob(guarded: Guarded) -> Generator[Client]:
 
 
 def test_the_table_has_exactly_one_row_for_each_rpc() -> None:
-    assert set(RULES) == set(EXPECTED) == set(METHODS)
+    assert set(EXPECTED) == set(METHODS)
+    assert sorted(rpc.path for rpc in RPCS) == sorted(map(path_of, METHODS))
+
+
+def path_of(rpc: str) -> str:
+    """Returns the path of an RPC, by its name in the tables here."""
+    name, _, version = rpc.partition(", ")
+    service = METHODS[rpc].containing_service.full_name
+    return f"/{service.replace('v1alpha', version or 'v1alpha')}/{name}"
+
+
+@pytest.mark.parametrize("role", ["nobody", "liar"])
+def test_every_method_of_every_service_asks_for_a_token_as_its_row_says(guarded: Guarded, role: str) -> None:
+    rows = {rpc.path: rpc for rpc in RPCS}
+    services = guarded.deployment.services()
+    assert len(services) == 4
+    with connect(guarded.tcp, guarded.texts["bob"][:-3] + "AAA" if role == "liar" else "") as client:
+        for service in services:
+            for method in cast("Any", descriptor_pool.Default().FindServiceByName(service)).methods:
+                path = f"/{service}/{method.name}"
+                found = outcome(client, path, method, b"")
+                if path not in rows:
+                    assert (path, found) == ("/grpc.health.v1.Health/List", "UNIMPLEMENTED")
+                elif role == "liar":
+                    assert (path, found) == (path, "TOKEN_INVALID")
+                else:
+                    assert (path, found) == (path, OK if rows[path].rule.is_public else NOBODY)
 
 
 def requests(mail_id: str) -> dict[str, Message]:
@@ -90,17 +119,15 @@ def requests(mail_id: str) -> dict[str, Message]:
         "Check": health_pb2.HealthCheckRequest(),
         "Watch": health_pb2.HealthCheckRequest(),
         "ServerReflectionInfo": reflection_pb2.ServerReflectionRequest(list_services=""),
+        "ServerReflectionInfo, v1": reflection_pb2.ServerReflectionRequest(list_services=""),
     }
 
 
-def outcome(client: Client, rpc: str, request: Message) -> str:
+def outcome(client: Client, path: str, method: Any, raw: bytes) -> str:
     """Returns the reason why a call is refused; "" if it is not."""
-    method = METHODS[rpc]
-    path = f"/{method.containing_service.full_name}/{rpc}"
     streams = (method.client_streaming, method.server_streaming)
     kind = {(False, False): "unary_unary", (False, True): "unary_stream", (True, True): "stream_stream"}[streams]
     call: Any = getattr(client.channel, kind)(path)
-    raw = request.SerializeToString()
     try:
         if not method.server_streaming:
             call(raw, timeout=BOUND_SEC)
@@ -124,7 +151,8 @@ def test_each_role_may_do_what_the_table_allows_and_nothing_else(guarded: Guarde
     guarded.bobs_mail = guarded.bobs_mail or guarded.deployment.send("bob", "again").message.id
     client = guarded.client_of(role)
     try:
-        found = outcome(client, rpc, requests(guarded.bobs_mail)[rpc])
+        request = requests(guarded.bobs_mail)[rpc]
+        found = outcome(client, path_of(rpc), METHODS[rpc], request.SerializeToString())
     finally:
         client.close()
     assert found == EXPECTED[rpc][ROLES.index(role)]

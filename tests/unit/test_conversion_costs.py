@@ -15,11 +15,12 @@ from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import draft_from_proto, response_to_proto
 from mailroomd.gateway.cooperation import SLICE_SEC, WorkSlots
 from mailroomd.gateway.encoding import EventEncoder
-from mailroomd.gateway.lookup import STATS_MAX_SIZE, Lookup
+from mailroomd.gateway.lookup import Lookup
+from mailroomd.gateway.request_parsing import parse_agents, parse_stats
 from mailroomd.gateway.request_types import SendMessageRequest
 from mailroomd.gateway.structs import encode_struct, encode_varint, metadata_to_json
 from mailroomd.model.announcement import Response
-from mailroomd.model.limits import MAX_METADATA_BYTES
+from mailroomd.model.limits import MAX_METADATA_BYTES, STATS_MAX_SIZE
 from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.table.layout import MailboxCounts
@@ -106,9 +107,9 @@ def test_other_calls_run_while_thousands_of_mailboxes_are_listed(rpc: str) -> No
 
     async def look_up() -> None:
         if rpc == "GetMailboxStats":
-            response = await lookup.get_mailbox_stats(pb.GetMailboxStatsRequest(), call)
+            response = await lookup.get_mailbox_stats(await parse_stats(pb.GetMailboxStatsRequest(), call), call)
         else:
-            response = await lookup.list_agents(pb.ListAgentsRequest(), call)
+            response = await lookup.list_agents(await parse_agents(pb.ListAgentsRequest(), call), call)
         responses.append(response.SerializeToString())
 
     assert turns_beside(look_up) >= 2

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.access import may_see_message
 from mailroomd.auth.caller import Caller, Role
 from mailroomd.gateway.call import Call
@@ -34,8 +33,7 @@ def test_a_message_between_others_is_read_no_further_than_an_absent_one(message_
     reader: Any = RecordingReader()
     nothing: Any = None
     call = Call(EVE, nothing, lambda: None, lambda parties: may_see_message(EVE, parties, str), WorkSlots(1))
-    request = pb.GetMessageRequest(id=f"{message_id:016x}")
     with pytest.raises(MailroomError) as refused:
-        asyncio.run(Lookup(reader, nothing, nothing).get_message(request, call))
+        asyncio.run(Lookup(reader, nothing, nothing).get_message(message_id, call))
     assert refused.value.reason is Reason.MESSAGE_NOT_FOUND
     assert reader.reads == ["parties"]

@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.caller import OWNER
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.cooperation import WorkSlots
 from mailroomd.gateway.mailbox_client import PendingRequest
+from mailroomd.gateway.request_parsing import parse_broadcast
 from mailroomd.gateway.request_types import BroadcastMessageRequest, SendMessageRequest
 from mailroomd.gateway.sending import BROADCAST_BYTES, Sending
 from mailroomd.model.limits import MAX_WAITING_BYTES
@@ -46,6 +48,11 @@ def test_a_broadcast_of_large_content_to_many_stays_within_its_part() -> None:
     message = SendMessageRequest(sender="a", content="x" * 1_000_000)
     request = BroadcastMessageRequest(recipients=names, message=message)
     call = Call(OWNER, Undated(), lambda: None, lambda _: True, WorkSlots(1))
-    response = asyncio.run(Sending(client, MetricsBlock.private()).broadcast(request, call))
+    sending = Sending(client, MetricsBlock.private())
+
+    async def broadcast() -> pb.BroadcastMessageResponse:
+        return await sending.broadcast(await parse_broadcast(request, call), call)
+
+    response = asyncio.run(broadcast())
     assert [result.ok.message.recipient for result in response.results] == names
     assert BROADCAST_BYTES * 0.9 < client.peak_bytes < BROADCAST_BYTES * 1.1 < MAX_WAITING_BYTES

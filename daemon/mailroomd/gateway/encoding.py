@@ -13,7 +13,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.gateway.conversion import message_to_proto, receipt_to_proto, response_to_proto
 from mailroomd.gateway.cooperation import work_in_thread
-from mailroomd.gateway.requests import ListResponse
+from mailroomd.gateway.list_response import ListResponse
 from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Message

@@ -4,7 +4,7 @@ Owns the judgment: the mailbox and the command-queue run and send heartbeats, th
 the database accepts messages, and the daemon is not stopping. Source: the standard service grpc.health.v1.
 """
 
-__all__ = ["SERVICE", "Health"]
+__all__ = ["Health"]
 
 import asyncio
 import time
@@ -13,13 +13,9 @@ from typing import Any, cast
 
 from grpc_health.v1 import health, health_pb2
 
-from mailroomd.gateway.call import Call
-from mailroomd.gateway.handlers import Handler, server_stream, unary
-from mailroomd.gateway.request_guard import Write
 from mailroomd.ipc.control_page import ControlPage, WorkerState
 
 REFRESH_INTERVAL_SEC = 0.5  # the workers' states change without an event that reaches the gateway
-SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 NEEDED_WORKERS = ("command-queue", "mailbox")
 
 
@@ -31,6 +27,9 @@ class Health:
         stuck_after_sec: a worker without a heartbeat for this long counts as not running.
         services: names of the services that share this health.
         on_change: called with each change: "" while mail is accepted, otherwise the reason why not.
+
+    Attributes:
+        servicer: the standard servicer, for the server.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class Health:
         services: tuple[str, ...],
         on_change: Callable[[str], None],
     ) -> None:
-        self._servicer: Any = cast("Any", health).aio.HealthServicer()
+        self.servicer: Any = cast("Any", health).aio.HealthServicer()
         self.is_writable = True
         self.is_connected = False
         self.is_stopping = False
@@ -49,13 +48,6 @@ class Health:
         self._services = ("", *services)
         self._on_change = on_change
         self._reported: str | None = None
-
-    def handlers(self) -> dict[str, Handler]:
-        """Returns the handler of each method, by its name."""
-        return {
-            "Check": unary(health_pb2.HealthCheckRequest, self._check, "Check"),
-            "Watch": server_stream(health_pb2.HealthCheckRequest, self._watch, "Watch"),
-        }
 
     async def run(self) -> None:
         """Refreshes the health at intervals until it is cancelled."""
@@ -71,14 +63,8 @@ class Health:
         self._reported = problem
         status = health_pb2.HealthCheckResponse.NOT_SERVING if problem else health_pb2.HealthCheckResponse.SERVING
         for service in self._services:
-            await self._servicer.set(service, status)
+            await self.servicer.set(service, status)
         self._on_change(problem)
-
-    async def _check(self, request: health_pb2.HealthCheckRequest, call: Call) -> health_pb2.HealthCheckResponse:
-        return await self._servicer.Check(request, call.context)
-
-    async def _watch(self, request: health_pb2.HealthCheckRequest, _: Call, write: Write) -> None:
-        await self._servicer.Watch(request, _EncodingContext(write))
 
     def _find_problem(self) -> str:
         """Returns why mail is not accepted; "" if it is."""
@@ -95,14 +81,3 @@ class Health:
             if status.state is WorkerState.RUNNING and now - self._control.last_beat(index) < self._stuck_after_ns
         }
         return " and ".join(f"{name} is not running" for name in NEEDED_WORKERS if name not in running)
-
-
-class _EncodingContext:
-    """The part of a call's context that the standard servicer's Watch needs, for a method that writes bytes."""
-
-    def __init__(self, write: Write) -> None:
-        self._write = write
-
-    async def write(self, response: health_pb2.HealthCheckResponse) -> None:
-        """Writes one response."""
-        await self._write(response.SerializeToString())

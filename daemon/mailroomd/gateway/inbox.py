@@ -1,7 +1,7 @@
 """Inbox — what an agent does with its own mail: subscribe, check, mark offered, acknowledge, clear, set an alias.
 
 Owns nothing durable. It reads by itself (`MailReader`); changes go to the mailbox (`MailboxClient`). `AliasCache`
-resolves a name to its mailboxes. Above: `MailboxService`.
+resolves a name to its mailboxes. Above: `rpcs`.
 """
 
 __all__ = ["Inbox"]
@@ -14,29 +14,23 @@ from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.core.validation import check_agent, check_session, parse_message_id
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.call import Call
-from mailroomd.gateway.conversion import duration_to_ms, timestamp_from_ms
+from mailroomd.gateway.conversion import timestamp_from_ms
 from mailroomd.gateway.encoding import EventEncoder
 from mailroomd.gateway.fair_scheduler import FlowKey
+from mailroomd.gateway.list_response import ListResponse, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient, PendingRequest
-from mailroomd.gateway.request_guard import Write
-from mailroomd.gateway.requests import ListResponse, clamp_limit, encode_messages, has_more, parse_message_ids
+from mailroomd.gateway.request_parsing import AgentIds, InboxCheck, NewAlias, SubscriptionStart
 from mailroomd.gateway.subscription import Subscription
 from mailroomd.gateway.wakeups import Wakeups, topics_of
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import MAX_ID, format_id
 from mailroomd.model.limits import (
-    CHECK_DEFAULT_LIMIT,
-    CHECK_MAX_LIMIT,
     CLEAR_SLICE,
-    DEFAULT_ALIAS_TTL_MS,
-    MAX_BATCH_EVENTS,
     MAX_PAGE_BYTES,
-    MAX_TTL_MS,
 )
 from mailroomd.model.message import Message
 from mailroomd.model.page import Page
@@ -89,15 +83,13 @@ class Inbox:
         self._is_stopping = is_stopping
         self._encoder = EventEncoder()
 
-    async def subscribe(self, request: pb.SubscribeRequest, call: Call, write: Write) -> None:
+    async def subscribe(self, request: SubscriptionStart, call: Call) -> None:
         """Streams an agent's events, from now on or after a given id, as long as the caller may read them."""
-        observe = request.observe or request.all_agents
         cursor = self._first_cursor(request)
-        max_batch = clamp_limit(request.max_batch, 1, MAX_BATCH_EVENTS, "max_batch")
         with ExitStack() as stack:
             stack.callback(self._wakeups.record_stream_ended)
             waiter = stack.enter_context(self._wakeups.waiter())
-            if not observe:
+            if not request.observe:
                 stack.enter_context(self._wakeups.subscriber(self._aliases.agent_of(request.agent)))
             subscription = Subscription(
                 self._reader,
@@ -110,44 +102,29 @@ class Inbox:
                 call.work,
                 cursor,
                 request.include_unread,
-                request.include_receipts or request.all_agents,
-                observe,
-                max_batch,
+                request.include_receipts,
+                request.observe,
+                request.max_batch,
                 self._is_stopping,
-                write,
+                call.write,
             )
             await subscription.run()
 
-    def _mailboxes_to_stream(self, request: pb.SubscribeRequest, call: Call) -> Sequence[str] | None:
+    def _mailboxes_to_stream(self, request: SubscriptionStart, call: Call) -> Sequence[str] | None:
         call.check_still_allowed()  # a name that led to the caller's mailbox may lead to another agent's by now
         return None if request.all_agents else self._aliases.mailboxes_of(request.agent)
 
-    def _first_cursor(self, request: pb.SubscribeRequest) -> int:
-        if request.all_agents and (request.agent or request.include_unread):
-            raise MailroomError(
-                Reason.OPTIONS_CONFLICT,
-                "all_agents cannot be combined with agent or include_unread",
-                field="all_agents",
-            )
-        if request.after_id and request.include_unread:
-            raise MailroomError(
-                Reason.OPTIONS_CONFLICT, "after_id and include_unread cannot be combined: give one", field="after_id"
-            )
-        if not request.all_agents:
-            check_agent(request.agent)
-        if request.after_id:
-            after_id = parse_message_id(request.after_id, "after_id", Reason.AFTER_ID_INVALID)
-            if after_id > self._reader.high_water_mark:  # from another database: new mail would count as seen
-                sentence = f"after_id {request.after_id} has not been issued yet: subscribe without it"
-                raise MailroomError(Reason.AFTER_ID_INVALID, sentence, field="after_id")
-            return after_id
-        return 0 if request.include_unread else self._reader.high_water_mark
+    def _first_cursor(self, request: SubscriptionStart) -> int:
+        if request.after_id is None:
+            return 0 if request.include_unread else self._reader.high_water_mark
+        if request.after_id > self._reader.high_water_mark:  # from another database: new mail would count as seen
+            sentence = f"after_id {format_id(request.after_id)} has not been issued yet: subscribe without it"
+            raise MailroomError(Reason.AFTER_ID_INVALID, sentence, field="after_id")
+        return request.after_id
 
-    async def check_inbox(self, request: pb.CheckInboxRequest, call: Call) -> ListResponse:
+    async def check_inbox(self, request: InboxCheck, call: Call) -> ListResponse:
         """Returns unread messages; if requested, waits for the first one."""
-        check_agent(request.agent)
-        limit = clamp_limit(request.limit, CHECK_DEFAULT_LIMIT, CHECK_MAX_LIMIT, "limit")
-        deadline = _wait_deadline(request, call)
+        limit, deadline = request.limit, _wait_deadline(request.wait_sec, call)
         if not request.observe:
             self._client.send_oneway(NoteSeen(self._aliases.agent_of(request.agent)))
         with self._wakeups.waiter(topics_of(self._aliases.mailboxes_of(request.agent))) as waiter:
@@ -165,7 +142,7 @@ class Inbox:
         rest = pb.CheckInboxResponse(more=has_more(len(encoded), page, limit))
         return ListResponse(rest, "messages", encoded)
 
-    async def _read_unread(self, request: pb.CheckInboxRequest, limit: int) -> Page[Message]:
+    async def _read_unread(self, request: InboxCheck, limit: int) -> Page[Message]:
         return await self._reader.read_unread(
             self._aliases.mailboxes_of(request.agent),
             limit,
@@ -183,20 +160,16 @@ class Inbox:
             self._client.send_oneway(MarkOffered(0, mailbox, message_ids))
             self._reader.record_offered(message_ids)
 
-    async def mark_offered(self, request: pb.MarkOfferedRequest, call: Call) -> pb.MarkOfferedResponse:
+    async def mark_offered(self, request: AgentIds, call: Call) -> pb.MarkOfferedResponse:
         """Records that messages were delivered to their reader by other means."""
-        check_agent(request.agent)
-        message_ids = parse_message_ids(request.message_ids)
+        message_ids = request.message_ids
         for mailbox in self._aliases.mailboxes_of(request.agent) if message_ids else ():
             await self._request(request.agent, MessagesOffered, call, MarkOffered, mailbox, message_ids)
         return pb.MarkOfferedResponse()
 
-    async def acknowledge_messages(
-        self, request: pb.AcknowledgeMessagesRequest, call: Call
-    ) -> pb.AcknowledgeMessagesResponse:
+    async def acknowledge_messages(self, request: AgentIds, call: Call) -> pb.AcknowledgeMessagesResponse:
         """Marks messages read; repeating it is harmless."""
-        check_agent(request.agent)
-        unknown = parse_message_ids(request.message_ids)
+        unknown = request.message_ids
         acknowledged: list[int] = []
         for mailbox in self._aliases.mailboxes_of(request.agent):
             if unknown:
@@ -207,36 +180,22 @@ class Inbox:
             acknowledged_ids=map(format_id, acknowledged), unknown_ids=map(format_id, unknown)
         )
 
-    async def clear_mailbox(self, request: pb.ClearMailboxRequest, call: Call) -> pb.ClearMailboxResponse:
+    async def clear_mailbox(self, agent: str, call: Call) -> pb.ClearMailboxResponse:
         """Deletes the messages that are in a mailbox now, slice by slice; messages that arrive meanwhile stay."""
-        check_agent(request.agent)
         deleted = 0
-        for mailbox in self._aliases.mailboxes_of(request.agent):
+        for mailbox in self._aliases.mailboxes_of(agent):
             through_id = MAX_ID  # the mailbox replaces it by its newest id
             while True:
-                answer = await self._request(
-                    request.agent, MailCleared, call, ClearMailbox, mailbox, through_id, CLEAR_SLICE
-                )
+                answer = await self._request(agent, MailCleared, call, ClearMailbox, mailbox, through_id, CLEAR_SLICE)
                 deleted += answer.deleted
                 through_id = min(through_id, answer.through_id)
                 if not answer.more:
                     break
         return pb.ClearMailboxResponse(deleted=deleted)
 
-    async def set_alias(self, request: pb.SetAliasRequest, call: Call) -> pb.SetAliasResponse:
+    async def set_alias(self, request: NewAlias, call: Call) -> pb.SetAliasResponse:
         """Makes a session an alias of an agent for some time."""
-        check_agent(request.agent)
-        check_session(request.session)
-        if request.agent == request.session:
-            raise MailroomError(
-                Reason.OPTIONS_CONFLICT, "agent and session are the same name: name another session", field="session"
-            )
-        ttl_ms = DEFAULT_ALIAS_TTL_MS
-        if request.HasField("ttl"):
-            ttl_ms = duration_to_ms(request.ttl, Reason.TTL_INVALID, "ttl")
-        if ttl_ms > MAX_TTL_MS:
-            raise MailroomError(Reason.TTL_INVALID, "ttl must be at most ten years; zero ends the alias", field="ttl")
-        expires_ms = now_ms() + ttl_ms if ttl_ms else 0
+        expires_ms = now_ms() + request.ttl_ms if request.ttl_ms else 0
         await self._request(request.agent, AliasSet, call, SetAlias, request.session, request.agent, expires_ms)
         return pb.SetAliasResponse(expires_at=timestamp_from_ms(expires_ms) if expires_ms else None)
 
@@ -257,9 +216,8 @@ class Inbox:
         return await self._client.request(pending, answer_type, call.time_left_sec())
 
 
-def _wait_deadline(request: pb.CheckInboxRequest, call: Call) -> float:
+def _wait_deadline(wait_sec: float, call: Call) -> float:
     """Returns until when CheckInbox waits, on the loop's clock: as requested, but not up to the call's deadline."""
-    wait_sec = duration_to_ms(request.wait, Reason.WAIT_INVALID, "wait") / 1000
     left_sec = call.time_left_sec()
     if left_sec is not None:
         wait_sec = min(wait_sec, left_sec * (1 - WAIT_MARGIN))

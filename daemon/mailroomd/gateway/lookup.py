@@ -1,6 +1,6 @@
 """Lookup — reads messages, lists, counts, pending files and agents. It needs no other worker.
 
-Owns nothing; reads by itself (`MailReader`, `InboxCensus`). Above: `MailboxService`.
+Owns nothing; reads by itself (`MailReader`, `InboxCensus`). Above: `rpcs`.
 """
 
 __all__ = ["Lookup"]
@@ -12,31 +12,22 @@ from typing import TypeVar
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.auth.caller import Role
-from mailroomd.core.validation import check_agent, check_session, parse_message_id
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto, receipt_to_proto, timestamp_from_ms
 from mailroomd.gateway.inbox_census import InboxCensus
+from mailroomd.gateway.list_response import ListResponse, encode_items, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader, age_sec
-from mailroomd.gateway.requests import ListResponse, check_length, clamp_limit, encode_items, encode_messages, has_more
+from mailroomd.gateway.request_parsing import AgentPage, Listing, StatsPage
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.clock import now_ms
-from mailroomd.model.errors import MailroomError, Reason, message_not_found
+from mailroomd.model.errors import message_not_found
 from mailroomd.model.ids import format_id, milliseconds_of
-from mailroomd.model.limits import (
-    ALIVE_MS,
-    MAX_PAGE_BYTES,
-    MAX_QUERY_CHARS,
-    MAX_TYPE_BYTES,
-    PAGE_DEFAULT_SIZE,
-    PAGE_MAX_SIZE,
-)
-from mailroomd.model.names import NAME_RULE, is_name
+from mailroomd.model.limits import ALIVE_MS, MAX_PAGE_BYTES
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import StoredHistory
 from mailroomd.table.layout import MailboxCounts
 
-STATS_MAX_SIZE = 20_000  # mailboxes on one page: with the longest names they fit into 3 MiB
 Value = TypeVar("Value")
 
 
@@ -54,17 +45,16 @@ class Lookup:
         self._aliases = aliases
         self._census = census
 
-    async def get_message(self, request: pb.GetMessageRequest, call: Call) -> pb.GetMessageResponse:
+    async def get_message(self, message_id: int, call: Call) -> pb.GetMessageResponse:
         """Returns one message and the history of its delivery."""
-        message_id = parse_message_id(request.id, "id")
         async with call.work.slot():
             # Otherwise the time to read the content would reveal that another agent's message exists.
             is_agent = call.caller.role is Role.AGENT
             if is_agent and not call.may_see(await self._reader.read_parties(message_id)):
-                raise message_not_found(request.id)
+                raise message_not_found(format_id(message_id))
             history = await self._reader.read_history(message_id)
         if history is None or not call.may_see((history.message.draft.sender, history.message.draft.recipient)):
-            raise message_not_found(request.id)
+            raise message_not_found(format_id(message_id))
         message = history.message
         counts = await self._reader.read_counts(message.draft.recipient)
         return pb.GetMessageResponse(
@@ -75,20 +65,14 @@ class Lookup:
             history=_history_to_proto(history),
         )
 
-    async def list_messages(self, request: pb.ListMessagesRequest, call: Call) -> ListResponse:
+    async def list_messages(self, request: Listing, call: Call) -> ListResponse:
         """Returns a page of one mailbox, or of all mailboxes, newest first."""
-        if request.agent:
-            check_agent(request.agent)
-        size = clamp_limit(request.page_size, PAGE_DEFAULT_SIZE, PAGE_MAX_SIZE, "page_size")
-        check_length(request.query, MAX_QUERY_CHARS, Reason.QUERY_TOO_LONG, "query")
-        check_length(request.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
-        token = request.page_token
-        before_id = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
+        size = request.page_size
         async with call.work.searching if request.query else nullcontext(), call.work.slot() as share:
             page = await self._reader.read_newest(
                 self._aliases.mailboxes_of(request.agent) if request.agent else None,
                 size + 1,
-                before=before_id,
+                before=request.before_id,
                 unread_only=request.unread_only,
                 thread_id=request.thread_id,
                 query=request.query,
@@ -99,27 +83,24 @@ class Lookup:
         next_token = "" if is_last else format_id(page[len(encoded) - 1].id)
         return ListResponse(pb.ListMessagesResponse(next_page_token=next_token), "messages", encoded)
 
-    async def get_mailbox_stats(self, request: pb.GetMailboxStatsRequest, call: Call) -> ListResponse:
+    async def get_mailbox_stats(self, request: StatsPage, call: Call) -> ListResponse:
         """Returns the counts of one mailbox or of a page of them, from shared memory."""
         if request.agent:
-            check_agent(request.agent)
             name = self._aliases.agent_of(request.agent)
             counts = await self._reader.read_counts(name)
             encoded = [_stats_to_proto((name, counts)).SerializeToString()]
             return ListResponse(pb.GetMailboxStatsResponse(), "mailboxes", encoded)
-        size = clamp_limit(request.page_size, STATS_MAX_SIZE, STATS_MAX_SIZE, "page_size")
         async with call.work.slot() as share:
-            page, next_token = _page_by_name(await self._reader.read_all_counts(), request.page_token, size)
+            counts = await self._reader.read_all_counts()
+            page, next_token = _page_by_name(counts, request.page_token, request.page_size)
             encoded = await encode_items(page, _stats_to_proto, share)
         return ListResponse(pb.GetMailboxStatsResponse(next_page_token=next_token), "mailboxes", encoded)
 
-    async def get_queue_stats(self, request: pb.GetQueueStatsRequest, call: Call) -> pb.GetQueueStatsResponse:
-        """Returns the number of pending inbox files on disk, by session."""
-        if request.session_id:
-            check_session(request.session_id)
+    async def get_queue_stats(self, session_id: str, call: Call) -> pb.GetQueueStatsResponse:
+        """Returns the number of pending inbox files on disk, by session: of one, or of all for ""."""
         loop = asyncio.get_running_loop()
         async with call.work.slot():
-            pending = await loop.run_in_executor(None, self._census.count, request.session_id)
+            pending = await loop.run_in_executor(None, self._census.count, session_id)
         return pb.GetQueueStatsResponse(
             queues=[
                 pb.QueueStats(
@@ -131,9 +112,8 @@ class Lookup:
             ]
         )
 
-    async def list_agents(self, request: pb.ListAgentsRequest, call: Call) -> ListResponse:
+    async def list_agents(self, request: AgentPage, call: Call) -> ListResponse:
         """Returns the agents that have connected. A session that is an alias is listed with its agent."""
-        size = clamp_limit(request.page_size, PAGE_MAX_SIZE, PAGE_MAX_SIZE, "page_size")
         async with call.work.slot() as share:
             agents: list[tuple[str, MailboxCounts]] = []
             for name, counts in await self._reader.read_all_counts():
@@ -141,7 +121,7 @@ class Lookup:
                 if is_listed and self._aliases.agent_of(name) == name:
                     agents.append((name, counts))
                 await share.yield_if_due()
-            page, next_token = _page_by_name(agents, request.page_token, size)
+            page, next_token = _page_by_name(agents, request.page_token, request.page_size)
             encoded = await encode_items(page, self._agent_to_proto, share)
         return ListResponse(pb.ListAgentsResponse(next_page_token=next_token), "agents", encoded)
 
@@ -161,9 +141,6 @@ class Lookup:
 
 def _page_by_name(items: list[tuple[str, Value]], token: str, size: int) -> tuple[list[tuple[str, Value]], str]:
     """Returns the items after the name in a page token, at most `size`, and the token of the next page."""
-    if token and not is_name(token):
-        sentence = f"page_token must be the next_page_token of a response: {NAME_RULE}"
-        raise MailroomError(Reason.PAGE_TOKEN_INVALID, sentence, field="page_token")
     rest = [item for item in items if item[0] > token] if token else items
     return rest[:size], rest[size - 1][0] if len(rest) > size else ""
 

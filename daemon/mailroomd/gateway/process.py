@@ -23,13 +23,16 @@ from mailroomd.gateway.client_limits import ClientLimits, Limits
 from mailroomd.gateway.descriptors import DescriptorWatch
 from mailroomd.gateway.grpc_log import forward_grpc_log
 from mailroomd.gateway.health import Health
+from mailroomd.gateway.inbox import Inbox
 from mailroomd.gateway.inbox_census import InboxCensus
 from mailroomd.gateway.listening import bind
+from mailroomd.gateway.lookup import Lookup
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
-from mailroomd.gateway.mailbox_service import MailboxService
 from mailroomd.gateway.request_guard import RequestGuard
-from mailroomd.gateway.server import SERVICES, make_server
+from mailroomd.gateway.rpcs import OWN_SERVICES
+from mailroomd.gateway.sending import Sending
+from mailroomd.gateway.server import make_server
 from mailroomd.gateway.socket_watch import SocketWatch
 from mailroomd.gateway.status import refusals
 from mailroomd.gateway.supervisor_service import SupervisorService
@@ -84,11 +87,7 @@ class Gateway:
             self._on_event,
         )
         self._guard = _make_guard(settings, self._aliases)
-        self._health = Health(context.control, settings.stuck_after_sec, SERVICES, context.report_health)
-        census = InboxCensus(settings.root)
-        self._service = MailboxService(
-            self._reader, self._client, self._wakeups, self._aliases, census, context.metrics
-        )
+        self._health = Health(context.control, settings.stuck_after_sec, OWN_SERVICES, context.report_health)
 
     async def run(self) -> None:
         """Starts, serves until STOP, and stops in order."""
@@ -99,9 +98,7 @@ class Gateway:
         refusals.attach(context.metrics)
         forward_grpc_log()
         server = make_server(
-            self._service,
-            SupervisorService(context.control),
-            self._health,
+            self._servicers(),
             self._guard,
             listeners=len(self._config.listen),
             share_ports=context.settings.gateways > 1,
@@ -122,6 +119,17 @@ class Gateway:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+    def _servicers(self) -> tuple[object, ...]:
+        """Returns the objects whose methods `gateway.rpcs` names."""
+        metrics = self._context.metrics
+        return (
+            Sending(self._client, metrics),
+            Inbox(self._reader, self._client, self._wakeups, self._aliases, metrics, lambda: self._guard.is_stopping),
+            Lookup(self._reader, self._aliases, InboxCensus(self._context.settings.root)),
+            SupervisorService(self._context.control),
+            self._health.servicer,
+        )
 
     async def _wait_for_mailbox(self) -> None:
         """Waits for the mailbox, which may be restarting together with this gateway, or for the stop."""
@@ -170,7 +178,8 @@ class Gateway:
     async def _stop(self, server: grpc.aio.Server) -> None:
         self._health.is_stopping = True
         await self._health.refresh()
-        self._service.stop()
+        self._guard.is_stopping = True  # refuses new work; streams and waiting calls end with their next wake-up
+        self._wakeups.notify_all()
         await asyncio.sleep(REFUSE_SEC)
         if not await self._client.drain(DRAIN_SEC):
             self._client.refuse_pending()

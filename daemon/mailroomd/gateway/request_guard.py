@@ -1,39 +1,29 @@
 """RequestGuard — the checks that every call passes: who makes it, whether it may, and whether it asks too much.
 
-Owns the order of the three, and the repeated check of a caller whose call has waited. Above: `handlers`, which lets no
-request by; below: `authentication`, `access`, `client_limits`.
-Invariant: a request that the guard refuses has had no effect.
+Owns the order of the three, the refusal of new work while the daemon stops, and the repeated check of a caller whose
+call has waited. The row of an RPC says what is checked (`rpcs`). Above: `interceptor`, which lets no call by; below:
+`authentication`, `access`, `client_limits`. Invariant: a request that the guard refuses has had no effect.
 """
 
-__all__ = ["RequestGuard", "Write"]
+__all__ = ["RequestGuard"]
 
 import time
 from asyncio import Semaphore
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
 
-from mailroomd.auth.access import RULES, check_access, may_see_message
+from mailroomd.auth.access import check_access, may_see_message
 from mailroomd.auth.authentication import Authenticator
 from mailroomd.auth.caller import Caller, Context, Role
-from mailroomd.gateway.call import Call
+from mailroomd.gateway.call import Call, Write
 from mailroomd.gateway.client_limits import CallUsage, ClientLimits
-from mailroomd.model.errors import MailroomError
+from mailroomd.gateway.rpc import Rpc
+from mailroomd.model.errors import MailroomError, stopping
 from mailroomd.observability.log import log
-
-Write = Callable[[bytes], Awaitable[None]]  # writes one serialized response of a stream
 
 LOG_INTERVAL_SEC = 1.0
 
-_MESSAGE_COUNTS: dict[str, Callable[[Any], int]] = {  # how many messages a request sends
-    "SendMessage": lambda _: 1,
-    "BroadcastMessage": lambda request: len(request.recipients),
-    "SendMessages": lambda request: len(request.messages),
-}
-_WAITS: dict[str, Callable[[Any], bool]] = {  # whether a unary request waits as a stream does
-    "CheckInbox": lambda request: request.HasField("wait"),
-}
 _NOTHING_HELD = nullcontext()
 
 
@@ -46,6 +36,9 @@ class RequestGuard:
         agent_of: returns the agent behind a name.
         has_strangers: whether callers without a token can reach the gateway and must be refused.
         clock: monotonic seconds.
+
+    Attributes:
+        is_stopping: the daemon stops: new work is refused.
     """
 
     def __init__(
@@ -58,6 +51,7 @@ class RequestGuard:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.has_strangers = has_strangers
+        self.is_stopping = False
         self._authenticator = authenticator
         self._limits = limits
         self._agent_of = agent_of
@@ -65,7 +59,7 @@ class RequestGuard:
         self._unlogged_refusals = 0
         self._next_log_at = 0.0
 
-    def authenticate(self, rpc: str, context: Context) -> Caller:
+    def authenticate(self, rpc: Rpc, context: Context) -> Caller:
         """Returns who makes a call, before its request is read.
 
         Raises:
@@ -73,7 +67,7 @@ class RequestGuard:
         """
         try:
             caller = self._authenticator.authenticate(context)
-            check_access(rpc, caller, None, self._agent_of)
+            check_access(rpc.name, rpc.rule, caller, None, self._agent_of)
         except MailroomError as error:
             self._log_refusal(rpc, context.peer(), error)
             raise
@@ -91,22 +85,24 @@ class RequestGuard:
         """Returns what a call holds while its request is received."""
         return self._limits.receiving(caller)
 
-    def admit(self, rpc: str, caller: Caller, request: object, size_bytes: int) -> AbstractContextManager[None]:
+    def admit(self, rpc: Rpc, caller: Caller, request: object, size_bytes: int) -> AbstractContextManager[None]:
         """Returns the context in which a request is handled.
 
         Raises:
-            MailroomError: the caller may not make this request, or asks too much.
+            MailroomError: the daemon stops, the caller may not make this request, or asks too much.
         """
-        waits = rpc in _WAITS and _WAITS[rpc](request)
+        if self.is_stopping and rpc.is_refused_at_stop:
+            raise stopping()
+        waits = rpc.waits is not None and rpc.waits(request)
         if caller.role is Role.OWNER:
             return self._limits.hold_stream(caller) if waits else _NOTHING_HELD
         try:
-            check_access(rpc, caller, request, self._agent_of)
+            check_access(rpc.name, rpc.rule, caller, request, self._agent_of)
         except MailroomError as error:
             self._log_refusal(rpc, caller.client, error)
             raise
-        if rpc in _MESSAGE_COUNTS:
-            self._limits.charge_messages(caller, _MESSAGE_COUNTS[rpc](request))
+        if rpc.messages is not None:
+            self._limits.charge_messages(caller, rpc.messages(request))
         return self._hold(caller, size_bytes, waits=waits)
 
     def admit_stream(self, caller: Caller) -> AbstractContextManager[None]:
@@ -117,48 +113,41 @@ class RequestGuard:
         """
         return self._limits.hold_stream(caller)
 
-    def call(self, rpc: str, caller: Caller, request: object, context: Context) -> Call:
-        """Returns an admitted call as its method sees it."""
+    def call(self, rpc: Rpc, caller: Caller, request: object, context: Context) -> Call:
+        """Returns an admitted call as its method sees it; `request` is None for a stream of requests."""
         check_still_allowed = partial(self.check_still_allowed, rpc, caller, request)
         may_see = partial(may_see_message, caller, agent_of=self._agent_of)
-        return Call(caller, context, check_still_allowed, may_see, self._limits.work(caller))
+        work = self._limits.work(caller)
+        if not rpc.contract.server_streaming:
+            return Call(caller, context, check_still_allowed, may_see, work)
+        write = _checked_write(check_still_allowed, context.write) if caller.token else context.write
+        return Call(caller, context, check_still_allowed, may_see, work, write)
 
-    def guard_writes(self, call: Call) -> Write:
-        """Returns the call's `write`, with a check before each response that the caller is still allowed to see it."""
-        write: Write = call.context.write
-        if not call.caller.token:
-            return write
-
-        async def guarded_write(response: bytes) -> None:
-            call.check_still_allowed()
-            await write(response)
-
-        return guarded_write
-
-    def check_still_allowed(self, rpc: str, caller: Caller, request: object) -> None:
+    def check_still_allowed(self, rpc: Rpc, caller: Caller, request: object) -> None:
         """Checks an admitted caller again: its token, and that the names in its request, if any, still belong to it.
 
         Raises:
             MailroomError: the token has been revoked or has expired, or an alias has moved or ended.
         """
         self._authenticator.check_token_still_valid(caller)
-        check_access(rpc, caller, request, self._agent_of)
+        check_access(rpc.name, rpc.rule, caller, request, self._agent_of)
 
-    def check_response(self, rpc: str, caller: Caller, request: object) -> None:
+    def check_response(self, rpc: Rpc, caller: Caller, request: object) -> None:
         """Checks that a caller may still see the response to its request.
 
         Raises:
             MailroomError: it may not any more.
         """
-        if RULES[rpc].is_rechecked:
+        if rpc.rule.is_rechecked:
             self.check_still_allowed(rpc, caller, request)
 
-    def _log_refusal(self, rpc: str, client: str, error: MailroomError) -> None:
+    def _log_refusal(self, rpc: Rpc, client: str, error: MailroomError) -> None:
         """Logs refusals, which may be break-in attempts; at intervals, so that they cannot flood the log."""
         self._unlogged_refusals += 1
         now = self._clock()
         if now >= self._next_log_at:
-            log.warning("call refused", rpc=rpc, client=client, reason=error.reason, refusals=self._unlogged_refusals)
+            refusals = self._unlogged_refusals
+            log.warning("call refused", rpc=rpc.name, client=client, reason=error.reason, refusals=refusals)
             self._unlogged_refusals, self._next_log_at = 0, now + LOG_INTERVAL_SEC
 
     @contextmanager
@@ -169,3 +158,13 @@ class RequestGuard:
                 return
             with self._limits.hold_stream(caller):
                 yield
+
+
+def _checked_write(check_still_allowed: Callable[[], None], write: Write) -> Write:
+    """Returns `write`, with a check before each response that the caller is still allowed to see it."""
+
+    async def checked_write(response: object) -> None:
+        check_still_allowed()
+        await write(response)
+
+    return checked_write

@@ -1,18 +1,26 @@
-"""request_types — the requests that carry metadata, as they are received: with metadata still encoded.
+"""request_types — the types of requests as they are received: those of the contract, but with metadata still encoded.
 
 Protobuf needs a hundred times the memory of a Struct's shortest values to decode them. So metadata is received as
 bytes, which the wire format cannot tell from a Struct, and decoded once its message was admitted (`structs`).
 Not here: the contract (`protos/`), whose names and field numbers these types have.
 """
 
-__all__ = ["BroadcastMessageRequest", "SendMessageRequest", "SendMessagesRequest"]
+__all__ = ["BroadcastMessageRequest", "SendMessageRequest", "SendMessagesRequest", "received_type"]
 
 from typing import Any, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
 from mailroom.v1 import mailroom_pb2 as pb
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
+
+
+def received_type(request: Any) -> type[Message]:
+    """Returns the type in which requests are received, for a request's descriptor in the contract."""
+    if request.file.name == pb.DESCRIPTOR.name:
+        request = _POOL.FindMessageTypeByName(request.full_name)
+    return message_factory.GetMessageClass(request)
 
 
 def _received_types() -> descriptor_pool.DescriptorPool:
@@ -29,12 +37,7 @@ def _received_types() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def _type(name: str) -> Any:
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{pb.DESCRIPTOR.package}.{name}"))
-
-
 _POOL = _received_types()
-# The types of the contract, but for the type of `metadata`, which is bytes.
-SendMessageRequest = cast("type[pb.SendMessageRequest]", _type("SendMessageRequest"))
-BroadcastMessageRequest = cast("type[pb.BroadcastMessageRequest]", _type("BroadcastMessageRequest"))
-SendMessagesRequest = cast("type[pb.SendMessagesRequest]", _type("SendMessagesRequest"))
+SendMessageRequest = cast("type[pb.SendMessageRequest]", received_type(pb.SendMessageRequest.DESCRIPTOR))
+BroadcastMessageRequest = cast("type[pb.BroadcastMessageRequest]", received_type(pb.BroadcastMessageRequest.DESCRIPTOR))
+SendMessagesRequest = cast("type[pb.SendMessagesRequest]", received_type(pb.SendMessagesRequest.DESCRIPTOR))

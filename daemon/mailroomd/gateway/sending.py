@@ -1,6 +1,6 @@
-"""Sending — one message, a broadcast, a batch: from the contract's request to its response.
+"""Sending — one message, a broadcast, a batch: from a checked draft to the response.
 
-Owns the checks of a request, its idempotency key, and its response. Above: `MailboxService`; below: `MailboxClient`.
+Owns the idempotency key of a request whose client gave none, and its response. Above: `rpcs`; below: `MailboxClient`.
 Invariant: a refused request has reached no worker; a repeated request gets the response of the first one.
 """
 
@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import msgspec
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.core.validation import check_draft, check_key, check_recipient
+from mailroomd.core.validation import check_recipient
 from mailroomd.gateway.call import Call
-from mailroomd.gateway.conversion import delivery_to_proto, draft_from_proto, message_to_proto
+from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto
 from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.mailbox_client import MailboxClient, PendingRequest
+from mailroomd.gateway.request_parsing import Broadcast, Send
 from mailroomd.gateway.status import code_of, refusals
-from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import format_id
-from mailroomd.model.limits import MAX_BROADCAST_RECIPIENTS, MAX_BULK_MESSAGES
 from mailroomd.model.message import Draft, Message
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
@@ -48,46 +48,29 @@ class Sending:
         self._client = client
         self._metrics = metrics
 
-    async def send(self, request: pb.SendMessageRequest, call: Call) -> pb.SendMessageResponse:
-        """Sends one message.
+    async def send(self, request: Send, call: Call) -> pb.SendMessageResponse:
+        """Sends one message; returns once it is durable and filed, or durable while its inbox file is being retried.
 
         Raises:
             MailroomError: nothing was stored.
         """
-        async with call.work.slot():
-            draft = await _checked_draft(request, call)
-        stored, prepared = await self._submit(draft, request.idempotency_key, call)
+        stored, prepared = await self._submit(request.draft, request.key, call)
         return self._respond(prepared, stored, with_body=True)
 
-    async def broadcast(self, request: pb.BroadcastMessageRequest, call: Call) -> pb.BroadcastMessageResponse:
-        """Sends an independent copy to each recipient.
-
-        Raises:
-            MailroomError: there are too many recipients, or the message names a recipient itself.
-        """
-        if request.message.recipient:
-            raise MailroomError(
-                Reason.OPTIONS_CONFLICT,
-                "the message of a broadcast must not name a recipient: use `recipients`",
-                field="message.recipient",
-            )
-        _check_count(len(request.recipients), MAX_BROADCAST_RECIPIENTS, "recipients")
-        if not request.recipients:
-            return pb.BroadcastMessageResponse()
-        async with call.work.slot():  # what all copies have in common is converted and checked once
-            try:
-                draft = await _checked_draft(request.message, call, request.recipients[0], check_recipient=False)
-            except MailroomError as error:
-                return pb.BroadcastMessageResponse(results=[_to_result(error) for _ in request.recipients])
+    async def broadcast(self, request: Broadcast, call: Call) -> pb.BroadcastMessageResponse:
+        """Sends an independent copy to each recipient; a failed copy does not stop the others."""
+        draft = request.draft
+        if isinstance(draft, MailroomError):
+            return pb.BroadcastMessageResponse(results=[_to_result(draft) for _ in request.recipients])
         copies = await self._start_copies(draft, request, call)
         results = await asyncio.gather(*copies, return_exceptions=True)
         return pb.BroadcastMessageResponse(results=map(_to_result, results))
 
     async def _start_copies(
-        self, draft: Draft, request: pb.BroadcastMessageRequest, call: Call
+        self, draft: Draft, request: Broadcast, call: Call
     ) -> "list[asyncio.Task[pb.SendMessageResponse]]":
-        client_key = request.message.idempotency_key
-        in_flight = asyncio.Semaphore(max(1, BROADCAST_BYTES // (request.message.ByteSize() + 1)))
+        client_key = request.key
+        in_flight = asyncio.Semaphore(max(1, BROADCAST_BYTES // (request.size_bytes + 1)))
 
         async def send_copy(name: str, key: str) -> pb.SendMessageResponse:
             check_recipient(name)
@@ -112,18 +95,12 @@ class Sending:
             raise
         return tasks
 
-    async def send_batch(self, request: pb.SendMessagesRequest, call: Call) -> pb.SendMessagesResponse:
-        """Sends the messages of one batch.
-
-        Raises:
-            MailroomError: there are too many messages.
-        """
-        _check_count(len(request.messages), MAX_BULK_MESSAGES, "messages")
-        outcomes: list[PreparedSend | MailroomError] = []
-        async with call.work.slot() as share:
-            for message in request.messages:
-                outcomes.append(await self._prepare_or_error(message, call))
-                await share.yield_if_due()
+    async def send_batch(self, request: list[Send | MailroomError], call: Call) -> pb.SendMessagesResponse:
+        """Sends the messages of one batch."""
+        outcomes = [
+            self._prepare(send.draft, send.key, call, in_batch=True) if isinstance(send, Send) else send
+            for send in request
+        ]
         prepared_sends = [outcome for outcome in outcomes if isinstance(outcome, PreparedSend)]
         try:
             pending = [prepared.pending for prepared in prepared_sends]
@@ -141,14 +118,6 @@ class Sending:
         if isinstance(answer, MailroomError):
             return _to_result(answer)
         return _to_result(self._respond(prepared, answer, with_body=False))
-
-    async def _prepare_or_error(self, request: pb.SendMessageRequest, call: Call) -> "PreparedSend | MailroomError":
-        try:
-            draft = await _checked_draft(request, call)
-            return self._prepare(draft, request.idempotency_key, call, in_batch=True)
-        except MailroomError as error:  # its frames hold the decoded metadata, until the whole batch is answered
-            error.__traceback__ = error.__cause__ = error.__context__ = None
-            return error
 
     async def _submit(
         self, draft: Draft, client_key: str, call: Call, *, in_batch: bool = False
@@ -221,20 +190,6 @@ class PreparedSend(NamedTuple):
             self.span.end()
 
 
-async def _checked_draft(
-    request: pb.SendMessageRequest, call: Call, recipient: str = "", *, check_recipient: bool = True
-) -> Draft:
-    """Returns a request's draft.
-
-    Raises:
-        MailroomError: the request is not valid.
-    """
-    draft = await draft_from_proto(request, recipient, verified=call.caller.is_verified)
-    check_draft(draft, check_recipient=check_recipient)
-    check_key(request.idempotency_key)
-    return draft
-
-
 def _to_result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult:
     if isinstance(outcome, pb.SendMessageResponse):
         return pb.SendResult(ok=outcome)
@@ -246,12 +201,3 @@ def _to_result(outcome: pb.SendMessageResponse | BaseException) -> pb.SendResult
             error.retry_delay.FromMilliseconds(outcome.retry_after_ms)
         return pb.SendResult(error=error)
     raise outcome
-
-
-def _check_count(count: int, limit: int, field: str) -> None:
-    if count > limit:
-        raise MailroomError(
-            Reason.TOO_MANY,
-            f"{count:,} {field} in one request (limit {limit:,}): use several requests",
-            field=field,
-        )

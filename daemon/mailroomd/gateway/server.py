@@ -1,61 +1,81 @@
-"""server — builds the gRPC server: its options, and the services behind the request guard."""
+"""server — builds the gRPC server: its options, the services of the table of RPCs, and the guard in front of them."""
 
-__all__ = ["SERVICES", "make_server"]
+__all__ = ["make_server"]
 
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import Any, cast
 
 import grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
-from mailroomd.gateway import mailbox_service, supervisor_service
+from mailroomd.gateway.call import Call
 from mailroomd.gateway.client_limits import MAX_REQUEST_BYTES
 from mailroomd.gateway.descriptors import connections_per_listener
-from mailroomd.gateway.handlers import generic_handler
-from mailroomd.gateway.health import SERVICE as HEALTH_SERVICE
-from mailroomd.gateway.health import Health
-from mailroomd.gateway.mailbox_service import MailboxService
-from mailroomd.gateway.reflection import Reflection
+from mailroomd.gateway.interceptor import GuardInterceptor
 from mailroomd.gateway.request_guard import RequestGuard
-from mailroomd.gateway.supervisor_service import SupervisorService
+from mailroomd.gateway.rpc import Rpc
+from mailroomd.gateway.rpcs import RPCS, check_complete
 from mailroomd.model.limits import MAX_WAITING_CALLS
 
 MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
 MIN_PING_INTERVAL_MS = 1000  # clients ping no more than every 5 s, but not to the millisecond
 HANDSHAKE_TIMEOUT_MS = 10_000  # for a connection to begin to speak HTTP/2; by default two minutes
 MAX_IDLE_MS = 10 * 60_000  # a connection without a call is closed then; clients connect again with their next call
-SERVICES = (mailbox_service.SERVICE, supervisor_service.SERVICE)
 
 
 def make_server(
-    mailbox: MailboxService,
-    supervisor: SupervisorService,
-    health: Health,
-    guard: RequestGuard,
-    *,
-    listeners: int,
-    share_ports: bool,
+    servicers: Sequence[object], guard: RequestGuard, *, listeners: int, share_ports: bool
 ) -> grpc.aio.Server:
     """Returns a server that is neither bound nor started.
 
     Args:
-        mailbox: the servicer of mailboxes.
-        supervisor: the servicer for operators.
-        health: the servicer of health.
+        servicers: the objects whose methods the rows name; that of reflection is made here.
         guard: checks each call.
         listeners: number of addresses that the server will listen on.
         share_ports: whether other gateways listen on the same ports.
     """
-    server = grpc.aio.server(options=_options(listeners, share_ports=share_ports))
-    server.add_generic_rpc_handlers(
-        (
-            generic_handler(mailbox_service.SERVICE, mailbox.handlers(), guard),
-            generic_handler(supervisor_service.SERVICE, supervisor.handlers(), guard),
-            generic_handler(HEALTH_SERVICE, health.handlers(), guard),
-        )
-    )
-    described = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
-    cast("Any", reflection_pb2_grpc).add_ServerReflectionServicer_to_server(Reflection(described, guard), server)
+    check_complete(RPCS)
+    interceptor = GuardInterceptor(RPCS, guard)
+    server = grpc.aio.server(interceptors=(interceptor,), options=_options(listeners, share_ports=share_ports))
+    described = {rpc.service.full_name for rpc in RPCS}
+    servicers = (*servicers, cast("Any", reflection).aio.ReflectionServicer(service_names=described))
+    for service, rpcs in groupby(RPCS, lambda rpc: rpc.service_name):
+        handlers = {rpc.name: _method_handler(rpc, servicers) for rpc in rpcs}
+        # The generated functions also register each method by itself. Then grpc.aio waits for every one of them again
+        # at each call, and each call takes longer.
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     return server
+
+
+def _method_handler(rpc: Rpc, servicers: Sequence[object]) -> Any:
+    """Returns the handler of a row's method, not yet behind the guard."""
+    name = rpc.method.__name__
+    method = next(getattr(one, name) for one in servicers if getattr(type(one), name, None) is rpc.method)
+    encode = None if rpc.writes_encoded else cast("Any", _encode)
+    if rpc.contract.client_streaming:
+        each = method if inspect.isasyncgenfunction(method) else _answer_each(method)
+        return cast("Any", grpc.stream_stream_rpc_method_handler(each, None, encode))
+    if rpc.contract.server_streaming:
+        return cast("Any", grpc.unary_stream_rpc_method_handler(method, None, encode))
+    return cast("Any", grpc.unary_unary_rpc_method_handler(method))
+
+
+def _encode(response: Any) -> bytes:
+    return response.SerializeToString()
+
+
+def _answer_each(method: Callable[[Any, Call], Awaitable[Any]]) -> Any:
+    """Returns a method for a stream of requests that answers each of them, in order, before it takes the next one."""
+
+    async def answer(requests: AsyncIterator[Any], call: Call) -> AsyncGenerator[Any]:
+        async for request in requests:
+            response = await method(request, call)
+            yield response
+            del request, response  # a quiet stream holds neither
+
+    return answer
 
 
 def _options(listeners: int, *, share_ports: bool) -> list[tuple[str, int]]:

@@ -12,11 +12,11 @@ __all__ = ["Subscription"]
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mailroomd.gateway.call import Write
 from mailroomd.gateway.cooperation import WorkSlots
 from mailroomd.gateway.encoding import EventEncoder, join_events
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient
-from mailroomd.gateway.request_guard import Write
 from mailroomd.gateway.wakeups import ALL_TOPICS, Waiter, Wakeups, topics_of
 from mailroomd.model.announcement import Announcement, Receipt, Response
 from mailroomd.model.clock import now_ms

@@ -1,16 +1,13 @@
 """SupervisorService — the operators' view of the daemon, read from the control page that the supervisor writes."""
 
-__all__ = ["SERVICE", "SupervisorService"]
+__all__ = ["SupervisorService"]
 
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import timestamp_from_ms
-from mailroomd.gateway.handlers import Handler, unary
 from mailroomd.ipc.control_page import ControlPage, WorkerStatus
 from mailroomd.ipc.worker_metrics import read_metrics
-
-SERVICE = "mailroom.v1.SupervisorService"
 
 
 class SupervisorService:
@@ -18,13 +15,6 @@ class SupervisorService:
 
     def __init__(self, control: ControlPage) -> None:
         self._control = control
-
-    def handlers(self) -> dict[str, Handler]:
-        """Returns the handler of each method, by its name."""
-        return {
-            "GetStatus": unary(pb.GetStatusRequest, self.get_status),
-            "GetMetrics": unary(pb.GetMetricsRequest, self.get_metrics),
-        }
 
     async def get_status(self, _: pb.GetStatusRequest, __: Call) -> pb.GetStatusResponse:
         """Returns the state of the daemon and its workers."""

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_WAITING_CALLS",
     "PAGE_DEFAULT_SIZE",
     "PAGE_MAX_SIZE",
+    "STATS_MAX_SIZE",
     "WAIT_WITHOUT_DEADLINE_SEC",
 ]
 
@@ -44,6 +45,7 @@ CHECK_DEFAULT_LIMIT = 50  # messages in one CheckInbox response
 CHECK_MAX_LIMIT = 1000
 PAGE_DEFAULT_SIZE = 50  # messages on one page of ListMessages
 PAGE_MAX_SIZE = 1000
+STATS_MAX_SIZE = 20_000  # mailboxes on one page: with the longest names they fit into 3 MiB
 MAX_QUERY_CHARS = 1000  # of a search text
 MAX_BATCH_EVENTS = 1000  # in one response of Subscribe; the daemon reads fewer at a time
 MAX_BATCH_BYTES = 256 << 10  # of events in one response; more would hardly save anything, and a stalled stream holds it

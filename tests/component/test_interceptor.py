@@ -1,4 +1,4 @@
-"""An unexpected exception becomes a status whose reason says whether a retry can help."""
+"""Every method of a server is behind the guard; an unexpected exception becomes a status that says whether to retry."""
 
 import asyncio
 import errno
@@ -8,15 +8,16 @@ import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
 import pytest
-from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.caller import OWNER, Caller
 from mailroomd.gateway.client_limits import CallUsage, ClientLimits, Limits
-from mailroomd.gateway.handlers import unary
+from mailroomd.gateway.interceptor import GuardInterceptor
 from mailroomd.gateway.request_guard import RequestGuard
+from mailroomd.gateway.rpcs import RPCS
 from support.harness.contract import error_reason
 
 
@@ -66,6 +67,25 @@ class OpenGuard:
     def check_response(self, *_: object) -> None: ...
 
 
+def guarded(path: str, method: Any) -> Any:
+    """Returns the handler that a server gets for a registered method."""
+    interceptor = GuardInterceptor(RPCS, cast("RequestGuard", OpenGuard()))
+
+    async def find(_: Any) -> Any:
+        return cast("Any", grpc.unary_unary_rpc_method_handler(method))
+
+    handlers: list[Any] = []
+
+    async def ask() -> None:
+        handlers.append(await interceptor.intercept_service(find, SimpleNamespace(method=path)))
+
+    asyncio.run(ask())
+    return handlers[0]
+
+
+GET_STATUS = "/mailroom.v1.SupervisorService/GetStatus"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
@@ -76,26 +96,23 @@ class OpenGuard:
     ],
 )
 def test_an_unexpected_exception_says_whether_to_retry(error: Exception, code: grpc.StatusCode, reason: str) -> None:
-    async def fail(_: pb.GetMessageRequest, __: Any) -> Any:
+    async def fail(_: Any, __: Any) -> Any:
         raise error
 
     context: Any = Context()
-    handler: Any = unary(pb.GetMessageRequest, fail)(cast("RequestGuard", OpenGuard()))
     with pytest.raises(Refused):
-        asyncio.run(handler.stream_unary(None, context))
+        asyncio.run(guarded(GET_STATUS, fail).stream_unary(None, context))
     assert (context.code, error_reason(context)) == (code, reason)
 
 
 WITHOUT_MEMORY = """
 import asyncio
-from mailroom.v1 import mailroom_pb2 as pb
-from mailroomd.gateway.handlers import unary
-from tests.component.test_handlers import Context, OpenGuard
+from tests.component.test_interceptor import GET_STATUS, Context, guarded
 
 async def fail(request, context):
     raise MemoryError
 
-asyncio.run(unary(pb.GetMessageRequest, fail)(OpenGuard()).stream_unary(None, Context()))
+asyncio.run(guarded(GET_STATUS, fail).stream_unary(None, Context()))
 """
 
 
@@ -106,3 +123,34 @@ def test_a_process_without_memory_logs_a_line_and_exits() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], env=environment, capture_output=True, text=True)
     assert done.returncode == os.EX_OSERR, done.stderr
     assert "out of memory" in done.stderr
+
+
+def test_a_method_that_is_registered_without_a_row_is_not_served(tmp_path: Path, capfd: Any) -> None:
+    reached: list[bytes] = []
+
+    async def answer(request: bytes, _: Any) -> bytes:
+        reached.append(request)
+        return b""
+
+    async def call_it() -> list[grpc.StatusCode]:
+        guard = cast("RequestGuard", OpenGuard())
+        server = grpc.aio.server(interceptors=(GuardInterceptor(RPCS, guard),))
+        method = cast("Any", grpc).unary_unary_rpc_method_handler(answer)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("later.Service", {"Answer": method}),))
+        server.add_registered_method_handlers("later.Service", {"AnswerToo": method})
+        server.add_insecure_port(f"unix:{tmp_path}/s")
+        await server.start()
+        codes: list[grpc.StatusCode] = []
+        async with grpc.aio.insecure_channel(f"unix:{tmp_path}/s") as channel:
+            for name in ("Answer", "AnswerToo", "Absent"):
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await cast("Any", channel.unary_unary(f"/later.Service/{name}"))(b"", timeout=60.0)
+                codes.append(refused.value.code())
+        await server.stop(None)
+        return codes
+
+    assert asyncio.run(call_it()) == [grpc.StatusCode.UNIMPLEMENTED] * 3
+    assert reached == []
+    log = capfd.readouterr().err
+    assert "/later.Service/AnswerToo" in log
+    assert "/later.Service/Absent" not in log, "clients can invent any number of them"

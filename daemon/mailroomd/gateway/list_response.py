@@ -1,73 +1,25 @@
-"""Requests — what the fields of several requests have in common: limits, ids, pages.
+"""list_response — responses that carry a page of a list, encoded item by item.
 
-Owns their checks and defaults. Not here: a draft's checks (`core.validation`).
+Owns how many messages one response may carry.
 """
 
-__all__ = [
-    "ListResponse",
-    "check_length",
-    "clamp_limit",
-    "encode_items",
-    "encode_messages",
-    "has_more",
-    "parse_message_ids",
-]
+__all__ = ["ListResponse", "encode_items", "encode_messages", "has_more"]
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
-from mailroomd.core.validation import parse_message_id
 from mailroomd.gateway.conversion import message_to_proto
 from mailroomd.gateway.cooperation import LoopShare
 from mailroomd.gateway.structs import encode_varint
-from mailroomd.model.errors import MailroomError, Reason, too_large
-from mailroomd.model.limits import MAX_IDS_PER_CALL, MAX_PAGE_BYTES
+from mailroomd.model.limits import MAX_PAGE_BYTES
 from mailroomd.model.message import Message
 from mailroomd.model.page import Page
 
 Item = TypeVar("Item")
 
 _LENGTH_DELIMITED = 2  # wire type; source: protobuf.dev/programming-guides/encoding
-
-
-def clamp_limit(requested: int, default: int, maximum: int, field: str) -> int:
-    """Returns a requested number of items: the default for 0, and never more than the maximum.
-
-    Raises:
-        MailroomError: the number is negative.
-    """
-    if requested < 0:
-        raise MailroomError(
-            Reason.LIMIT_INVALID, f"{field} must be between 1 and {maximum}; 0 means {default}", field=field
-        )
-    return min(requested or default, maximum)
-
-
-def check_length(text: str, max_chars: int, reason: Reason, field: str) -> None:
-    """Checks the length of a text in characters.
-
-    Raises:
-        MailroomError: the text is too long.
-    """
-    if len(text) > max_chars:
-        raise too_large(reason, field, len(text), max_chars, "characters")
-
-
-def parse_message_ids(texts: Sequence[str]) -> list[int]:
-    """Returns the message ids of a request.
-
-    Raises:
-        MailroomError: there are too many ids, or one is malformed.
-    """
-    if len(texts) > MAX_IDS_PER_CALL:
-        raise MailroomError(
-            Reason.TOO_MANY,
-            f"{len(texts):,} message ids in one call (limit {MAX_IDS_PER_CALL:,}): use several calls",
-            field="message_ids",
-        )
-    return [parse_message_id(text, "message_ids") for text in texts]
 
 
 class ListResponse:

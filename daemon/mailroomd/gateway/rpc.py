@@ -1,0 +1,70 @@
+"""Rpc — one row of the table of RPCs: what the gateway knows about one RPC beside the contract.
+
+Owns what follows from the contract: path, kind, type of the request. The rows themselves are in `gateway.rpcs`; the
+guard reads them. Invariant: a row names an RPC that the contract has.
+"""
+
+__all__ = ["Rpc"]
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+
+from mailroomd.auth.access import Rule
+from mailroomd.gateway.call import Call
+from mailroomd.gateway.request_types import received_type
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """One row.
+
+    Attributes:
+        service: the descriptor of the RPC's service.
+        name: the RPC's name.
+        rule: who may make the call.
+        method: the method that handles it, as an attribute of its class. It takes what `parse` returns, and the call
+            (`gateway.interceptor` has its forms).
+        parse: converts and checks a decoded request, and returns what the method needs; raises `MailroomError`. None
+            if there is nothing to check.
+        messages: returns how many messages a request sends, which the rate of its client bounds.
+        waits: returns whether a request that is answered once waits as a stream does, and counts as one.
+        is_refused_at_stop: new work, which is refused while the daemon stops.
+        writes_encoded: the responses of its stream are encoded already, since many streams share them.
+        served_as: the name of the service on the wire, where it is not the one of the contract.
+    """
+
+    service: ServiceDescriptor
+    name: str
+    rule: Rule
+    method: Callable[..., Any]
+    parse: Callable[[Any, Call], Awaitable[Any]] | None = None
+    messages: Callable[[Any], int] | None = None
+    waits: Callable[[Any], bool] | None = None
+    is_refused_at_stop: bool = False
+    writes_encoded: bool = False
+    served_as: str = ""
+
+    @cached_property
+    def contract(self) -> MethodDescriptor:
+        """The RPC as the contract describes it."""
+        return self.service.methods_by_name[self.name]
+
+    @cached_property
+    def service_name(self) -> str:
+        """The full name of the service on the wire."""
+        return self.served_as or self.service.full_name
+
+    @cached_property
+    def path(self) -> str:
+        """The path by which clients call the RPC."""
+        return f"/{self.service_name}/{self.name}"
+
+    @cached_property
+    def request_type(self) -> type[Message]:
+        """The type of its request, as it is received."""
+        return received_type(self.contract.input_type)
