@@ -42,9 +42,10 @@ check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, t
 protos: .venv/dev.stamp ## Generate the code of the contract again
 	@protos/generate.sh
 
-docs: .venv/dev.stamp ## Write the generated pages in docs/ again: settings and errors
+docs: .venv/dev.stamp ## Write the generated pages again: settings, errors, SECURITY.md's table of RPCs
 	@scripts/settings-docs
 	@scripts/errors-docs
+	@scripts/access-docs
 
 lock: .venv/dev.stamp ## Pin what an installation needs, with hashes (ARGS=--upgrade: the newest)
 	@scripts/lock $(ARGS)

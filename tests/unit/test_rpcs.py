@@ -1,12 +1,14 @@
 """The table of RPCs has one row for each RPC of the contract, and each row fits the contract and its method."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 import pytest
 from google.protobuf import message_factory
 from mailroomd.auth.caller import OWNER
+from mailroomd.gateway.access_page import access_table
 from mailroomd.gateway.client_limits import ClientLimits, Limits
 from mailroomd.gateway.request_guard import RequestGuard
 from mailroomd.gateway.rpc import Rpc
@@ -14,6 +16,7 @@ from mailroomd.gateway.rpcs import RPCS, check_complete
 from mailroomd.gateway.structs import encode_varint
 from mailroomd.model.errors import MailroomError, Reason
 
+PROJECT = Path(__file__).resolve().parents[2]
 PARSED = [rpc for rpc in RPCS if rpc.parse is not None]
 
 
@@ -80,3 +83,7 @@ def reason_of(guard: RequestGuard, rpc: Rpc) -> str:
             return ""
     except MailroomError as error:
         return error.reason
+
+
+def test_the_table_in_security_is_made_of_the_rows() -> None:
+    assert access_table() in (PROJECT / "SECURITY.md").read_text()
