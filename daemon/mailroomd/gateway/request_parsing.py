@@ -82,7 +82,7 @@ class Broadcast(NamedTuple):
 
 
 class SubscriptionStart(NamedTuple):
-    """What a stream begins with: `after_id` is an id, 0 for the beginning, None for now; the rest is as in the contract."""
+    """What a stream begins with: after which id (0: the beginning, None: now); the rest is as in the contract."""
 
     agent: str
     all_agents: bool
