@@ -23,7 +23,7 @@ def test_unread_mail_is_shown_once(session: Session, event: str) -> None:
     message_id = session.deliver("the build is red", age_sec=200, priority="high", thread_id="pr-7", metadata={"n": 1})
     shown = session.hook(event)
     assert f"message {message_id} from alice (unverified), 3m ago ---\n" in shown
-    assert '\n{"priority": "high", "thread_id": "pr-7", "metadata": {"n": 1}}\n' in shown
+    assert '\n{"metadata": {"n": 1}, "thread_id": "pr-7", "priority": "high"}\n' in shown
     assert "the build is red" in shown
     assert f"--from {session.id} --reply-to ID" in shown
     assert [session.hook(again) for again in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")] == [""] * 4

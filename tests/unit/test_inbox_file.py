@@ -8,16 +8,19 @@ from typing import Any
 import orjson
 import pytest
 from mailroom.inbox_file import (
-    FIELDS,
+    FILE_FIELDS,
+    ID_KEY,
+    KIND_KEY,
+    MAILBOX_KEY,
     MAX_FILE_BYTES,
-    PRIORITIES,
     REQUIRED,
     InboxFile,
-    Key,
     decode_inbox_file,
     read_inbox_file,
 )
 from mailroom.inbox_file_encoder import encode_inbox_file
+from mailroom.inbox_file_messages import file_of_message, message_of_file
+from mailroom.message_fields import PRIORITIES
 from mailroomd.model.message import Draft, Priority
 
 MESSAGE_ID = 0x0198_C0FF_EE00_0001
@@ -56,7 +59,7 @@ GOLDEN = {
 
 def attributes_of(file: InboxFile | None) -> dict[str, Any]:
     assert file is not None
-    return {attribute: getattr(file, attribute) for attribute, _ in FIELDS.values()}
+    return {attribute: getattr(file, attribute) for attribute in InboxFile.__slots__}
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -67,7 +70,7 @@ def test_the_encoded_file_is_the_golden_file(name: str) -> None:
 
 def test_every_field_of_the_table_is_encoded_and_decoded() -> None:
     raw = GOLDEN["largest"][1].encode()
-    assert set(json.loads(raw)) == {*FIELDS, Key.KIND}
+    assert set(json.loads(raw)) == {*FILE_FIELDS, KIND_KEY, MAILBOX_KEY}
     assert attributes_of(decode_inbox_file(raw, "bob@team", ID_TEXT, orjson.loads)) == {
         "id": ID_TEXT,
         "mailbox": "bob@team",
@@ -84,6 +87,15 @@ def test_every_field_of_the_table_is_encoded_and_decoded() -> None:
     }
 
 
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_file_becomes_a_message_of_the_sdk_and_comes_back_as_it_was(name: str) -> None:
+    file = decode_inbox_file(GOLDEN[name][1].encode(), GOLDEN[name][0].recipient, ID_TEXT, orjson.loads)
+    assert file is not None
+    message = message_of_file(file)
+    assert (message.recipient, message.read, message.event_id) == (file.mailbox, False, ID_TEXT)
+    assert attributes_of(file_of_message(message)) == attributes_of(file)
+
+
 def test_absent_fields_have_the_defaults_of_a_draft() -> None:
     file = decode_inbox_file(GOLDEN["smallest"][1].encode(), "bob", ID_TEXT)
     assert file is not None
@@ -91,20 +103,20 @@ def test_absent_fields_have_the_defaults_of_a_draft() -> None:
     assert (file.thread_id, file.in_reply_to, file.expires_at, file.sender_verified) == ("", "", "", False)
 
 
-@pytest.mark.parametrize("key", [key for key in FIELDS if key not in REQUIRED and key != Key.MAILBOX])
+@pytest.mark.parametrize("key", [key for key in FILE_FIELDS if key not in REQUIRED])
 @pytest.mark.parametrize("value", [None, 7, ["x"], "no such priority"])
 def test_a_value_of_the_wrong_type_counts_as_absent(key: str, value: object) -> None:
-    attribute, kind = FIELDS[key]
-    if isinstance(value, kind) and key != Key.PRIORITY:
+    attribute, kind = FILE_FIELDS[key]
+    if isinstance(value, kind) and key != "priority":
         return
-    body = {Key.ID: ID_TEXT, Key.SENDER: "amy", Key.CONTENT: "go"}
+    body = {ID_KEY: ID_TEXT, "from": "amy", "content": "go"}
     without = attributes_of(decode_inbox_file(orjson.dumps(body), "bob", ID_TEXT))
     assert attributes_of(decode_inbox_file(orjson.dumps({**body, key: value}), "bob", ID_TEXT)) == without, attribute
 
 
 @pytest.mark.parametrize("key", sorted(REQUIRED))
 def test_a_file_without_a_required_field_is_not_a_message(key: str) -> None:
-    body = {Key.ID: ID_TEXT, Key.SENDER: "amy", Key.CONTENT: "go"}
+    body = {ID_KEY: ID_TEXT, "from": "amy", "content": "go"}
     assert decode_inbox_file(orjson.dumps(body), "bob", ID_TEXT) is not None
     assert decode_inbox_file(orjson.dumps({**body, key: None}), "bob", ID_TEXT) is None
 

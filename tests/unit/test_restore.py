@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mailroomd.core.validation import check_draft
 from mailroomd.model.ids import MAX_ID
-from mailroomd.model.limits import MAX_CONTENT_BYTES, MAX_METADATA_BYTES, MAX_TTL_MS, MAX_TYPE_BYTES
+from mailroomd.model.limits import MAX_CONTENT_BYTES, MAX_METADATA_BYTES, MAX_THREAD_ID_BYTES, MAX_TTL_MS
 from mailroomd.model.message import Draft, Priority
 from mailroomd.protocol.commands import WriteAlias, WriteSeen
 from mailroomd.protocol.local_events import ResponseLeft
@@ -108,9 +108,9 @@ def test_a_message_at_every_limit_of_the_contract_comes_back(shop: Shop) -> None
         recipient="b" * 64,
         sender="a" * 64,
         content="\0" * MAX_CONTENT_BYTES,
-        type="t" * MAX_TYPE_BYTES,
+        type="t" * MAX_THREAD_ID_BYTES,
         metadata=b'{"a":"' + b"x" * (MAX_METADATA_BYTES - 8) + b'"}',
-        thread_id="t" * MAX_TYPE_BYTES,
+        thread_id="t" * MAX_THREAD_ID_BYTES,
         in_reply_to=MAX_ID,
         priority=Priority.URGENT,
         ttl_ms=MAX_TTL_MS,

@@ -26,7 +26,7 @@ __all__ = [
     "subscribe_request",
 ]
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -36,6 +36,7 @@ from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message as ProtoMessage
+from google.protobuf.struct_pb2 import Struct
 from grpc_health.v1 import health_pb2
 
 from mailroom import conversion
@@ -43,26 +44,30 @@ from mailroom.agents import AgentInfo
 from mailroom.cursor import Cursor
 from mailroom.drafts import Draft
 from mailroom.errors import InvalidArgument
+from mailroom.message_fields import (
+    LIFETIME,
+    MESSAGE_ID,
+    OBJECT,
+    PRIORITIES,
+    PRIORITY,
+    SENT_FIELDS,
+    TEXT,
+    Kind,
+    limit_of,
+)
 from mailroom.messages import Acknowledgement, Inbox, MessagePage, SendOutcome, SentMessage, TrackedMessage
 from mailroom.metadata import struct_from_metadata
 from mailroom.options import ListOptions, SendOptions, Span, SubscribeOptions
 from mailroom.records import Page
-from mailroom.states import Health, Priority
+from mailroom.states import Health
 from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
 from mailroom.v1 import mailroom_pb2 as pb
 
 Result = TypeVar("Result")
 
-MAX_CONTENT_BYTES = 1 << 20  # of UTF-8; the daemon's limit
+MAX_CONTENT_BYTES = limit_of("content")  # of UTF-8
 MAX_IDS_PER_CALL = 1000  # the daemon's limit
 MAX_BATCH = 1000  # events in one response: as many as the daemon allows, which also bounds their bytes
-
-_PRIORITIES = {
-    Priority.LOW: pb.PRIORITY_LOW,
-    Priority.NORMAL: pb.PRIORITY_NORMAL,
-    Priority.HIGH: pb.PRIORITY_HIGH,
-    Priority.URGENT: pb.PRIORITY_URGENT,
-}
 
 
 class Service(Enum):
@@ -228,18 +233,15 @@ def subscribe_request(agent: str | None, options: SubscribeOptions, cursor: Curs
 
 
 def _draft(content: str, default_sender: str | None, options: SendOptions) -> pb.SendMessageRequest:
-    metadata = options.get("metadata")
     sender = options.get("sender")
+    given: dict[str, Any] = {
+        name: encode(name, value) for name, encode in _OPTIONS if (value := options.get(name)) is not None
+    }
     return pb.SendMessageRequest(
         sender=_sender(default_sender if sender is None else sender),
         content=_content(content),
-        type=_text("type", options.get("type", "text")),
-        metadata=struct_from_metadata(metadata) if metadata else None,
-        thread_id=_text("thread_id", options.get("thread_id") or ""),
-        in_reply_to=_text("in_reply_to", options.get("in_reply_to") or ""),
-        priority=_priority(options.get("priority")),
-        ttl=_duration("ttl", options.get("ttl")),
         idempotency_key=_text("idempotency_key", options.get("idempotency_key") or uuid4().hex),
+        **given,
     )
 
 
@@ -273,15 +275,15 @@ def _text(field: str, text: str) -> str:
     return text
 
 
-def _priority(priority: Priority | str | None) -> pb.Priority:
-    if priority is None:
-        return pb.PRIORITY_UNSPECIFIED
-    known = {str(name): value for name, value in _PRIORITIES.items()}
-    if priority in known:
-        return known[priority]
-    raise InvalidArgument(
-        f"{priority!r} is not a priority; use one of {', '.join(known)}", reason="PRIORITY_INVALID", field="priority"
-    )
+def _priority(field: str, priority: str) -> int:
+    if priority in PRIORITIES:
+        return PRIORITIES.index(priority) + 1
+    sentence = f"{priority!r} is not a priority; use one of {', '.join(PRIORITIES)}"
+    raise InvalidArgument(sentence, reason="PRIORITY_INVALID", field=field)
+
+
+def _metadata(_: str, metadata: Mapping[str, Any]) -> Struct | None:
+    return struct_from_metadata(metadata) if metadata else None
 
 
 def _duration(field: str, span: Span | None) -> Duration | None:
@@ -304,3 +306,13 @@ def _portions(ids: str | Iterable[str]) -> Iterator[list[str]]:
 
 def _nothing(_response: pb.MarkOfferedResponse) -> None:
     return None
+
+
+_BY_KIND: dict[Kind, Callable[[str, Any], Any]] = {
+    TEXT: _text,
+    OBJECT: _metadata,
+    MESSAGE_ID: _text,
+    PRIORITY: _priority,
+    LIFETIME: _duration,
+}
+_OPTIONS = tuple((field.name, _BY_KIND[field.kind]) for field in SENT_FIELDS[3:])  # beside names and content

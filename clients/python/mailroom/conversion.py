@@ -24,17 +24,30 @@ __all__ = [
     "whole_outcome_from",
 ]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import orjson
 from google.protobuf.message import Message as ProtoMessage
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
 from mailroom.agents import AgentInfo
 from mailroom.errors import code_name, error_of
 from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway
+from mailroom.message_fields import (
+    FIELDS,
+    LIFETIME,
+    MESSAGE_ID,
+    MOMENT,
+    OBJECT,
+    PRIORITIES,
+    PRIORITY,
+    TEXT,
+    Kind,
+)
 from mailroom.messages import (
     Acknowledgement,
     Delivery,
@@ -52,19 +65,9 @@ from mailroom.states import DeliveryState, Health, Priority
 from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus
 from mailroom.v1 import mailroom_pb2 as pb
 
-_STATES: dict[int, DeliveryState] = {
-    pb.DELIVERY_STATE_STORED: DeliveryState.STORED,
-    pb.DELIVERY_STATE_FILED: DeliveryState.FILED,
-    pb.DELIVERY_STATE_OFFERED: DeliveryState.OFFERED,
-    pb.DELIVERY_STATE_READ: DeliveryState.READ,
-    pb.DELIVERY_STATE_EXPIRED: DeliveryState.EXPIRED,
-}
-_PRIORITIES: dict[int, Priority] = {
-    pb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
-    pb.PRIORITY_LOW: Priority.LOW,
-    pb.PRIORITY_NORMAL: Priority.NORMAL,
-    pb.PRIORITY_HIGH: Priority.HIGH,
-    pb.PRIORITY_URGENT: Priority.URGENT,
+_STATES = {number: DeliveryState[name.removeprefix("DELIVERY_STATE_")] for name, number in pb.DeliveryState.items()[1:]}
+_PRIORITIES: dict[int, Priority] = {pb.PRIORITY_UNSPECIFIED: Priority.NORMAL} | {
+    number: Priority(name) for number, name in enumerate(PRIORITIES, 1)
 }
 
 
@@ -191,21 +194,15 @@ def _event(response: pb.SubscribeResponse) -> Event | GoingAway | None:
 
 
 def _message(message: pb.Message) -> Message:
+    fields = dict(zip(_SHOWN, _shown_values(message), strict=True))
+    for name, read in _CONVERTED:
+        fields[name] = read(fields[name])
     return Message(
         id=message.id,
-        recipient=message.recipient,
-        sender=message.sender,
-        content=message.content,
-        type=message.type,
         timestamp=_moment(message, "timestamp"),
         read=message.read,
-        metadata=metadata_from_struct(message.metadata),
-        thread_id=message.thread_id or None,
-        in_reply_to=message.in_reply_to or None,
-        priority=_PRIORITIES.get(message.priority, Priority.UNKNOWN),
-        expires_at=_moment(message, "expires_at"),
         state=_state(message.state),
-        sender_verified=message.sender_verified,
+        **fields,
     )
 
 
@@ -266,3 +263,31 @@ def _state(state: int) -> DeliveryState:
 def _moment(owner: ProtoMessage, field: str) -> datetime | None:
     """Returns a Timestamp field as an aware UTC time, None if it is absent."""
     return getattr(owner, field).ToDatetime(tzinfo=UTC) if owner.HasField(field) else None
+
+
+def _or_none(text: str) -> str | None:
+    return text or None
+
+
+def _moment_or_none(moment: Timestamp) -> datetime | None:
+    return moment.ToDatetime(tzinfo=UTC) if moment.seconds or moment.nanos else None
+
+
+def _priority(number: int) -> Priority:
+    return _PRIORITIES.get(number, Priority.UNKNOWN)
+
+
+_BY_KIND: dict[Kind, Callable[[Any], Any]] = {
+    OBJECT: metadata_from_struct,
+    MESSAGE_ID: _or_none,
+    PRIORITY: _priority,
+    LIFETIME: _moment_or_none,
+    MOMENT: _moment_or_none,
+}
+_SHOWN = tuple(field.shown for field in FIELDS)
+_shown_values = attrgetter(*_SHOWN)
+_CONVERTED = tuple(
+    (field.shown, _or_none if field.kind is TEXT else _BY_KIND[field.kind])
+    for field in FIELDS
+    if field.kind in _BY_KIND or (field.kind is TEXT and field.is_optional)
+)

@@ -1,14 +1,26 @@
 """InboxFile — the content of one inbox file: an unread message as one JSON object.
 
 Owns the format that the daemon writes and that hooks, MCP server and agents read: keys, types, what is optional, the
-size limit. `FIELDS` is the one table of it; `mailroom.inbox_file_encoder` is the writer. Other programs may write to
-these directories, so a reader takes nothing for granted: a file that is torn, too large, a link, a pipe or not a
-message is skipped until it is one. Not here: where the files are (`mailroom.inbox_directory`).
+size limit. The sender's fields are those of `mailroom.message_fields`; `mailroom.inbox_file_encoder` is the writer.
+Other programs may write to these directories, so a reader takes nothing for granted: a file that is torn, too large, a
+link, a pipe or not a message is skipped until it is one. Not here: where the files are (`mailroom.inbox_directory`).
 Invariant: importing this module imports nothing slow, because `mailroom hook` does (collections.abc, json, os, stat and
 time only).
 """
 
-__all__ = ["FIELDS", "MAX_FILE_BYTES", "PRIORITIES", "InboxFile", "Key", "decode_inbox_file", "read_inbox_file"]
+__all__ = [
+    "FILE_FIELDS",
+    "ID_KEY",
+    "KIND_KEY",
+    "MAILBOX_KEY",
+    "MAX_FILE_BYTES",
+    "MESSAGE",
+    "REQUIRED",
+    "TIMESTAMP_KEY",
+    "InboxFile",
+    "decode_inbox_file",
+    "read_inbox_file",
+]
 
 import json
 import os
@@ -16,48 +28,24 @@ import stat
 import time
 from collections.abc import Callable
 
+from mailroom.message_fields import FIELDS, PRIORITIES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 MAX_FILE_BYTES = 16 << 20  # 1 MiB of content can become 6 MiB of JSON; the rest leaves room for metadata
-PRIORITIES = ("low", "normal", "high", "urgent")  # in the order of the contract's numbers, which start with 1
-MESSAGE = "message"  # the value of Key.KIND in every file
+KIND_KEY, MESSAGE = "type", "message"  # in every file
+ID_KEY, TIMESTAMP_KEY = "id", "timestamp"  # what the daemon adds
+MAILBOX_KEY = FIELDS[0].key  # the recipient; a reader trusts the directory instead
 
-
-class Key:
-    """The keys of the JSON object."""
-
-    KIND = "type"
-    ID = "id"
-    SENDER = "from"
-    MAILBOX = "session_id"
-    TIMESTAMP = "timestamp"
-    TYPE = "message_type"
-    CONTENT = "content"
-    METADATA = "metadata"
-    THREAD_ID = "thread_id"
-    IN_REPLY_TO = "in_reply_to"
-    PRIORITY = "priority"
-    EXPIRES_AT = "expires_at"
-    SENDER_VERIFIED = "sender_verified"
-
-
-FIELDS: "dict[str, tuple[str, type]]" = {  # key -> attribute of InboxFile, type of its value
-    Key.ID: ("id", str),
-    Key.SENDER: ("sender", str),
-    Key.MAILBOX: ("mailbox", str),
-    Key.TIMESTAMP: ("timestamp", str),
-    Key.TYPE: ("type", str),
-    Key.CONTENT: ("content", str),
-    Key.METADATA: ("metadata", dict),
-    Key.THREAD_ID: ("thread_id", str),
-    Key.IN_REPLY_TO: ("in_reply_to", str),
-    Key.PRIORITY: ("priority", str),
-    Key.EXPIRES_AT: ("expires_at", str),
-    Key.SENDER_VERIFIED: ("sender_verified", bool),
+FILE_FIELDS: "dict[str, tuple[str, type]]" = {  # key -> attribute of InboxFile, type of its value
+    ID_KEY: ("id", str),
+    TIMESTAMP_KEY: ("timestamp", str),
+    **{field.key: (field.shown, field.kind.file_type) for field in FIELDS[1:]},
 }
-REQUIRED = frozenset((Key.ID, Key.SENDER, Key.CONTENT))  # a value of the wrong type counts as absent
+REQUIRED = frozenset((ID_KEY, "from", "content"))  # a value of the wrong type counts as absent
+_ABSENT = {"timestamp": ""} | {field.shown: field.absent_in_file for field in FIELDS[1:] if field.key not in REQUIRED}
 
 
 class InboxFile:
@@ -78,36 +66,33 @@ class InboxFile:
         sender_verified: whether the sender proved its name with a token of its own.
     """
 
-    __slots__ = tuple(sorted(attribute for attribute, _ in FIELDS.values()))
+    __slots__ = ("content", "id", "mailbox", "sender", *_ABSENT)
+    id: str
+    mailbox: str
+    sender: str
+    content: str
+    timestamp: str
+    type: str
+    metadata: dict[str, object]
+    thread_id: str
+    in_reply_to: str
+    priority: str
+    expires_at: str
+    sender_verified: bool
 
-    def __init__(
-        self,
-        *,
-        id: str,  # noqa: A002 - the name in the contract
-        mailbox: str,
-        sender: str,
-        content: str,
-        timestamp: str = "",
-        type: str = "text",  # noqa: A002
-        metadata: dict[str, object] | None = None,
-        thread_id: str = "",
-        in_reply_to: str = "",
-        priority: str = "normal",
-        expires_at: str = "",
-        sender_verified: bool = False,
-    ) -> None:
+    def __init__(self, *, id: str, mailbox: str, sender: str, content: str, **optional: object) -> None:  # noqa: A002
+        """Makes a message; the optional arguments are the other attributes."""
         self.id = id
         self.mailbox = mailbox
         self.sender = sender
         self.content = content
-        self.timestamp = timestamp
-        self.type = type
-        self.metadata = metadata or {}
-        self.thread_id = thread_id
-        self.in_reply_to = in_reply_to
-        self.priority = priority if priority in PRIORITIES else "normal"
-        self.expires_at = expires_at
-        self.sender_verified = sender_verified
+        for attribute, absent in _ABSENT.items():
+            setattr(self, attribute, optional.pop(attribute, absent))
+        if optional:
+            raise TypeError(f"an InboxFile has no {', '.join(optional)}")
+        self.metadata = self.metadata or {}  # never the table's own
+        if self.priority not in PRIORITIES:
+            self.priority = "normal"
 
     @property
     def is_urgent(self) -> bool:
@@ -139,11 +124,12 @@ def decode_inbox_file(
         return None
     if not _is_object(body):
         return None
-    values: dict[str, Any] = {key: body[key] for key, (_, kind) in FIELDS.items() if isinstance(body.get(key), kind)}
-    if not values.keys() >= REQUIRED or values[Key.ID] != message_id:
+    values: dict[str, Any] = {
+        key: body[key] for key, (_, kind) in FILE_FIELDS.items() if isinstance(body.get(key), kind)
+    }
+    if not values.keys() >= REQUIRED or values[ID_KEY] != message_id:
         return None
-    values[Key.MAILBOX] = mailbox
-    return InboxFile(**{FIELDS[key][0]: value for key, value in values.items()})
+    return InboxFile(mailbox=mailbox, **{FILE_FIELDS[key][0]: value for key, value in values.items()})
 
 
 def _is_object(value: object) -> bool:  # a function, because narrowing the type would need `typing`: milliseconds

@@ -6,20 +6,33 @@ Not here: how the file gets to the disk (`mailroomd.storage.inbox.files`).
 
 __all__ = ["encode_inbox_file", "is_whole_inbox_file"]
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Protocol
 
 import orjson
 
-from mailroom.inbox_file import MESSAGE, PRIORITIES, Key, decode_inbox_file
+from mailroom.inbox_file import ID_KEY, KIND_KEY, MAILBOX_KEY, MESSAGE, TIMESTAMP_KEY, decode_inbox_file
+from mailroom.message_fields import (
+    FLAG,
+    LIFETIME,
+    MESSAGE_ID,
+    MOMENT,
+    OPTIONAL_FIELDS,
+    PRIORITIES,
+    PRIORITY,
+    TEXT,
+    Kind,
+)
 
 _EARLIEST_MS = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
 _LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
 class _Draft(Protocol):
-    """What the encoder needs of a message: the daemon's `Draft`."""
+    """What every file has of the daemon's `Draft`."""
 
     @property
     def recipient(self) -> str: ...
@@ -31,16 +44,6 @@ class _Draft(Protocol):
     def type(self) -> str: ...
     @property
     def metadata(self) -> bytes: ...
-    @property
-    def thread_id(self) -> str: ...
-    @property
-    def in_reply_to(self) -> int: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def ttl_ms(self) -> int: ...
-    @property
-    def verified(self) -> bool: ...
 
 
 def encode_inbox_file(message_id: int, timestamp_ms: int, draft: _Draft) -> bytes:
@@ -52,25 +55,20 @@ def encode_inbox_file(message_id: int, timestamp_ms: int, draft: _Draft) -> byte
         draft: the message as its sender gave it; `metadata` is a JSON object already.
     """
     body: dict[str, Any] = {
-        Key.KIND: MESSAGE,
-        Key.ID: f"{message_id:016x}",
-        Key.SENDER: draft.sender,
-        Key.MAILBOX: draft.recipient,
-        Key.TIMESTAMP: _iso_8601(timestamp_ms),
-        Key.TYPE: draft.type,
-        Key.CONTENT: draft.content,
-        Key.METADATA: orjson.Fragment(draft.metadata),
+        KIND_KEY: MESSAGE,
+        ID_KEY: f"{message_id:016x}",
+        "from": draft.sender,
+        MAILBOX_KEY: draft.recipient,
+        TIMESTAMP_KEY: _iso_8601(timestamp_ms),
+        "message_type": draft.type,
+        "content": draft.content,
+        "metadata": orjson.Fragment(draft.metadata),
     }
-    if draft.thread_id:
-        body[Key.THREAD_ID] = draft.thread_id
-    if draft.in_reply_to:
-        body[Key.IN_REPLY_TO] = f"{draft.in_reply_to:016x}"
-    if (priority := PRIORITIES[draft.priority - 1]) != "normal":
-        body[Key.PRIORITY] = priority
-    if draft.ttl_ms:
-        body[Key.EXPIRES_AT] = _iso_8601(timestamp_ms + draft.ttl_ms)
-    if draft.verified:
-        body[Key.SENDER_VERIFIED] = True
+    values = _optional_values(draft)
+    if values != _ABSENT:
+        for (key, to_json), value, absent in zip(_OPTIONAL_KEYS, values, _ABSENT, strict=True):
+            if value != absent:
+                body[key] = to_json(value, timestamp_ms)
     return orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -88,3 +86,24 @@ def _iso_8601(milliseconds: int) -> str:
 @lru_cache(maxsize=64)  # most messages of a commit arrived in the same second
 def _iso_8601_of_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
+
+
+def _same(value: Any, _: int) -> Any:
+    return value
+
+
+def _priority(number: int, _: int) -> str:
+    return PRIORITIES[number - 1]
+
+
+_TO_JSON: dict[Kind, Callable[[Any, int], Any]] = {  # of a value in a message that was accepted at this time
+    TEXT: _same,
+    MESSAGE_ID: lambda message_id, _: f"{message_id:016x}",
+    PRIORITY: _priority,
+    LIFETIME: lambda milliseconds, timestamp_ms: _iso_8601(timestamp_ms + milliseconds),
+    MOMENT: lambda milliseconds, _: _iso_8601(milliseconds),
+    FLAG: _same,
+}
+_OPTIONAL_KEYS = tuple((field.key, _TO_JSON[field.kind]) for field in OPTIONAL_FIELDS)
+_ABSENT = tuple(field.absent for field in OPTIONAL_FIELDS)
+_optional_values = attrgetter(*(field.stored for field in OPTIONAL_FIELDS))

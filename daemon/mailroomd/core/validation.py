@@ -1,20 +1,21 @@
 """Validation — decides whether a request is well formed.
 
-Owns the checks that need nothing but the request. Not here: the checks that depend on a mailbox, such as a full one or
-a message loop (`mailbox.requests`).
+Owns the checks that need nothing but the request; a field's limit and reason are in `mailroom.message_fields`. Not
+here: the checks that depend on a mailbox, such as a full one or a message loop (`mailbox.requests`).
 """
 
 __all__ = ["check_agent", "check_draft", "check_key", "check_recipient", "check_session", "parse_message_id"]
 
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+from mailroom.message_fields import FIELDS, LIFETIME, NAME, OBJECT, PRIORITY, TEXT, Kind, MessageField
+
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.ids import NOT_AN_ID, parse_id
-from mailroomd.model.limits import (
-    MAX_CONTENT_BYTES,
-    MAX_KEY_CHARS,
-    MAX_METADATA_BYTES,
-    MAX_TTL_MS,
-    MAX_TYPE_BYTES,
-)
+from mailroomd.model.limits import MAX_KEY_CHARS
 from mailroomd.model.message import Draft, Priority
 from mailroomd.model.names import NAME_RULE, is_name
 
@@ -25,22 +26,11 @@ def check_draft(draft: Draft, *, check_recipient: bool = True) -> None:
     Raises:
         MailroomError: with the reason and the offending field.
     """
+    values = _checked_values(draft)
     if check_recipient:
-        _check_name(draft.recipient, Reason.RECIPIENT_INVALID, "recipient")
-    _check_name(draft.sender, Reason.SENDER_INVALID, "sender")
-    _check_bytes(draft.content, MAX_CONTENT_BYTES, Reason.CONTENT_TOO_LARGE, "content")
-    _check_bytes(draft.type, MAX_TYPE_BYTES, Reason.TYPE_TOO_LONG, "type")
-    _check_bytes(draft.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
-    if len(draft.metadata) > MAX_METADATA_BYTES:
-        raise too_large(Reason.METADATA_TOO_LARGE, "metadata", len(draft.metadata), MAX_METADATA_BYTES, "bytes as JSON")
-    if not Priority.LOW <= draft.priority <= Priority.URGENT:
-        raise MailroomError(Reason.PRIORITY_INVALID, f"priority: {draft.priority} is not a priority", field="priority")
-    if not 0 <= draft.ttl_ms <= MAX_TTL_MS:
-        raise MailroomError(
-            Reason.TTL_INVALID,
-            "ttl must be between one millisecond and ten years; omit it for a message that never expires",
-            field="ttl",
-        )
+        _check_recipient(values[0])
+    for check, value in zip(_CHECKS, values[1:], strict=True):
+        check(value)
 
 
 def check_recipient(name: str) -> None:
@@ -49,7 +39,7 @@ def check_recipient(name: str) -> None:
     Raises:
         MailroomError: RECIPIENT_INVALID.
     """
-    _check_name(name, Reason.RECIPIENT_INVALID, "recipient")
+    _check_recipient(name)
 
 
 def check_key(key: str) -> None:
@@ -106,13 +96,69 @@ def _check_name(name: str, reason: Reason, field: str) -> None:
         raise MailroomError(reason, f"{field}: {problem}: {NAME_RULE}", field=field)
 
 
-def _check_bytes(text: str, limit: int, reason: Reason, field: str) -> None:
-    if len(text) * 4 <= limit:  # a character takes at most four bytes: most texts need not be encoded
-        return
-    size = len(text.encode())
-    if size > limit:
-        raise too_large(reason, field, size, limit, "bytes of UTF-8")
-
-
 def _quoted(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+# -- one check for each kind of field ---------------------------------------------------------------------------------
+
+
+def _name_check(field: MessageField, reason: Reason) -> Callable[[str], None]:
+    return partial(_check_name, reason=reason, field=field.name)
+
+
+def _text_check(field: MessageField, reason: Reason) -> Callable[[str], None]:
+    name, limit = field.name, field.limit
+
+    def check(text: str) -> None:
+        if len(text) * 4 <= limit:  # a character takes at most four bytes: most texts need not be encoded
+            return
+        size = len(text.encode())
+        if size > limit:
+            raise too_large(reason, name, size, limit, "bytes of UTF-8")
+
+    return check
+
+
+def _object_check(field: MessageField, reason: Reason) -> Callable[[bytes], None]:
+    name, limit = field.name, field.limit
+
+    def check(encoded: bytes) -> None:
+        if len(encoded) > limit:
+            raise too_large(reason, name, len(encoded), limit, "bytes as JSON")
+
+    return check
+
+
+def _priority_check(field: MessageField, reason: Reason) -> Callable[[int], None]:
+    def check(priority: int) -> None:
+        if not Priority.LOW <= priority <= Priority.URGENT:
+            raise MailroomError(reason, f"{field.name}: {priority} is not a priority", field=field.name)
+
+    return check
+
+
+def _lifetime_check(field: MessageField, reason: Reason) -> Callable[[int], None]:
+    name, limit = field.name, field.limit
+
+    def check(milliseconds: int) -> None:
+        if not 0 <= milliseconds <= limit:
+            raise MailroomError(
+                reason,
+                f"{name} must be between one millisecond and ten years; omit it for a message that never expires",
+                field=name,
+            )
+
+    return check
+
+
+_CHECKS_BY_KIND: dict[Kind, Callable[[MessageField, Reason], Callable[[Any], None]]] = {
+    NAME: _name_check,
+    TEXT: _text_check,
+    OBJECT: _object_check,
+    PRIORITY: _priority_check,
+    LIFETIME: _lifetime_check,
+}
+_CHECKED = [field for field in FIELDS if field.kind in _CHECKS_BY_KIND]
+_check_recipient, *_CHECKS = [_CHECKS_BY_KIND[field.kind](field, Reason[field.reason]) for field in _CHECKED]
+_checked_values = attrgetter(*(field.stored for field in _CHECKED))

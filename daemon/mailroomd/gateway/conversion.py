@@ -1,7 +1,7 @@
 """Conversion — between the contract's protobuf messages and the model, in both directions.
 
-Owns the translation of fields and times. Not here: metadata and bodies (`gateway.structs`), whether a draft is valid
-(`core.validation`).
+Owns the translation of fields and times; the fields of a message are those of `mailroom.message_fields`. Not here:
+metadata and bodies (`gateway.structs`), whether a draft is valid (`core.validation`).
 """
 
 __all__ = [
@@ -17,11 +17,24 @@ __all__ = [
 import json
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal
-from typing import cast
+from operator import attrgetter
+from typing import Any, cast
 
 import orjson
 from google.protobuf import duration_pb2, timestamp_pb2
+from mailroom.message_fields import (
+    FIELDS,
+    LIFETIME,
+    MESSAGE_ID,
+    NAME,
+    OBJECT,
+    PRIORITY,
+    TEXT,
+    Kind,
+    MessageField,
+)
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.core.validation import parse_message_id
@@ -51,23 +64,16 @@ async def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", 
     Raises:
         MailroomError: priority, metadata, in_reply_to or ttl has a value that a Draft cannot hold.
     """
-    encoded = cast("bytes", request.metadata)
+    values = [read(request) for read in _READERS]
+    if recipient:
+        values[_RECIPIENT] = recipient
+    encoded = cast("bytes", values[_METADATA])
     if len(encoded) > LARGE_METADATA_BYTES:
-        metadata = await work_in_thread(metadata_to_json, encoded)
+        values[_METADATA] = await work_in_thread(metadata_to_json, encoded)
     else:
-        metadata = metadata_to_json(encoded) if encoded else _NO_METADATA
-    return Draft(
-        recipient or request.recipient,
-        request.sender,
-        request.content,
-        request.type or "text",
-        metadata,
-        request.thread_id,
-        parse_message_id(request.in_reply_to, "in_reply_to") if request.in_reply_to else 0,
-        _priority(request.priority),
-        _ttl_ms(request.ttl) if request.HasField("ttl") else 0,
-        verified,
-    )
+        values[_METADATA] = metadata_to_json(encoded) if encoded else _NO_METADATA
+    values[_VERIFIED] = verified
+    return Draft(*values)
 
 
 def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
@@ -75,15 +81,10 @@ def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
     draft = message.draft
     proto = pb.Message(
         id=format_id(message.id),
-        recipient=draft.recipient,
-        sender=draft.sender,
-        type=draft.type,
         timestamp=timestamp_from_ms(message.timestamp_ms),
         read=message.state is DeliveryState.READ,
-        thread_id=draft.thread_id,
-        priority=draft.priority,  # pyright: ignore[reportArgumentType] - same numbers as in the contract
-        state=message.state.value,  # pyright: ignore[reportArgumentType]
-        sender_verified=draft.verified,
+        state=message.state.value,  # pyright: ignore[reportArgumentType] - same numbers as in the contract
+        **dict(zip(_PLAIN_NAMES, _plain_values(draft), strict=True)),
     )
     if with_body:
         proto.content = draft.content
@@ -91,10 +92,11 @@ def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
             proto.metadata.SetInParent()
         else:
             proto.metadata.MergeFromString(encode_struct(orjson.loads(draft.metadata)))
-    if draft.in_reply_to:
-        proto.in_reply_to = format_id(draft.in_reply_to)
-    if message.expires_ms:
-        proto.expires_at.FromMilliseconds(message.expires_ms)
+    rare_values = _rare_values(draft)
+    if any(rare_values):
+        for (name, write), value in zip(_RARE, rare_values, strict=True):
+            if value:
+                write(proto, name, value, message.timestamp_ms)
     return proto
 
 
@@ -180,20 +182,90 @@ def duration_to_ms(duration: duration_pb2.Duration, reason: Reason, field: str) 
     return -(-nanos // 1_000_000)
 
 
-def _priority(value: int) -> int:
-    if not value:
-        return Priority.NORMAL
-    try:
-        return Priority(value)
-    except ValueError:
-        sentence = f"priority {value} does not exist: use 1 (low) to 4 (urgent)"
-        raise MailroomError(Reason.PRIORITY_INVALID, sentence, field="priority") from None
+# -- one reader and one writer for each field of a message -------------------------------------------------------------
 
 
-def _ttl_ms(ttl: duration_pb2.Duration) -> int:
-    milliseconds = duration_to_ms(ttl, Reason.TTL_INVALID, "ttl")
-    if milliseconds == 0:
-        raise MailroomError(
-            Reason.TTL_INVALID, "ttl must be between one millisecond and ten years; omit it for no expiry", field="ttl"
-        )
-    return milliseconds
+def _same(field: MessageField) -> Callable[[Any], Any]:
+    return attrgetter(field.name)
+
+
+def _read_text(field: MessageField) -> Callable[[Any], object]:
+    name, absent = field.name, field.absent
+    return lambda request: getattr(request, name) or absent
+
+
+def _read_message_id(field: MessageField) -> Callable[[Any], int]:
+    name = field.name
+
+    def read(request: Any) -> int:
+        text = getattr(request, name)
+        return parse_message_id(text, name) if text else 0
+
+    return read
+
+
+def _read_priority(field: MessageField) -> Callable[[Any], int]:
+    name = field.name
+
+    def read(request: Any) -> int:
+        value = getattr(request, name)
+        if not value:
+            return Priority.NORMAL
+        try:
+            return Priority(value)
+        except ValueError:
+            sentence = f"{name} {value} does not exist: use 1 (low) to 4 (urgent)"
+            raise MailroomError(Reason.PRIORITY_INVALID, sentence, field=name) from None
+
+    return read
+
+
+def _read_lifetime(field: MessageField) -> Callable[[Any], int]:
+    name, reason = field.name, Reason[field.reason]
+
+    def read(request: Any) -> int:
+        if not request.HasField(name):
+            return 0
+        milliseconds = duration_to_ms(getattr(request, name), reason, name)
+        if milliseconds == 0:
+            sentence = f"{name} must be between one millisecond and ten years; omit it for no expiry"
+            raise MailroomError(reason, sentence, field=name)
+        return milliseconds
+
+    return read
+
+
+def _not_sent(field: MessageField) -> Callable[[Any], Any]:
+    return lambda _: field.absent
+
+
+def _write_message_id(proto: pb.Message, name: str, message_id: int, _: int) -> None:
+    setattr(proto, name, format_id(message_id))
+
+
+def _write_lifetime(proto: pb.Message, name: str, milliseconds: int, timestamp_ms: int) -> None:
+    getattr(proto, name).FromMilliseconds(timestamp_ms + milliseconds)
+
+
+_READERS_BY_KIND: dict[Kind, Callable[[MessageField], Callable[[Any], Any]]] = {
+    NAME: _same,
+    TEXT: _read_text,
+    OBJECT: _same,
+    MESSAGE_ID: _read_message_id,
+    PRIORITY: _read_priority,
+    LIFETIME: _read_lifetime,
+}
+_READERS = [_READERS_BY_KIND[field.kind](field) if field.is_sent else _not_sent(field) for field in FIELDS]
+_RECIPIENT, _METADATA, _VERIFIED = map(Draft.__struct_fields__.index, ("recipient", "metadata", "verified"))
+
+_BODY = ("content", "metadata")
+_WRITERS_BY_KIND: dict[Kind, Callable[[pb.Message, str, Any, int], None]] = {  # most messages have none of these
+    MESSAGE_ID: _write_message_id,
+    LIFETIME: _write_lifetime,
+}
+_RARE_FIELDS = [field for field in FIELDS if field.kind in _WRITERS_BY_KIND]
+_RARE = [(field.shown, _WRITERS_BY_KIND[field.kind]) for field in _RARE_FIELDS]
+_rare_values = attrgetter(*(field.stored for field in _RARE_FIELDS))
+_PLAIN_FIELDS = [field for field in FIELDS if field not in _RARE_FIELDS and field.name not in _BODY]
+_PLAIN_NAMES = tuple(field.shown for field in _PLAIN_FIELDS)
+_plain_values = attrgetter(*(field.stored for field in _PLAIN_FIELDS))

@@ -49,7 +49,7 @@ from mailroomd.model.limits import (
     MAX_IDS_PER_CALL,
     MAX_QUERY_CHARS,
     MAX_TTL_MS,
-    MAX_TYPE_BYTES,
+    MAX_THREAD_ID_BYTES,
     PAGE_DEFAULT_SIZE,
     PAGE_MAX_SIZE,
     STATS_MAX_SIZE,
@@ -263,7 +263,7 @@ async def parse_listing(request: pb.ListMessagesRequest, _: Call) -> Listing:
         check_agent(request.agent)
     size = _clamp_limit(request.page_size, PAGE_DEFAULT_SIZE, PAGE_MAX_SIZE, "page_size")
     _check_length(request.query, MAX_QUERY_CHARS, Reason.QUERY_TOO_LONG, "query")
-    _check_length(request.thread_id, MAX_TYPE_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
+    _check_length(request.thread_id, MAX_THREAD_ID_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
     token = request.page_token
     before_id = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
     return Listing(request.agent, size, before_id, request.unread_only, request.thread_id, request.query)

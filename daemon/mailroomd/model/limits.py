@@ -1,4 +1,7 @@
-"""Limits — the fixed bounds of the contract, each with its unit and reason. None of them is a setting."""
+"""Limits — the fixed bounds of the contract, each with its unit and reason. None of them is a setting.
+
+Those of a message's fields are declared with the fields (`mailroom.message_fields`).
+"""
 
 __all__ = [
     "ALIVE_MS",
@@ -21,8 +24,8 @@ __all__ = [
     "MAX_QUERY_CHARS",
     "MAX_STRUCT_BYTES",
     "MAX_STRUCT_VALUES",
+    "MAX_THREAD_ID_BYTES",
     "MAX_TTL_MS",
-    "MAX_TYPE_BYTES",
     "MAX_WAITING_BYTES",
     "MAX_WAITING_CALLS",
     "PAGE_DEFAULT_SIZE",
@@ -31,12 +34,14 @@ __all__ = [
     "WAIT_WITHOUT_DEADLINE_SEC",
 ]
 
-MAX_CONTENT_BYTES = 1 << 20  # of UTF-8; larger payloads belong in a file that the message names
-MAX_METADATA_BYTES = 64 << 10  # as JSON
+from mailroom.message_fields import limit_of
+
+MAX_CONTENT_BYTES = limit_of("content")  # of UTF-8
+MAX_METADATA_BYTES = limit_of("metadata")  # as JSON
 MAX_METADATA_DEPTH = 32  # levels; protobuf's own parser stops slightly above
-MAX_TYPE_BYTES = 128  # of UTF-8; applies to thread_id, too
+MAX_THREAD_ID_BYTES = limit_of("thread_id")  # of UTF-8
 MAX_KEY_CHARS = 128  # printable ASCII
-MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000  # ten years; keeps sums of times far below 63 bits
+MAX_TTL_MS = limit_of("ttl")  # also of an alias
 MAX_IDS_PER_CALL = 1000  # ids in one AcknowledgeMessages or MarkOffered: keeps packets and transactions small
 MAX_BROADCAST_RECIPIENTS = 1000
 MAX_BULK_MESSAGES = 1000  # messages in one SendMessagesRequest

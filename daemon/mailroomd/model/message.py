@@ -1,6 +1,7 @@
 """Draft and Message — mail as its sender submitted it, and as the daemon stored it.
 
-Owns their fields and the packed form of a draft (msgpack), which table records and request packets carry.
+Owns their types and the packed form of a draft (msgpack), which table records and request packets carry. The fields
+are declared in `mailroom.message_fields`, with their limits and all names that they have elsewhere.
 Not here: the contract's protobuf messages (`gateway.conversion`), the inbox file's JSON (`mailroom.inbox_file`).
 Invariant: a Draft is valid (`core.validation`) before it is packed, and equal drafts pack to equal bytes.
 """
@@ -24,7 +25,7 @@ class Priority(IntEnum):
 
 
 class Draft(msgspec.Struct, frozen=True, array_like=True):
-    """One message as its sender submitted it.
+    """One message as its sender submitted it: the fields of `mailroom.message_fields`, in their order.
 
     Attributes:
         recipient: name of the mailbox.

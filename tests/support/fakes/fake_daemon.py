@@ -386,7 +386,7 @@ class FakeDaemon:
         )
         self.known.add(request.sender)
         message = self.messages[message_id]
-        message.type = request.type
+        message.type = request.type or "text"
         if request.HasField("ttl"):
             message.expires_at.FromDatetime(datetime.now(UTC) + request.ttl.ToTimedelta())
         return pb.SendMessageResponse(message=message, delivery=self._delivery(message))

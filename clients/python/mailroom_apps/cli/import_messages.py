@@ -19,6 +19,7 @@ import orjson
 import typer
 from mailroom.drafts import Draft
 from mailroom.errors import MailroomError
+from mailroom.message_fields import LIFETIME, OBJECT, SENT_FIELDS
 
 from mailroom_apps.cli.connection import connect, quiet_grpc
 from mailroom_apps.cli.exit_codes import ExitCode
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
 MAX_UNACKNOWLEDGED = 500  # read messages that are acknowledged together
 _REQUIRED = ("id", "recipient", "sender", "content")
+# Not the fields of later versions: an import that was begun by an earlier one can be repeated.
 _DIGESTED = ("recipient", "sender", "content", "metadata", "type", "thread_id", "in_reply_to", "priority", "timestamp")
 DIGEST_BYTES = 8  # two messages of one id and sender have the same one by accident once in 2**64
-_OPTIONAL_TEXTS = ("type", "thread_id", "in_reply_to", "priority", "timestamp", "expires_at")
+_OPTIONAL_TEXTS = ("timestamp", *(field.shown for field in SENT_FIELDS[3:] if field.kind is not OBJECT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +137,15 @@ def _acknowledge(client: "Mailroom", read_ids: dict[str, list[str]]) -> None:
 
 
 def _draft(message: Mapping[str, Any]) -> Draft:
+    options: dict[str, Any] = {
+        field.name: _ttl(message) if field.kind is LIFETIME else message.get(field.shown) or None
+        for field in SENT_FIELDS[3:]
+    }
     return Draft(
         message["recipient"],
         message["content"],
         sender=message["sender"],
-        type=message.get("type") or "text",
-        metadata=message.get("metadata"),
-        thread_id=message.get("thread_id"),
-        in_reply_to=message.get("in_reply_to"),
-        priority=message.get("priority"),
-        ttl=_ttl(message),
+        **options,
         idempotency_key=f"import-{message['id']}-{_digest(message)}",
     )
 

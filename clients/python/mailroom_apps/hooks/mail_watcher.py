@@ -15,8 +15,8 @@ from mailroom.errors import DeadlineExceeded, MailroomError, Unavailable
 from mailroom.events import CaughtUp
 from mailroom.inbox_directory import list_unread
 from mailroom.inbox_file import InboxFile
+from mailroom.inbox_file_messages import file_of_message
 from mailroom.messages import Message
-from mailroom.records import iso_utc
 from mailroom.states import DeliveryState
 
 from mailroom_apps.hooks.daemon_calls import TIMEOUT_SEC, needs_alias
@@ -83,7 +83,7 @@ class MailWatcher:
         """Shows what the session has not seen, and `message`, whether or not its file exists."""
         while not self.has_shown_mail:
             is_unread = message is not None and await self._is_unread_without_file(message)
-            received = {message.id: _inbox_file(message)} if message is not None and is_unread else {}
+            received = {message.id: file_of_message(message)} if message is not None and is_unread else {}
             unread = {received_id: file.mailbox for received_id, file in received.items()}
             unread |= list_unread(self._root, self._event.mailboxes)
             try:
@@ -106,23 +106,6 @@ class MailWatcher:
             else:
                 return tracked.message.state not in _OVER
         return False
-
-
-def _inbox_file(message: Message) -> InboxFile:
-    return InboxFile(
-        id=message.id,
-        mailbox=message.recipient,
-        sender=message.sender,
-        content=message.content,
-        timestamp=iso_utc(message.timestamp) if message.timestamp else "",
-        type=message.type,
-        metadata=message.metadata,
-        thread_id=message.thread_id or "",
-        in_reply_to=message.in_reply_to or "",
-        priority=message.priority.value,
-        expires_at=iso_utc(message.expires_at) if message.expires_at else "",
-        sender_verified=message.sender_verified,
-    )
 
 
 def _write(text: str) -> None:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 
 from mailroom.inbox_directory import is_mailbox_name
 from mailroom.inbox_file import InboxFile
+from mailroom.message_fields import SENT_FIELDS
 
 from mailroom_apps.ages import format_age
 from mailroom_apps.printable import printable, printable_line
@@ -27,6 +28,7 @@ from mailroom_apps.printable import printable, printable_line
 LIMIT_CHARS = 10_000  # of additionalContext; Claude Code moves the rest into a file that the model is not asked to read
 MAX_SENDER_CHARS = 200  # of a sender that is not a valid name
 MAX_FIELD_CHARS = 400  # of a field besides the content
+_QUOTED = {field.shown: field.absent_in_file for field in SENT_FIELDS[3:]}  # beside names and content
 MS_SHIFT = 20  # an id is milliseconds since 1970, shifted by its node and counter
 
 
@@ -104,14 +106,8 @@ def _sender(message: InboxFile) -> str:
 
 def _fields(message: InboxFile) -> str:
     """Returns what the sender said besides the content, as one line of JSON; nothing if all fields have defaults."""
-    fields = {
-        "priority": "" if message.priority == "normal" else message.priority,
-        "type": "" if message.type == "text" else message.type,
-        "thread_id": message.thread_id,
-        "in_reply_to": message.in_reply_to,
-        "metadata": message.metadata,
-    }
-    given = {name: _shortened(value) for name, value in fields.items() if value}
+    values = {name: getattr(message, name) for name in _QUOTED}
+    given = {name: _shortened(value) for name, value in values.items() if value not in ("", {}, _QUOTED[name])}
     return f"{_json(given)}\n" if given else ""
 
 

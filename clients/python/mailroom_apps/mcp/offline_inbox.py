@@ -8,7 +8,6 @@ __all__ = ["OfflineInbox", "check_name"]
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +15,8 @@ import orjson
 from mailroom.errors import InvalidArgument
 from mailroom.inbox_directory import is_mailbox_name, mailbox_directory, message_id_in
 from mailroom.inbox_file import InboxFile, decode_inbox_file, read_inbox_file
+from mailroom.inbox_file_messages import message_of_file
 from mailroom.messages import Inbox, Message
-from mailroom.states import DeliveryState, Priority
 
 
 def check_name(name: str, source: str) -> str:
@@ -80,7 +79,7 @@ class OfflineInbox:
         try:
             ids = sorted(filter(None, map(message_id_in, os.listdir(directory))))  # noqa: PTH208 - of a descriptor
             files = filter(None, (_read(directory, agent, message_id) for message_id in ids))
-            messages = list(islice(filter(is_wanted, map(_message, files)), limit + 1))
+            messages = list(islice(filter(is_wanted, map(message_of_file, files)), limit + 1))
         finally:
             os.close(directory)
         return Inbox(tuple(messages[:limit]), more=len(messages) > limit)
@@ -94,29 +93,3 @@ def _read(directory: int, agent: str, message_id: str) -> InboxFile | None:
         return None
     file = decode_inbox_file(raw, agent, message_id, orjson.loads)
     return None if file is None or file.is_expired else file
-
-
-def _message(file: InboxFile) -> Message:
-    return Message(
-        id=file.id,
-        recipient=file.mailbox,
-        sender=file.sender,
-        content=file.content,
-        type=file.type,
-        timestamp=_moment(file.timestamp),
-        read=False,
-        metadata=file.metadata,
-        thread_id=file.thread_id or None,
-        in_reply_to=file.in_reply_to or None,
-        priority=Priority(file.priority),
-        expires_at=_moment(file.expires_at),
-        state=DeliveryState.FILED,
-        sender_verified=file.sender_verified,
-    )
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:  # empty, or written by another program
-        return None

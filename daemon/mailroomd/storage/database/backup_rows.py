@@ -21,6 +21,7 @@ from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import MAX_ID, MS_SHIFT, milliseconds_of
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
+from mailroomd.storage.database.schema import DEFAULTS
 
 MAX_RESTORED_ID = 1 << 62  # an id of the year 2109: a higher one would leave too few for what comes next
 MAX_TIME_MS = milliseconds_of(MAX_RESTORED_ID)
@@ -126,7 +127,7 @@ TABLES = {
             "messages",
             (*_MESSAGE_COLUMNS, *_STEP_COLUMNS),
             _check_message,
-            missing={"team_error": "''", "filed_id": "-1", "verified": "0"},
+            missing={"team_error": "''", "filed_id": "-1"} | DEFAULTS,
         ),
         Table("receipts", ("id", "sender", "message_id", "recipient", "state", "timestamp_ms"), _check_receipt),
         Table(

@@ -6,32 +6,18 @@ Not here: transactions, and what is answered (`NewMessages`).
 Invariant: a key is taken in the transaction that stores its request, so it never stands for two messages.
 """
 
-__all__ = ["CLIENT_KEYS_KEPT_MS", "DIGEST_FIELDS", "GATEWAY_KEYS_KEPT_MS", "PRUNE_SLICE", "KeyReused", "RequestKeys"]
+__all__ = ["CLIENT_KEYS_KEPT_MS", "GATEWAY_KEYS_KEPT_MS", "PRUNE_SLICE", "KeyReused", "RequestKeys"]
 
-import hashlib
 import sqlite3
 
 import msgspec
 
 from mailroomd.model.message import Draft
+from mailroomd.model.request_digest import digest_of
 from mailroomd.protocol.commands import WriteMessage
 
 CLIENT_KEYS_KEPT_MS = 24 * 3600 * 1000
 GATEWAY_KEYS_KEPT_MS = 10 * 60 * 1000
-DIGEST_FIELDS = (
-    "recipient",
-    "sender",
-    "content",
-    "type",
-    "metadata",
-    "thread_id",
-    "in_reply_to",
-    "priority",
-    "ttl_ms",
-)
-"""The fields of a Draft that make it the same request, in the order of their digest: keys in databases depend on it. A
-field that is added later goes to the end, and only into digests of requests that use it. Not `verified`: it depends on
-the caller, not on the request."""
 PRUNE_SLICE = 500  # keys deleted in one transaction: a few milliseconds
 
 
@@ -104,5 +90,4 @@ def _digest(command: WriteMessage, draft: Draft) -> bytes:
     """Returns the digest of a request as its sender made it: with the recipient that it named, not an alias's agent."""
     if command.addressee:
         draft = msgspec.structs.replace(draft, recipient=command.addressee)
-    request = [getattr(draft, name) for name in DIGEST_FIELDS]
-    return hashlib.blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()
+    return digest_of(draft)

@@ -1,44 +1,56 @@
-"""Rows — converts a message to a row of the database and back."""
+"""Rows — converts a message to a row of the database and back.
+
+Owns the columns of `messages` that hold the message itself: one for each field of `mailroom.message_fields`, and what
+the daemon adds. Not here: the columns for its later steps (`message_steps`), the tables (`schema`).
+"""
 
 __all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "message_of", "row_of"]
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import orjson
+from mailroom.message_fields import FIELDS, FLAG, OBJECT, Kind
 
 from mailroomd.model.message import Draft, Message
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.connection import DamagedRow
 
-MESSAGE_COLUMNS = (
-    "id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority, ttl_ms, timestamp_ms, state,"
-    " verified"
+_FIELD_COLUMNS = tuple(field.stored for field in FIELDS)
+MESSAGE_COLUMNS = ", ".join(("id", "timestamp_ms", "state", *_FIELD_COLUMNS))
+_STEPS_OF_NEW = ("filed_ms", "filed_id", "team_error")
+_PLACEHOLDERS = (
+    "?",
+    "?",
+    "?",
+    *("CAST(? AS TEXT)" if field.kind is OBJECT else "?" for field in FIELDS),
+    "?",
+    "?",
+    "?",
 )
-_NEW_MESSAGE_COLUMNS = f"{MESSAGE_COLUMNS}, filed_ms, filed_id, team_error"
 INSERT_MESSAGE = (
-    f"INSERT INTO messages ({_NEW_MESSAGE_COLUMNS})"  # noqa: S608 - own text
-    f" VALUES ({', '.join('?' for _ in _NEW_MESSAGE_COLUMNS.split(','))})"
+    f"INSERT INTO messages ({MESSAGE_COLUMNS}, {', '.join(_STEPS_OF_NEW)})"  # noqa: S608 - own text
+    f" VALUES ({', '.join(_PLACEHOLDERS)})"
 )
 
+_draft_values = attrgetter(*_FIELD_COLUMNS)
+_TYPES = (int, int, int, *(str if field.kind.column_type == "TEXT" else int for field in FIELDS))
 _STATES = frozenset(state.value for state in DeliveryState)
+_OBJECTS = tuple(index for index, field in enumerate(FIELDS) if field.kind is OBJECT)
+_FROM_COLUMN: dict[Kind, Callable[[Any], object]] = {OBJECT: str.encode, FLAG: bool}
+_CONVERTED = tuple(
+    (index, _FROM_COLUMN[field.kind]) for index, field in enumerate(FIELDS) if field.kind in _FROM_COLUMN
+)
 
 
 def row_of(message_id: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
-    """Returns a new message's row: FILED, which only a failed file write corrects."""
+    """Returns a new message's row, for INSERT_MESSAGE: FILED, which only a failed file write corrects."""
     return (
         message_id,
-        draft.recipient,
-        draft.sender,
-        draft.content,
-        draft.type,
-        draft.metadata.decode(),
-        draft.thread_id,
-        draft.in_reply_to,
-        draft.priority,
-        draft.ttl_ms,
         timestamp_ms,
         DeliveryState.FILED.value,
-        draft.verified,
+        *_draft_values(draft),
         filed_ms,
         message_id + 1,
         team_error,
@@ -51,26 +63,13 @@ def message_of(row: tuple[Any, ...]) -> Message:
     Raises:
         DamagedRow: the row does not hold what the daemon writes.
     """
-    message_id, recipient, sender, content, kind, metadata, thread_id, in_reply_to, priority, *rest = row
-    ttl_ms, timestamp_ms, state, verified = rest
-    texts = (recipient, sender, content, kind, metadata, thread_id)
-    numbers = (message_id, in_reply_to, priority, ttl_ms, timestamp_ms)
-    has_types = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
-    if not (has_types and state in _STATES and _is_object(metadata)):
+    message_id, timestamp_ms, state, *values = row
+    has_types = tuple(map(type, row)) == _TYPES
+    if not (has_types and state in _STATES and all(_is_object(values[index]) for index in _OBJECTS)):
         raise DamagedRow(f"the row of message {message_id!r} is damaged")
-    draft = Draft(
-        recipient,
-        sender,
-        content,
-        kind,
-        metadata.encode(),
-        thread_id,
-        in_reply_to,
-        priority,
-        ttl_ms,
-        bool(verified),
-    )
-    return Message(message_id, timestamp_ms, DeliveryState(state), draft)
+    for index, convert in _CONVERTED:
+        values[index] = convert(values[index])
+    return Message(message_id, timestamp_ms, DeliveryState(state), Draft(*values))
 
 
 def _is_object(text: str) -> bool:

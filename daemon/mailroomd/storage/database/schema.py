@@ -1,23 +1,53 @@
 """Schema — the tables of `mailroom.db`, their version, and the upgrade from each older version.
 
-Owns every CREATE, and the upgrades, each in one transaction with its version number. Not here: opening and refusing
-(`storage.database.connection`), the meaning of the columns at run time (the modules that own the tables: `rows`,
-`receipts`, `responses`, `alias_rows`, `request_keys`, `mailbox_counters`, `search_index`).
+Owns every CREATE, and the upgrades, each in one transaction with its version number. The columns of a message's own
+fields come from `mailroom.message_fields`. Not here: opening and refusing (`storage.database.connection`), the meaning
+of the columns at run time (the modules that own the tables: `rows`, `receipts`, `responses`, `alias_rows`,
+`request_keys`, `mailbox_counters`, `search_index`).
 Invariant: an upgraded database has the same tables as a new one (columns may be in another order).
 """
 
 # ruff: noqa: S608 - only this package's own text is formatted into SQL
 
-__all__ = ["SCHEMA_VERSION", "upgrade"]
+__all__ = ["DEFAULTS", "SCHEMA_VERSION", "upgrade"]
 
 import sqlite3
 from collections.abc import Callable
+
+from mailroom.message_fields import FIELDS, MessageField
 
 from mailroomd.model.ids import MS_SHIFT
 from mailroomd.storage.database.state_conditions import ENDED, UNREAD
 
 SCHEMA_VERSION = 3
+LARGE_BYTES = 1024  # a text that may be larger has its column behind the others
 BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms between two heartbeats during an upgrade
+
+DEFAULTS = {
+    field.stored: f"'{field.absent}'" if field.kind.column_type == "TEXT" else f"{field.absent:d}"
+    for field in FIELDS
+    if field.since > 1
+}
+"""As SQL: what messages of earlier versions have in the columns that were added later."""
+
+
+def _column(field: MessageField) -> str:
+    default = f" DEFAULT {DEFAULTS[field.stored]}" if field.stored in DEFAULTS else ""
+    return f"{field.stored} {field.kind.column_type} NOT NULL{default}"
+
+
+def _field_columns(*, is_large: bool) -> str:
+    """Returns the columns of a message's fields: those with large values, or the others."""
+    large = [field for field in FIELDS if field.kind.column_type == "TEXT" and field.limit > LARGE_BYTES]
+    chosen = reversed(large) if is_large else (field for field in FIELDS if field not in large)
+    return ", ".join(map(_column, chosen))
+
+
+def _added_columns(version: int) -> str:
+    """Returns the statements that add what `messages` lacks since a version."""
+    added = (field for field in FIELDS if field.since > version)
+    return "".join(f"ALTER TABLE messages ADD COLUMN {_column(field)};\n" for field in added)
+
 
 _TABLES = f"""
 CREATE TABLE meta (
@@ -27,13 +57,7 @@ CREATE TABLE meta (
 INSERT INTO meta VALUES ('last_id', 0), ('synced_id', 0);
 CREATE TABLE messages (
     id           INTEGER PRIMARY KEY,
-    recipient    TEXT NOT NULL,
-    sender       TEXT NOT NULL,
-    type         TEXT NOT NULL,
-    thread_id    TEXT NOT NULL,
-    in_reply_to  INTEGER NOT NULL,
-    priority     INTEGER NOT NULL,
-    ttl_ms       INTEGER NOT NULL,
+    {_field_columns(is_large=False)},
     timestamp_ms INTEGER NOT NULL,
     state        INTEGER NOT NULL,
     file_error   TEXT NOT NULL DEFAULT '', -- why its inbox file is not there; '' if it is
@@ -42,9 +66,7 @@ CREATE TABLE messages (
     filed_ms     INTEGER NOT NULL DEFAULT 0,
     offered_ms   INTEGER NOT NULL DEFAULT 0,
     read_ms      INTEGER NOT NULL DEFAULT 0, -- or when it expired
-    verified     INTEGER NOT NULL DEFAULT 0, -- 1: its sender proved its name
-    metadata     TEXT NOT NULL,
-    content      TEXT NOT NULL -- last: a look at the columns before it never walks through its pages
+    {_field_columns(is_large=True)} -- last: a look at the columns before them never walks through their pages
 );
 CREATE INDEX messages_of_mailbox ON messages (recipient, id);
 CREATE INDEX unread_of_mailbox ON messages (recipient, id) WHERE {UNREAD};
@@ -133,11 +155,14 @@ UPDATE meta SET value = 0 WHERE name = 'indexed_id';
 _FROM_1 = """
 ALTER TABLE messages ADD COLUMN team_error TEXT NOT NULL DEFAULT '';
 ALTER TABLE messages ADD COLUMN filed_id INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE messages ADD COLUMN verified INTEGER NOT NULL DEFAULT 0;
 UPDATE messages SET filed_id = -1;
 """
 
-_STEPS = {0: _TABLES + _SINCE_2 + _SINCE_3, 1: _FROM_1 + _SINCE_2 + _SINCE_3, 2: _SINCE_3}
+_STEPS = {
+    0: _TABLES + _SINCE_2 + _SINCE_3,
+    1: _added_columns(1) + _FROM_1 + _SINCE_2 + _SINCE_3,
+    2: _added_columns(2) + _SINCE_3,
+}
 
 
 def upgrade(connection: sqlite3.Connection, version: int, beat: Callable[[], None]) -> None:

@@ -19,7 +19,9 @@ from itertools import islice
 from typing import Any, cast
 
 import orjson
+from mailroom.inbox_file import ID_KEY, KIND_KEY, MAILBOX_KEY, MESSAGE, TIMESTAMP_KEY
 from mailroom.inbox_file_encoder import is_whole_inbox_file
+from mailroom.message_fields import LIFETIME, MESSAGE_ID, NAME, OBJECT, PRIORITY, SENT_FIELDS, TEXT, Kind
 
 from mailroomd.core.json_depth import is_deeper
 from mailroomd.core.validation import check_draft
@@ -105,7 +107,7 @@ def _decode(raw: bytes, mailbox: str, message_id: int) -> StoredMail | None:
     if not isinstance(body, dict):
         return None
     fields = cast("dict[str, Any]", body)
-    if fields.get("type") != "message" or fields.get("id") != format_id(message_id):
+    if fields.get(KIND_KEY) != MESSAGE or fields.get(ID_KEY) != format_id(message_id):
         return None
     try:
         return _mail_of(fields, mailbox, message_id)
@@ -119,29 +121,23 @@ def _mail_of(fields: dict[str, Any], mailbox: str, message_id: int) -> StoredMai
     Raises:
         MailroomError, ValueError, TypeError, KeyError: a field is absent, mistyped, or not what a sender may send.
     """
-    texts = [fields[key] for key in ("session_id", "from", "content", "message_type")]
-    thread_id, metadata = fields.get("thread_id", ""), fields["metadata"]
-    if not (all(isinstance(text, str) for text in (*texts, thread_id)) and isinstance(metadata, dict)):
-        raise TypeError("a field has another type")
-    if texts[0] != mailbox:
+    if fields[MAILBOX_KEY] != mailbox:
         raise ValueError("it belongs to another mailbox")
-    encoded = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS)
-    if is_deeper(encoded, MAX_METADATA_DEPTH):
-        raise ValueError("its metadata is nested too deeply")
-    timestamp_ms = _milliseconds(fields["timestamp"])
-    draft = Draft(
-        recipient=mailbox,
-        sender=texts[1],
-        content=texts[2],
-        type=texts[3],
-        metadata=encoded,
-        thread_id=thread_id,
-        in_reply_to=parse_id(fields["in_reply_to"]) if "in_reply_to" in fields else 0,
-        priority=Priority[fields["priority"].upper()] if "priority" in fields else Priority.NORMAL,
-        ttl_ms=max(1, _milliseconds(fields["expires_at"]) - timestamp_ms) if "expires_at" in fields else 0,
-    )
+    timestamp_ms = _milliseconds(fields[TIMESTAMP_KEY])
+    values = {
+        field.stored: _FROM_FILE[field.kind](_typed(fields[field.key], field.kind.file_type), timestamp_ms)
+        for field in SENT_FIELDS
+        if not field.is_optional or field.key in fields
+    }
+    draft = Draft(**values)
     check_draft(draft)
     return StoredMail(message_id, timestamp_ms, draft)
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError("a field has another type")
+    return value
 
 
 def _milliseconds(text: str) -> int:
@@ -152,3 +148,20 @@ def _milliseconds(text: str) -> int:
     if milliseconds < 0:
         raise ValueError("a time is before 1970")
     return milliseconds
+
+
+def _encoded(metadata: dict[str, Any], _: int) -> bytes:
+    encoded = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS)
+    if is_deeper(encoded, MAX_METADATA_DEPTH):
+        raise ValueError("it is nested too deeply")
+    return encoded
+
+
+_FROM_FILE: dict[Kind, Callable[[Any, int], Any]] = {  # of a message that was accepted at this time
+    NAME: lambda name, _: name,
+    TEXT: lambda text, _: text,
+    OBJECT: _encoded,
+    MESSAGE_ID: lambda text, _: parse_id(text),
+    PRIORITY: lambda name, _: Priority[name.upper()],
+    LIFETIME: lambda text, timestamp_ms: max(1, _milliseconds(text) - timestamp_ms),
+}
