@@ -28,7 +28,7 @@ __all__ = [
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -37,6 +37,7 @@ from uuid import uuid4
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
 from mailroom import conversion
@@ -47,6 +48,7 @@ from mailroom.errors import InvalidArgument
 from mailroom.message_fields import (
     LIFETIME,
     MESSAGE_ID,
+    MOMENT,
     OBJECT,
     PRIORITIES,
     PRIORITY,
@@ -57,7 +59,7 @@ from mailroom.message_fields import (
 )
 from mailroom.messages import Acknowledgement, Inbox, MessagePage, SendOutcome, SentMessage, TrackedMessage
 from mailroom.metadata import struct_from_metadata
-from mailroom.options import ListOptions, SendOptions, Span, SubscribeOptions
+from mailroom.options import Deadline, ListOptions, SendOptions, Span, SubscribeOptions
 from mailroom.records import Page
 from mailroom.states import Health
 from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
@@ -298,6 +300,23 @@ def _duration(field: str, span: Span | None) -> Duration | None:
     return duration
 
 
+def _moment(field: str, moment: Deadline) -> Timestamp:
+    """Returns a moment, or the end of a span that begins now."""
+    timestamp = Timestamp()
+    try:
+        if not isinstance(moment, datetime):
+            moment = datetime.now(UTC) + (moment if isinstance(moment, timedelta) else timedelta(seconds=moment))
+        elif moment.tzinfo is None:
+            raise ValueError("it has no time zone")
+        timestamp.FromDatetime(moment)
+    except (ValueError, OverflowError) as error:
+        reason = f"{field.upper()}_INVALID"
+        raise InvalidArgument(
+            f"{field}: {moment!r} is not a valid time ({error})", reason=reason, field=field
+        ) from error
+    return timestamp
+
+
 def _portions(ids: str | Iterable[str]) -> Iterator[list[str]]:
     message_ids = [_text("message_ids", message_id) for message_id in ([ids] if isinstance(ids, str) else ids)]
     for start in range(0, len(message_ids), MAX_IDS_PER_CALL):
@@ -314,5 +333,6 @@ _BY_KIND: dict[Kind, Callable[[str, Any], Any]] = {
     MESSAGE_ID: _text,
     PRIORITY: _priority,
     LIFETIME: _duration,
+    MOMENT: _moment,
 }
 _OPTIONS = tuple((field.name, _BY_KIND[field.kind]) for field in SENT_FIELDS[3:])  # beside names and content

@@ -1,9 +1,9 @@
 """Options — the keyword arguments that both clients share, each declared once."""
 
-__all__ = ["AccessOptions", "ListOptions", "SendOptions", "Span", "SubscribeOptions"]
+__all__ = ["AccessOptions", "Deadline", "ListOptions", "SendOptions", "Span", "SubscribeOptions"]
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, TypeAlias, TypedDict
 
@@ -11,6 +11,7 @@ from mailroom.errors import MailroomError
 from mailroom.states import Priority
 
 Span: TypeAlias = float | timedelta  # a length of time; a number means seconds
+Deadline: TypeAlias = datetime | Span  # a moment with its time zone, or the span from now until then
 
 
 class AccessOptions(TypedDict, total=False):

@@ -11,8 +11,9 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from mailroom.message_fields import FIELDS, LIFETIME, NAME, OBJECT, PRIORITY, TEXT, Kind, MessageField
+from mailroom.message_fields import FIELDS, LIFETIME, MOMENT, NAME, OBJECT, PRIORITY, TEXT, Kind, MessageField
 
+from mailroomd.model.clock import LATEST_MS
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.ids import NOT_AN_ID, parse_id
 from mailroomd.model.limits import MAX_KEY_CHARS
@@ -152,12 +153,23 @@ def _lifetime_check(field: MessageField, reason: Reason) -> Callable[[int], None
     return check
 
 
+def _moment_check(field: MessageField, reason: Reason) -> Callable[[int], None]:
+    name, latest_ms = field.name, LATEST_MS + field.limit
+
+    def check(moment_ms: int) -> None:
+        if not 0 <= moment_ms <= latest_ms:
+            raise MailroomError(reason, f"{name} must be a time after 1970 and at most ten years ahead", field=name)
+
+    return check
+
+
 _CHECKS_BY_KIND: dict[Kind, Callable[[MessageField, Reason], Callable[[Any], None]]] = {
     NAME: _name_check,
     TEXT: _text_check,
     OBJECT: _object_check,
     PRIORITY: _priority_check,
     LIFETIME: _lifetime_check,
+    MOMENT: _moment_check,
 }
 _CHECKED = [field for field in FIELDS if field.kind in _CHECKS_BY_KIND]
 _check_recipient, *_CHECKS = [_CHECKS_BY_KIND[field.kind](field, Reason[field.reason]) for field in _CHECKED]

@@ -28,6 +28,7 @@ from mailroom.message_fields import (
     FIELDS,
     LIFETIME,
     MESSAGE_ID,
+    MOMENT,
     NAME,
     OBJECT,
     PRIORITY,
@@ -41,6 +42,7 @@ from mailroomd.core.validation import parse_message_id
 from mailroomd.gateway.cooperation import work_in_thread
 from mailroomd.gateway.structs import encode_struct, metadata_to_json
 from mailroomd.model.announcement import Receipt, Response
+from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import format_id
 from mailroomd.model.limits import MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
@@ -62,7 +64,7 @@ async def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", 
         verified: whether the sender has proved its name.
 
     Raises:
-        MailroomError: priority, metadata, in_reply_to or ttl has a value that a Draft cannot hold.
+        MailroomError: a field has a value that a Draft cannot hold, or that is not allowed now.
     """
     values = [read(request) for read in _READERS]
     if recipient:
@@ -235,6 +237,22 @@ def _read_lifetime(field: MessageField) -> Callable[[Any], int]:
     return read
 
 
+def _read_moment(field: MessageField) -> Callable[[Any], int]:
+    name, reason, limit_ms = field.name, Reason[field.reason], field.limit
+
+    def read(request: Any) -> int:
+        if not request.HasField(name):
+            return 0
+        moment = getattr(request, name)
+        milliseconds = moment.seconds * 1000 - (-moment.nanos // 1_000_000)  # rounded up, as a duration is
+        if not (0 <= moment.nanos <= 999_999_999 and 0 < milliseconds <= now_ms() + limit_ms):
+            sentence = f"{name} must be a time after 1970 and at most ten years ahead; omit it if there is none"
+            raise MailroomError(reason, sentence, field=name)
+        return milliseconds
+
+    return read
+
+
 def _not_sent(field: MessageField) -> Callable[[Any], Any]:
     return lambda _: field.absent
 
@@ -247,6 +265,10 @@ def _write_lifetime(proto: pb.Message, name: str, milliseconds: int, timestamp_m
     getattr(proto, name).FromMilliseconds(timestamp_ms + milliseconds)
 
 
+def _write_moment(proto: pb.Message, name: str, milliseconds: int, _: int) -> None:
+    getattr(proto, name).FromMilliseconds(milliseconds)
+
+
 _READERS_BY_KIND: dict[Kind, Callable[[MessageField], Callable[[Any], Any]]] = {
     NAME: _same,
     TEXT: _read_text,
@@ -254,6 +276,7 @@ _READERS_BY_KIND: dict[Kind, Callable[[MessageField], Callable[[Any], Any]]] = {
     MESSAGE_ID: _read_message_id,
     PRIORITY: _read_priority,
     LIFETIME: _read_lifetime,
+    MOMENT: _read_moment,
 }
 _READERS = [_READERS_BY_KIND[field.kind](field) if field.is_sent else _not_sent(field) for field in FIELDS]
 _RECIPIENT, _METADATA, _VERIFIED = map(Draft.__struct_fields__.index, ("recipient", "metadata", "verified"))
@@ -262,6 +285,7 @@ _BODY = ("content", "metadata")
 _WRITERS_BY_KIND: dict[Kind, Callable[[pb.Message, str, Any, int], None]] = {  # most messages have none of these
     MESSAGE_ID: _write_message_id,
     LIFETIME: _write_lifetime,
+    MOMENT: _write_moment,
 }
 _RARE_FIELDS = [field for field in FIELDS if field.kind in _WRITERS_BY_KIND]
 _RARE = [(field.shown, _WRITERS_BY_KIND[field.kind]) for field in _RARE_FIELDS]

@@ -19,7 +19,7 @@ import orjson
 import typer
 from mailroom.drafts import Draft
 from mailroom.errors import MailroomError
-from mailroom.message_fields import LIFETIME, OBJECT, SENT_FIELDS
+from mailroom.message_fields import LIFETIME, MOMENT, OBJECT, SENT_FIELDS, MessageField
 
 from mailroom_apps.cli.connection import connect, quiet_grpc
 from mailroom_apps.cli.exit_codes import ExitCode
@@ -137,10 +137,7 @@ def _acknowledge(client: "Mailroom", read_ids: dict[str, list[str]]) -> None:
 
 
 def _draft(message: Mapping[str, Any]) -> Draft:
-    options: dict[str, Any] = {
-        field.name: _ttl(message) if field.kind is LIFETIME else message.get(field.shown) or None
-        for field in SENT_FIELDS[3:]
-    }
+    options: dict[str, Any] = {field.name: _option(message, field) for field in SENT_FIELDS[3:]}
     return Draft(
         message["recipient"],
         message["content"],
@@ -148,6 +145,12 @@ def _draft(message: Mapping[str, Any]) -> Draft:
         **options,
         idempotency_key=f"import-{message['id']}-{_digest(message)}",
     )
+
+
+def _option(message: Mapping[str, Any], field: MessageField) -> Any:
+    if field.kind is LIFETIME:
+        return _ttl(message)
+    return _time(message, field.shown) if field.kind is MOMENT else message.get(field.shown) or None
 
 
 def _digest(message: Mapping[str, Any]) -> str:

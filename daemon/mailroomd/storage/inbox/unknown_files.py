@@ -21,7 +21,7 @@ from typing import Any, cast
 import orjson
 from mailroom.inbox_file import ID_KEY, KIND_KEY, MAILBOX_KEY, MESSAGE, TIMESTAMP_KEY
 from mailroom.inbox_file_encoder import is_whole_inbox_file
-from mailroom.message_fields import LIFETIME, MESSAGE_ID, NAME, OBJECT, PRIORITY, SENT_FIELDS, TEXT, Kind
+from mailroom.message_fields import LIFETIME, MESSAGE_ID, MOMENT, NAME, OBJECT, PRIORITY, SENT_FIELDS, TEXT, Kind
 
 from mailroomd.core.json_depth import is_deeper
 from mailroomd.core.validation import check_draft
@@ -164,4 +164,5 @@ _FROM_FILE: dict[Kind, Callable[[Any, int], Any]] = {  # of a message that was a
     MESSAGE_ID: lambda text, _: parse_id(text),
     PRIORITY: lambda name, _: Priority[name.upper()],
     LIFETIME: lambda text, timestamp_ms: max(1, _milliseconds(text) - timestamp_ms),
+    MOMENT: lambda text, _: _milliseconds(text),
 }
