@@ -20,29 +20,7 @@ from mailroomd.observability.metrics_block import MetricsBlock
 DOMAIN = "mailroom"
 _DETAILS_KEY = "grpc-status-details-bin"
 
-_CODES: dict[Reason, grpc.StatusCode] = {
-    Reason.REQUEST_MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.RECIPIENT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.SENDER_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.AGENT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.CONTENT_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.TYPE_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.METADATA_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.METADATA_TOO_DEEP: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.METADATA_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.THREAD_ID_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.MESSAGE_ID_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.PRIORITY_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.TTL_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.WAIT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.LIMIT_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.PAGE_TOKEN_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.QUERY_TOO_LONG: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.AFTER_ID_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.SESSION_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.OPTIONS_CONFLICT: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.TOO_MANY: grpc.StatusCode.INVALID_ARGUMENT,
-    Reason.IDEMPOTENCY_KEY_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+_CODES: dict[Reason, grpc.StatusCode] = {  # of the reasons that do not mean INVALID_ARGUMENT
     Reason.IDEMPOTENCY_KEY_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     Reason.MESSAGE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.ALIAS_CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
@@ -87,7 +65,7 @@ refusals = RefusalCounter()
 
 def code_of(reason: Reason) -> grpc.StatusCode:
     """Returns the gRPC code of a reason."""
-    return _CODES[reason]
+    return _CODES.get(reason, grpc.StatusCode.INVALID_ARGUMENT)
 
 
 def status_of(error: MailroomError) -> status_pb2.Status:
