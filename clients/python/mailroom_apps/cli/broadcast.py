@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mailroom.messages import SendOutcome
+from mailroom.options import SendOptions
 
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
@@ -14,16 +15,11 @@ from mailroom_apps.cli.options import Address, Json, require_name
 from mailroom_apps.cli.output import emit_records
 from mailroom_apps.cli.sending import (
     AllowEmpty,
-    Key,
-    Metadata,
-    Priority,
     Sender,
-    Thread,
-    Ttl,
-    Type,
     choose_sender,
     delivery_errors,
     read_content,
+    takes_message_options,
 )
 from mailroom_apps.printable import printable_line
 
@@ -44,17 +40,14 @@ _Recipients = Annotated[
 ]
 
 
+@takes_message_options
 def broadcast(
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The text, or - to read it from stdin.")],
     to: _Recipients = None,
+    *,
     all_alive: Annotated[bool, typer.Option("--all-alive", help="Send to every live agent except the sender.")] = False,
     sender: Sender = None,
-    type_: Type = "text",
-    thread: Thread = None,
-    priority: Priority = None,
-    ttl: Ttl = None,
-    metadata: Metadata = None,
-    key: Key = None,
+    options: SendOptions,
     allow_empty: AllowEmpty = False,
     json: Json = False,
     address: Address = None,
@@ -63,18 +56,9 @@ def broadcast(
     if bool(to) == all_alive:
         raise typer.BadParameter("give recipients or --all-alive", param_hint="TO")
     text = read_content(content, allow_empty=allow_empty)
+    options["sender"] = choose_sender(sender)
     with connect(address) as client:
-        outcomes = client.broadcast(
-            to or _live_agents(client, sender),
-            text,
-            sender=choose_sender(sender),
-            type=type_,
-            thread_id=thread,
-            priority=priority,
-            ttl=ttl,
-            metadata=metadata,
-            idempotency_key=key,
-        )
+        outcomes = client.broadcast(to or _live_agents(client, sender), text, **options)
     emit_records(outcomes, _HEADERS, _row, json=json, empty_note="no agent is alive; nothing was sent")
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(ExitCode.REFUSED)

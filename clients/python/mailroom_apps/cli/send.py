@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mailroom.errors import MailroomError
+from mailroom.options import SendOptions
 
 from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
@@ -14,16 +15,11 @@ from mailroom_apps.cli.output import emit, emit_json, emit_note
 from mailroom_apps.cli.sending import (
     AllowEmpty,
     Content,
-    Key,
-    Metadata,
-    Priority,
     Sender,
-    Thread,
-    Ttl,
-    Type,
     choose_sender,
     read_content,
     render_delivery,
+    takes_message_options,
 )
 from mailroom_apps.names import near_names
 
@@ -44,36 +40,23 @@ Recipient = Annotated[
 LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, after the message was sent
 
 
+@takes_message_options
 def send(
     to: Recipient,
     content: Content = None,
+    *,
     sender: Sender = None,
-    type_: Type = "text",
-    thread: Thread = None,
+    options: SendOptions,
     reply_to: Annotated[str | None, typer.Option(metavar="ID", help="The message that this one answers.")] = None,
-    priority: Priority = None,
-    ttl: Ttl = None,
-    metadata: Metadata = None,
-    key: Key = None,
     allow_empty: AllowEmpty = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """Send a message, and return once it is durable."""
     text = read_content(content, allow_empty=allow_empty)
+    options["sender"], options["in_reply_to"] = choose_sender(sender), reply_to
     with connect(address) as client:
-        sent = client.send(
-            to,
-            text,
-            sender=choose_sender(sender),
-            type=type_,
-            thread_id=thread,
-            in_reply_to=reply_to,
-            priority=priority,
-            ttl=ttl,
-            metadata=metadata,
-            idempotency_key=key,
-        )
+        sent = client.send(to, text, **options)
         emit_json(sent.to_dict()) if json else emit(render_delivery(sent.id, sent.delivery))
         if not sent.delivery.recipient_known:
             emit_note(_unknown_recipient(to, client))

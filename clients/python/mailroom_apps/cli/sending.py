@@ -3,26 +3,25 @@
 __all__ = [
     "AllowEmpty",
     "Content",
-    "Key",
-    "Metadata",
-    "Priority",
     "Sender",
-    "Thread",
-    "Ttl",
-    "Type",
     "choose_sender",
     "delivery_errors",
     "read_content",
     "render_delivery",
+    "takes_message_options",
 ]
 
+import functools
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 import orjson
 import typer
 from mailroom.messages import Delivery
+from mailroom.options import SendOptions
 
 from mailroom_apps.cli.connection import require_own_name
 from mailroom_apps.cli.durations import parse_duration
@@ -63,6 +62,38 @@ Metadata = Annotated[
     dict[str, Any] | None, typer.Option(parser=parse_metadata, metavar="JSON", help="A JSON object of metadata.")
 ]
 Key = Annotated[str | None, typer.Option(help="Idempotency key: repeated sends with the same key create one message.")]
+
+
+_OPTIONS: dict[str, tuple[str, object, object]] = {  # of a message: parameter -> option of the SDK, type, default
+    "type_": ("type", Type, "text"),
+    "thread": ("thread_id", Thread, None),
+    "priority": ("priority", Priority, None),
+    "ttl": ("ttl", Ttl, None),
+    "metadata": ("metadata", Metadata, None),
+    "key": ("idempotency_key", Key, None),
+}
+
+
+def takes_message_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Puts the options of a message in the place of a command's parameter `options`, which gets their values."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name == "options":
+            parameters += [
+                parameter.replace(name=name, annotation=annotation, default=default)
+                for name, (_, annotation, default) in _OPTIONS.items()
+            ]
+        else:
+            parameters.append(parameter)
+
+    @functools.wraps(command)
+    def with_options(**arguments: Any) -> None:
+        options: dict[str, Any] = {option: arguments.pop(name) for name, (option, _, _) in _OPTIONS.items()}
+        command(**arguments, options=cast("SendOptions", options))
+
+    with_options.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options
 
 
 def choose_sender(sender: str | None) -> str | None:
