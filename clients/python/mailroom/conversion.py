@@ -26,7 +26,6 @@ __all__ = [
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -37,16 +36,20 @@ from grpc_health.v1 import health_pb2
 from mailroom.agents import AgentInfo
 from mailroom.errors import code_name, error_of
 from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway
+from mailroom.generated import generate
 from mailroom.message_fields import (
     FIELDS,
+    FLAG,
     LIFETIME,
     MESSAGE_ID,
     MOMENT,
+    NAME,
     OBJECT,
     PRIORITIES,
     PRIORITY,
     TEXT,
     Kind,
+    MessageField,
 )
 from mailroom.messages import (
     Acknowledgement,
@@ -193,19 +196,6 @@ def _event(response: pb.SubscribeResponse) -> Event | GoingAway | None:
             return None
 
 
-def _message(message: pb.Message) -> Message:
-    fields = dict(zip(_SHOWN, _shown_values(message), strict=True))
-    for name, read in _CONVERTED:
-        fields[name] = read(fields[name])
-    return Message(
-        id=message.id,
-        timestamp=_moment(message, "timestamp"),
-        read=message.read,
-        state=_state(message.state),
-        **fields,
-    )
-
-
 def _delivery(delivery: pb.Delivery) -> Delivery:
     return Delivery(
         state=_state(delivery.state),
@@ -265,10 +255,6 @@ def _moment(owner: ProtoMessage, field: str) -> datetime | None:
     return getattr(owner, field).ToDatetime(tzinfo=UTC) if owner.HasField(field) else None
 
 
-def _or_none(text: str) -> str | None:
-    return text or None
-
-
 def _moment_or_none(moment: Timestamp) -> datetime | None:
     return moment.ToDatetime(tzinfo=UTC) if moment.seconds or moment.nanos else None
 
@@ -277,17 +263,35 @@ def _priority(number: int) -> Priority:
     return _PRIORITIES.get(number, Priority.UNKNOWN)
 
 
-_BY_KIND: dict[Kind, Callable[[Any], Any]] = {
-    OBJECT: metadata_from_struct,
-    MESSAGE_ID: _or_none,
-    PRIORITY: _priority,
-    LIFETIME: _moment_or_none,
-    MOMENT: _moment_or_none,
+_FROM_PROTO: dict[Kind, str] = {  # the value in a Message of the SDK
+    NAME: "message.{shown}",
+    TEXT: "message.{shown}",
+    OBJECT: "metadata_from_struct(message.{shown})",
+    MESSAGE_ID: "message.{shown} or None",
+    PRIORITY: "priority(message.{shown})",
+    LIFETIME: "moment_or_none(message.{shown})",
+    MOMENT: "moment_or_none(message.{shown})",
+    FLAG: "message.{shown}",
 }
-_SHOWN = tuple(field.shown for field in FIELDS)
-_shown_values = attrgetter(*_SHOWN)
-_CONVERTED = tuple(
-    (field.shown, _or_none if field.kind is TEXT else _BY_KIND[field.kind])
-    for field in FIELDS
-    if field.kind in _BY_KIND or (field.kind is TEXT and field.is_optional)
+
+
+def _filled(field: MessageField) -> str:
+    or_none = " or None" if field.kind is TEXT and field.is_optional else ""
+    return f"{field.shown}={_FROM_PROTO[field.kind].format(shown=field.shown)}{or_none}"
+
+
+_message: Callable[[pb.Message], Message] = generate(
+    f"""def message_from(message):
+    return Message(
+        id=message.id, timestamp=moment_or_none(message.timestamp), read=message.read, state=state(message.state),
+        {", ".join(map(_filled, FIELDS))},
+    )
+""",
+    {
+        "Message": Message,
+        "metadata_from_struct": metadata_from_struct,
+        "priority": _priority,
+        "moment_or_none": _moment_or_none,
+        "state": _state,
+    },
 )

@@ -8,9 +8,9 @@ __all__ = ["check_agent", "check_draft", "check_key", "check_recipient", "check_
 
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
+from mailroom.generated import generate
 from mailroom.message_fields import FIELDS, LIFETIME, MOMENT, NAME, OBJECT, PRIORITY, TEXT, Kind, MessageField
 
 from mailroomd.model.clock import LATEST_MS
@@ -27,11 +27,9 @@ def check_draft(draft: Draft, *, check_recipient: bool = True) -> None:
     Raises:
         MailroomError: with the reason and the offending field.
     """
-    values = _checked_values(draft)
     if check_recipient:
-        _check_recipient(values[0])
-    for check, value in zip(_CHECKS, values[1:], strict=True):
-        check(value)
+        _check_recipient(draft.recipient)
+    _check_fields(draft)
 
 
 def check_recipient(name: str) -> None:
@@ -104,73 +102,61 @@ def _quoted(text: str) -> str:
 # -- one check for each kind of field ---------------------------------------------------------------------------------
 
 
-def _name_check(field: MessageField, reason: Reason) -> Callable[[str], None]:
-    return partial(_check_name, reason=reason, field=field.name)
+def _refuse_text(text: str, field: MessageField) -> None:
+    size = len(text.encode())
+    if size > field.limit:
+        raise too_large(Reason[field.reason], field.name, size, field.limit, "bytes of UTF-8")
 
 
-def _text_check(field: MessageField, reason: Reason) -> Callable[[str], None]:
-    name, limit = field.name, field.limit
-
-    def check(text: str) -> None:
-        if len(text) * 4 <= limit:  # a character takes at most four bytes: most texts need not be encoded
-            return
-        size = len(text.encode())
-        if size > limit:
-            raise too_large(reason, name, size, limit, "bytes of UTF-8")
-
-    return check
+def _refuse_object(encoded: bytes, field: MessageField) -> None:
+    raise too_large(Reason[field.reason], field.name, len(encoded), field.limit, "bytes as JSON")
 
 
-def _object_check(field: MessageField, reason: Reason) -> Callable[[bytes], None]:
-    name, limit = field.name, field.limit
-
-    def check(encoded: bytes) -> None:
-        if len(encoded) > limit:
-            raise too_large(reason, name, len(encoded), limit, "bytes as JSON")
-
-    return check
+def _refuse_name(name: str, field: MessageField) -> None:
+    _check_name(name, Reason[field.reason], field.name)
 
 
-def _priority_check(field: MessageField, reason: Reason) -> Callable[[int], None]:
-    def check(priority: int) -> None:
-        if not Priority.LOW <= priority <= Priority.URGENT:
-            raise MailroomError(reason, f"{field.name}: {priority} is not a priority", field=field.name)
-
-    return check
+def _refuse_priority(priority: int, field: MessageField) -> None:
+    raise MailroomError(Reason[field.reason], f"{field.name}: {priority} is not a priority", field=field.name)
 
 
-def _lifetime_check(field: MessageField, reason: Reason) -> Callable[[int], None]:
-    name, limit = field.name, field.limit
-
-    def check(milliseconds: int) -> None:
-        if not 0 <= milliseconds <= limit:
-            raise MailroomError(
-                reason,
-                f"{name} must be between one millisecond and ten years; omit it for a message that never expires",
-                field=name,
-            )
-
-    return check
+def _refuse_lifetime(_: int, field: MessageField) -> None:
+    raise MailroomError(
+        Reason[field.reason],
+        f"{field.name} must be between one millisecond and ten years; omit it for a message that never expires",
+        field=field.name,
+    )
 
 
-def _moment_check(field: MessageField, reason: Reason) -> Callable[[int], None]:
-    name, latest_ms = field.name, LATEST_MS + field.limit
-
-    def check(moment_ms: int) -> None:
-        if not 0 <= moment_ms <= latest_ms:
-            raise MailroomError(reason, f"{name} must be a time after 1970 and at most ten years ahead", field=name)
-
-    return check
+def _refuse_moment(_: int, field: MessageField) -> None:
+    sentence = f"{field.name} must be a time after 1970 and at most ten years ahead"
+    raise MailroomError(Reason[field.reason], sentence, field=field.name)
 
 
-_CHECKS_BY_KIND: dict[Kind, Callable[[MessageField, Reason], Callable[[Any], None]]] = {
-    NAME: _name_check,
-    TEXT: _text_check,
-    OBJECT: _object_check,
-    PRIORITY: _priority_check,
-    LIFETIME: _lifetime_check,
-    MOMENT: _moment_check,
+_CHECKS: dict[
+    Kind, tuple[str, Callable[[Any, MessageField], None]]
+] = {  # what is certainly valid, and what looks closer at the rest
+    NAME: ("is_name({value})", _refuse_name),
+    TEXT: ("len({value}) * 4 <= {limit}", _refuse_text),  # a character has at most four bytes: most are not encoded
+    OBJECT: ("len({value}) <= {limit}", _refuse_object),
+    PRIORITY: (f"{Priority.LOW:d} <= {{value}} <= {Priority.URGENT:d}", _refuse_priority),
+    LIFETIME: ("0 <= {value} <= {limit}", _refuse_lifetime),
+    MOMENT: (f"0 <= {{value}} <= {LATEST_MS} + {{limit}}", _refuse_moment),
 }
-_CHECKED = [field for field in FIELDS if field.kind in _CHECKS_BY_KIND]
-_check_recipient, *_CHECKS = [_CHECKS_BY_KIND[field.kind](field, Reason[field.reason]) for field in _CHECKED]
-_checked_values = attrgetter(*(field.stored for field in _CHECKED))
+
+
+def _check(field: MessageField) -> str:
+    """Returns the lines that check one field of a draft."""
+    value = f"draft.{field.stored}"
+    condition = _CHECKS[field.kind][0].format(value=value, limit=field.limit)
+    return f"    if not ({condition}):\n        refuse_{field.name}({value}, {field.name})\n"
+
+
+_CHECKED = [field for field in FIELDS[1:] if field.kind in _CHECKS]
+_check_recipient = partial(_refuse_name, field=FIELDS[0])
+_check_fields = generate(
+    f"def check_fields(draft):\n{''.join(map(_check, _CHECKED))}",
+    {"is_name": is_name}
+    | {field.name: field for field in _CHECKED}
+    | {f"refuse_{field.name}": _CHECKS[field.kind][1] for field in _CHECKED},
+)

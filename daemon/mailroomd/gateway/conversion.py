@@ -17,15 +17,15 @@ __all__ = [
 import json
 import math
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from operator import attrgetter
-from typing import Any, cast
+from typing import cast
 
 import orjson
 from google.protobuf import duration_pb2, timestamp_pb2
+from mailroom.generated import generate
 from mailroom.message_fields import (
     FIELDS,
+    FLAG,
     LIFETIME,
     MESSAGE_ID,
     MOMENT,
@@ -66,39 +66,24 @@ async def draft_from_proto(request: pb.SendMessageRequest, recipient: str = "", 
     Raises:
         MailroomError: a field has a value that a Draft cannot hold, or that is not allowed now.
     """
-    values = [read(request) for read in _READERS]
-    if recipient:
-        values[_RECIPIENT] = recipient
-    encoded = cast("bytes", values[_METADATA])
+    encoded = cast("bytes", request.metadata)
     if len(encoded) > LARGE_METADATA_BYTES:
-        values[_METADATA] = await work_in_thread(metadata_to_json, encoded)
+        metadata = await work_in_thread(metadata_to_json, encoded)
     else:
-        values[_METADATA] = metadata_to_json(encoded) if encoded else _NO_METADATA
-    values[_VERIFIED] = verified
-    return Draft(*values)
+        metadata = metadata_to_json(encoded) if encoded else _NO_METADATA
+    return _draft_of(request, recipient or request.recipient, metadata, verified)
 
 
 def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
     """Returns a stored message as a protobuf message, with or without content and metadata."""
     draft = message.draft
-    proto = pb.Message(
-        id=format_id(message.id),
-        timestamp=timestamp_from_ms(message.timestamp_ms),
-        read=message.state is DeliveryState.READ,
-        state=message.state.value,  # pyright: ignore[reportArgumentType] - same numbers as in the contract
-        **dict(zip(_PLAIN_NAMES, _plain_values(draft), strict=True)),
-    )
+    proto: pb.Message = _proto_of(message, draft)
     if with_body:
         proto.content = draft.content
         if draft.metadata == _NO_METADATA:
             proto.metadata.SetInParent()
         else:
             proto.metadata.MergeFromString(encode_struct(orjson.loads(draft.metadata)))
-    rare_values = _rare_values(draft)
-    if any(rare_values):
-        for (name, write), value in zip(_RARE, rare_values, strict=True):
-            if value:
-                write(proto, name, value, message.timestamp_ms)
     return proto
 
 
@@ -184,112 +169,79 @@ def duration_to_ms(duration: duration_pb2.Duration, reason: Reason, field: str) 
     return -(-nanos // 1_000_000)
 
 
-# -- one reader and one writer for each field of a message -------------------------------------------------------------
+# -- the fields of a message, by their kinds ---------------------------------------------------------------------------
 
 
-def _same(field: MessageField) -> Callable[[Any], Any]:
-    return attrgetter(field.name)
+def _priority(value: int, field: str) -> int:
+    try:
+        return Priority(value)
+    except ValueError:
+        sentence = f"{field} {value} does not exist: use 1 (low) to 4 (urgent)"
+        raise MailroomError(Reason.PRIORITY_INVALID, sentence, field=field) from None
 
 
-def _read_text(field: MessageField) -> Callable[[Any], object]:
-    name, absent = field.name, field.absent
-    return lambda request: getattr(request, name) or absent
+def _lifetime_ms(duration: duration_pb2.Duration, field: str, reason: str) -> int:
+    milliseconds = duration_to_ms(duration, Reason[reason], field)
+    if milliseconds == 0:
+        sentence = f"{field} must be between one millisecond and ten years; omit it for no expiry"
+        raise MailroomError(Reason[reason], sentence, field=field)
+    return milliseconds
 
 
-def _read_message_id(field: MessageField) -> Callable[[Any], int]:
-    name = field.name
-
-    def read(request: Any) -> int:
-        text = getattr(request, name)
-        return parse_message_id(text, name) if text else 0
-
-    return read
+def _moment_ms(moment: timestamp_pb2.Timestamp, field: str, reason: str, limit_ms: int) -> int:
+    milliseconds = moment.seconds * 1000 - (-moment.nanos // 1_000_000)  # rounded up, as a duration is
+    if not (0 <= moment.nanos <= 999_999_999 and 0 < milliseconds <= now_ms() + limit_ms):
+        sentence = f"{field} must be a time after 1970 and at most ten years ahead; omit it if there is none"
+        raise MailroomError(Reason[reason], sentence, field=field)
+    return milliseconds
 
 
-def _read_priority(field: MessageField) -> Callable[[Any], int]:
-    name = field.name
-
-    def read(request: Any) -> int:
-        value = getattr(request, name)
-        if not value:
-            return Priority.NORMAL
-        try:
-            return Priority(value)
-        except ValueError:
-            sentence = f"{name} {value} does not exist: use 1 (low) to 4 (urgent)"
-            raise MailroomError(Reason.PRIORITY_INVALID, sentence, field=name) from None
-
-    return read
-
-
-def _read_lifetime(field: MessageField) -> Callable[[Any], int]:
-    name, reason = field.name, Reason[field.reason]
-
-    def read(request: Any) -> int:
-        if not request.HasField(name):
-            return 0
-        milliseconds = duration_to_ms(getattr(request, name), reason, name)
-        if milliseconds == 0:
-            sentence = f"{name} must be between one millisecond and ten years; omit it for no expiry"
-            raise MailroomError(reason, sentence, field=name)
-        return milliseconds
-
-    return read
-
-
-def _read_moment(field: MessageField) -> Callable[[Any], int]:
-    name, reason, limit_ms = field.name, Reason[field.reason], field.limit
-
-    def read(request: Any) -> int:
-        if not request.HasField(name):
-            return 0
-        moment = getattr(request, name)
-        milliseconds = moment.seconds * 1000 - (-moment.nanos // 1_000_000)  # rounded up, as a duration is
-        if not (0 <= moment.nanos <= 999_999_999 and 0 < milliseconds <= now_ms() + limit_ms):
-            sentence = f"{name} must be a time after 1970 and at most ten years ahead; omit it if there is none"
-            raise MailroomError(reason, sentence, field=name)
-        return milliseconds
-
-    return read
-
-
-def _not_sent(field: MessageField) -> Callable[[Any], Any]:
-    return lambda _: field.absent
-
-
-def _write_message_id(proto: pb.Message, name: str, message_id: int, _: int) -> None:
-    setattr(proto, name, format_id(message_id))
-
-
-def _write_lifetime(proto: pb.Message, name: str, milliseconds: int, timestamp_ms: int) -> None:
-    getattr(proto, name).FromMilliseconds(timestamp_ms + milliseconds)
-
-
-def _write_moment(proto: pb.Message, name: str, milliseconds: int, _: int) -> None:
-    getattr(proto, name).FromMilliseconds(milliseconds)
-
-
-_READERS_BY_KIND: dict[Kind, Callable[[MessageField], Callable[[Any], Any]]] = {
-    NAME: _same,
-    TEXT: _read_text,
-    OBJECT: _same,
-    MESSAGE_ID: _read_message_id,
-    PRIORITY: _read_priority,
-    LIFETIME: _read_lifetime,
-    MOMENT: _read_moment,
+_FROM_REQUEST: dict[Kind, str] = {  # the value in a draft; the caller has name, metadata and whether it is verified
+    NAME: "request.{name}",
+    TEXT: "request.{name} or {absent!r}",
+    OBJECT: "{name}",
+    MESSAGE_ID: "parse_message_id(request.{name}, {name!r}) if request.{name} else 0",
+    PRIORITY: "priority(request.{name}, {name!r}) if request.{name} else {absent}",
+    LIFETIME: "lifetime_ms(request.{name}, {name!r}, {reason!r}) if request.HasField({name!r}) else 0",
+    MOMENT: "moment_ms(request.{name}, {name!r}, {reason!r}, {limit}) if request.HasField({name!r}) else 0",
+    FLAG: "{name}",
 }
-_READERS = [_READERS_BY_KIND[field.kind](field) if field.is_sent else _not_sent(field) for field in FIELDS]
-_RECIPIENT, _METADATA, _VERIFIED = map(Draft.__struct_fields__.index, ("recipient", "metadata", "verified"))
-
-_BODY = ("content", "metadata")
-_WRITERS_BY_KIND: dict[Kind, Callable[[pb.Message, str, Any, int], None]] = {  # most messages have none of these
-    MESSAGE_ID: _write_message_id,
-    LIFETIME: _write_lifetime,
-    MOMENT: _write_moment,
+_TO_MESSAGE: dict[Kind, str] = {  # the value in the contract's message, unless it is absent
+    MESSAGE_ID: "proto.{shown} = format_id(draft.{stored})",
+    LIFETIME: "proto.{shown}.FromMilliseconds(message.timestamp_ms + draft.{stored})",
+    MOMENT: "proto.{shown}.FromMilliseconds(draft.{stored})",
 }
-_RARE_FIELDS = [field for field in FIELDS if field.kind in _WRITERS_BY_KIND]
-_RARE = [(field.shown, _WRITERS_BY_KIND[field.kind]) for field in _RARE_FIELDS]
-_rare_values = attrgetter(*(field.stored for field in _RARE_FIELDS))
-_PLAIN_FIELDS = [field for field in FIELDS if field not in _RARE_FIELDS and field.name not in _BODY]
-_PLAIN_NAMES = tuple(field.shown for field in _PLAIN_FIELDS)
-_plain_values = attrgetter(*(field.stored for field in _PLAIN_FIELDS))
+
+
+def _filled(template: str, field: MessageField) -> str:
+    """Returns the code for one field."""
+    values = {"name": field.name, "stored": field.stored, "shown": field.shown}
+    return template.format(**values, absent=field.absent, reason=field.reason, limit=field.limit)
+
+
+_draft_of = generate(
+    f"""def draft_of(request, recipient, metadata, verified):
+    return Draft(recipient, {", ".join(_filled(_FROM_REQUEST[field.kind], field) for field in FIELDS[1:])})
+""",
+    {
+        "Draft": Draft,
+        "parse_message_id": parse_message_id,
+        "priority": _priority,
+        "lifetime_ms": _lifetime_ms,
+        "moment_ms": _moment_ms,
+    },
+)
+_PLAIN = [field for field in FIELDS if field.kind not in _TO_MESSAGE and field.name not in ("content", "metadata")]
+_RARE = [field for field in FIELDS if field.kind in _TO_MESSAGE]  # most messages have none of these
+_proto_of = generate(
+    f"""def proto_of(message, draft):
+    proto = Message(
+        id=format_id(message.id), timestamp=timestamp_from_ms(message.timestamp_ms),
+        read=message.state == {DeliveryState.READ:d}, state=message.state.value,
+        {", ".join(_filled("{shown}=draft.{stored}", field) for field in _PLAIN)},
+    )
+{"".join(_filled(f"    if draft.{{stored}}: {_TO_MESSAGE[field.kind]}{chr(10)}", field) for field in _RARE)}
+    return proto
+""",
+    {"Message": pb.Message, "format_id": format_id, "timestamp_from_ms": timestamp_from_ms},
+)

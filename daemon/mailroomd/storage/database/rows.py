@@ -7,10 +7,10 @@ the daemon adds. Not here: the columns for its later steps (`message_steps`), th
 __all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "message_of", "row_of"]
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
 import orjson
+from mailroom.generated import generate
 from mailroom.message_fields import FIELDS, FLAG, OBJECT, Kind
 
 from mailroomd.model.message import Draft, Message
@@ -34,7 +34,6 @@ INSERT_MESSAGE = (
     f" VALUES ({', '.join(_PLACEHOLDERS)})"
 )
 
-_draft_values = attrgetter(*_FIELD_COLUMNS)
 _TYPES = (int, int, int, *(str if field.kind.column_type == "TEXT" else int for field in FIELDS))
 _STATES = frozenset(state.value for state in DeliveryState)
 _OBJECTS = tuple(index for index, field in enumerate(FIELDS) if field.kind is OBJECT)
@@ -44,17 +43,20 @@ _CONVERTED = tuple(
 )
 
 
+_row_of = generate(
+    f"""def row_of(message_id, timestamp_ms, draft, filed_ms, team_error):
+    return (
+        message_id, timestamp_ms, {DeliveryState.FILED:d}, {", ".join(f"draft.{column}" for column in _FIELD_COLUMNS)},
+        filed_ms, message_id + 1, team_error,
+    )
+""",
+    {},
+)
+
+
 def row_of(message_id: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
     """Returns a new message's row, for INSERT_MESSAGE: FILED, which only a failed file write corrects."""
-    return (
-        message_id,
-        timestamp_ms,
-        DeliveryState.FILED.value,
-        *_draft_values(draft),
-        filed_ms,
-        message_id + 1,
-        team_error,
-    )
+    return _row_of(message_id, timestamp_ms, draft, filed_ms, team_error)
 
 
 def message_of(row: tuple[Any, ...]) -> Message:
