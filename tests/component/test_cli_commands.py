@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -44,12 +45,13 @@ def test_send_prints_one_line_and_warns_of_an_unknown_recipient(fake: InThread) 
 def test_send_accepts_every_option_and_prints_json(fake: InThread) -> None:
     fake.do(lambda daemon: daemon.known.add("abc"))
     options = ["--from", "me", "--type", "note", "--thread", "t", "--reply-to", "00aa", "--priority", "urgent"]
-    more = ["--ttl", "1h30m", "--metadata", '{"task": 7}', "--key", "k", "--json"]
+    more = ["--ttl", "1h30m", "--reply-by", "2h", "--metadata", '{"task": 7}', "--key", "k", "--json"]
     done = cli(fake.address, "send", "abc", "go", *options, *more)
     [sent] = lines_of(done.stdout)
     [request] = fake.do(lambda daemon: daemon.requests["SendMessage"])
     assert done.stderr == b""
     assert (request.ttl.seconds, request.idempotency_key) == (5400, "k")
+    assert 7000 < request.reply_by.seconds - time.time() <= 7200
     message = sent["message"]
     assert (message["sender"], message["type"], message["thread_id"], message["in_reply_to"], message["priority"]) == (
         "me",

@@ -90,13 +90,14 @@ def test_a_reply_to_an_unknown_message_is_one_sentence(run: Run) -> None:
 
 
 def test_show_has_metadata_expiry_and_history(fake: InThread, run: Run) -> None:
-    run("send", "bob", "line one\nline two", "--metadata", '{"task": "\\u001b"}', "--ttl", "1h")
+    run("send", "bob", "line one\nline two", "--metadata", '{"task": "\\u001b"}', "--ttl", "1h", "--reply-by", "2h")
     [name] = fake.do(lambda daemon: list(daemon.messages))
     shown = run("show", name).out
     assert "ana-b (unverified) -> bob" in shown
     assert "  line one\n  line two\n" in shown
     assert '"task": "\\u001b"' in shown
     assert "expires: " in shown
+    assert re.search(r"^20.* bob  answer by 20..-", shown)
     assert re.search(r"^STATE +WHEN\nfiled +20..-", shown, re.MULTILINE)
     [line] = run("show", name, "--json").json
     assert [receipt["state"] for receipt in line["history"]] == ["filed"]

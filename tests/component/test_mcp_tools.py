@@ -237,6 +237,16 @@ def test_a_send_to_an_unknown_name_warns_and_suggests_a_similar_one(tmp_path: Pa
     play(tmp_path, scene)
 
 
+def test_a_send_can_want_an_answer_and_the_recipient_sees_by_when(tmp_path: Path) -> None:
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        await ask(agent, "send_message", to_session_id="me", content="hi", reply_by_sec=60)
+        reply_by = fake.requests["SendMessage"][0].reply_by
+        (message,) = await check(agent)
+        assert message["reply_by"][:19] == reply_by.ToJsonString()[:19]
+
+    play(tmp_path, scene)
+
+
 def test_a_send_of_unknown_outcome_names_its_idempotency_key(tmp_path: Path) -> None:
     async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
         code = grpc.StatusCode.DEADLINE_EXCEEDED

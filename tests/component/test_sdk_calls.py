@@ -1,7 +1,7 @@
 """The calls of both clients: retries, one idempotency key, typed results and errors."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,21 @@ def test_a_send_returns_the_message_and_its_delivery(kind: str, tmp_path: Path) 
         assert daemon.requests["SendMessage"][0].ttl.seconds == 60
         assert sent.to_dict()["delivery"]["state"] == "stored"
         assert sent.to_dict()["message"]["timestamp"].endswith("Z")
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "given", [7200, timedelta(hours=2), datetime.now(timezone(timedelta(hours=5))) + timedelta(hours=2)], ids=type
+)
+def test_an_answer_is_wanted_at_a_moment_or_after_a_span(kind: str, given: Any, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        message = (await client.send("abc", "go", reply_by=given)).message
+        assert message.reply_by is not None
+        assert abs(message.reply_by - datetime.now(UTC) - timedelta(hours=2)) < timedelta(minutes=5)
+        assert message.to_dict()["reply_by"].endswith("Z")
+        assert (await client.send("abc", "go")).message.reply_by is None
 
     play(kind, tmp_path, scene)
 
@@ -280,6 +295,8 @@ def test_counts_and_workers_are_typed(kind: str, tmp_path: Path) -> None:
         ({"metadata": {"when": float("nan")}}, "METADATA_INVALID"),
         ({"priority": "asap"}, "PRIORITY_INVALID"),
         ({"ttl": float("inf")}, "TTL_INVALID"),
+        ({"reply_by": float("nan")}, "REPLY_BY_INVALID"),
+        ({"reply_by": datetime(2030, 1, 1)}, "REPLY_BY_INVALID"),
     ],
 )
 def test_values_that_would_not_arrive_unchanged_are_refused_before_sending(

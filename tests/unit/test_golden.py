@@ -31,6 +31,7 @@ DRAFTS = {
         priority=Priority.URGENT,
         ttl_ms=60_000,
         verified=True,
+        reply_by_ms=1_764_003_600_000,
     ),
 }
 

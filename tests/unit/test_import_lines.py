@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mailroom_apps.cli.import_messages import _parse_lines  # pyright: ignore[reportPrivateUsage]
+from mailroom_apps.cli.import_messages import (
+    _drop_settled_deadlines,  # pyright: ignore[reportPrivateUsage]
+    _parse_lines,  # pyright: ignore[reportPrivateUsage]
+)
 
 GOOD: dict[str, Any] = {"id": "0198c0ffee000001", "recipient": "bob", "sender": "amy", "content": "c"}
 ISO = "2026-11-22T23:06:50.123Z"
@@ -25,6 +28,20 @@ def test_valid_lines_are_parsed_and_empty_ones_skipped() -> None:
     assert parse({**GOOD, "content": "a\u2028b\x85c"}) == [GOOD["id"]]
 
 
+def test_a_deadline_is_kept_only_if_it_was_open_when_the_file_was_exported() -> None:
+    hour = [f"2026-11-22T{number:02}:00:00.000Z" for number in range(24)]
+    ids = [f"0198c0ffee00000{number}" for number in range(5)]
+    lines = [
+        {**GOOD, "id": ids[0], "timestamp": hour[1], "reply_by": hour[9]},
+        {**GOOD, "id": ids[1], "timestamp": hour[1], "reply_by": hour[3]},  # over: a message is later
+        {**GOOD, "id": ids[2], "timestamp": hour[1], "reply_by": hour[9]},  # answered by the next
+        {**GOOD, "id": ids[3], "timestamp": hour[4], "in_reply_to": ids[2]},
+    ]
+    entries = list(_parse_lines("\n".join(map(json.dumps, lines)).encode()))
+    _drop_settled_deadlines(entries)
+    assert [bool(entry.draft.options.get("reply_by")) for entry in entries] == [True, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -37,7 +54,7 @@ def test_valid_lines_are_parsed_and_empty_ones_skipped() -> None:
         ({"id": "x"}, "recipient is missing"),
         ({**GOOD, "id": 5}, "id is not a string"),
         ({**GOOD, "content": None}, "content is not a string"),
-        ({**GOOD, "content": "x" * 1_048_577}, "the limit is"),
+        ({**GOOD, "content": "x" * 1_048_577}, "(limit "),
         ({**GOOD, "type": 5}, "type is not a string"),
         ({**GOOD, "thread_id": ["t"]}, "thread_id is not a string"),
         ({**GOOD, "priority": "asap"}, "not a priority"),
@@ -46,6 +63,7 @@ def test_valid_lines_are_parsed_and_empty_ones_skipped() -> None:
         ({**GOOD, "metadata": {"n": 2**60}}, "metadata contains"),
         ({**GOOD, "read": "yes"}, "read is not a boolean"),
         ({**GOOD, "expires_at": 5}, "expires_at is not a string"),
+        ({**GOOD, "reply_by": "soon"}, "reply_by is not a time"),
         ({**GOOD, "expires_at": "soon"}, "expires_at is not a time"),
         ({**GOOD, "expires_at": "2026-11-22T23:06:50"}, "expires_at has no time zone"),
         ({**GOOD, "timestamp": ISO, "expires_at": ISO}, "expires_at is not after timestamp"),

@@ -39,6 +39,7 @@ LARGEST = Draft(
     priority=Priority.URGENT,
     ttl_ms=60_000,
     verified=True,
+    reply_by_ms=ACCEPTED_MS + 3_600_000,
 )
 GOLDEN = {
     "smallest": (
@@ -52,7 +53,7 @@ GOLDEN = {
         '"timestamp":"2025-11-24T16:00:00.123Z","message_type":"note",'
         '"content":"line one\\n\\"quoted\\" ü 😀","metadata":{"a":[1,2.5,null],"n":12345678901234567890},'
         '"thread_id":"pr-7","in_reply_to":"0198c0ffee000000","priority":"urgent",'
-        '"expires_at":"2025-11-24T16:01:00.123Z","sender_verified":true}\n',
+        '"expires_at":"2025-11-24T16:01:00.123Z","sender_verified":true,"reply_by":"2025-11-24T17:00:00.123Z"}\n',
     ),
 }
 
@@ -84,6 +85,7 @@ def test_every_field_of_the_table_is_encoded_and_decoded() -> None:
         "priority": "urgent",
         "expires_at": "2025-11-24T16:01:00.123Z",
         "sender_verified": True,
+        "reply_by": "2025-11-24T17:00:00.123Z",
     }
 
 
@@ -100,7 +102,8 @@ def test_absent_fields_have_the_defaults_of_a_draft() -> None:
     file = decode_inbox_file(GOLDEN["smallest"][1].encode(), "bob", ID_TEXT)
     assert file is not None
     assert (file.type, file.priority, file.metadata) == (SMALLEST.type, "normal", {})
-    assert (file.thread_id, file.in_reply_to, file.expires_at, file.sender_verified) == ("", "", "", False)
+    assert (file.thread_id, file.in_reply_to, file.expires_at, file.reply_by) == ("", "", "", "")
+    assert not file.sender_verified
 
 
 @pytest.mark.parametrize("key", [key for key in FILE_FIELDS if key not in REQUIRED])

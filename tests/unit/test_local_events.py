@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
+import msgspec
 import pytest
 from mailroomd.command_queue import local_events
-from mailroomd.command_queue.local_events import EXPIRY_PAGE, POLL_EXPIRY_SEC, RETRY_SEC, LocalEvents
+from mailroomd.command_queue.due_mail import PAGE, POLL_SEC
+from mailroomd.command_queue.local_events import RETRY_SEC, LocalEvents
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import (
     AllocateIds,
@@ -39,10 +41,11 @@ class Office:
         self.events = LocalEvents(self.desk.store, self.filing, Outbox(self.root))
         self.now_sec = 100.0
 
-    def send(self, *names: str, ttl_ms: int = 0) -> list[int]:
-        result = self.desk.result(*[self.desk.message(draft(name, ttl_ms=ttl_ms)) for name in names])
+    def send(self, *names: str, ttl_ms: int = 0, reply_by_ms: int = 0) -> list[int]:
+        drafts = [msgspec.structs.replace(draft(name, ttl_ms=ttl_ms), reply_by_ms=reply_by_ms) for name in names]
+        result = self.desk.result(*map(self.desk.message, drafts))
         assert self.filing.file_mail(result.mail, self.now_sec) == {}
-        self.events.schedule_expiry(result.mail)
+        self.events.schedule_due(result.mail)
         return [message.id for message in result.mail]
 
     def leave(self, name: str, **body: object) -> Path:
@@ -153,7 +156,7 @@ def test_expired_mail_is_not_found_again_while_it_waits_for_ids(office: Office) 
     office.pass_time(2)
     (request,) = office.requests()
     for _ in range(3):
-        office.pass_time(POLL_EXPIRY_SEC)
+        office.pass_time(POLL_SEC)
         assert office.requests() == []
     assert office.events.unanswered_requests() == [request]
     office.commit(request)
@@ -161,23 +164,59 @@ def test_expired_mail_is_not_found_again_while_it_waits_for_ids(office: Office) 
 
 
 def test_much_mail_expires_in_pages_one_after_the_other(office: Office) -> None:
-    office.send(*["a"] * (EXPIRY_PAGE + 5), ttl_ms=1000)
+    office.send(*["a"] * (PAGE + 5), ttl_ms=1000)
     counts: list[int] = []
     office.pass_time(2)
     while requests := office.requests():
         counts += [request.count for request in requests]
         office.commit(*requests)
         office.pass_time(0)
-    assert counts == [EXPIRY_PAGE, 5]
+    assert counts == [PAGE, 5]
     assert set(office.states()) == {DeliveryState.EXPIRED}
 
 
 def test_a_clock_that_was_set_forward_is_noticed_within_a_minute(office: Office) -> None:
     office.send("a", ttl_ms=3_600_000)
-    assert office.pass_time(0) <= POLL_EXPIRY_SEC
+    assert office.pass_time(0) <= POLL_SEC
     office.desk.now_ms += 7_200_000
-    office.pass_time(POLL_EXPIRY_SEC)
+    office.pass_time(POLL_SEC)
     assert len(office.requests()) == 1
+
+
+# -- deadlines for answers --------------------------------------------------------------------------------------------
+
+
+def receipts(office: Office) -> list[tuple[int, DeliveryState]]:
+    rows = office.desk.rows("SELECT message_id, state FROM receipts ORDER BY id")
+    return [(message_id, DeliveryState(state)) for message_id, state in rows]
+
+
+def test_an_answer_is_overdue_when_its_time_has_passed_and_not_before(office: Office) -> None:
+    due_ms = office.desk.now_ms + 10_000
+    (asked,) = office.send("a", reply_by_ms=due_ms)
+    assert office.pass_time(0) <= 10.1
+    office.pass_time(9.9)
+    assert office.requests() == []
+    office.pass_time(0.2)
+    office.commit(*office.requests())
+    assert receipts(office) == [(asked, DeliveryState.OVERDUE)]
+    assert office.states() == [DeliveryState.FILED]
+    assert office.path("a", asked).exists()
+    assert office.wait(POLL_SEC * 2) == []
+
+
+def test_many_overdue_answers_are_reported_in_pages_beside_mail_that_expires(office: Office) -> None:
+    office.send(*["a"] * (PAGE + 5), reply_by_ms=office.desk.now_ms + 1000)
+    (expiring,) = office.send("b", ttl_ms=1000)
+    counts: list[int] = []
+    office.pass_time(2)
+    while requests := office.requests():
+        counts += [request.count for request in requests]
+        office.commit(*requests)
+        office.pass_time(0)
+    assert sorted(counts) == [1, 5, PAGE]
+    assert (expiring, DeliveryState.EXPIRED) in receipts(office)
+    assert len(receipts(office)) == PAGE + 6
 
 
 # -- responses --------------------------------------------------------------------------------------------------------
@@ -340,7 +379,7 @@ def test_mail_whose_expiry_cannot_be_executed_keeps_no_other_from_expiring(
                 committed += office.commit(request)
     assert MessagesExpired([good]) in committed
     assert office.path("a", odd).exists()
-    assert office.wait(POLL_EXPIRY_SEC * 2) == [], "it is not asked for again and again"
+    assert office.wait(POLL_SEC * 2) == [], "it is not asked for again and again"
     (later,) = office.send("c", ttl_ms=1000)
-    (request,) = office.wait(POLL_EXPIRY_SEC + 2)
+    (request,) = office.wait(POLL_SEC + 2)
     assert MessagesExpired([later]) in office.commit(request)

@@ -7,13 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from mailroomd.core.validation import check_draft
+from mailroomd.model.clock import LATEST_MS
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.limits import MAX_CONTENT_BYTES, MAX_METADATA_BYTES, MAX_THREAD_ID_BYTES, MAX_TTL_MS
 from mailroomd.model.message import Draft, Priority
 from mailroomd.protocol.commands import WriteAlias, WriteSeen
-from mailroomd.protocol.local_events import ResponseLeft
+from mailroomd.protocol.local_events import MailOverdue, ResponseLeft
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.restore import REFUSED_NAME, take_restored
 from support.harness.storing import NOW_MS, Desk, draft, recounted
@@ -42,6 +44,9 @@ class Shop:
             WriteSeen("amy", NOW_MS),
         )
         self.old_ids = [read, unread]
+        self.take_backup()
+
+    def take_backup(self) -> None:
         with closing(sqlite3.connect(self.backup)) as copy:
             self.desk.connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
@@ -114,12 +119,11 @@ def test_a_message_at_every_limit_of_the_contract_comes_back(shop: Shop) -> None
         in_reply_to=MAX_ID,
         priority=Priority.URGENT,
         ttl_ms=MAX_TTL_MS,
+        reply_by_ms=LATEST_MS + MAX_TTL_MS,
     )
     check_draft(largest)
     (message_id,) = shop.desk.send(largest)
-    with closing(sqlite3.connect(shop.backup)) as copy:
-        shop.desk.connection.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
+    shop.take_backup()
     assert shop.restore()
     with closing(MessageArchive(shop.state_dir)) as archive:
         (kept,) = archive.after(largest.recipient, 0, MAX_ID, 2)
@@ -167,6 +171,8 @@ def test_triggers_views_and_further_tables_of_a_backup_stay_behind(shop: Shop) -
         "UPDATE idempotency_keys SET digest = 'text'",
         "UPDATE mailboxes SET name = 'a/b' WHERE name = 'amy'",
         "INSERT INTO cleared_files VALUES (5, '../../etc')",
+        "INSERT INTO deadlines VALUES (5, 'amy', 'bob', -1)",
+        "INSERT INTO deadlines VALUES (5, 'amy', '../bob', 1)",
         "INSERT INTO receipts VALUES (5, 'a', 'b', 'c', 2, 1)",
         "ALTER TABLE receipts RENAME TO r; CREATE VIEW receipts AS SELECT * FROM r",
         "ALTER TABLE messages DROP COLUMN offered_ms",
@@ -192,6 +198,17 @@ def test_a_file_that_is_not_a_database_is_set_aside(shop: Shop, damage: str) -> 
     shop.backup.write_bytes(raw[: len(raw) // 2] if damage == "truncated" else damage.encode())
     assert not shop.restore()
     assert shop.contents() == ["read", "unread", "keyed"]
+
+
+def test_a_deadline_of_the_backup_is_open_unless_it_was_settled_since(shop: Shop) -> None:
+    questions = [msgspec.structs.replace(draft("bob", sender="amy"), reply_by_ms=NOW_MS + 1000) for _ in range(4)]
+    answered, reported, still_open = shop.desk.send(*questions[:3])
+    shop.take_backup()
+    (newer,) = shop.desk.send(questions[3])
+    shop.desk.send(msgspec.structs.replace(draft("amy", sender="bob"), in_reply_to=answered))
+    shop.desk.commit(shop.desk.sequenced(MailOverdue((reported,))))
+    assert shop.restore()
+    assert shop.desk.rows("SELECT id FROM deadlines ORDER BY id") == [(still_open,), (newer,)]
 
 
 def test_an_alias_that_ended_after_the_backup_stays_ended(shop: Shop) -> None:

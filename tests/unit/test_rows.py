@@ -9,7 +9,7 @@ from mailroomd.storage.database.connection import DamagedRow
 from mailroomd.storage.database.rows import INSERT_MESSAGE, MESSAGE_COLUMNS, message_of, row_of
 
 COLUMNS = MESSAGE_COLUMNS.split(", ")
-ROW = dict(zip(COLUMNS, (7, 1000, 3, "abc", "dashboard", "go", "text", '{"turn":1}', "", 0, 2, 0, 0), strict=True))
+ROW = dict(zip(COLUMNS, (7, 1000, 3, "abc", "dashboard", "go", "text", '{"turn":1}', "", 0, 2, 0, 0, 0), strict=True))
 
 
 def test_a_row_comes_back_as_its_message() -> None:
@@ -38,7 +38,7 @@ def test_a_row_with_wrong_content_is_damaged(column: str, value: Any) -> None:
 
 
 def test_every_column_of_a_new_row_has_the_value_of_its_name() -> None:
-    sample = Draft("bob", "amy", "text", "kind", b'{"a":1}', "thread", 5, 3, 60_000, verified=True)
+    sample = Draft("bob", "amy", "text", "kind", b'{"a":1}', "thread", 5, 3, 60_000, verified=True, reply_by_ms=9000)
     columns = INSERT_MESSAGE.split("(")[1].split(")")[0].split(", ")
     assert dict(zip(columns, row_of(7, 1000, sample, 2000, "being written"), strict=True)) == {
         "id": 7,
@@ -54,6 +54,7 @@ def test_every_column_of_a_new_row_has_the_value_of_its_name() -> None:
         "timestamp_ms": 1000,
         "state": DeliveryState.FILED,
         "verified": True,
+        "reply_by_ms": 9000,
         "filed_ms": 2000,
         "filed_id": 8,
         "team_error": "being written",

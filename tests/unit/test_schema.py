@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.ids import MAX_ID, MS_SHIFT
+from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import MailboxCounted, MessageRepeated, MessageWritten
 from mailroomd.protocol.local_events import MailFiled
@@ -19,6 +20,7 @@ from mailroomd.storage.database.schema import SCHEMA_VERSION
 from support.harness.storing import FIRST_ID, NOW_MS, Desk, answers, counted, draft, recounted
 from support.harness.version_1 import VERSION_1
 from support.harness.version_2 import VERSION_2
+from support.harness.version_3 import VERSION_3
 
 READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STORED
 
@@ -183,6 +185,54 @@ def test_the_keys_of_a_version_2_database_get_times_that_are_not_in_the_future(f
     times = dict(from_version_2.rows("SELECT key, used_ms FROM idempotency_keys"))
     assert times["now"] == min(MESSAGE_IDS[0] >> MS_SHIFT, times["ahead"])
     assert times["ahead"] <= time.time() * 1000
+
+
+def make_version_3(state_dir: Path) -> None:
+    """Makes a database as its daemon left it: an unread message, with the key that its sender gave."""
+    old = sqlite3.connect(state_dir / "mailroom.db", isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.executescript(VERSION_3)
+    old.execute(
+        "INSERT INTO messages (id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority,"
+        " ttl_ms, timestamp_ms, state, filed_id, filed_ms, verified)"
+        " VALUES (?, 'bob', 'amy', 'go', 'text', '{}', '', 0, 2, 0, ?, 2, ?, ?, 1)",
+        (MESSAGE_IDS[0], NOW_MS, MESSAGE_IDS[0] + 1, NOW_MS),
+    )
+    old.execute("INSERT INTO mailboxes VALUES ('bob', 1, 1, 7)")
+    digest = bytes.fromhex("ce5052ca6052fa411694144f6fc10760")  # that version's, of this request
+    old.execute("INSERT INTO idempotency_keys VALUES ('amy', 'k', ?, ?, ?)", (MESSAGE_IDS[0], digest, NOW_MS))
+    old.execute(f"UPDATE meta SET value = {MESSAGE_IDS[0] + 1} WHERE name IN ('last_id', 'synced_id')")
+    old.close()
+
+
+@pytest.fixture
+def from_version_3(tmp_path: Path) -> Iterator[Desk]:
+    make_version_3(tmp_path)
+    made = Desk(tmp_path)
+    made.last_id = MESSAGE_IDS[0] + 1
+    yield made
+    made.store.close()
+
+
+def test_a_version_3_database_has_the_same_tables_and_indexes_as_a_new_one(
+    from_version_3: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    new = Desk(tmp_path / "new")
+    assert objects(from_version_3.connection) == objects(new.connection)
+    new.store.close()
+
+
+def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(from_version_3: Desk) -> None:
+    again = from_version_3.message(Draft("bob", "amy", "go"), "k", client_key=True)
+    assert answers(from_version_3.commit(again)) == [MessageRepeated(again.id, MESSAGE_IDS[0], NOW_MS, FILED, "")]
+    archive = MessageArchive(from_version_3.state_dir)
+    (found,) = archive.after("bob", 0, MAX_ID, 10)
+    assert found.draft == Draft("bob", "amy", "go", verified=True)
+    archive.close()
+    assert from_version_3.store.next_deadline_ms() is None
+    from_version_3.send(Draft("bob", "amy", "go", reply_by_ms=NOW_MS + 5))
+    assert from_version_3.store.next_deadline_ms() == NOW_MS + 5
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing_and_is_repeated(

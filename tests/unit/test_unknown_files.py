@@ -21,7 +21,17 @@ from support.harness.storing import NOW_MS, Desk, draft
 
 ID = (NOW_MS - 60_000) << MS_SHIFT
 FULL = Draft(
-    "bob", "amy", "go ☃", "question", b'{"a":[1,{"b":null}]}', "thread", 0xFF, Priority.URGENT, 60_000, verified=True
+    "bob",
+    "amy",
+    "go ☃",
+    "question",
+    b'{"a":[1,{"b":null}]}',
+    "thread",
+    0xFF,
+    Priority.URGENT,
+    60_000,
+    verified=True,
+    reply_by_ms=NOW_MS,
 )
 
 

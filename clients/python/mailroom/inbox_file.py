@@ -64,6 +64,7 @@ class InboxFile:
         priority: one of PRIORITIES.
         expires_at: when it expires, written like `timestamp`; empty for never.
         sender_verified: whether the sender proved its name with a token of its own.
+        reply_by: by when the sender wants an answer, written like `timestamp`; empty if it named no time.
     """
 
     __slots__ = ("content", "id", "mailbox", "sender", *_ABSENT)
@@ -79,6 +80,7 @@ class InboxFile:
     priority: str
     expires_at: str
     sender_verified: bool
+    reply_by: str
 
     def __init__(self, *, id: str, mailbox: str, sender: str, content: str, **optional: object) -> None:  # noqa: A002
         """Makes a message; the optional arguments are the other attributes."""

@@ -164,6 +164,10 @@ FIELDS = (
     ),
     # It depends on the caller, not on the request.
     MessageField("verified", FLAG, shown="sender_verified", is_sent=False, digest=NEVER, since=2),
+    # A client that repeats "within two hours" names a later time: it is the same request.
+    MessageField(
+        "reply_by", MOMENT, "REPLY_BY_INVALID", stored="reply_by_ms", limit=TEN_YEARS_MS, digest=NEVER, since=4
+    ),
 )
 SENT_FIELDS = tuple(field for field in FIELDS if field.is_sent)
 OPTIONAL_FIELDS = tuple(field for field in FIELDS if field.is_optional)

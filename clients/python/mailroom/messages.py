@@ -31,6 +31,7 @@ class Message(Record):
         timestamp: when the daemon stored it.
         expires_at: None if it never expires.
         sender_verified: whether the sender proved its name with a token.
+        reply_by: by when the sender wants an answer; None if it named no time.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Message(Record):
     expires_at: datetime | None
     state: DeliveryState
     sender_verified: bool
+    reply_by: datetime | None = None
 
     @property
     def event_id(self) -> str:

@@ -44,6 +44,8 @@ class SendOptions(TypedDict, total=False):
         in_reply_to: the id of the message that this one answers.
         priority: "low", "normal", "high" or "urgent".
         ttl: the lifetime; a message still unread after it expires: it leaves the inbox, and its sender gets a receipt.
+        reply_by: by when an answer is wanted, or how long from now. If the recipient has not answered then, the sender
+            gets a receipt "overdue". Under an idempotency key the time of the first send holds.
         idempotency_key: repeated sends with the same key create one message; generated for each call by default.
     """
 
@@ -54,6 +56,7 @@ class SendOptions(TypedDict, total=False):
     in_reply_to: str | None
     priority: Priority | str | None
     ttl: Span | None
+    reply_by: Deadline | None
     idempotency_key: str | None
 
 

@@ -16,6 +16,7 @@ class DeliveryState(StrEnum):
     OFFERED = "offered"  # delivered to the recipient at least once
     READ = "read"  # acknowledged by the recipient
     EXPIRED = "expired"  # its lifetime ended while it was unread
+    OVERDUE = "overdue"  # of receipts only: its reply_by passed without an answer
     UNKNOWN = "unknown"
 
 

@@ -173,7 +173,7 @@ class Committer:
         self.report([*refused, *result.outcomes])
         if result.mail:
             self._housekeeping.on_mail_filed(result.mail[-1].id, len(result.mail), time.monotonic())
-            self._local_events.schedule_expiry(result.mail)
+            self._local_events.schedule_due(result.mail)
         self._submit_to_teams(result)
 
     def report(self, outcomes: Sequence[Outcome]) -> None:

@@ -1,6 +1,6 @@
 """LocalEvents — what the command-queue learns by itself, from its discovery to its commit.
 
-Owns the polling (files that agents took, files that are written late, mail that expired, responses in the outbox), the
+Owns the polling (files that agents took, files that are written late, mail that is due, responses in the outbox), the
 requests for sequence ids, and what follows a commit: a response's file is deleted only then. Only the mailbox allocates
 ids, so an event waits for them; a mailbox that restarted is asked again. Not here: committing (`Committer`,
 `MessageStore`). Above: the command-queue's loop.
@@ -9,9 +9,7 @@ message stays as it is, and is found again by the next start.
 """
 
 __all__ = [
-    "EXPIRY_PAGE",
     "IDS_PER_REQUEST",
-    "POLL_EXPIRY_SEC",
     "RETRY_SEC",
     "WAITING_BYTES",
     "LocalEvents",
@@ -23,18 +21,17 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mailroomd.command_queue.due_mail import POLL_SEC, DueMail
 from mailroomd.core.suspect_input import NOT_OF_INPUT
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.protocol.commands import AllocateIds, IdsAllocated
-from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
+from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, MailOverdue, ResponseLeft
 from mailroomd.storage.database.message_store import MessageStore, SequencedEvent, StoredMail
 from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.outbox.file import OutboxFile, shown
 from mailroomd.storage.outbox.outbox import Outbox
 
-EXPIRY_PAGE = 200  # messages that expire in one transaction: some 5 ms
-POLL_EXPIRY_SEC = 60.0  # even if the next expiry is known to be later: the clock may have been set
 IDS_PER_REQUEST = 500  # keeps the transaction of one request small
 WAITING_BYTES = 16 << 20  # of responses that wait to be committed; beyond it the outbox is not read
 WAITING_RESPONSES = 5000  # likewise: each takes a kilobyte, however small its body
@@ -47,21 +44,19 @@ class LocalEvents:
     """Finds events, and keeps each until it is committed.
 
     Args:
-        store: knows which messages expired.
+        store: knows which messages expired, and which were not answered in time.
         filing: the inbox files.
         outbox: the responses.
         epoch: which start of the command-queue it is.
     """
 
     def __init__(self, store: MessageStore, filing: Filing, outbox: Outbox, epoch: int = 0) -> None:
-        self._store = store
+        self._expiring = DueMail(MailExpired, store.expired, store.next_expiry_ms)
+        self._awaiting_reply = DueMail(MailOverdue, store.overdue, store.next_deadline_ms)
         self._filing = filing
         self._outbox = outbox
         self._pending = PendingEvents(epoch)
         self._response_files: dict[ResponseLeft, OutboxFile] = {}
-        self._next_expiry_ms = 0
-        self._poll_expiry_at_sec = 0.0
-        self._unexpirable: set[int] = set()  # messages whose expiry was set aside
 
     def filenos(self) -> list[int]:
         """Returns the descriptors that become readable when `poll` should be called."""
@@ -71,11 +66,13 @@ class LocalEvents:
         """Adds an event that was found elsewhere: by the recovery."""
         self._pending.enqueue(event)
 
-    def schedule_expiry(self, mail: Iterable[StoredMail]) -> None:
-        """Takes new messages into account: one of them may be the next to expire."""
+    def schedule_due(self, mail: Iterable[StoredMail]) -> None:
+        """Takes new messages into account: one of them may be the next to expire, or to be answered too late."""
         for message in mail:
             if message.draft.ttl_ms:
-                self._next_expiry_ms = min(self._next_expiry_ms, message.timestamp_ms + message.draft.ttl_ms)
+                self._expiring.schedule(message.timestamp_ms + message.draft.ttl_ms)
+            if message.draft.reply_by_ms:
+                self._awaiting_reply.schedule(message.draft.reply_by_ms)
 
     def poll(self, now_sec: float, now_ms: int) -> float:
         """Looks for events; returns for how many seconds nothing will be due.
@@ -85,7 +82,7 @@ class LocalEvents:
         """
         for taken in self._filing.collect_taken(now_sec):
             self._pending.enqueue(taken)
-        pause_sec = self._poll_expiry(now_sec, now_ms)
+        pause_sec = min(self._poll_due(due, now_sec, now_ms) for due in (self._expiring, self._awaiting_reply))
         retry_at_sec = self._filing.next_retry_sec
         if retry_at_sec is not None and retry_at_sec <= now_sec:
             self._retry_files(now_sec)
@@ -130,8 +127,8 @@ class LocalEvents:
             described: dict[str, object] = {"session_id": event.session, "file": shown(event.file_name)}
         else:
             described = {"message_id": ", ".join(map(format_id, event.message_ids))}
-            if isinstance(event, MailExpired):
-                self._unexpirable.update(event.message_ids)
+            for due in self._due_mail(event):
+                due.set_aside(event.message_ids)
         log.error("local event set aside until the next start", event_kind=type(event).__name__, **described)
 
     def _follow_up(self, event: LocalEvent | None) -> None:
@@ -145,8 +142,8 @@ class LocalEvents:
         elif isinstance(event, MailFiled):
             self._filing.on_committed(event)
             log.info("delayed inbox files written", files=event.id_count, waiting=self._filing.unfiled)
-        elif isinstance(event, MailExpired):
-            self._poll_expiry_at_sec = 0.0  # there may be more
+        for due in self._due_mail(event):
+            due.look_again()  # there may be more
 
     def postpone(self, requests: Iterable[int]) -> None:
         """Has events that could not be committed ask for new ids a little later."""
@@ -158,19 +155,16 @@ class LocalEvents:
         self._filing.close()
         self._outbox.close()
 
-    def _poll_expiry(self, now_sec: float, now_ms: int) -> float:
-        if self._pending.contains(MailExpired):
-            return POLL_EXPIRY_SEC
-        if now_ms >= self._next_expiry_ms or now_sec >= self._poll_expiry_at_sec:
-            self._poll_expiry_at_sec = now_sec + POLL_EXPIRY_SEC
-            found = self._store.expired(now_ms, EXPIRY_PAGE + len(self._unexpirable))
-            expired = tuple(message_id for message_id in found if message_id not in self._unexpirable)
-            if expired:
-                self._pending.enqueue(MailExpired(expired))
-                return POLL_EXPIRY_SEC
-            next_ms = None if self._unexpirable else self._store.next_expiry_ms()
-            self._next_expiry_ms = now_ms + int(POLL_EXPIRY_SEC * 1000) if next_ms is None else next_ms
-        return max(0.0, (self._next_expiry_ms - now_ms) / 1000)
+    def _poll_due(self, due: DueMail, now_sec: float, now_ms: int) -> float:
+        if self._pending.contains(due.event):
+            return POLL_SEC
+        event, pause_sec = due.poll(now_sec, now_ms)
+        if event is not None:
+            self._pending.enqueue(event)
+        return pause_sec
+
+    def _due_mail(self, event: LocalEvent | None) -> list[DueMail]:
+        return [due for due in (self._expiring, self._awaiting_reply) if isinstance(event, due.event)]
 
     def _retry_files(self, now_sec: float) -> None:
         filed = self._filing.retry_due(now_sec)
@@ -306,5 +300,7 @@ def _split(event: LocalEvent, most: int = IDS_PER_REQUEST) -> list[LocalEvent]:
             return [FilesTaken(mailbox, part) for part in parts]
         case MailExpired():
             return [MailExpired(part) for part in parts]
+        case MailOverdue():
+            return [MailOverdue(part) for part in parts]
         case MailFiled():
             return [MailFiled(part) for part in parts]

@@ -151,6 +151,9 @@ def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
     steps = [(DeliveryState.STORED, message.timestamp_ms), (DeliveryState.FILED, history.filed_ms)]
     steps += [(DeliveryState.OFFERED, history.offered_ms), (end, history.ended_ms)]
     known_steps = [(state, when_ms) for state, when_ms in steps if when_ms]
+    if history.overdue_ms:
+        before = sum(when_ms <= history.overdue_ms for _, when_ms in known_steps)
+        known_steps.insert(before, (DeliveryState.OVERDUE, history.overdue_ms))
     if message.state is DeliveryState.OFFERED and not history.offered_ms:  # the database learns of it a little later
         known_steps.append((DeliveryState.OFFERED, 0))
     draft = message.draft

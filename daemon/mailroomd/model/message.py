@@ -39,6 +39,7 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
         ttl_ms: time to live in milliseconds, 0 for unlimited.
         verified: the sender proved its name with its own token. Two requests that differ only in this field count as
             the same request.
+        reply_by_ms: by when its sender wants an answer, in milliseconds since 1970; 0 if it named no time.
     """
 
     recipient: str
@@ -51,6 +52,7 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
     priority: int = Priority.NORMAL
     ttl_ms: int = 0
     verified: bool = False
+    reply_by_ms: int = 0
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -4,13 +4,13 @@ Owns the closed vocabulary of states; their values are those of the contract (ma
 Invariant: a state only moves forward, except that OFFERED may fall back to FILED in a crash.
 """
 
-__all__ = ["TRANSITIONS", "DeliveryState", "may_become"]
+__all__ = ["MESSAGE_STATES", "TRANSITIONS", "DeliveryState", "may_become"]
 
 from enum import IntEnum
 
 
 class DeliveryState(IntEnum):
-    """States of a message; a greater value is further along."""
+    """States of a message, and of a receipt for its sender; a greater value is further along."""
 
     VOIDED = 0
     """Its transaction failed, it repeated an earlier request, or it was deleted. Invisible; mailbox table only."""
@@ -24,6 +24,8 @@ class DeliveryState(IntEnum):
     """Acknowledged by its recipient. Final."""
     EXPIRED = 5
     """Its time to live ran out unread. Final."""
+    OVERDUE = 6
+    """Only of receipts: its `reply_by` passed without an answer. No message is ever in this state."""
 
     @property
     def is_unread(self) -> bool:
@@ -43,6 +45,7 @@ TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.READ: frozenset({DeliveryState.VOIDED}),
     DeliveryState.EXPIRED: frozenset({DeliveryState.VOIDED}),
 }
+MESSAGE_STATES = frozenset(TRANSITIONS)
 
 
 def may_become(now: DeliveryState, then: DeliveryState) -> bool:

@@ -5,7 +5,7 @@ requests sequence ids for it (`protocol.commands`: AllocateIds, IdsAllocated). N
 them until their ids arrive (`command_queue`).
 """
 
-__all__ = ["FilesTaken", "LocalEvent", "MailExpired", "MailFiled", "ResponseLeft"]
+__all__ = ["FilesTaken", "LocalEvent", "MailExpired", "MailFiled", "MailOverdue", "ResponseLeft"]
 
 from dataclasses import dataclass
 
@@ -26,6 +26,18 @@ class FilesTaken:
 @dataclass(frozen=True, slots=True)
 class MailExpired:
     """The time to live of these messages ran out."""
+
+    message_ids: tuple[int, ...]
+
+    @property
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
+        return len(self.message_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class MailOverdue:
+    """The senders of these messages wanted an answer by now, and there is none."""
 
     message_ids: tuple[int, ...]
 
@@ -69,4 +81,4 @@ class ResponseLeft:
         return 1
 
 
-LocalEvent = FilesTaken | MailExpired | MailFiled | ResponseLeft
+LocalEvent = FilesTaken | MailExpired | MailOverdue | MailFiled | ResponseLeft

@@ -389,6 +389,8 @@ class FakeDaemon:
         message.type = request.type or "text"
         if request.HasField("ttl"):
             message.expires_at.FromDatetime(datetime.now(UTC) + request.ttl.ToTimedelta())
+        if request.HasField("reply_by"):
+            message.reply_by.CopyFrom(request.reply_by)
         return pb.SendMessageResponse(message=message, delivery=self._delivery(message))
 
     def _delivery(self, message: pb.Message) -> pb.Delivery:

@@ -28,6 +28,7 @@ class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_STATE_OFFERED: _ClassVar[DeliveryState]
     DELIVERY_STATE_READ: _ClassVar[DeliveryState]
     DELIVERY_STATE_EXPIRED: _ClassVar[DeliveryState]
+    DELIVERY_STATE_OVERDUE: _ClassVar[DeliveryState]
 
 class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -47,6 +48,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_MESSAGE_ID_INVALID: _ClassVar[ErrorReason]
     ERROR_REASON_PRIORITY_INVALID: _ClassVar[ErrorReason]
     ERROR_REASON_TTL_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_REPLY_BY_INVALID: _ClassVar[ErrorReason]
     ERROR_REASON_WAIT_INVALID: _ClassVar[ErrorReason]
     ERROR_REASON_LIMIT_INVALID: _ClassVar[ErrorReason]
     ERROR_REASON_PAGE_TOKEN_INVALID: _ClassVar[ErrorReason]
@@ -85,6 +87,7 @@ DELIVERY_STATE_FILED: DeliveryState
 DELIVERY_STATE_OFFERED: DeliveryState
 DELIVERY_STATE_READ: DeliveryState
 DELIVERY_STATE_EXPIRED: DeliveryState
+DELIVERY_STATE_OVERDUE: DeliveryState
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_REQUEST_MALFORMED: ErrorReason
 ERROR_REASON_RECIPIENT_INVALID: ErrorReason
@@ -101,6 +104,7 @@ ERROR_REASON_METADATA_TOO_DEEP: ErrorReason
 ERROR_REASON_MESSAGE_ID_INVALID: ErrorReason
 ERROR_REASON_PRIORITY_INVALID: ErrorReason
 ERROR_REASON_TTL_INVALID: ErrorReason
+ERROR_REASON_REPLY_BY_INVALID: ErrorReason
 ERROR_REASON_WAIT_INVALID: ErrorReason
 ERROR_REASON_LIMIT_INVALID: ErrorReason
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason
@@ -130,7 +134,7 @@ ERROR_REASON_STOPPING: ErrorReason
 ERROR_REASON_STORAGE_FAILED: ErrorReason
 
 class Message(_message.Message):
-    __slots__ = ("id", "recipient", "sender", "content", "type", "timestamp", "read", "metadata", "thread_id", "in_reply_to", "priority", "expires_at", "state", "sender_verified")
+    __slots__ = ("id", "recipient", "sender", "content", "type", "timestamp", "read", "metadata", "thread_id", "in_reply_to", "priority", "expires_at", "state", "sender_verified", "reply_by")
     ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +149,7 @@ class Message(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SENDER_VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    REPLY_BY_FIELD_NUMBER: _ClassVar[int]
     id: str
     recipient: str
     sender: str
@@ -159,10 +164,11 @@ class Message(_message.Message):
     expires_at: _timestamp_pb2.Timestamp
     state: DeliveryState
     sender_verified: bool
-    def __init__(self, id: _Optional[str] = ..., recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., read: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sender_verified: _Optional[bool] = ...) -> None: ...
+    reply_by: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., read: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sender_verified: _Optional[bool] = ..., reply_by: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SendMessageRequest(_message.Message):
-    __slots__ = ("recipient", "sender", "content", "type", "metadata", "thread_id", "in_reply_to", "priority", "ttl", "idempotency_key")
+    __slots__ = ("recipient", "sender", "content", "type", "metadata", "thread_id", "in_reply_to", "priority", "ttl", "idempotency_key", "reply_by")
     RECIPIENT_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +179,7 @@ class SendMessageRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    REPLY_BY_FIELD_NUMBER: _ClassVar[int]
     recipient: str
     sender: str
     content: str
@@ -183,7 +190,8 @@ class SendMessageRequest(_message.Message):
     priority: Priority
     ttl: _duration_pb2.Duration
     idempotency_key: str
-    def __init__(self, recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    reply_by: _timestamp_pb2.Timestamp
+    def __init__(self, recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., reply_by: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SendMessageResponse(_message.Message):
     __slots__ = ("message", "delivery")

@@ -44,6 +44,7 @@ class _Entry:
     message_id: str
     draft: Draft
     is_read: bool
+    sent_at: datetime | None
     expires_at: datetime | None
 
 
@@ -55,6 +56,7 @@ def import_messages(
     quiet_grpc()
     lines = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     entries = sorted(_parse_lines(lines), key=lambda entry: entry.message_id)
+    _drop_settled_deadlines(entries)
     now = datetime.now(UTC)
     live = [entry for entry in entries if entry.expires_at is None or entry.expires_at > now]
     with connect(address) as client:
@@ -98,7 +100,9 @@ def _parse(line: bytes) -> _Entry:
     _check_types(message)
     draft = _draft(message)
     draft_request(draft, None)
-    return _Entry(message["id"], draft, message.get("read") is True, _time(message, "expires_at"))
+    return _Entry(
+        message["id"], draft, message.get("read") is True, _time(message, "timestamp"), _time(message, "expires_at")
+    )
 
 
 def _check_types(message: Mapping[str, Any]) -> None:
@@ -112,6 +116,20 @@ def _check_types(message: Mapping[str, Any]) -> None:
         raise ValueError("read is not a boolean")
     if not isinstance(message.get("metadata"), dict | None):
         raise ValueError("metadata is not an object")
+
+
+def _drop_settled_deadlines(entries: list[_Entry]) -> None:
+    """Leaves out each `reply_by` that had passed at the export, or whose answer is there.
+
+    Its sender has its receipt or its answer, and would get a receipt again. What is left out depends on the file alone:
+    a repeated import sends the same.
+    """
+    exported_at = max((entry.sent_at for entry in entries if entry.sent_at), default=datetime.now(UTC))
+    answered = {entry.draft.options.get("in_reply_to") for entry in entries}
+    for entry in entries:
+        reply_by = entry.draft.options.get("reply_by")
+        if isinstance(reply_by, datetime) and (reply_by <= exported_at or entry.message_id in answered):
+            entry.draft.options["reply_by"] = None
 
 
 def _send(client: "Mailroom", entries: list[_Entry]) -> Counter[str]:

@@ -65,6 +65,8 @@ def _header(message: Message) -> str:
         details.append(f"thread {printable_line(message.thread_id)}")
     if message.in_reply_to:
         details.append(f"reply to {printable_line(message.in_reply_to)}")
+    if message.reply_by:
+        details.append(f"answer by {format_time(message.reply_by)}")
     prefix = styled(f"{format_time(message.timestamp)}  {message.id}", dim=True)
     return "  ".join([prefix, styled(names, bold=True), *details])
 

@@ -58,6 +58,14 @@ Ttl = Annotated[
         help="Time to live, e.g. 10m. If unread by then, the message expires and you get a receipt.",
     ),
 ]
+ReplyBy = Annotated[
+    float | None,
+    typer.Option(
+        parser=parse_duration,
+        metavar="DURATION",
+        help="When you want an answer by, e.g. 2h from now: if there is none then, you get a receipt OVERDUE.",
+    ),
+]
 Metadata = Annotated[
     dict[str, Any] | None, typer.Option(parser=parse_metadata, metavar="JSON", help="A JSON object of metadata.")
 ]
@@ -69,6 +77,7 @@ _OPTIONS: dict[str, tuple[str, object, object]] = {  # of a message: parameter -
     "thread": ("thread_id", Thread, None),
     "priority": ("priority", Priority, None),
     "ttl": ("ttl", Ttl, None),
+    "reply_by": ("reply_by", ReplyBy, None),
     "metadata": ("metadata", Metadata, None),
     "key": ("idempotency_key", Key, None),
 }

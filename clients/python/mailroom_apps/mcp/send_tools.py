@@ -25,6 +25,7 @@ LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, after the message was stored
 
 PriorityName = Literal["low", "normal", "high", "urgent"]
 TtlSec = Annotated[float, Field(gt=0, description="Expires after this many seconds")]
+ReplyBySec = Annotated[float, Field(gt=0, description="Without an answer after this many seconds: receipt OVERDUE")]
 Key = Annotated[str, Field(description="Same key: sent once")]
 
 
@@ -49,6 +50,7 @@ class SendTools:
         message_type: str = "text",
         metadata: dict[str, Any] | None = None,
         ttl_sec: TtlSec | None = None,
+        reply_by_sec: ReplyBySec | None = None,
         idempotency_key: Key | None = None,
     ) -> SentView:
         """Sends one message; see `SendOptions`."""
@@ -60,6 +62,7 @@ class SendTools:
             in_reply_to=in_reply_to,
             priority=priority,
             ttl=ttl_sec,
+            reply_by=reply_by_sec,
         )
         return await self._send(to_session_id, content, options, idempotency_key)
 

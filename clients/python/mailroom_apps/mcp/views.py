@@ -45,6 +45,7 @@ class MessageView(BaseModel):
     in_reply_to: str | None = None
     priority: str | None = None
     expires_at: str | None = None
+    reply_by: str | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -114,7 +115,7 @@ class StepView(BaseModel):
 
 
 class StatusView(BaseModel):
-    """A message's delivery state: stored, filed, offered, read or expired."""
+    """A message's delivery state: stored, filed, offered, read or expired; in its history also overdue."""
 
     id: str
     sender: str
@@ -143,6 +144,7 @@ def message_view(message: Message, *, shown_before: bool) -> MessageView:
         in_reply_to=message.in_reply_to,
         priority=message.priority.value if message.priority is not Priority.NORMAL else None,
         expires_at=iso_utc(message.expires_at) if message.expires_at else None,
+        reply_by=iso_utc(message.reply_by) if message.reply_by else None,
         metadata=message.metadata or None,
     )
 

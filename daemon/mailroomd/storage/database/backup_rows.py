@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
+from mailroom.message_fields import limit_of
 
 from mailroomd.core.validation import check_agent, check_draft
+from mailroomd.model.clock import LATEST_MS
 from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import MAX_ID, MS_SHIFT, milliseconds_of
 from mailroomd.model.states import DeliveryState
@@ -52,7 +54,7 @@ class Table(NamedTuple):
     missing: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
-_STEP_COLUMNS = ("file_error", "team_error", "filed_id", "filed_ms", "offered_ms", "read_ms")
+_STEP_COLUMNS = ("file_error", "team_error", "filed_id", "filed_ms", "offered_ms", "read_ms", "overdue_ms")
 _MESSAGE_COLUMNS = tuple(MESSAGE_COLUMNS.split(", "))
 
 
@@ -85,6 +87,13 @@ def _check_response(row: Row) -> None:
     DeliveryState(state)
     if not isinstance(orjson.loads(body), dict):
         raise ValueError("its body is not a JSON object")
+
+
+def _check_deadline(row: Row) -> None:
+    message_id, sender, recipient, reply_by_ms = row
+    _check_ids(message_id)
+    _check_names(sender, recipient)
+    _check_numbers(1, LATEST_MS + limit_of("reply_by"), reply_by_ms)
 
 
 def _check_alias(row: Row) -> None:
@@ -127,7 +136,7 @@ TABLES = {
             "messages",
             (*_MESSAGE_COLUMNS, *_STEP_COLUMNS),
             _check_message,
-            missing={"team_error": "''", "filed_id": "-1"} | DEFAULTS,
+            missing={"team_error": "''", "filed_id": "-1", "overdue_ms": "0"} | DEFAULTS,
         ),
         Table("receipts", ("id", "sender", "message_id", "recipient", "state", "timestamp_ms"), _check_receipt),
         Table(
@@ -135,6 +144,7 @@ TABLES = {
             ("id", "agent", "session", "file_name", "identity", "state", "timestamp_ms", "body"),
             _check_response,
         ),
+        Table("deadlines", ("id", "sender", "recipient", "reply_by_ms"), _check_deadline),
         Table("aliases", ("session", "agent", "expires_ms"), _check_alias, "session"),
         Table("mailboxes", ("name", "last_seen_ms"), _check_mailbox, "name"),
         Table(

@@ -32,7 +32,9 @@ _MAILBOX_COLUMNS = (
     f"name, total, unread, coalesce((SELECT min(id) FROM messages WHERE recipient = name AND {UNREAD}), 0),"
     " last_seen_ms"
 )
-_HISTORY_COLUMNS = "file_error, team_error, filed_ms, offered_ms, read_ms"
+_HISTORY_COLUMNS = "file_error, team_error, filed_ms, offered_ms, read_ms, overdue_ms"
+
+_HISTORY_WIDTH = _HISTORY_COLUMNS.count(",") + 1
 
 
 class MailboxRow(NamedTuple):
@@ -54,6 +56,7 @@ class StoredHistory(NamedTuple):
     filed_ms: int
     offered_ms: int
     ended_ms: int
+    overdue_ms: int
 
 
 class MessageArchive:
@@ -149,8 +152,8 @@ class MessageArchive:
         rows = self._rows(f"SELECT {_HISTORY_COLUMNS}, {MESSAGE_COLUMNS} FROM messages WHERE id = ?", message_id)
         if not rows:
             return None
-        file_error, team_error, filed_ms, offered_ms, ended_ms, *message = rows[0]
-        return StoredHistory(message_of(tuple(message)), file_error, team_error, filed_ms, offered_ms, ended_ms)
+        steps, message = rows[0][:_HISTORY_WIDTH], rows[0][_HISTORY_WIDTH:]
+        return StoredHistory(message_of(message), *steps)
 
     # -- everything else ------------------------------------------------------------------------------------------
 

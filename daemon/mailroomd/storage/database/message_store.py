@@ -40,7 +40,7 @@ from mailroomd.protocol.commands import (
     WriteRead,
     WriteSeen,
 )
-from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
+from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, MailOverdue, ResponseLeft
 from mailroomd.storage.database.alias_rows import AliasRows
 from mailroomd.storage.database.damaged_rows import is_unread
 from mailroomd.storage.database.file_ledger import FileLedger
@@ -48,6 +48,7 @@ from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.message_steps import MessageSteps
 from mailroomd.storage.database.new_messages import NewMessages, StoredMail
 from mailroomd.storage.database.receipts import ReceiptRows
+from mailroomd.storage.database.reply_deadlines import ReplyDeadlines
 from mailroomd.storage.database.request_keys import RequestKeys
 from mailroomd.storage.database.responses import ResponseRows
 from mailroomd.storage.database.retention import Retention
@@ -118,7 +119,8 @@ class MessageStore:
         self._receipts = ReceiptRows(self._connection)
         self._responses = ResponseRows(self._connection)
         self._aliases = AliasRows(self._connection)
-        self._messages = NewMessages(self._connection, self._keys, self._counters, mail_at)
+        self._deadlines = ReplyDeadlines(self._connection, self._receipts)
+        self._messages = NewMessages(self._connection, self._keys, self._counters, self._deadlines, mail_at)
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
         self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
@@ -243,14 +245,16 @@ class MessageStore:
                 expired_ids = [message_id for ids in expired.values() for message_id in ids]
                 result.outcomes.append(MessagesExpired(expired_ids))
                 result.removed.extend(expired.items())
+            case MailOverdue(message_ids):
+                senders = self._deadlines.report_overdue(sequenced.id, message_ids, now_ms)
             case MailFiled(message_ids):
                 senders = self._steps.mark_filed(sequenced.id, message_ids, now_ms)
                 result.outcomes.extend(map(MessageFiled, message_ids))
             case ResponseLeft() as response:
                 if self._responses.insert(sequenced.id, sequenced.agent, response, now_ms):
                     result.outcomes.append(ResponseWritten(sequenced.agent, sequenced.id))
-            case None:
-                pass
+            case None:  # committed before the command-queue restarted, perhaps without anybody's knowledge
+                senders = self._receipts.senders_at(sequenced.id, sequenced.last_id)
         result.outcomes.append(StepsWritten(sequenced.id, list(senders)))
 
     # -- for a mailbox that outlived this process's predecessor ----------------------------------------------------
@@ -316,6 +320,14 @@ class MessageStore:
     def next_expiry_ms(self) -> int | None:
         """Returns when the next unread message expires, milliseconds since 1970; None if none will."""
         return self._retention.next_expiry_ms()
+
+    def overdue(self, now_ms: int, limit: int) -> list[int]:
+        """Returns the ids of messages whose answer is overdue and whose senders do not know it yet, up to a limit."""
+        return self._deadlines.overdue(now_ms, limit)
+
+    def next_deadline_ms(self) -> int | None:
+        """Returns when the next answer is due, milliseconds since 1970; None if no sender waits for one."""
+        return self._deadlines.next_ms()
 
     @contextmanager
     def _counting(self, transaction: AbstractContextManager[None]) -> Generator[None, None, None]:

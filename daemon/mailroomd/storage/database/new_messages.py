@@ -17,6 +17,7 @@ from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import CommandRefused, MessageRepeated, MessageWritten, Outcome, WriteMessage
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
+from mailroomd.storage.database.reply_deadlines import ReplyDeadlines
 from mailroomd.storage.database.request_keys import KeyReused, RequestKeys
 from mailroomd.storage.database.rows import INSERT_MESSAGE, row_of
 
@@ -47,6 +48,7 @@ class NewMessages:
         connection: the writer's; its owner begins and ends the transactions.
         keys: of earlier requests.
         counters: of the mailboxes.
+        deadlines: for answers.
         mail_at: returns the message that a command refers to; raises LookupError if it is gone.
     """
 
@@ -55,11 +57,13 @@ class NewMessages:
         connection: sqlite3.Connection,
         keys: RequestKeys,
         counters: MailboxCounters,
+        deadlines: ReplyDeadlines,
         mail_at: Callable[[WriteMessage], StoredMail],
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._counters = counters
+        self._deadlines = deadlines
         self._mail_at = mail_at
 
     def write(self, command: WriteMessage, mail: list[StoredMail], last_id: int, now_ms: int) -> Outcome:
@@ -103,6 +107,7 @@ class NewMessages:
                 for message in new
             ]
             self._connection.executemany(INSERT_MESSAGE, rows)
+            self._deadlines.record_new(((message.id, message.draft) for message in new), now_ms)
             for message in new:
                 self._counters.count_new(message.draft.recipient, message.id)
         return len(mail)

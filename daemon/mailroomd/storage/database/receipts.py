@@ -59,6 +59,11 @@ class ReceiptRows:
             [(message_id, now_ms - KEPT_MS) for message_id in message_ids],
         )
 
+    def senders_at(self, first_id: int, last_id: int) -> dict[str, None]:
+        """Returns the senders of the receipts with these ids."""
+        rows = self._connection.execute("SELECT sender FROM receipts WHERE id BETWEEN ? AND ?", (first_id, last_id))
+        return dict.fromkeys(sender for (sender,) in rows)
+
     def delete_old_receipts(self, now_ms: int) -> bool:
         """Deletes a slice of the receipts that are past their retention; returns whether more are left."""
         deleted = self._connection.execute(

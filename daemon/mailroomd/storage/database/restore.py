@@ -23,20 +23,23 @@ from mailroomd.observability.log import log
 from mailroomd.storage.database.backup_rows import TABLES, UnusableBackup, check_tables, copy_rows, mark_of
 from mailroomd.storage.database.connection import DATABASE_NAME, DatabaseTooNew, open_offline, open_store
 from mailroomd.storage.database.schema import SCHEMA_VERSION
-from mailroomd.storage.database.state_conditions import UNREAD
+from mailroomd.storage.database.state_conditions import OVERDUE, UNREAD
 
 BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms
 REFUSED_NAME = "restore.refused"
 _BUILDING, _BUILT = "building", "built.db"  # in the staging directory
 _LOG_SUFFIXES = ("-wal", "-shm")
-_SEQUENCED = ("messages", "receipts", "responses")  # their rows are newer than a backup if their id is
+_SEQUENCED = ("messages", "receipts", "responses", "deadlines")  # their rows are newer than a backup if their id is
 _KEYS = ("idempotency_keys", "request_keys")
 
-_RECOUNT = f"""
+# A deadline of the backup may have been settled since.
+_CONCLUDE = f"""
 INSERT OR IGNORE INTO mailboxes (name) SELECT DISTINCT recipient FROM messages;
 UPDATE mailboxes SET
     total = (SELECT count(*) FROM messages WHERE recipient = name),
     unread = (SELECT count(*) FROM messages WHERE recipient = name AND {UNREAD});
+DELETE FROM deadlines WHERE id IN (SELECT message_id FROM receipts WHERE state = {OVERDUE})
+    OR (id, sender, recipient) IN (SELECT in_reply_to, recipient, sender FROM messages WHERE in_reply_to > 0);
 UPDATE meta SET value = max(
     value,
     (SELECT coalesce(max(id) + 1, 0) FROM messages),
@@ -94,7 +97,7 @@ def _build(staging: Path, present: Path, beat: Callable[[], None]) -> int:
             for name in (*_SEQUENCED, *_KEYS, "mailboxes", "cleared_files"):
                 copy_rows(backup, target, TABLES[name], beat)
             _raise_last_id(target, backup_id)
-        for statement in filter(str.strip, _RECOUNT.split(";")):
+        for statement in filter(str.strip, _CONCLUDE.split(";")):
             target.execute(statement)
         target.execute("COMMIT")
     _sync(building / DATABASE_NAME)

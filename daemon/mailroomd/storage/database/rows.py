@@ -14,7 +14,7 @@ from mailroom.generated import generate
 from mailroom.message_fields import FIELDS, FLAG, OBJECT, Kind
 
 from mailroomd.model.message import Draft, Message
-from mailroomd.model.states import DeliveryState
+from mailroomd.model.states import MESSAGE_STATES, DeliveryState
 from mailroomd.storage.database.connection import DamagedRow
 
 _FIELD_COLUMNS = tuple(field.stored for field in FIELDS)
@@ -35,7 +35,6 @@ INSERT_MESSAGE = (
 )
 
 _TYPES = (int, int, int, *(str if field.kind.column_type == "TEXT" else int for field in FIELDS))
-_STATES = frozenset(state.value for state in DeliveryState)
 _OBJECTS = tuple(index for index, field in enumerate(FIELDS) if field.kind is OBJECT)
 _FROM_COLUMN: dict[Kind, Callable[[Any], object]] = {OBJECT: str.encode, FLAG: bool}
 _CONVERTED = tuple(
@@ -67,7 +66,7 @@ def message_of(row: tuple[Any, ...]) -> Message:
     """
     message_id, timestamp_ms, state, *values = row
     has_types = tuple(map(type, row)) == _TYPES
-    if not (has_types and state in _STATES and all(_is_object(values[index]) for index in _OBJECTS)):
+    if not (has_types and state in MESSAGE_STATES and all(_is_object(values[index]) for index in _OBJECTS)):
         raise DamagedRow(f"the row of message {message_id!r} is damaged")
     for index, convert in _CONVERTED:
         values[index] = convert(values[index])

@@ -3,7 +3,7 @@
 Owns every CREATE, and the upgrades, each in one transaction with its version number. The columns of a message's own
 fields come from `mailroom.message_fields`. Not here: opening and refusing (`storage.database.connection`), the meaning
 of the columns at run time (the modules that own the tables: `rows`, `receipts`, `responses`, `alias_rows`,
-`request_keys`, `mailbox_counters`, `search_index`).
+`request_keys`, `mailbox_counters`, `search_index`, `reply_deadlines`).
 Invariant: an upgraded database has the same tables as a new one (columns may be in another order).
 """
 
@@ -19,7 +19,7 @@ from mailroom.message_fields import FIELDS, MessageField
 from mailroomd.model.ids import MS_SHIFT
 from mailroomd.storage.database.state_conditions import ENDED, UNREAD
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LARGE_BYTES = 1024  # a text that may be larger has its column behind the others
 BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms between two heartbeats during an upgrade
 
@@ -49,6 +49,8 @@ def _added_columns(version: int) -> str:
     return "".join(f"ALTER TABLE messages ADD COLUMN {_column(field)};\n" for field in added)
 
 
+_OVERDUE_COLUMN = "overdue_ms INTEGER NOT NULL DEFAULT 0"
+
 _TABLES = f"""
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
@@ -66,6 +68,7 @@ CREATE TABLE messages (
     filed_ms     INTEGER NOT NULL DEFAULT 0,
     offered_ms   INTEGER NOT NULL DEFAULT 0,
     read_ms      INTEGER NOT NULL DEFAULT 0, -- or when it expired
+    {_OVERDUE_COLUMN}, -- when its sender learned that no answer had come
     {_field_columns(is_large=True)} -- last: a look at the columns before them never walks through their pages
 );
 CREATE INDEX messages_of_mailbox ON messages (recipient, id);
@@ -151,6 +154,16 @@ CREATE VIRTUAL TABLE search USING fts5 (mailbox, content, content = '', tokenize
 UPDATE meta SET value = 0 WHERE name = 'indexed_id';
 """
 
+_SINCE_4 = """
+CREATE TABLE deadlines (
+    id          INTEGER PRIMARY KEY, -- of the message
+    sender      TEXT NOT NULL,
+    recipient   TEXT NOT NULL,
+    reply_by_ms INTEGER NOT NULL
+);
+CREATE INDEX deadlines_by_time ON deadlines (reply_by_ms);
+"""
+
 # The messages of version 1 have one id each, so there is none for their first receipt.
 _FROM_1 = """
 ALTER TABLE messages ADD COLUMN team_error TEXT NOT NULL DEFAULT '';
@@ -158,10 +171,13 @@ ALTER TABLE messages ADD COLUMN filed_id INTEGER NOT NULL DEFAULT 0;
 UPDATE messages SET filed_id = -1;
 """
 
+_FROM_3 = f"ALTER TABLE messages ADD COLUMN {_OVERDUE_COLUMN};"
+
 _STEPS = {
-    0: _TABLES + _SINCE_2 + _SINCE_3,
-    1: _added_columns(1) + _FROM_1 + _SINCE_2 + _SINCE_3,
-    2: _added_columns(2) + _SINCE_3,
+    0: _TABLES + _SINCE_2 + _SINCE_3 + _SINCE_4,
+    1: _added_columns(1) + _FROM_1 + _FROM_3 + _SINCE_2 + _SINCE_3 + _SINCE_4,
+    2: _added_columns(2) + _FROM_3 + _SINCE_3 + _SINCE_4,
+    3: _added_columns(3) + _FROM_3 + _SINCE_4,
 }
 
 

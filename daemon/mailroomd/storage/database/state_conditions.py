@@ -13,6 +13,7 @@ __all__ = [
     "KNOWN_UNREAD",
     "NOT_OFFERED",
     "OFFERED",
+    "OVERDUE",
     "READ",
     "STORED",
     "UNREAD",
@@ -27,6 +28,7 @@ FILED: Final = f"{DeliveryState.FILED:d}"
 OFFERED: Final = f"{DeliveryState.OFFERED:d}"
 READ: Final = f"{DeliveryState.READ:d}"
 EXPIRED: Final = f"{DeliveryState.EXPIRED:d}"
+OVERDUE: Final = f"{DeliveryState.OVERDUE:d}"
 
 UNREAD: Final = f"state < {READ}"
 ENDED: Final = f"state >= {READ}"
