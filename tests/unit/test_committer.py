@@ -9,17 +9,17 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mailroomd.command_queue.commit import Commit, CommitObserver, Refusal
 from mailroomd.command_queue.committer import Committer
 from mailroomd.command_queue.disk_guard import DiskGuard
-from mailroomd.command_queue.local_events import LocalEvents
-from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
+from mailroomd.command_queue.outcome_reporter import OutcomeReporter
 from mailroomd.ipc.link import Link
 from mailroomd.model.errors import Reason
 from mailroomd.model.settings import Settings
 from mailroomd.protocol.commands import (
-    Command,
     CommandRefused,
     IdsAllocated,
+    LazyCommand,
     Outcome,
     SequencedCommand,
     StepsWritten,
@@ -32,11 +32,16 @@ from mailroomd.protocol.commands import (
     WriteSeen,
 )
 from mailroomd.storage.database.file_guard import FileReplaced
-from mailroomd.storage.database.message_store import CommitResult, MessageStore, SequencedEvent
+from mailroomd.storage.database.message_store import (
+    CommitResult,
+    MessageStore,
+    NewMail,
+    SequencedEvent,
+    SequencedWrite,
+    Write,
+)
 from mailroomd.storage.database.reserve import Reserve
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
-from mailroomd.storage.inbox.filing import Filing
-from mailroomd.storage.inbox.unknown_files import UnknownFiles
 from mailroomd.worker.context import CannotStart, WorkerContext
 from support.faults.failing import error
 
@@ -70,23 +75,21 @@ class ScriptedStore:
         self.committed: list[int] = []
         self.transactions = Mock(last_sync_ns=0)
 
-    def commit(
-        self, commands: Sequence[Command | SequencedEvent], now_ms: int, *, lazily: bool = False
-    ) -> CommitResult:
+    def commit(self, writes: Sequence[Write], now_ms: int, *, lazily: bool = False) -> CommitResult:
         result = self.results.pop(0) if self.results else OK
         if result == FULL:
             raise StoreFull("full")
         if result == FAILED:
             raise StoreFailed(error(0))
-        ids = [command.id for command in commands if not isinstance(command, WriteSeen | WriteGone)]
+        ids = [id_of(write) for write in writes if not isinstance(write, WriteSeen | WriteGone)]
         if self.poison.intersection(ids):
             raise KeyError("planted")
-        if self.has_lazy_poison and len(ids) < len(commands):
+        if self.has_lazy_poison and len(ids) < len(writes):
             raise StoreFailed(sqlite3.IntegrityError("planted"))
         self.committed += ids
         return CommitResult([StepsWritten(command_id, []) for command_id in ids])
 
-    def recognize(self, command: SequencedCommand) -> Outcome | None:
+    def recognize(self, write: SequencedWrite) -> Outcome | None:
         return None
 
 
@@ -99,8 +102,28 @@ class HeldReserve:
         self.is_held = False
 
 
-def sequence(allocated: IdsAllocated) -> SequencedEvent:
-    return SequencedEvent(allocated.id, allocated.last_id, None)
+def resolve(command: SequencedCommand) -> SequencedWrite:
+    if isinstance(command, WriteMessage):
+        return NewMail(command, None)
+    return SequencedEvent(command.id, command.last_id, None) if isinstance(command, IdsAllocated) else command
+
+
+def id_of(write: SequencedWrite) -> int:
+    return write.command.id if isinstance(write, NewMail) else write.id
+
+
+class Witness(CommitObserver):
+    """Knows what the observers were told of each command."""
+
+    def __init__(self) -> None:
+        self.committed: list[int] = []
+        self.refused: list[int] = []
+
+    def on_committed(self, commit: Commit) -> None:
+        self.committed += [command.id for command in commit.commands]
+
+    def on_refused(self, refusal: Refusal) -> None:
+        self.refused += [command.id for command in refusal.commands]
 
 
 class Office:
@@ -110,20 +133,15 @@ class Office:
         self.store = ScriptedStore(results)
         self.sent: list[Outcome] = []
         self.guard = DiskGuard(Settings, cast("Reserve", HeldReserve()), lambda: 0, self.sent.append)
-        self.housekeeping = Mock(lazy=[])
-        filing = Mock(Filing, file_mail=Mock(return_value={}), unknown=Mock(UnknownFiles))
-        filing.remove_files.return_value = []
+        self.lazy: list[LazyCommand] = []
+        self.witness = Witness()
         self.committer = Committer(
             Mock(WorkerContext),
             cast("MessageStore", self.store),
-            Mock(
-                Filing, file_mail=Mock(return_value={}), remove_files=Mock(return_value=[]), unknown=Mock(UnknownFiles)
-            ),
-            Mock(LocalEvents, sequence=sequence),
-            Mock(TeamInboxDispatcher),
-            self.housekeeping,
+            resolve,
+            self.lazy,
             self.guard,
-            Mock(Link, send=self.sent.append),
+            (self.witness, OutcomeReporter(Mock(Link, send=self.sent.append))),
         )
 
     def commit(self, kinds: Sequence[str], first_id: int = 1) -> dict[int, list[Outcome]]:
@@ -145,6 +163,21 @@ def test_a_send_is_refused_once_if_the_disk_fills_twice_in_its_batch() -> None:
     assert isinstance(refusal, CommandRefused)
     assert refusal.reason == Reason.STORAGE_FULL
     assert outcomes[2] == [StepsWritten(2, [])], "the reserve has room for the acknowledgement"
+
+
+def test_every_command_is_answered_when_the_disk_fills_again_and_again_in_its_batch() -> None:
+    outcomes = Office([FULL, FULL, FULL]).commit(["send", "read", "send", "allocated", "offer"])
+    assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(range(1, 6), 1)
+    reasons = [outcome.reason for (outcome,) in outcomes.values() if isinstance(outcome, CommandRefused)]
+    assert reasons == [Reason.STORAGE_FULL] * 3, "also the acknowledgement, for which the reserve has no room"
+
+
+def test_an_observer_hears_of_a_commit_after_it_and_of_a_refusal_instead_of_it() -> None:
+    office = Office([FAILED])
+    office.commit(["send", "read"])
+    assert (office.witness.committed, office.witness.refused) == ([], [1, 2])
+    office.commit(["send", "read"], 3)
+    assert (office.witness.committed, office.witness.refused) == ([3, 4], [1, 2])
 
 
 def test_a_batch_that_went_into_a_deleted_file_is_refused_and_the_worker_stops() -> None:
@@ -171,6 +204,8 @@ def test_every_command_gets_exactly_one_outcome_whatever_the_store_does(
             is_refused = isinstance(outcome, CommandRefused)
             assert not (is_refused and command_id in office.store.committed), "a refused command is not committed"
     assert len(set(office.store.committed)) == len(office.store.committed), "nothing is committed twice"
+    assert office.witness.committed == office.store.committed
+    assert sorted(office.witness.committed + office.witness.refused) == list(range(1, next_id))
 
 
 @given(
@@ -183,8 +218,7 @@ def test_a_command_that_raises_is_refused_alone_and_the_others_commit_in_order(
 ) -> None:
     office = Office([])
     office.store.poison, office.store.has_lazy_poison = poison, has_lazy_poison
-    lazy = [WriteSeen("abc", 1)]
-    office.housekeeping.lazy = lazy
+    office.lazy.append(WriteSeen("abc", 1))
     outcomes = office.commit(kinds)
     assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(outcomes, 1)
     sound = [command_id for command_id in outcomes if command_id not in poison]
@@ -194,4 +228,6 @@ def test_a_command_that_raises_is_refused_alone_and_the_others_commit_in_order(
             (refusal,) = outcomes[command_id]
             assert isinstance(refusal, CommandRefused)
             assert refusal.reason == Reason.INTERNAL
-    assert bool(lazy) == (has_lazy_poison or bool(poison.intersection(outcomes))), "they are not lost with the command"
+    assert bool(office.lazy) == (has_lazy_poison or bool(poison.intersection(outcomes))), (
+        "they are not lost with the command"
+    )

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 from mailroomd.command_queue import local_events
+from mailroomd.command_queue.commit import Commit, Refusal
 from mailroomd.command_queue.local_events import EXPIRY_PAGE, POLL_EXPIRY_SEC, RETRY_SEC, LocalEvents
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import (
@@ -42,7 +43,7 @@ class Office:
     def send(self, *names: str, ttl_ms: int = 0) -> list[int]:
         result = self.desk.result(*[self.desk.message(draft(name, ttl_ms=ttl_ms)) for name in names])
         assert self.filing.file_mail(result.mail, self.now_sec) == {}
-        self.events.schedule_expiry(result.mail)
+        self.events.on_committed(Commit([], result, 0, 0, 0, 0))
         return [message.id for message in result.mail]
 
     def leave(self, name: str, **body: object) -> Path:
@@ -78,7 +79,7 @@ class Office:
         """Commits the events of these requests."""
         allocated = [self.allocate(request, agent) for request in requests]
         result = self.desk.result(*map(self.events.sequence, allocated))
-        self.events.on_committed([command.request for command in allocated])
+        self.events.on_committed(Commit(allocated, result, 0, 0, 0, 0))
         for mailbox, message_ids in result.removed:
             self.filing.remove_files(mailbox, message_ids)
         return answers(result.outcomes)
@@ -204,7 +205,7 @@ def test_a_response_that_could_not_be_committed_keeps_its_file_and_asks_again(
     path = office.leave("a.json", answer=42)
     (request,) = office.wait(2)
     monkeypatch.setattr("time.monotonic", lambda: office.now_sec)
-    office.events.postpone([request.request])
+    office.events.on_refused(Refusal([office.allocate(request)], []))
     assert office.pass_time(0) <= RETRY_SEC
     assert (office.requests(), path.exists()) == ([], True)
     office.pass_time(RETRY_SEC)
@@ -332,10 +333,11 @@ def test_mail_whose_expiry_cannot_be_executed_keeps_no_other_from_expiring(
     committed: list[Outcome] = []
     for _ in range(20):
         for request in office.wait(2):
-            event = office.events.sequence(IdsAllocated(1, request.count, request.request)).event
+            allocated = IdsAllocated(1, request.count, request.request)
+            event = office.events.sequence(allocated).event
             assert isinstance(event, MailExpired)
             if odd in event.message_ids:
-                office.events.set_aside(request.request)
+                office.events.on_refused(Refusal([allocated], [], is_set_aside=True))
             else:
                 committed += office.commit(request)
     assert MessagesExpired([good]) in committed

@@ -97,7 +97,7 @@ def test_a_log_left_by_a_full_disk_is_settled_before_the_next_commit(
     desk.commit(first)
     desk.store.close()
     monkeypatch.setattr("mailroomd.storage.database.transactions.settle_log", settle)
-    desk.store = MessageStore(desk.state_dir, desk.mail_at)
+    desk.store = MessageStore(desk.state_dir)
     assert desk.store.files.message(first.id) is not None
     with pytest.raises(StoreFull):
         desk.commit(desk.message(draft()))
@@ -125,7 +125,7 @@ def test_closing_while_somebody_reads_is_no_error(desk: Desk) -> None:
     desk.rows("PRAGMA busy_timeout = 1")
     desk.store.close()
     reader.close()
-    desk.store = MessageStore(desk.state_dir, desk.mail_at)
+    desk.store = MessageStore(desk.state_dir)
 
 
 def test_a_reader_is_waited_for_only_after_a_failed_fsync(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,12 @@ __all__ = ["Housekeeping"]
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NoReturn, TypeVar
 
+from mailroomd.command_queue.commit import Commit, CommitObserver
 from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
@@ -39,7 +41,7 @@ IDLE_SEC = 60.0  # until the next call if nothing is due
 SUSPENDED_SEC = 60.0  # for which work that raised is left alone
 
 
-class Housekeeping:
+class Housekeeping(CommitObserver):
     """The command-queue's timers.
 
     Args:
@@ -78,8 +80,13 @@ class Housekeeping:
         self.lazy.extend(writes)
         del self.lazy[:-MAX_LAZY]
 
+    def on_committed(self, commit: Commit) -> None:
+        """Records that new messages are committed, and that every file up to the last one is written."""
+        if commit.result.mail:
+            self.on_mail_filed(commit.result.mail[-1].id, len(commit.result.mail), time.monotonic())
+
     def on_mail_filed(self, last_id: int, message_count: int, now_sec: float) -> None:
-        """Records that new messages are committed and every file up to an id is written."""
+        """Records new messages; every file up to an id is written."""
         self._filed_id = last_id
         if not self._unindexed:
             self._unindexed_since_sec = now_sec

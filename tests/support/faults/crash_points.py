@@ -51,6 +51,7 @@ class Shot(NamedTuple):
 
 _COMMAND_QUEUE = (
     ("take commands from the queue", "ipc.queue:PacketQueue.receive_items"),
+    ("resolve a command", "command_queue.resolving:Resolver.resolve"),
     ("commit", "storage.database.message_store:MessageStore.commit"),
     ("look at one message", "storage.database.new_messages:NewMessages.write"),
     ("remember the key", "storage.database.request_keys:RequestKeys.remember"),
@@ -66,6 +67,8 @@ _COMMAND_QUEUE = (
     ("take files away", "storage.inbox.filing:Filing.remove_files"),
     ("remove a file", "storage.inbox.files:InboxFiles.remove"),
     ("report outcomes", "ipc.queue:PacketQueue.send_items"),
+    ("report a commit", "command_queue.outcome_reporter:OutcomeReporter.on_committed"),
+    ("submit team entries", "command_queue.team_entries:TeamEntries.on_committed"),
     ("find files that were taken", "storage.inbox.filing:Filing.collect_taken"),
     ("ask for ids", "command_queue.local_events:PendingEvents.drain_requests"),
     ("commit a local event", "storage.database.message_store:MessageStore._write_event"),

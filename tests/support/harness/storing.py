@@ -15,6 +15,7 @@ from mailroomd.model.ids import MS_SHIFT
 from mailroomd.model.message import Draft
 from mailroomd.protocol.commands import (
     Command,
+    IdsAllocated,
     MailboxCounted,
     Outcome,
     WriteClear,
@@ -23,7 +24,14 @@ from mailroomd.protocol.commands import (
     WriteRead,
 )
 from mailroomd.protocol.local_events import LocalEvent
-from mailroomd.storage.database.message_store import CommitResult, MessageStore, SequencedEvent, StoredMail
+from mailroomd.storage.database.message_store import (
+    CommitResult,
+    MessageStore,
+    NewMail,
+    SequencedEvent,
+    StoredMail,
+    Write,
+)
 from mailroomd.storage.database.state_conditions import UNREAD
 
 NOW_MS = 1_800_000_000_000
@@ -45,14 +53,18 @@ class Desk:
         self.table: dict[int, StoredMail] = {}
         self.last_id = FIRST_ID
         self.now_ms = NOW_MS
-        self.store = MessageStore(state_dir, self.mail_at)
+        self.store = MessageStore(state_dir)
 
     @property
     def connection(self) -> sqlite3.Connection:
         return self.store.transactions.connection
 
-    def mail_at(self, command: WriteMessage) -> StoredMail:
-        return self.table[command.id]
+    def resolve(self, command: Command | SequencedEvent) -> Write:
+        """Returns what the store is to write for a command, as the command-queue's `Resolver` does."""
+        if isinstance(command, WriteMessage):
+            return NewMail(command, self.table.get(command.id))
+        assert not isinstance(command, IdsAllocated)
+        return command
 
     def issue(self, count: int = 1) -> int:
         """Issues ids; returns the first."""
@@ -96,10 +108,10 @@ class Desk:
         return self.result(*commands).outcomes
 
     def result(self, *commands: Command | SequencedEvent) -> CommitResult:
-        return self.store.commit(commands, self.now_ms)
+        return self.store.commit(list(map(self.resolve, commands)), self.now_ms)
 
     def lazily(self, *commands: Command) -> list[Outcome]:
-        return self.store.commit(commands, self.now_ms, lazily=True).outcomes
+        return self.store.commit(list(map(self.resolve, commands)), self.now_ms, lazily=True).outcomes
 
     def send(self, *drafts: Draft) -> list[int]:
         """Commits messages together; returns their ids."""
@@ -110,7 +122,7 @@ class Desk:
     def reopen(self) -> None:
         """Ends the store as a crash would (the log is not folded in) and opens it again."""
         self.connection.close()
-        self.store = MessageStore(self.state_dir, self.mail_at)
+        self.store = MessageStore(self.state_dir)
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql, values).fetchall()

@@ -6,7 +6,7 @@ Not here: new messages (`NewMessages`), later changes of their state (`MessageSt
 Invariant: a transaction is whole or absent, its messages are in id order, and `last_id` is at least their highest id.
 """
 
-__all__ = ["CommitResult", "MessageStore", "SequencedEvent", "StoredMail"]
+__all__ = ["CommitResult", "MessageStore", "NewMail", "SequencedEvent", "SequencedWrite", "StoredMail", "Write"]
 
 import hashlib
 import os
@@ -20,7 +20,6 @@ from pathlib import Path
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.commands import (
     AliasWritten,
-    Command,
     LazyCommand,
     MailboxCounted,
     MessageFiled,
@@ -30,12 +29,10 @@ from mailroomd.protocol.commands import (
     Outcome,
     ReadWritten,
     ResponseWritten,
-    SequencedCommand,
     StepsWritten,
     WriteAlias,
     WriteClear,
     WriteGone,
-    WriteMessage,
     WriteOffered,
     WriteRead,
     WriteSeen,
@@ -46,7 +43,7 @@ from mailroomd.storage.database.damaged_rows import is_unread
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.message_steps import MessageSteps
-from mailroomd.storage.database.new_messages import NewMessages, StoredMail
+from mailroomd.storage.database.new_messages import NewMail, NewMessages, StoredMail
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.request_keys import RequestKeys
 from mailroomd.storage.database.responses import ResponseRows
@@ -75,6 +72,10 @@ class SequencedEvent:
     agent: str = ""
 
 
+SequencedWrite = NewMail | WriteRead | WriteOffered | WriteClear | WriteAlias | SequencedEvent
+Write = SequencedWrite | LazyCommand
+
+
 @dataclass(slots=True)
 class CommitResult:
     """What one transaction did.
@@ -96,7 +97,6 @@ class MessageStore:
 
     Args:
         state_dir: where `mailroom.db` is.
-        mail_at: returns the message that a command refers to; raises LookupError if it is gone.
         beat: called while an old database is upgraded, for the heartbeat.
 
     Attributes:
@@ -108,9 +108,7 @@ class MessageStore:
         DatabaseTooNew, ForeignObject, sqlite3.Error, StoreFailed: as in `Transactions`.
     """
 
-    def __init__(
-        self, state_dir: Path, mail_at: Callable[[WriteMessage], StoredMail], beat: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, state_dir: Path, beat: Callable[[], None] = lambda: None) -> None:
         self.transactions = Transactions(state_dir, beat)
         self._connection = self.transactions.connection
         self._keys = RequestKeys(self._connection)
@@ -118,7 +116,7 @@ class MessageStore:
         self._receipts = ReceiptRows(self._connection)
         self._responses = ResponseRows(self._connection)
         self._aliases = AliasRows(self._connection)
-        self._messages = NewMessages(self._connection, self._keys, self._counters, mail_at)
+        self._messages = NewMessages(self._connection, self._keys, self._counters)
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
         self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
@@ -150,13 +148,11 @@ class MessageStore:
 
     # -- the group commit -----------------------------------------------------------------------------------------
 
-    def commit(
-        self, commands: Sequence[Command | SequencedEvent], now_ms: int, *, lazily: bool = False
-    ) -> CommitResult:
-        """Applies commands, in order, in one durable transaction.
+    def commit(self, writes: Sequence[Write], now_ms: int, *, lazily: bool = False) -> CommitResult:
+        """Makes writes, in order, in one durable transaction.
 
         Args:
-            lazily: skip the fsync, for commands that a power cut may undo.
+            lazily: skip the fsync, for writes that a power cut may undo.
 
         Raises:
             StoreFull, StoreFailed: nothing was written.
@@ -165,12 +161,12 @@ class MessageStore:
         with self._counting(self.transactions.lazy() if lazily else self.transactions.durable()):
             last_id = self.mark("last_id")
             inserted = 0
-            for command in commands:
-                if not isinstance(command, WriteMessage):
+            for write in writes:
+                if not isinstance(write, NewMail):
                     inserted = self._messages.insert(result.mail, inserted, now_ms)
-                self._apply(command, result, last_id, now_ms)
+                self._apply(write, result, last_id, now_ms)
             self._messages.insert(result.mail, inserted, now_ms)
-            highest = max((command.last_id for command in commands if not isinstance(command, LazyCommand)), default=0)
+            highest = max((write.last_id for write in writes if not isinstance(write, LazyCommand)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
             result.outcomes[:0] = self._counters.write_counts()
@@ -189,9 +185,9 @@ class MessageStore:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (mail[-1].id + 1,))
                 self._counters.write_counts()
 
-    def recognize(self, command: SequencedCommand) -> Outcome | None:
+    def recognize(self, write: SequencedWrite) -> Outcome | None:
         """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
-        return self._messages.recognize(command) if isinstance(command, WriteMessage) else None
+        return self._messages.recognize(write) if isinstance(write, NewMail) else None
 
     def record_synced(self, synced_id: int) -> None:
         """Records that every file up to an id is on the disk, without an fsync of its own."""
@@ -200,9 +196,9 @@ class MessageStore:
             self._connection.execute("UPDATE meta SET value = ? WHERE name = 'synced_id'", (synced_id,))
         self.files.clear_queued()
 
-    def _apply(self, command: Command | SequencedEvent, result: CommitResult, last_id: int, now_ms: int) -> None:
+    def _apply(self, command: Write, result: CommitResult, last_id: int, now_ms: int) -> None:
         match command:
-            case WriteMessage():
+            case NewMail():
                 result.outcomes.append(self._messages.write(command, result.mail, last_id, now_ms))
             case WriteRead():
                 known, senders = self._steps.mark_read(command.id, command.agent, command.message_ids, now_ms)
@@ -229,8 +225,6 @@ class MessageStore:
                 result.outcomes.append(AliasWritten(command.id, command.session, command.agent, command.expires_ms))
             case SequencedEvent():
                 self._write_event(command, result, now_ms)
-            case _:
-                raise TypeError(f"{type(command).__name__} is not a command of the store")
 
     def _write_event(self, sequenced: SequencedEvent, result: CommitResult, now_ms: int) -> None:
         senders: dict[str, None] = {}

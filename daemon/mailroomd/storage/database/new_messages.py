@@ -1,14 +1,13 @@
-"""NewMessages — turns a WriteMessage command into a row, unless the message or its request is already stored.
+"""NewMessages — stores a new message as a row, unless the message or its request is already stored.
 
 Owns the outcome of a send, and its recognition after a restart or under an idempotency key. It works in the open
 transaction of `MessageStore`. Not here: the keys (`RequestKeys`), the form of a row (`rows`).
 Invariant: an id is used for one commit only; a request is stored at most once.
 """
 
-__all__ = ["NewMessages", "StoredMail"]
+__all__ = ["NewMail", "NewMessages", "StoredMail"]
 
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailroomd.model.errors import Reason
@@ -40,6 +39,24 @@ class StoredMail:
         return "@" in self.draft.recipient
 
 
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A message that is to be stored.
+
+    Attributes:
+        command: asks for it.
+        mail: the message; None if the mailbox table no longer has its record.
+    """
+
+    command: WriteMessage
+    mail: StoredMail | None
+
+    @property
+    def last_id(self) -> int:
+        """The last sequence id that belongs to it."""
+        return self.command.last_id
+
+
 class NewMessages:
     """Writes new messages.
 
@@ -47,35 +64,26 @@ class NewMessages:
         connection: the writer's; its owner begins and ends the transactions.
         keys: of earlier requests.
         counters: of the mailboxes.
-        mail_at: returns the message that a command refers to; raises LookupError if it is gone.
     """
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        keys: RequestKeys,
-        counters: MailboxCounters,
-        mail_at: Callable[[WriteMessage], StoredMail],
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys: RequestKeys, counters: MailboxCounters) -> None:
         self._connection = connection
         self._keys = keys
         self._counters = counters
-        self._mail_at = mail_at
 
-    def write(self, command: WriteMessage, mail: list[StoredMail], last_id: int, now_ms: int) -> Outcome:
+    def write(self, new: NewMail, mail: list[StoredMail], last_id: int, now_ms: int) -> Outcome:
         """Adds a message to those of the transaction, unless it or its request is already stored; returns the outcome.
 
         Args:
             mail: the transaction's messages so far, for `insert`.
             last_id: the highest id that earlier transactions used.
         """
+        command, message = new.command, new.mail
         if command.id <= last_id:
             stored = self._outcome_of_stored(command.id)
             if stored is not None:
                 return stored
-        try:
-            message = self._mail_at(command)
-        except LookupError:
+        if message is None:
             return CommandRefused(command.id, Reason.STORAGE_FAILED, _LOST, RETRY_AFTER_LOSS_MS)
         repeated = self._outcome_of_repeated(command, message.draft, mail)
         if repeated is not None:
@@ -107,15 +115,12 @@ class NewMessages:
                 self._counters.count_new(message.draft.recipient, message.id)
         return len(mail)
 
-    def recognize(self, command: WriteMessage) -> Outcome | None:
+    def recognize(self, new: NewMail) -> Outcome | None:
         """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
-        stored = self._outcome_of_stored(command.id)
-        if stored is not None:
+        stored = self._outcome_of_stored(new.command.id)
+        if stored is not None or new.mail is None:
             return stored
-        try:
-            return self._outcome_of_repeated(command, self._mail_at(command).draft, [])
-        except LookupError:
-            return None
+        return self._outcome_of_repeated(new.command, new.mail.draft, [])
 
     def _outcome_of_stored(self, message_id: int) -> MessageWritten | None:
         """Returns the outcome of a message that was committed before; None if it was not.
