@@ -16,7 +16,8 @@ from pathlib import Path
 from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import WriteMessage, WriteRead
+from mailroomd.protocol.operations import Acknowledge, Send
+from mailroomd.protocol.packets import Command
 from mailroomd.storage.database.connection import DATABASE_NAME
 from mailroomd.storage.database.message_store import MessageStore, NewMail, StoredMail
 from mailroomd.storage.database.schema import SCHEMA_VERSION
@@ -95,13 +96,12 @@ class _Writer:
         """Commits and files one message per recipient; returns their ids."""
         now_ms = time.time_ns() // 1_000_000
         ids = [self._ids.issue(now_ms, IDS_PER_MESSAGE) for _ in recipients]
-        writes = [
-            NewMail(
-                WriteMessage(message_id, 0, f"{now_ms:011x}-{message_id}", client_key=False, resubmitted=False),
-                StoredMail(message_id, now_ms, Draft(recipient, SENDER, CONTENT)),
-            )
-            for message_id, recipient in zip(ids, recipients, strict=True)
-        ]
+        writes: list[NewMail] = []
+        for message_id, recipient in zip(ids, recipients, strict=True):
+            send = Send(recipient, SENDER, verified=False, key=f"{now_ms:011x}-{message_id}")
+            command = Command(message_id, send, IDS_PER_MESSAGE, recipient)
+            mail = StoredMail(message_id, now_ms, Draft(recipient, SENDER, CONTENT))
+            writes.append(NewMail(command, send, mail))
         done = self._store.commit(writes, now_ms, lazily=True)
         if self._files:
             for mail in done.mail:
@@ -114,7 +114,9 @@ class _Writer:
         """Marks messages read."""
         now_ms = time.time_ns() // 1_000_000
         receipt_ids = self._ids.issue(now_ms, len(message_ids))
-        self._store.commit([WriteRead(receipt_ids, agent, message_ids)], now_ms, lazily=True)
+        self._store.commit(
+            [Command(receipt_ids, Acknowledge(agent, message_ids), len(message_ids))], now_ms, lazily=True
+        )
 
     def close(self) -> None:
         """Records that every file is synced, as a clean stop does."""

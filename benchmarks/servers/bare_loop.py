@@ -18,7 +18,8 @@ from pathlib import Path
 
 from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import WriteMessage
+from mailroomd.protocol.operations import Send
+from mailroomd.protocol.packets import Command
 from mailroomd.storage.database.connection import checkpoint
 from mailroomd.storage.database.message_store import MessageStore, NewMail, StoredMail
 from mailroomd.storage.inbox.files import InboxFiles
@@ -63,13 +64,11 @@ class BareLoop:
         first = self._next
         self._next += IDS_PER_MESSAGE * messages
         ids = range(first, self._next, IDS_PER_MESSAGE)
-        writes = [
-            NewMail(
-                WriteMessage(message_id, 0, f"{message_id:011x}-0-0", client_key=False, resubmitted=False),
-                StoredMail(message_id, now_ms, self._draft),
-            )
-            for message_id in ids
-        ]
+        writes: list[NewMail] = []
+        for message_id in ids:
+            send = Send(MAILBOX, SENDER, verified=False, key=f"{message_id:011x}-0-0")
+            command = Command(message_id, send, IDS_PER_MESSAGE, MAILBOX)
+            writes.append(NewMail(command, send, StoredMail(message_id, now_ms, self._draft)))
         started = time.perf_counter()
         done = self._store.commit(writes, now_ms)
         committed = time.perf_counter()

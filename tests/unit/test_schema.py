@@ -10,8 +10,10 @@ import pytest
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.ids import MAX_ID, MS_SHIFT
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import MailboxCounted, MessageRepeated, MessageWritten
 from mailroomd.protocol.local_events import MailFiled
+from mailroomd.protocol.operations import Sent
+from mailroomd.protocol.packets import Outcome
+from mailroomd.protocol.reports import MailboxCounted
 from mailroomd.storage.database import schema
 from mailroomd.storage.database.connection import DatabaseTooNew, open_store
 from mailroomd.storage.database.message_archive import MessageArchive
@@ -100,8 +102,8 @@ def test_mail_goes_on_after_the_upgrade(migrated: Desk) -> None:
     again, fresh = migrated.message(draft(), "own", resubmitted=True), migrated.message(draft())
     outcomes = migrated.commit(again, fresh)
     assert answers(outcomes) == [
-        MessageRepeated(again.id, MESSAGE_IDS[0], NOW_MS, READ, ""),
-        MessageWritten(fresh.id, FILED),
+        Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, READ, "abc", is_repeated=True)),
+        migrated.sent(fresh),
     ]
     assert counted(outcomes) == recounted(migrated) == {"abc": (4, 3, MESSAGE_IDS[1])}
     done = migrated.commit(migrated.clearing("abc", migrated.last_id))

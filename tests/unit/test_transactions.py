@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import MessageWritten
 from mailroomd.storage.database import connection
 from mailroomd.storage.database.connection import (
     has_lost_write,
@@ -38,7 +37,7 @@ def test_a_full_disk_rolls_everything_back_and_sends_work_again_later(desk: Desk
     make_room(desk)
     again = desk.message(draft(content="x" * 100_000), "k", client_key=True)
     outcomes = desk.commit(again)
-    assert answers(outcomes) == [MessageWritten(again.id, FILED)]
+    assert answers(outcomes) == [desk.sent(again)]
     assert counted(outcomes) == {"abc": (2, 2, small.id)}
 
 

@@ -10,7 +10,7 @@ __all__ = ["Commit", "CommitObserver", "Refusal"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mailroomd.protocol.commands import Outcome, SequencedCommand
+from mailroomd.protocol.packets import Command, Outcome
 from mailroomd.storage.database.message_store import CommitResult
 
 
@@ -29,7 +29,7 @@ class Commit:
         filing_ns: how long writing the inbox files took; known likewise.
     """
 
-    commands: Sequence[SequencedCommand]
+    commands: Sequence[Command]
     result: CommitResult
     started_ns: int
     ended_ns: int
@@ -41,7 +41,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Commands of which nothing was written, except that some may repeat what was committed before.
+    """Commands that were not written; some may repeat what was committed before.
 
     Attributes:
         commands: the refused commands.
@@ -49,7 +49,7 @@ class Refusal:
         is_set_aside: whether they cannot be executed at all, rather than not now.
     """
 
-    commands: Sequence[SequencedCommand]
+    commands: Sequence[Command]
     outcomes: Sequence[Outcome]
     is_set_aside: bool = False
 

@@ -17,7 +17,9 @@ from mailroomd.command_queue.unknown_mail import dismiss_unknown_files
 from mailroomd.model.ids import format_id
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import MailboxCleared, MessageRepeated, MessageWritten, Outcome
+from mailroomd.protocol.operations import Cleared, Sent
+from mailroomd.protocol.packets import Outcome
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.inbox.filing import Filing
 
@@ -51,18 +53,17 @@ class CommitFiling(CommitObserver):
         cleared = [
             message_id
             for outcome in result.outcomes
-            if isinstance(outcome, MailboxCleared)
-            for message_id in outcome.message_ids
+            if isinstance(outcome, Outcome) and isinstance(outcome.result, Cleared)
+            for message_id in outcome.result.message_ids
         ]
         if cleared:  # a file that cannot be removed stays listed until `Filing` or the next start removes it
             self._writes.attempt(lambda: self._ledger.forget_cleared(gone.intersection(cleared)))
         result.outcomes = dismiss_unknown_files(commit.commands, result.outcomes, self._filing.unknown)
 
 
-def _with_file_error(outcome: Outcome, errors: Mapping[int, str]) -> Outcome:
-    if isinstance(outcome, MessageWritten) and outcome.id in errors:
-        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=errors[outcome.id])
-    if isinstance(outcome, MessageRepeated) and outcome.original_id in errors:  # the original is in the same batch
-        error = errors[outcome.original_id]
-        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=error)
+def _with_file_error(outcome: Outcome | Report, errors: Mapping[int, str]) -> Outcome | Report:
+    if isinstance(outcome, Outcome) and isinstance(outcome.result, Sent) and outcome.result.id in errors:
+        error = errors[outcome.result.id]  # of a new message, or of one that this batch repeats
+        sent = msgspec.structs.replace(outcome.result, state=DeliveryState.STORED, file_error=error)
+        return msgspec.structs.replace(outcome, result=sent)
     return outcome

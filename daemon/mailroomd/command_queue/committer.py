@@ -23,16 +23,8 @@ from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import (
-    CommandRefused,
-    IdsAllocated,
-    LazyCommand,
-    Outcome,
-    SequencedCommand,
-    StepsWritten,
-    WriteMessage,
-    WriteOffered,
-)
+from mailroomd.protocol.operations import Done, IdsAllocated, MarkOffered, Refused, Result, Send
+from mailroomd.protocol.packets import Command, LazyCommand, Outcome
 from mailroomd.storage.database.file_guard import FileReplaced
 from mailroomd.storage.database.message_store import MessageStore, SequencedWrite
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
@@ -57,7 +49,7 @@ class Committer:
         self,
         context: WorkerContext,
         store: MessageStore,
-        resolve: Callable[[SequencedCommand], SequencedWrite],
+        resolve: Callable[[Command], SequencedWrite],
         lazy: list[LazyCommand],
         disk_guard: DiskGuard,
         observers: Sequence[CommitObserver],
@@ -69,7 +61,7 @@ class Committer:
         self._disk_guard = disk_guard
         self._observers = observers
 
-    def commit(self, commands: Sequence[SequencedCommand]) -> None:
+    def commit(self, commands: Sequence[Command]) -> None:
         """Commits commands in one transaction, if that is possible, and notifies the observers.
 
         If one of them raises an exception that nobody expected, it is refused, and the others are committed in parts.
@@ -82,7 +74,7 @@ class Committer:
             part = self._refuse_sends_if_full(parts.popleft())
             if not part:
                 continue
-            can_wait = all(isinstance(command, WriteOffered) for command in part)
+            can_wait = all(isinstance(command.op, MarkOffered) for command in part)
             try:
                 commit = self._write(part, lazily=can_wait, takes_lazy=takes_lazy)
             except StoreFull:
@@ -105,7 +97,7 @@ class Committer:
                 for observer in self._observers:
                     observer.on_committed(commit)
 
-    def _write(self, commands: Sequence[SequencedCommand], *, lazily: bool, takes_lazy: bool) -> Commit:
+    def _write(self, commands: Sequence[Command], *, lazily: bool, takes_lazy: bool) -> Commit:
         """Makes the transaction, with the lazy writes that wait.
 
         Raises:
@@ -125,26 +117,24 @@ class Committer:
 
     # -- what cannot be committed ---------------------------------------------------------------------------------
 
-    def _refuse_sends_if_full(self, commands: Sequence[SequencedCommand]) -> Sequence[SequencedCommand]:
+    def _refuse_sends_if_full(self, commands: Sequence[Command]) -> Sequence[Command]:
         """Refuses the messages while none are accepted; returns the other commands."""
         if self._disk_guard.is_writable:
             return commands
-        messages = [command for command in commands if isinstance(command, WriteMessage)]
+        messages = [command for command in commands if isinstance(command.op, Send)]
         if messages:
             self._refuse(messages, *self._disk_guard.refusal)
-        return [command for command in commands if not isinstance(command, WriteMessage)]
+        return [command for command in commands if not isinstance(command.op, Send)]
 
-    def _refuse(self, commands: Sequence[SequencedCommand], reason: Reason, sentence: str, retry_after_ms: int) -> None:
+    def _refuse(self, commands: Sequence[Command], reason: Reason, sentence: str, retry_after_ms: int) -> None:
         """Refuses commands, except sends that were committed before."""
+        refused = Refused(reason, sentence, retry_after_ms=retry_after_ms)
         outcomes = [
-            self._store.recognize(self._resolve(command)) or _refused(command, reason, sentence, retry_after_ms)
-            for command in commands
+            Outcome(command.id, self._store.recognize(command) or _result_of(command, refused)) for command in commands
         ]
         self._notify_of(Refusal(commands, outcomes))
 
-    def _divide(
-        self, commands: Sequence[SequencedCommand], error: InputFailed, *, takes_lazy: bool
-    ) -> list[Sequence[SequencedCommand]]:
+    def _divide(self, commands: Sequence[Command], error: InputFailed, *, takes_lazy: bool) -> list[Sequence[Command]]:
         """Returns the parts in which to look for the command that raises; refuses it when it is alone.
 
         First without the lazy writes, then in halves.
@@ -157,29 +147,30 @@ class Committer:
         self._set_aside(commands, error)
         return []
 
-    def _set_aside(self, commands: Sequence[SequencedCommand], error: InputFailed) -> None:
+    def _set_aside(self, commands: Sequence[Command], error: InputFailed) -> None:
         """Refuses the one command that raises."""
         outcomes: list[Outcome] = []
         for command in commands:
             log.error(
                 "command set aside: it cannot be executed",
-                command=type(command).__name__,
+                command=type(command.op).__name__,
                 message_id=format_id(command.id),
                 error=str(error),
             )
             sentence = f"mailroomd cannot execute this request ({error}): nothing was stored; see the daemon's log"
-            outcomes.append(self._recognize_suspect(command) or _refused(command, Reason.INTERNAL, sentence, 0))
+            refused = Refused(Reason.INTERNAL, sentence)
+            outcomes.append(Outcome(command.id, self._recognize_suspect(command) or _result_of(command, refused)))
         self._notify_of(Refusal(commands, outcomes, is_set_aside=True))
 
-    def _recognize_suspect(self, command: SequencedCommand) -> Outcome | None:
+    def _recognize_suspect(self, command: Command) -> Result | None:
         try:
-            return self._store.recognize(self._resolve(command))
+            return self._store.recognize(command)
         except NOT_OF_INPUT:
             raise
         except Exception:  # noqa: BLE001 - the command that is being looked at is known to raise
             return None
 
-    def _refuse_and_stop(self, commands: Sequence[SequencedCommand], error: FileReplaced) -> NoReturn:
+    def _refuse_and_stop(self, commands: Sequence[Command], error: FileReplaced) -> NoReturn:
         """Refuses a batch that went into a deleted file, and stops the daemon.
 
         Raises:
@@ -187,7 +178,8 @@ class Committer:
         """
         log.error("database file removed or replaced, stopping", path=str(error.path))
         sentence = str(error)
-        lost = [_refused(command, Reason.STORAGE_FAILED, sentence, 0) for command in commands]
+        refused = Refused(Reason.STORAGE_FAILED, sentence)
+        lost = [Outcome(command.id, _result_of(command, refused)) for command in commands]
         self._notify_of(Refusal(commands, lost))
         raise CannotStart(sentence) from error
 
@@ -196,8 +188,6 @@ class Committer:
             observer.on_refused(refusal)
 
 
-def _refused(command: SequencedCommand, reason: Reason, sentence: str, retry_after_ms: int) -> Outcome:
-    """Returns the outcome of a refused command; nobody waits for delivery marks, and local events ask for new ids."""
-    if isinstance(command, IdsAllocated | WriteOffered):
-        return StepsWritten(command.id, [])
-    return CommandRefused(command.id, reason, sentence, retry_after_ms)
+def _result_of(command: Command, refused: Refused) -> Result:
+    """Returns the result of a command that is refused; nobody waits for marks, and local events ask for new ids."""
+    return Done() if isinstance(command.op, IdsAllocated | MarkOffered) else refused

@@ -18,7 +18,8 @@ from mailroomd.command_queue.commit import Commit, CommitObserver
 from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import LazyCommand, Outcome
+from mailroomd.protocol.packets import LazyCommand
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.connection import checkpoint, is_full, is_lost_write, mark_lost_write
 from mailroomd.storage.database.message_store import MessageStore
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
@@ -57,7 +58,7 @@ class Housekeeping(CommitObserver):
     def __init__(self, settings: Settings, store: MessageStore, files: InboxFiles) -> None:
         self.lazy: list[LazyCommand] = []
         self.settings = settings
-        self._outcomes: list[Outcome] = []
+        self._reports: list[Report] = []
         self._state_dir = settings.state_dir
         self._store = store
         self._files = files
@@ -93,10 +94,10 @@ class Housekeeping(CommitObserver):
         self._unindexed += message_count
         self._last_mail_sec = now_sec
 
-    def drain_outcomes(self) -> list[Outcome]:
-        """Returns the outcomes for the mailbox, and forgets them."""
-        outcomes, self._outcomes = self._outcomes, []
-        return outcomes
+    def drain_reports(self) -> list[Report]:
+        """Returns the reports for the mailbox, and forgets them."""
+        reports, self._reports = self._reports, []
+        return reports
 
     def run(self, now_sec: float, now_ms: int, *, has_room: bool = True) -> float:
         """Does what is due; returns for how many seconds nothing will be.
@@ -173,8 +174,8 @@ class Housekeeping(CommitObserver):
         """Deletes a slice of what is past its retention; returns the seconds until the next."""
         if now_sec >= self._next_sweep_sec:
             before_ms = now_ms - int(self.settings.keep_read_sec * 1000)
-            deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE, now_ms)
-            self._outcomes += outcomes
+            deleted, reports = self._store.delete_ended(before_ms, SWEEP_SLICE, now_ms)
+            self._reports += reports
             seen_before_ms = now_ms - int(self.settings.forget_agents_sec * 1000)
             is_left = self._store.forget_old(now_ms) or self._store.forget_agents(seen_before_ms, SWEEP_SLICE)
             is_left = is_left or bool(deleted)

@@ -27,8 +27,10 @@ from mailroomd.command_queue.commit import Commit, CommitObserver, Refusal
 from mailroomd.core.suspect_input import NOT_OF_INPUT
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import AllocateIds, IdsAllocated, SequencedCommand
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
+from mailroomd.protocol.operations import IdsAllocated
+from mailroomd.protocol.packets import Command
+from mailroomd.protocol.reports import AllocateIds
 from mailroomd.storage.database.message_store import MessageStore, SequencedEvent, StoredMail
 from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.outbox.file import OutboxFile, shown
@@ -100,9 +102,9 @@ class LocalEvents(CommitObserver):
         """Returns the requests that are not answered yet, for a mailbox that restarted."""
         return self._pending.unanswered_requests()
 
-    def sequence(self, allocated: IdsAllocated) -> SequencedEvent:
-        """Returns the event with the ids that were allocated to it."""
-        return self._pending.sequence(allocated)
+    def sequence(self, command: Command, allocated: IdsAllocated) -> SequencedEvent:
+        """Returns the event with the ids that were allocated to it, those of a command."""
+        return self._pending.sequence(command, allocated)
 
     def on_committed(self, commit: Commit) -> None:
         """Drops the events of a transaction, and does what their commit allows."""
@@ -248,11 +250,11 @@ class PendingEvents:
         """Returns the requests that are not answered yet, for a mailbox that restarted."""
         return [_request(request, pending.event) for request, pending in self._pending.items() if pending.is_requested]
 
-    def sequence(self, allocated: IdsAllocated) -> SequencedEvent:
+    def sequence(self, command: Command, allocated: IdsAllocated) -> SequencedEvent:
         """Returns the event with the ids that were allocated to it; without an event if the request is unknown."""
         pending = self._pending.get(allocated.request)
         event = pending.event if pending is not None else None
-        return SequencedEvent(allocated.id, allocated.last_id, event, allocated.agent)
+        return SequencedEvent(command.id, command.last_id, event, allocated.agent)
 
     def on_committed(self, request: int) -> LocalEvent | None:
         """Drops the event of a request and returns it; returns None if the request is unknown."""
@@ -293,8 +295,8 @@ class PendingEvents:
         return None
 
 
-def _requests_of(commands: Iterable[SequencedCommand]) -> list[int]:
-    return [command.request for command in commands if isinstance(command, IdsAllocated)]
+def _requests_of(commands: Iterable[Command]) -> list[int]:
+    return [command.op.request for command in commands if isinstance(command.op, IdsAllocated)]
 
 
 def _request(request: int, event: LocalEvent) -> AllocateIds:

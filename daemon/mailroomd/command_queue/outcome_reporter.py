@@ -1,4 +1,4 @@
-"""OutcomeReporter — sends outcomes to the mailbox.
+"""OutcomeReporter — sends outcomes and reports to the mailbox.
 
 As an observer of commits it follows the inbox files, since an outcome says whether its file is written. Not here: what
 an outcome says (`MessageStore`, `Committer`).
@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from mailroomd.command_queue.commit import Commit, CommitObserver, Refusal
 from mailroomd.ipc.link import Link
-from mailroomd.protocol.commands import Command, Outcome
+from mailroomd.protocol.packets import Command, LazyCommand, Outcome
+from mailroomd.protocol.reports import Report
 
 
 class OutcomeReporter(CommitObserver):
@@ -20,13 +21,13 @@ class OutcomeReporter(CommitObserver):
         link: to the mailbox.
     """
 
-    def __init__(self, link: Link[Command, Outcome]) -> None:
+    def __init__(self, link: Link[Command | LazyCommand, Outcome | Report]) -> None:
         self._link = link
 
-    def report(self, outcomes: Iterable[Outcome]) -> None:
-        """Sends outcomes to the mailbox."""
-        for outcome in outcomes:
-            self._link.send(outcome)
+    def report(self, items: Iterable[Outcome | Report]) -> None:
+        """Sends outcomes and reports to the mailbox."""
+        for item in items:
+            self._link.send(item)
         self._link.flush()
 
     def on_committed(self, commit: Commit) -> None:

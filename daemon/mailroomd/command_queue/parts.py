@@ -23,7 +23,8 @@ from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
 from mailroomd.command_queue.team_entries import TeamEntries
 from mailroomd.command_queue.telemetry import CommitTelemetry, FilingTelemetry
 from mailroomd.ipc.link import Link
-from mailroomd.protocol.commands import Command, Outcome
+from mailroomd.protocol.packets import Command, LazyCommand, Outcome
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.reserve import Reserve
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
@@ -50,7 +51,7 @@ class Parts:
     """
 
     def __init__(
-        self, context: WorkerContext, config: CommandQueueConfig, unanswered: Callable[[], list[Outcome]]
+        self, context: WorkerContext, config: CommandQueueConfig, unanswered: Callable[[], list[Report]]
     ) -> None:
         settings = context.settings
         layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
@@ -63,7 +64,9 @@ class Parts:
         self.filing = Filing(settings.root, self.files, self.store.files, context.beat)
         self.local_events = LocalEvents(self.store, self.filing, outbox, context.epoch)
         self.team_dispatcher = TeamInboxDispatcher(TeamFiling(TeamInboxes(settings.root)))
-        self.link: Link[Command, Outcome] = Link(context.epoch, config.writes, config.outcomes, unanswered)
+        self.link: Link[Command | LazyCommand, Outcome | Report] = Link(
+            context.epoch, config.writes, config.outcomes, unanswered
+        )
         used_bytes = self.store.transactions.used_bytes
         self.disk_guard = DiskGuard(lambda: context.settings, reserve, used_bytes, self.link.send)
         self.housekeeping = Housekeeping(settings, self.store, self.files)

@@ -18,8 +18,8 @@ from mailroomd.command_queue.table_audit import lost_deletions
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.clock import is_out_of_range, now_ms
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import Command, LazyCommand, Outcome, WriteMessage
-from mailroomd.protocol.packets import Hello
+from mailroomd.protocol.packets import Command, Hello, LazyCommand
+from mailroomd.protocol.reports import Report
 from mailroomd.worker.config import CommandQueueConfig
 from mailroomd.worker.damage import refuse_damaged_database
 from mailroomd.worker.runner import WorkerContext
@@ -51,7 +51,7 @@ class CommandQueue:
         self._reporter = parts.reporter
         self._team = parts.team_entries
         self._writes, self._outcomes = config.writes, config.outcomes
-        self._unconfirmed: list[Outcome] = []
+        self._unconfirmed: list[Report] = []
         self._is_clock_wrong = False
 
     def run(self) -> None:
@@ -84,7 +84,7 @@ class CommandQueue:
         """Commits the commands that have arrived; returns whether there were any."""
         received = self._link.receive()
         self._report_unconfirmed()
-        commands: list[Command] = []
+        commands: list[Command | LazyCommand] = []
         for item in received:
             if isinstance(item, Hello):
                 self._process(commands)
@@ -102,15 +102,15 @@ class CommandQueue:
             self._reporter.report([*deletions, *self._unconfirmed])
             self._unconfirmed = []
 
-    def _process(self, commands: Sequence[Command]) -> None:
+    def _process(self, commands: Sequence[Command | LazyCommand]) -> None:
         for batch in _batches(commands):
-            ordered = [command for command in batch if not isinstance(command, LazyCommand)]
+            ordered = [command for command in batch if isinstance(command, Command)]
             self._housekeeping.enqueue(command for command in batch if isinstance(command, LazyCommand))
             if ordered:
                 self._parts.committer.commit(ordered)
             self._context.beat()
 
-    def _unanswered(self) -> list[Outcome]:
+    def _unanswered(self) -> list[Report]:
         """Returns what a mailbox that restarted needs to receive; it reads everything else from the database."""
         return [self._disk_guard.current_state(), *self._local_events.unanswered_requests()]
 
@@ -130,7 +130,7 @@ class CommandQueue:
 
         if not self._background.attempt(work):
             pause_sec = 1.0
-        self._reporter.report([*self._housekeeping.drain_outcomes(), *self._local_events.drain_requests(now_sec)])
+        self._reporter.report([*self._housekeeping.drain_reports(), *self._local_events.drain_requests(now_sec)])
         self._team.settle(now_sec)
         self._parts.filing.remove_empty_directories(now_sec, self._context.settings.forget_agents_sec)
         self._disk_guard.poll(now_sec)
@@ -168,13 +168,13 @@ class CommandQueue:
         self._parts.close()
 
 
-def _batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
+def _batches(commands: Sequence[Command | LazyCommand]) -> Iterator[list[Command | LazyCommand]]:
     """Yields the commands of each transaction."""
-    batch: list[Command] = []
+    batch: list[Command | LazyCommand] = []
     size_bytes = 0
     for command in commands:
         batch.append(command)
-        size_bytes += command.size_bytes if isinstance(command, WriteMessage) else 0
+        size_bytes += command.size_bytes if isinstance(command, Command) else 0
         if len(batch) == BATCH_COMMANDS or size_bytes >= BATCH_BYTES:
             yield batch
             batch, size_bytes = [], 0

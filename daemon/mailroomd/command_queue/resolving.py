@@ -7,8 +7,8 @@ is looked up. Not here: executing (`MessageStore`).
 __all__ = ["Resolver"]
 
 from mailroomd.command_queue.local_events import LocalEvents
-from mailroomd.model.message import unpack_draft
-from mailroomd.protocol.commands import IdsAllocated, SequencedCommand, WriteMessage
+from mailroomd.protocol.operations import IdsAllocated, Send
+from mailroomd.protocol.packets import Command
 from mailroomd.storage.database.message_store import NewMail, SequencedWrite, StoredMail
 from mailroomd.table.reader import NotInTable, TableReader
 
@@ -25,17 +25,17 @@ class Resolver:
         self._table = table
         self._local_events = local_events
 
-    def resolve(self, command: SequencedCommand) -> SequencedWrite:
+    def resolve(self, command: Command) -> SequencedWrite:
         """Returns what the store is to write for a command."""
-        match command:
-            case WriteMessage():
-                return NewMail(command, self._mail_at(command))
-            case IdsAllocated():
-                return self._local_events.sequence(command)
+        match command.op:
+            case Send() as send:
+                return NewMail(command, send, self._mail_at(command))
+            case IdsAllocated() as allocated:
+                return self._local_events.sequence(command, allocated)
             case _:
                 return command
 
-    def _mail_at(self, command: WriteMessage) -> StoredMail | None:
+    def _mail_at(self, command: Command) -> StoredMail | None:
         """Returns the message that a command refers to; None if the table no longer has its record."""
         try:
             record = self._table.record_at(command.position)
@@ -43,4 +43,4 @@ class Resolver:
             return None
         if record.id != command.id:
             return None
-        return StoredMail(record.id, record.timestamp_ms, unpack_draft(record.body))
+        return StoredMail(record.id, record.timestamp_ms, record.draft())

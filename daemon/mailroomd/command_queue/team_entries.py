@@ -12,7 +12,9 @@ from mailroomd.command_queue.background_writes import BackgroundWrites
 from mailroomd.command_queue.commit import Commit, CommitObserver
 from mailroomd.command_queue.outcome_reporter import OutcomeReporter
 from mailroomd.command_queue.team_dispatcher import STILL_TRYING, TeamInboxDispatcher
-from mailroomd.protocol.commands import MessageWritten, TeamInboxSettled
+from mailroomd.protocol.operations import Sent
+from mailroomd.protocol.packets import Outcome
+from mailroomd.protocol.reports import TeamInboxSettled
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.message_store import StoredMail
 
@@ -46,8 +48,9 @@ class TeamEntries(CommitObserver):
         finished = [
             TeamInboxSettled(outcome.id, STILL_TRYING)
             for outcome in commit.result.outcomes
-            if isinstance(outcome, MessageWritten)
-            and outcome.is_for_team
+            if isinstance(outcome, Outcome)
+            and isinstance(outcome.result, Sent)
+            and outcome.result.awaits_team
             and not self._dispatcher.is_waiting(outcome.id)
         ]
         if finished:

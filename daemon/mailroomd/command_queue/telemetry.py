@@ -14,7 +14,7 @@ from mailroomd.observability.log import log
 from mailroomd.observability.metrics import COMMIT_COMMANDS, COMMIT_SECONDS, FILE_SECONDS, FSYNC_SECONDS
 from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.observability.tracing import tracing
-from mailroomd.protocol.commands import WriteMessage
+from mailroomd.protocol.operations import Send
 
 
 class CommitTelemetry(CommitObserver):
@@ -56,13 +56,13 @@ def _trace(commit: Commit, span: str, event: str, started_at_ns: int) -> None:
     """Logs a step of each new message, and adds its span to those that are traced."""
     if not (log.is_debugging or tracing.is_on):
         return
-    commands = {command.id: command for command in commit.commands if isinstance(command, WriteMessage)}
+    commands = {command.id: command for command in commit.commands}
     for message in commit.result.mail:
         command = commands.get(message.id)
-        if command is None:
+        if command is None or not isinstance(command.op, Send):
             continue
         message_id, errors = format_id(message.id), commit.file_errors
         error = {"error": errors[message.id]} if message.id in errors else {}
-        log.debug(event, message_id=message_id, request=command.key, **error)
+        log.debug(event, message_id=message_id, request=command.op.key, **error)
         if command.trace:
             tracing.record_span(span, command.trace, started_at_ns, message_id=message_id, **error)

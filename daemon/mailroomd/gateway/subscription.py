@@ -25,7 +25,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
 from mailroomd.observability.metrics import STREAM_SECONDS
 from mailroomd.observability.metrics_block import MetricsBlock
-from mailroomd.protocol.packets import MarkOffered
+from mailroomd.protocol.operations import MarkOffered
 
 PAGE_MESSAGES = 64  # read at once: bounds what a stream holds, and how long it occupies the loop
 
@@ -130,7 +130,7 @@ class Subscription:
         new_ids = self.reader.record_offered(message_ids)
         reported = new_ids if self._is_live else message_ids  # the first of several live subscribers reports for all
         if reported:
-            self.client.send_oneway(MarkOffered(0, mailbox, reported))
+            self.client.send_oneway(MarkOffered(mailbox, reported))
 
     def _record_streamed(self, message: Message) -> None:
         self.metrics.observe(STREAM_SECONDS.at, (now_ms() - message.timestamp_ms) * 1_000_000)

@@ -18,26 +18,10 @@ from operator import itemgetter
 from pathlib import Path
 
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import (
-    AliasWritten,
-    LazyCommand,
-    MailboxCounted,
-    MessageFiled,
-    MessagesExpired,
-    MessagesRemoved,
-    MessagesTaken,
-    Outcome,
-    ReadWritten,
-    ResponseWritten,
-    StepsWritten,
-    WriteAlias,
-    WriteClear,
-    WriteGone,
-    WriteOffered,
-    WriteRead,
-    WriteSeen,
-)
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
+from mailroomd.protocol.operations import Acknowledge, Acknowledged, Clear, Done, MarkOffered, Result, Send, SetAlias
+from mailroomd.protocol.packets import Command, ForgetAgent, LazyCommand, NoteSeen, Outcome
+from mailroomd.protocol.reports import MailboxCounted, Report, ResponseStored, StatesAdvanced
 from mailroomd.storage.database.alias_rows import AliasRows
 from mailroomd.storage.database.damaged_rows import is_unread
 from mailroomd.storage.database.file_ledger import FileLedger
@@ -72,7 +56,7 @@ class SequencedEvent:
     agent: str = ""
 
 
-SequencedWrite = NewMail | WriteRead | WriteOffered | WriteClear | WriteAlias | SequencedEvent
+SequencedWrite = NewMail | Command | SequencedEvent
 Write = SequencedWrite | LazyCommand
 
 
@@ -81,13 +65,14 @@ class CommitResult:
     """What one transaction did.
 
     Attributes:
-        outcomes: the counts of the touched mailboxes, then one outcome for each command with an id, in their order.
-            Counts come first, so that nobody is notified of a message that the counts do not include.
+        outcomes: the counts of the touched mailboxes, then one outcome for each command with an id, in their order,
+            and the reports of local events. Counts come first, so that nobody is notified of a message that the counts
+            do not include.
         mail: the messages whose files are to be written, in id order.
         removed: (mailbox, ids) whose files are to be removed.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    outcomes: list[Outcome | Report] = field(default_factory=list[Outcome | Report])
     mail: list[StoredMail] = field(default_factory=list[StoredMail])
     removed: list[tuple[str, list[int]]] = field(default_factory=list[tuple[str, list[int]]])
 
@@ -185,9 +170,9 @@ class MessageStore:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (mail[-1].id + 1,))
                 self._counters.write_counts()
 
-    def recognize(self, write: SequencedWrite) -> Outcome | None:
-        """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
-        return self._messages.recognize(write) if isinstance(write, NewMail) else None
+    def recognize(self, command: Command) -> Result | None:
+        """Returns the result of a send that was committed before, by its id or its key; None if it was not."""
+        return self._messages.recognize(command, command.op) if isinstance(command.op, Send) else None
 
     def record_synced(self, synced_id: int) -> None:
         """Records that every file up to an id is on the disk, without an fsync of its own."""
@@ -196,61 +181,69 @@ class MessageStore:
             self._connection.execute("UPDATE meta SET value = ? WHERE name = 'synced_id'", (synced_id,))
         self.files.clear_queued()
 
-    def _apply(self, command: Write, result: CommitResult, last_id: int, now_ms: int) -> None:
-        match command:
-            case NewMail():
-                result.outcomes.append(self._messages.write(command, result.mail, last_id, now_ms))
-            case WriteRead():
-                known, senders = self._steps.mark_read(command.id, command.agent, command.message_ids, now_ms)
-                unknown = sorted(set(command.message_ids).difference(known))
-                result.outcomes.append(ReadWritten(command.id, command.agent, known, unknown, list(senders)))
-                result.removed.append((command.agent, known))
-            case WriteOffered():
-                senders = self._steps.mark_offered(command.id, command.agent, command.message_ids, command.offered_ms)
-                result.outcomes.append(StepsWritten(command.id, list(senders)))
-            case WriteSeen():
+    def _apply(self, write: Write, result: CommitResult, last_id: int, now_ms: int) -> None:
+        match write:
+            case NewMail(command):
+                result.outcomes.append(Outcome(command.id, self._messages.write(write, result.mail, last_id, now_ms)))
+            case Command():
+                result.outcomes.append(self._carry_out(write, result, now_ms))
+            case SequencedEvent():
+                self._write_event(write, result, now_ms)
+            case NoteSeen(agent, seen_ms):
                 self._connection.execute(
                     "INSERT INTO mailboxes (name, last_seen_ms) VALUES (?, ?)"
                     " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
-                    (command.agent, command.seen_ms),
+                    (agent, seen_ms),
                 )
-            case WriteGone():
-                self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (command.agent,))
-            case WriteClear():
-                cleared = self._retention.clear(command, now_ms)
-                result.outcomes.append(cleared)
-                result.removed.append((command.agent, cleared.message_ids))
-            case WriteAlias():
-                self._aliases.write(command.session, command.agent, command.expires_ms)
-                result.outcomes.append(AliasWritten(command.id, command.session, command.agent, command.expires_ms))
-            case SequencedEvent():
-                self._write_event(command, result, now_ms)
+            case ForgetAgent(agent):
+                self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (agent,))
+
+    def _carry_out(self, command: Command, result: CommitResult, now_ms: int) -> Outcome:
+        """Carries out an operation on messages that are stored, or on aliases; returns the outcome."""
+        match command.op:
+            case Acknowledge(mailbox, message_ids):
+                known, senders = self._steps.mark_read(command.id, mailbox, message_ids, now_ms)
+                unknown = sorted(set(message_ids).difference(known))
+                result.removed.append((mailbox, known))
+                return Outcome(command.id, Acknowledged(known, unknown), list(senders))
+            case MarkOffered(mailbox, message_ids, offered_ms):
+                senders = self._steps.mark_offered(command.id, mailbox, message_ids, offered_ms)
+                return Outcome(command.id, Done(), list(senders))
+            case Clear(mailbox) as clear:
+                cleared = self._retention.clear(clear, command.id, now_ms)
+                result.removed.append((mailbox, cleared.message_ids))
+                return Outcome(command.id, cleared)
+            case SetAlias(session, agent, expires_ms):
+                self._aliases.write(session, agent, expires_ms)
+                return Outcome(command.id, Done())
+            case op:
+                raise TypeError(f"the store cannot carry out {type(op).__name__} by itself")
 
     def _write_event(self, sequenced: SequencedEvent, result: CommitResult, now_ms: int) -> None:
         senders: dict[str, None] = {}
         match sequenced.event:
             case FilesTaken(mailbox, message_ids):
                 known, senders = self._steps.mark_read(sequenced.id, mailbox, message_ids, now_ms)
-                result.outcomes.append(MessagesTaken(mailbox, known))
+                result.outcomes.append(StatesAdvanced(DeliveryState.READ, known))
             case MailExpired(message_ids):
                 expired, senders = self._steps.mark_expired(sequenced.id, message_ids, now_ms)
                 expired_ids = [message_id for ids in expired.values() for message_id in ids]
-                result.outcomes.append(MessagesExpired(expired_ids))
+                result.outcomes.append(StatesAdvanced(DeliveryState.EXPIRED, expired_ids))
                 result.removed.extend(expired.items())
             case MailFiled(message_ids):
                 senders = self._steps.mark_filed(sequenced.id, message_ids, now_ms)
-                result.outcomes.extend(map(MessageFiled, message_ids))
+                result.outcomes.append(StatesAdvanced(DeliveryState.FILED, list(message_ids)))
             case ResponseLeft() as response:
                 if self._responses.insert(sequenced.id, sequenced.agent, response, now_ms):
-                    result.outcomes.append(ResponseWritten(sequenced.agent, sequenced.id))
+                    result.outcomes.append(ResponseStored(sequenced.agent, sequenced.id))
             case None:
                 pass
-        result.outcomes.append(StepsWritten(sequenced.id, list(senders)))
+        result.outcomes.append(Outcome(sequenced.id, Done(), list(senders)))
 
     # -- for a mailbox that outlived this process's predecessor ----------------------------------------------------
 
-    def changed_since(self, since_ms: int) -> list[Outcome]:
-        """Returns the outcomes of changes since a moment that no command asked for, and the counts of their mailboxes.
+    def changed_since(self, since_ms: int) -> list[Report]:
+        """Returns the reports of changes since a moment that no command asked for, and the counts of their mailboxes.
 
         It reads every row: for a worker that restarts, not for a send.
         """
@@ -259,18 +252,16 @@ class MessageStore:
             f" WHERE read_ms >= ? OR (filed_ms >= ? AND state IN ({FILED}, {OFFERED})) ORDER BY recipient, id",
             (since_ms, since_ms),
         ).fetchall()
-        outcomes: list[Outcome] = []
+        reports: list[Report] = []
         for mailbox, changed in groupby(rows, itemgetter(1)):
             states = {message_id: state for message_id, _, state in changed}
-            by_state = {
-                ended: [message_id for message_id, state in states.items() if state == ended]
-                for ended in (DeliveryState.READ, DeliveryState.EXPIRED)
-            }
-            outcomes += [MessageFiled(message_id) for message_id, state in states.items() if is_unread(state)]
-            outcomes.append(MessagesTaken(mailbox, by_state[DeliveryState.READ]))
-            outcomes.append(MessagesExpired(by_state[DeliveryState.EXPIRED]))
-            outcomes.append(self._counters.counts_of(mailbox))
-        return outcomes + [ResponseWritten(*row) for row in self._responses.newest_since(since_ms)]
+            filed = [message_id for message_id, state in states.items() if is_unread(state)]
+            reports.append(StatesAdvanced(DeliveryState.FILED, filed))
+            for ended in (DeliveryState.READ, DeliveryState.EXPIRED):
+                ended_ids = [message_id for message_id, state in states.items() if state == ended]
+                reports.append(StatesAdvanced(ended, ended_ids))
+            reports.append(self._counters.counts_of(mailbox))
+        return reports + [ResponseStored(*row) for row in self._responses.newest_since(since_ms)]
 
     def counted(self, mailbox: str) -> MailboxCounted:
         """Returns the counts of a mailbox."""
@@ -278,12 +269,15 @@ class MessageStore:
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
-    def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
-        """Deletes a slice of the messages that ended before a moment; returns (mailbox, id) of each, and outcomes."""
+    def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> tuple[list[tuple[str, int]], list[Report]]:
+        """Deletes a slice of the messages that ended before a moment; returns (mailbox, id) of each, and reports."""
         with self._counting(self.transactions.lazy()):
             deleted = self._retention.delete_ended(before_ms, limit, now_ms)
             counts = self._counters.write_counts()
-        return deleted, [MessagesRemoved([message_id for _, message_id in deleted]), *counts] if deleted else []
+        if not deleted:
+            return [], []
+        voided = StatesAdvanced(DeliveryState.VOIDED, [message_id for _, message_id in deleted])
+        return deleted, [voided, *counts]
 
     def forget_old(self, now_ms: int) -> bool:
         """Deletes a slice of old keys, receipts, responses and aliases; returns whether more are left."""
