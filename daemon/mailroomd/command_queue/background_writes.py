@@ -42,7 +42,7 @@ class BackgroundWrites:
             except InputFailed as error:
                 self._failures += 1
                 if self._failures.bit_count() == 1:
-                    log.error("write set aside: it cannot be executed", error=str(error), failures=self._failures)
+                    log.error("write set aside, cannot be executed", error=str(error), failures=self._failures)
                 return False
             except StoreFull:
                 if not self._disk_guard.on_disk_full():

@@ -152,7 +152,7 @@ class Committer:
         outcomes: list[Outcome] = []
         for command in commands:
             log.error(
-                "command set aside: it cannot be executed",
+                "command set aside, cannot be executed",
                 command=type(command.op).__name__,
                 message_id=format_id(command.id),
                 error=str(error),

@@ -115,7 +115,7 @@ class LocalEvents(CommitObserver):
             except NOT_OF_INPUT:
                 raise
             except Exception:  # noqa: BLE001 - of this event, which is durable: the next start does the rest
-                log.exception("work after a local event left undone", event_kind=type(event).__name__)
+                log.exception("follow-up of a local event failed", event_kind=type(event).__name__)
         self._schedule_expiry(commit.result.mail)
 
     def on_refused(self, refusal: Refusal) -> None:

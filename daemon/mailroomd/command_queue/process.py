@@ -163,7 +163,7 @@ class CommandQueue:
             pass
         is_recorded = self._team.close()
         if not (self._background.attempt(lambda: self._housekeeping.finish(now_ms())) and is_recorded):
-            log.warning("last marks not written; the next start checks all files")
+            log.warning("final marks not written; next start checks all files")
         self._link.flush()
         self._parts.close()
 
