@@ -16,9 +16,10 @@ from pathlib import Path
 from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.ids import IdSequence
 from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import WriteMessage, WriteRead
+from mailroomd.protocol.operations import Acknowledge, Send
+from mailroomd.protocol.packets import Command
 from mailroomd.storage.database.connection import DATABASE_NAME
-from mailroomd.storage.database.message_store import MessageStore, StoredMail
+from mailroomd.storage.database.message_store import MessageStore, NewMail, StoredMail
 from mailroomd.storage.database.schema import SCHEMA_VERSION
 from mailroomd.storage.inbox.files import InboxFiles
 
@@ -85,8 +86,7 @@ class _Writer:
     """Writes mail as the command-queue does; without a root it writes no files."""
 
     def __init__(self, state_dir: Path, root: Path | None) -> None:
-        self._mail: dict[int, StoredMail] = {}
-        self._store = MessageStore(state_dir, lambda command: self._mail[command.id])
+        self._store = MessageStore(state_dir)
         self._files = InboxFiles(root) if root else None
         self._ids = IdSequence(self._store.mark("last_id"))
         if root:
@@ -96,15 +96,13 @@ class _Writer:
         """Commits and files one message per recipient; returns their ids."""
         now_ms = time.time_ns() // 1_000_000
         ids = [self._ids.issue(now_ms, IDS_PER_MESSAGE) for _ in recipients]
-        self._mail = {
-            message_id: StoredMail(message_id, now_ms, Draft(recipient, SENDER, CONTENT))
-            for message_id, recipient in zip(ids, recipients, strict=True)
-        }
-        commands = [
-            WriteMessage(message_id, 0, f"{now_ms:011x}-{message_id}", False, False)  # noqa: FBT003
-            for message_id in ids
-        ]
-        done = self._store.commit(commands, now_ms, lazily=True)
+        writes: list[NewMail] = []
+        for message_id, recipient in zip(ids, recipients, strict=True):
+            send = Send(recipient, SENDER, verified=False, key=f"{now_ms:011x}-{message_id}")
+            command = Command(message_id, send, IDS_PER_MESSAGE, recipient)
+            mail = StoredMail(message_id, now_ms, Draft(recipient, SENDER, CONTENT))
+            writes.append(NewMail(command, send, mail))
+        done = self._store.commit(writes, now_ms, lazily=True)
         if self._files:
             for mail in done.mail:
                 directory = self._files.ensure_directory(mail.draft.recipient)
@@ -116,7 +114,9 @@ class _Writer:
         """Marks messages read."""
         now_ms = time.time_ns() // 1_000_000
         receipt_ids = self._ids.issue(now_ms, len(message_ids))
-        self._store.commit([WriteRead(receipt_ids, agent, message_ids)], now_ms, lazily=True)
+        self._store.commit(
+            [Command(receipt_ids, Acknowledge(agent, message_ids), len(message_ids))], now_ms, lazily=True
+        )
 
     def close(self) -> None:
         """Records that every file is synced, as a clean stop does."""

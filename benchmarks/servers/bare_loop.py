@@ -18,9 +18,10 @@ from pathlib import Path
 
 from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import WriteMessage
+from mailroomd.protocol.operations import Send
+from mailroomd.protocol.packets import Command
 from mailroomd.storage.database.connection import checkpoint
-from mailroomd.storage.database.message_store import MessageStore, StoredMail
+from mailroomd.storage.database.message_store import MessageStore, NewMail, StoredMail
 from mailroomd.storage.inbox.files import InboxFiles
 
 from benchmarks.clients.messages import CONTENT, SENDER
@@ -51,8 +52,7 @@ class BareLoop:
         self.written = 0
         self._next = 1
         self._state_dir = data
-        self._mail: dict[int, StoredMail] = {}
-        self._store = MessageStore(data, lambda command: self._mail[command.id])
+        self._store = MessageStore(data)
         self._files = InboxFiles(data)
         self._directory = self._files.ensure_directory(MAILBOX)
         self._draft = Draft(MAILBOX, SENDER, CONTENT)
@@ -64,13 +64,13 @@ class BareLoop:
         first = self._next
         self._next += IDS_PER_MESSAGE * messages
         ids = range(first, self._next, IDS_PER_MESSAGE)
-        self._mail = {message_id: StoredMail(message_id, now_ms, self._draft) for message_id in ids}
-        commands = [
-            WriteMessage(message_id, 0, f"{message_id:011x}-0-0", False, False)  # noqa: FBT003
-            for message_id in ids
-        ]
+        writes: list[NewMail] = []
+        for message_id in ids:
+            send = Send(MAILBOX, SENDER, verified=False, key=f"{message_id:011x}-0-0")
+            command = Command(message_id, send, IDS_PER_MESSAGE, MAILBOX)
+            writes.append(NewMail(command, send, StoredMail(message_id, now_ms, self._draft)))
         started = time.perf_counter()
-        done = self._store.commit(commands, now_ms)
+        done = self._store.commit(writes, now_ms)
         committed = time.perf_counter()
         for mail in done.mail:
             self._files.write(self._directory, mail.id, encode_inbox_file(mail.id, mail.timestamp_ms, mail.draft))

@@ -127,7 +127,7 @@ def test_an_unknown_kind_of_event_is_passed_over_alone_and_in_a_batch(kind: str,
     play(kind, tmp_path, scene)
 
 
-def test_a_subscription_that_is_left_in_the_middle_of_a_batch_goes_on_with_the_next_event(tmp_path: Path) -> None:
+def test_a_subscription_left_in_the_middle_of_a_batch_goes_on_with_the_next_event(tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.max_batch = 100
         for number in range(4):

@@ -130,7 +130,7 @@ def test_threads_that_share_a_client_each_get_their_own_message(deployment: Depl
     assert deployment.number_stored(agent) == MANY
 
 
-def test_a_caller_whose_time_is_over_gets_the_error_of_a_single_call_and_others_wait_on(deployment: Deployment) -> None:
+def test_a_caller_whose_time_is_over_gets_the_usual_error_and_others_wait_on(deployment: Deployment) -> None:
     agent = deployment.new_agent()
     patient: dict[str, Any] = {"to": agent}
     impatient: dict[str, Any] = {"to": agent, "timeout": 0.5, "idempotency_key": "impatient"}

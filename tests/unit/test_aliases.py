@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from mailroomd.core.aliases import SWEEP_FROM, Alias, Aliases
-from mailroomd.protocol.commands import AliasWritten, WriteAlias
 from mailroomd.storage.database.message_archive import MessageArchive
-from support.harness.storing import NOW_MS, Desk
+from support.harness.storing import NOW_MS, Desk, done
 
 
 def knowing(*fields: tuple[str, str, int]) -> Aliases:
@@ -61,9 +60,9 @@ def test_the_live_aliases_are_those_set_last_that_have_not_expired(changes: list
 
 def test_the_latest_alias_is_stored_until_it_expires(desk: Desk) -> None:
     def alias(session: str, agent: str, expires_ms: int) -> list[object]:
-        command = WriteAlias(desk.issue(), session, agent, expires_ms)
+        command = desk.aliasing(session, agent, expires_ms)
         outcomes = desk.commit(command)
-        assert outcomes == [AliasWritten(command.id, session, agent, expires_ms)]
+        assert outcomes == [done(command.id)]
         return list(outcomes)
 
     alias("s1", "lead", NOW_MS + 100)

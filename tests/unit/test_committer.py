@@ -3,40 +3,43 @@
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mailroomd.command_queue.commit import Commit, CommitObserver, Refusal
 from mailroomd.command_queue.committer import Committer
 from mailroomd.command_queue.disk_guard import DiskGuard
-from mailroomd.command_queue.local_events import LocalEvents
-from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
+from mailroomd.command_queue.outcome_reporter import OutcomeReporter
 from mailroomd.ipc.link import Link
 from mailroomd.model.errors import Reason
 from mailroomd.model.settings import Settings
-from mailroomd.protocol.commands import (
-    Command,
-    CommandRefused,
+from mailroomd.protocol.operations import (
+    Acknowledge,
+    Clear,
+    Done,
     IdsAllocated,
-    Outcome,
-    SequencedCommand,
-    StepsWritten,
-    WriteAlias,
-    WriteClear,
-    WriteGone,
-    WriteMessage,
-    WriteOffered,
-    WriteRead,
-    WriteSeen,
+    MarkOffered,
+    Refused,
+    Result,
+    Send,
+    SetAlias,
 )
+from mailroomd.protocol.packets import Command, ForgetAgent, LazyCommand, NoteSeen, Outcome
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.file_guard import FileReplaced
-from mailroomd.storage.database.message_store import CommitResult, MessageStore, SequencedEvent
+from mailroomd.storage.database.message_store import (
+    CommitResult,
+    MessageStore,
+    NewMail,
+    SequencedEvent,
+    SequencedWrite,
+    Write,
+)
 from mailroomd.storage.database.reserve import Reserve
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
-from mailroomd.storage.inbox.filing import Filing
-from mailroomd.storage.inbox.unknown_files import UnknownFiles
 from mailroomd.worker.context import CannotStart, WorkerContext
 from support.faults.failing import error
 
@@ -44,20 +47,20 @@ OK, FULL, FAILED = "ok", "full", "failed"
 KINDS = ("send", "read", "offer", "clear", "alias", "allocated")
 
 
-def command_of(kind: str, command_id: int) -> SequencedCommand:
+def command_of(kind: str, command_id: int) -> Command:
     match kind:
         case "send":
-            return WriteMessage(command_id, 0, f"key-{command_id}", False, False)  # noqa: FBT003
+            return Command(command_id, Send("abc", "s", verified=False, key=f"key-{command_id}"))
         case "read":
-            return WriteRead(command_id, "abc", [1])
+            return Command(command_id, Acknowledge("abc", [1]))
         case "offer":
-            return WriteOffered(command_id, "abc", [1], 0)
+            return Command(command_id, MarkOffered("abc", [1]))
         case "clear":
-            return WriteClear(command_id, "abc", 1, 1)
+            return Command(command_id, Clear("abc", 1, 1))
         case "alias":
-            return WriteAlias(command_id, "s", "abc", 1)
+            return Command(command_id, SetAlias("s", "abc", 1))
         case _:
-            return IdsAllocated(command_id, 1, command_id)
+            return Command(command_id, IdsAllocated(command_id))
 
 
 class ScriptedStore:
@@ -70,23 +73,21 @@ class ScriptedStore:
         self.committed: list[int] = []
         self.transactions = Mock(last_sync_ns=0)
 
-    def commit(
-        self, commands: Sequence[Command | SequencedEvent], now_ms: int, *, lazily: bool = False
-    ) -> CommitResult:
+    def commit(self, writes: Sequence[Write], now_ms: int, *, lazily: bool = False) -> CommitResult:
         result = self.results.pop(0) if self.results else OK
         if result == FULL:
             raise StoreFull("full")
         if result == FAILED:
             raise StoreFailed(error(0))
-        ids = [command.id for command in commands if not isinstance(command, WriteSeen | WriteGone)]
+        ids = [id_of(write) for write in writes if not isinstance(write, NoteSeen | ForgetAgent)]
         if self.poison.intersection(ids):
             raise KeyError("planted")
-        if self.has_lazy_poison and len(ids) < len(commands):
+        if self.has_lazy_poison and len(ids) < len(writes):
             raise StoreFailed(sqlite3.IntegrityError("planted"))
         self.committed += ids
-        return CommitResult([StepsWritten(command_id, []) for command_id in ids])
+        return CommitResult([Outcome(command_id, Done()) for command_id in ids])
 
-    def recognize(self, command: SequencedCommand) -> Outcome | None:
+    def recognize(self, command: Command) -> Result | None:
         return None
 
 
@@ -99,8 +100,32 @@ class HeldReserve:
         self.is_held = False
 
 
-def sequence(allocated: IdsAllocated) -> SequencedEvent:
-    return SequencedEvent(allocated.id, allocated.last_id, None)
+def resolve(command: Command) -> SequencedWrite:
+    match command.op:
+        case Send() as send:
+            return NewMail(command, send, None)
+        case IdsAllocated():
+            return SequencedEvent(command.id, command.last_id, None)
+        case _:
+            return command
+
+
+def id_of(write: SequencedWrite) -> int:
+    return write.command.id if isinstance(write, NewMail) else write.id
+
+
+class Witness(CommitObserver):
+    """Knows what the observers were told of each command."""
+
+    def __init__(self) -> None:
+        self.committed: list[int] = []
+        self.refused: list[int] = []
+
+    def on_committed(self, commit: Commit) -> None:
+        self.committed += [command.id for command in commit.commands]
+
+    def on_refused(self, refusal: Refusal) -> None:
+        self.refused += [command.id for command in refusal.commands]
 
 
 class Office:
@@ -108,43 +133,52 @@ class Office:
 
     def __init__(self, results: Sequence[str]) -> None:
         self.store = ScriptedStore(results)
-        self.sent: list[Outcome] = []
+        self.sent: list[Outcome | Report] = []
         self.guard = DiskGuard(Settings, cast("Reserve", HeldReserve()), lambda: 0, self.sent.append)
-        self.housekeeping = Mock(lazy=[])
-        filing = Mock(Filing, file_mail=Mock(return_value={}), unknown=Mock(UnknownFiles))
-        filing.remove_files.return_value = []
+        self.lazy: list[LazyCommand] = []
+        self.witness = Witness()
         self.committer = Committer(
             Mock(WorkerContext),
             cast("MessageStore", self.store),
-            Mock(
-                Filing, file_mail=Mock(return_value={}), remove_files=Mock(return_value=[]), unknown=Mock(UnknownFiles)
-            ),
-            Mock(LocalEvents, sequence=sequence),
-            Mock(TeamInboxDispatcher),
-            self.housekeeping,
+            resolve,
+            self.lazy,
             self.guard,
-            Mock(Link, send=self.sent.append),
+            (self.witness, OutcomeReporter(Mock(Link, send=self.sent.append))),
         )
 
-    def commit(self, kinds: Sequence[str], first_id: int = 1) -> dict[int, list[Outcome]]:
-        """Commits one batch; returns the outcomes of each command."""
+    def commit(self, kinds: Sequence[str], first_id: int = 1) -> dict[int, list[Result]]:
+        """Commits one batch; returns the results of each command."""
         commands = [command_of(kind, command_id) for command_id, kind in enumerate(kinds, first_id)]
         self.sent.clear()
         self.committer.commit(commands)
-        outcomes: dict[int, list[Outcome]] = {command.id: [] for command in commands}
+        outcomes: dict[int, list[Result]] = {command.id: [] for command in commands}
         for outcome in self.sent:
-            command_id: Any = getattr(outcome, "id", None)
-            if command_id is not None:
-                outcomes[command_id].append(outcome)
+            if isinstance(outcome, Outcome):
+                outcomes[outcome.id].append(outcome.result)
         return outcomes
 
 
 def test_a_send_is_refused_once_if_the_disk_fills_twice_in_its_batch() -> None:
     outcomes = Office([FULL, FULL]).commit(["send", "read"])
     (refusal,) = outcomes[1]
-    assert isinstance(refusal, CommandRefused)
+    assert isinstance(refusal, Refused)
     assert refusal.reason == Reason.STORAGE_FULL
-    assert outcomes[2] == [StepsWritten(2, [])], "the reserve has room for the acknowledgement"
+    assert outcomes[2] == [Done()], "the reserve has room for the acknowledgement"
+
+
+def test_every_command_is_answered_when_the_disk_fills_again_and_again_in_its_batch() -> None:
+    outcomes = Office([FULL, FULL, FULL]).commit(["send", "read", "send", "allocated", "offer"])
+    assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(range(1, 6), 1)
+    reasons = [outcome.reason for (outcome,) in outcomes.values() if isinstance(outcome, Refused)]
+    assert reasons == [Reason.STORAGE_FULL] * 3, "also the acknowledgement, for which the reserve has no room"
+
+
+def test_an_observer_hears_of_a_commit_after_it_and_of_a_refusal_instead_of_it() -> None:
+    office = Office([FAILED])
+    office.commit(["send", "read"])
+    assert (office.witness.committed, office.witness.refused) == ([], [1, 2])
+    office.commit(["send", "read"], 3)
+    assert (office.witness.committed, office.witness.refused) == ([3, 4], [1, 2])
 
 
 def test_a_batch_that_went_into_a_deleted_file_is_refused_and_the_worker_stops() -> None:
@@ -152,7 +186,8 @@ def test_a_batch_that_went_into_a_deleted_file_is_refused_and_the_worker_stops()
     office.store.transactions.file_guard.check.side_effect = FileReplaced(Path("mailroom.db"))
     with pytest.raises(CannotStart, match="removed or replaced"):
         office.commit(["send", "read", "offer"])
-    assert [type(outcome) for outcome in office.sent] == [CommandRefused, CommandRefused, StepsWritten]
+    results = [outcome.result for outcome in office.sent if isinstance(outcome, Outcome)]
+    assert [type(result) for result in results] == [Refused, Refused, Done]
 
 
 batches = st.lists(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), min_size=1, max_size=4)
@@ -168,9 +203,11 @@ def test_every_command_gets_exactly_one_outcome_whatever_the_store_does(
         next_id += len(kinds)
         assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(outcomes, 1)
         for command_id, (outcome,) in outcomes.items():
-            is_refused = isinstance(outcome, CommandRefused)
+            is_refused = isinstance(outcome, Refused)
             assert not (is_refused and command_id in office.store.committed), "a refused command is not committed"
     assert len(set(office.store.committed)) == len(office.store.committed), "nothing is committed twice"
+    assert office.witness.committed == office.store.committed
+    assert sorted(office.witness.committed + office.witness.refused) == list(range(1, next_id))
 
 
 @given(
@@ -183,8 +220,7 @@ def test_a_command_that_raises_is_refused_alone_and_the_others_commit_in_order(
 ) -> None:
     office = Office([])
     office.store.poison, office.store.has_lazy_poison = poison, has_lazy_poison
-    lazy = [WriteSeen("abc", 1)]
-    office.housekeeping.lazy = lazy
+    office.lazy.append(NoteSeen("abc", 1))
     outcomes = office.commit(kinds)
     assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(outcomes, 1)
     sound = [command_id for command_id in outcomes if command_id not in poison]
@@ -192,6 +228,8 @@ def test_a_command_that_raises_is_refused_alone_and_the_others_commit_in_order(
     for command_id in poison.intersection(outcomes):
         if kinds[command_id - 1] not in ("offer", "allocated"):
             (refusal,) = outcomes[command_id]
-            assert isinstance(refusal, CommandRefused)
+            assert isinstance(refusal, Refused)
             assert refusal.reason == Reason.INTERNAL
-    assert bool(lazy) == (has_lazy_poison or bool(poison.intersection(outcomes))), "they are not lost with the command"
+    assert bool(office.lazy) == (has_lazy_poison or bool(poison.intersection(outcomes))), (
+        "they are not lost with the command"
+    )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mailroomd.core.backoff import backoff_sec
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import WriteSeen
 from mailroomd.protocol.local_events import FilesTaken, MailFiled
+from mailroomd.protocol.packets import NoteSeen
 from mailroomd.storage.inbox import files as inbox_files
 from mailroomd.storage.inbox import filing
 from mailroomd.storage.inbox.files import InboxFiles
@@ -208,7 +208,7 @@ def test_empty_directories_of_forgotten_mailboxes_are_removed(office: Office) ->
     for name, number in list(zip(names, numbers, strict=True))[:4]:
         office.desk.commit(office.desk.reading(name, number))
         office.filing.remove_files(name, [number])
-    office.desk.commit(WriteSeen("known", NOW_MS))
+    office.desk.commit(NoteSeen("known", NOW_MS))
     (office.path_of("occupied") / "note.txt").touch()
     office.desk.rows("DELETE FROM mailboxes WHERE name IN ('forgotten', 'recent', 'occupied')")
     for name in ("forgotten", "known", "occupied", "unread"):
@@ -226,7 +226,7 @@ def test_a_directory_that_nobody_ever_used_is_removed_after_an_hour(office: Offi
     office.path_of("own").mkdir()
     numbers = dict(zip([*names, "own"], office.send(*names, "own")[0], strict=True))
     office.filing.collect_taken(office.now_sec)
-    office.desk.commit(WriteSeen("seen", NOW_MS))
+    office.desk.commit(NoteSeen("seen", NOW_MS))
     for name in ("unused", "recent", "seen", "replaced", "own"):
         office.desk.commit(office.desk.reading(name, numbers[name]))
         if name != "replaced":

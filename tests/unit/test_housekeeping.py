@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 from mailroomd.command_queue.housekeeping import INDEX_PATIENCE_SEC, INDEX_QUIET_SEC, SUSPENDED_SEC, Housekeeping
 from mailroomd.model.settings import Settings
-from mailroomd.protocol.commands import WriteSeen
+from mailroomd.protocol.packets import NoteSeen
 from mailroomd.storage.inbox.files import InboxFiles
 from support.harness.storing import Desk, draft
 
@@ -73,7 +73,7 @@ def test_lazy_writes_that_raise_are_dropped(
 ) -> None:
     with monkeypatch.context() as planted:
         planted.setattr(desk.store, "commit", Mock(side_effect=KeyError("planted")))
-        housekeeping.enqueue([WriteSeen("abc", 1)])
+        housekeeping.enqueue([NoteSeen("abc", 1)])
         housekeeping.run(100.0, desk.now_ms)
         housekeeping.run(101.0, desk.now_ms)
     assert housekeeping.lazy == []

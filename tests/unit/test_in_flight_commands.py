@@ -6,44 +6,36 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import (
-    AliasWritten,
-    AllocateIds,
-    Command,
-    CommandRefused,
+from mailroomd.model.message import Draft, pack_draft
+from mailroomd.protocol.operations import (
+    Acknowledge,
+    Acknowledged,
+    Clear,
+    Cleared,
+    Done,
     IdsAllocated,
-    LazyCommand,
-    MailboxCleared,
-    MailboxCounted,
-    MessageRepeated,
-    MessageWritten,
-    Outcome,
-    ReadWritten,
-    SequencedCommand,
-    StepsWritten,
-    TeamInboxSettled,
-    WriteAlias,
-    WriteClear,
-    WriteMessage,
-    WriteOffered,
-    WriteRead,
-)
-from mailroomd.protocol.packets import (
-    Answer,
-    ClearMailbox,
     MarkOffered,
-    MarkRead,
-    Request,
+    Refused,
+    Result,
+    Send,
+    Sent,
     SetAlias,
-    StoreMessage,
 )
+from mailroomd.protocol.packets import Answer, Command, Outcome, Request
+from mailroomd.protocol.reports import AllocateIds, MailboxCounted, Report, TeamInboxSettled
 from support.harness.mailbox_worker import MailboxWorker
 
 pytestmark = pytest.mark.slow
 
 STORED, FILED = 1, 2
 AGENTS = st.sampled_from(["ann", "bob", "cat"])
+RESULTS: dict[type, tuple[type[Result], ...]] = {
+    Send: (Sent, Refused),
+    Acknowledge: (Acknowledged, Refused),
+    MarkOffered: (Done, Refused),
+    Clear: (Cleared, Refused),
+    SetAlias: (Done, Refused),
+}
 FATES = st.sampled_from(["done", "done", "done", "stored", "team", "repeated", "refused"])
 
 
@@ -56,9 +48,9 @@ class InFlightMachine(RuleBasedStateMachine):
         self.last_call = self.last_request = 0
         self.asked: dict[int, Request] = {}  # by call
         self.answers = Counter[int]()
-        self.unresolved: dict[int, SequencedCommand] = {}
+        self.unresolved: dict[int, Command] = {}
         self.awaiting_team: set[int] = set()
-        self.reported: list[Outcome] = []
+        self.reported: list[Outcome | Report] = []
         self.totals = Counter[str]()
         self.durable: list[int] = []
         self.highest_mark = 0
@@ -79,20 +71,20 @@ class InFlightMachine(RuleBasedStateMachine):
     @rule(sender=AGENTS, recipient=AGENTS, client_key=st.booleans(), count=st.integers(1, 5))
     def send(self, sender: str, recipient: str, client_key: bool, count: int) -> None:
         for _ in range(count):
-            draft = Draft(recipient, sender, "content")
-            self.ask(StoreMessage(self.next_call(), "key", client_key, resubmitted=False, draft=draft))
+            send = Send(recipient, sender, verified=False, key="key", is_client_key=client_key)
+            self.ask(Request(self.next_call(), send, pack_draft(Draft(recipient, sender, "content"))))
 
     @rule(agent=AGENTS, kind=st.sampled_from(["read", "offered", "clear", "alias"]), ids=st.lists(st.integers(1, 9)))
     def ask_something_else(self, agent: str, kind: str, ids: list[int]) -> None:
         match kind:
             case "read":
-                self.ask(MarkRead(self.next_call(), agent, ids))
+                self.ask(Request(self.next_call(), Acknowledge(agent, ids)))
             case "offered":
-                self.ask(MarkOffered(self.next_call(), agent, ids))
+                self.ask(Request(self.next_call(), MarkOffered(agent, ids)))
             case "clear":
-                self.ask(ClearMailbox(self.next_call(), agent, 1 << 60, 500))
+                self.ask(Request(self.next_call(), Clear(agent, 1 << 60, 500)))
             case _:
-                self.ask(SetAlias(self.next_call(), "session", agent, 1 << 50))
+                self.ask(Request(self.next_call(), SetAlias("session", agent, 1 << 50)))
 
     @rule(count=st.integers(1, 5))
     def a_local_event_needs_ids(self, count: int) -> None:
@@ -102,7 +94,7 @@ class InFlightMachine(RuleBasedStateMachine):
     @rule()
     def submit_delivery_marks(self) -> None:
         """Marks join another command, so that the test does not depend on the time."""
-        request = ClearMailbox(self.next_call(), "ann", 1 << 60, 500)
+        request = Request(self.next_call(), Clear("ann", 1 << 60, 500))
         self.asked[request.call] = request
         self.worker.handle(request)
         self.worker.request_handler.submit_delivery_marks()
@@ -131,45 +123,44 @@ class InFlightMachine(RuleBasedStateMachine):
         self.collect()
 
     def resolve(self, ids: list[int], fate: str) -> None:
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome | Report] = []
         for command_id in ids:
             command = self.unresolved.pop(command_id)
             outcomes.extend(self.outcomes_of(command, fate))
         self.reported.extend(outcomes)
         self.report(outcomes)
 
-    def outcomes_of(self, command: SequencedCommand, fate: str) -> list[Outcome]:
-        match command:
-            case WriteMessage():
+    def outcomes_of(self, command: Command, fate: str) -> list[Outcome | Report]:
+        match command.op:
+            case Send():
                 return self.outcomes_of_send(command, fate)
             case _ if fate == "refused":
-                return [CommandRefused(command.id, "STORAGE_FULL", "the disk is full", 0)]
-            case WriteOffered() | IdsAllocated():
-                return [StepsWritten(command.id, ["ann"])]
-            case WriteRead():
-                return [ReadWritten(command.id, command.agent, [], command.message_ids, [])]
-            case WriteClear():
-                return [MailboxCleared(command.id, [], more=False)]
-            case WriteAlias():
-                return [AliasWritten(command.id, command.session, command.agent, command.expires_ms)]
+                return [Outcome(command.id, Refused("STORAGE_FULL", "the disk is full"))]
+            case Acknowledge(_, message_ids):
+                return [Outcome(command.id, Acknowledged([], message_ids))]
+            case Clear(_, through_id):
+                return [Outcome(command.id, Cleared([], through_id, has_more=False))]
+            case MarkOffered() | IdsAllocated():
+                return [Outcome(command.id, Done(), ["ann"])]
+            case SetAlias():
+                return [Outcome(command.id, Done())]
 
-    def outcomes_of_send(self, command: WriteMessage, fate: str) -> list[Outcome]:
+    def outcomes_of_send(self, command: Command, fate: str) -> list[Outcome | Report]:
         if command.refusal is not None:
-            return [command.refusal]
+            return [Outcome(command.id, command.refusal)]
         if fate == "refused":
-            return [CommandRefused(command.id, "STORAGE_FULL", "the disk is full", 0)]
+            return [Outcome(command.id, Refused("STORAGE_FULL", "the disk is full"))]
         if fate == "repeated":
-            return [MessageRepeated(command.id, 1, 1, FILED, "")]
+            return [Outcome(command.id, Sent(1, 1, FILED, command.mailbox, is_repeated=True))]
         self.durable.append(command.id)
         recipient = self.worker.reader.record_at(command.position).mailbox
+        assert recipient == command.mailbox
         self.totals[recipient] += 1
         if fate == "team":
             self.awaiting_team.add(command.id)
-        total = self.totals[recipient]
-        return [
-            MailboxCounted(recipient, total, total, 1),
-            MessageWritten(command.id, STORED if fate == "stored" else FILED, is_for_team=fate == "team"),
-        ]
+        total, state = self.totals[recipient], STORED if fate == "stored" else FILED
+        sent = Sent(command.id, 1, state, recipient, awaits_team=fate == "team")
+        return [MailboxCounted(recipient, total, total, 1), Outcome(command.id, sent)]
 
     # -- bookkeeping ----------------------------------------------------------------------------------------------
 
@@ -177,25 +168,25 @@ class InFlightMachine(RuleBasedStateMachine):
         self.last_call += 1
         return self.last_call
 
-    def ask(self, request: StoreMessage | MarkRead | MarkOffered | ClearMailbox | SetAlias) -> None:
+    def ask(self, request: Request) -> None:
         self.asked[request.call] = request
         self.worker.handle(request)
         self.collect()
 
-    def report(self, outcomes: list[Outcome]) -> None:
+    def report(self, outcomes: list[Outcome | Report]) -> None:
         self.worker.report(*outcomes)
         self.collect()
 
     def collect(self) -> None:
         for command in self.worker.commands():
-            if not isinstance(command, LazyCommand):
-                self.unresolved[command.id] = command
+            self.unresolved[command.id] = command
         for event in self.worker.answers():
             if isinstance(event, Answer):
                 self.record_answer(event)
 
     def record_answer(self, answer: Answer) -> None:
         assert answer.call in self.asked, "an answer that no call waits for"
+        assert isinstance(answer.result, RESULTS[type(self.asked[answer.call].op)]), "the result of another operation"
         self.answers[answer.call] += 1
 
     # -- what always holds ----------------------------------------------------------------------------------------
@@ -216,7 +207,7 @@ class InFlightMachine(RuleBasedStateMachine):
 
     @invariant()
     def commands_are_repeated_in_the_order_of_their_ids(self) -> None:
-        repeated: list[Command] = self.worker.state.in_flight.unresolved_commands()
+        repeated = self.worker.state.in_flight.unresolved_commands()
         assert repeated == [self.unresolved[command_id] for command_id in sorted(self.unresolved)]
 
     @invariant()

@@ -9,19 +9,16 @@ from unittest.mock import Mock
 import msgspec
 import pytest
 from mailroomd.command_queue import local_events
+from mailroomd.command_queue.commit import Commit, Refusal
 from mailroomd.command_queue.due_mail import PAGE, POLL_SEC
 from mailroomd.command_queue.local_events import RETRY_SEC, LocalEvents
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import (
-    AllocateIds,
-    IdsAllocated,
-    MessagesExpired,
-    MessagesTaken,
-    Outcome,
-    ResponseWritten,
-)
 from mailroomd.protocol.local_events import MailExpired
+from mailroomd.protocol.operations import IdsAllocated
+from mailroomd.protocol.packets import Command, Outcome
+from mailroomd.protocol.reports import AllocateIds, Report, ResponseStored, StatesAdvanced
 from mailroomd.storage.database.message_archive import MessageArchive
+from mailroomd.storage.database.message_store import SequencedEvent
 from mailroomd.storage.inbox import filing
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
@@ -45,7 +42,7 @@ class Office:
         drafts = [msgspec.structs.replace(draft(name, ttl_ms=ttl_ms), reply_by_ms=reply_by_ms) for name in names]
         result = self.desk.result(*map(self.desk.message, drafts))
         assert self.filing.file_mail(result.mail, self.now_sec) == {}
-        self.events.schedule_due(result.mail)
+        self.events.on_committed(Commit([], result, 0, 0, 0, 0))
         return [message.id for message in result.mail]
 
     def leave(self, name: str, **body: object) -> Path:
@@ -74,14 +71,18 @@ class Office:
     def requests(self) -> list[AllocateIds]:
         return self.events.drain_requests(self.now_sec)
 
-    def allocate(self, request: AllocateIds, agent: str = "") -> IdsAllocated:
-        return IdsAllocated(self.desk.issue(request.count), request.count, request.request, agent)
+    def allocate(self, request: AllocateIds, agent: str = "") -> Command:
+        return Command(self.desk.issue(request.count), IdsAllocated(request.request, agent), request.count)
 
-    def commit(self, *requests: AllocateIds, agent: str = "") -> list[Outcome]:
+    def sequence(self, command: Command) -> SequencedEvent:
+        assert isinstance(command.op, IdsAllocated)
+        return self.events.sequence(command, command.op)
+
+    def commit(self, *requests: AllocateIds, agent: str = "") -> list[Outcome | Report]:
         """Commits the events of these requests."""
         allocated = [self.allocate(request, agent) for request in requests]
-        result = self.desk.result(*map(self.events.sequence, allocated))
-        self.events.on_committed([command.request for command in allocated])
+        result = self.desk.result(*map(self.sequence, allocated))
+        self.events.on_committed(Commit(allocated, result, 0, 0, 0, 0))
         for mailbox, message_ids in result.removed:
             self.filing.remove_files(mailbox, message_ids)
         return answers(result.outcomes)
@@ -112,7 +113,7 @@ def test_mail_whose_file_was_taken_is_read_once_that_is_committed(office: Office
     (request,) = office.wait(2)
     assert (request.count, request.name) == (1, "")
     assert office.states() == [DeliveryState.FILED] * 2, "nothing is read before it is committed"
-    assert MessagesTaken("a", [taken]) in office.commit(request)
+    assert StatesAdvanced(DeliveryState.READ, [taken]) in office.commit(request)
     assert office.states() == [DeliveryState.READ, DeliveryState.FILED]
     assert office.wait(15) == []
     assert office.path("a", kept).exists()
@@ -144,11 +145,11 @@ def test_mail_expires_when_its_time_runs_out_and_not_before(office: Office) -> N
     office.pass_time(9.9)
     assert office.requests() == []
     office.pass_time(0.2)
-    assert MessagesExpired([first]) in office.commit(*office.requests())
+    assert StatesAdvanced(DeliveryState.EXPIRED, [first]) in office.commit(*office.requests())
     assert not office.path("a", first).exists()
     assert office.pass_time(0) <= 10.1
     office.pass_time(10.1)
-    assert MessagesExpired([second]) in office.commit(*office.requests())
+    assert StatesAdvanced(DeliveryState.EXPIRED, [second]) in office.commit(*office.requests())
 
 
 def test_expired_mail_is_not_found_again_while_it_waits_for_ids(office: Office) -> None:
@@ -229,7 +230,7 @@ def test_a_responses_file_is_deleted_only_once_it_is_committed(office: Office) -
     assert office.wait(5) == []
     assert path.exists()
     outcomes = office.commit(request, agent="lead")
-    assert ResponseWritten("lead", office.desk.last_id) in outcomes
+    assert ResponseStored("lead", office.desk.last_id) in outcomes
     assert not path.exists()
     archive = MessageArchive(office.desk.state_dir)
     ((name, body),) = [(response.file_name, response.body) for response in archive.responses(["lead"], 0, 1 << 62, 9)]
@@ -243,7 +244,7 @@ def test_a_response_that_could_not_be_committed_keeps_its_file_and_asks_again(
     path = office.leave("a.json", answer=42)
     (request,) = office.wait(2)
     monkeypatch.setattr("time.monotonic", lambda: office.now_sec)
-    office.events.postpone([request.request])
+    office.events.on_refused(Refusal([office.allocate(request)], []))
     assert office.pass_time(0) <= RETRY_SEC
     assert (office.requests(), path.exists()) == ([], True)
     office.pass_time(RETRY_SEC)
@@ -255,13 +256,13 @@ def test_a_response_that_could_not_be_committed_keeps_its_file_and_asks_again(
 def test_a_response_file_left_by_a_crash_is_deleted_and_not_announced_again(office: Office) -> None:
     path = office.leave("a.json", answer=42)
     (request,) = office.wait(2)
-    office.desk.commit(office.events.sequence(office.allocate(request, "lead")))  # the crash: its file is still there
+    office.desk.commit(office.sequence(office.allocate(request, "lead")))  # the crash: its file is still there
     office.events.close()
     office.desk.reopen()
     office.filing = Filing(office.root, office.files, office.desk.store.files)
     office.events = LocalEvents(office.desk.store, office.filing, Outbox(office.root))
     outcomes = office.commit(*office.wait(2), agent="lead")
-    assert not [outcome for outcome in outcomes if isinstance(outcome, ResponseWritten)]
+    assert not [outcome for outcome in outcomes if isinstance(outcome, ResponseStored)]
     assert not path.exists()
 
 
@@ -368,18 +369,19 @@ def test_mail_whose_expiry_cannot_be_executed_keeps_no_other_from_expiring(
 ) -> None:
     monkeypatch.setattr(local_events, "time", Mock(monotonic=lambda: office.now_sec))
     odd, good = office.send("a", "b", ttl_ms=1000)
-    committed: list[Outcome] = []
+    committed: list[Outcome | Report] = []
     for _ in range(20):
         for request in office.wait(2):
-            event = office.events.sequence(IdsAllocated(1, request.count, request.request)).event
+            allocated = Command(1, IdsAllocated(request.request), request.count)
+            event = office.sequence(allocated).event
             assert isinstance(event, MailExpired)
             if odd in event.message_ids:
-                office.events.set_aside(request.request)
+                office.events.on_refused(Refusal([allocated], [], is_set_aside=True))
             else:
                 committed += office.commit(request)
-    assert MessagesExpired([good]) in committed
+    assert StatesAdvanced(DeliveryState.EXPIRED, [good]) in committed
     assert office.path("a", odd).exists()
     assert office.wait(POLL_SEC * 2) == [], "it is not asked for again and again"
     (later,) = office.send("c", ttl_ms=1000)
     (request,) = office.wait(POLL_SEC + 2)
-    assert MessagesExpired([later]) in office.commit(request)
+    assert StatesAdvanced(DeliveryState.EXPIRED, [later]) in office.commit(request)

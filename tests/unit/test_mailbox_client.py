@@ -6,34 +6,20 @@ from typing import Any, TypeVar
 
 import pytest
 from mailroomd.gateway.fair_scheduler import MAX_IN_FLIGHT_ALONE, FlowKey
-from mailroomd.gateway.mailbox_client import MAX_WAIT_SEC, MailboxClient, PendingRequest
+from mailroomd.gateway.mailbox_client import CALL_ID_BITS, MAX_WAIT_SEC, MailboxClient, Submission
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.mailbox.gateway_port import GatewayPort
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_ALIASES
-from mailroomd.model.message import Draft
-from mailroomd.protocol.packets import (
-    EVENTS,
-    REQUESTS,
-    AliasChanged,
-    Event,
-    Hello,
-    MessagesRead,
-    MessageStored,
-    StoreMessage,
-)
+from mailroomd.model.message import Draft, pack_draft
+from mailroomd.protocol.operations import Send
+from mailroomd.protocol.packets import EVENTS, REQUESTS, AliasChanged, Answer, Event, Hello
 from support.harness.waiting import BOUND_SEC
 
 Result = TypeVar("Result")
-LARGE = Draft("abc", "a", "x" * 60_000)
-
-
-def store_large(call_id: int) -> StoreMessage:
-    return StoreMessage(call_id, str(call_id), client_key=False, resubmitted=False, draft=LARGE)
-
-
-def store_small(call_id: int) -> StoreMessage:
-    return StoreMessage(call_id, str(call_id), client_key=False, resubmitted=False, draft=Draft("abc", "a", "go"))
+SEND = Send("abc", "a", verified=False, key="key")
+LARGE = Submission(SEND, FlowKey("a"), body=pack_draft(Draft("abc", "a", "x" * 60_000)))
+SMALL = Submission(SEND, FlowKey("a", in_batch=True), body=pack_draft(Draft("abc", "a", "go")))
 
 
 def ignore(_: Event | Hello) -> None:
@@ -55,7 +41,7 @@ async def with_a_mailbox_that_does_not_read(play: Callable[[MailboxClient], Coro
 async def let_time_out(client: MailboxClient, count: int) -> None:
     async def time_out() -> None:
         with pytest.raises(MailroomError) as caught:
-            await client.request(PendingRequest(FlowKey("a"), store_large, 60_000), MessageStored, 0.001)
+            await client.request(LARGE, 0.001)
         assert caught.value.reason == Reason.WORKER_RESTARTING
 
     for _ in range(count // 20):
@@ -70,10 +56,19 @@ def test_requests_of_calls_that_timed_out_leave_the_backlog() -> None:
     assert asyncio.run(with_a_mailbox_that_does_not_read(play)) <= 50
 
 
+def test_no_two_sends_get_the_same_key_from_a_gateway_also_after_it_restarted() -> None:
+    async def play(client: MailboxClient) -> list[str]:
+        return [client.new_key() for _ in range(100)]
+
+    keys = asyncio.run(with_a_mailbox_that_does_not_read(play))
+    assert len(set(keys)) == 100
+    assert all(len(key.split("-")[0]) == 11 for key in keys), "its time, by which it is forgotten"
+    assert {int(key.split("-")[2], 16) >> CALL_ID_BITS for key in keys} == {1}, "the epoch of this gateway"
+
+
 def test_a_stop_refuses_every_pending_call() -> None:
-    async def play(client: MailboxClient) -> list[MessagesRead | BaseException]:
-        pending = PendingRequest(FlowKey("a"), store_large)
-        calls = [asyncio.ensure_future(client.request(pending, MessagesRead, None)) for _ in range(3)]
+    async def play(client: MailboxClient) -> list[Answer | BaseException]:
+        calls = [asyncio.ensure_future(client.request(LARGE, None)) for _ in range(3)]
         await asyncio.sleep(0)
         assert not await client.drain(0.01)
         client.refuse_pending()
@@ -93,8 +88,7 @@ def test_a_cancelled_batch_sends_none_of_its_queued_requests() -> None:
 
     async def play() -> list[int]:
         client = MailboxClient(0, 1, requests, events, list, ignore)
-        pending = PendingRequest(FlowKey("a", in_batch=True), store_small)
-        batch = asyncio.ensure_future(client.request_all([pending] * (MAX_IN_FLIGHT_ALONE + 50), MessageStored, None))
+        batch = asyncio.ensure_future(client.request_all([SMALL] * (MAX_IN_FLIGHT_ALONE + 50), None))
         sent: list[Any] = []
         async with asyncio.timeout(BOUND_SEC):
             while len(sent) < MAX_IN_FLIGHT_ALONE:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mailroomd.protocol.commands import Command
 from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailFiled
+from mailroomd.protocol.packets import Command
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.message_store import SequencedEvent
 from mailroomd.storage.database.transactions import StoreFull

@@ -12,8 +12,10 @@ from mailroomd.command_queue.local_events import (
     WAITING_RESPONSES,
     PendingEvents,
 )
-from mailroomd.protocol.commands import AllocateIds, IdsAllocated
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, ResponseLeft
+from mailroomd.protocol.operations import IdsAllocated
+from mailroomd.protocol.packets import Command
+from mailroomd.protocol.reports import AllocateIds
 from mailroomd.storage.database.message_store import SequencedEvent
 
 TAKEN = FilesTaken("abc", (1, 2))
@@ -32,12 +34,17 @@ def test_an_event_asks_once_for_its_ids_and_a_response_for_its_agent() -> None:
     assert pending.unanswered_requests() == [AllocateIds(1, 2), AllocateIds(2, 1, "s")], "of a mailbox that restarted"
 
 
+def sequence(pending: PendingEvents, request: int, count: int, agent: str = "") -> SequencedEvent:
+    """Gives an event the ids from 100 on."""
+    allocated = IdsAllocated(request, agent)
+    return pending.sequence(Command(100, allocated, count), allocated)
+
+
 def test_allocated_ids_belong_to_an_event_until_it_is_committed() -> None:
     pending = PendingEvents()
     pending.enqueue(TAKEN)
     pending.drain_requests(0.0)
-    allocated = IdsAllocated(100, 2, 1, "lead")
-    assert pending.sequence(allocated) == pending.sequence(allocated) == SequencedEvent(100, 101, TAKEN, "lead")
+    assert sequence(pending, 1, 2, "lead") == sequence(pending, 1, 2, "lead") == SequencedEvent(100, 101, TAKEN, "lead")
     assert pending.contains(FilesTaken)
     assert not pending.contains(MailExpired)
     assert pending.on_committed(1) == TAKEN
@@ -47,7 +54,7 @@ def test_allocated_ids_belong_to_an_event_until_it_is_committed() -> None:
 
 def test_ids_for_an_unknown_request_are_void() -> None:
     pending = PendingEvents()
-    assert pending.sequence(IdsAllocated(100, 3, 7)) == SequencedEvent(100, 102, None)
+    assert sequence(pending, 7, 3) == SequencedEvent(100, 102, None)
     assert pending.on_committed(7) is None
     pending.postpone(7, 0.0)
     assert pending.due_in_sec(0.0) == math.inf
@@ -62,7 +69,7 @@ def test_an_event_that_could_not_be_committed_asks_again_later() -> None:
     assert pending.drain_requests(10.0 + RETRY_SEC / 2) == []
     assert pending.due_in_sec(10.0) == RETRY_SEC
     assert pending.drain_requests(10.0 + RETRY_SEC) == [AllocateIds(1, 2)]
-    assert pending.sequence(IdsAllocated(100, 2, 1)).event == TAKEN
+    assert sequence(pending, 1, 2).event == TAKEN
 
 
 def taken(message_ids: tuple[int, ...]) -> LocalEvent:
@@ -76,7 +83,7 @@ def test_a_large_event_asks_in_parts(make: Callable[[tuple[int, ...]], LocalEven
     pending.enqueue(make(message_ids))
     requests = pending.drain_requests(0.0)
     assert [request.count for request in requests] == [IDS_PER_REQUEST, IDS_PER_REQUEST, 1]
-    parts = [pending.sequence(IdsAllocated(1, request.count, request.request)).event for request in requests]
+    parts = [sequence(pending, request.request, request.count).event for request in requests]
     assert all(type(part) is type(make(())) for part in parts)
     assert tuple(message_id for part in parts for message_id in ids_of(part)) == message_ids
 
@@ -105,7 +112,7 @@ def test_ids_that_a_predecessor_asked_for_go_to_no_event_of_this_process() -> No
         events.enqueue(TAKEN)
     (request,) = predecessor.drain_requests(0.0)
     pending.drain_requests(0.0)
-    assert pending.sequence(IdsAllocated(100, 2, request.request, "")) == SequencedEvent(100, 101, None)
+    assert sequence(pending, request.request, 2) == SequencedEvent(100, 101, None)
     assert pending.contains(FilesTaken)
 
 
@@ -129,7 +136,7 @@ def test_an_event_that_fails_is_halved_until_the_message_at_fault_is_alone() -> 
         rounds += 1
         assert rounds < 20
         for request in requests:
-            event = pending.sequence(IdsAllocated(100, request.count, request.request)).event
+            event = sequence(pending, request.request, request.count).event
             assert isinstance(event, FilesTaken)
             if 3 in event.message_ids:
                 dropped += filter(None, [pending.set_aside(request.request, now_sec)])

@@ -9,12 +9,13 @@ import pytest
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import ReadWritten, StepsWritten
 from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailFiled
+from mailroomd.protocol.operations import Acknowledged
+from mailroomd.protocol.packets import Outcome
 from mailroomd.storage.database.connection import open_archive
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS, receipts_after
-from support.harness.storing import NOW_MS, Desk, draft
+from support.harness.storing import NOW_MS, Desk, done, draft
 
 STORED, FILED, OFFERED, READ, EXPIRED, _ = list(DeliveryState)[1:]
 Step = tuple[int, int, DeliveryState]  # receipt_id, message, state
@@ -70,7 +71,7 @@ def test_a_message_without_a_file_is_stored_first_and_filed_later(desk: Desk, ar
     assert steps(archive, "dashboard") == [(message_id + 1, message_id, STORED)]
     desk.now_ms += 7
     filed = desk.sequenced(MailFiled((message_id,)))
-    assert StepsWritten(filed.id, ["dashboard"]) in desk.commit(filed)
+    assert done(filed.id, "dashboard") in desk.commit(filed)
     assert steps(archive, "dashboard") == [(message_id + 1, message_id, STORED), (filed.id, message_id, FILED)]
     assert archive.receipts(["dashboard"], message_id + 1, MAX_ID, 10)[0].timestamp_ms == NOW_MS + 7
 
@@ -80,7 +81,7 @@ def test_a_file_that_is_written_twice_has_one_receipt(desk: Desk, archive: Messa
     desk.store.files.record_unfiled({message_id: "no permission"})
     desk.commit(desk.sequenced(MailFiled((message_id,))))
     again = desk.sequenced(MailFiled((message_id,)))
-    assert StepsWritten(again.id, []) in desk.commit(again)
+    assert done(again.id) in desk.commit(again)
     assert [state for _, _, state in steps(archive)] == [STORED, FILED]
 
 
@@ -127,7 +128,7 @@ def test_a_step_that_was_made_before_has_no_second_receipt(desk: Desk, archive: 
         desk.sequenced(FilesTaken("abc", (message_id,))),
         desk.sequenced(MailExpired((message_id,))),
     ]
-    senders = [outcome.senders for outcome in desk.commit(*late) if isinstance(outcome, StepsWritten | ReadWritten)]
+    senders = [outcome.receipt_senders for outcome in desk.commit(*late) if isinstance(outcome, Outcome)]
     # A reading that is heard again may have lost its first outcome: its sender is woken, and finds no new receipt.
     assert senders == [["dashboard"], [], ["dashboard"], []]
     assert steps(archive) == before
@@ -136,7 +137,7 @@ def test_a_step_that_was_made_before_has_no_second_receipt(desk: Desk, archive: 
 def test_only_the_senders_of_the_messages_are_named_each_once(desk: Desk) -> None:
     numbers = desk.send(*[draft(sender=name) for name in ("x", "y", "x")])
     read = desk.reading("abc", *numbers)
-    assert ReadWritten(read.id, "abc", numbers, [], ["x", "y"]) in desk.commit(read)
+    assert Outcome(read.id, Acknowledged(numbers, []), ["x", "y"]) in desk.commit(read)
 
 
 def test_one_sender_several_or_all_are_read_in_one_order(desk: Desk, archive: MessageArchive) -> None:

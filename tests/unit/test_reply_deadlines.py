@@ -7,8 +7,9 @@ import pytest
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import MessageRepeated, StepsWritten, WriteAlias
 from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailOverdue
+from mailroomd.protocol.operations import Done, Sent
+from mailroomd.protocol.packets import Outcome
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.message_store import SequencedEvent
 from support.harness.storing import NOW_MS, Desk, answers, draft
@@ -41,9 +42,9 @@ def report(desk: Desk, now_ms: int = DUE_MS) -> list[str]:
         return []
     event = desk.sequenced(MailOverdue(tuple(found)))
     (done,) = answers(desk.commit(event))
-    assert isinstance(done, StepsWritten)
-    assert done.id == event.id
-    return done.senders
+    assert isinstance(done, Outcome)
+    assert (done.id, done.result) == (event.id, Done())
+    return done.receipt_senders
 
 
 def receipts(archive: MessageArchive) -> list[tuple[str, int]]:
@@ -99,7 +100,7 @@ def test_an_answer_that_is_stored_before_the_receipt_is_in_time(desk: Desk, arch
     desk.pass_to(DUE_MS)
     event = desk.sequenced(MailOverdue((asked, other)))
     (outcome,) = answers(desk.commit(desk.message(answer(asked)), event))[1:]
-    assert outcome == StepsWritten(event.id, ["amy"])
+    assert outcome == Outcome(event.id, Done(), ["amy"])
     assert receipts(archive) == [("amy", other)]
 
 
@@ -136,14 +137,14 @@ def test_a_session_and_its_agent_are_one_recipient_and_one_sender(
     desk: Desk, names: tuple[str, str], replied: tuple[str, str]
 ) -> None:
     for session, agent in (("s1", "bob"), ("s2", "amy")):
-        desk.commit(WriteAlias(desk.issue(), session, agent, NOW_MS + HOUR_MS))
+        desk.commit(desk.aliasing(session, agent, NOW_MS + HOUR_MS))
     (asked,) = desk.send(question(*names))
     desk.send(answer(asked, *replied))
     assert report(desk) == []
 
 
 def test_an_alias_that_has_ended_joins_nobody(desk: Desk) -> None:
-    desk.commit(WriteAlias(desk.issue(), "s1", "bob", NOW_MS))
+    desk.commit(desk.aliasing("s1", "bob", NOW_MS))
     (asked,) = desk.send(question("s1"))
     desk.send(answer(asked, sender="bob"))
     assert report(desk) == ["amy"]
@@ -170,9 +171,9 @@ def test_after_a_crash_the_receipt_comes_once_and_its_sender_is_notified_again(
     desk.reopen()
     assert desk.store.overdue(DUE_MS, 10) == []
     repeated = SequencedEvent(event.id, event.last_id, None)  # the mailbox repeats the ids; nobody knows the event
-    assert answers(desk.commit(repeated)) == [StepsWritten(event.id, ["amy"])]
+    assert answers(desk.commit(repeated)) == [Outcome(event.id, Done(), ["amy"])]
     again = desk.sequenced(MailOverdue((asked,)))
-    assert answers(desk.commit(again)) == [StepsWritten(again.id, [])]
+    assert answers(desk.commit(again)) == [Outcome(again.id, Done(), [])]
     assert receipts(archive) == [("amy", asked)]
 
 
@@ -181,12 +182,14 @@ def test_a_repeated_request_is_the_same_although_it_names_a_later_deadline(desk:
     desk.commit(first)
     again = desk.message(question(reply_by_ms=DUE_MS + HOUR_MS), "k", client_key=True)
     (outcome,) = answers(desk.commit(again))
-    assert isinstance(outcome, MessageRepeated)
+    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome.result, Sent)
+    assert outcome.result.is_repeated
     assert desk.rows("SELECT id, reply_by_ms FROM deadlines") == [(first.id, DUE_MS)]
 
 
 def test_a_failed_commit_leaves_no_deadline(desk: Desk) -> None:
     asked = desk.message(question())
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         desk.commit(asked, "not a command")  # pyright: ignore[reportArgumentType]
     assert desk.rows("SELECT * FROM deadlines") == []

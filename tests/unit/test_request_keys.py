@@ -9,15 +9,25 @@ from mailroomd.model.errors import Reason
 from mailroomd.model.message import Draft
 from mailroomd.model.request_digest import digest_function, digest_of
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import CommandRefused, MessageRepeated, MessageWritten, ReadWritten, StepsWritten
+from mailroomd.protocol.operations import Acknowledged, Refused, Sent
+from mailroomd.protocol.packets import Command, Outcome
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.request_keys import (
     CLIENT_KEYS_KEPT_MS,
     GATEWAY_KEYS_KEPT_MS,
     PRUNE_SLICE,
 )
-from support.harness.storing import NOW_MS, Desk, answers, counted, draft
+from support.harness.storing import NOW_MS, Desk, answers, counted, done, draft
 
 FILED, OFFERED, READ = DeliveryState.FILED, DeliveryState.OFFERED, DeliveryState.READ
+
+
+def refusal_in(outcome: Outcome | Report, command: Command) -> Refused:
+    """Returns why a command was refused."""
+    assert isinstance(outcome, Outcome)
+    assert outcome.id == command.id
+    assert isinstance(outcome.result, Refused)
+    return outcome.result
 
 
 def test_the_same_key_and_request_is_stored_once_also_after_a_restart(desk: Desk) -> None:
@@ -26,7 +36,7 @@ def test_the_same_key_and_request_is_stored_once_also_after_a_restart(desk: Desk
     for _ in range(2):
         again = desk.message(draft(), "k", client_key=True)
         result = desk.result(again)
-        assert answers(result.outcomes) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, "")]
+        assert answers(result.outcomes) == [desk.repeated(again, first.id)]
         assert result.mail == []
         desk.reopen()
     assert desk.rows("SELECT count(*) FROM messages") == [(1,)]
@@ -36,15 +46,15 @@ def test_the_same_key_and_request_is_stored_once_also_after_a_restart(desk: Desk
 def test_the_same_key_twice_in_one_batch_is_stored_and_filed_once(desk: Desk) -> None:
     first, again = (desk.message(draft(), "k", client_key=True) for _ in range(2))
     assert answers(desk.commit(first, again)) == [
-        MessageWritten(first.id, FILED),
-        MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, ""),
+        desk.sent(first),
+        desk.repeated(again, first.id),
     ]
     assert counted(desk.commit(desk.message(draft())))["abc"][0] == 2
 
 
 def test_a_key_is_its_senders_own(desk: Desk) -> None:
     first, second = (desk.message(draft(sender=name), "k", client_key=True) for name in ("a", "b"))
-    assert answers(desk.commit(first, second)) == [MessageWritten(first.id, FILED), MessageWritten(second.id, FILED)]
+    assert answers(desk.commit(first, second)) == [desk.sent(first), desk.sent(second)]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -53,9 +63,12 @@ def test_the_same_key_with_another_request_is_refused_and_the_batch_goes_on(desk
     other = desk.message(draft(content="two"), "k", client_key=True)
     last = desk.message(draft())
     outcomes = desk.commit(first, other, last) if together else desk.commit(first) + desk.commit(other, last)
-    refused = answers(outcomes)[1]
-    assert isinstance(refused, CommandRefused)
-    assert (refused.id, refused.reason, refused.retry_after_ms) == (other.id, Reason.IDEMPOTENCY_KEY_REUSED, 0)
+    refused = refusal_in(answers(outcomes)[1], other)
+    assert (refused.reason, refused.field, refused.retry_after_ms) == (
+        Reason.IDEMPOTENCY_KEY_REUSED,
+        "idempotency_key",
+        0,
+    )
     assert desk.rows("SELECT id FROM messages ORDER BY id") == [(first.id,), (last.id,)]
 
 
@@ -64,19 +77,19 @@ def test_a_repeated_request_gets_the_present_state_or_read_if_deleted(desk: Desk
     desk.commit(first)
     desk.commit(desk.reading("abc", first.id))
     again = desk.message(draft(), "k", client_key=True)
-    assert answers(desk.commit(again)) == [MessageRepeated(again.id, first.id, NOW_MS + 5, READ, "")]
+    assert answers(desk.commit(again)) == [desk.repeated(again, first.id, READ)]
     desk.connection.execute("DELETE FROM messages")  # retention
     again = desk.message(draft(), "k", client_key=True)
-    assert answers(desk.commit(again)) == [MessageRepeated(again.id, first.id, NOW_MS, READ, "")]
+    assert answers(desk.commit(again)) == [desk.repeated(again, first.id, READ, is_deleted=True)]
 
 
 def test_a_gateways_key_is_looked_up_only_where_the_request_was_sent_before(desk: Desk) -> None:
     first = desk.message(draft(), "018-0-1")
     desk.commit(first)
     again = desk.message(draft(), "018-0-1", resubmitted=True)
-    assert answers(desk.commit(again)) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, "")]
+    assert answers(desk.commit(again)) == [desk.repeated(again, first.id)]
     never_stored = desk.message(draft(), "018-0-2", resubmitted=True)
-    assert answers(desk.commit(never_stored)) == [MessageWritten(never_stored.id, FILED)]
+    assert answers(desk.commit(never_stored)) == [desk.sent(never_stored)]
 
 
 def test_repeated_commands_get_the_outcomes_and_counts_of_their_rows(desk: Desk) -> None:
@@ -88,10 +101,10 @@ def test_repeated_commands_get_the_outcomes_and_counts_of_their_rows(desk: Desk)
     desk.reopen()
     outcomes = desk.commit(first, second, read, offered)
     assert answers(outcomes) == [
-        MessageWritten(first.id, READ),
-        MessageWritten(second.id, OFFERED),
-        ReadWritten(read.id, "a", [first.id], [], ["dashboard"]),  # which may not have received it
-        StepsWritten(offered.id, []),
+        desk.sent(first, READ),
+        desk.sent(second, OFFERED),
+        Outcome(read.id, Acknowledged([first.id], []), ["dashboard"]),  # which may not have received it
+        done(offered.id),
     ]
     assert counted(outcomes) == {"a": (1, 0, 0), "b": (1, 1, second.id)}
     assert desk.result(first, second).mail == []
@@ -101,12 +114,9 @@ def test_a_refusal_holds_unless_the_request_was_committed_before(desk: Desk) -> 
     first = desk.message(draft(), "k", client_key=True)
     desk.commit(first)
     again, fresh = desk.message(draft(), "k", client_key=True), desk.message(draft(), "other", client_key=True)
-    refusals = [CommandRefused(command.id, Reason.MAILBOX_FULL, "full", 5) for command in (again, fresh)]
-    commands = [
-        msgspec.structs.replace(command, refusal=refusal)
-        for command, refusal in zip((again, fresh), refusals, strict=True)
-    ]
-    assert answers(desk.commit(*commands)) == [MessageRepeated(again.id, first.id, NOW_MS + 5, FILED, ""), refusals[1]]
+    refusal = Refused(Reason.MAILBOX_FULL, "full", "recipient", 5)
+    commands = [msgspec.structs.replace(command, refusal=refusal) for command in (again, fresh)]
+    assert answers(desk.commit(*commands)) == [desk.repeated(again, first.id), Outcome(fresh.id, refusal)]
     assert desk.rows("SELECT key FROM idempotency_keys") == [("k",)]
 
 
@@ -134,7 +144,10 @@ def test_digests_stay_those_of_the_databases_in_use(desk: Desk) -> None:
     desk.commit(desk.message(sample, "k", client_key=True))
     assert desk.rows("SELECT hex(digest) FROM idempotency_keys") == [("D4F957A41774ECE732D36708B895C7AD",)]
     again = desk.message(msgspec.structs.replace(sample, verified=False), "k", client_key=True)
-    assert isinstance(answers(desk.commit(again))[0], MessageRepeated)
+    (outcome,) = answers(desk.commit(again))
+    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome.result, Sent)
+    assert outcome.result.is_repeated
 
 
 def test_a_later_field_is_part_of_the_digest_only_where_it_is_set() -> None:
@@ -154,5 +167,4 @@ def test_requests_that_differ_in_one_field_are_different(desk: Desk, field: str)
     desk.commit(desk.message(sample, "k", client_key=True))
     other = desk.message(msgspec.structs.replace(sample, **{field: changed}), "k", client_key=True)
     (outcome,) = answers(desk.commit(other))
-    assert isinstance(outcome, CommandRefused)
-    assert outcome.reason == Reason.IDEMPOTENCY_KEY_REUSED
+    assert refusal_in(outcome, other).reason == Reason.IDEMPOTENCY_KEY_REUSED

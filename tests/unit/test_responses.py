@@ -6,12 +6,12 @@ import pytest
 from mailroomd.model.announcement import Response
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import ResponseWritten, StepsWritten
 from mailroomd.protocol.local_events import ResponseLeft
+from mailroomd.protocol.reports import ResponseStored
 from mailroomd.storage.database import responses
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS
-from support.harness.storing import NOW_MS, Desk, answers, draft
+from support.harness.storing import NOW_MS, Desk, answers, done, draft
 
 FILED, OFFERED = DeliveryState.FILED, DeliveryState.OFFERED
 
@@ -40,7 +40,7 @@ def test_a_response_is_for_the_agent_behind_the_session_and_keeps_all_that_was_l
     desk: Desk, archive: MessageArchive
 ) -> None:
     event = desk.sequenced(left(body='{"text":"ü"}'.encode()), "lead")
-    assert answers(desk.commit(event)) == [ResponseWritten("lead", event.id), StepsWritten(event.id, [])]
+    assert answers(desk.commit(event)) == [ResponseStored("lead", event.id), done(event.id)]
     assert archive.responses(["lead"], 0, MAX_ID, 10) == [
         Response(event.id, "lead", "s", "a.json", FILED, NOW_MS, '{"text":"ü"}'.encode())
     ]
@@ -51,7 +51,7 @@ def test_a_file_that_a_crash_left_after_the_commit_is_not_announced_again(desk: 
     (response_id,) = leave(desk, left())
     desk.reopen()
     again = desk.sequenced(left(), "lead")
-    assert answers(desk.commit(again)) == [StepsWritten(again.id, [])]
+    assert answers(desk.commit(again)) == [done(again.id)]
     assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == [response_id]
 
 
@@ -82,7 +82,7 @@ def test_messages_and_responses_are_offered_together_but_only_mail_has_receipts(
     (message,) = desk.send(draft("lead"))
     (response,) = leave(desk, left())
     offered = desk.offering("lead", response, message)
-    assert answers(desk.commit(offered)) == [StepsWritten(offered.id, ["dashboard"])]
+    assert answers(desk.commit(offered)) == [done(offered.id, "dashboard")]
     assert [(receipt.message_id, receipt.state) for receipt in archive.receipts(None, message + 1, MAX_ID, 10)] == [
         (message, OFFERED)
     ]
@@ -114,8 +114,8 @@ def test_the_newest_response_of_each_agent_is_reported_after_a_restart(desk: Des
     desk.now_ms += 10
     (newest,) = leave(desk, left("4.json"))
     assert archive.newest_responses() == [("lead", newest), ("other", other)]
-    assert desk.store.changed_since(NOW_MS + 1) == [ResponseWritten("lead", newest)]
-    assert desk.store.changed_since(NOW_MS) == [ResponseWritten("lead", newest), ResponseWritten("other", other)]
+    assert desk.store.changed_since(NOW_MS + 1) == [ResponseStored("lead", newest)]
+    assert desk.store.changed_since(NOW_MS) == [ResponseStored("lead", newest), ResponseStored("other", other)]
 
 
 def test_responses_are_forgotten_after_a_day_in_slices_offered_or_not(desk: Desk, archive: MessageArchive) -> None:

@@ -14,8 +14,8 @@ from mailroomd.model.clock import LATEST_MS
 from mailroomd.model.ids import MAX_ID
 from mailroomd.model.limits import MAX_CONTENT_BYTES, MAX_METADATA_BYTES, MAX_THREAD_ID_BYTES, MAX_TTL_MS
 from mailroomd.model.message import Draft, Priority
-from mailroomd.protocol.commands import WriteAlias, WriteSeen
 from mailroomd.protocol.local_events import MailOverdue, ResponseLeft
+from mailroomd.protocol.packets import NoteSeen
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.restore import REFUSED_NAME, take_restored
 from support.harness.storing import NOW_MS, Desk, draft, recounted
@@ -40,8 +40,8 @@ class Shop:
             self.desk.reading("bob", read),
             self.desk.message(draft("bob", "keyed"), "k", client_key=True),
             self.desk.sequenced(ResponseLeft("s1", "a.json", "1:2", b'{"n":1}'), "bob"),
-            WriteAlias(self.desk.issue(), "s1", "bob", NOW_MS + 1000),
-            WriteSeen("amy", NOW_MS),
+            self.desk.aliasing("s1", "bob", NOW_MS + 1000),
+            NoteSeen("amy", NOW_MS),
         )
         self.old_ids = [read, unread]
         self.take_backup()
@@ -212,13 +212,13 @@ def test_a_deadline_of_the_backup_is_open_unless_it_was_settled_since(shop: Shop
 
 
 def test_an_alias_that_ended_after_the_backup_stays_ended(shop: Shop) -> None:
-    shop.desk.commit(WriteAlias(shop.desk.issue(), "s1", "", 0), WriteAlias(shop.desk.issue(), "s2", "eve", NOW_MS))
+    shop.desk.commit(shop.desk.aliasing("s1", "", 0), shop.desk.aliasing("s2", "eve", NOW_MS))
     assert shop.restore()
     assert shop.desk.rows("SELECT session, agent FROM aliases") == [("s2", "eve")]
 
 
 def test_an_alias_that_moved_after_the_backup_stays_with_its_new_agent(shop: Shop) -> None:
-    shop.desk.commit(WriteAlias(shop.desk.issue(), "s1", "alice", NOW_MS + 9))
+    shop.desk.commit(shop.desk.aliasing("s1", "alice", NOW_MS + 9))
     assert shop.restore()
     assert shop.desk.rows("SELECT session, agent FROM aliases") == [("s1", "alice")]
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import MailboxCleared, MessagesExpired, MessagesRemoved, StepsWritten, WriteSeen
 from mailroomd.protocol.local_events import MailExpired, ResponseLeft
+from mailroomd.protocol.operations import Cleared
+from mailroomd.protocol.packets import NoteSeen, Outcome
+from mailroomd.protocol.reports import StatesAdvanced
 from mailroomd.storage.database import retention
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.inbox.recovery import recover_files
-from support.harness.storing import NOW_MS, Desk, answers, counted, draft, recounted
+from support.harness.storing import NOW_MS, Desk, answers, counted, done, draft, recounted
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -32,7 +34,7 @@ def test_ended_mail_is_deleted_after_its_retention_and_unread_mail_never(desk: D
     assert desk.store.delete_ended(NOW_MS + 5, 100, NOW_MS) == ([], []), "they are not older than that"
     deleted, outcomes = desk.store.delete_ended(NOW_MS + 6, 100, NOW_MS)
     assert deleted == [("abc", read), ("abc", expired)]
-    assert answers(outcomes) == [MessagesRemoved([read, expired])]
+    assert answers(outcomes) == [StatesAdvanced(DeliveryState.VOIDED, [read, expired])]
     assert counted(outcomes) == recounted(desk) == {"abc": (4, 3, offered)}
     desk.store.delete_ended(NOW_MS + 1000 * DAY_MS, 100, NOW_MS)
     assert ids(desk) == [offered, filed, unfiled]
@@ -55,7 +57,7 @@ def test_the_sweep_goes_in_slices_of_many_small_or_few_large_messages(
 
 def test_only_empty_mailboxes_of_agents_long_gone_are_forgotten(desk: Desk) -> None:
     (message_id,) = desk.send(draft("full"))
-    desk.commit(*[WriteSeen(name, NOW_MS - DAY_MS) for name in ("full", "gone", "gone-too")], WriteSeen("here", NOW_MS))
+    desk.commit(*[NoteSeen(name, NOW_MS - DAY_MS) for name in ("full", "gone", "gone-too")], NoteSeen("here", NOW_MS))
     assert desk.store.forget_agents(NOW_MS, 1)
     assert desk.store.forget_agents(NOW_MS, 1)
     assert not desk.store.forget_agents(NOW_MS, 1)
@@ -81,7 +83,10 @@ def test_unread_mail_expires_in_the_order_of_its_times(desk: Desk) -> None:
     assert desk.store.expired(taken_in_ms + 10_000, 2) == [early, unfiled]
     event = desk.sequenced(MailExpired((early, unfiled, late, read)))
     result = desk.result(event)
-    assert answers(result.outcomes) == [MessagesExpired([early, unfiled, late]), StepsWritten(event.id, ["dashboard"])]
+    assert answers(result.outcomes) == [
+        StatesAdvanced(DeliveryState.EXPIRED, [early, unfiled, late]),
+        done(event.id, "dashboard"),
+    ]
     assert result.removed == [("abc", [early, unfiled, late])]
     assert counted(result.outcomes) == recounted(desk) == {"abc": (5, 1, never)}
     assert desk.store.next_expiry_ms() is None
@@ -92,7 +97,7 @@ def test_expired_mail_is_reported_again_after_a_restart(desk: Desk) -> None:
     (message_id,) = desk.send(draft(ttl_ms=1))
     desk.now_ms += 5
     desk.commit(desk.sequenced(MailExpired((message_id,))))
-    assert MessagesExpired([message_id]) in desk.store.changed_since(desk.now_ms)
+    assert StatesAdvanced(DeliveryState.EXPIRED, [message_id]) in desk.store.changed_since(desk.now_ms)
     assert desk.rows("SELECT state, read_ms FROM messages") == [(DeliveryState.EXPIRED, desk.now_ms)]
 
 
@@ -107,7 +112,7 @@ def test_clearing_deletes_one_mailbox_up_to_an_id_in_slices(desk: Desk) -> None:
     for deleted in (numbers[:3], numbers[3:], numbers[:0]):
         command = desk.clearing("a", numbers[-1], limit=3)
         result = desk.result(command)
-        assert answers(result.outcomes) == [MailboxCleared(command.id, deleted, more=bool(deleted))]
+        assert answers(result.outcomes) == [Outcome(command.id, Cleared(deleted, numbers[-1], has_more=bool(deleted)))]
         assert result.removed == [("a", deleted)]
         assert counted(result.outcomes).items() <= recounted(desk).items()
     assert recounted(desk) == {"a": (1, 1, later), "b": (1, 1, later - 2)}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mailroomd.protocol.commands import Command, WriteAlias, WriteSeen
 from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailFiled, ResponseLeft
+from mailroomd.protocol.packets import Command, LazyCommand, NoteSeen
 from mailroomd.storage.database.message_store import SequencedEvent
 from mailroomd.storage.database.transactions import StoreFailed
 from support.faults.failing import Failing, connect
@@ -50,9 +50,9 @@ def copy_of(furnished: Desk, place: str) -> Desk:
     return desk
 
 
-def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | SequencedEvent]:
+def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | LazyCommand | SequencedEvent]:
     ids = sorted(desk.table)
-    work: list[Command | SequencedEvent] = []
+    work: list[Command | LazyCommand | SequencedEvent] = []
     for kind, name, index in steps:
         some = tuple(ids[index % 8 : index % 8 + 3])
         match kind:
@@ -73,9 +73,9 @@ def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | Seq
             case "clear":
                 work.append(desk.clearing(name, ids[index % 8]))
             case "alias":
-                work.append(WriteAlias(desk.issue(), f"s{index}", name, NOW_MS + index))
+                work.append(desk.aliasing(f"s{index}", name, NOW_MS + index))
             case "seen":
-                work.append(WriteSeen(name, index))
+                work.append(NoteSeen(name, index))
             case _:
                 work.append(desk.sequenced(ResponseLeft("s", f"{index}.json", str(index), b"{}"), name))
     return work

@@ -11,8 +11,10 @@ from mailroomd.model.announcement import Receipt
 from mailroomd.model.ids import MAX_ID, MS_SHIFT
 from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import MailboxCounted, MessageRepeated, MessageWritten
 from mailroomd.protocol.local_events import MailFiled
+from mailroomd.protocol.operations import Sent
+from mailroomd.protocol.packets import Outcome
+from mailroomd.protocol.reports import MailboxCounted
 from mailroomd.storage.database import schema
 from mailroomd.storage.database.connection import DatabaseTooNew, open_store
 from mailroomd.storage.database.message_archive import MessageArchive
@@ -102,8 +104,8 @@ def test_mail_goes_on_after_the_upgrade(migrated: Desk) -> None:
     again, fresh = migrated.message(draft(), "own", resubmitted=True), migrated.message(draft())
     outcomes = migrated.commit(again, fresh)
     assert answers(outcomes) == [
-        MessageRepeated(again.id, MESSAGE_IDS[0], NOW_MS, READ, ""),
-        MessageWritten(fresh.id, FILED),
+        Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, READ, "abc", is_repeated=True)),
+        migrated.sent(fresh),
     ]
     assert counted(outcomes) == recounted(migrated) == {"abc": (4, 3, MESSAGE_IDS[1])}
     done = migrated.commit(migrated.clearing("abc", migrated.last_id))
@@ -225,7 +227,9 @@ def test_a_version_3_database_has_the_same_tables_and_indexes_as_a_new_one(
 
 def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(from_version_3: Desk) -> None:
     again = from_version_3.message(Draft("bob", "amy", "go"), "k", client_key=True)
-    assert answers(from_version_3.commit(again)) == [MessageRepeated(again.id, MESSAGE_IDS[0], NOW_MS, FILED, "")]
+    assert answers(from_version_3.commit(again)) == [
+        Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, FILED, "bob", is_repeated=True))
+    ]
     archive = MessageArchive(from_version_3.state_dir)
     (found,) = archive.after("bob", 0, MAX_ID, 10)
     assert found.draft == Draft("bob", "amy", "go", verified=True)

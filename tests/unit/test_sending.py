@@ -7,14 +7,15 @@ from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.caller import OWNER
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.cooperation import WorkSlots
-from mailroomd.gateway.mailbox_client import PendingRequest
+from mailroomd.gateway.mailbox_client import Submission
 from mailroomd.gateway.request_parsing import parse_broadcast
 from mailroomd.gateway.request_types import BroadcastMessageRequest, SendMessageRequest
 from mailroomd.gateway.sending import BROADCAST_BYTES, Sending
 from mailroomd.model.limits import MAX_WAITING_BYTES
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.metrics_block import MetricsBlock
-from mailroomd.protocol.packets import MessageStored
+from mailroomd.protocol.operations import Send, Sent
+from mailroomd.protocol.packets import Answer
 
 
 class WeighingClient:
@@ -23,17 +24,22 @@ class WeighingClient:
     def __init__(self) -> None:
         self.pending_bytes = 0
         self.peak_bytes = 0
+        self.started = 0
 
-    def request_key(self, call_id: int) -> str:
-        return str(call_id)
+    def new_key(self) -> str:
+        return "key"
 
-    async def request(self, pending: PendingRequest, _: Any, __: float | None) -> MessageStored:
-        self.pending_bytes += pending.weight_bytes
+    async def request(self, submission: Submission, _: float | None) -> Answer:
+        self.pending_bytes += submission.weight_bytes
         self.peak_bytes = max(self.peak_bytes, self.pending_bytes)
-        await asyncio.sleep(0)
-        self.pending_bytes -= pending.weight_bytes
-        request: Any = pending.build(7)
-        return MessageStored(request.call, 7, 1, DeliveryState.FILED, "", 0, 0, repeated=False)
+        self.started += 1
+        started = 0
+        while started != self.started:  # it answers when nothing more arrives
+            started = self.started
+            await asyncio.sleep(0.02)
+        self.pending_bytes -= submission.weight_bytes
+        assert isinstance(submission.op, Send)
+        return Answer(7, Sent(7, 1, DeliveryState.FILED, submission.op.recipient))
 
 
 class Undated:

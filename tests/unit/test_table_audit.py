@@ -7,7 +7,7 @@ import pytest
 from mailroomd.command_queue.table_audit import lost_deletions
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import MailboxCounted, MessagesRemoved
+from mailroomd.protocol.reports import MailboxCounted, StatesAdvanced
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.table.writer import TableWriter
@@ -56,7 +56,10 @@ def counted(mailbox: str) -> MailboxCounted:
 
 def test_messages_that_the_database_deleted_are_removed_and_subtracted(memory: SharedMemory) -> None:
     table = filled(memory, (1, "a"), (2, "b"), (3, "a"))
-    assert lost_deletions(table, database((2, "b")), counted) == [MessagesRemoved([1, 3]), counted("a")]
+    assert lost_deletions(table, database((2, "b")), counted) == [
+        StatesAdvanced(DeliveryState.VOIDED, [1, 3]),
+        counted("a"),
+    ]
 
 
 def test_a_table_that_agrees_needs_nothing(memory: SharedMemory) -> None:
@@ -73,7 +76,10 @@ def test_a_table_that_is_being_filled_needs_nothing(memory: SharedMemory) -> Non
 
 def test_a_mailbox_that_the_database_has_forgotten_counts_as_empty(memory: SharedMemory) -> None:
     table = filled(memory, (1, "a"), (2, "c"))
-    assert lost_deletions(table, database((1, "a")), counted) == [MessagesRemoved([2]), counted("c")]
+    assert lost_deletions(table, database((1, "a")), counted) == [
+        StatesAdvanced(DeliveryState.VOIDED, [2]),
+        counted("c"),
+    ]
 
 
 def test_a_table_without_room_for_every_mailbox_is_compared_as_far_as_it_goes(memory: SharedMemory) -> None:

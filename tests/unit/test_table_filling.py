@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from mailroomd.mailbox.table_filling import fill_table
-from mailroomd.protocol.commands import WriteSeen
+from mailroomd.protocol.packets import NoteSeen
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.reader import NotInTable
 from support.harness.mailbox_table import Table
@@ -33,7 +33,7 @@ def test_the_newest_messages_and_all_counts_are_loaded(desk: Desk, table: Table)
 def test_agents_that_make_calls_get_slots_before_names_that_are_only_written_to(desk: Desk, table: Table) -> None:
     desk.send(*(draft(f"made-up-{number}") for number in range(200)))
     (message_id,) = desk.send(draft("zoe"))
-    desk.commit(WriteSeen("zoe", NOW_MS))
+    desk.commit(NoteSeen("zoe", NOW_MS))
     archive = MessageArchive(desk.state_dir)
     fill_table(table.writer, archive, lambda: None)
     archive.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mailroomd.command_queue.team_dispatcher import ANSWER_AFTER_SEC, TeamInboxDispatcher
 from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import TeamInboxSettled
+from mailroomd.protocol.reports import TeamInboxSettled
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox.filing import TeamFiling
 from mailroomd.storage.team_inbox.inboxes import TeamInboxes

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import MessageWritten
 from mailroomd.storage.database import connection
 from mailroomd.storage.database.connection import (
     has_lost_write,
@@ -38,7 +37,7 @@ def test_a_full_disk_rolls_everything_back_and_sends_work_again_later(desk: Desk
     make_room(desk)
     again = desk.message(draft(content="x" * 100_000), "k", client_key=True)
     outcomes = desk.commit(again)
-    assert answers(outcomes) == [MessageWritten(again.id, FILED)]
+    assert answers(outcomes) == [desk.sent(again)]
     assert counted(outcomes) == {"abc": (2, 2, small.id)}
 
 
@@ -97,7 +96,7 @@ def test_a_log_left_by_a_full_disk_is_settled_before_the_next_commit(
     desk.commit(first)
     desk.store.close()
     monkeypatch.setattr("mailroomd.storage.database.transactions.settle_log", settle)
-    desk.store = MessageStore(desk.state_dir, desk.mail_at)
+    desk.store = MessageStore(desk.state_dir)
     assert desk.store.files.message(first.id) is not None
     with pytest.raises(StoreFull):
         desk.commit(desk.message(draft()))
@@ -125,7 +124,7 @@ def test_closing_while_somebody_reads_is_no_error(desk: Desk) -> None:
     desk.rows("PRAGMA busy_timeout = 1")
     desk.store.close()
     reader.close()
-    desk.store = MessageStore(desk.state_dir, desk.mail_at)
+    desk.store = MessageStore(desk.state_dir)
 
 
 def test_a_reader_is_waited_for_only_after_a_failed_fsync(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.command_queue.unknown_mail import PAGE, dismiss_unknown_files, import_unknown_files
 from mailroomd.model.ids import MS_SHIFT, format_id
 from mailroomd.model.message import Draft, Priority
-from mailroomd.protocol.commands import MailboxCleared, ReadWritten
+from mailroomd.protocol.operations import Acknowledge, Acknowledged, Cleared
+from mailroomd.protocol.packets import Command, Outcome
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
@@ -180,9 +181,10 @@ def test_acknowledging_an_unknown_file_removes_it(office: Office) -> None:
     (known,) = office.desk.send(draft("bob"))
     unknown, missing = office.leave("bob", ID), ID + 1
     foreign = office.leave("bob", ID + 2, b"not a message")
-    outcome = ReadWritten(1, "bob", [known], [ID, missing, ID + 2], [])
-    assert dismiss_unknown_files([], [outcome], office.filing.unknown) == [
-        ReadWritten(1, "bob", [known, ID], [missing, ID + 2], [])
+    command = Command(1, Acknowledge("bob", [known, ID, missing, ID + 2]), 4)
+    outcome = Outcome(1, Acknowledged([known], [ID, missing, ID + 2]), ["dashboard"])
+    assert dismiss_unknown_files([command], [outcome], office.filing.unknown) == [
+        Outcome(1, Acknowledged([known, ID], [missing, ID + 2]), ["dashboard"])
     ]
     assert not unknown.exists()
     assert foreign.exists()
@@ -191,8 +193,8 @@ def test_acknowledging_an_unknown_file_removes_it(office: Office) -> None:
 def test_a_copy_of_a_known_message_in_another_mailbox_is_not_dismissed(office: Office) -> None:
     (known,) = office.desk.send(draft("eve"))
     copy = office.leave("bob", known)
-    outcome = ReadWritten(1, "bob", [], [known], [])
-    assert dismiss_unknown_files([], [outcome], office.filing.unknown) == [outcome]
+    command, outcome = Command(1, Acknowledge("bob", [known])), Outcome(1, Acknowledged([], [known]))
+    assert dismiss_unknown_files([command], [outcome], office.filing.unknown) == [outcome]
     assert copy.exists()
 
 
@@ -206,11 +208,12 @@ def test_clearing_a_mailbox_removes_its_unknown_files_in_slices(office: Office) 
     command = office.desk.clearing("bob", known, limit=2)
     deleted: list[int] = []
     for is_left in (True, False):
-        outcome = MailboxCleared(command.id, [], more=False)
-        (outcome,) = dismiss_unknown_files([command], [outcome], office.filing.unknown)
-        assert isinstance(outcome, MailboxCleared)
-        assert outcome.more == is_left
-        deleted += outcome.message_ids
+        cleared = Outcome(command.id, Cleared([], known, has_more=False))
+        (outcome,) = dismiss_unknown_files([command], [cleared], office.filing.unknown)
+        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome.result, Cleared)
+        assert (outcome.result.has_more, outcome.result.through_id) == (is_left, known)
+        deleted += outcome.result.message_ids
     assert deleted == [ID, ID + 1, ID + 2]
     assert office.files.list_ids("bob") == {known}
     assert other.exists()
@@ -218,8 +221,9 @@ def test_clearing_a_mailbox_removes_its_unknown_files_in_slices(office: Office) 
 
 def test_a_clearing_that_goes_on_dismisses_nothing_yet(office: Office) -> None:
     path = office.leave("bob", ID)
-    outcome = MailboxCleared(1, [5], more=True)
-    assert dismiss_unknown_files([office.desk.clearing("bob", ID)], [outcome], office.filing.unknown) == [outcome]
+    command = office.desk.clearing("bob", ID)
+    outcome = Outcome(command.id, Cleared([5], ID, has_more=True))
+    assert dismiss_unknown_files([command], [outcome], office.filing.unknown) == [outcome]
     assert path.exists()
 
 

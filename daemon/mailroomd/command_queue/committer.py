@@ -1,54 +1,33 @@
-"""Committer — commits a batch of commands, files its messages and reports one outcome for each command.
+"""Committer — makes commands durable, and tells the observers what became of them.
 
-Owns the order commit → files → outcomes, the entries of team inboxes that follow, and what happens when the store is
-full or fails. Not here: SQL (`MessageStore`), files (`Filing`), whether the disk has room (`DiskGuard`).
+Owns the loop around the transaction: what happens when the store is full or fails, and when a command raises. Not here:
+SQL (`MessageStore`), whether the disk has room (`DiskGuard`), what follows a commit (its observers).
 Above: the command-queue's loop.
-Invariants: an outcome is sent only after the change that it reports is durable; every command gets exactly one; a
-command that cannot be executed costs no other command anything.
+Invariants: every command is committed or refused, once; a command that cannot be executed costs no other command
+anything; the observers hear of a change only after it is durable.
 """
 
 __all__ = ["Committer"]
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-import msgspec
-
-from mailroomd.command_queue.commit_observer import CommitObserver
+from mailroomd.command_queue.background_writes import exit_if_lost
+from mailroomd.command_queue.commit import Commit, CommitObserver, Refusal
 from mailroomd.command_queue.disk_guard import DiskGuard
-from mailroomd.command_queue.housekeeping import Housekeeping
-from mailroomd.command_queue.local_events import LocalEvents
 from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
-from mailroomd.command_queue.team_dispatcher import STILL_TRYING, TeamInboxDispatcher
-from mailroomd.command_queue.unknown_mail import dismiss_unknown_files
 from mailroomd.core.suspect_input import NOT_OF_INPUT
-from mailroomd.ipc.link import Link
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import format_id
-from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import (
-    Command,
-    CommandRefused,
-    IdsAllocated,
-    MailboxCleared,
-    MessageRepeated,
-    MessageWritten,
-    Outcome,
-    SequencedCommand,
-    StepsWritten,
-    TeamInboxSettled,
-    WriteMessage,
-    WriteOffered,
-)
-from mailroomd.storage.database.connection import mark_lost_write
+from mailroomd.protocol.operations import Done, IdsAllocated, MarkOffered, Refused, Result, Send
+from mailroomd.protocol.packets import Command, LazyCommand, Outcome
 from mailroomd.storage.database.file_guard import FileReplaced
-from mailroomd.storage.database.message_store import CommitResult, MessageStore
+from mailroomd.storage.database.message_store import MessageStore, SequencedWrite
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
-from mailroomd.storage.inbox.filing import Filing
 from mailroomd.worker.context import CannotStart, WorkerContext
 
 RETRY_AFTER_FAILURE_MS = 1000
@@ -60,98 +39,130 @@ class Committer:
     Args:
         context: the worker's.
         store: the database.
-        filing: the inbox files.
-        local_events: found by the command-queue itself.
-        team: the team inboxes.
-        housekeeping: has lazy writes for the next transaction.
+        resolve: returns what the store is to write for a command.
+        lazy: writes that the next transaction takes along; cleared when it is durable.
         disk_guard: decides whether messages are accepted.
-        link: to the mailbox.
+        observers: what follows a commit, in order.
     """
 
     def __init__(
         self,
         context: WorkerContext,
         store: MessageStore,
-        filing: Filing,
-        local_events: LocalEvents,
-        team: TeamInboxDispatcher,
-        housekeeping: Housekeeping,
+        resolve: Callable[[Command], SequencedWrite],
+        lazy: list[LazyCommand],
         disk_guard: DiskGuard,
-        link: Link[Command, Outcome],
+        observers: Sequence[CommitObserver],
     ) -> None:
         self._context = context
         self._store = store
-        self._filing = filing
-        self._local_events = local_events
-        self._team = team
-        self._housekeeping = housekeeping
+        self._resolve = resolve
+        self._lazy = lazy
         self._disk_guard = disk_guard
-        self._link = link
-        self._failed_writes = 0
+        self._observers = observers
 
-    def commit(self, commands: Sequence[SequencedCommand]) -> None:
-        """Commits commands in one transaction, writes the files of their messages and reports the outcomes.
+    def commit(self, commands: Sequence[Command]) -> None:
+        """Commits commands in one transaction, if that is possible, and notifies the observers.
 
         If one of them raises an exception that nobody expected, it is refused, and the others are committed in parts.
-        """
-        self._commit(commands, with_lazy=True)
 
-    def _commit(self, commands: Sequence[SequencedCommand], *, with_lazy: bool) -> None:
-        refused: list[Outcome] = []
-        while True:
-            if not self._disk_guard.is_writable:
-                messages = [command for command in commands if isinstance(command, WriteMessage)]
-                refused += self._refuse(messages, *self._disk_guard.refusal)
-                commands = [command for command in commands if not isinstance(command, WriteMessage)]
-            observer = CommitObserver(self._context.metrics, commands)
-            can_wait = all(isinstance(command, WriteOffered) for command in commands)
+        Raises:
+            CannotStart: the database was removed or replaced; the commands are refused.
+        """
+        parts, takes_lazy = deque([commands]), True
+        while parts:
+            part = self._refuse_sends_if_full(parts.popleft())
+            if not part:
+                continue
+            can_wait = all(isinstance(command.op, MarkOffered) for command in part)
             try:
-                result = self._write(commands, observer, lazily=can_wait, with_lazy=with_lazy)
+                commit = self._write(part, lazily=can_wait, takes_lazy=takes_lazy)
             except StoreFull:
                 if self._disk_guard.on_disk_full(can_wait=can_wait):
-                    continue  # without the messages, then in the space of the reserve
-                result = CommitResult(self._refuse(commands, *self._disk_guard.refusal))
+                    parts.appendleft(part)  # again, without the messages, then in the space of the reserve
+                else:
+                    self._refuse(part, *self._disk_guard.refusal)
             except StoreFailed as error:
-                self._exit_if_lost(error)
+                exit_if_lost(error, self._context.settings.state_dir)
                 sentence = f"the database could not be written ({error}): nothing was stored; retry"
-                result = CommitResult(self._refuse(commands, Reason.STORAGE_FAILED, sentence, RETRY_AFTER_FAILURE_MS))
+                self._refuse(part, Reason.STORAGE_FAILED, sentence, RETRY_AFTER_FAILURE_MS)
             except FileReplaced as error:
-                self._refuse_and_stop(refused, commands, error)
+                self._refuse_and_stop(part, error)
             except InputFailed as error:
-                self.report(refused)
-                self._commit_in_parts(commands, error, with_lazy=with_lazy)
-                return
-            break
-        self._finish(commands, refused, result, observer)
+                self._context.beat()
+                parts.extendleft(reversed(self._divide(part, error, takes_lazy=takes_lazy)))
+                takes_lazy = False
+            else:
+                self._context.beat()
+                for observer in self._observers:
+                    observer.on_committed(commit)
 
-    def _commit_in_parts(self, commands: Sequence[SequencedCommand], error: InputFailed, *, with_lazy: bool) -> None:
-        """Looks for the command that raises: without the lazy writes, then in halves; refuses it when it is alone."""
-        self._context.beat()
-        if with_lazy and self._housekeeping.lazy:
-            self._commit(commands, with_lazy=False)
-        elif len(commands) > 1:
+    def _write(self, commands: Sequence[Command], *, lazily: bool, takes_lazy: bool) -> Commit:
+        """Makes the transaction, with the lazy writes that wait.
+
+        Raises:
+            StoreFull, StoreFailed, InputFailed: nothing was written.
+            FileReplaced: it was written, but to a file that is no longer the database.
+        """
+        started_ns, started_at_ns = time.monotonic_ns(), time.time_ns()
+        takes_lazy = takes_lazy and not self._disk_guard.is_full
+        with failing_of_input():
+            writes = [self._resolve(command) for command in commands]
+            result = self._store.commit([*self._lazy, *writes] if takes_lazy else writes, now_ms(), lazily=lazily)
+        self._store.transactions.file_guard.check()
+        if takes_lazy:
+            self._lazy.clear()
+        sync_ns = self._store.transactions.last_sync_ns
+        return Commit(commands, result, started_ns, time.monotonic_ns(), started_at_ns, sync_ns)
+
+    # -- what cannot be committed ---------------------------------------------------------------------------------
+
+    def _refuse_sends_if_full(self, commands: Sequence[Command]) -> Sequence[Command]:
+        """Refuses the messages while none are accepted; returns the other commands."""
+        if self._disk_guard.is_writable:
+            return commands
+        messages = [command for command in commands if isinstance(command.op, Send)]
+        if messages:
+            self._refuse(messages, *self._disk_guard.refusal)
+        return [command for command in commands if not isinstance(command.op, Send)]
+
+    def _refuse(self, commands: Sequence[Command], reason: Reason, sentence: str, retry_after_ms: int) -> None:
+        """Refuses commands, except sends that were committed before."""
+        refused = Refused(reason, sentence, retry_after_ms=retry_after_ms)
+        outcomes = [
+            Outcome(command.id, self._store.recognize(command) or _result_of(command, refused)) for command in commands
+        ]
+        self._notify_of(Refusal(commands, outcomes))
+
+    def _divide(self, commands: Sequence[Command], error: InputFailed, *, takes_lazy: bool) -> list[Sequence[Command]]:
+        """Returns the parts in which to look for the command that raises; refuses it when it is alone.
+
+        First without the lazy writes, then in halves.
+        """
+        if takes_lazy and self._lazy:
+            return [commands]
+        if len(commands) > 1:
             middle = len(commands) // 2
-            self._commit(commands[:middle], with_lazy=False)
-            self._commit(commands[middle:], with_lazy=False)
-        else:
-            self.report([self._set_aside(command, error) for command in commands])
+            return [commands[:middle], commands[middle:]]
+        self._set_aside(commands, error)
+        return []
 
-    def _set_aside(self, command: SequencedCommand, error: InputFailed) -> Outcome:
-        """Refuses the one command that raises; a local event is tried again a few times."""
-        log.error(
-            "command set aside, cannot be executed",
-            command=type(command).__name__,
-            message_id=format_id(command.id),
-            error=str(error),
-        )
-        if isinstance(command, IdsAllocated):
-            self._local_events.set_aside(command.request)
-        if isinstance(command, IdsAllocated | WriteOffered):
-            return StepsWritten(command.id, [])
-        sentence = f"mailroomd cannot execute this request ({error}): nothing was stored; see the daemon's log"
-        return self._recognize(command) or CommandRefused(command.id, Reason.INTERNAL, sentence, 0)
+    def _set_aside(self, commands: Sequence[Command], error: InputFailed) -> None:
+        """Refuses the one command that raises."""
+        outcomes: list[Outcome] = []
+        for command in commands:
+            log.error(
+                "command set aside, cannot be executed",
+                command=type(command.op).__name__,
+                message_id=format_id(command.id),
+                error=str(error),
+            )
+            sentence = f"mailroomd cannot execute this request ({error}): nothing was stored; see the daemon's log"
+            refused = Refused(Reason.INTERNAL, sentence)
+            outcomes.append(Outcome(command.id, self._recognize_suspect(command) or _result_of(command, refused)))
+        self._notify_of(Refusal(commands, outcomes, is_set_aside=True))
 
-    def _recognize(self, command: SequencedCommand) -> Outcome | None:
+    def _recognize_suspect(self, command: Command) -> Result | None:
         try:
             return self._store.recognize(command)
         except NOT_OF_INPUT:
@@ -159,120 +170,7 @@ class Committer:
         except Exception:  # noqa: BLE001 - the command that is being looked at is known to raise
             return None
 
-    def _finish(
-        self,
-        commands: Sequence[SequencedCommand],
-        refused: Sequence[Outcome],
-        result: CommitResult,
-        observer: CommitObserver,
-    ) -> None:
-        """Does what follows a transaction: files, outcomes, team inboxes."""
-        self._context.beat()
-        self._file(result, observer)
-        result.outcomes = dismiss_unknown_files(commands, result.outcomes, self._filing.unknown)
-        self.report([*refused, *result.outcomes])
-        if result.mail:
-            self._housekeeping.on_mail_filed(result.mail[-1].id, len(result.mail), time.monotonic())
-            self._local_events.schedule_due(result.mail)
-        self._submit_to_teams(result)
-
-    def report(self, outcomes: Sequence[Outcome]) -> None:
-        """Sends outcomes to the mailbox."""
-        for outcome in outcomes:
-            self._link.send(outcome)
-        self._link.flush()
-
-    def try_write(self, write: Callable[[], object]) -> bool:
-        """Makes a write that no sender waits for; returns False if the database did not accept it.
-
-        One that raises what nobody expected is logged after 1, 2, 4, 8 ... failures: it may be tried every second.
-        """
-        try:
-            with failing_of_input():
-                write()
-        except InputFailed as error:
-            self._failed_writes += 1
-            if self._failed_writes.bit_count() == 1:
-                log.error("write set aside, cannot be executed", error=str(error), failures=self._failed_writes)
-            return False
-        except StoreFull:
-            return self._disk_guard.on_disk_full() and self.try_write(write)
-        except StoreFailed as error:
-            self._exit_if_lost(error)
-            return False
-        return True
-
-    def _write(
-        self, commands: Sequence[SequencedCommand], observer: CommitObserver, *, lazily: bool, with_lazy: bool
-    ) -> CommitResult:
-        """Makes the transaction, with the lazy writes that wait.
-
-        Raises:
-            StoreFull, StoreFailed, InputFailed: nothing was written.
-            FileReplaced: it was written, but to a file that is no longer the database.
-        """
-        allocated = [command for command in commands if isinstance(command, IdsAllocated)]
-        work = [
-            self._local_events.sequence(command) if isinstance(command, IdsAllocated) else command
-            for command in commands
-        ]
-        lazy = self._housekeeping.lazy if with_lazy and not self._disk_guard.is_full else []
-        with failing_of_input():
-            result = self._store.commit([*lazy, *work], now_ms(), lazily=lazily)
-        self._store.transactions.file_guard.check()
-        lazy.clear()
-        observer.record_commit(result.mail, self._store.transactions.last_sync_ns)
-        self._local_events.on_committed([command.request for command in allocated])
-        return result
-
-    def _file(self, result: CommitResult, observer: CommitObserver) -> None:
-        observer.begin_filing()
-        errors = self._filing.file_mail(result.mail, time.monotonic())
-        observer.record_filing(result.mail, errors)
-        gone = {message_id for removed in result.removed for message_id in self._filing.remove_files(*removed)}
-        if errors:
-            message_id, error = next(iter(errors.items()))
-            log.warning("inbox files not written", message_id=format_id(message_id), files=len(errors), error=error)
-            self.try_write(lambda: self._store.files.record_unfiled(errors))
-            result.outcomes = [_with_file_error(outcome, errors) for outcome in result.outcomes]
-        cleared = [
-            message_id
-            for outcome in result.outcomes
-            if isinstance(outcome, MailboxCleared)
-            for message_id in outcome.message_ids
-        ]
-        if cleared:  # a file that cannot be removed stays listed until `Filing` or the next start removes it
-            self.try_write(lambda: self._store.files.forget_cleared(gone.intersection(cleared)))
-
-    def _submit_to_teams(self, result: CommitResult) -> None:
-        """Submits new entries of team inboxes, and reports those that were committed and finished before."""
-        now_sec = time.monotonic()
-        for message in result.mail:
-            if message.is_for_team:
-                self._team.submit(message, now_sec)
-        finished = [
-            TeamInboxSettled(outcome.id, STILL_TRYING)
-            for outcome in result.outcomes
-            if isinstance(outcome, MessageWritten) and outcome.is_for_team and not self._team.is_waiting(outcome.id)
-        ]
-        if finished:
-            self.report(finished)
-
-    def _refuse(
-        self, commands: Sequence[SequencedCommand], reason: Reason, sentence: str, retry_after_ms: int
-    ) -> list[Outcome]:
-        """Refuses commands, except sends that were committed before; local events ask for new ids later."""
-        self._local_events.postpone([command.request for command in commands if isinstance(command, IdsAllocated)])
-        return [
-            StepsWritten(command.id, [])
-            if isinstance(command, IdsAllocated | WriteOffered)
-            else self._store.recognize(command) or CommandRefused(command.id, reason, sentence, retry_after_ms)
-            for command in commands
-        ]
-
-    def _refuse_and_stop(
-        self, refused: Sequence[Outcome], commands: Sequence[SequencedCommand], error: FileReplaced
-    ) -> NoReturn:
+    def _refuse_and_stop(self, commands: Sequence[Command], error: FileReplaced) -> NoReturn:
         """Refuses a batch that went into a deleted file, and stops the daemon.
 
         Raises:
@@ -280,27 +178,16 @@ class Committer:
         """
         log.error("database file removed or replaced, stopping", path=str(error.path))
         sentence = str(error)
-        lost = [
-            StepsWritten(command.id, [])
-            if isinstance(command, IdsAllocated | WriteOffered)
-            else CommandRefused(command.id, Reason.STORAGE_FAILED, sentence, 0)
-            for command in commands
-        ]
-        self.report([*refused, *lost])
+        refused = Refused(Reason.STORAGE_FAILED, sentence)
+        lost = [Outcome(command.id, _result_of(command, refused)) for command in commands]
+        self._notify_of(Refusal(commands, lost))
         raise CannotStart(sentence) from error
 
-    def _exit_if_lost(self, error: StoreFailed) -> None:
-        """Exits after a failed fsync: the kernel may have dropped the data, so the next start reads the disk again."""
-        log.error("database not written", error=str(error), fatal=error.fatal)
-        if error.fatal:
-            mark_lost_write(self._context.settings.state_dir)
-            os._exit(os.EX_IOERR)
+    def _notify_of(self, refusal: Refusal) -> None:
+        for observer in self._observers:
+            observer.on_refused(refusal)
 
 
-def _with_file_error(outcome: Outcome, errors: Mapping[int, str]) -> Outcome:
-    if isinstance(outcome, MessageWritten) and outcome.id in errors:
-        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=errors[outcome.id])
-    if isinstance(outcome, MessageRepeated) and outcome.original_id in errors:  # the original is in the same batch
-        error = errors[outcome.original_id]
-        return msgspec.structs.replace(outcome, state=DeliveryState.STORED, file_error=error)
-    return outcome
+def _result_of(command: Command, refused: Refused) -> Result:
+    """Returns the result of a command that is refused; nobody waits for marks, and local events ask for new ids."""
+    return Done() if isinstance(command.op, IdsAllocated | MarkOffered) else refused

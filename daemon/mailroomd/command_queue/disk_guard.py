@@ -16,7 +16,7 @@ from mailroomd.core.disk_limit import DiskUse, judge_disk, warning_bytes
 from mailroomd.model.errors import Reason
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import StorageStateChanged
+from mailroomd.protocol.reports import StorageStateChanged
 from mailroomd.storage.database.reserve import Reserve
 
 POLL_EVERY_SEC = 1.0

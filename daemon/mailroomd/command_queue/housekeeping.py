@@ -9,14 +9,17 @@ __all__ = ["Housekeeping"]
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NoReturn, TypeVar
 
+from mailroomd.command_queue.commit import Commit, CommitObserver
 from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import LazyCommand, Outcome
+from mailroomd.protocol.packets import LazyCommand
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.connection import checkpoint, is_full, is_lost_write, mark_lost_write
 from mailroomd.storage.database.message_store import MessageStore
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
@@ -39,7 +42,7 @@ IDLE_SEC = 60.0  # until the next call if nothing is due
 SUSPENDED_SEC = 60.0  # for which work that raised is left alone
 
 
-class Housekeeping:
+class Housekeeping(CommitObserver):
     """The command-queue's timers.
 
     Args:
@@ -55,7 +58,7 @@ class Housekeeping:
     def __init__(self, settings: Settings, store: MessageStore, files: InboxFiles) -> None:
         self.lazy: list[LazyCommand] = []
         self.settings = settings
-        self._outcomes: list[Outcome] = []
+        self._reports: list[Report] = []
         self._state_dir = settings.state_dir
         self._store = store
         self._files = files
@@ -78,18 +81,23 @@ class Housekeeping:
         self.lazy.extend(writes)
         del self.lazy[:-MAX_LAZY]
 
+    def on_committed(self, commit: Commit) -> None:
+        """Records that new messages are committed, and that every file up to the last one is written."""
+        if commit.result.mail:
+            self.on_mail_filed(commit.result.mail[-1].id, len(commit.result.mail), time.monotonic())
+
     def on_mail_filed(self, last_id: int, message_count: int, now_sec: float) -> None:
-        """Records that new messages are committed and every file up to an id is written."""
+        """Records new messages; every file up to an id is written."""
         self._filed_id = last_id
         if not self._unindexed:
             self._unindexed_since_sec = now_sec
         self._unindexed += message_count
         self._last_mail_sec = now_sec
 
-    def drain_outcomes(self) -> list[Outcome]:
-        """Returns the outcomes for the mailbox, and forgets them."""
-        outcomes, self._outcomes = self._outcomes, []
-        return outcomes
+    def drain_reports(self) -> list[Report]:
+        """Returns the reports for the mailbox, and forgets them."""
+        reports, self._reports = self._reports, []
+        return reports
 
     def run(self, now_sec: float, now_ms: int, *, has_room: bool = True) -> float:
         """Does what is due; returns for how many seconds nothing will be.
@@ -166,8 +174,8 @@ class Housekeeping:
         """Deletes a slice of what is past its retention; returns the seconds until the next."""
         if now_sec >= self._next_sweep_sec:
             before_ms = now_ms - int(self.settings.keep_read_sec * 1000)
-            deleted, outcomes = self._store.delete_ended(before_ms, SWEEP_SLICE, now_ms)
-            self._outcomes += outcomes
+            deleted, reports = self._store.delete_ended(before_ms, SWEEP_SLICE, now_ms)
+            self._reports += reports
             seen_before_ms = now_ms - int(self.settings.forget_agents_sec * 1000)
             is_left = self._store.forget_old(now_ms) or self._store.forget_agents(seen_before_ms, SWEEP_SLICE)
             is_left = is_left or bool(deleted)

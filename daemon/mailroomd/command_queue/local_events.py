@@ -3,7 +3,7 @@
 Owns the polling (files that agents took, files that are written late, mail that is due, responses in the outbox), the
 requests for sequence ids, and what follows a commit: a response's file is deleted only then. Only the mailbox allocates
 ids, so an event waits for them; a mailbox that restarted is asked again. Not here: committing (`Committer`,
-`MessageStore`). Above: the command-queue's loop.
+`MessageStore`). It observes commits. Above: the command-queue's loop.
 Invariant: an event is kept until a transaction that contains it has succeeded, or it is set aside: then its file or its
 message stays as it is, and is found again by the next start.
 """
@@ -21,12 +21,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mailroomd.command_queue.commit import Commit, CommitObserver, Refusal
 from mailroomd.command_queue.due_mail import POLL_SEC, DueMail
 from mailroomd.core.suspect_input import NOT_OF_INPUT
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import AllocateIds, IdsAllocated
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, MailOverdue, ResponseLeft
+from mailroomd.protocol.operations import IdsAllocated
+from mailroomd.protocol.packets import Command
+from mailroomd.protocol.reports import AllocateIds
 from mailroomd.storage.database.message_store import MessageStore, SequencedEvent, StoredMail
 from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.outbox.file import OutboxFile, shown
@@ -40,7 +43,7 @@ ATTEMPTS_MOST = 3  # at an event that cannot be executed; then it is set aside u
 REQUEST_BITS = 40  # of a request's number; the epoch is above them
 
 
-class LocalEvents:
+class LocalEvents(CommitObserver):
     """Finds events, and keeps each until it is committed.
 
     Args:
@@ -65,14 +68,6 @@ class LocalEvents:
     def enqueue(self, event: LocalEvent) -> None:
         """Adds an event that was found elsewhere: by the recovery."""
         self._pending.enqueue(event)
-
-    def schedule_due(self, mail: Iterable[StoredMail]) -> None:
-        """Takes new messages into account: one of them may be the next to expire, or to be answered too late."""
-        for message in mail:
-            if message.draft.ttl_ms:
-                self._expiring.schedule(message.timestamp_ms + message.draft.ttl_ms)
-            if message.draft.reply_by_ms:
-                self._awaiting_reply.schedule(message.draft.reply_by_ms)
 
     def poll(self, now_sec: float, now_ms: int) -> float:
         """Looks for events; returns for how many seconds nothing will be due.
@@ -102,13 +97,13 @@ class LocalEvents:
         """Returns the requests that are not answered yet, for a mailbox that restarted."""
         return self._pending.unanswered_requests()
 
-    def sequence(self, allocated: IdsAllocated) -> SequencedEvent:
-        """Returns the event with the ids that were allocated to it."""
-        return self._pending.sequence(allocated)
+    def sequence(self, command: Command, allocated: IdsAllocated) -> SequencedEvent:
+        """Returns the event with the ids that were allocated to it, those of a command."""
+        return self._pending.sequence(command, allocated)
 
-    def on_committed(self, requests: Iterable[int]) -> None:
-        """Drops the events of these requests, and does what their commit allows."""
-        for request in requests:
+    def on_committed(self, commit: Commit) -> None:
+        """Drops the events of a transaction, and does what their commit allows."""
+        for request in _requests_of(commit.commands):
             event = self._pending.on_committed(request)
             try:
                 self._follow_up(event)
@@ -116,8 +111,17 @@ class LocalEvents:
                 raise
             except Exception:  # noqa: BLE001 - of this event, which is durable: the next start does the rest
                 log.exception("follow-up of a local event failed", event_kind=type(event).__name__)
+        self._schedule_due(commit.result.mail)
 
-    def set_aside(self, request: int) -> None:
+    def on_refused(self, refusal: Refusal) -> None:
+        """Has events that could not be committed ask for new ids a little later, or sets them aside."""
+        for request in _requests_of(refusal.commands):
+            if refusal.is_set_aside:
+                self._set_aside(request)
+            else:
+                self._pending.postpone(request, time.monotonic())
+
+    def _set_aside(self, request: int) -> None:
         """Deals with an event whose transaction raised: each of its messages alone, a few attempts, then none."""
         event = self._pending.set_aside(request, time.monotonic())
         if event is None:
@@ -145,15 +149,18 @@ class LocalEvents:
         for due in self._due_mail(event):
             due.look_again()  # there may be more
 
-    def postpone(self, requests: Iterable[int]) -> None:
-        """Has events that could not be committed ask for new ids a little later."""
-        for request in requests:
-            self._pending.postpone(request, time.monotonic())
-
     def close(self) -> None:
         """Closes every handle."""
         self._filing.close()
         self._outbox.close()
+
+    def _schedule_due(self, mail: Iterable[StoredMail]) -> None:
+        """Takes new messages into account: one of them may be the next to expire, or to be answered too late."""
+        for message in mail:
+            if message.draft.ttl_ms:
+                self._expiring.schedule(message.timestamp_ms + message.draft.ttl_ms)
+            if message.draft.reply_by_ms:
+                self._awaiting_reply.schedule(message.draft.reply_by_ms)
 
     def _poll_due(self, due: DueMail, now_sec: float, now_ms: int) -> float:
         if self._pending.contains(due.event):
@@ -237,11 +244,11 @@ class PendingEvents:
         """Returns the requests that are not answered yet, for a mailbox that restarted."""
         return [_request(request, pending.event) for request, pending in self._pending.items() if pending.is_requested]
 
-    def sequence(self, allocated: IdsAllocated) -> SequencedEvent:
+    def sequence(self, command: Command, allocated: IdsAllocated) -> SequencedEvent:
         """Returns the event with the ids that were allocated to it; without an event if the request is unknown."""
         pending = self._pending.get(allocated.request)
         event = pending.event if pending is not None else None
-        return SequencedEvent(allocated.id, allocated.last_id, event, allocated.agent)
+        return SequencedEvent(command.id, command.last_id, event, allocated.agent)
 
     def on_committed(self, request: int) -> LocalEvent | None:
         """Drops the event of a request and returns it; returns None if the request is unknown."""
@@ -280,6 +287,10 @@ class PendingEvents:
         for part in parts:
             self.enqueue(part)
         return None
+
+
+def _requests_of(commands: Iterable[Command]) -> list[int]:
+    return [command.op.request for command in commands if isinstance(command.op, IdsAllocated)]
 
 
 def _request(request: int, event: LocalEvent) -> AllocateIds:

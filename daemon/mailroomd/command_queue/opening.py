@@ -8,20 +8,16 @@ __all__ = ["adopt_root", "open_in_root", "open_store"]
 import os
 import sqlite3
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from mailroomd.command_queue.disk_guard import FULL_SENTENCE
-from mailroomd.model.message import unpack_draft
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import WriteMessage
 from mailroomd.storage.database.connection import DatabaseTooNew, is_damaged
 from mailroomd.storage.database.foreign_objects import ForeignObject
-from mailroomd.storage.database.message_store import MessageStore, StoredMail
+from mailroomd.storage.database.message_store import MessageStore
 from mailroomd.storage.database.restore import take_restored
 from mailroomd.storage.database.transactions import StoreFull
-from mailroomd.table.reader import NotInTable, TableReader
 from mailroomd.worker.context import CannotStart, WorkerContext
 
 LOCK_NAME = "mailroomd.lock"  # in the state directory; the supervisor holds it
@@ -44,11 +40,8 @@ def open_in_root(root: Path, opener: Callable[[Path], Opened]) -> Opened:
         ) from error
 
 
-def open_store(context: WorkerContext, table: TableReader) -> MessageStore:
+def open_store(context: WorkerContext) -> MessageStore:
     """Puts a restored backup in place, if there is one, and opens the database.
-
-    Args:
-        table: holds the messages that commands refer to.
 
     Raises:
         CannotStart: the database cannot be opened, a newer daemon wrote it, or another program changed its schema.
@@ -57,7 +50,7 @@ def open_store(context: WorkerContext, table: TableReader) -> MessageStore:
     state_dir = context.settings.state_dir
     try:
         take_restored(state_dir, context.beat)
-        store = MessageStore(state_dir, partial(_mail_at, table), context.beat)
+        store = MessageStore(state_dir, context.beat)
     except (DatabaseTooNew, ForeignObject) as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:
@@ -83,18 +76,3 @@ def adopt_root(store: MessageStore, root: Path) -> None:
             log.warning("inbox root changed since the last start; rewriting all inbox files", root=str(root))
     except StoreFull as error:
         raise CannotStart(f"{FULL_SENTENCE} (the first start needs some)", os.EX_CANTCREAT) from error
-
-
-def _mail_at(table: TableReader, command: WriteMessage) -> StoredMail:
-    """Returns the message that a command refers to.
-
-    Raises:
-        LookupError: the table no longer has its record.
-    """
-    try:
-        record = table.record_at(command.position)
-    except NotInTable as error:
-        raise LookupError(command.id) from error
-    if record.id != command.id:
-        raise LookupError(command.id)
-    return StoredMail(record.id, record.timestamp_ms, unpack_draft(record.body))

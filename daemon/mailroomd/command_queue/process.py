@@ -1,8 +1,9 @@
 """CommandQueue — the worker that makes messages durable and writes their files.
 
 Owns the loop: receive commands, commit them, do what is due, wait. It is the only writer of the database and of the
-inbox files. Not here: the commit (`Committer`), the start (`opening`, `recovery`), timers (`Housekeeping`), what the
-worker finds by itself (`LocalEvents`). Above: the mailbox, through `writes` and `outcomes`.
+inbox files. Not here: its parts and what follows a commit (`Parts`), the commit (`Committer`), the start (`opening`,
+`recovery`), timers (`Housekeeping`), what the worker finds by itself (`LocalEvents`).
+Above: the mailbox, through `writes` and `outcomes`.
 """
 
 __all__ = ["main"]
@@ -10,30 +11,15 @@ __all__ = ["main"]
 import time
 from collections.abc import Iterator, Sequence
 
-from mailroomd.command_queue.committer import Committer
-from mailroomd.command_queue.disk_guard import DiskGuard
-from mailroomd.command_queue.gauges import CommandQueueGauges
-from mailroomd.command_queue.housekeeping import Housekeeping
-from mailroomd.command_queue.local_events import LocalEvents
-from mailroomd.command_queue.opening import adopt_root, open_in_root, open_store
+from mailroomd.command_queue.opening import adopt_root
+from mailroomd.command_queue.parts import Parts
 from mailroomd.command_queue.recovery import recover
 from mailroomd.command_queue.table_audit import lost_deletions
-from mailroomd.command_queue.team_dispatcher import TeamInboxDispatcher
-from mailroomd.ipc.link import Link
 from mailroomd.ipc.readiness import Readiness
 from mailroomd.model.clock import is_out_of_range, now_ms
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import Command, LazyCommand, Outcome, TeamInboxSettled, WriteMessage
-from mailroomd.protocol.packets import Hello
-from mailroomd.storage.database.message_store import StoredMail
-from mailroomd.storage.database.reserve import Reserve
-from mailroomd.storage.inbox.files import InboxFiles
-from mailroomd.storage.inbox.filing import Filing
-from mailroomd.storage.outbox.outbox import Outbox
-from mailroomd.storage.team_inbox.filing import TeamFiling
-from mailroomd.storage.team_inbox.inboxes import TeamInboxes
-from mailroomd.table.layout import TableLayout
-from mailroomd.table.reader import TableReader
+from mailroomd.protocol.packets import Command, Hello, LazyCommand
+from mailroomd.protocol.reports import Report
 from mailroomd.worker.config import CommandQueueConfig
 from mailroomd.worker.damage import refuse_damaged_database
 from mailroomd.worker.runner import WorkerContext
@@ -41,7 +27,6 @@ from mailroomd.worker.runner import WorkerContext
 BATCH_COMMANDS = 1000  # in one transaction: some 15 ms of work, well below any heartbeat
 BATCH_BYTES = 4 << 20  # likewise: a slow disk writes them, twice, within one heartbeat
 BACKLOG_OUTCOMES = 5000  # beyond it `writes` is not read: the mailbox has to catch up first
-RESUME_SLICE = 200  # team messages submitted again between two commits
 UNCONFIRMED_MS = 60_000  # how far back a restarted command-queue repeats changes that no command asked for
 
 
@@ -56,43 +41,28 @@ class CommandQueue:
 
     def __init__(self, context: WorkerContext, config: CommandQueueConfig) -> None:
         self._context = context
-        settings = context.settings
-        self._table = TableReader(
-            config.table.buffer, TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
-        )
-        reserve = Reserve(settings.state_dir)
-        self._files = open_in_root(settings.root, InboxFiles)
-        reserve.release_if_tight()
-        self._store = open_store(context, self._table)
-        outbox = open_in_root(settings.root, Outbox)
-        self._filing = Filing(settings.root, self._files, self._store.files, context.beat)
-        self._local_events = LocalEvents(self._store, self._filing, outbox, context.epoch)
-        self._team = TeamInboxDispatcher(TeamFiling(TeamInboxes(settings.root)))
-        self._link: Link[Command, Outcome] = Link(context.epoch, config.writes, config.outcomes, self._unanswered)
-        self._disk_guard = DiskGuard(
-            lambda: context.settings, reserve, self._store.transactions.used_bytes, self._link.send
-        )
-        self._housekeeping = Housekeeping(settings, self._store, self._files)
-        parts = (self._store, self._filing, self._local_events, self._team, self._housekeeping, self._disk_guard)
-        self._committer = Committer(context, *parts, self._link)
-        self._gauges = CommandQueueGauges(
-            context.metrics,
-            lambda: context.settings,
-            self._store,
-            self._disk_guard,
-            self._filing,
-            self._team,
-            self._link,
-        )
-        self._unconfirmed: list[Outcome] = []
-        self._is_clock_wrong = False
+        self._parts = parts = Parts(context, config, self._unanswered)
+        self._link = parts.link
+        self._store = parts.store
+        self._local_events = parts.local_events
+        self._housekeeping = parts.housekeeping
+        self._disk_guard = parts.disk_guard
+        self._background = parts.writes
+        self._reporter = parts.reporter
+        self._team = parts.team_entries
         self._writes, self._outcomes = config.writes, config.outcomes
+        self._unconfirmed: list[Report] = []
+        self._is_clock_wrong = False
 
     def run(self) -> None:
         """Recovers, then works until it is told to stop."""
         self._start()
         readiness = Readiness()
-        for fileno in (self._context.control_fileno(), self._team.fileno(), *self._local_events.filenos()):
+        for fileno in (
+            self._context.control_fileno(),
+            self._parts.team_dispatcher.fileno(),
+            *self._local_events.filenos(),
+        ):
             readiness.watch_reading(fileno)
         is_stopping = False
         while not is_stopping:
@@ -114,7 +84,7 @@ class CommandQueue:
         """Commits the commands that have arrived; returns whether there were any."""
         received = self._link.receive()
         self._report_unconfirmed()
-        commands: list[Command] = []
+        commands: list[Command | LazyCommand] = []
         for item in received:
             if isinstance(item, Hello):
                 self._process(commands)
@@ -128,19 +98,19 @@ class CommandQueue:
     def _report_unconfirmed(self) -> None:
         """Repeats what the mailbox may not have received from a predecessor, before anything newer is committed."""
         if self._unconfirmed and self._link.is_established:
-            deletions = lost_deletions(self._table, self._store.transactions.connection, self._store.counted)
-            self._committer.report([*deletions, *self._unconfirmed])
+            deletions = lost_deletions(self._parts.table, self._store.transactions.connection, self._store.counted)
+            self._reporter.report([*deletions, *self._unconfirmed])
             self._unconfirmed = []
 
-    def _process(self, commands: Sequence[Command]) -> None:
+    def _process(self, commands: Sequence[Command | LazyCommand]) -> None:
         for batch in _batches(commands):
-            ordered = [command for command in batch if not isinstance(command, LazyCommand)]
+            ordered = [command for command in batch if isinstance(command, Command)]
             self._housekeeping.enqueue(command for command in batch if isinstance(command, LazyCommand))
             if ordered:
-                self._committer.commit(ordered)
+                self._parts.committer.commit(ordered)
             self._context.beat()
 
-    def _unanswered(self) -> list[Outcome]:
+    def _unanswered(self) -> list[Report]:
         """Returns what a mailbox that restarted needs to receive; it reads everything else from the database."""
         return [self._disk_guard.current_state(), *self._local_events.unanswered_requests()]
 
@@ -158,14 +128,14 @@ class CommandQueue:
                 self._local_events.poll(now_sec, now_ms()),
             )
 
-        if not self._committer.try_write(work):
+        if not self._background.attempt(work):
             pause_sec = 1.0
-        requests = self._local_events.drain_requests(now_sec)
-        self._committer.report([*self._housekeeping.drain_outcomes(), *requests, *self._settle_team_entries(now_sec)])
-        self._filing.remove_empty_directories(now_sec, self._context.settings.forget_agents_sec)
+        self._reporter.report([*self._housekeeping.drain_reports(), *self._local_events.drain_requests(now_sec)])
+        self._team.settle(now_sec)
+        self._parts.filing.remove_empty_directories(now_sec, self._context.settings.forget_agents_sec)
         self._disk_guard.poll(now_sec)
         self._check_clock()
-        self._gauges.publish_if_due(now_sec)
+        self._parts.gauges.publish_if_due(now_sec)
         return min(self._context.beat_interval_sec, pause_sec, self._team.due_in_sec(now_sec))
 
     def _check_clock(self) -> None:
@@ -174,36 +144,12 @@ class CommandQueue:
         if self._is_clock_wrong and not was_wrong:
             log.error("clock out of range, using the nearest time: set the clock", used_ms=now_ms())
 
-    def _settle_team_entries(self, now_sec: float) -> list[TeamInboxSettled]:
-        settled = self._team.drain_settled(now_sec)
-        results = self._team.drain_results()
-        if results and not self._committer.try_write(lambda: self._store.files.record_team_errors(results)):
-            self._team.requeue_results(results)
-        self._resume_team_entries(now_sec)
-        return settled
-
-    def _resume_team_entries(self, now_sec: float) -> None:
-        """Submits a slice of the messages that found no room in the backlog of their team inbox."""
-        for recipient, first_id in self._team.take_deferred():
-            missing = self._store.files.missing_in_team_inbox(recipient, first_id, RESUME_SLICE)
-            for message in self._store.files.messages(missing):
-                self._team.submit(StoredMail(message.id, message.timestamp_ms, message.draft), now_sec)
-            if len(missing) == RESUME_SLICE:
-                self._team.defer(recipient, missing[-1] + 1)
-
     # -- start and stop -------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         adopt_root(self._store, self._context.settings.root)
-        recover(
-            self._context,
-            self._store,
-            self._files,
-            self._filing,
-            self._local_events,
-            self._team,
-            self._committer,
-        )
+        recover(self._context, self._store, self._parts.files, self._parts.filing, self._local_events, self._background)
+        self._team.resume_unwritten()
         self._disk_guard.start()
         # A mailbox that outlived this worker's predecessor has that one's view of the disk, and may not have received
         # its last changes that no command asked for.
@@ -215,24 +161,20 @@ class CommandQueue:
     def _stop(self) -> None:
         while self._receive():
             pass
-        self._team.close()
-        results = self._team.drain_results()
-        is_recorded = self._committer.try_write(lambda: self._store.files.record_team_errors(results))
-        if not (self._committer.try_write(lambda: self._housekeeping.finish(now_ms())) and is_recorded):
+        is_recorded = self._team.close()
+        if not (self._background.attempt(lambda: self._housekeeping.finish(now_ms())) and is_recorded):
             log.warning("final marks not written; next start checks all files")
         self._link.flush()
-        self._store.close()
-        self._local_events.close()
-        self._files.close()
+        self._parts.close()
 
 
-def _batches(commands: Sequence[Command]) -> Iterator[list[Command]]:
+def _batches(commands: Sequence[Command | LazyCommand]) -> Iterator[list[Command | LazyCommand]]:
     """Yields the commands of each transaction."""
-    batch: list[Command] = []
+    batch: list[Command | LazyCommand] = []
     size_bytes = 0
     for command in commands:
         batch.append(command)
-        size_bytes += command.size_bytes if isinstance(command, WriteMessage) else 0
+        size_bytes += command.size_bytes if isinstance(command, Command) else 0
         if len(batch) == BATCH_COMMANDS or size_bytes >= BATCH_BYTES:
             yield batch
             batch, size_bytes = [], 0

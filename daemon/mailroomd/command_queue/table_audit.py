@@ -12,15 +12,16 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from mailroomd.protocol.commands import MailboxCounted, MessagesRemoved, Outcome
+from mailroomd.model.states import DeliveryState
+from mailroomd.protocol.reports import MailboxCounted, Report, StatesAdvanced
 from mailroomd.table.layout import MailboxCounts
 from mailroomd.table.reader import NotInTable, TableReader
 
 
 def lost_deletions(
     table: TableReader, connection: sqlite3.Connection, counted: Callable[[str], MailboxCounted]
-) -> list[Outcome]:
-    """Returns the outcomes that make the mailbox's table agree with the database.
+) -> list[Report]:
+    """Returns the reports that make the mailbox's table agree with the database.
 
     It reads every record and every mailbox, some 2 µs each: for a worker that restarts.
 
@@ -35,14 +36,14 @@ def lost_deletions(
     oldest_id = shown_ids[0] if shown_ids else 0
     stored_ids = {row[0] for row in connection.execute("SELECT id FROM messages WHERE id >= ?", (oldest_id,))}
     deleted_ids = [message_id for message_id in shown_ids if message_id not in stored_ids]
-    outcomes: list[Outcome] = [MessagesRemoved(deleted_ids)] if deleted_ids else []
+    reports: list[Report] = [StatesAdvanced(DeliveryState.VOIDED, deleted_ids)] if deleted_ids else []
     stored_counts = {
         name: (total, unread) for name, total, unread in connection.execute("SELECT name, total, unread FROM mailboxes")
     }
     for name, counts in _shown_counts(table, stored_counts):
         if (counts.total, counts.unread) != stored_counts.get(name, (0, 0)):  # an empty mailbox may be forgotten
-            outcomes.append(counted(name))
-    return outcomes
+            reports.append(counted(name))
+    return reports
 
 
 def _shown_counts(table: TableReader, names: Iterable[str]) -> list[tuple[str, MailboxCounts]]:

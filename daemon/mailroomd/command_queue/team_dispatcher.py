@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
-from mailroomd.protocol.commands import TeamInboxSettled
+from mailroomd.protocol.reports import TeamInboxSettled
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox.filing import TeamFiling
 

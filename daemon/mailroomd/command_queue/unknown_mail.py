@@ -13,7 +13,9 @@ import msgspec
 from mailroomd.command_queue.suspect_commands import InputFailed, failing_of_input
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import MailboxCleared, Outcome, ReadWritten, SequencedCommand, WriteClear
+from mailroomd.protocol.operations import Acknowledge, Acknowledged, Clear, Cleared, Result
+from mailroomd.protocol.packets import Command, Outcome
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.message_store import MessageStore, StoredMail
 from mailroomd.storage.inbox.unknown_files import UnknownFiles
 
@@ -62,20 +64,27 @@ def _import(store: MessageStore, mail: Sequence[StoredMail], now_ms: int) -> int
 
 
 def dismiss_unknown_files(
-    commands: Sequence[SequencedCommand], outcomes: Sequence[Outcome], unknown: UnknownFiles
-) -> list[Outcome]:
+    commands: Sequence[Command], outcomes: Sequence[Outcome | Report], unknown: UnknownFiles
+) -> list[Outcome | Report]:
     """Removes unknown files that were acknowledged or cleared; returns the outcomes with what became of them."""
-    clears = {command.id: command for command in commands if isinstance(command, WriteClear)}
-    changed: list[Outcome] = []
+    by_id = {command.id: command for command in commands}
+    changed: list[Outcome | Report] = []
     for outcome in outcomes:
-        if isinstance(outcome, ReadWritten) and outcome.unknown:
-            gone = unknown.dismiss(outcome.agent, outcome.unknown)
-            rest = [message_id for message_id in outcome.unknown if message_id not in gone]
-            outcome = msgspec.structs.replace(outcome, acknowledged=[*outcome.acknowledged, *gone], unknown=rest)
-        elif isinstance(outcome, MailboxCleared) and not outcome.more and outcome.id in clears:
-            command = clears[outcome.id]
-            gone = unknown.dismiss_some(command.agent, command.limit)
-            message_ids, more = [*outcome.message_ids, *gone], len(gone) == command.limit
-            outcome = msgspec.structs.replace(outcome, message_ids=message_ids, more=more)
+        if isinstance(outcome, Outcome) and (command := by_id.get(outcome.id)) is not None:
+            result = _with_dismissed(command, outcome.result, unknown)
+            if result is not outcome.result:
+                outcome = msgspec.structs.replace(outcome, result=result)
         changed.append(outcome)
     return changed
+
+
+def _with_dismissed(command: Command, result: Result, unknown: UnknownFiles) -> Result:
+    match command.op, result:
+        case Acknowledge(mailbox), Acknowledged(message_ids, unknown_ids) if unknown_ids:
+            gone = unknown.dismiss(mailbox, unknown_ids)
+            return Acknowledged([*message_ids, *gone], [one for one in unknown_ids if one not in gone])
+        case Clear(mailbox, _, limit), Cleared(message_ids, through_id, False):
+            gone = unknown.dismiss_some(mailbox, limit)
+            return Cleared([*message_ids, *gone], through_id, has_more=len(gone) == limit)
+        case _:
+            return result

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TypeVar
+from typing import cast
 
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -21,7 +21,7 @@ from mailroomd.gateway.encoding import EventEncoder
 from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.list_response import ListResponse, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader
-from mailroomd.gateway.mailbox_client import MailboxClient, PendingRequest
+from mailroomd.gateway.mailbox_client import MailboxClient, Submission
 from mailroomd.gateway.request_parsing import AgentIds, InboxCheck, NewAlias, SubscriptionStart
 from mailroomd.gateway.subscription import Subscription
 from mailroomd.gateway.wakeups import Wakeups, topics_of
@@ -36,20 +36,8 @@ from mailroomd.model.message import Message
 from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.metrics_block import MetricsBlock
-from mailroomd.protocol.packets import (
-    AliasSet,
-    ClearMailbox,
-    MailCleared,
-    MarkOffered,
-    MarkRead,
-    MessagesOffered,
-    MessagesRead,
-    NoteSeen,
-    Request,
-    SetAlias,
-)
-
-AnswerType = TypeVar("AnswerType")
+from mailroomd.protocol.operations import Acknowledge, Acknowledged, Clear, Cleared, MarkOffered, Result, SetAlias
+from mailroomd.protocol.packets import NoteSeen
 
 WAIT_MARGIN = 0.05  # part of the time until the call's deadline that a waiting CheckInbox keeps for its answer
 
@@ -157,14 +145,14 @@ class Inbox:
             if message.state < DeliveryState.OFFERED:
                 offered.setdefault(message.draft.recipient, []).append(message.id)
         for mailbox, message_ids in offered.items():
-            self._client.send_oneway(MarkOffered(0, mailbox, message_ids))
+            self._client.send_oneway(MarkOffered(mailbox, message_ids))
             self._reader.record_offered(message_ids)
 
     async def mark_offered(self, request: AgentIds, call: Call) -> pb.MarkOfferedResponse:
         """Records that messages were delivered to their reader by other means."""
         message_ids = request.message_ids
         for mailbox in self._aliases.mailboxes_of(request.agent) if message_ids else ():
-            await self._request(request.agent, MessagesOffered, call, MarkOffered, mailbox, message_ids)
+            await self._submit(MarkOffered(mailbox, message_ids), request.agent, call)
         return pb.MarkOfferedResponse()
 
     async def acknowledge_messages(self, request: AgentIds, call: Call) -> pb.AcknowledgeMessagesResponse:
@@ -173,9 +161,9 @@ class Inbox:
         acknowledged: list[int] = []
         for mailbox in self._aliases.mailboxes_of(request.agent):
             if unknown:
-                answer = await self._request(request.agent, MessagesRead, call, MarkRead, mailbox, unknown)
-                acknowledged += answer.acknowledged
-                unknown = answer.unknown
+                result = cast("Acknowledged", await self._submit(Acknowledge(mailbox, unknown), request.agent, call))
+                acknowledged += result.message_ids
+                unknown = result.unknown_ids
         return pb.AcknowledgeMessagesResponse(
             acknowledged_ids=map(format_id, acknowledged), unknown_ids=map(format_id, unknown)
         )
@@ -184,36 +172,27 @@ class Inbox:
         """Deletes the messages that are in a mailbox now, slice by slice; messages that arrive meanwhile stay."""
         deleted = 0
         for mailbox in self._aliases.mailboxes_of(agent):
-            through_id = MAX_ID  # the mailbox replaces it by its newest id
-            while True:
-                answer = await self._request(agent, MailCleared, call, ClearMailbox, mailbox, through_id, CLEAR_SLICE)
-                deleted += answer.deleted
-                through_id = min(through_id, answer.through_id)
-                if not answer.more:
-                    break
+            cleared = Cleared([], MAX_ID, has_more=True)  # the first slice says where the mailbox ends now
+            while cleared.has_more:
+                clear = Clear(mailbox, cleared.through_id, CLEAR_SLICE)
+                cleared = cast("Cleared", await self._submit(clear, agent, call))
+                deleted += len(cleared.message_ids)
         return pb.ClearMailboxResponse(deleted=deleted)
 
     async def set_alias(self, request: NewAlias, call: Call) -> pb.SetAliasResponse:
         """Makes a session an alias of an agent for some time."""
         expires_ms = now_ms() + request.ttl_ms if request.ttl_ms else 0
-        await self._request(request.agent, AliasSet, call, SetAlias, request.session, request.agent, expires_ms)
+        await self._submit(SetAlias(request.session, request.agent, expires_ms), request.agent, call)
         return pb.SetAliasResponse(expires_at=timestamp_from_ms(expires_ms) if expires_ms else None)
 
-    async def _request(
-        self,
-        agent: str,
-        answer_type: type[AnswerType],
-        call: Call,
-        request_type: Callable[..., Request],
-        *fields: object,
-    ) -> AnswerType:
-        """Sends a request on behalf of an agent; `fields` are those behind the request's call id."""
+    async def _submit(self, op: Acknowledge | MarkOffered | Clear | SetAlias, agent: str, call: Call) -> Result:
+        """Submits an operation on behalf of an agent; returns its result.
 
-        def build(call_id: int) -> Request:
-            return request_type(call_id, *fields)
-
-        pending = PendingRequest(FlowKey(agent), build, caller=call.caller)
-        return await self._client.request(pending, answer_type, call.time_left_sec())
+        Raises:
+            MailroomError: it was refused.
+        """
+        submission = Submission(op, FlowKey(agent), call.caller)
+        return (await self._client.request(submission, call.time_left_sec())).result
 
 
 def _wait_deadline(wait_sec: float, call: Call) -> float:

@@ -20,7 +20,7 @@ from mailroomd.gateway.cooperation import LoopShare
 from mailroomd.gateway.paging import AnnouncementPage, merge_announcements, merge_listed, merge_unread, page_of
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import MAX_ID
-from mailroomd.model.message import Message, unpack_draft
+from mailroomd.model.message import Message
 from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import MailboxRow, MessageArchive, StoredHistory
@@ -308,7 +308,7 @@ class MailReader:
 
 
 def _message(record: Record) -> Message:
-    return Message(record.id, record.timestamp_ms, record.state, unpack_draft(record.body))
+    return Message(record.id, record.timestamp_ms, record.state, record.draft())
 
 
 def _counts(row: MailboxRow) -> MailboxCounts:

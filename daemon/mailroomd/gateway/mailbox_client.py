@@ -1,17 +1,17 @@
-"""MailboxClient — sends the gateway's requests to the mailbox, and matches the answers to the calls that wait for them.
+"""MailboxClient — submits operations to the mailbox, and matches the answers to the calls that wait for them.
 
-Owns call ids, the pending calls and their deadlines, the resubmission of unanswered requests when the mailbox has
-restarted, and the batching of requests into packets. Not here: what requests mean, whose request goes next
-(`FairScheduler`), how many may be pending (`PendingCalls`).
+Owns call ids, the keys of sends without one, the pending calls and their deadlines, the resubmission of unanswered
+requests when the mailbox has restarted, and the batching of requests into packets. Not here: what operations mean,
+whose request goes next (`FairScheduler`), how many may be pending (`PendingCalls`).
 Invariant: a call is resolved exactly once: by the mailbox, by its deadline, or by the gateway's end.
 """
 
-__all__ = ["MailboxClient", "PendingRequest"]
+__all__ = ["MailboxClient", "Submission"]
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,44 +24,41 @@ from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason, stopping
 from mailroomd.model.limits import MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
 from mailroomd.observability.log import log
-from mailroomd.protocol.packets import (
-    AliasesSent,
-    Answer,
-    CallFailed,
-    CountSubscribers,
-    Event,
-    Hello,
-    MarkOffered,
-    NoteSeen,
-    Request,
-    StoreMessage,
-)
-
-AnswerType = TypeVar("AnswerType")
+from mailroomd.protocol.operations import Acknowledge, Clear, MarkOffered, Refused, Send, SetAlias
+from mailroomd.protocol.packets import AliasesSent, Answer, CountSubscribers, Event, Hello, NoteSeen, Request
 
 DEADLINE_MARGIN = 0.1  # part of the client's time that is kept back, so that it gets a reason and not just a timeout
 MAX_DEADLINE_MARGIN_SEC = 0.5
 MAX_WAIT_SEC = 300.0  # half as long as a gateway's own request keys are kept: a resubmitted call is always recognized
-CALL_ID_BITS = 40  # the gateway's epoch is above them, so a call id is never used twice
+CALL_ID_BITS = 40  # the gateway's epoch is above them, so neither a call id nor a key is used twice
+MESSAGE_OVERHEAD_BYTES = 1000  # memory of a pending message beside its body
 BATCH_SEC = 0.01  # longest wait for more requests while earlier ones are unanswered: a few commits
 BATCH_REQUESTS = 32  # enough for an efficient commit; the next batch can gather while this one is committed
 FLUSH_RETRY_SEC = 0.005  # when the queue is full: POLLOUT comes late (at a quarter of the buffer)
 
 
-class PendingRequest(NamedTuple):
-    """A request that is about to be submitted.
+class Submission(NamedTuple):
+    """An operation that is about to be submitted.
 
     Attributes:
-        flow: whose request it is, for the scheduler.
-        build: builds the request for a call id.
-        weight_bytes: how much memory it holds.
+        flow: whose it is, for the scheduler.
         caller: who makes the call.
+        body: of a message: its packed draft.
+        asked_ns: when the call began, on the monotonic clock.
+        trace: the W3C `traceparent` of the enclosing span; "" if the call is not traced.
     """
 
+    op: Send | Acknowledge | MarkOffered | Clear | SetAlias
     flow: FlowKey
-    build: Callable[[int], Request]
-    weight_bytes: int = 0
     caller: Caller = OWNER
+    body: bytes = b""
+    asked_ns: int = 0
+    trace: str = ""
+
+    @property
+    def weight_bytes(self) -> int:
+        """How much memory it holds."""
+        return len(self.body) + MESSAGE_OVERHEAD_BYTES if self.body else 0
 
 
 class _Call(NamedTuple):
@@ -90,14 +87,16 @@ class MailboxClient:
         self,
         gateway: int,
         epoch: int,
-        requests: PacketQueue[Request],
+        requests: PacketQueue[Request | CountSubscribers | NoteSeen],
         events: PacketQueue[Event],
         subscriber_counts: Callable[[], list[tuple[str, int]]],
         on_event: Callable[[Event | Hello], None],
     ) -> None:
-        self._link: Link[Event, Request] = Link(epoch, events, requests, self._unresolved_requests)
+        self._link: Link[Event, Request | CountSubscribers | NoteSeen] = Link(
+            epoch, events, requests, self._unresolved_requests
+        )
         self._gateway = gateway
-        self._last_call_id = epoch << CALL_ID_BITS
+        self._last_call_id = self._last_key = epoch << CALL_ID_BITS
         self._calls: dict[int, _Call] = {}
         self._pending = PendingCalls()
         self._scheduler = FairScheduler(time.monotonic)
@@ -139,24 +138,22 @@ class MailboxClient:
         """Stops receiving."""
         self._loop.remove_reader(self._events_fileno)
 
-    def request_key(self, call_id: int) -> str:
-        """Returns the idempotency key of a call whose client gave none; its time says when it may be forgotten."""
-        return f"{now_ms():011x}-{self._gateway:x}-{call_id:x}"
+    def new_key(self) -> str:
+        """Returns an idempotency key for a send whose client gave none; its time says when it may be forgotten."""
+        self._last_key += 1
+        return f"{now_ms():011x}-{self._gateway:x}-{self._last_key:x}"
 
-    async def request(
-        self, pending: PendingRequest, answer_type: type[AnswerType], time_left_sec: float | None
-    ) -> AnswerType:
-        """Sends a request and returns its answer.
+    async def request(self, submission: Submission, time_left_sec: float | None) -> Answer:
+        """Submits an operation and returns the answer, with the operation's result.
 
         Args:
-            pending: the request.
-            answer_type: the type of its answer.
+            submission: the operation.
             time_left_sec: seconds until the client's deadline; None if it has none.
 
         Raises:
             MailroomError: the mailbox refuses, too many calls are pending, or the answer does not come in time.
         """
-        call_id, future = self._submit(pending)
+        call_id, future = self._submit(submission)
         timer = self._loop.call_later(_wait_sec(time_left_sec), self._time_out, (call_id,))
         if len(self._calls) == self._link.backlog == 1:
             self._flush()  # there is nothing to share a packet with
@@ -165,38 +162,40 @@ class MailboxClient:
         finally:
             timer.cancel()
             self._abandon(call_id)
-        if isinstance(answer, CallFailed):
-            raise _error_of(answer)
-        return cast("AnswerType", answer)
+        if isinstance(answer.result, Refused):
+            raise _error_of(answer.result)
+        return answer
 
     async def request_all(
-        self, pending_requests: Iterable[PendingRequest], answer_type: type[AnswerType], time_left_sec: float | None
-    ) -> list[AnswerType | MailroomError]:
-        """Sends requests and returns, for each, its answer or the error that `request` would raise.
+        self, submissions: Iterable[Submission], time_left_sec: float | None
+    ) -> list[Answer | MailroomError]:
+        """Submits operations and returns, for each, its answer or the error that `request` would raise.
 
         Args:
-            pending_requests: the requests.
-            answer_type: the type of each answer.
+            submissions: the operations.
             time_left_sec: seconds until the client's deadline; None if it has none.
         """
-        submissions = [self._submit_or_error(pending) for pending in pending_requests]
-        call_ids = [submission[0] for submission in submissions if not isinstance(submission, MailroomError)]
+        calls = [self._submit_or_error(submission) for submission in submissions]
+        call_ids = [call[0] for call in calls if not isinstance(call, MailroomError)]
         timer = self._loop.call_later(_wait_sec(time_left_sec), self._time_out, call_ids)
-        results: list[AnswerType | MailroomError] = []
+        results: list[Answer | MailroomError] = []
         try:
-            for submission in submissions:
-                answer = submission if isinstance(submission, MailroomError) else await submission[1]
-                results.append(_error_of(answer) if isinstance(answer, CallFailed) else cast("AnswerType", answer))
+            for call in calls:
+                answer = call if isinstance(call, MailroomError) else await call[1]
+                if isinstance(answer, Answer) and isinstance(answer.result, Refused):
+                    results.append(_error_of(answer.result))
+                else:
+                    results.append(answer)
         finally:
             timer.cancel()
             for call_id in call_ids:
                 self._abandon(call_id)
         return results
 
-    def send_oneway(self, request: MarkOffered | NoteSeen | CountSubscribers) -> None:
-        """Sends a request without an answer; it is lost if the mailbox dies or falls far behind."""
-        if self._link.backlog < MAX_WAITING_CALLS or isinstance(request, CountSubscribers):
-            self._send(request)
+    def send_oneway(self, item: MarkOffered | NoteSeen | CountSubscribers) -> None:
+        """Sends something without an answer; it is lost if the mailbox dies or falls far behind."""
+        if self._link.backlog < MAX_WAITING_CALLS or isinstance(item, CountSubscribers):
+            self._send(Request(0, item) if isinstance(item, MarkOffered) else item)
 
     async def drain(self, timeout_sec: float) -> bool:
         """Waits until no call is pending; returns whether that happened in time."""
@@ -212,33 +211,36 @@ class MailboxClient:
     def refuse_pending(self) -> None:
         """Refuses every pending call, because the daemon stops. No queued request is sent any more."""
         error = stopping()
+        refused = Answer(0, Refused(error.reason, error.sentence, error.field, error.retry_after_ms))
         for call in self._calls.values():
             if not call.answer.done():
-                call.answer.set_result(CallFailed(0, error.reason, error.sentence, error.field, error.retry_after_ms))
+                call.answer.set_result(refused)
         self._calls.clear()
         self._pending = PendingCalls()
         self._drained.set()
 
-    def _submit_or_error(self, pending: PendingRequest) -> "tuple[int, asyncio.Future[Answer]] | MailroomError":
+    def _submit_or_error(self, submission: Submission) -> "tuple[int, asyncio.Future[Answer]] | MailroomError":
         try:
-            return self._submit(pending)
+            return self._submit(submission)
         except MailroomError as error:
             return error
 
-    def _submit(self, pending: PendingRequest) -> "tuple[int, asyncio.Future[Answer]]":
-        """Accepts a request and sends it when the scheduler allows; returns its call id and its future answer.
+    def _submit(self, submission: Submission) -> "tuple[int, asyncio.Future[Answer]]":
+        """Accepts an operation and sends it when the scheduler allows; returns its call id and its future answer.
 
         Raises:
             MailroomError: too many calls are pending.
         """
-        self._pending.check_room(pending.caller, pending.weight_bytes)
+        op, flow, caller, body, asked_ns, trace = submission
+        weight_bytes = submission.weight_bytes
+        self._pending.check_room(caller, weight_bytes)
         self._last_call_id += 1
         call_id = self._last_call_id
         future: asyncio.Future[Answer] = self._loop.create_future()
-        request = pending.build(call_id)
-        self._calls[call_id] = _Call(pending.flow, request, future, pending.weight_bytes, pending.caller.client)
-        self._pending.add(pending.caller.client, pending.weight_bytes)
-        if self._scheduler.submit(pending.flow, call_id):
+        request = Request(call_id, op, body, asked_ns=asked_ns, trace=trace)
+        self._calls[call_id] = _Call(flow, request, future, weight_bytes, caller.client)
+        self._pending.add(caller.client, weight_bytes)
+        if self._scheduler.submit(flow, call_id):
             self._send(request)
         return call_id, future
 
@@ -271,9 +273,10 @@ class MailboxClient:
             "the daemon's workers are restarting and did not answer in time: retry; "
             "with the same idempotency key the message is never stored twice"
         )
+        refused = Answer(0, Refused(Reason.WORKER_RESTARTING, sentence, retry_after_ms=RETRY_AFTER_MS))
         for call_id in call_ids:
             if call_id in self._calls:
-                self._resolve(call_id, CallFailed(0, Reason.WORKER_RESTARTING, sentence, "", RETRY_AFTER_MS))
+                self._resolve(call_id, refused)
                 self._drop_abandoned_requests()
 
     def _drop_abandoned_requests(self) -> None:
@@ -283,12 +286,11 @@ class MailboxClient:
             self._abandoned_calls = 0
             self._link.drop(self._is_abandoned)
 
-    def _is_abandoned(self, request: Request) -> bool:
+    def _is_abandoned(self, item: Request | CountSubscribers | NoteSeen) -> bool:
         """Returns whether no call waits for a request's answer any more."""
-        call_id: int = getattr(request, "call", 0)
-        return call_id != 0 and call_id not in self._calls
+        return isinstance(item, Request) and item.call != 0 and item.call not in self._calls
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request | CountSubscribers | NoteSeen) -> None:
         """Sends a request in one packet with others: those of this turn of the loop or, while earlier ones are
         unanswered, those of the next `BATCH_SEC`.
 
@@ -319,32 +321,28 @@ class MailboxClient:
                 self._on_event(event)
             elif isinstance(event, AliasesSent):
                 self._connected.set()
-            elif call_id := getattr(event, "call", 0):
-                self._resolve(call_id, cast("Answer", event))
+            elif isinstance(event, Answer):
+                self._resolve(event.call, event)
             else:
                 self._on_event(event)
         if events and (self._flush_timer is not None or self._link.backlog):
             self._flush()
 
-    def _unresolved_requests(self) -> list[Request]:
+    def _unresolved_requests(self) -> list[Request | CountSubscribers | NoteSeen]:
         """Returns what a restarted mailbox needs to receive again."""
-        counts: list[Request] = [CountSubscribers(agent, count) for agent, count in self._subscriber_counts()]
+        counts = [CountSubscribers(agent, count) for agent, count in self._subscriber_counts()]
         sent = [
-            call.request for call_id, call in self._calls.items() if not self._scheduler.is_queued(call.flow, call_id)
+            msgspec.structs.replace(call.request, is_resubmitted=True)
+            for call_id, call in self._calls.items()
+            if not self._scheduler.is_queued(call.flow, call_id)
         ]
-        return counts + list(map(_resubmitted, sent))
+        return [*counts, *sent]
 
 
-def _error_of(failed: CallFailed) -> MailroomError:
+def _error_of(refused: Refused) -> MailroomError:
     return MailroomError(
-        Reason(failed.reason), failed.sentence, field=failed.field, retry_after_ms=failed.retry_after_ms
+        Reason(refused.reason), refused.sentence, field=refused.field, retry_after_ms=refused.retry_after_ms
     )
-
-
-def _resubmitted(request: Request) -> Request:
-    if isinstance(request, StoreMessage):
-        return msgspec.structs.replace(request, resubmitted=True)
-    return request
 
 
 def _wait_sec(time_left_sec: float | None) -> float:

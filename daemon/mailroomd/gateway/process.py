@@ -41,8 +41,8 @@ from mailroomd.memory.heap import trim_heap
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
 from mailroomd.observability.metrics import CALLS_WAITING, REQUESTS_QUEUE, SUBSCRIBERS
-from mailroomd.protocol.commands import StorageStateChanged
 from mailroomd.protocol.packets import AliasChanged, CountSubscribers, Event, Hello, HighWaterMarkAdvanced
+from mailroomd.protocol.reports import StorageStateChanged
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.worker.config import GatewayConfig

@@ -12,7 +12,7 @@ __all__ = [
     "InboxCheck",
     "Listing",
     "NewAlias",
-    "Send",
+    "SendRequest",
     "StatsPage",
     "SubscriptionStart",
     "parse_agent",
@@ -58,7 +58,7 @@ from mailroomd.model.message import Draft
 from mailroomd.model.names import NAME_RULE, is_name
 
 
-class Send(NamedTuple):
+class SendRequest(NamedTuple):
     """A message to send; `key` is the client's idempotency key or ""."""
 
     draft: Draft
@@ -146,7 +146,7 @@ class AgentPage(NamedTuple):
     alive_only: bool
 
 
-async def parse_send(request: pb.SendMessageRequest, call: Call) -> Send:
+async def parse_send(request: pb.SendMessageRequest, call: Call) -> SendRequest:
     """Returns the message of a request, as received (`gateway.request_types`)."""
     async with call.work.slot():
         return await _parse_send(request, call)
@@ -170,10 +170,10 @@ async def parse_broadcast(request: pb.BroadcastMessageRequest, call: Call) -> Br
     return Broadcast(draft, message.idempotency_key, recipients, message.ByteSize())
 
 
-async def parse_batch(request: pb.SendMessagesRequest, call: Call) -> list[Send | MailroomError]:
+async def parse_batch(request: pb.SendMessagesRequest, call: Call) -> list[SendRequest | MailroomError]:
     """Returns the messages of a batch, or for each why it is refused."""
     _check_count(len(request.messages), MAX_BULK_MESSAGES, "messages")
-    sends: list[Send | MailroomError] = []
+    sends: list[SendRequest | MailroomError] = []
     async with call.work.slot() as share:
         for message in request.messages:
             try:
@@ -293,11 +293,11 @@ async def parse_agents(request: pb.ListAgentsRequest, _: Call) -> AgentPage:
 
 async def _parse_send(
     request: pb.SendMessageRequest, call: Call, recipient: str = "", *, check_recipient: bool = True
-) -> Send:
+) -> SendRequest:
     draft = await draft_from_proto(request, recipient, verified=call.caller.is_verified)
     check_draft(draft, check_recipient=check_recipient)
     check_key(request.idempotency_key)
-    return Send(draft, request.idempotency_key)
+    return SendRequest(draft, request.idempotency_key)
 
 
 def _without_frames(error: MailroomError) -> MailroomError:

@@ -27,7 +27,7 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
 from mailroomd.observability.metrics import STREAM_SECONDS
 from mailroomd.observability.metrics_block import MetricsBlock
-from mailroomd.protocol.packets import MarkOffered
+from mailroomd.protocol.operations import MarkOffered
 
 PAGE_MESSAGES = 64  # read at once: bounds what a stream holds, and how long it occupies the loop
 
@@ -149,7 +149,7 @@ class Subscription:
             if self._is_live:
                 message_ids = new_ids  # the first of several live subscribers reports for all
             if message_ids:
-                self.client.send_oneway(MarkOffered(0, mailbox, message_ids))
+                self.client.send_oneway(MarkOffered(mailbox, message_ids))
 
     def _record_streamed(self, announcements: Sequence[Announcement]) -> None:
         now = now_ms()

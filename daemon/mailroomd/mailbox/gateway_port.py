@@ -4,7 +4,7 @@ Owns the link to it, its subscriber counts as last reported, and what is to be a
 a gateway that does not read costs no more memory than that. Not here: processing requests (`RequestHandler`).
 """
 
-__all__ = ["GatewayPort", "call_failed"]
+__all__ = ["GatewayPort", "Received"]
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
@@ -12,20 +12,24 @@ from typing import Any
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.ipc.readiness import Readiness
-from mailroomd.protocol.commands import CommandRefused, StorageStateChanged
 from mailroomd.protocol.packets import (
     AliasChanged,
     AliasesSent,
     Answer,
-    CallFailed,
+    CountSubscribers,
     Event,
     Hello,
     HighWaterMarkAdvanced,
+    NoteSeen,
     Request,
 )
+from mailroomd.protocol.reports import StorageStateChanged
 
 MAX_BACKLOG = 20_000  # answers that wait for a gateway; above it, no further requests are read from it
 MAX_NAMES = 1000  # in one announcement; a larger one names nobody, and the gateway checks all of its streams
+
+
+Received = Request | CountSubscribers | NoteSeen | Hello
 
 
 class GatewayPort:
@@ -51,12 +55,14 @@ class GatewayPort:
         self.subscribers: dict[str, int] = {}
         self._requests_fileno = requests.reader_fileno()
         self._events = events
-        self._link: Link[Request, Event] = Link(epoch, requests, events, self._current_state)
+        self._link: Link[Request | CountSubscribers | NoteSeen, Event] = Link(
+            epoch, requests, events, self._current_state
+        )
         self._live_aliases = live_aliases
         self._storage_state: StorageStateChanged | None = None
         self._mailboxes: set[str] = set()
         self._receipt_senders: set[str] = set()
-        self._put_back: list[Request | Hello] = []
+        self._put_back: list[Received] = []
 
     @property
     def backlog(self) -> int:
@@ -76,14 +82,14 @@ class GatewayPort:
         """Returns whether `receive` has something to return, given the descriptors that are readable."""
         return self._requests_fileno in ready or bool(self._put_back)
 
-    def receive(self) -> list[Request | Hello]:
+    def receive(self) -> list[Received]:
         """Returns the gateway's requests; none while it does not read its answers."""
         if self._link.backlog > MAX_BACKLOG:
             return []
         put_back, self._put_back = self._put_back, []
         return put_back or self._link.receive()
 
-    def put_back(self, requests: Sequence[Request | Hello]) -> None:
+    def put_back(self, requests: Sequence[Received]) -> None:
         """Keeps requests for the next turn of the loop, as the table has no room for them now."""
         self._put_back = list(requests)
 
@@ -128,8 +134,3 @@ class GatewayPort:
         """Returns what a gateway that restarted needs to know."""
         storage_state: list[Event] = [self._storage_state] if self._storage_state is not None else []
         return [*storage_state, *self._live_aliases(), AliasesSent()]
-
-
-def call_failed(call: int, refusal: CommandRefused) -> CallFailed:
-    """Returns the answer to a call whose command was refused."""
-    return CallFailed(call, refusal.reason, refusal.sentence, refusal.field, refusal.retry_after_ms)

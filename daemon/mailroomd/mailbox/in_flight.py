@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import IdSequence
-from mailroomd.protocol.commands import Command, SequencedCommand
+from mailroomd.protocol.packets import Command
 from mailroomd.table.entry import MailboxEntry
 
 
@@ -24,20 +24,22 @@ class InFlightCommand(NamedTuple):
         gateway: index of the gateway whose call waits.
         call: number of the call; 0 if none waits.
         entry: of a message's mailbox; None for other commands.
-        sender: of a message.
-        timestamp_ms: of a message, in milliseconds since 1970.
         submitted_ns: when a message was submitted, on the monotonic clock.
         span: open until the command is resolved; None if it is not traced.
     """
 
-    command: SequencedCommand
+    command: Command
     gateway: int = 0
     call: int = 0
     entry: MailboxEntry | None = None
-    sender: str = ""
-    timestamp_ms: int = 0
     submitted_ns: int = 0
     span: Any = None
+
+    @property
+    def message_entry(self) -> MailboxEntry:
+        """The entry of a message's mailbox."""
+        assert self.entry is not None  # set for every message
+        return self.entry
 
 
 class InFlightCommands:

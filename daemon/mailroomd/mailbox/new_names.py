@@ -9,8 +9,7 @@ __all__ = ["NEW_NAMES", "NewNames"]
 
 from mailroomd.core.rate_limit import RateLimit
 from mailroomd.model.errors import Reason
-from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import CommandRefused
+from mailroomd.protocol.operations import Refused, Send
 
 NEW_NAMES = 1000  # at once: as many as one Broadcast or SendMessages names
 NEW_NAMES_PER_SEC = 1.0
@@ -26,15 +25,16 @@ class NewNames:
     def __len__(self) -> int:
         return len(self._limits)
 
-    def refusal(self, draft: Draft, sender: str, now_sec: float) -> CommandRefused | None:
-        """Returns why a message may not make its recipient's mailbox; None if it may, and is counted then.
+    def refusal(self, send: Send, mailbox: str, sender: str, now_sec: float) -> Refused | None:
+        """Returns why a message may not make a mailbox; None if it may, and is counted then.
 
         Args:
-            draft: the message.
+            send: the message.
+            mailbox: where it goes.
             sender: the agent that sends it.
             now_sec: monotonic seconds.
         """
-        if not draft.verified:
+        if not send.verified:
             return None
         limit = self._limits.get(sender)
         if limit is None:
@@ -44,10 +44,10 @@ class NewNames:
         if not wait_ms:
             return None
         sentence = (
-            f"{draft.recipient} has no mailbox yet, and {sender} has made {NEW_NAMES:,} new ones, the most at once: "
+            f"{mailbox} has no mailbox yet, and {sender} has made {NEW_NAMES:,} new ones, the most at once: "
             "check the name of the recipient, or retry after the delay"
         )
-        return CommandRefused(0, Reason.RATE_LIMITED, sentence, wait_ms, "recipient")
+        return Refused(Reason.RATE_LIMITED, sentence, "recipient", wait_ms)
 
     def _make_room(self, now_sec: float) -> None:
         if len(self._limits) < MAX_SENDERS:

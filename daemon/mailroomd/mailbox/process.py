@@ -22,8 +22,8 @@ from mailroomd.mailbox.table_filling import fill_table
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.protocol.commands import AllocateIds, Command, Outcome, StorageStateChanged
-from mailroomd.protocol.packets import AliasChanged, Hello
+from mailroomd.protocol.packets import AliasChanged, Command, Hello, LazyCommand, Outcome
+from mailroomd.protocol.reports import AllocateIds, Report, StorageStateChanged
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.writer import TableFull, TableWriter
@@ -49,7 +49,7 @@ class Mailbox:
         layout = TableLayout.for_ring(context.settings.table_bytes, context.settings.table_mailboxes)
         self._in_flight = InFlightCommands(lambda command: self._link.send(command))
         self._state = MailboxState(TableWriter(config.table.buffer, layout), self._in_flight, context.metrics)
-        self._link: Link[Outcome, Command] = Link(
+        self._link: Link[Outcome | Report, Command | LazyCommand] = Link(
             context.epoch, config.outcomes, config.writes, self._in_flight.unresolved_commands
         )
         self._request_handler = RequestHandler(self._state, context.settings, self._link)

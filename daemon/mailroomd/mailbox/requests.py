@@ -1,4 +1,4 @@
-"""RequestHandler — processes the gateways' requests: each is submitted to the command-queue as a command, or refused.
+"""RequestHandler — processes the gateways' requests: each operation is submitted to the command-queue, or refused.
 
 Owns the decisions that depend on a mailbox (full, in a message loop, behind an alias), and the pending delivery marks.
 Not here: checks of a request alone (`core.validation`), what outcomes change (`OutcomeHandler`). Above: the mailbox's
@@ -11,13 +11,11 @@ __all__ = ["RequestHandler"]
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from mailroomd.core.fair_share import Admission, may_use
 from mailroomd.core.loop_guard import LoopGuard
 from mailroomd.ipc.link import Link
 from mailroomd.mailbox.delivery_marks import PendingDeliveryMarks
-from mailroomd.mailbox.gateway_port import GatewayPort, call_failed
+from mailroomd.mailbox.gateway_port import GatewayPort, Received
 from mailroomd.mailbox.in_flight import InFlightCommand
 from mailroomd.mailbox.new_names import NewNames
 from mailroomd.mailbox.state import MailboxState
@@ -26,42 +24,30 @@ from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import format_id
 from mailroomd.model.limits import IDLE_AGENTS_KEPT, MAX_ALIASES
-from mailroomd.model.message import Draft, pack_draft
 from mailroomd.model.settings import Settings
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
 from mailroomd.observability.metrics import INTAKE_SECONDS, STATES
 from mailroomd.observability.tracing import tracing
-from mailroomd.protocol.commands import (
-    Command,
-    CommandRefused,
-    Outcome,
-    WriteAlias,
-    WriteClear,
-    WriteGone,
-    WriteMessage,
-    WriteOffered,
-    WriteRead,
-    WriteSeen,
-)
+from mailroomd.protocol.operations import Acknowledge, Clear, Done, MarkOffered, Refused, Send, SetAlias
 from mailroomd.protocol.packets import (
-    CallFailed,
-    ClearMailbox,
+    Answer,
+    Command,
     CountSubscribers,
+    ForgetAgent,
     Hello,
-    MarkOffered,
-    MarkRead,
-    MessagesOffered,
+    LazyCommand,
     NoteSeen,
+    Outcome,
     Request,
-    SetAlias,
-    StoreMessage,
 )
+from mailroomd.protocol.reports import Report
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.entry import MailboxEntry
 from mailroomd.table.writer import TableFull
 
 SEEN_EVERY_MS = 60_000  # precision of last_seen in the database; in the table it is exact
+IDS_PER_MESSAGE = 2  # its own, and one for its first receipt
 _OFFERED = STATES.word("offered")
 
 
@@ -74,7 +60,9 @@ class RequestHandler:
         link: to the command-queue, for lazy commands.
     """
 
-    def __init__(self, state: MailboxState, settings: Settings, link: Link[Outcome, Command]) -> None:
+    def __init__(
+        self, state: MailboxState, settings: Settings, link: Link[Outcome | Report, Command | LazyCommand]
+    ) -> None:
         self._state = state
         self._table = state.table
         self._in_flight = state.in_flight
@@ -95,29 +83,40 @@ class RequestHandler:
         """Counts, when the table is filled and the aliases are known, who holds the reserves of crowded mailboxes."""
         self._unread_shares.restore(archive, self._settings.max_unread, beat)
 
-    def handle_request(self, port: GatewayPort, request: Request | Hello) -> None:
+    def handle_request(self, port: GatewayPort, request: Received) -> None:
         """Processes one request of a gateway.
 
         Raises:
             TableFull: the table has no room for a message; nothing was done.
         """
         match request:
-            case StoreMessage():
-                self._store_message(port, request)
-            case MarkRead():
-                self._mark_read(port, request)
-            case MarkOffered():
-                self._mark_offered(port, request)
-            case ClearMailbox():
-                self._clear_mailbox(port, request)
-            case SetAlias():
-                self._set_alias(port, request)
+            case Request():
+                self._handle_operation(port, request)
             case CountSubscribers():
                 self._count_subscribers(port, request)
             case NoteSeen():
                 self._record_seen(self._table.entry(request.agent))
             case Hello():
                 self._answer_hello(port, request)
+
+    def _handle_operation(self, port: GatewayPort, request: Request) -> None:
+        match request.op:
+            case Send() as send:
+                self._send(port, request, send)
+            case Acknowledge(mailbox, message_ids):
+                self._record_seen(self._table.entry(self._state.agent_of(mailbox)))
+                self._submit(port, request, max(1, len(message_ids)))
+            case MarkOffered() as marks:
+                self._mark_offered(port, request, marks)
+            case Clear():
+                self._submit(port, request)
+            case SetAlias() as alias:
+                self._set_alias(port, request, alias)
+
+    def _submit(self, port: GatewayPort, request: Request, id_count: int = 1) -> None:
+        """Submits an operation under new sequence ids, as it is."""
+        command = Command(self._in_flight.allocate_ids(id_count), request.op, id_count)
+        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
 
     def delivery_marks_due_in_sec(self, now_sec: float) -> float:
         """Returns in how many seconds to call `submit_delivery_marks` at the latest; monotonic clock."""
@@ -126,137 +125,112 @@ class RequestHandler:
     def submit_delivery_marks(self) -> None:
         """Submits delivery marks if other commands are about to be sent, or if they have waited long enough."""
         drained = self._delivery_marks.drain_due(time.monotonic(), joins_others=self._link.backlog > 0)
-        for agent, ids in drained:
+        for mailbox, ids in drained:
             command_id = self._in_flight.allocate_ids(len(ids))
-            self._in_flight.submit(InFlightCommand(WriteOffered(command_id, agent, ids, now_ms())))
+            marks = MarkOffered(mailbox, ids, now_ms())
+            self._in_flight.submit(InFlightCommand(Command(command_id, marks, len(ids))))
 
     def forget_idle_agents(self) -> None:
         """Forgets agents without mail when there are too many of them."""
         for name in self._table.forget_idle(IDLE_AGENTS_KEPT):
-            self._link.send(WriteGone(name))
+            self._link.send(ForgetAgent(name))
 
     # -- sends ----------------------------------------------------------------------------------------------------
 
-    def _store_message(self, port: GatewayPort, request: StoreMessage) -> None:
+    def _send(self, port: GatewayPort, request: Request, send: Send) -> None:
         at_ms, at_ns = now_ms(), time.monotonic_ns()
         self._metrics.observe(INTAKE_SECONDS.at, at_ns - request.asked_ns)
-        draft, addressee = self._resolve_alias(request.draft)
-        refusal = self._name_refusal(draft)
+        mailbox, sender = self._state.agent_of(send.recipient), self._state.agent_of(send.sender)
+        refusal = self._name_refusal(send, mailbox, sender)
         if refusal is not None:
-            port.send(call_failed(request.call, refusal))
+            port.send(Answer(request.call, refusal))
             return
-        entry = self._table.entry(draft.recipient)
-        message_id = self._in_flight.allocate_ids(2, at_ms)  # the second one belongs to the first receipt
-        refusal = self._refusal(message_id, draft, entry)
-        if refusal is not None and not (request.client_key or request.resubmitted):  # it may be stored already
-            port.send(call_failed(request.call, refusal))
+        entry = self._table.entry(mailbox)
+        message_id = self._in_flight.allocate_ids(IDS_PER_MESSAGE, at_ms)
+        refusal = self._refusal(send, entry, sender)
+        if refusal is not None and not (send.is_client_key or request.is_resubmitted):  # it may be stored already
+            port.send(Answer(request.call, refusal))
             return
-        body = pack_draft(draft)
         try:
-            position = self._table.append(message_id, at_ms, entry, body, DeliveryState.FILED)
+            position = self._table.append(message_id, at_ms, entry, request.body, DeliveryState.FILED)
         except TableFull:
-            self._unread_shares.give_back(entry, self._state.agent_of(draft.sender), refusal)
+            self._unread_shares.give_back(entry, sender, refusal)
             raise
         span = tracing.start_span("mailbox", request.trace, message_id=format_id(message_id)) if request.trace else None
-        command = WriteMessage(
+        command = Command(
             message_id,
+            send,
+            IDS_PER_MESSAGE,
+            mailbox,
             position,
-            request.key,
-            request.client_key,
-            request.resubmitted,
+            len(request.body),
+            request.is_resubmitted,
             refusal,
-            size_bytes=len(body),
-            addressee=addressee,
-            trace=tracing.traceparent_of(span) if request.trace else "",
+            tracing.traceparent_of(span) if request.trace else "",
         )
-        self._in_flight.submit(
-            InFlightCommand(command, port.index, request.call, entry, draft.sender, at_ms, at_ns, span)
-        )
+        self._in_flight.submit(InFlightCommand(command, port.index, request.call, entry, at_ns, span))
         if log.is_debugging:
-            names = {"request": request.key, "recipient": draft.recipient}
-            log.debug("message submitted", message_id=format_id(message_id), **names)
-        self._record_seen(self._table.entry(self._state.agent_of(draft.sender)))
+            log.debug("message submitted", message_id=format_id(message_id), request=send.key, recipient=mailbox)
+        self._record_seen(self._table.entry(sender))
 
-    def _resolve_alias(self, draft: Draft) -> tuple[Draft, str]:
-        """Returns the draft for its actual mailbox, and the name that the sender used if an alias replaced it."""
-        recipient = self._state.agent_of(draft.recipient)
-        if recipient == draft.recipient:
-            return draft, ""
-        return msgspec.structs.replace(draft, recipient=recipient), draft.recipient
-
-    def _name_refusal(self, draft: Draft) -> CommandRefused | None:
+    def _name_refusal(self, send: Send, mailbox: str, sender: str) -> Refused | None:
         """Returns why a message may not make a new mailbox, None if it may or need not."""
-        if self._table.has_entry(draft.recipient):
+        if self._table.has_entry(mailbox):
             return None
-        return self._new_names.refusal(draft, self._state.agent_of(draft.sender), time.monotonic())
+        return self._new_names.refusal(send, mailbox, sender, time.monotonic())
 
-    def _refusal(self, message_id: int, draft: Draft, entry: MailboxEntry) -> CommandRefused | None:
+    def _refusal(self, send: Send, entry: MailboxEntry, sender: str) -> Refused | None:
         """Returns why a new message may not enter its mailbox, None if it may."""
-        sender = self._state.agent_of(draft.sender)
-        refusal = self._unread_shares.refusal(message_id, entry, sender, self._settings.max_unread)
+        refusal = self._unread_shares.refusal(entry, sender, self._settings.max_unread)
         if refusal is not None:
             return refusal
-        wait_ms = self._loop_guard.admit(sender, draft.recipient, time.monotonic_ns() // 1_000_000)
-        if wait_ms:
-            return CommandRefused(message_id, Reason.LOOP_GUARD, self._loop_sentence(draft), wait_ms, "sender")
-        return None
-
-    def _loop_sentence(self, draft: Draft) -> str:
-        return (
-            f"{draft.sender} and {draft.recipient} answered each other more than {self._settings.loop_guard_per_min} "
+        wait_ms = self._loop_guard.admit(sender, entry.name, time.monotonic_ns() // 1_000_000)
+        if not wait_ms:
+            return None
+        sentence = (
+            f"{send.sender} and {entry.name} answered each other more than {self._settings.loop_guard_per_min} "
             "times within a minute, which looks like a message loop; stop one of them (--loop-guard sets the limit)"
         )
+        return Refused(Reason.LOOP_GUARD, sentence, "sender", wait_ms)
 
     # -- everything else ------------------------------------------------------------------------------------------
 
-    def _mark_read(self, port: GatewayPort, request: MarkRead) -> None:
-        self._record_seen(self._table.entry(self._state.agent_of(request.agent)))
-        command_id = self._in_flight.allocate_ids(max(1, len(request.message_ids)))
-        command = WriteRead(command_id, request.agent, request.message_ids)
-        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
-
-    def _mark_offered(self, port: GatewayPort, request: MarkOffered) -> None:
-        offered = [message_id for message_id in request.message_ids if self._table.offer(message_id, request.agent)]
+    def _mark_offered(self, port: GatewayPort, request: Request, marks: MarkOffered) -> None:
+        offered = [message_id for message_id in marks.message_ids if self._table.offer(message_id, marks.mailbox)]
         if offered:
             self._metrics.count(_OFFERED, len(offered))
-            self._delivery_marks.record_delivered(request.agent, offered, time.monotonic())
+            self._delivery_marks.record_delivered(marks.mailbox, offered, time.monotonic())
         if request.call:  # a call of the agent itself, not a stream of the gateway
-            self._record_seen(self._table.entry(self._state.agent_of(request.agent)))
-            port.send(MessagesOffered(request.call))
+            self._record_seen(self._table.entry(self._state.agent_of(marks.mailbox)))
+            port.send(Answer(request.call, Done()))
 
-    def _clear_mailbox(self, port: GatewayPort, request: ClearMailbox) -> None:
-        command_id = self._in_flight.allocate_ids()
-        command = WriteClear(command_id, request.agent, min(request.through_id, command_id), request.limit)
-        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
-
-    def _set_alias(self, port: GatewayPort, request: SetAlias) -> None:
-        refusal = self._alias_refusal(request) if request.expires_ms else None
+    def _set_alias(self, port: GatewayPort, request: Request, alias: SetAlias) -> None:
+        refusal = self._alias_refusal(alias) if alias.expires_ms else None
         if refusal is not None:
-            port.send(refusal)
+            port.send(Answer(request.call, refusal))
             return
-        command = WriteAlias(self._in_flight.allocate_ids(), request.session, request.agent, request.expires_ms)
-        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
-        if request.expires_ms:
-            self._state.pending_aliases.begin(request.session, request.agent)
-        self._record_seen(self._table.entry(request.agent))
+        self._submit(port, request)
+        if alias.expires_ms:
+            self._state.pending_aliases.begin(alias.session, alias.agent)
+        self._record_seen(self._table.entry(alias.agent))
 
-    def _alias_refusal(self, request: SetAlias) -> CallFailed | None:
-        conflict = self._alias_conflict(request.session, request.agent)
+    def _alias_refusal(self, alias: SetAlias) -> Refused | None:
+        conflict = self._alias_conflict(alias.session, alias.agent)
         if conflict:
-            return CallFailed(request.call, Reason.ALIAS_CONFLICT, conflict, "agent", 0)
-        if request.session in self._state.aliases or self._may_add_alias(request.agent) is Admission.ADMITTED:
+            return Refused(Reason.ALIAS_CONFLICT, conflict, "agent")
+        if alias.session in self._state.aliases or self._may_add_alias(alias.agent) is Admission.ADMITTED:
             return None
         self._state.aliases.remove_expired(now_ms())
-        admission = self._may_add_alias(request.agent)
+        admission = self._may_add_alias(alias.agent)
         if admission is Admission.ADMITTED:
             return None
         sentence = (
             f"there are {MAX_ALIASES:,} aliases, which is the limit; end some of them, or use a shorter ttl"
             if admission is Admission.FULL
-            else f"{request.agent} has {self._alias_count(request.agent):,} aliases, and the rest of the limit of "
+            else f"{alias.agent} has {self._alias_count(alias.agent):,} aliases, and the rest of the limit of "
             f"{MAX_ALIASES:,} is reserved for other agents; end some of them, or use a shorter ttl"
         )
-        return CallFailed(request.call, Reason.TOO_MANY_ALIASES, sentence, "session", 0)
+        return Refused(Reason.TOO_MANY_ALIASES, sentence, "session")
 
     def _may_add_alias(self, agent: str) -> Admission:
         used = len(self._state.aliases) + len(self._state.pending_aliases)
@@ -284,7 +258,7 @@ class RequestHandler:
         self._state.record_changed(entry)
         if not is_known or at_ms - entry.seen_written_ms >= SEEN_EVERY_MS:
             entry.seen_written_ms = at_ms
-            self._link.send(WriteSeen(entry.name, at_ms))
+            self._link.send(NoteSeen(entry.name, at_ms))
         if not self._in_flight:  # otherwise the next outcome leads to it
             self._state.publish_changed()
 

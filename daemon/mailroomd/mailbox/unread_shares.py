@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from mailroomd.core.fair_share import MAX_RESOURCES, Admission, FairShare, reserve_of
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import MAX_ID
-from mailroomd.protocol.commands import CommandRefused
+from mailroomd.protocol.operations import Refused
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.entry import MailboxEntry
 
@@ -43,17 +43,16 @@ class UnreadShares:
             senders = map(self._agent_of, _newest_senders(archive, name, min(unread, limit) - unreserved, beat))
             self._share.restore(name, senders, limit)
 
-    def give_back(self, entry: MailboxEntry, sender: str, refusal: CommandRefused | None) -> None:
+    def give_back(self, entry: MailboxEntry, sender: str, refusal: Refused | None) -> None:
         """Takes back the count of a message, if it was admitted, that the table has no room for: it is asked again."""
         if refusal is None:
             self._share.give_back(entry.name, sender)
 
-    def refusal(self, message_id: int, entry: MailboxEntry, sender: str, limit: int) -> CommandRefused | None:
+    def refusal(self, entry: MailboxEntry, sender: str, limit: int) -> Refused | None:
         """Returns why a new message may not enter a mailbox; None if it may, and is counted then.
 
         Args:
-            message_id: of the message.
-            entry: its mailbox.
+            entry: the mailbox.
             sender: an agent.
             limit: unread messages of a mailbox.
         """
@@ -67,7 +66,7 @@ class UnreadShares:
             else f"{recipient} has {unread:,} unread messages, and the rest of its limit of {limit:,} is reserved "
             "for other senders; retry after it has read some"
         )
-        return CommandRefused(message_id, Reason.MAILBOX_FULL, sentence, FULL_RETRY_AFTER_MS, "recipient")
+        return Refused(Reason.MAILBOX_FULL, sentence, "recipient", FULL_RETRY_AFTER_MS)
 
 
 def _newest_senders(archive: MessageArchive, mailbox: str, count: int, beat: Callable[[], None]) -> Iterator[str]:

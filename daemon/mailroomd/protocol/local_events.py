@@ -1,7 +1,7 @@
 """LocalEvents — what the command-queue observes itself and commits under sequence ids that the mailbox allocates.
 
 Owns their shapes. A local event gets a row or a receipt of its own in the global sequence, so the command-queue first
-requests sequence ids for it (`protocol.commands`: AllocateIds, IdsAllocated). Not here: observing them, and keeping
+requests sequence ids for it (AllocateIds, IdsAllocated). Not here: observing them, and keeping
 them until their ids arrive (`command_queue`).
 """
 

@@ -1,9 +1,9 @@
 """Packets — what gateway, mailbox and command-queue send each other, queue by queue.
 
-Owns the vocabulary of the queues `requests` and `events`, the handshake, and the types that each queue carries.
-Requests are imperatives. Those that can be answered carry the gateway's call number, which the answer repeats; 0 asks
-for no answer. Not here: commands and outcomes (`protocol.commands`), packing several items into one packet
-(`ipc.queue`).
+Owns the envelopes of an operation, one for each hop: a Request carries the gateway's call number, which its Answer
+repeats, and a Command carries sequence ids, which its Outcome repeats. Owns also what is sent without an answer, the
+handshake, and the types that each queue carries. Not here: operations and results (`protocol.operations`), what the
+command-queue reports by itself (`protocol.reports`), packing several items into one packet (`ipc.queue`).
 """
 
 __all__ = [
@@ -12,57 +12,40 @@ __all__ = [
     "REQUESTS",
     "WRITES",
     "AliasChanged",
-    "AliasSet",
     "AliasesSent",
     "Answer",
-    "CallFailed",
-    "ClearMailbox",
+    "Command",
     "CountSubscribers",
     "Event",
+    "ForgetAgent",
     "Hello",
     "HighWaterMarkAdvanced",
-    "MailCleared",
-    "MarkOffered",
-    "MarkRead",
-    "MessageStored",
-    "MessagesOffered",
-    "MessagesRead",
+    "LazyCommand",
     "NoteSeen",
+    "Outcome",
     "Request",
     "Reset",
-    "SetAlias",
-    "StorageStateChanged",
-    "StoreMessage",
 ]
 
 import msgspec
 
-from mailroomd.model.message import Draft
-from mailroomd.protocol.commands import (
-    AliasWritten,
+from mailroomd.protocol.operations import (
+    Acknowledge,
+    Clear,
+    MarkOffered,
+    Operation,
+    Refused,
+    Result,
+    Send,
+    SetAlias,
+)
+from mailroomd.protocol.reports import (
     AllocateIds,
-    CommandRefused,
-    IdsAllocated,
-    MailboxCleared,
     MailboxCounted,
-    MessageFiled,
-    MessageRepeated,
-    MessagesExpired,
-    MessagesRemoved,
-    MessagesTaken,
-    MessageWritten,
-    ReadWritten,
-    ResponseWritten,
-    StepsWritten,
+    ResponseStored,
+    StatesAdvanced,
     StorageStateChanged,
     TeamInboxSettled,
-    WriteAlias,
-    WriteClear,
-    WriteGone,
-    WriteMessage,
-    WriteOffered,
-    WriteRead,
-    WriteSeen,
 )
 
 
@@ -78,56 +61,82 @@ class Reset(msgspec.Struct, frozen=True, array_like=True, tag=True):
     epoch: int
 
 
-class StoreMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Store, file and announce one message. Answered by MessageStored or CallFailed.
+class Request(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A gateway asks for an operation. Answered by an Answer with the same call number, unless that is 0.
 
     Attributes:
-        resubmitted: whether an earlier mailbox may have stored the message already.
-        asked_ns: when the gateway sent the request, on the monotonic clock that all processes share.
+        body: of a message: its packed draft, which the mailbox does not decode.
+        is_resubmitted: whether an earlier mailbox may have carried it out already.
+        asked_ns: when the gateway made it, on the monotonic clock that all processes share.
         trace: the W3C `traceparent` of the sender's trace; "" if the request is not traced.
     """
 
     call: int
-    key: str
-    client_key: bool
-    resubmitted: bool
-    draft: Draft
+    op: Send | Acknowledge | MarkOffered | Clear | SetAlias
+    body: bytes = b""
+    is_resubmitted: bool = False
     asked_ns: int = 0
     trace: str = ""
 
 
-class MarkRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Mark messages of one mailbox read. Answered by MessagesRead or CallFailed."""
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The result of a call's operation, with what the mailbox knows of a message's recipient.
+
+    Attributes:
+        subscribers: how many streams of the recipient are live.
+        recipient_seen_ms: when the recipient last made a call, in milliseconds since 1970; 0 for never.
+        resolved_ns: when the mailbox processed the outcome, on the monotonic clock.
+    """
 
     call: int
-    agent: str
-    message_ids: list[int]
+    result: Result
+    subscribers: int = 0
+    recipient_seen_ms: int = 0
+    resolved_ns: int = 0
 
 
-class MarkOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Mark messages or responses as delivered to the reader. Answered by MessagesOffered if `call` is not 0."""
+class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The mailbox submits an operation under sequence ids of its own. Answered by one Outcome with its first id.
 
-    call: int
-    agent: str
-    message_ids: list[int]
+    The rest describes a message, whose body is in the mailbox table.
+
+    Attributes:
+        id: the first of `id_count` sequence ids: the message's own, and those of the receipts that it may cause.
+        mailbox: where the message goes.
+        position: of its record in the table.
+        size_bytes: of its body.
+        is_resubmitted: whether the request may have been committed before, under another id.
+        refusal: the result, unless the request was committed before; set if the mailbox is full, for example.
+        trace: the W3C `traceparent` of the enclosing span; "" if the request is not traced.
+    """
+
+    id: int
+    op: Operation
+    id_count: int = 1
+    mailbox: str = ""
+    position: int = 0
+    size_bytes: int = 0
+    is_resubmitted: bool = False
+    refusal: Refused | None = None
+    trace: str = ""
+
+    @property
+    def last_id(self) -> int:
+        """The last sequence id that belongs to this command."""
+        return self.id + self.id_count - 1
 
 
-class ClearMailbox(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Delete at most `limit` messages with ids up to `through_id`. Answered by MailCleared or CallFailed."""
+class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The result of a command.
 
-    call: int
-    agent: str
-    through_id: int
-    limit: int
+    Attributes:
+        id: of the command.
+        receipt_senders: senders of other messages who have new receipts.
+    """
 
-
-class SetAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Make a session an alias of an agent until `expires_ms`; 0 ends it. Answered by AliasSet or CallFailed."""
-
-    call: int
-    session: str
-    agent: str
-    expires_ms: int
+    id: int
+    result: Result
+    receipt_senders: list[str] = msgspec.field(default_factory=list[str])
 
 
 class CountSubscribers(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -138,70 +147,20 @@ class CountSubscribers(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class NoteSeen(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """An agent made a call."""
-
-    agent: str
-
-
-class MessageStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answers StoreMessage.
+    """An agent made a call; stored with the next transaction.
 
     Attributes:
-        repeated: whether the request repeated an earlier one; `id` is then that of the original.
-        recipient: the mailbox that an alias led the message to; "" if it is the one that was named.
-        resolved_ns: when the mailbox processed the outcome, on the monotonic clock.
+        seen_ms: when, in milliseconds since 1970; the mailbox sets it.
     """
 
-    call: int
-    id: int
-    timestamp_ms: int
-    state: int
-    file_error: str
-    subscribers: int
-    recipient_seen_ms: int
-    repeated: bool
-    team_error: str = ""
-    recipient: str = ""
-    resolved_ns: int = 0
+    agent: str
+    seen_ms: int = 0
 
 
-class MessagesRead(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answers MarkRead."""
+class ForgetAgent(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Forget, with the next transaction, an agent that has no mail."""
 
-    call: int
-    acknowledged: list[int]
-    unknown: list[int]
-
-
-class MessagesOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answers MarkOffered."""
-
-    call: int
-
-
-class MailCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answers ClearMailbox; `more` says whether messages up to `through_id` are left."""
-
-    call: int
-    deleted: int
-    through_id: int
-    more: bool
-
-
-class AliasSet(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Answers SetAlias."""
-
-    call: int
-
-
-class CallFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A request was refused: nothing was written."""
-
-    call: int
-    reason: str
-    sentence: str
-    field: str
-    retry_after_ms: int
+    agent: str
 
 
 class HighWaterMarkAdvanced(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -223,64 +182,20 @@ class AliasesSent(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A gateway that restarted has been sent every alias: AliasChanged for each, then this."""
 
 
-Request = StoreMessage | MarkRead | MarkOffered | ClearMailbox | SetAlias | CountSubscribers | NoteSeen
-Answer = MessageStored | MessagesRead | MessagesOffered | MailCleared | AliasSet | CallFailed
+LazyCommand = NoteSeen | ForgetAgent  # without an id: nothing waits for them
 Event = Answer | HighWaterMarkAdvanced | AliasChanged | AliasesSent | StorageStateChanged
 
-REQUESTS = (
-    Hello,
-    Reset,
-    StoreMessage,
-    MarkRead,
-    MarkOffered,
-    ClearMailbox,
-    SetAlias,
-    CountSubscribers,
-    NoteSeen,
-)
-EVENTS = (
-    Hello,
-    Reset,
-    MessageStored,
-    MessagesRead,
-    MessagesOffered,
-    MailCleared,
-    AliasSet,
-    CallFailed,
-    HighWaterMarkAdvanced,
-    AliasChanged,
-    AliasesSent,
-    StorageStateChanged,
-)
-WRITES = (
-    Hello,
-    Reset,
-    WriteMessage,
-    WriteRead,
-    WriteOffered,
-    WriteClear,
-    WriteAlias,
-    IdsAllocated,
-    WriteSeen,
-    WriteGone,
-)
+REQUESTS = (Hello, Reset, Request, CountSubscribers, NoteSeen)
+EVENTS = (Hello, Reset, Answer, HighWaterMarkAdvanced, AliasChanged, AliasesSent, StorageStateChanged)
+WRITES = (Hello, Reset, Command, NoteSeen, ForgetAgent)
 OUTCOMES = (
     Hello,
     Reset,
-    MessageWritten,
-    MessageRepeated,
-    TeamInboxSettled,
-    ReadWritten,
-    StepsWritten,
-    MailboxCleared,
-    AliasWritten,
-    CommandRefused,
+    Outcome,
     AllocateIds,
-    MessagesTaken,
-    MessagesExpired,
-    MessagesRemoved,
-    MessageFiled,
-    ResponseWritten,
+    StatesAdvanced,
+    TeamInboxSettled,
+    ResponseStored,
     MailboxCounted,
     StorageStateChanged,
 )

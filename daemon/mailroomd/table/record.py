@@ -7,6 +7,9 @@ __all__ = ["NotInTable", "Record"]
 
 from typing import NamedTuple
 
+import msgspec
+
+from mailroomd.model.message import Draft, unpack_draft
 from mailroomd.model.states import DeliveryState
 
 
@@ -22,7 +25,8 @@ class Record(NamedTuple):
         next_position: of the next record in the ring.
         previous_position: of the previous record of the same mailbox, 0 if the ring never had one.
         timestamp_ms: milliseconds since 1970.
-        body: the packed draft.
+        mailbox: where the message is.
+        body: the packed draft, as its sender submitted it.
     """
 
     id: int
@@ -34,3 +38,8 @@ class Record(NamedTuple):
     kind: int
     mailbox: str
     body: bytes
+
+    def draft(self) -> Draft:
+        """Returns the message's draft; its recipient is the mailbox, even if the sender named an alias of it."""
+        draft = unpack_draft(self.body)
+        return draft if draft.recipient == self.mailbox else msgspec.structs.replace(draft, recipient=self.mailbox)

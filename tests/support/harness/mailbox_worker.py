@@ -19,8 +19,21 @@ from mailroomd.mailbox.state import MailboxState
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.settings import Settings
 from mailroomd.observability.metrics_block import MetricsBlock
-from mailroomd.protocol.commands import Command, Outcome
-from mailroomd.protocol.packets import EVENTS, OUTCOMES, REQUESTS, WRITES, AliasesSent, Event, Hello, Request
+from mailroomd.protocol.operations import Operation
+from mailroomd.protocol.packets import (
+    EVENTS,
+    OUTCOMES,
+    REQUESTS,
+    WRITES,
+    AliasesSent,
+    Command,
+    Event,
+    Hello,
+    LazyCommand,
+    Outcome,
+    Request,
+)
+from mailroomd.protocol.reports import Report
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.table.writer import TableWriter
@@ -46,8 +59,10 @@ class MailboxWorker:
         self._queues: dict[str, PacketQueue[Any]] = {name: PacketQueue(name, types) for name, types in names.items()}
         in_flight = InFlightCommands(lambda command: self._link.send(command))
         self.state = MailboxState(writer, in_flight, MetricsBlock.private())
-        self._link: Link[Outcome, Command] = self._new_link("outcomes", "writes", in_flight.unresolved_commands)
-        self.command_queue: Link[Command, Outcome] = self._new_link("writes", "outcomes", list)
+        self._link: Link[Outcome | Report, Command | LazyCommand] = self._new_link(
+            "outcomes", "writes", in_flight.unresolved_commands
+        )
+        self.command_queue: Link[Command | LazyCommand, Outcome | Report] = self._new_link("writes", "outcomes", list)
         port = GatewayPort(0, 1, self._queues["requests"], self._queues["events"], list)
         self.state.ports = [port]
         self._gateway: Link[Event, Request] = self._new_link("events", "requests", list)
@@ -60,12 +75,13 @@ class MailboxWorker:
         """Processes a request of the gateway."""
         self.request_handler.handle_request(self.state.ports[0], request)
 
-    def commands(self) -> list[Command]:
-        """Returns the commands that were sent since the last call."""
+    def commands(self, *kinds: type[Operation]) -> list[Command]:
+        """Returns the commands that were sent since the last call, those with these operations if any are given."""
         assert self._link.flush()
-        return [command for command in self.command_queue.receive() if not isinstance(command, Hello)]
+        commands = [command for command in self.command_queue.receive() if isinstance(command, Command)]
+        return [command for command in commands if not kinds or isinstance(command.op, kinds)]
 
-    def report(self, *outcomes: Outcome) -> None:
+    def report(self, *outcomes: Outcome | Report) -> None:
         """Processes outcomes of the command-queue and publishes the result, as one turn of the loop does."""
         for outcome in outcomes:
             self.outcome_handler.handle_outcome(outcome)

@@ -10,7 +10,7 @@ __all__ = ["MailboxCounters"]
 import sqlite3
 from dataclasses import dataclass
 
-from mailroomd.protocol.commands import MailboxCounted
+from mailroomd.protocol.reports import MailboxCounted
 from mailroomd.storage.database.state_conditions import UNREAD
 
 MAX_KNOWN = 50_000  # mailboxes whose counters are remembered; reading them again costs a lookup each

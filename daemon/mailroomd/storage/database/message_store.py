@@ -6,7 +6,7 @@ Not here: new messages (`NewMessages`), later changes of their state (`MessageSt
 Invariant: a transaction is whole or absent, its messages are in id order, and `last_id` is at least their highest id.
 """
 
-__all__ = ["CommitResult", "MessageStore", "SequencedEvent", "StoredMail"]
+__all__ = ["CommitResult", "MessageStore", "NewMail", "SequencedEvent", "SequencedWrite", "StoredMail", "Write"]
 
 import hashlib
 import os
@@ -18,35 +18,16 @@ from operator import itemgetter
 from pathlib import Path
 
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import (
-    AliasWritten,
-    Command,
-    LazyCommand,
-    MailboxCounted,
-    MessageFiled,
-    MessagesExpired,
-    MessagesRemoved,
-    MessagesTaken,
-    Outcome,
-    ReadWritten,
-    ResponseWritten,
-    SequencedCommand,
-    StepsWritten,
-    WriteAlias,
-    WriteClear,
-    WriteGone,
-    WriteMessage,
-    WriteOffered,
-    WriteRead,
-    WriteSeen,
-)
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, MailOverdue, ResponseLeft
+from mailroomd.protocol.operations import Acknowledge, Acknowledged, Clear, Done, MarkOffered, Result, Send, SetAlias
+from mailroomd.protocol.packets import Command, ForgetAgent, LazyCommand, NoteSeen, Outcome
+from mailroomd.protocol.reports import MailboxCounted, Report, ResponseStored, StatesAdvanced
 from mailroomd.storage.database.alias_rows import AliasRows
 from mailroomd.storage.database.damaged_rows import is_unread
 from mailroomd.storage.database.file_ledger import FileLedger
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.message_steps import MessageSteps
-from mailroomd.storage.database.new_messages import NewMessages, StoredMail
+from mailroomd.storage.database.new_messages import NewMail, NewMessages, StoredMail
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.reply_deadlines import ReplyDeadlines
 from mailroomd.storage.database.request_keys import RequestKeys
@@ -76,18 +57,23 @@ class SequencedEvent:
     agent: str = ""
 
 
+SequencedWrite = NewMail | Command | SequencedEvent
+Write = SequencedWrite | LazyCommand
+
+
 @dataclass(slots=True)
 class CommitResult:
     """What one transaction did.
 
     Attributes:
-        outcomes: the counts of the touched mailboxes, then one outcome for each command with an id, in their order.
-            Counts come first, so that nobody is notified of a message that the counts do not include.
+        outcomes: the counts of the touched mailboxes, then one outcome for each command with an id, in their order,
+            and the reports of local events. Counts come first, so that nobody is notified of a message that the counts
+            do not include.
         mail: the messages whose files are to be written, in id order.
         removed: (mailbox, ids) whose files are to be removed.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    outcomes: list[Outcome | Report] = field(default_factory=list[Outcome | Report])
     mail: list[StoredMail] = field(default_factory=list[StoredMail])
     removed: list[tuple[str, list[int]]] = field(default_factory=list[tuple[str, list[int]]])
 
@@ -97,7 +83,6 @@ class MessageStore:
 
     Args:
         state_dir: where `mailroom.db` is.
-        mail_at: returns the message that a command refers to; raises LookupError if it is gone.
         beat: called while an old database is upgraded, for the heartbeat.
 
     Attributes:
@@ -109,9 +94,7 @@ class MessageStore:
         DatabaseTooNew, ForeignObject, sqlite3.Error, StoreFailed: as in `Transactions`.
     """
 
-    def __init__(
-        self, state_dir: Path, mail_at: Callable[[WriteMessage], StoredMail], beat: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, state_dir: Path, beat: Callable[[], None] = lambda: None) -> None:
         self.transactions = Transactions(state_dir, beat)
         self._connection = self.transactions.connection
         self._keys = RequestKeys(self._connection)
@@ -120,7 +103,7 @@ class MessageStore:
         self._responses = ResponseRows(self._connection)
         self._aliases = AliasRows(self._connection)
         self._deadlines = ReplyDeadlines(self._connection, self._receipts)
-        self._messages = NewMessages(self._connection, self._keys, self._counters, self._deadlines, mail_at)
+        self._messages = NewMessages(self._connection, self._keys, self._counters, self._deadlines)
         self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
         self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
@@ -152,13 +135,11 @@ class MessageStore:
 
     # -- the group commit -----------------------------------------------------------------------------------------
 
-    def commit(
-        self, commands: Sequence[Command | SequencedEvent], now_ms: int, *, lazily: bool = False
-    ) -> CommitResult:
-        """Applies commands, in order, in one durable transaction.
+    def commit(self, writes: Sequence[Write], now_ms: int, *, lazily: bool = False) -> CommitResult:
+        """Makes writes, in order, in one durable transaction.
 
         Args:
-            lazily: skip the fsync, for commands that a power cut may undo.
+            lazily: skip the fsync, for writes that a power cut may undo.
 
         Raises:
             StoreFull, StoreFailed: nothing was written.
@@ -167,12 +148,12 @@ class MessageStore:
         with self._counting(self.transactions.lazy() if lazily else self.transactions.durable()):
             last_id = self.mark("last_id")
             inserted = 0
-            for command in commands:
-                if not isinstance(command, WriteMessage):
+            for write in writes:
+                if not isinstance(write, NewMail):
                     inserted = self._messages.insert(result.mail, inserted, now_ms)
-                self._apply(command, result, last_id, now_ms)
+                self._apply(write, result, last_id, now_ms)
             self._messages.insert(result.mail, inserted, now_ms)
-            highest = max((command.last_id for command in commands if not isinstance(command, LazyCommand)), default=0)
+            highest = max((write.last_id for write in writes if not isinstance(write, LazyCommand)), default=0)
             if highest > last_id:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (highest,))
             result.outcomes[:0] = self._counters.write_counts()
@@ -191,9 +172,9 @@ class MessageStore:
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (mail[-1].id + 1,))
                 self._counters.write_counts()
 
-    def recognize(self, command: SequencedCommand) -> Outcome | None:
-        """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
-        return self._messages.recognize(command) if isinstance(command, WriteMessage) else None
+    def recognize(self, command: Command) -> Result | None:
+        """Returns the result of a send that was committed before, by its id or its key; None if it was not."""
+        return self._messages.recognize(command, command.op) if isinstance(command.op, Send) else None
 
     def record_synced(self, synced_id: int) -> None:
         """Records that every file up to an id is on the disk, without an fsync of its own."""
@@ -202,65 +183,71 @@ class MessageStore:
             self._connection.execute("UPDATE meta SET value = ? WHERE name = 'synced_id'", (synced_id,))
         self.files.clear_queued()
 
-    def _apply(self, command: Command | SequencedEvent, result: CommitResult, last_id: int, now_ms: int) -> None:
-        match command:
-            case WriteMessage():
-                result.outcomes.append(self._messages.write(command, result.mail, last_id, now_ms))
-            case WriteRead():
-                known, senders = self._steps.mark_read(command.id, command.agent, command.message_ids, now_ms)
-                unknown = sorted(set(command.message_ids).difference(known))
-                result.outcomes.append(ReadWritten(command.id, command.agent, known, unknown, list(senders)))
-                result.removed.append((command.agent, known))
-            case WriteOffered():
-                senders = self._steps.mark_offered(command.id, command.agent, command.message_ids, command.offered_ms)
-                result.outcomes.append(StepsWritten(command.id, list(senders)))
-            case WriteSeen():
+    def _apply(self, write: Write, result: CommitResult, last_id: int, now_ms: int) -> None:
+        match write:
+            case NewMail(command):
+                result.outcomes.append(Outcome(command.id, self._messages.write(write, result.mail, last_id, now_ms)))
+            case Command():
+                result.outcomes.append(self._carry_out(write, result, now_ms))
+            case SequencedEvent():
+                self._write_event(write, result, now_ms)
+            case NoteSeen(agent, seen_ms):
                 self._connection.execute(
                     "INSERT INTO mailboxes (name, last_seen_ms) VALUES (?, ?)"
                     " ON CONFLICT DO UPDATE SET last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
-                    (command.agent, command.seen_ms),
+                    (agent, seen_ms),
                 )
-            case WriteGone():
-                self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (command.agent,))
-            case WriteClear():
-                cleared = self._retention.clear(command, now_ms)
-                result.outcomes.append(cleared)
-                result.removed.append((command.agent, cleared.message_ids))
-            case WriteAlias():
-                self._aliases.write(command.session, command.agent, command.expires_ms)
-                result.outcomes.append(AliasWritten(command.id, command.session, command.agent, command.expires_ms))
-            case SequencedEvent():
-                self._write_event(command, result, now_ms)
-            case _:
-                raise TypeError(f"{type(command).__name__} is not a command of the store")
+            case ForgetAgent(agent):
+                self._connection.execute("DELETE FROM mailboxes WHERE name = ? AND total = 0", (agent,))
+
+    def _carry_out(self, command: Command, result: CommitResult, now_ms: int) -> Outcome:
+        """Carries out an operation on messages that are stored, or on aliases; returns the outcome."""
+        match command.op:
+            case Acknowledge(mailbox, message_ids):
+                known, senders = self._steps.mark_read(command.id, mailbox, message_ids, now_ms)
+                unknown = sorted(set(message_ids).difference(known))
+                result.removed.append((mailbox, known))
+                return Outcome(command.id, Acknowledged(known, unknown), list(senders))
+            case MarkOffered(mailbox, message_ids, offered_ms):
+                senders = self._steps.mark_offered(command.id, mailbox, message_ids, offered_ms)
+                return Outcome(command.id, Done(), list(senders))
+            case Clear(mailbox) as clear:
+                cleared = self._retention.clear(clear, command.id, now_ms)
+                result.removed.append((mailbox, cleared.message_ids))
+                return Outcome(command.id, cleared)
+            case SetAlias(session, agent, expires_ms):
+                self._aliases.write(session, agent, expires_ms)
+                return Outcome(command.id, Done())
+            case op:
+                raise TypeError(f"the store cannot carry out {type(op).__name__} by itself")
 
     def _write_event(self, sequenced: SequencedEvent, result: CommitResult, now_ms: int) -> None:
         senders: dict[str, None] = {}
         match sequenced.event:
             case FilesTaken(mailbox, message_ids):
                 known, senders = self._steps.mark_read(sequenced.id, mailbox, message_ids, now_ms)
-                result.outcomes.append(MessagesTaken(mailbox, known))
+                result.outcomes.append(StatesAdvanced(DeliveryState.READ, known))
             case MailExpired(message_ids):
                 expired, senders = self._steps.mark_expired(sequenced.id, message_ids, now_ms)
                 expired_ids = [message_id for ids in expired.values() for message_id in ids]
-                result.outcomes.append(MessagesExpired(expired_ids))
+                result.outcomes.append(StatesAdvanced(DeliveryState.EXPIRED, expired_ids))
                 result.removed.extend(expired.items())
             case MailOverdue(message_ids):
                 senders = self._deadlines.report_overdue(sequenced.id, message_ids, now_ms)
             case MailFiled(message_ids):
                 senders = self._steps.mark_filed(sequenced.id, message_ids, now_ms)
-                result.outcomes.extend(map(MessageFiled, message_ids))
+                result.outcomes.append(StatesAdvanced(DeliveryState.FILED, list(message_ids)))
             case ResponseLeft() as response:
                 if self._responses.insert(sequenced.id, sequenced.agent, response, now_ms):
-                    result.outcomes.append(ResponseWritten(sequenced.agent, sequenced.id))
+                    result.outcomes.append(ResponseStored(sequenced.agent, sequenced.id))
             case None:  # committed before the command-queue restarted, perhaps without anybody's knowledge
                 senders = self._receipts.senders_at(sequenced.id, sequenced.last_id)
-        result.outcomes.append(StepsWritten(sequenced.id, list(senders)))
+        result.outcomes.append(Outcome(sequenced.id, Done(), list(senders)))
 
     # -- for a mailbox that outlived this process's predecessor ----------------------------------------------------
 
-    def changed_since(self, since_ms: int) -> list[Outcome]:
-        """Returns the outcomes of changes since a moment that no command asked for, and the counts of their mailboxes.
+    def changed_since(self, since_ms: int) -> list[Report]:
+        """Returns the reports of changes since a moment that no command asked for, and the counts of their mailboxes.
 
         It reads every row: for a worker that restarts, not for a send.
         """
@@ -269,18 +256,16 @@ class MessageStore:
             f" WHERE read_ms >= ? OR (filed_ms >= ? AND state IN ({FILED}, {OFFERED})) ORDER BY recipient, id",
             (since_ms, since_ms),
         ).fetchall()
-        outcomes: list[Outcome] = []
+        reports: list[Report] = []
         for mailbox, changed in groupby(rows, itemgetter(1)):
             states = {message_id: state for message_id, _, state in changed}
-            by_state = {
-                ended: [message_id for message_id, state in states.items() if state == ended]
-                for ended in (DeliveryState.READ, DeliveryState.EXPIRED)
-            }
-            outcomes += [MessageFiled(message_id) for message_id, state in states.items() if is_unread(state)]
-            outcomes.append(MessagesTaken(mailbox, by_state[DeliveryState.READ]))
-            outcomes.append(MessagesExpired(by_state[DeliveryState.EXPIRED]))
-            outcomes.append(self._counters.counts_of(mailbox))
-        return outcomes + [ResponseWritten(*row) for row in self._responses.newest_since(since_ms)]
+            filed = [message_id for message_id, state in states.items() if is_unread(state)]
+            reports.append(StatesAdvanced(DeliveryState.FILED, filed))
+            for ended in (DeliveryState.READ, DeliveryState.EXPIRED):
+                ended_ids = [message_id for message_id, state in states.items() if state == ended]
+                reports.append(StatesAdvanced(ended, ended_ids))
+            reports.append(self._counters.counts_of(mailbox))
+        return reports + [ResponseStored(*row) for row in self._responses.newest_since(since_ms)]
 
     def counted(self, mailbox: str) -> MailboxCounted:
         """Returns the counts of a mailbox."""
@@ -288,12 +273,15 @@ class MessageStore:
 
     # -- housekeeping ---------------------------------------------------------------------------------------------
 
-    def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> tuple[list[tuple[str, int]], list[Outcome]]:
-        """Deletes a slice of the messages that ended before a moment; returns (mailbox, id) of each, and outcomes."""
+    def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> tuple[list[tuple[str, int]], list[Report]]:
+        """Deletes a slice of the messages that ended before a moment; returns (mailbox, id) of each, and reports."""
         with self._counting(self.transactions.lazy()):
             deleted = self._retention.delete_ended(before_ms, limit, now_ms)
             counts = self._counters.write_counts()
-        return deleted, [MessagesRemoved([message_id for _, message_id in deleted]), *counts] if deleted else []
+        if not deleted:
+            return [], []
+        voided = StatesAdvanced(DeliveryState.VOIDED, [message_id for _, message_id in deleted])
+        return deleted, [voided, *counts]
 
     def forget_old(self, now_ms: int) -> bool:
         """Deletes a slice of old keys, receipts, responses and aliases; returns whether more are left."""

@@ -1,21 +1,21 @@
-"""NewMessages — turns a WriteMessage command into a row, unless the message or its request is already stored.
+"""NewMessages — stores a new message as a row, unless the message or its request is already stored.
 
-Owns the outcome of a send, and its recognition after a restart or under an idempotency key. It works in the open
+Owns the result of a send, and its recognition after a restart or under an idempotency key. It works in the open
 transaction of `MessageStore`. Not here: the keys (`RequestKeys`), the form of a row (`rows`).
 Invariant: an id is used for one commit only; a request is stored at most once.
 """
 
-__all__ = ["NewMessages", "StoredMail"]
+__all__ = ["NewMail", "NewMessages", "StoredMail"]
 
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import milliseconds_of
 from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.commands import CommandRefused, MessageRepeated, MessageWritten, Outcome, WriteMessage
+from mailroomd.protocol.operations import Refused, Send, Sent
+from mailroomd.protocol.packets import Command
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.reply_deadlines import ReplyDeadlines
 from mailroomd.storage.database.request_keys import KeyReused, RequestKeys
@@ -41,6 +41,25 @@ class StoredMail:
         return "@" in self.draft.recipient
 
 
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A message that is to be stored.
+
+    Attributes:
+        command: asks for it; `send` is its operation.
+        mail: the message; None if the mailbox table no longer has its record.
+    """
+
+    command: Command
+    send: Send
+    mail: StoredMail | None
+
+    @property
+    def last_id(self) -> int:
+        """The last sequence id that belongs to it."""
+        return self.command.last_id
+
+
 class NewMessages:
     """Writes new messages.
 
@@ -49,48 +68,46 @@ class NewMessages:
         keys: of earlier requests.
         counters: of the mailboxes.
         deadlines: for answers.
-        mail_at: returns the message that a command refers to; raises LookupError if it is gone.
     """
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        keys: RequestKeys,
-        counters: MailboxCounters,
-        deadlines: ReplyDeadlines,
-        mail_at: Callable[[WriteMessage], StoredMail],
+        self, connection: sqlite3.Connection, keys: RequestKeys, counters: MailboxCounters, deadlines: ReplyDeadlines
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._counters = counters
         self._deadlines = deadlines
-        self._mail_at = mail_at
 
-    def write(self, command: WriteMessage, mail: list[StoredMail], last_id: int, now_ms: int) -> Outcome:
-        """Adds a message to those of the transaction, unless it or its request is already stored; returns the outcome.
+    def write(self, new: NewMail, mail: list[StoredMail], last_id: int, now_ms: int) -> Sent | Refused:
+        """Adds a message to those of the transaction, unless it or its request is already stored; returns the result.
 
         Args:
             mail: the transaction's messages so far, for `insert`.
             last_id: the highest id that earlier transactions used.
         """
+        command, message = new.command, new.mail
         if command.id <= last_id:
-            stored = self._outcome_of_stored(command.id)
+            stored = self._result_of_stored(command.id)
             if stored is not None:
                 return stored
-        try:
-            message = self._mail_at(command)
-        except LookupError:
-            return CommandRefused(command.id, Reason.STORAGE_FAILED, _LOST, RETRY_AFTER_LOSS_MS)
-        repeated = self._outcome_of_repeated(command, message.draft, mail)
+        repeated = self._result_of_repeated(command, new.send, mail)
         if repeated is not None:
             return repeated
         if command.refusal is not None:
             return command.refusal
+        if message is None:
+            return Refused(Reason.STORAGE_FAILED, _LOST, retry_after_ms=RETRY_AFTER_LOSS_MS)
         if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
-            return CommandRefused(command.id, Reason.STORAGE_FAILED, _NOT_STORED, RETRY_AFTER_LOSS_MS)
-        self._keys.remember(command, message.draft, now_ms)
+            return Refused(Reason.STORAGE_FAILED, _NOT_STORED, retry_after_ms=RETRY_AFTER_LOSS_MS)
+        self._keys.remember(new.send, command.id, now_ms)
         mail.append(message)
-        return MessageWritten(command.id, DeliveryState.FILED, is_for_team=message.is_for_team)
+        return Sent(
+            message.id,
+            message.timestamp_ms,
+            DeliveryState.FILED,
+            message.draft.recipient,
+            awaits_team=message.is_for_team,
+        )
 
     def insert(self, mail: list[StoredMail], inserted: int, now_ms: int) -> int:
         """Inserts the transaction's messages from the index `inserted` on; returns the next such index."""
@@ -112,56 +129,42 @@ class NewMessages:
                 self._counters.count_new(message.draft.recipient, message.id)
         return len(mail)
 
-    def recognize(self, command: WriteMessage) -> Outcome | None:
-        """Returns the outcome of a send that was committed before, by its id or its key; None if it was not."""
-        stored = self._outcome_of_stored(command.id)
-        if stored is not None:
-            return stored
-        try:
-            return self._outcome_of_repeated(command, self._mail_at(command).draft, [])
-        except LookupError:
-            return None
+    def recognize(self, command: Command, send: Send) -> Sent | Refused | None:
+        """Returns the result of a send that was committed before, by its id or its key; None if it was not."""
+        return self._result_of_stored(command.id) or self._result_of_repeated(command, send, [])
 
-    def _outcome_of_stored(self, message_id: int) -> MessageWritten | None:
-        """Returns the outcome of a message that was committed before; None if it was not.
+    def _result_of_stored(self, message_id: int) -> Sent | None:
+        """Returns the result of a message that was committed before; None if it was not.
 
         For a command that is received again after a restart. The counts of its mailbox go out with the next commit:
         those of the first commit may have been lost together with its outcome.
         """
         row = self._connection.execute(
-            "SELECT state, file_error, team_error, recipient FROM messages WHERE id = ?", (message_id,)
+            "SELECT timestamp_ms, state, recipient, file_error, team_error FROM messages WHERE id = ?", (message_id,)
         ).fetchone()
         if row is None:
             return None
-        state, file_error, team_error, recipient = row
-        self._counters.counts_of(recipient)
-        return MessageWritten(message_id, state, file_error, is_for_team=bool(team_error))
+        timestamp_ms, state, mailbox, file_error, team_error = row
+        self._counters.counts_of(mailbox)
+        return Sent(message_id, timestamp_ms, state, mailbox, file_error, awaits_team=bool(team_error))
 
-    def _outcome_of_repeated(self, command: WriteMessage, draft: Draft, mail: list[StoredMail]) -> Outcome | None:
-        """Returns the outcome of a request that was committed before under the same key; None if there was none."""
+    def _result_of_repeated(self, command: Command, send: Send, mail: list[StoredMail]) -> Sent | Refused | None:
+        """Returns the result of a request that was committed before under the same key; None if there was none."""
         try:
-            original_id = self._keys.first_id(command, draft)
+            first_id = self._keys.first_id(send, is_resubmitted=command.is_resubmitted)
         except KeyReused as error:
-            return CommandRefused(command.id, Reason.IDEMPOTENCY_KEY_REUSED, str(error), 0, "idempotency_key")
-        return self._repeated(command.id, original_id, draft.recipient, mail) if original_id else None
+            return Refused(Reason.IDEMPOTENCY_KEY_REUSED, str(error), "idempotency_key")
+        return self._repeated(first_id, command.mailbox, mail) if first_id else None
 
-    def _repeated(self, command_id: int, original_id: int, mailbox: str, mail: list[StoredMail]) -> MessageRepeated:
+    def _repeated(self, first_id: int, mailbox: str, mail: list[StoredMail]) -> Sent:
         row = self._connection.execute(
-            "SELECT timestamp_ms, state, file_error, team_error, CASE recipient WHEN ? THEN '' ELSE recipient END"
-            " FROM messages WHERE id = ?",
-            (mailbox, original_id),
+            "SELECT timestamp_ms, state, recipient, file_error, team_error FROM messages WHERE id = ?", (first_id,)
         ).fetchone()
         if row is not None:
-            return MessageRepeated(command_id, original_id, *row)
+            return Sent(first_id, *row, is_repeated=True)
         for message in mail:
-            if message.id == original_id:  # in this very transaction
-                return MessageRepeated(
-                    command_id,
-                    original_id,
-                    message.timestamp_ms,
-                    DeliveryState.FILED,
-                    "",
-                    TEAM_PENDING if message.is_for_team else "",
-                    "" if message.draft.recipient == mailbox else message.draft.recipient,
-                )
-        return MessageRepeated(command_id, original_id, milliseconds_of(original_id), DeliveryState.READ, "")  # deleted
+            if message.id == first_id:  # in this very transaction
+                team_error = TEAM_PENDING if message.is_for_team else ""
+                state, recipient = DeliveryState.FILED, message.draft.recipient
+                return Sent(first_id, message.timestamp_ms, state, recipient, "", team_error, is_repeated=True)
+        return Sent(first_id, milliseconds_of(first_id), DeliveryState.READ, mailbox, is_repeated=True)  # deleted

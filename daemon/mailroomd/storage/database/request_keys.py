@@ -2,7 +2,7 @@
 
 Owns the two tables of keys: idempotency keys of clients (sender and key, kept a day from first use, even if the
 message is deleted) and keys that gateways make (kept ten minutes, for calls that are repeated to a restarted mailbox).
-Not here: transactions, and what is answered (`NewMessages`).
+Not here: transactions, and what is answered (`NewMessages`), the digest (`model.request_digest`).
 Invariant: a key is taken in the transaction that stores its request, so it never stands for two messages.
 """
 
@@ -10,11 +10,7 @@ __all__ = ["CLIENT_KEYS_KEPT_MS", "GATEWAY_KEYS_KEPT_MS", "PRUNE_SLICE", "KeyReu
 
 import sqlite3
 
-import msgspec
-
-from mailroomd.model.message import Draft
-from mailroomd.model.request_digest import digest_of
-from mailroomd.protocol.commands import WriteMessage
+from mailroomd.protocol.operations import Send
 
 CLIENT_KEYS_KEPT_MS = 24 * 3600 * 1000
 GATEWAY_KEYS_KEPT_MS = 10 * 60 * 1000
@@ -38,37 +34,39 @@ class RequestKeys:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def first_id(self, command: WriteMessage, draft: Draft) -> int:
+    def first_id(self, send: Send, *, is_resubmitted: bool) -> int:
         """Returns the id that the same request got before, 0 if it is new.
+
+        Args:
+            send: the request.
+            is_resubmitted: whether a mailbox that has been replaced may have received it, too.
 
         Raises:
             KeyReused: the key belongs to a different request.
         """
-        if command.client_key:
+        if send.is_client_key:
             row = self._connection.execute(
                 "SELECT message_id, digest FROM idempotency_keys WHERE sender = ? AND key = ?",
-                (draft.sender, command.key),
+                (send.sender, send.key),
             ).fetchone()
-            if row and row[1] != _digest(command, draft):
-                raise KeyReused(command.key)
-        elif command.resubmitted:  # otherwise a gateway's key is new: it made it for this call
-            row = self._connection.execute(
-                "SELECT message_id FROM request_keys WHERE key = ?", (command.key,)
-            ).fetchone()
+            if row and row[1] != send.digest:
+                raise KeyReused(send.key)
+        elif is_resubmitted:  # otherwise a gateway's key is new: it made it for this call
+            row = self._connection.execute("SELECT message_id FROM request_keys WHERE key = ?", (send.key,)).fetchone()
         else:
             row = None
         return row[0] if row else 0
 
-    def remember(self, command: WriteMessage, draft: Draft, now_ms: int) -> None:
+    def remember(self, send: Send, message_id: int, now_ms: int) -> None:
         """Takes the key of a request that is stored now."""
-        if command.client_key:
+        if send.is_client_key:
             self._connection.execute(
                 "INSERT INTO idempotency_keys (sender, key, message_id, digest, used_ms) VALUES (?, ?, ?, ?, ?)",
-                (draft.sender, command.key, command.id, _digest(command, draft), now_ms),
+                (send.sender, send.key, message_id, send.digest, now_ms),
             )
         else:
             self._connection.execute(
-                "INSERT OR REPLACE INTO request_keys (key, message_id) VALUES (?, ?)", (command.key, command.id)
+                "INSERT OR REPLACE INTO request_keys (key, message_id) VALUES (?, ?)", (send.key, message_id)
             )
 
     def delete_old_keys(self, now_ms: int) -> bool:
@@ -84,10 +82,3 @@ class RequestKeys:
             (now_ms - CLIENT_KEYS_KEPT_MS, PRUNE_SLICE),
         ).rowcount
         return PRUNE_SLICE in (gateway_keys, client_keys)
-
-
-def _digest(command: WriteMessage, draft: Draft) -> bytes:
-    """Returns the digest of a request as its sender made it: with the recipient that it named, not an alias's agent."""
-    if command.addressee:
-        draft = msgspec.structs.replace(draft, recipient=command.addressee)
-    return digest_of(draft)

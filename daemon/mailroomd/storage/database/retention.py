@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from mailroomd.protocol.commands import MailboxCleared, WriteClear
+from mailroomd.protocol.operations import Clear, Cleared
 from mailroomd.storage.database.damaged_rows import has_ended
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
@@ -58,19 +58,20 @@ class Retention:
             self._counters.subtract_deleted(mailbox, count, 0)
         return [(row.mailbox, row.id) for row in rows]
 
-    def clear(self, command: WriteClear, now_ms: int) -> MailboxCleared:
-        """Deletes a slice of a mailbox, read or not."""
-        rows = self._slice("recipient = ? AND id <= ? ORDER BY id", (command.agent, command.through_id), command.limit)
+    def clear(self, clear: Clear, newest_id: int, now_ms: int) -> Cleared:
+        """Deletes a slice of a mailbox, read or not, with ids up to `newest_id` at most."""
+        through_id = min(clear.through_id, newest_id)
+        rows = self._slice("recipient = ? AND id <= ? ORDER BY id", (clear.mailbox, through_id), clear.limit)
         deleted = [row.id for row in rows]
         unread = [row.id for row in rows if not has_ended(row.state)]
         self._delete(deleted, now_ms)
         self._connection.executemany(
             "INSERT OR REPLACE INTO cleared_files (id, mailbox) VALUES (?, ?)",
-            [(message_id, command.agent) for message_id in unread],
+            [(message_id, clear.mailbox) for message_id in unread],
         )
         if rows:
-            self._counters.subtract_deleted(command.agent, len(deleted), len(unread))
-        return MailboxCleared(command.id, deleted, more=bool(rows))
+            self._counters.subtract_deleted(clear.mailbox, len(deleted), len(unread))
+        return Cleared(deleted, through_id, has_more=bool(rows))
 
     def forget_agents(self, before_ms: int, limit: int) -> int:
         """Deletes a slice of the empty mailboxes of agents last seen before a moment; returns how many."""

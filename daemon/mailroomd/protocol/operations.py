@@ -1,0 +1,158 @@
+"""Operations — what can be done to mail, and the result of each: the same two values from the gateway to the disk.
+
+Owns the pairs Send → Sent, Acknowledge → Acknowledged, Clear → Cleared; MarkOffered, SetAlias and IdsAllocated have
+nothing to return (Done). Refused takes the place of any result. An operation is an imperative, a result is in the past
+tense; both travel unchanged inside the envelopes of `protocol.packets`.
+Not here: the body of a message, which travels beside its operation and is decoded only where it is stored or shown.
+"""
+
+__all__ = [
+    "Acknowledge",
+    "Acknowledged",
+    "Clear",
+    "Cleared",
+    "Done",
+    "IdsAllocated",
+    "MarkOffered",
+    "Operation",
+    "Refused",
+    "Result",
+    "Send",
+    "Sent",
+    "SetAlias",
+]
+
+import msgspec
+
+
+class Send(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Store, file and announce one message. Result: Sent.
+
+    Attributes:
+        recipient: as the sender named it; an alias may lead the message to another mailbox.
+        verified: whether the sender proved its name.
+        key: identifies the request if it is made again.
+        is_client_key: whether the key is the sender's own (kept for a day) or a gateway's (kept for ten minutes).
+        digest: of the request, which tells it from another one under the same key; only with the sender's own key.
+    """
+
+    recipient: str
+    sender: str
+    verified: bool
+    key: str
+    is_client_key: bool = False
+    digest: bytes = b""
+
+
+class Acknowledge(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Mark messages of one mailbox read, and remove their inbox files. Result: Acknowledged."""
+
+    mailbox: str
+    message_ids: list[int]
+
+
+class MarkOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Mark messages or responses of one mailbox as delivered to a reader. Result: Done.
+
+    Attributes:
+        offered_ms: when, in milliseconds since 1970; the mailbox sets it when it submits the marks that it gathered.
+    """
+
+    mailbox: str
+    message_ids: list[int]
+    offered_ms: int = 0
+
+
+class Clear(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Delete at most `limit` messages of one mailbox with ids up to `through_id`, and their files. Result: Cleared.
+
+    Attributes:
+        through_id: nothing newer than the operation is deleted, whatever it says.
+    """
+
+    mailbox: str
+    through_id: int
+    limit: int
+
+
+class SetAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Make a session an alias of an agent until `expires_ms`; 0 ends the alias. Result: Done."""
+
+    session: str
+    agent: str
+    expires_ms: int
+
+
+class IdsAllocated(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Commit the local event that requested the sequence ids of this command with `AllocateIds`. Result: Done.
+
+    Attributes:
+        request: number of the AllocateIds; if the command-queue no longer knows it, it commits nothing.
+        agent: the agent behind the name in the request.
+    """
+
+    request: int
+    agent: str = ""
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A message is durable.
+
+    Attributes:
+        id: of the message; of the first one, if the request repeats an earlier one.
+        timestamp_ms: when the daemon accepted it, in milliseconds since 1970.
+        state: its `DeliveryState`.
+        mailbox: where it is.
+        file_error: why its inbox file is not written yet.
+        team_error: why its entry in the native team inbox is not written yet.
+        is_repeated: whether the request repeats an earlier one with the same key.
+        awaits_team: its entry in the native team inbox is being written; `TeamInboxSettled` follows.
+    """
+
+    id: int
+    timestamp_ms: int
+    state: int
+    mailbox: str
+    file_error: str = ""
+    team_error: str = ""
+    is_repeated: bool = False
+    awaits_team: bool = False
+
+
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """These messages are read, now or before; `unknown_ids` are not in this mailbox."""
+
+    message_ids: list[int]
+    unknown_ids: list[int]
+
+
+class Cleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """These messages are deleted; `has_more` says whether any are left up to `through_id`."""
+
+    message_ids: list[int]
+    through_id: int
+    has_more: bool
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The operation is finished, and has nothing to return."""
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The operation was refused: nothing was written.
+
+    Attributes:
+        reason: a `Reason`.
+        sentence: what is wrong and what to do.
+        field: of the client's request, if one is at fault.
+        retry_after_ms: when to retry; 0 if that will not help.
+    """
+
+    reason: str
+    sentence: str
+    field: str = ""
+    retry_after_ms: int = 0
+
+
+Operation = Send | Acknowledge | MarkOffered | Clear | SetAlias | IdsAllocated
+Result = Sent | Acknowledged | Cleared | Done | Refused
