@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,18 @@ from mailroomd.worker.shortage import EX_SHORTAGE, ShortageDetector, is_shortage
 def test_errors_for_want_of_memory_or_descriptors_are_a_shortage(number: int) -> None:
     assert is_shortage(OSError(number, os.strerror(number)))
     assert is_shortage(MemoryError())
+    assert is_shortage(RuntimeError("can't start new thread"))
     assert not is_shortage(OSError(errno.EACCES, "denied"))
     assert not is_shortage(ValueError())
+
+
+def test_a_database_that_was_there_and_cannot_be_opened_is_a_shortage(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open") as caught:
+        sqlite3.connect(tmp_path / "missing" / "mailroom.db")
+    assert is_shortage(caught.value)
+    with pytest.raises(sqlite3.OperationalError, match="syntax") as caught:
+        sqlite3.connect(":memory:").execute("nonsense")
+    assert not is_shortage(caught.value)
 
 
 def test_a_kill_is_a_shortage_only_if_the_oom_killer_was_at_work(tmp_path: Path) -> None:

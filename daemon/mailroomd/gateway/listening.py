@@ -17,7 +17,7 @@ import grpc.aio
 
 from mailroomd.model.quantities import MAX_SOCKET_PATH_BYTES, is_tcp, unix_path
 from mailroomd.worker.config import TlsCredentials
-from mailroomd.worker.context import CannotStart
+from mailroomd.worker.context import CannotStart, CannotStartYet
 
 
 def bind(
@@ -35,7 +35,7 @@ def bind(
 
     Raises:
         CannotStart: an address is in use at the first start.
-        RuntimeError: an address is in use at a later start.
+        CannotStartYet: an address is in use at a later start.
         OSError: a socket cannot be renamed.
     """
     credentials = None if tls is None else _credentials(tls)
@@ -51,7 +51,7 @@ def bind(
                 port = server.add_insecure_port(address)
         except RuntimeError as error:
             if not is_first_start:
-                raise
+                raise CannotStartYet(f"cannot listen on {address}: {error}") from error
             raise CannotStart(
                 f"cannot listen on {address}: it is in use, or the system forbids it. "
                 "Stop the other program, or choose another address with --listen.",

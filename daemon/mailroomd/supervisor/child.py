@@ -52,6 +52,7 @@ class Child:
         self.name = spec.name
         self.epoch = 0
         self.was_ready_once = False
+        self.is_alive = False
         self.started_ns = 0
         self.kill_reason = ""
         self.problem = ""
@@ -102,10 +103,16 @@ class Child:
         self.epoch += 1
         self.kill_reason = ""
         self.problem = ""
+        self.is_alive = False
         self._control_channel, worker_end = multiprocessing.Pipe()
         context = WorkerContext(self.name, self.epoch, self._index, worker_end, self._control, lock, settings)
         self.started_ns = time.monotonic_ns()
-        self._process = spawn_worker(context, self.spec.target, self.spec.configure(addresses))
+        try:
+            self._process = spawn_worker(context, self.spec.target, self.spec.configure(addresses))
+        except BaseException:
+            worker_end.close()
+            self._close_control_channel()
+            raise
         state = WorkerState.STARTING if self.epoch == 1 else WorkerState.RESTARTING
         self._publish(pid=self._process.pid or 0, state=state, started_at_ms=now_ms())
 

@@ -25,7 +25,7 @@ from mailroomd.supervisor.reload import merge
 from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.shutdown import stop_in_reverse
 from mailroomd.supervisor.signals import STOP_SIGNALS, SignalQueue
-from mailroomd.worker.control_channel import CannotStartReport, HealthChanged, Listening, Ready, Report
+from mailroomd.worker.control_channel import Alive, CannotStartReport, HealthChanged, Listening, Ready, Report
 from mailroomd.worker.inherited import InheritedDescriptor
 from mailroomd.worker.shortage import ShortageDetector
 
@@ -135,6 +135,8 @@ class Supervisor:
 
     def _handle_report(self, child: Child, report: Report) -> None:
         match report:
+            case Alive():
+                child.is_alive = True
             case Ready():
                 child.mark_ready()
             case Listening(addresses):
@@ -150,10 +152,19 @@ class Supervisor:
             return
         log.warning("worker exited", worker=child.name, pid=child.pid, epoch=child.epoch, last_exit=last_exit)
         has_shortage = not child.kill_reason and self._shortages.caused(child.last_exit_code)
-        if has_shortage and child.was_ready_once:
-            delay_sec = child.restart_delay.after_shortage()
-            log.error("worker ran out of memory or descriptors", worker=child.name, restart_in_sec=delay_sec)
-            return
+        if child.was_ready_once and has_shortage:
+            self._delay_restart(child, "worker ran out of memory or descriptors")
+        elif child.was_ready_once and child.last_exit_code > 0 and not child.is_alive:
+            # Before it is alive, a worker runs only what its predecessors ran, too: the environment has changed.
+            self._delay_restart(child, "worker ended before its code was loaded")
+        else:
+            self._count_restart(child, last_exit)
+
+    def _delay_restart(self, child: Child, event: str, **fields: str) -> None:
+        """Restarts a child later, because of its environment; this counts towards nothing."""
+        log.error(event, worker=child.name, restart_in_sec=child.restart_delay.after_shortage(), **fields)
+
+    def _count_restart(self, child: Child, last_exit: str) -> None:
         if not self._restart_policy.allow_restart():
             allowed = self._settings.max_restarts
             raise Refusal(
@@ -201,8 +212,11 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         try:
             child.start(self._addresses(), self._settings, self._lock)
-        except OSError as error:
-            raise Refusal(f"cannot start {child.name}: {error.strerror}", ExitCode.GAVE_UP) from error
+        except (OSError, MemoryError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "out of memory"
+            if not child.was_ready_once:
+                raise Refusal(f"cannot start {child.name}: {reason}", ExitCode.GAVE_UP) from error
+            self._delay_restart(child, "cannot start a process for the worker", error=str(reason))
 
     def _addresses(self) -> tuple[str, ...]:
         """Every bound address once: gateways share their TCP addresses."""

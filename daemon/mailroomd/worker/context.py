@@ -4,7 +4,7 @@ Owns the worker's end of the control channel, its heartbeat and its share of the
 worker's configuration (`worker.config`), the entry point (`worker.runner`). There is one context per start.
 """
 
-__all__ = ["CannotStart", "WorkerContext"]
+__all__ = ["CannotStart", "CannotStartYet", "WorkerContext"]
 
 import os
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from mailroomd.observability.log import configure_log
 from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.worker.control_channel import (
     STOP,
+    Alive,
     CannotStartReport,
     ControlMessage,
     HealthChanged,
@@ -37,6 +38,10 @@ class CannotStart(Exception):  # noqa: N818 - names a condition, not an error
         super().__init__(sentence)
         self.sentence = sentence
         self.exit_code = exit_code
+
+
+class CannotStartYet(Exception):  # noqa: N818 - names a condition, not an error
+    """Raised by a worker that its environment keeps from starting for now; it is restarted after a delay."""
 
 
 @dataclass(slots=True)
@@ -76,6 +81,10 @@ class WorkerContext:
     def beat(self) -> None:
         """Sends a heartbeat; call it from the worker's main loop, and during long work."""
         self.control.beat(self.index)
+
+    def report_alive(self) -> None:
+        """Reports that the worker's code is loaded, and that its own work begins."""
+        self._report(Alive())
 
     def report_addresses(self, addresses: Sequence[str]) -> None:
         """Reports the bound addresses, in the order in which they were requested; before `report_ready`."""

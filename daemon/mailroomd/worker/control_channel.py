@@ -5,7 +5,7 @@ reports below go up; an end of file tells either side that the other is gone. Ma
 far below 16 KiB, which `Connection.send` writes in one piece: it arrives whole or not at all, whichever side is killed.
 """
 
-__all__ = ["STOP", "CannotStartReport", "ControlMessage", "HealthChanged", "Listening", "Ready", "Report"]
+__all__ = ["STOP", "Alive", "CannotStartReport", "ControlMessage", "HealthChanged", "Listening", "Ready", "Report"]
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +17,11 @@ STOP: Literal["stop"] = "stop"
 
 ControlMessage = Literal["stop"] | Settings
 """Supervisor to worker: STOP, or the settings in effect from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The interpreter runs and the worker's code is loaded: what fails from here on is the worker's own work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +51,5 @@ class CannotStartReport:
     exit_code: int
 
 
-Report = Ready | Listening | HealthChanged | CannotStartReport
+Report = Alive | Ready | Listening | HealthChanged | CannotStartReport
 """Worker to supervisor."""

@@ -6,7 +6,7 @@ last, so that a worker loads only what it needs. Above: `supervisor.spawning`; b
 Invariant: a worker never outlives its supervisor, not even under SIGSTOP.
 """
 
-__all__ = ["BLOCKED_SIGNALS", "CannotStart", "WorkerContext", "run_worker"]
+__all__ = ["BLOCKED_SIGNALS", "CannotStart", "CannotStartYet", "WorkerContext", "run_worker"]
 
 import ctypes
 import gc
@@ -20,7 +20,7 @@ from mailroom.descriptors import raise_descriptor_limit
 
 from mailroomd.observability.log import configure_log, log
 from mailroomd.observability.tracing import TracingNotInstalled, tracing
-from mailroomd.worker.context import CannotStart, WorkerContext
+from mailroomd.worker.context import CannotStart, CannotStartYet, WorkerContext
 from mailroomd.worker.shortage import EX_SHORTAGE, is_shortage
 
 BLOCKED_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
@@ -33,29 +33,37 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 def run_worker(context: WorkerContext, target: str, config: object) -> None:
     """Runs `target` ("module:function") with (context, config), and exits with 0 when it returns."""
-    _die_with_supervisor()
-    _ignore_group_signals()
-    os.umask(0o077)
-    raise_descriptor_limit()  # each connection and each large packet needs a descriptor
-    Path("/proc/self/comm").write_text(context.name)  # as PR_SET_NAME; the kernel keeps 15 bytes
-    configure_log(context.name, context.settings.log_level, context.settings.log_format)
-    context.beat()
     try:
-        if target.partition(":")[0] in _TRACED:
-            tracing.configure(context.name, context.settings.trace)
+        _prepare(context)
         module, _, function = target.partition(":")
+        if module in _TRACED:
+            tracing.configure(context.name, context.settings.trace)
         run = getattr(importlib.import_module(module), function)
         gc.freeze()  # imported objects are never garbage: keep the collector from walking them again and again
+        context.report_alive()
         run(context, config)
     except TracingNotInstalled as error:
         context.report_cannot_start(str(error))
     except CannotStart as refusal:
         context.report_cannot_start(refusal.sentence, refusal.exit_code)
+    except CannotStartYet as condition:
+        log.error("worker cannot start yet", epoch=context.epoch, error=str(condition))
+        raise SystemExit(EX_SHORTAGE) from None
     except Exception as error:  # noqa: BLE001 - the outermost handler; the supervisor sees the exit code
         log.exception("worker failed", epoch=context.epoch, error=f"{type(error).__name__}: {error}")
         raise SystemExit(EX_SHORTAGE if is_shortage(error) else 1) from None
     finally:
         tracing.shutdown()
+
+
+def _prepare(context: WorkerContext) -> None:
+    _die_with_supervisor()
+    _ignore_group_signals()
+    os.umask(0o077)
+    configure_log(context.name, context.settings.log_level, context.settings.log_format)
+    context.beat()
+    raise_descriptor_limit()  # each connection and each large packet needs a descriptor
+    Path("/proc/self/comm").write_text(context.name)  # as PR_SET_NAME; the kernel keeps 15 bytes
 
 
 def _die_with_supervisor() -> None:

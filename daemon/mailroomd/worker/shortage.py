@@ -16,6 +16,12 @@ from pathlib import Path
 EX_SHORTAGE = os.EX_OSERR
 """The exit code of a worker that has run out of memory or descriptors."""
 
+_SQLITE_OUT_OF = (7, 14)
+"""SQLITE_NOMEM, and SQLITE_CANTOPEN: a database that was opened before cannot be opened for want of descriptors. As
+numbers, because the supervisor does not import sqlite3."""
+
+_NO_THREAD = "can't start new thread"  # how Python reports that the system is out of threads or memory
+
 _VMSTAT = Path("/proc/vmstat")  # `oom_kill`: kills by the OOM killer since boot, of all control groups, proc(5)
 _ALLOCATION_FAILED = {-signal.SIGABRT, -signal.SIGSEGV}  # how C and C++ end when memory runs out
 
@@ -23,7 +29,11 @@ _ALLOCATION_FAILED = {-signal.SIGABRT, -signal.SIGSEGV}  # how C and C++ end whe
 def is_shortage(error: BaseException) -> bool:
     """Returns whether an exception says that the process is out of memory or descriptors."""
     out_of = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in out_of)
+    if isinstance(error, OSError):
+        return error.errno in out_of
+    if isinstance(error, RuntimeError):
+        return str(error) == _NO_THREAD
+    return isinstance(error, MemoryError) or getattr(error, "sqlite_errorcode", None) in _SQLITE_OUT_OF
 
 
 class ShortageDetector:
@@ -31,6 +41,7 @@ class ShortageDetector:
 
     def __init__(self, vmstat: Path = _VMSTAT) -> None:
         self._vmstat = vmstat
+        self._oom_kills = 0
         self._oom_kills = self._count_oom_kills()
 
     def caused(self, exit_code: int) -> bool:
@@ -45,8 +56,8 @@ class ShortageDetector:
     def _count_oom_kills(self) -> int:
         try:
             lines = self._vmstat.read_text().splitlines()
-        except OSError:  # not in every sandbox
-            return 0
+        except OSError:  # not in every sandbox, nor without a free descriptor
+            return self._oom_kills
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
