@@ -4,8 +4,10 @@
 def main() -> int:
     """Runs the command line of the daemon."""
     from mailroom.descriptors import reserve_standard_descriptors
+    from mailroom.inherited_signals import reset_inherited_signals
 
     reserve_standard_descriptors()
+    reset_inherited_signals()
     from mailroomd.cli.main import main as run
 
     return run()

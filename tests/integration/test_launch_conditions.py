@@ -1,4 +1,4 @@
-"""Programs start under odd conditions: closed standard descriptors, no home directory, a hostile or deleted directory.
+"""Programs start under odd conditions: closed descriptors, no home, a hostile or deleted directory, odd signals.
 
 Either mail works, or the program ends with one sentence and its documented exit code. Starts programs by itself, not by
 `Daemon`: the environment, the descriptors and the directory of a start are what these tests vary.
@@ -25,8 +25,13 @@ HOSTILE = ("types", "signal", "socket", "select", "struct", "pickle", "enum", "g
 
 # Closes descriptors, removes the home directory and the current directory as asked, then becomes the program.
 LAUNCHER = """
-import json, os, shutil, sys
+import json, os, shutil, signal, sys
 options = json.loads(sys.argv[1])
+for number in options["ignored"]:
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_SETMASK, options["blocked"])
+if options["umask"] >= 0:
+    os.umask(options["umask"])
 if options["delete_cwd"]:
     shutil.rmtree(os.getcwd())
 for descriptor in options["closed"]:
@@ -58,13 +63,22 @@ class Launch:
     """One way to start programs, in a directory of their own."""
 
     def __init__(
-        self, directory: Path, *, closed: Sequence[int] = (), delete_cwd: bool = False, has_home: bool = True
+        self,
+        directory: Path,
+        *,
+        closed: Sequence[int] = (),
+        delete_cwd: bool = False,
+        has_home: bool = True,
+        ignored: Sequence[int] = (),
+        blocked: Sequence[int] = (),
+        umask: int = -1,
     ) -> None:
         self.directory = directory
         self.cwd = directory / "cwd"
         self.cwd.mkdir()
         self.address = f"unix:{directory}/s/m.sock"
         self._options = {"closed": list(closed), "delete_cwd": delete_cwd}
+        self._options |= {"ignored": list(ignored), "blocked": list(blocked), "umask": umask}
         self._has_home = has_home
 
     def popen(self, name: str, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
@@ -125,6 +139,31 @@ def test_a_daemon_with_closed_descriptors_carries_mail(directory: Path, closed: 
         files = open_files(member)
         assert [files[descriptor] for descriptor in closed] == ["/dev/null"] * len(closed), member.name()
     assert_mail_works(launch, process)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "blocked"),
+    [
+        ([signal.SIGCHLD], []),
+        ([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], []),
+        ([], [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]),
+    ],
+    ids=["children", "ends", "all blocked"],
+)
+def test_a_daemon_with_ignored_or_blocked_signals_replaces_a_worker_and_stops(
+    directory: Path, ignored: list[int], blocked: list[int]
+) -> None:
+    launch = Launch(directory, ignored=ignored, blocked=blocked)
+    assert_mail_works(launch, launch.start_daemon())
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777], ids=oct)
+def test_a_daemon_with_an_odd_umask_carries_mail_in_private_files(directory: Path, umask: int) -> None:
+    launch = Launch(directory, umask=umask)
+    assert_mail_works(launch, launch.start_daemon())
+    found = [path for path in directory.rglob("*") if path.name != "cwd" and not path.is_symlink()]
+    assert len(found) > 5
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
 
 
 def test_a_daemon_in_a_hostile_directory_runs_none_of_its_files(directory: Path) -> None:

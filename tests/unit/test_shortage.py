@@ -15,7 +15,7 @@ from mailroomd.worker.shortage import EX_SHORTAGE, ShortageDetector, is_shortage
 def test_errors_for_want_of_memory_or_descriptors_are_a_shortage(number: int) -> None:
     assert is_shortage(OSError(number, os.strerror(number)))
     assert is_shortage(MemoryError())
-    assert is_shortage(RuntimeError("can't start new thread"))
+    assert is_shortage(RuntimeError("cannot start new thread"))
     assert not is_shortage(OSError(errno.EACCES, "denied"))
     assert not is_shortage(ValueError())
 

@@ -18,8 +18,11 @@ def main() -> int:
             case [("hook" | "doorbell"), *arguments] if {"-h", "--help"}.isdisjoint(arguments):
                 return _run_directly(sys.argv[1], arguments)
             case _:
+                from mailroom.inherited_signals import reset_inherited_signals
+
                 from mailroom_apps.cli.app import run
 
+                reset_inherited_signals()
                 return run()
     except KeyboardInterrupt:
         return 130

@@ -20,7 +20,7 @@ _SQLITE_OUT_OF = (7, 14)
 """SQLITE_NOMEM, and SQLITE_CANTOPEN: a database that was opened before cannot be opened for want of descriptors. As
 numbers, because the supervisor does not import sqlite3."""
 
-_NO_THREAD = "can't start new thread"  # how Python reports that the system is out of threads or memory
+_NO_THREAD = "start new thread"  # how Python reports that the system is out of threads or memory
 
 _VMSTAT = Path("/proc/vmstat")  # `oom_kill`: kills by the OOM killer since boot, of all control groups, proc(5)
 _ALLOCATION_FAILED = {-signal.SIGABRT, -signal.SIGSEGV}  # how C and C++ end when memory runs out
@@ -32,7 +32,7 @@ def is_shortage(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in out_of
     if isinstance(error, RuntimeError):
-        return str(error) == _NO_THREAD
+        return _NO_THREAD in str(error)
     return isinstance(error, MemoryError) or getattr(error, "sqlite_errorcode", None) in _SQLITE_OUT_OF
 
 
