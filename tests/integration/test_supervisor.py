@@ -187,6 +187,19 @@ def test_a_worker_without_memory_or_descriptors_is_restarted_later_and_forever(s
     assert {epoch for name, _, _, epoch in supervisor.journal() if name == "command-queue"} == {1}
 
 
+def test_a_worker_that_lost_a_thread_is_replaced_though_it_beats(start: Start) -> None:
+    supervisor = start("--max-restarts", "1/60", children=(("gateway", "losing"),))
+    wait_until(
+        lambda: supervisor.pid_of("gateway", epoch=3) or supervisor.process.poll() is not None, "the third start"
+    )
+    exits = [line["last_exit"] for line in supervisor.log_lines("worker exited")]
+    assert exits == ["exited with code 71", "exited with code 70"]
+    errors = [str(line["error"]) for line in supervisor.log_lines("thread lost, exiting")]
+    assert errors == ["MemoryError(True)", "RuntimeError('a toy is broken')"]
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.exit_code() == 0
+
+
 @pytest.mark.parametrize(
     ("function", "sentence", "code"),
     [

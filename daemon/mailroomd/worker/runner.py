@@ -22,6 +22,7 @@ from mailroomd.observability.log import configure_log, log
 from mailroomd.observability.tracing import TracingNotInstalled, tracing
 from mailroomd.worker.context import CannotStart, CannotStartYet, WorkerContext
 from mailroomd.worker.shortage import EX_SHORTAGE, is_shortage
+from mailroomd.worker.thread_watch import exit_with_lost_threads
 
 BLOCKED_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """The signals that a terminal or `systemctl` sends to the whole process group. Only the supervisor stops a worker; it
@@ -62,6 +63,7 @@ def _prepare(context: WorkerContext) -> None:
     os.umask(0o077)
     configure_log(context.name, context.settings.log_level, context.settings.log_format)
     context.beat()
+    exit_with_lost_threads()
     raise_descriptor_limit()  # each connection and each large packet needs a descriptor
     Path("/proc/self/comm").write_text(context.name)  # as PR_SET_NAME; the kernel keeps 15 bytes
 

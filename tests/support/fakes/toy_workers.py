@@ -8,7 +8,9 @@ import ctypes
 import errno
 import json
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection
 from pathlib import Path
 from unittest import mock
@@ -75,6 +77,26 @@ def starving(context: WorkerContext, journal: str) -> None:
     if context.epoch == 2:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     work_until_stopped(context)
+
+
+def losing(context: WorkerContext, journal: str) -> None:
+    """Loses a thread of a pool for want of memory, then a plain one by a fault, and goes on beating."""
+    record(context, "starts", journal)
+    context.report_ready()
+    if context.epoch == 1:
+        pool = ThreadPoolExecutor(1)
+        pool.submit(lambda: None).result()
+        begun = threading.Event()
+        lost = pool.submit(begun.wait)
+        lost.set_result = out_of_memory  # the pool calls it outside the work
+        begun.set()
+    elif context.epoch == 2:
+        threading.Thread(target=faulty, args=(context, journal)).start()
+    work_until_stopped(context)
+
+
+def out_of_memory(result: object) -> None:
+    raise MemoryError(result)
 
 
 def faulty(context: WorkerContext, journal: str) -> None:
