@@ -140,3 +140,14 @@ def test_a_file_in_the_place_of_a_directory_needs_the_operator(tmp_path: Path, e
     with pytest.raises(CannotStart, match="cannot be used") as refusal:
         open_in_root(context, InboxFiles)
     assert refusal.value.exit_code == 73
+
+
+def test_lost_sockets_never_end_the_daemon_however_often(deployment: Deployment) -> None:
+    path = Path(deployment.target.removeprefix("unix:"))
+    for number in range(3):
+        gateway = {"gateway": deployment.daemon.workers()["gateway"].pid}
+        path.unlink()
+        status = deployment.daemon.wait_replaced(gateway)["gateway"]
+        assert status.last_exit == "exited with code 75"
+        deployment.send("bob", str(number))
+    assert deployment.stop() == 0

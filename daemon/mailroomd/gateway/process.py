@@ -46,6 +46,7 @@ from mailroomd.protocol.reports import StorageStateChanged
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.worker.config import GatewayConfig
+from mailroomd.worker.context import EX_REPLACE
 from mailroomd.worker.runner import WorkerContext
 from mailroomd.worker.shortage import EX_SHORTAGE, is_shortage
 
@@ -150,7 +151,7 @@ class Gateway:
             self._descriptors.check()
             if self._sockets.needs_restart() and not self._stop_requested.is_set():
                 await self._client.drain(DRAIN_SEC)
-                os._exit(os.EX_TEMPFAIL)  # the supervisor starts a gateway that binds again
+                os._exit(EX_REPLACE)  # the supervisor starts a gateway that binds again
             await asyncio.sleep(self._context.beat_interval_sec)
 
     def _update_gauges(self) -> None:

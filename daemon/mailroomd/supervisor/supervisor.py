@@ -25,6 +25,7 @@ from mailroomd.supervisor.reload import merge
 from mailroomd.supervisor.service_report import ServiceReport
 from mailroomd.supervisor.shutdown import stop_in_reverse
 from mailroomd.supervisor.signals import STOP_SIGNALS, SignalQueue
+from mailroomd.worker.context import EX_REPLACE
 from mailroomd.worker.control_channel import Alive, CannotStartReport, HealthChanged, Listening, Ready, Report
 from mailroomd.worker.inherited import InheritedDescriptor
 from mailroomd.worker.shortage import ShortageDetector
@@ -157,7 +158,7 @@ class Supervisor:
         elif child.was_ready_once and child.last_exit_code > 0 and not child.is_alive:
             # Before it is alive, a worker runs only what its predecessors ran, too: the environment has changed.
             self._delay_restart(child, "worker ended before its code was loaded")
-        else:
+        elif not (child.was_ready_once and child.last_exit_code == EX_REPLACE):
             self._count_restart(child, last_exit)
 
     def _delay_restart(self, child: Child, event: str, **fields: str) -> None:

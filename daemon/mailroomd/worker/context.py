@@ -4,7 +4,7 @@ Owns the worker's end of the control channel, its heartbeat and its share of the
 worker's configuration (`worker.config`), the entry point (`worker.runner`). There is one context per start.
 """
 
-__all__ = ["CannotStart", "CannotStartYet", "WorkerContext"]
+__all__ = ["EX_REPLACE", "CannotStart", "CannotStartYet", "WorkerContext"]
 
 import os
 from collections.abc import Sequence
@@ -27,6 +27,10 @@ from mailroomd.worker.control_channel import (
     Report,
 )
 from mailroomd.worker.inherited import InheritedDescriptor
+
+EX_REPLACE = os.EX_TEMPFAIL
+"""The exit code of a worker whose environment has changed so that only a new process can go on, such as a lost socket.
+The supervisor replaces it at once and counts nothing."""
 
 _MAX_SENTENCE_CHARS = 2000  # a report must travel in one piece (`worker.control_channel`)
 
