@@ -16,10 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from mailroom.regular_file import read_regular
 
 from mailroomd.auth.tokens import Token, new_token
 
 NAME = "tokens.json"
+MAX_BYTES = 64 << 20  # of the file: some 300,000 tokens
 _VERSION = 1
 
 
@@ -63,9 +65,9 @@ class TokenFile:
 
     def _read(self, trusted_uids: set[int]) -> list[Token]:
         try:
-            with self.path.open("rb") as file:
-                self._check_owner(os.fstat(file.fileno()), trusted_uids)
-                content = msgspec.json.decode(file.read(), type=_Content)
+            text, status = read_regular(self.path, MAX_BYTES)
+            self._check_owner(status, trusted_uids)
+            content = msgspec.json.decode(text, type=_Content)
         except FileNotFoundError:
             return []
         except OSError as error:

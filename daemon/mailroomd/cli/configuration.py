@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from mailroom.home import home_directory
+from mailroom.regular_file import read_regular
 
 from mailroomd.model.quantities import as_path, is_loopback, is_tcp, listen_address
 from mailroomd.model.settings import NoDefault, Setting, Settings, default_listen, settings_table
 
+MAX_BYTES = 4 << 20  # of the configuration file
 _CONFIG_VARIABLE = "MAILROOM_CONFIG"
 
 
@@ -210,7 +212,7 @@ def _read_toml(path: Path, origin: Origin) -> dict[str, Any]:
     import tomllib  # 15 ms that a start without a file need not spend
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(path, MAX_BYTES)[0].decode())
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", origin) from None
     except ValueError as error:  # TOML and Unicode errors are ValueErrors

@@ -99,6 +99,8 @@ def inspect_backup(file: Path) -> DatabaseSummary:
     Raises:
         BackupUnusableError: the file is damaged, or not a backup that this version knows.
     """
+    if file.exists() and not file.is_file():  # SQLite would wait for the writer of a named pipe
+        raise BackupUnusableError(f"{file} is not a backup of Mailroom: it is not a regular file")
     try:
         with closing(open_read_only(file)) as connection:
             version: int = connection.execute("PRAGMA user_version").fetchone()[0]

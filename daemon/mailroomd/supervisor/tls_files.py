@@ -12,10 +12,14 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mailroom.regular_file import read_regular
+
 from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
 from mailroomd.supervisor.exits import ExitCode, Refusal
 from mailroomd.worker.config import TlsCredentials
+
+MAX_BYTES = 4 << 20  # of one file; a bundle of every public authority has a quarter of a megabyte
 
 
 class TlsFiles:
@@ -53,19 +57,17 @@ def _read_valid(certificate: Path, key: Path, authority: Path | None) -> TlsCred
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file, MAX_BYTES)[0]
     except OSError as error:
         raise _refusal(f"cannot read {file}: {error.strerror}") from None
 
 
 def _read_private(key: Path) -> bytes:
     try:
-        with key.open("rb") as file:
-            is_public = os.fstat(file.fileno()).st_mode & stat.S_IROTH
-            content = file.read()
+        content, status = read_regular(key, MAX_BYTES)
     except OSError as error:
         raise _refusal(f"cannot read {key}: {error.strerror}") from None
-    if is_public:
+    if status.st_mode & stat.S_IROTH:
         raise _refusal(
             f"the private key {key} is readable by every user. Run `chmod 600 {key}`; "
             "replace the key if others may have read it."
