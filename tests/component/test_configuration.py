@@ -8,7 +8,7 @@ import pytest
 from mailroomd.cli.configuration import ConfigurationError, Origin, resolve
 from mailroomd.cli.main import main
 from mailroomd.cli.reference import example_toml, reference_page
-from mailroomd.model.settings import Intensity, settings_table
+from mailroomd.model.settings import Intensity, Setting, settings_table
 from support.harness.daemon import short_directory
 
 
@@ -49,6 +49,22 @@ def test_flags_override_environment_and_file_and_defaults(clean_home: Path, monk
     assert (settings.stuck_after_sec, origins["stuck_after_sec"]) == (2.0, Origin.ENVIRONMENT)
     assert (settings.log_level, origins["log_level"]) == ("debug", Origin.FILE)
     assert (settings.loop_guard_per_min, origins["loop_guard_per_min"]) == (600, Origin.DEFAULT)
+
+
+@pytest.mark.parametrize("setting", [one for one in settings_table() if one.group == "access"], ids=lambda one: one.key)
+def test_an_empty_access_setting_is_refused_wherever_it_is_given(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch, setting: Setting
+) -> None:
+    with pytest.raises(ConfigurationError):
+        resolve({setting.key: [""]})
+    monkeypatch.setenv(setting.variable, "")
+    with pytest.raises(ConfigurationError, match=f"^{setting.variable} is empty: set it, or unset it$"):
+        resolve({})
+    monkeypatch.delenv(setting.variable)
+    assert resolve({}).origins[setting.field] is Origin.DEFAULT
+    write_default_file(clean_home, f'{setting.key} = ""\n')
+    with pytest.raises(ConfigurationError):
+        resolve({})
 
 
 def test_a_named_file_replaces_the_default_one(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

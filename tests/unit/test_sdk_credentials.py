@@ -30,7 +30,7 @@ def test_arguments_take_precedence_over_the_environment(file: Path) -> None:
     assert find_credentials({"token_file": file}, environ).token == TOKEN
     assert find_credentials({}, environ).token == "of-the-environment"
     assert find_credentials({}, {"MAILROOM_TOKEN_FILE": str(file)}).token == TOKEN
-    assert find_credentials({"token": None, "token_file": None}, {"MAILROOM_TOKEN": ""}).token == ""
+    assert find_credentials({"token": None, "token_file": None}, {}).token == ""
 
 
 def test_the_token_is_sent_as_a_bearer_token() -> None:
@@ -96,7 +96,26 @@ def test_tls_is_used_over_tcp_only() -> None:
     assert not Credentials(ca=b"authority").uses_tls(Address("unix:/run/a.sock"))
 
 
-@pytest.mark.parametrize("variable", ["MAILROOM_TLS_CA", "MAILROOM_TLS_CLIENT_CERT", "MAILROOM_TLS_CLIENT_KEY"])
-def test_an_empty_variable_is_refused_instead_of_turning_tls_off(variable: str) -> None:
-    with pytest.raises(InvalidArgument, match=f"^{variable} is empty"):
-        find_credentials({}, {variable: ""})
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_token_is_refused_instead_of_acting_as_the_owner(text: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text(text)
+    for options, environ in (
+        ({"token": text}, {}),
+        ({"token_file": empty}, {}),
+        ({}, {"MAILROOM_TOKEN": text}),
+        ({}, {"MAILROOM_TOKEN_FILE": str(empty)}),
+    ):
+        with pytest.raises(InvalidArgument, match="is empty: give a token, or none at all"):
+            find_credentials(options, environ)  # pyright: ignore[reportArgumentType] - all of them are keys
+
+
+@pytest.mark.parametrize("name", ["token", "token_file", "tls_ca", "tls_cert", "tls_key"])
+@pytest.mark.parametrize("form", ["option", "variable"])
+def test_an_empty_access_option_is_refused_and_an_absent_one_is_not(name: str, form: str) -> None:
+    prefix = "MAILROOM_TLS_CLIENT_" if name in ("tls_cert", "tls_key") else "MAILROOM_"
+    variable = prefix + name.removeprefix("tls_").upper() if prefix.endswith("CLIENT_") else prefix + name.upper()
+    options, environ = ({name: ""}, {}) if form == "option" else ({}, {variable: ""})
+    with pytest.raises(InvalidArgument, match=r"is empty|cannot be read"):
+        find_credentials(options, environ)  # pyright: ignore[reportArgumentType] - all of them are keys
+    assert find_credentials({}, {}) == Credentials()

@@ -92,14 +92,18 @@ def find_credentials(options: AccessOptions, environ: Mapping[str, str] = os.env
 
 def _token(options: AccessOptions, environ: Mapping[str, str]) -> str:
     text, source = options.get("token"), "token"
-    if text is None and (file := options.get("token_file")):
+    if text is None and (file := options.get("token_file")) is not None:
         text, source = _read(file, "token_file").decode(errors="replace"), os.fspath(file)
-    if text is None and (given := environ.get("MAILROOM_TOKEN")):
+    if text is None and (given := environ.get("MAILROOM_TOKEN")) is not None:
         text, source = given, "MAILROOM_TOKEN"
-    if text is None and (file := environ.get("MAILROOM_TOKEN_FILE")):
-        text, source = _read(file, "MAILROOM_TOKEN_FILE").decode(errors="replace"), file
-    text = (text or "").strip()
-    if text and not _TOKEN.fullmatch(text):
+    if text is None and (file := environ.get("MAILROOM_TOKEN_FILE")) is not None:
+        text, source = _read(file, "MAILROOM_TOKEN_FILE").decode(errors="replace"), file or "MAILROOM_TOKEN_FILE"
+    if text is None:
+        return ""
+    text = text.strip()
+    if not text:  # often an unset variable of a script, which must not turn an agent into the owner
+        raise InvalidArgument(f"{source} is empty: give a token, or none at all", reason="TOKEN_INVALID", field="token")
+    if not _TOKEN.fullmatch(text):
         raise InvalidArgument(
             f"{source} does not contain a token: expected a single word", reason="TOKEN_INVALID", field="token"
         )

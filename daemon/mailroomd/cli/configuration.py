@@ -166,6 +166,9 @@ def _from_flags(setting: Setting, flags: Mapping[str, Sequence[str]]) -> _RawVal
 
 def _from_environment(setting: Setting) -> _RawValue | None:
     text = os.environ.get(setting.variable, "")
+    if not text and setting.group == "access" and setting.variable in os.environ:
+        # Often an unset variable of a script, which must not turn TLS or the check of clients off.
+        raise ConfigurationError(f"{setting.variable} is empty: set it, or unset it", Origin.ENVIRONMENT)
     if not text:  # set but empty counts as unset, as in the XDG specification
         return None
     texts = tuple(part.strip() for part in text.split(",")) if setting.repeatable else (text,)
