@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,36 @@ def test_null_is_replaced_and_everything_is_removed_again(options: SetupOptions,
     assert json.loads((options.directory / name).read_text()) == {"model": "opus"}
 
 
+HUGE = f'{{"n": {"1" * 5000}, "hooks": {{"Stop": [{{"n": -{"9" * 5000}}}]}}, "deep": {"[" * 900}{"]" * 900}}}'
+
+
+@pytest.mark.parametrize("text", [HUGE, HUGE.replace("{", "{ // mine\n", 3)], ids=["plain", "with comments"])
+def test_huge_numbers_and_deep_values_are_kept_byte_for_byte(options: SetupOptions, text: str) -> None:
+    if "//" in text:
+        text = text.replace("[" * 900 + "]" * 900, "[" * 300 + "]" * 300)
+    put(settings_of(options), text)
+    assert write(claude_code.plan(options)) == 2
+    assert write(claude_code.plan(options)) == 0
+    write(claude_code.plan(replace(options, remove=True)))
+    assert settings_of(options).read_text() == text
+
+
+def test_a_large_file_costs_little_more_than_parsing_it_a_few_times(options: SetupOptions) -> None:
+    history = [{"display": "x" * 50}] * 20
+    text = json.dumps(
+        {"projects": {f"/p/{number}": {"history": history, "n": number} for number in range(1000)}}, indent=2
+    )
+    put(settings_of(options), text)
+
+    def cpu_sec(work: Callable[[], object]) -> float:
+        begun = time.process_time()
+        work()
+        return time.process_time() - begun
+
+    plain_sec = min(cpu_sec(lambda: json.loads(text)) for _ in range(5))
+    assert min(cpu_sec(lambda: claude_code.plan(options)) for _ in range(2)) < 100 * plain_sec  # some 20 times; it was 280
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -175,7 +206,18 @@ def test_a_file_with_a_duplicate_key_is_refused_and_unchanged(options: SetupOpti
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '"x"', '{"hooks": []}', '{"hooks": {"Stop": {}}}', '{"a": 1}}', "{'single': 1}"]
+    "text",
+    [
+        "{",
+        "[]",
+        '"x"',
+        '{"hooks": []}',
+        '{"hooks": {"Stop": {}}}',
+        '{"a": 1}}',
+        "{'single': 1}",
+        '{"a": ' + "[" * 99_999,
+    ],
+    ids=lambda text: text[:30],
 )
 def test_a_file_that_cannot_be_parsed_is_refused_and_unchanged(options: SetupOptions, text: str) -> None:
     put(settings_of(options), text)
@@ -274,6 +316,8 @@ def test_codex_settings_that_are_not_toml_are_refused(options: SetupOptions) -> 
 @pytest.mark.parametrize(
     "text",
     [
+        f"number = {'1' * 5000}\n",
+        f"deep = {'[' * 99_999}\n",
         '\ufeffmodel = "gpt"\n',
         'mcp_servers = "no"\n',
         'mcp_servers.mailroom = "no"\n',
@@ -281,6 +325,7 @@ def test_codex_settings_that_are_not_toml_are_refused(options: SetupOptions) -> 
         '[mcp_servers]\nmailroom = ["no"]\n',
         '[mcp_servers.mailroom]\ncommand = "x"\nargs = "mcp"\n',
     ],
+    ids=lambda text: text[:30],
 )
 def test_unusual_codex_settings_are_refused_with_a_sentence_and_unchanged(options: SetupOptions, text: str) -> None:
     path = options.directory / ".codex" / "config.toml"

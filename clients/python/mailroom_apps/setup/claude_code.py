@@ -63,11 +63,11 @@ def _plan_file(
         return Change(path, None, None)
     try:
         document = JsonText(before if before and before.strip() else "{}\n")
+        if not isinstance(document.value, dict):
+            raise SetupError(f"{path} was not changed: it is not a JSON object")
+        after = edit(document, options, path)
     except JsonError as error:
         raise SetupError(f"{path} was not changed: {error}") from error
-    if not isinstance(document.value, dict):
-        raise SetupError(f"{path} was not changed: it is not a JSON object")
-    after = edit(document, options, path)
     is_empty = options.remove and before and after.text != before and after.text.strip() == "{}"
     text = None if is_empty or (before is None and not after.value) else after.text
     return Change(path, before, text, entries_in(document), entries_in(after))

@@ -32,8 +32,10 @@ def plan(options: SetupOptions) -> list[Change]:
         return [Change(path, None, None)]
     try:
         settings = tomllib.loads(before or "")
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also an integer of thousands of digits
         raise SetupError(f"{path} was not changed: it is not valid TOML ({error})") from error
+    except RecursionError as error:
+        raise SetupError(f"{path} was not changed: it is nested too deeply") from error
     entry = options.server_entry()
     servers = settings.get("mcp_servers", {})
     if not isinstance(servers, dict):

@@ -1,7 +1,8 @@
 """JsonText — a JSON document that is edited in place: everything that is not edited stays, byte for byte.
 
 Comments and trailing commas are accepted and kept. New entries follow the document's own indentation and line ends.
-Own code, because no maintained Python library edits JSON in place. Every edit parses its result.
+Own code, because no maintained Python library edits JSON in place. Every edit parses its result. Where a value has no
+comments, the standard library parses it, and its spans are found only if it is edited: files may have many megabytes.
 A duplicate key is refused: programs disagree about which one counts.
 Invariant: a node's span is its exact position in the text; each edit returns a new document.
 """
@@ -17,8 +18,9 @@ Key: TypeAlias = str | int
 
 _TRIVIA = re.compile(r"(?:[ \t\r\n\ufeff]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![0-9A-Za-z.])|(?:true|false|null)\b")
-_DECODER = json.JSONDecoder()
 _DEFAULT_INDENT = "  "
+_MAX_DIGITS = 1000  # of an integer that is read as a number; Python refuses longer ones
+_QUICK_DEPTHS = range(1, 5)  # deeper values with a comment in them are not tried again and again
 
 
 class JsonError(ValueError):
@@ -34,6 +36,7 @@ class _Node:
     value: Any = None
     children: "list[_Child]" = field(default_factory=list["_Child"])
     is_object: bool = False
+    is_quick: bool = False  # its children have not been looked at
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class JsonText:
     def __init__(self, text: str) -> None:
         self.text = text
         try:
-            self._root, end = _value(text, _skip(text, 0))
+            self._root, end = _value(text, _skip(text, 0), 0)
         except RecursionError as error:
             raise JsonError("it is nested too deeply") from error
         if _skip(text, end) != len(text):
@@ -135,6 +138,9 @@ class JsonText:
             if not matching:
                 return None
             node = matching[0]
+            if node.is_quick:
+                node.is_quick = False
+                _children(self.text, node, 0)
         return node
 
     def _existing(self, path: tuple[Key, ...]) -> _Node:
@@ -198,12 +204,14 @@ def _without_blank_inside(text: str, start: int) -> str:
     return text[: start + 1] + left if left[:1] in ("}", "]") else text
 
 
-def _value(text: str, offset: int) -> tuple[_Node, int]:
+def _value(text: str, offset: int, depth: int) -> tuple[_Node, int]:
     node = _Node(offset)
     match text[offset : offset + 1]:
         case "{" | "[":
             node.is_object = text[offset] == "{"
-            node.end = _children(text, node)
+            if depth in _QUICK_DEPTHS and _parse_quickly(text, node):
+                return node, node.end
+            node.end = _children(text, node, depth)
             pairs = [(child.key, child.node.value) for child in node.children]
             node.value = dict(pairs) if node.is_object else [value for _, value in pairs]
         case '"':
@@ -212,11 +220,39 @@ def _value(text: str, offset: int) -> tuple[_Node, int]:
             scalar = _SCALAR.match(text, offset)
             if scalar is None:
                 raise _error(text, offset, "a value")
-            node.value, node.end = json.loads(scalar[0]), scalar.end()
+            node.value, node.end = _DECODER.decode(scalar[0]), scalar.end()
     return node, node.end
 
 
-def _children(text: str, node: _Node) -> int:
+def _parse_quickly(text: str, node: _Node) -> bool:
+    """Parses a value by the standard library; returns whether it is plain JSON."""
+    try:
+        node.value, node.end = _DECODER.raw_decode(text, node.start)
+    except (ValueError, RecursionError):  # our own parser says what is wrong, or accepts it
+        return False
+    node.is_quick = True
+    return True
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) <= _MAX_DIGITS else text
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError
+    return entries
+
+
+def _no_constant(_: str) -> float:
+    raise ValueError
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer, parse_constant=_no_constant, object_pairs_hook=_unique)
+
+
+def _children(text: str, node: _Node, depth: int) -> int:
     closing = "}" if node.is_object else "]"
     offset = _skip(text, node.start + 1)
     keys = set[Key]()
@@ -233,7 +269,7 @@ def _children(text: str, node: _Node) -> int:
             if text[offset : offset + 1] != ":":
                 raise _error(text, offset, "':'")
             offset = _skip(text, offset + 1)
-        child.node, offset = _value(text, offset)
+        child.node, offset = _value(text, offset, depth + 1)
         node.children.append(child)
         offset = _skip(text, offset)
         if text[offset : offset + 1] == ",":
