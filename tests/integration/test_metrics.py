@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -173,6 +174,14 @@ def raw_request(page: MetricsPage, text: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(text)
         return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_idle_connections_do_not_shut_the_scraper_out(page: MetricsPage) -> None:
+    port = int(page.url.rsplit(":", 1)[1].split("/")[0])
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            assert page.read()
 
 
 @pytest.mark.parametrize(

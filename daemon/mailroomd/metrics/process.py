@@ -24,7 +24,8 @@ from mailroomd.observability.exposition import CONTENT_TYPE, render_prometheus
 from mailroomd.worker.config import MetricsConfig
 from mailroomd.worker.runner import WorkerContext
 
-MAX_CONNECTIONS = 16  # further connections are closed at once
+MAX_WAITING = 16  # connections that have not sent their request yet; for a further one the oldest is closed
+MAX_CONNECTIONS = 64  # further connections are closed at once: their clients are slow to read
 MAX_REQUEST_BYTES = 16 << 10
 _TEXT = "text/plain; charset=utf-8"
 REQUEST_TIMEOUT_SEC = 5.0  # from the connection to the end of the response
@@ -45,6 +46,7 @@ class MetricsServer:
             TokenCache(TokenFile(context.settings.state_dir)), is_required=context.settings.auth == "required"
         )
         self._stop_requested = asyncio.Event()
+        self._waiting: dict[StreamWriter, None] = {}  # for their requests, in the order of their arrival
         self._connections = 0
 
     async def run(self) -> None:
@@ -64,17 +66,31 @@ class MetricsServer:
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._connections += 1
+        self._waiting[writer] = None
         try:
-            if self._connections <= MAX_CONNECTIONS:
+            if self._make_room():
                 async with asyncio.timeout(REQUEST_TIMEOUT_SEC):
                     request = await reader.readuntil(b"\r\n\r\n")
+                    self._waiting.pop(writer, None)
                     writer.write(respond(request, self._context.control, self._authenticator))
                     await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client is gone, too slow, or does not speak HTTP
         finally:
             self._connections -= 1
+            self._waiting.pop(writer, None)
             writer.close()
+
+    def _make_room(self) -> bool:
+        """Closes the connection that has waited longest if there are too many; returns whether the newest may stay.
+
+        Every local user can connect, so those that only wait must not shut the scraper out.
+        """
+        if len(self._waiting) > MAX_WAITING:
+            oldest = next(iter(self._waiting))
+            del self._waiting[oldest]
+            oldest.transport.abort()
+        return self._connections <= MAX_CONNECTIONS
 
 
 class _Request:
