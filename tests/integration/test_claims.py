@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from mailroom import Mailroom, MailroomError
+from mailroom.state_lock import read_lock
 from mailroomd.auth.token_file import TokenFile
 from mailroomd.model.clock import now_ms
 from support.harness.daemon import Daemon, short_directory
@@ -88,6 +89,68 @@ def test_a_stopping_daemon_leaves_a_socket_that_another_program_has_put_there(di
         other.listen()
         assert end(process)[0] == 0
         assert path.is_socket()
+
+
+@pytest.mark.parametrize("change", ["remove", "rename", "replace"])
+def test_a_socket_stays_with_its_daemon_when_its_lock_file_is_taken_away(directory: Path, change: str) -> None:
+    path = directory / "s" / "m.sock"
+    lock = path.with_name("m.sock.lock")
+    process = run_daemon(directory / "a", path)
+    wait_listening(path, process)
+    gateway = wait_until(lambda: gateway_pid(path), "the gateway answers")
+    before = lock.stat().st_ino
+    if change == "rename":
+        lock.rename(lock.with_suffix(".away"))
+    else:
+        (lock.with_suffix(".new")).touch(0o600)
+        kept = lock.with_suffix(".kept")
+        os.link(lock, kept)  # keeps its inode from being used again
+        lock.with_suffix(".new").replace(lock) if change == "replace" else lock.unlink()
+    wait_until(lambda: read_lock(lock).is_held, "the daemon locks its socket again")
+    assert lock.stat().st_ino != before
+    code, err = end_by_itself(run_daemon(directory / "b", path))
+    assert (code, f"mailroomd (pid {process.pid}) already listens on {path}" in err) == (75, True)
+    assert gateway_pid(path) == gateway
+    send(path)
+    assert end(process)[0] == 0
+    assert not path.exists()
+
+
+def test_a_socket_that_another_program_took_is_left_to_it(directory: Path) -> None:
+    daemon = Daemon(directory)
+    path = Path(daemon.address.removeprefix("unix:"))
+    try:
+        daemon.start()
+        gateway = daemon.workers()["gateway"].pid
+        with socket.socket(socket.AF_UNIX) as other:
+            path.unlink()
+            other.bind(str(path))
+            other.listen()
+            inode = path.stat().st_ino
+            os.kill(gateway, signal.SIGKILL)
+            wait_until(lambda: "another process listens there" in daemon.log(), "the daemon notices it")
+            wait_until(lambda: "worker cannot start yet" in daemon.log(), "the next gateway waits")
+            assert path.stat().st_ino == inode
+        wait_until(lambda: gateway_pid(path), "the path is bound again once it is free")
+        send(path)
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill_everything()
+
+
+@pytest.mark.parametrize("name", ["addresses", "addresses.tmp", "reserve"])
+def test_a_directory_in_place_of_a_file_of_the_state_directory_is_named_or_harmless(directory: Path, name: str) -> None:
+    path = directory / "s" / "m.sock"
+    (directory / "a").mkdir(mode=0o700)
+    (directory / "a" / name).mkdir()
+    process = run_daemon(directory / "a", path)
+    wait_until(lambda: process.poll() is not None or gateway_pid(path), "the daemon ends or listens")
+    if process.poll() is None:
+        send(path)
+        assert end(process)[0] == 0
+    else:
+        code, err = end_by_itself(process)
+        assert (code, str(directory / "a" / name) in err) == (73, True), err
 
 
 def test_a_lock_file_that_belongs_elsewhere_is_refused(directory: Path) -> None:

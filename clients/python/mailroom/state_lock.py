@@ -4,7 +4,7 @@ The daemon holds a flock(2) on `mailroomd.lock` as long as any of its processes 
 the file. The lock alone decides; the process id is information for people.
 """
 
-__all__ = ["LOCK_NAME", "LockState", "StateLock", "read_state_lock"]
+__all__ = ["LOCK_NAME", "LockState", "StateLock", "read_lock", "read_state_lock"]
 
 import fcntl
 import os
@@ -39,8 +39,13 @@ class StateLock:
 
 def read_state_lock(state_dir: Path) -> StateLock:
     """Returns the state of a state directory's lock."""
+    return read_lock(state_dir / LOCK_NAME)
+
+
+def read_lock(file: Path) -> StateLock:
+    """Returns the state of a lock file, which any daemon may hold."""
     try:
-        descriptor = os.open(state_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return StateLock(LockState.ABSENT)
     except OSError:

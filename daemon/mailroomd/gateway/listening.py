@@ -15,6 +15,7 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 
+from mailroomd.gateway.socket_watch import find_obstacle
 from mailroomd.model.quantities import MAX_SOCKET_PATH_BYTES, is_tcp, unix_path
 from mailroomd.worker.config import TlsCredentials
 from mailroomd.worker.context import CannotStart, CannotStartYet
@@ -35,7 +36,7 @@ def bind(
 
     Raises:
         CannotStart: an address is in use at the first start.
-        CannotStartYet: an address is in use at a later start.
+        CannotStartYet: an address is in use at a later start, or the path of a socket was taken by another process.
         OSError: a socket cannot be renamed.
     """
     credentials = None if tls is None else _credentials(tls)
@@ -67,6 +68,8 @@ def _bind_socket(server: grpc.aio.Server, path: Path) -> int:
     A server that stops unlinks the name that it has bound, even if another server owns it by then. This name no longer
     exists.
     """
+    if obstacle := find_obstacle(path):
+        raise CannotStartYet(f"cannot listen on {path}: {obstacle}")
     temporary = _unused_name(path)
     port = server.add_insecure_port(f"unix:{quote(os.fspath(temporary))}")  # a URI: the path has to be quoted
     temporary.rename(path)

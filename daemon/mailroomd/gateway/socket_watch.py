@@ -5,7 +5,7 @@ to be restarted. Not here: the restart (`gateway.process`), claiming a socket's 
 (`supervisor.socket_claims`). Invariant: a socket on which another process answers is left alone.
 """
 
-__all__ = ["SocketWatch"]
+__all__ = ["SocketWatch", "find_obstacle"]
 
 import os
 import socket
@@ -39,7 +39,7 @@ class SocketWatch:
         if bound is not None and _identity(path) == bound:
             self._reported.discard(path)
             return False
-        obstacle = _find_obstacle(path)
+        obstacle = find_obstacle(path)
         if path not in self._reported:
             self._reported.add(path)
             next_step = f"clients cannot reach this daemon: {obstacle}" if obstacle else "restarting to bind it again"
@@ -56,7 +56,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if stat.S_ISSOCK(status.st_mode) else None
 
 
-def _find_obstacle(path: Path) -> str:
+def find_obstacle(path: Path) -> str:
     """Returns what prevents binding a path again; "" if nothing does. Creates the directory if it is missing."""
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -72,12 +72,21 @@ def _run(
         control = ControlPage.create(len(specs))
         control.write_daemon(DaemonStatus(__version__, now_ms(), os.getpid()))
         supervisor = Supervisor(
-            specs, settings, control, lock, signals, service, read_settings, partial(_announce, settings)
+            specs,
+            settings,
+            control,
+            lock,
+            signals,
+            service,
+            read_settings,
+            sockets.renew,
+            partial(_announce, settings),
         )
         try:
             supervisor.run()
         finally:
-            withdraw_addresses(settings.state_dir)
+            with suppress(Refusal):
+                withdraw_addresses(settings.state_dir)
             sockets.release()
 
 

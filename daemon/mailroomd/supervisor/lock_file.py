@@ -38,6 +38,14 @@ class LockFile:
             os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
         return True
 
+    def is_at(self, path: Path) -> bool:
+        """Returns whether this open file is still the one at a path."""
+        try:
+            found, ours = path.lstat(), os.fstat(self.descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
+
     def holder(self) -> str:
         """Describes the daemon that holds the lock."""
         pid = os.pread(self.descriptor, 32, 0).decode(errors="replace").strip()

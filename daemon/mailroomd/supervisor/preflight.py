@@ -46,8 +46,17 @@ def publish_addresses(state_dir: Path, addresses: Iterable[str]) -> None:
 
 
 def withdraw_addresses(state_dir: Path) -> None:
-    """Removes `addresses`: the daemon does not listen any more."""
-    (state_dir / "addresses").unlink(missing_ok=True)
+    """Removes `addresses`: the daemon does not listen any more.
+
+    Raises:
+        Refusal: CANNOT_CREATE; it cannot be removed, because it is a directory.
+    """
+    path = state_dir / "addresses"
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        sentence = f"cannot remove {path}: {error.strerror}. Move it away."
+        raise Refusal(sentence, ExitCode.CANNOT_CREATE) from None
 
 
 def _create_directory(path: Path, flag: str, *, may_be_sticky: bool) -> None:

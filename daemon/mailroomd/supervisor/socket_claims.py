@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mailroomd.model.quantities import unix_path
+from mailroomd.observability.log import log
 from mailroomd.supervisor.exits import ExitCode, Refusal
 from mailroomd.supervisor.lock_file import LockFile
 from mailroomd.supervisor.preflight import create_socket_directory
@@ -32,6 +33,7 @@ class SocketClaims:
 
     def __init__(self, listen: Iterable[str]) -> None:
         self._locks: dict[Path, LockFile] = {}
+        self._contested: set[Path] = set()
         try:
             for path in filter(None, map(unix_path, listen)):
                 create_socket_directory(path.parent)
@@ -41,9 +43,28 @@ class SocketClaims:
             self._close()
             raise
 
+    def renew(self) -> None:
+        """Locks a path again whose lock file was removed or replaced, unless another daemon has locked it meanwhile."""
+        for path, lock in self._locks.items():
+            if lock.is_at(_lock_path(path)):
+                self._contested.discard(path)
+                continue
+            try:
+                renewed = _lock(path)
+            except Refusal as refusal:
+                if path not in self._contested:
+                    self._contested.add(path)
+                    log.error("lock of a socket was removed or replaced", path=str(path), error=refusal.sentence)
+                continue
+            log.warning("lock of a socket was removed or replaced, locked it again", path=str(path))
+            self._locks[path] = renewed
+            lock.close()
+
     def release(self) -> None:
         """Removes the sockets, on which nothing listens any more, and releases the paths."""
-        for path in self._locks:
+        for path, lock in self._locks.items():
+            if not lock.is_at(_lock_path(path)):  # the path may belong to another daemon
+                continue
             with suppress(OSError, Refusal):
                 _remove_dead_socket(path)
         self._close()
@@ -54,8 +75,12 @@ class SocketClaims:
         self._locks.clear()
 
 
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
 def _lock(path: Path) -> LockFile:
-    file = path.with_name(f"{path.name}.lock")
+    file = _lock_path(path)
     try:
         lock = LockFile(file)
     except OSError as error:

@@ -46,6 +46,7 @@ class Supervisor:
         signals: the queue of signals, entered.
         service: is updated once per loop.
         read_settings: reads the settings again, for a reload; raises Refusal with a sentence if they are wrong.
+        renew_claims: called once per loop; takes again what was taken from the daemon's sockets.
         on_addresses: called with the bound addresses when all children are ready for the first time, and whenever the
             addresses change later.
     """
@@ -59,6 +60,7 @@ class Supervisor:
         signals: SignalQueue,
         service: ServiceReport,
         read_settings: Callable[[], Settings],
+        renew_claims: Callable[[], None],
         on_addresses: Callable[[tuple[str, ...]], None],
     ) -> None:
         self._children = [Child(spec, index, control) for index, spec in enumerate(specs)]
@@ -67,6 +69,7 @@ class Supervisor:
         self._signals = signals
         self._service = service
         self._read_settings = read_settings
+        self._renew_claims = renew_claims
         self._on_addresses = on_addresses
         self._restart_policy = RestartPolicy(settings.max_restarts, time.monotonic)
         self._shortages = ShortageDetector()
@@ -89,6 +92,7 @@ class Supervisor:
                 self._handle_reports_and_deaths()
                 self._check_liveness()
                 self._restart_for_restore()
+                self._renew_claims()
                 self._start_missing()
                 self._service.update(self._children, self._addresses(), all_fresh=self._all_fresh)
                 self._wait()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from mailroom.state_lock import read_state_lock
+from mailroom.state_lock import read_lock, read_state_lock
 
 from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
 from mailroomd.operator.doctor.processes import listener_pid
@@ -29,6 +29,9 @@ def check(installation: Installation) -> Iterator[Finding]:
         yield _check_port(installation.address.text)
         return
     yield _check_socket(path, installation)
+    if read_state_lock(installation.state_dir).is_held and not read_lock(lock := Path(f"{path}.lock")).is_held:
+        sentence = f"{lock} was removed or replaced: a second daemon could take {path}"
+        yield warning("socket", sentence, "check again: the daemon locks it within a second; else restart `mailroomd`")
 
 
 def _check_socket(path: Path, installation: Installation) -> Finding:
