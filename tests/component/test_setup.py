@@ -185,7 +185,9 @@ def test_a_large_file_costs_little_more_than_parsing_it_a_few_times(options: Set
         return time.process_time() - begun
 
     plain_sec = min(cpu_sec(lambda: json.loads(text)) for _ in range(5))
-    assert min(cpu_sec(lambda: claude_code.plan(options)) for _ in range(2)) < 100 * plain_sec  # some 20 times; it was 280
+    assert (
+        min(cpu_sec(lambda: claude_code.plan(options)) for _ in range(2)) < 100 * plain_sec
+    )  # some 20 times; it was 280
 
 
 @pytest.mark.parametrize(

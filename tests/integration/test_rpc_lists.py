@@ -1,11 +1,15 @@
 """ListMessages and GetMailboxStats of a real daemon."""
 
+import sqlite3
+import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import grpc
 import pytest
+from mailroom import Mailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import connect, refusal_of
 from support.harness.deployment import Deployment, running_deployment
@@ -146,6 +150,45 @@ def test_the_age_of_the_oldest_unread_message_grows_and_falls_to_zero(deployment
     deployment.acknowledge(agent, second)
     assert deployment.stats(agent).unread == 0
     assert deployment.stats(agent).oldest_unread_age_sec == 0
+
+
+def test_queue_statistics_come_in_pages_that_the_sdk_follows(deployment: Deployment) -> None:
+    agents = sorted(deployment.new_agent() for _ in range(5))
+    for agent in agents:
+        message = deployment.send(agent).message.id
+        wait_until(lambda agent=agent, message=message: deployment.filed(agent) == [message], "the file is there")
+    found: list[str] = []
+    token = ""
+    while True:
+        request = pb.GetQueueStatsRequest(page_size=2, page_token=token)
+        page = deployment.call("GetQueueStats", request)
+        assert 1 <= len(page.queues) <= 2
+        found += [queue.session_id for queue in page.queues]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == sorted(set(found))
+    assert set(agents) <= set(found)
+    refusal = refusal_of(lambda: deployment.call("GetQueueStats", pb.GetQueueStatsRequest(page_token="no name")))
+    assert refusal.reason == "PAGE_TOKEN_INVALID"
+    with Mailroom(deployment.target) as client:
+        assert [queue.session_id for queue in client.queue_stats()] == found
+
+
+def test_the_age_of_waiting_mail_survives_a_clock_that_was_ahead() -> None:
+    with running_deployment() as deployment:
+        deployment.send("bob")
+        deployment.stop()
+        with closing(sqlite3.connect(deployment.state_dir / "mailroom.db")) as connection:
+            ahead_ms = (int(time.time()) + 86_400) * 1000
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'last_id'", (ahead_ms << 20,))
+            connection.commit()
+        deployment.start()
+        sent = deployment.send("amy").message.id
+        assert int(sent, 16) >> 20 > ahead_ms - 1000
+        wait_until(lambda: deployment.stats("amy").oldest_unread_age_sec >= 1, "a second has passed", 20)
+        request = pb.GetQueueStatsRequest(session_id="amy")
+        assert deployment.call("GetQueueStats", request).queues[0].oldest_age_sec >= 1
 
 
 def test_counts_are_right_after_concurrent_sends_and_reads(deployment: Deployment) -> None:

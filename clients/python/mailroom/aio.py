@@ -234,7 +234,7 @@ class AsyncMailroom:
 
     async def queue_stats(self, session: str | None = None, *, timeout: float | None = None) -> list[QueueStats]:
         """Returns the number of pending inbox files for each session that has any."""
-        return await self._run(calls.queue_stats(session), timeout)
+        return await self._fetch_all(partial(calls.queue_stats, session), timeout)
 
     async def set_alias(
         self, agent: str, session: str, *, ttl: Span | None = None, timeout: float | None = None

@@ -226,7 +226,7 @@ class Mailroom:
 
     def queue_stats(self, session: str | None = None, *, timeout: float | None = None) -> list[QueueStats]:
         """Returns the number of pending inbox files for each session that has any."""
-        return self._run(calls.queue_stats(session), timeout)
+        return self._fetch_all(partial(calls.queue_stats, session), timeout)
 
     def set_alias(
         self, agent: str, session: str, *, ttl: Span | None = None, timeout: float | None = None

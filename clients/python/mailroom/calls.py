@@ -186,9 +186,9 @@ def stats(agent: str | None, page_token: str) -> Call[Page[MailboxStats]]:
     return Call(Service.MAILBOX, "GetMailboxStats", request, conversion.stats_from)
 
 
-def queue_stats(session: str | None) -> Call[list[QueueStats]]:
-    """Fetches the numbers of pending inbox files."""
-    request = pb.GetQueueStatsRequest(session_id=_text("session_id", session or ""))
+def queue_stats(session: str | None, page_token: str) -> Call[Page[QueueStats]]:
+    """Fetches one page of the numbers of pending inbox files."""
+    request = pb.GetQueueStatsRequest(session_id=_text("session_id", session or ""), page_token=page_token)
     return Call(Service.MAILBOX, "GetQueueStats", request, conversion.queue_stats_from)
 
 

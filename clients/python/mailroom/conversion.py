@@ -143,9 +143,10 @@ def metrics_from(response: pb.GetMetricsResponse) -> list[MetricSample]:
     return [MetricSample(sample.name, dict(sample.labels), sample.value) for sample in response.samples]
 
 
-def queue_stats_from(response: pb.GetQueueStatsResponse) -> list[QueueStats]:
-    """Converts the numbers of pending inbox files."""
-    return [QueueStats(queue.session_id, queue.pending_count, queue.oldest_age_sec) for queue in response.queues]
+def queue_stats_from(response: pb.GetQueueStatsResponse) -> Page[QueueStats]:
+    """Converts one page of the numbers of pending inbox files."""
+    queues = (QueueStats(queue.session_id, queue.pending_count, queue.oldest_age_sec) for queue in response.queues)
+    return Page(tuple(queues), response.next_page_token)
 
 
 def expiry_from(response: pb.SetAliasResponse) -> datetime | None:

@@ -11,16 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from mailroomd.model.ids import parse_id
+from mailroomd.model.clock import now_ms
+from mailroomd.model.ids import format_id, parse_id
 from mailroomd.model.names import is_name
 from mailroomd.storage.directories.files import OPEN_DIRECTORY
 
 
 class PendingFiles(NamedTuple):
-    """The number of inbox files of one session, and the oldest one's id, which contains its time."""
+    """The number of inbox files of one session, the oldest one's id, and when that file was written."""
 
     files: int
     oldest_id: int
+    oldest_written_ms: int
 
 
 class InboxCensus:
@@ -51,8 +53,8 @@ def _count_files(inbox_fd: int, name: str) -> PendingFiles:
     try:
         directory_fd = os.open(name, OPEN_DIRECTORY, dir_fd=inbox_fd)
     except OSError:
-        return PendingFiles(0, 0)
-    files, oldest_id = 0, 0
+        return PendingFiles(0, 0, 0)
+    files, oldest_id, written_ms = 0, 0, 0
     try:
         with os.scandir(directory_fd) as entries:
             for entry in entries:
@@ -60,8 +62,11 @@ def _count_files(inbox_fd: int, name: str) -> PendingFiles:
                     message_id = parse_id(entry.name.removesuffix(".json")) if entry.name.endswith(".json") else 0
                     files += message_id > 0
                     oldest_id = min(oldest_id or message_id, message_id) or oldest_id
+        if files:
+            oldest = os.stat(f"{format_id(oldest_id)}.json", dir_fd=directory_fd, follow_symlinks=False)
+            written_ms = oldest.st_mtime_ns // 1_000_000
     except OSError:
         pass  # removed meanwhile, or unreadable further on: count what was seen
     finally:
         os.close(directory_fd)
-    return PendingFiles(files, oldest_id)
+    return PendingFiles(files, oldest_id, written_ms or now_ms())

@@ -7,7 +7,6 @@ __all__ = ["Lookup"]
 
 import asyncio
 from contextlib import nullcontext
-from typing import TypeVar
 
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -15,10 +14,11 @@ from mailroomd.auth.caller import Role
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto, receipt_to_proto, timestamp_from_ms
-from mailroomd.gateway.inbox_census import InboxCensus
+from mailroomd.gateway.inbox_census import InboxCensus, PendingFiles
 from mailroomd.gateway.list_response import ListResponse, encode_items, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader, age_sec
-from mailroomd.gateway.request_parsing import AgentPage, Listing, StatsPage
+from mailroomd.gateway.name_pages import page_by_name
+from mailroomd.gateway.request_parsing import AgentPage, Listing, QueuePage, StatsPage
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import message_not_found
@@ -27,8 +27,6 @@ from mailroomd.model.limits import ALIVE_MS, MAX_PAGE_BYTES
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import StoredHistory
 from mailroomd.table.layout import MailboxCounts
-
-Value = TypeVar("Value")
 
 
 class Lookup:
@@ -88,29 +86,22 @@ class Lookup:
         if request.agent:
             name = self._aliases.agent_of(request.agent)
             counts = await self._reader.read_counts(name)
-            encoded = [_stats_to_proto((name, counts)).SerializeToString()]
+            encoded = [self._stats_to_proto((name, counts)).SerializeToString()]
             return ListResponse(pb.GetMailboxStatsResponse(), "mailboxes", encoded)
         async with call.work.slot() as share:
-            counts = await self._reader.read_all_counts()
-            page, next_token = _page_by_name(counts, request.page_token, request.page_size)
-            encoded = await encode_items(page, _stats_to_proto, share)
+            all_counts = await self._reader.read_all_counts()
+            page, next_token = await page_by_name(all_counts, request.page_token, request.page_size, share)
+            encoded = await encode_items(page, self._stats_to_proto, share)
         return ListResponse(pb.GetMailboxStatsResponse(next_page_token=next_token), "mailboxes", encoded)
 
-    async def get_queue_stats(self, session_id: str, call: Call) -> pb.GetQueueStatsResponse:
-        """Returns the number of pending inbox files on disk, by session: of one, or of all for ""."""
+    async def get_queue_stats(self, request: QueuePage, call: Call) -> ListResponse:
+        """Returns the number of pending inbox files on disk, by session: of one, or of a page of them."""
         loop = asyncio.get_running_loop()
-        async with call.work.slot():
-            pending = await loop.run_in_executor(None, self._census.count, session_id)
-        return pb.GetQueueStatsResponse(
-            queues=[
-                pb.QueueStats(
-                    session_id=session,
-                    pending_count=files.files,
-                    oldest_age_sec=age_sec(milliseconds_of(files.oldest_id)),
-                )
-                for session, files in sorted(pending.items())
-            ]
-        )
+        async with call.work.slot() as share:
+            pending = await loop.run_in_executor(None, self._census.count, request.session)
+            page, next_token = await page_by_name(pending.items(), request.page_token, request.page_size, share)
+            encoded = await encode_items(page, _queue_to_proto, share)
+        return ListResponse(pb.GetQueueStatsResponse(next_page_token=next_token), "queues", encoded)
 
     async def list_agents(self, request: AgentPage, call: Call) -> ListResponse:
         """Returns the agents that have connected. A session that is an alias is listed with its agent."""
@@ -121,9 +112,22 @@ class Lookup:
                 if is_listed and self._aliases.agent_of(name) == name:
                     agents.append((name, counts))
                 await share.yield_if_due()
-            page, next_token = _page_by_name(agents, request.page_token, request.page_size)
+            page, next_token = await page_by_name(agents, request.page_token, request.page_size, share)
             encoded = await encode_items(page, self._agent_to_proto, share)
         return ListResponse(pb.ListAgentsResponse(next_page_token=next_token), "agents", encoded)
+
+    def _stats_to_proto(self, mailbox: tuple[str, MailboxCounts]) -> pb.MailboxStats:
+        name, counts = mailbox
+        stats = pb.MailboxStats(
+            agent_id=name,
+            total=counts.total,
+            unread=counts.unread,
+            oldest_unread_age_sec=age_sec(self._reader.accepted_ms(counts.oldest_unread_id)) if counts.unread else 0,
+            subscribers=max(0, counts.subscribers),
+        )
+        if counts.last_seen_ms:
+            stats.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
+        return stats
 
     def _agent_to_proto(self, agent: tuple[str, MailboxCounts]) -> pb.AgentInfo:
         name, counts = agent
@@ -139,10 +143,11 @@ class Lookup:
         return proto
 
 
-def _page_by_name(items: list[tuple[str, Value]], token: str, size: int) -> tuple[list[tuple[str, Value]], str]:
-    """Returns the items after the name in a page token, at most `size`, and the token of the next page."""
-    rest = [item for item in items if item[0] > token] if token else items
-    return rest[:size], rest[size - 1][0] if len(rest) > size else ""
+def _queue_to_proto(queue: tuple[str, PendingFiles]) -> pb.QueueStats:
+    session, files = queue
+    # The id tells when the message was accepted, by a clock that may have been ahead; the file cannot be older.
+    oldest_age_sec = max(age_sec(milliseconds_of(files.oldest_id)), age_sec(files.oldest_written_ms))
+    return pb.QueueStats(session_id=session, pending_count=files.files, oldest_age_sec=oldest_age_sec)
 
 
 def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
@@ -161,20 +166,6 @@ def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
         receipt_to_proto(Receipt(0, draft.sender, message.id, draft.recipient, state, when_ms))
         for state, when_ms in known_steps
     ]
-
-
-def _stats_to_proto(mailbox: tuple[str, MailboxCounts]) -> pb.MailboxStats:
-    name, counts = mailbox
-    stats = pb.MailboxStats(
-        agent_id=name,
-        total=counts.total,
-        unread=counts.unread,
-        oldest_unread_age_sec=age_sec(milliseconds_of(counts.oldest_unread_id)) if counts.unread else 0,
-        subscribers=max(0, counts.subscribers),
-    )
-    if counts.last_seen_ms:
-        stats.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
-    return stats
 
 
 def _is_alive(counts: MailboxCounts) -> bool:

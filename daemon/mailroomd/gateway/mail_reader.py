@@ -19,7 +19,7 @@ from mailroomd.gateway.archive_pool import ArchivePool
 from mailroomd.gateway.cooperation import LoopShare
 from mailroomd.gateway.paging import AnnouncementPage, merge_announcements, merge_listed, merge_unread, page_of
 from mailroomd.model.clock import now_ms
-from mailroomd.model.ids import MAX_ID
+from mailroomd.model.ids import MAX_ID, milliseconds_of
 from mailroomd.model.message import Message
 from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.model.states import DeliveryState
@@ -272,18 +272,31 @@ class MailReader:
             return MailboxCounts() if row is None else _counts(row)
 
     async def read_all_counts(self) -> list[tuple[str, MailboxCounts]]:
-        """Returns the counts of every mailbox, by name."""
+        """Returns the counts of every mailbox, in any order."""
+        all_counts: list[tuple[str, MailboxCounts]] = []
+        share = LoopShare()
         try:
-            all_counts: list[tuple[str, MailboxCounts]] = []
-            share = LoopShare()
             for name, counts in self._table.all_counts():
                 if any(counts):  # an unused mailbox without mail is the remainder of a refused send
                     all_counts.append((name, counts))
                 await share.yield_if_due()
-            return sorted(all_counts)
         except NotInTable:
-            rows = await self._archive.read(MessageArchive.mailboxes)
-            return [(row.name, _counts(row)) for row in rows]
+            all_counts.clear()
+            for row in await self._archive.read(MessageArchive.mailboxes):
+                all_counts.append((row.name, _counts(row)))
+                await share.yield_if_due()
+        return all_counts
+
+    def accepted_ms(self, message_id: int) -> int:
+        """Returns when a message was accepted: what its id says, unless that lies ahead and the table knows better.
+
+        Ids never go back, so after a clock that was ahead they run ahead of the time.
+        """
+        when_ms = milliseconds_of(message_id)
+        if when_ms > now_ms():
+            with suppress(NotInTable):
+                return self._table.timestamp_ms_of(message_id)
+        return when_ms
 
     async def _with_current_states(self, messages: Sequence[Message]) -> list[Message]:
         """Returns messages from the database in their current state; the database learns of OFFERED a little later."""

@@ -12,6 +12,7 @@ __all__ = [
     "InboxCheck",
     "Listing",
     "NewAlias",
+    "QueuePage",
     "SendRequest",
     "StatsPage",
     "SubscriptionStart",
@@ -24,8 +25,8 @@ __all__ = [
     "parse_check",
     "parse_id",
     "parse_listing",
+    "parse_queues",
     "parse_send",
-    "parse_session",
     "parse_stats",
     "parse_subscription",
 ]
@@ -134,6 +135,14 @@ class StatsPage(NamedTuple):
     """One mailbox, or a page of all; `page_token` is the name behind which it begins, or ""."""
 
     agent: str
+    page_size: int
+    page_token: str
+
+
+class QueuePage(NamedTuple):
+    """One session, or a page of all; `page_token` is the name behind which it begins, or ""."""
+
+    session: str
     page_size: int
     page_token: str
 
@@ -278,11 +287,12 @@ async def parse_stats(request: pb.GetMailboxStatsRequest, _: Call) -> StatsPage:
     return StatsPage("", size, _name_token(request.page_token))
 
 
-async def parse_session(request: pb.GetQueueStatsRequest, _: Call) -> str:
-    """Returns the session that a request names; "" for all."""
+async def parse_queues(request: pb.GetQueueStatsRequest, _: Call) -> QueuePage:
+    """Returns the session, or the page of all, that a request asks for."""
     if request.session_id:
         check_session(request.session_id)
-    return request.session_id
+    size = _clamp_limit(request.page_size, STATS_MAX_SIZE, STATS_MAX_SIZE, "page_size")
+    return QueuePage(request.session_id, size, _name_token(request.page_token))
 
 
 async def parse_agents(request: pb.ListAgentsRequest, _: Call) -> AgentPage:

@@ -121,7 +121,7 @@ RPCS: tuple[Rpc, ...] = (
         "GetQueueStats",
         Rule("its own", own=lambda request: [("session_id", request.session_id)], is_rechecked=True),
         Lookup.get_queue_stats,
-        parsing.parse_session,
+        parsing.parse_queues,
     ),
     Rpc(
         _MAILBOX,

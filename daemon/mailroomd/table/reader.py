@@ -200,6 +200,19 @@ class TableReader:
         first = islice(positions, limit) if newest_first else reversed(positions)
         return self._page(first, generation, limit, budget_bytes)
 
+    def timestamp_ms_of(self, message_id: int) -> int:
+        """Returns when the message with this id was accepted.
+
+        Raises:
+            NotInTable: it is not in the table, or not visible.
+        """
+        generation, durable_id = self._begin_visible()
+        if message_id > durable_id:
+            raise NotInTable
+        record = self._ring.record_at(self._ring.position_of(message_id))
+        self._require_same(generation)
+        return record.timestamp_ms
+
     def states_of(self, message_ids: Iterable[int]) -> dict[int, DeliveryState]:
         """Returns the states of visible records by id, without those that are not in the table.
 

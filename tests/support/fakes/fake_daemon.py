@@ -242,8 +242,9 @@ class FakeDaemon:
         await self._enter("GetQueueStats", request, context)
         counts = Counter(message.recipient for message in self.messages.values() if not message.read)
         names = [name for name in sorted(counts) if request.session_id in ("", name)]
-        queues = [pb.QueueStats(session_id=name, pending_count=counts[name], oldest_age_sec=60) for name in names]
-        return pb.GetQueueStatsResponse(queues=queues)
+        page, token = page_of(names, request.page_token, self.page_size)
+        queues = [pb.QueueStats(session_id=name, pending_count=counts[name], oldest_age_sec=60) for name in page]
+        return pb.GetQueueStatsResponse(queues=queues, next_page_token=token)
 
     async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.SetAliasResponse:  # noqa: N802
         await self._enter("SetAlias", request, context)
