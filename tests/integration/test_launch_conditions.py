@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mailroom import Mailroom
+from mailroomd.storage.database.connection import open_store
 from support.harness.daemon import short_directory
 from support.harness.waiting import BOUND_SEC, wait_until
 
@@ -267,6 +268,49 @@ def test_a_client_without_a_home_ends_with_one_sentence(
     assert err.count("\n") == 1, err
     assert "home directory" in err
     assert list(launch.cwd.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("stats",),
+        ("send", "bob", "hi", "--from", "amy"),
+        ("inbox", "bob"),
+        ("token", "list"),
+        ("export",),
+        ("--version",),
+        ("hook", "--agent", "bob"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)
+def test_a_client_in_a_deleted_directory_works(directory: Path, arguments: tuple[str, ...]) -> None:
+    process = Launch(directory).start_daemon()
+    (directory / "client").mkdir()
+    try:
+        launch = Launch(directory / "client", delete_cwd=True)
+        event = b'{"session_id":"s1","hook_event_name":"UserPromptSubmit"}'
+        places = {"MAILROOM_STATE_DIR": f"{directory}/state", "MAILROOM_ROOT": f"{directory}/root"}
+        address = f"unix:{directory}/s/m.sock"
+        code, out, err = launch.run("mailroom", *arguments, stdin=event, MAILROOM_ADDRESS=address, **places)
+        assert (code, "Traceback" in out + err) == (0, False), err
+    finally:
+        process.terminate()
+        process.communicate(timeout=BOUND_SEC)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("setup", "claude-code", "--agent", "bob", "--yes"), ("setup", "codex", "--agent", "bob"), ("backup", "b.db")],
+    ids=" ".join,
+)
+def test_a_client_that_needs_a_deleted_directory_says_so(directory: Path, arguments: tuple[str, ...]) -> None:
+    (directory / "state").mkdir(mode=0o700)
+    open_store(directory / "state").close()
+    launch = Launch(directory, delete_cwd=True)
+    code, out, err = launch.run("mailroom", *arguments, MAILROOM_STATE_DIR=f"{directory}/state")
+    assert (code, out) == (1, "")
+    assert err == "mailroom: the current directory was deleted: change to another directory\n"
 
 
 @pytest.mark.parametrize("closed", SUBSETS, ids=str)

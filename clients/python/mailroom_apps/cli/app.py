@@ -164,8 +164,18 @@ def run() -> int:
         emit_note(error.message)
         return ExitCode.REFUSED
     except OSError as error:
-        emit_note(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        emit_note(_sentence(error))
         return ExitCode.REFUSED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
     return ExitCode.OK
+
+
+def _sentence(error: OSError) -> str:
+    if error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the current directory was deleted: change to another directory"
+    return str(error)
