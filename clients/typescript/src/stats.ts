@@ -1,0 +1,62 @@
+/** Stats — counts, agents, and the state of the daemon and its workers. */
+
+/** Whether the daemon accepts messages now. */
+export type Health = 'serving' | 'notServing' | 'unknown';
+
+/** Message counts of one mailbox. */
+export interface MailboxStats {
+  agent: string;
+  total: number;
+  unread: number;
+  /** 0 if nothing is unread. */
+  oldestUnreadAgeMs: number;
+  subscribers: number;
+  lastSeen?: Date;
+}
+
+/** The pending inbox files of one session. */
+export interface QueueStats {
+  session: string;
+  pending: number;
+  oldestAgeMs: number;
+}
+
+/** One agent. */
+export interface AgentInfo {
+  name: string;
+  /** It is subscribed now, or was present within the last five minutes. */
+  alive: boolean;
+  lastSeen?: Date;
+  /** The number of its open streams. */
+  subscribers: number;
+  unread: number;
+  /** Its current aliases. */
+  sessions: string[];
+}
+
+/** One process of the daemon. */
+export interface WorkerStatus {
+  /** `mailbox`, `command-queue`, `gateway`, … */
+  name: string;
+  pid: number;
+  /** `starting`, `running`, `restarting` or `stopping`. */
+  state: string;
+  restarts: number;
+  startedAt?: Date;
+  /** How its predecessor ended, such as `killed by SIGKILL`; `''` if there was none. */
+  lastExit: string;
+}
+
+/** The daemon as a whole. */
+export interface Status {
+  version: string;
+  startedAt?: Date;
+  workers: WorkerStatus[];
+}
+
+/** One metric sample, with the name and labels that Prometheus sees. */
+export interface MetricSample {
+  name: string;
+  labels: Record<string, string>;
+  value: number;
+}
