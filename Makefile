@@ -12,10 +12,10 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/dev.stamp ## Make .venv and install the project with its development tools (only when pyproject.toml changed)
 
@@ -35,6 +35,10 @@ test-all: .venv/dev.stamp ## Run every test
 
 test-pythons: .venv/dev.stamp ## Run the unit and component tests and the wheel's on each supported Python installed here
 	@scripts/test-pythons $(ARGS)
+
+test-typescript: .venv/dev.stamp ## Install, check, build and test the TypeScript client (needs Node 20 or newer)
+	@scripts/need-debian openssl=openssl node=nodejs npm=npm
+	@cd clients/typescript && npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent test
 
 check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check
@@ -84,6 +88,7 @@ format: .venv/dev.stamp ## Format the code, and mend what ruff can
 	@.venv/bin/ruff format .
 
 clean: ## Remove what builds and tools leave behind; .venv stays
+	@rm -rf clients/typescript/dist clients/typescript/.test-build clients/typescript/node_modules
 	@rm -rf dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

@@ -12,7 +12,7 @@ from mailroomd import __version__
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     page
-    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "tests/*.md", "benchmarks/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md", "clients/*/*.md", "tests/*.md", "benchmarks/*.md")
     for page in PROJECT.glob(pattern)
 )
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
@@ -24,6 +24,7 @@ BASES = [
         "clients/python",
         "clients/python/mailroom",
         "clients/python/mailroom_apps",
+        "clients/typescript",
         "daemon/mailroomd",
         "tests",
     )
