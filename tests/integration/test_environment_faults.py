@@ -17,7 +17,6 @@ import pytest
 from mailroomd.command_queue.opening import open_in_root, open_store
 from mailroomd.storage.database.connection import DATABASE_NAME
 from mailroomd.storage.inbox.files import InboxFiles
-from mailroomd.table.reader import TableReader
 from mailroomd.worker.context import CannotStart, CannotStartYet, WorkerContext
 from support.harness.deployment import Deployment, new_deployment
 from support.harness.waiting import BOUND_SEC, wait_until
@@ -125,11 +124,11 @@ def test_a_locked_database_is_opened_later_and_a_forbidden_one_never(tmp_path: P
     with closing(sqlite3.connect(tmp_path / DATABASE_NAME, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(CannotStartYet, match="locked"):
-            open_store(context, cast(TableReader, None))
+            open_store(context)
     (tmp_path / DATABASE_NAME).unlink()
     (tmp_path / DATABASE_NAME).mkdir()
     with pytest.raises(CannotStart, match="cannot be opened") as refusal:
-        open_store(context, cast(TableReader, None))
+        open_store(context)
     assert refusal.value.exit_code == 73
 
 

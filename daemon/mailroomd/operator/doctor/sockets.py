@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mailroom.state_lock import read_lock, read_state_lock
 
-from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
+from mailroomd.operator.doctor.finding import Finding, Level, ok, problem, warning
 from mailroomd.operator.doctor.processes import listener_pid
 from mailroomd.operator.installation import Installation
 
@@ -28,10 +28,12 @@ def check(installation: Installation) -> Iterator[Finding]:
     if path is None:
         yield _check_port(installation.address.text)
         return
-    yield _check_socket(path, installation)
-    if read_state_lock(installation.state_dir).is_held and not read_lock(lock := Path(f"{path}.lock")).is_held:
+    finding = _check_socket(path, installation)
+    yield finding
+    lock = Path(f"{path}.lock")
+    if finding.level is Level.OK and read_state_lock(installation.state_dir).is_held and not read_lock(lock).is_held:
         sentence = f"{lock} was removed or replaced: a second daemon could take {path}"
-        yield warning("socket", sentence, "check again: the daemon locks it within a second; else restart `mailroomd`")
+        yield warning("socket", sentence, "check again: the daemon locks it within a second; else restart it")
 
 
 def _check_socket(path: Path, installation: Installation) -> Finding:
