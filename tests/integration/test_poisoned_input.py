@@ -69,6 +69,21 @@ def test_a_message_that_cannot_be_stored_is_refused_alone(kind: str) -> None:
         assert deployment.log().count("Traceback") <= 2, "one traceback of each kind and process"
 
 
+@pytest.mark.parametrize("poison", [{"content": f"{POISON} record"}, {"idempotency_key": f"{POISON} command"}])
+def test_a_message_that_the_mailbox_cannot_process_is_refused_alone(poison: dict[str, str]) -> None:
+    with poisoned_deployment() as deployment:
+        before = deployment.send("bob", "before").message.id
+        with ThreadPoolExecutor(8) as pool:
+            bad = [pool.submit(refusal_of, lambda: deployment.send("bob", **poison)) for _ in range(20)]
+            good = [pool.submit(deployment.send, "bob", str(number)) for number in range(20)]
+        assert {(one.result().code, one.result().reason) for one in bad} == {(grpc.StatusCode.INTERNAL, "INTERNAL")}
+        ids = sorted([before, *(one.result().message.id for one in good)])
+        assert [message.id for message in deployment.check("bob", limit=1000).messages] == ids
+        assert deployment.filed("bob") == ids
+        assert deployment.stats("bob").unread == len(ids)
+        assert deployment.log().count("Traceback") == 5, "of the failures 1, 2, 4, 8 and 16"
+
+
 def test_a_message_whose_file_cannot_be_made_is_stored_and_the_others_are_filed() -> None:
     with poisoned_deployment() as deployment:
         results = deployment.send_many(send_request("bob", content) for content in ("one", f"{POISON} file", "two"))

@@ -85,6 +85,11 @@ class InFlightCommands:
         self._unresolved[in_flight.command.id] = in_flight
         self._send(in_flight.command)
 
+    def has_call(self, gateway: int, call: int) -> bool:
+        """Returns whether the newest command is that of a call."""
+        newest = next(reversed(self._unresolved.values()), None)
+        return newest is not None and (newest.gateway, newest.call) == (gateway, call)
+
     def resolve(self, command_id: int) -> InFlightCommand | None:
         """Removes and returns a command; None if it was resolved before."""
         return self._unresolved.pop(command_id, None)

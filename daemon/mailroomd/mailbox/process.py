@@ -11,18 +11,21 @@ __all__ = ["main"]
 import time
 
 from mailroomd.core.aliases import Alias
+from mailroomd.core.suspect_input import NOT_OF_INPUT
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.readiness import Readiness
-from mailroomd.mailbox.gateway_port import GatewayPort
+from mailroomd.mailbox.gateway_port import GatewayPort, Received
 from mailroomd.mailbox.in_flight import InFlightCommands
 from mailroomd.mailbox.outcomes import OutcomeHandler
 from mailroomd.mailbox.requests import RequestHandler
 from mailroomd.mailbox.state import MailboxState
 from mailroomd.mailbox.table_filling import fill_table
 from mailroomd.model.clock import now_ms
+from mailroomd.model.errors import Reason
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.protocol.packets import AliasChanged, Command, Hello, LazyCommand, Outcome
+from mailroomd.protocol.operations import Refused
+from mailroomd.protocol.packets import AliasChanged, Answer, Command, Hello, LazyCommand, Outcome, Request
 from mailroomd.protocol.reports import AllocateIds, Report, StorageStateChanged
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.table.layout import TableLayout
@@ -63,6 +66,7 @@ class Mailbox:
         self._is_table_full = False
         self._is_stopping = False
         self._ready: set[int] = set()
+        self._failed_requests = 0
         self._outcomes_fileno = config.outcomes.reader_fileno()
         self._readiness = Readiness()
         self._readiness.watch_reading(self._outcomes_fileno)
@@ -129,7 +133,20 @@ class Mailbox:
                 self._is_table_full = True
                 port.put_back(requests[index:])
                 break
+            except NOT_OF_INPUT:
+                raise
+            except Exception as error:  # noqa: BLE001 - of this request: after a restart it would come again
+                self._set_aside(port, request, error)
         return bool(requests)
+
+    def _set_aside(self, port: GatewayPort, request: Received, error: Exception) -> None:
+        """Refuses a request that raised what nobody expected, unless it is on its way; logs the first ones whole."""
+        self._failed_requests += 1
+        if self._failed_requests.bit_count() == 1:
+            log.exception("request set aside, cannot be processed", failures=self._failed_requests)
+        if isinstance(request, Request) and request.call and not self._in_flight.has_call(port.index, request.call):
+            sentence = f"mailroomd cannot process this request (internal error, {type(error).__name__}): see its log"
+            port.send(Answer(request.call, Refused(Reason.INTERNAL, sentence)))
 
     def _process_outcomes(self) -> None:
         if self._outcomes_fileno not in self._ready:

@@ -156,22 +156,32 @@ class RequestHandler:
         except TableFull:
             self._unread_shares.give_back(entry, sender, refusal)
             raise
-        span = tracing.start_span("mailbox", request.trace, message_id=format_id(message_id)) if request.trace else None
-        command = Command(
-            message_id,
-            send,
-            IDS_PER_MESSAGE,
-            mailbox,
-            position,
-            len(request.body),
-            request.is_resubmitted,
-            refusal,
-            tracing.traceparent_of(span) if request.trace else "",
-        )
-        self._in_flight.submit(InFlightCommand(command, port.index, request.call, entry, at_ns, span))
+        try:
+            trace = request.trace
+            span = tracing.start_span("mailbox", trace, message_id=format_id(message_id)) if trace else None
+            command = Command(
+                message_id,
+                send,
+                IDS_PER_MESSAGE,
+                mailbox,
+                position,
+                len(request.body),
+                request.is_resubmitted,
+                refusal,
+                tracing.traceparent_of(span) if trace else "",
+            )
+            self._in_flight.submit(InFlightCommand(command, port.index, request.call, entry, at_ns, span))
+        except Exception:
+            self._void(entry, position)
+            raise
         if log.is_debugging:
             log.debug("message submitted", message_id=format_id(message_id), request=send.key, recipient=mailbox)
         self._record_seen(self._table.entry(sender))
+
+    def _void(self, entry: MailboxEntry, position: int) -> None:
+        """Voids a record that no command will resolve: the high-water mark may pass it now."""
+        self._table.set_state(position, DeliveryState.VOIDED)
+        entry.pending -= 1
 
     def _name_refusal(self, send: Send, mailbox: str, sender: str) -> Refused | None:
         """Returns why a message may not make a new mailbox, None if it may or need not."""

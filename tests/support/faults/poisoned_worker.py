@@ -24,6 +24,8 @@ def main(context: WorkerContext, config: Any) -> None:
     """Runs the worker until it is told to stop."""
     if context.name == "command-queue":
         _poison()
+    if context.name == "mailbox":
+        _poison_mailbox()
     importlib.import_module(f"mailroomd.{_TARGETS[context.name]}.process").main(context, config)
 
 
@@ -64,6 +66,22 @@ def _poison() -> None:
     _wrap(responses.ResponseRows, "insert", refuse_response)
     _wrap(outbox, "read_response", refuse_reading)
     assert message_store.NewMessages is new_messages.NewMessages
+
+
+def _poison_mailbox() -> None:
+    from mailroomd.mailbox import in_flight
+    from mailroomd.table import writer
+
+    def refuse_record(_self: Any, _id: int, _ms: int, _entry: Any, body: bytes, _state: Any) -> None:
+        if f"{POISON} record".encode() in body:
+            raise RuntimeError("planted")
+
+    def refuse_command(_self: Any, in_flight: Any) -> None:
+        if getattr(in_flight.command.op, "key", "").startswith(f"{POISON} command"):
+            raise RuntimeError("planted")
+
+    _wrap(writer.TableWriter, "append", refuse_record)
+    _wrap(in_flight.InFlightCommands, "submit", refuse_command)
 
 
 def _wrap(owner: Any, name: str, check: Callable[..., None]) -> None:
