@@ -279,8 +279,13 @@ def test_a_sender_with_its_own_token_is_verified_in_every_view(guarded: Guarded)
     stream.cancel()
 
 
-def test_verification_does_not_make_a_repeated_request_a_new_one(guarded: Guarded, bob: Client) -> None:
+@pytest.mark.parametrize("is_verified", [True, False])
+def test_a_repeated_request_says_whether_the_first_one_was_verified(
+    guarded: Guarded, bob: Client, is_verified: bool
+) -> None:
     agent = guarded.deployment.new_agent()
-    first = bob.send(agent, "once", sender="bob", idempotency_key="one key").message.id
-    assert guarded.deployment.send(agent, "once", sender="bob", idempotency_key="one key").message.id == first
-    assert guarded.deployment.get(first).message.sender_verified
+    callers = (bob, guarded.deployment) if is_verified else (guarded.deployment, bob)
+    first, again = (caller.send(agent, "once", sender="bob", idempotency_key=agent).message for caller in callers)
+    assert first.id == again.id
+    assert (first.sender_verified, again.sender_verified) == (is_verified, is_verified)
+    assert guarded.deployment.get(first.id).message.sender_verified == is_verified

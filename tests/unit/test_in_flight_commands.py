@@ -151,7 +151,7 @@ class InFlightMachine(RuleBasedStateMachine):
         if fate == "refused":
             return [Outcome(command.id, Refused("STORAGE_FULL", "the disk is full"))]
         if fate == "repeated":
-            return [Outcome(command.id, Sent(1, 1, FILED, command.mailbox, is_repeated=True))]
+            return [Outcome(command.id, Sent(1, 1, FILED, command.mailbox, is_repeated=True, first_verified=False))]
         self.durable.append(command.id)
         recipient = self.worker.reader.record_at(command.position).mailbox
         assert recipient == command.mailbox

@@ -104,7 +104,7 @@ def test_mail_goes_on_after_the_upgrade(migrated: Desk) -> None:
     again, fresh = migrated.message(draft(), "own", resubmitted=True), migrated.message(draft())
     outcomes = migrated.commit(again, fresh)
     assert answers(outcomes) == [
-        Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, READ, "abc", is_repeated=True)),
+        Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, READ, "abc", is_repeated=True, first_verified=False)),
         migrated.sent(fresh),
     ]
     assert counted(outcomes) == recounted(migrated) == {"abc": (4, 3, MESSAGE_IDS[1])}
@@ -228,7 +228,7 @@ def test_a_version_3_database_has_the_same_tables_and_indexes_as_a_new_one(
 def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(from_version_3: Desk) -> None:
     again = from_version_3.message(Draft("bob", "amy", "go"), "k", client_key=True)
     assert answers(from_version_3.commit(again)) == [
-        Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, FILED, "bob", is_repeated=True))
+        Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, FILED, "bob", is_repeated=True, first_verified=True))
     ]
     archive = MessageArchive(from_version_3.state_dir)
     (found,) = archive.after("bob", 0, MAX_ID, 10)

@@ -155,6 +155,8 @@ class Sending:
         state, draft = DeliveryState(sent.state), prepared.draft
         if sent.mailbox != draft.recipient:  # an alias led it there
             draft = msgspec.structs.replace(draft, recipient=sent.mailbox)
+        if sent.first_verified is not None and sent.first_verified != draft.verified:  # it repeats another caller's
+            draft = msgspec.structs.replace(draft, verified=sent.first_verified)
         message = Message(sent.id, sent.timestamp_ms, state, draft)
         seen_ms = answer.recipient_seen_ms
         return pb.SendMessageResponse(

@@ -129,7 +129,9 @@ class Desk:
         """Returns the outcome of a send that repeats an earlier one."""
         timestamp_ms = milliseconds_of(first_id) if is_deleted else self.table[first_id].timestamp_ms
         mailbox = self.table[first_id].draft.recipient
-        return Outcome(command.id, Sent(first_id, timestamp_ms, state, mailbox, is_repeated=True))
+        verified = None if is_deleted else self.table[first_id].draft.verified
+        sent = Sent(first_id, timestamp_ms, state, mailbox, is_repeated=True, first_verified=verified)
+        return Outcome(command.id, sent)
 
     def reopen(self) -> None:
         """Ends the store as a crash would (the log is not folded in) and opens it again."""

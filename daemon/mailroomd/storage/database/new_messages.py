@@ -158,13 +158,22 @@ class NewMessages:
 
     def _repeated(self, first_id: int, mailbox: str, mail: list[StoredMail]) -> Sent:
         row = self._connection.execute(
-            "SELECT timestamp_ms, state, recipient, file_error, team_error FROM messages WHERE id = ?", (first_id,)
+            "SELECT timestamp_ms, state, recipient, file_error, team_error, verified FROM messages WHERE id = ?",
+            (first_id,),
         ).fetchone()
         if row is not None:
-            return Sent(first_id, *row, is_repeated=True)
+            *stored, verified = row
+            return Sent(first_id, *stored, is_repeated=True, first_verified=bool(verified))
         for message in mail:
             if message.id == first_id:  # in this very transaction
                 team_error = TEAM_PENDING if message.is_for_team else ""
-                state, recipient = DeliveryState.FILED, message.draft.recipient
-                return Sent(first_id, message.timestamp_ms, state, recipient, "", team_error, is_repeated=True)
+                return Sent(
+                    first_id,
+                    message.timestamp_ms,
+                    DeliveryState.FILED,
+                    message.draft.recipient,
+                    team_error=team_error,
+                    is_repeated=True,
+                    first_verified=message.draft.verified,
+                )
         return Sent(first_id, milliseconds_of(first_id), DeliveryState.READ, mailbox, is_repeated=True)  # deleted
