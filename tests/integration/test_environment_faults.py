@@ -89,14 +89,14 @@ directory = Path(sys.argv[1])
 context = SimpleNamespace(
     epoch=int(sys.argv[2]), lock=None, beat=lambda: None, settings=SimpleNamespace(root=directory, state_dir=directory)
 )
-kept, held = [open_in_root(context, InboxFiles), open_store(context, None)], []
+kept, held = [open_in_root(context, InboxFiles), open_store(context)], []
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 try:
     while True:
         held.append(os.open("/dev/null", os.O_RDONLY))
 except OSError:
     pass
-for open_one in (lambda: open_in_root(context, InboxFiles), lambda: open_store(context, None)):
+for open_one in (lambda: open_in_root(context, InboxFiles), lambda: open_store(context)):
     try:
         open_one()
     except (CannotStart, CannotStartYet, sqlite3.Error) as error:
