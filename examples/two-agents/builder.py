@@ -2,16 +2,16 @@
 
 import asyncio
 
-from desk import at_desk, say
+from agent_tools import say, tools_of
 
 
 async def main() -> None:
     """Runs the builder."""
-    async with at_desk("builder") as desk:
-        task = await desk.next_message()
+    async with tools_of("builder") as tools:
+        task = await tools.next_message()
         say("builder", f"received a task from {task['sender']}: {task['content']}")
-        await desk.call("acknowledge_message", message_id=task["id"])
-        await desk.call("reply", message_id=task["id"], content="built: 7 files, all tests pass")
+        await tools.call("acknowledge_message", message_id=task["id"])
+        await tools.call("reply", message_id=task["id"], content="built: 7 files, all tests pass")
         say("builder", "answered")
 
 

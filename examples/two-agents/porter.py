@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from desk import say
+from agent_tools import say
 
 MAILROOM = str(Path(sys.executable).with_name("mailroom"))
 WAKES_SESSION = 2  # the exit code with which such a hook wakes an idle session

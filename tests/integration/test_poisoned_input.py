@@ -6,6 +6,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -70,7 +71,7 @@ def test_a_message_that_cannot_be_stored_is_refused_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize("poison", [{"content": f"{POISON} record"}, {"idempotency_key": f"{POISON} command"}])
-def test_a_message_that_the_mailbox_cannot_process_is_refused_alone(poison: dict[str, str]) -> None:
+def test_a_message_that_the_mailbox_cannot_process_is_refused_alone(poison: dict[str, Any]) -> None:
     with poisoned_deployment() as deployment:
         before = deployment.send("bob", "before").message.id
         with ThreadPoolExecutor(8) as pool:

@@ -13,7 +13,7 @@ from mailroomd.auth.token_file import TokenFile
 from support.harness.client import SERVICE, Client, connect, refusal_of
 from support.harness.deployment import new_deployment
 from support.harness.guarded import NOW_MS, Guarded
-from support.harness.storing import Desk, draft
+from support.harness.storing import StoreHarness, draft
 from support.harness.waiting import BOUND_SEC, pause, wait_until
 
 # Each of these messages has every word, and a search for all of them in an absent thread looks at all of the messages:
@@ -29,13 +29,13 @@ def searched() -> Generator[Guarded]:
     """A daemon that starts with many messages of bob and one of carol, all of them read and indexed."""
     with new_deployment("--listen", "127.0.0.1:0") as deployment:
         deployment.state_dir.mkdir(mode=0o700, exist_ok=True)
-        desk = Desk(deployment.state_dir)
+        harness = StoreHarness(deployment.state_dir)
         for _ in range(MESSAGES // MESSAGES_AT_ONCE):
-            desk.commit(desk.reading("bob", *desk.send(*[draft("bob", WORDS)] * MESSAGES_AT_ONCE)))
-        desk.commit(desk.reading("carol", *desk.send(draft("carol", "needle"))))
-        while desk.store.index_more():
+            harness.commit(harness.reading("bob", *harness.send(*[draft("bob", WORDS)] * MESSAGES_AT_ONCE)))
+        harness.commit(harness.reading("carol", *harness.send(draft("carol", "needle"))))
+        while harness.store.index_more():
             pass
-        desk.store.close()
+        harness.store.close()
         guarded = Guarded(deployment, TokenFile(deployment.state_dir))
         guarded.texts = {name: guarded.tokens.create(name, NOW_MS, 0)[0] for name in ("bob", "carol")}
         deployment.start()

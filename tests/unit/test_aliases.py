@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mailroomd.core.aliases import SWEEP_FROM, Alias, Aliases
 from mailroomd.storage.database.message_archive import MessageArchive
-from support.harness.storing import NOW_MS, Desk, done
+from support.harness.storing import NOW_MS, StoreHarness, done
 
 
 def knowing(*fields: tuple[str, str, int]) -> Aliases:
@@ -58,10 +58,10 @@ def test_the_live_aliases_are_those_set_last_that_have_not_expired(changes: list
             assert sorted(aliases.sessions_of(agent, now_ms)) == sorted(s for s, a, _ in live if a == agent)
 
 
-def test_the_latest_alias_is_stored_until_it_expires(desk: Desk) -> None:
+def test_the_latest_alias_is_stored_until_it_expires(harness: StoreHarness) -> None:
     def alias(session: str, agent: str, expires_ms: int) -> list[object]:
-        command = desk.aliasing(session, agent, expires_ms)
-        outcomes = desk.commit(command)
+        command = harness.aliasing(session, agent, expires_ms)
+        outcomes = harness.commit(command)
         assert outcomes == [done(command.id)]
         return list(outcomes)
 
@@ -70,13 +70,13 @@ def test_the_latest_alias_is_stored_until_it_expires(desk: Desk) -> None:
     alias("s1", "other", NOW_MS + 300)
     alias("s3", "lead", NOW_MS + 400)
     alias("s3", "lead", 0)
-    desk.reopen()
-    archive = MessageArchive(desk.state_dir)
+    harness.reopen()
+    archive = MessageArchive(harness.state_dir)
     assert archive.aliases(NOW_MS) == [("s1", "other", NOW_MS + 300), ("s2", "lead", NOW_MS + 200)]
     assert archive.aliases(NOW_MS + 200) == [("s1", "other", NOW_MS + 300)]
     archive.close()
-    desk.store.forget_old(NOW_MS + 200)
-    assert desk.rows("SELECT session FROM aliases") == [("s1",)]
+    harness.store.forget_old(NOW_MS + 200)
+    assert harness.rows("SELECT session FROM aliases") == [("s1",)]
 
 
 def test_expired_aliases_are_removed_even_if_they_are_never_looked_up() -> None:

@@ -15,23 +15,23 @@ from mailroomd.protocol.packets import Command, Outcome
 from mailroomd.storage.database.reserve import Reserve
 from mailroomd.storage.inbox.files import InboxFiles
 from mailroomd.storage.inbox.filing import Filing
-from support.harness.storing import Desk, draft
+from support.harness.storing import StoreHarness, draft
 
 
-class Office:
-    """A desk whose commits are filed."""
+class CommitFilingSetup:
+    """A harness whose commits are filed."""
 
     def __init__(self, place: Path) -> None:
         (place / "state").mkdir()
         self.root = place / "root"
-        self.desk = Desk(place / "state")
+        self.harness = StoreHarness(place / "state")
         self.files = InboxFiles(self.root)
-        self.filing = Filing(self.root, self.files, self.desk.store.files)
+        self.filing = Filing(self.root, self.files, self.harness.store.files)
         guard = DiskGuard(Settings, Reserve(place / "state"), lambda: 0, lambda _: None)
-        self.observer = CommitFiling(self.filing, self.desk.store.files, BackgroundWrites(place / "state", guard))
+        self.observer = CommitFiling(self.filing, self.harness.store.files, BackgroundWrites(place / "state", guard))
 
     def commit(self, *commands: Command) -> Commit:
-        commit = Commit(commands, self.desk.result(*commands), 0, 0, 0, 0)
+        commit = Commit(commands, self.harness.result(*commands), 0, 0, 0, 0)
         self.observer.on_committed(commit)
         return commit
 
@@ -40,12 +40,12 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    made = Office(tmp_path)
+def setup(tmp_path: Path) -> Iterator[CommitFilingSetup]:
+    made = CommitFilingSetup(tmp_path)
     yield made
     made.filing.close()
     made.files.close()
-    made.desk.store.close()
+    made.harness.store.close()
 
 
 def sent(commit: Commit) -> list[Sent]:
@@ -53,14 +53,14 @@ def sent(commit: Commit) -> list[Sent]:
     return [outcome.result for outcome in outcomes if isinstance(outcome.result, Sent)]
 
 
-def test_a_message_whose_file_cannot_be_written_is_stored_also_for_its_repetition(office: Office) -> None:
-    (office.root / "inbox" / "abc").write_text("in the way")
+def test_a_message_whose_file_cannot_be_written_is_stored_also_for_its_repetition(setup: CommitFilingSetup) -> None:
+    (setup.root / "inbox" / "abc").write_text("in the way")
     first, again, other = (
-        office.desk.message(draft(), "k", client_key=True),
-        office.desk.message(draft(), "k", client_key=True),
-        office.desk.message(draft("bcd")),
+        setup.harness.message(draft(), "k", client_key=True),
+        setup.harness.message(draft(), "k", client_key=True),
+        setup.harness.message(draft("bcd")),
     )
-    commit = office.commit(first, again, other)
+    commit = setup.commit(first, again, other)
     assert [(one.id, one.state, one.is_repeated) for one in sent(commit)] == [
         (first.id, DeliveryState.STORED, False),
         (first.id, DeliveryState.STORED, True),
@@ -68,15 +68,15 @@ def test_a_message_whose_file_cannot_be_written_is_stored_also_for_its_repetitio
     ]
     assert all("Not a directory" in one.file_error for one in sent(commit)[:2])
     assert set(commit.file_errors) == {first.id}
-    assert office.desk.store.files.unfiled() == [("abc", first.id)], "the database knows it, too"
+    assert setup.harness.store.files.unfiled() == [("abc", first.id)], "the database knows it, too"
 
 
-def test_files_of_read_and_cleared_messages_are_gone_when_their_outcome_is_sent(office: Office) -> None:
-    first, second, third = (office.desk.message(draft()) for _ in range(3))
-    office.commit(first, second, third)
-    assert office.names("abc") == [f"{command.id:016x}.json" for command in (first, second, third)]
-    office.commit(office.desk.reading("abc", first.id))
-    assert office.names("abc") == [f"{command.id:016x}.json" for command in (second, third)]
-    office.commit(office.desk.clearing("abc", second.id))
-    assert office.names("abc") == [f"{third.id:016x}.json"]
-    assert office.desk.store.files.cleared() == [], "none is left to be removed"
+def test_files_of_read_and_cleared_messages_are_gone_when_their_outcome_is_sent(setup: CommitFilingSetup) -> None:
+    first, second, third = (setup.harness.message(draft()) for _ in range(3))
+    setup.commit(first, second, third)
+    assert setup.names("abc") == [f"{command.id:016x}.json" for command in (first, second, third)]
+    setup.commit(setup.harness.reading("abc", first.id))
+    assert setup.names("abc") == [f"{command.id:016x}.json" for command in (second, third)]
+    setup.commit(setup.harness.clearing("abc", second.id))
+    assert setup.names("abc") == [f"{third.id:016x}.json"]
+    assert setup.harness.store.files.cleared() == [], "none is left to be removed"

@@ -128,7 +128,7 @@ class Witness(CommitObserver):
         self.refused += [command.id for command in refusal.commands]
 
 
-class Office:
+class CommitterSetup:
     """A committer on a scripted store; everything else does nothing."""
 
     def __init__(self, results: Sequence[str]) -> None:
@@ -159,7 +159,7 @@ class Office:
 
 
 def test_a_send_is_refused_once_if_the_disk_fills_twice_in_its_batch() -> None:
-    outcomes = Office([FULL, FULL]).commit(["send", "read"])
+    outcomes = CommitterSetup([FULL, FULL]).commit(["send", "read"])
     (refusal,) = outcomes[1]
     assert isinstance(refusal, Refused)
     assert refusal.reason == Reason.STORAGE_FULL
@@ -167,26 +167,26 @@ def test_a_send_is_refused_once_if_the_disk_fills_twice_in_its_batch() -> None:
 
 
 def test_every_command_is_answered_when_the_disk_fills_again_and_again_in_its_batch() -> None:
-    outcomes = Office([FULL, FULL, FULL]).commit(["send", "read", "send", "allocated", "offer"])
+    outcomes = CommitterSetup([FULL, FULL, FULL]).commit(["send", "read", "send", "allocated", "offer"])
     assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(range(1, 6), 1)
     reasons = [outcome.reason for (outcome,) in outcomes.values() if isinstance(outcome, Refused)]
     assert reasons == [Reason.STORAGE_FULL] * 3, "also the acknowledgement, for which the reserve has no room"
 
 
 def test_an_observer_hears_of_a_commit_after_it_and_of_a_refusal_instead_of_it() -> None:
-    office = Office([FAILED])
-    office.commit(["send", "read"])
-    assert (office.witness.committed, office.witness.refused) == ([], [1, 2])
-    office.commit(["send", "read"], 3)
-    assert (office.witness.committed, office.witness.refused) == ([3, 4], [1, 2])
+    setup = CommitterSetup([FAILED])
+    setup.commit(["send", "read"])
+    assert (setup.witness.committed, setup.witness.refused) == ([], [1, 2])
+    setup.commit(["send", "read"], 3)
+    assert (setup.witness.committed, setup.witness.refused) == ([3, 4], [1, 2])
 
 
 def test_a_batch_that_went_into_a_deleted_file_is_refused_and_the_worker_stops() -> None:
-    office = Office([])
-    office.store.transactions.file_guard.check.side_effect = FileReplaced(Path("mailroom.db"))
+    setup = CommitterSetup([])
+    setup.store.transactions.file_guard.check.side_effect = FileReplaced(Path("mailroom.db"))
     with pytest.raises(CannotStart, match="removed or replaced"):
-        office.commit(["send", "read", "offer"])
-    results = [outcome.result for outcome in office.sent if isinstance(outcome, Outcome)]
+        setup.commit(["send", "read", "offer"])
+    results = [outcome.result for outcome in setup.sent if isinstance(outcome, Outcome)]
     assert [type(result) for result in results] == [Refused, Refused, Done]
 
 
@@ -197,17 +197,17 @@ batches = st.lists(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), min
 def test_every_command_gets_exactly_one_outcome_whatever_the_store_does(
     batches: list[list[str]], results: list[str]
 ) -> None:
-    office, next_id = Office(results), 1
+    setup, next_id = CommitterSetup(results), 1
     for kinds in batches:
-        outcomes = office.commit(kinds, next_id)
+        outcomes = setup.commit(kinds, next_id)
         next_id += len(kinds)
         assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(outcomes, 1)
         for command_id, (outcome,) in outcomes.items():
             is_refused = isinstance(outcome, Refused)
-            assert not (is_refused and command_id in office.store.committed), "a refused command is not committed"
-    assert len(set(office.store.committed)) == len(office.store.committed), "nothing is committed twice"
-    assert office.witness.committed == office.store.committed
-    assert sorted(office.witness.committed + office.witness.refused) == list(range(1, next_id))
+            assert not (is_refused and command_id in setup.store.committed), "a refused command is not committed"
+    assert len(set(setup.store.committed)) == len(setup.store.committed), "nothing is committed twice"
+    assert setup.witness.committed == setup.store.committed
+    assert sorted(setup.witness.committed + setup.witness.refused) == list(range(1, next_id))
 
 
 @given(
@@ -218,18 +218,18 @@ def test_every_command_gets_exactly_one_outcome_whatever_the_store_does(
 def test_a_command_that_raises_is_refused_alone_and_the_others_commit_in_order(
     kinds: list[str], poison: set[int], has_lazy_poison: bool
 ) -> None:
-    office = Office([])
-    office.store.poison, office.store.has_lazy_poison = poison, has_lazy_poison
-    office.lazy.append(NoteSeen("abc", 1))
-    outcomes = office.commit(kinds)
+    setup = CommitterSetup([])
+    setup.store.poison, setup.store.has_lazy_poison = poison, has_lazy_poison
+    setup.lazy.append(NoteSeen("abc", 1))
+    outcomes = setup.commit(kinds)
     assert {command_id: len(found) for command_id, found in outcomes.items()} == dict.fromkeys(outcomes, 1)
     sound = [command_id for command_id in outcomes if command_id not in poison]
-    assert office.store.committed == sound
+    assert setup.store.committed == sound
     for command_id in poison.intersection(outcomes):
         if kinds[command_id - 1] not in ("offer", "allocated"):
             (refusal,) = outcomes[command_id]
             assert isinstance(refusal, Refused)
             assert refusal.reason == Reason.INTERNAL
-    assert bool(office.lazy) == (has_lazy_poison or bool(poison.intersection(outcomes))), (
+    assert bool(setup.lazy) == (has_lazy_poison or bool(poison.intersection(outcomes))), (
         "they are not lost with the command"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mailroomd.storage.database.file_guard import FileGuard, FileReplaced
-from support.harness.storing import Desk, draft
+from support.harness.storing import StoreHarness, draft
 
 
 def remove(path: Path) -> None:
@@ -49,9 +49,9 @@ def test_a_file_that_appears_later_is_remembered_then(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
-def test_every_file_of_the_database_is_guarded(desk: Desk, suffix: str) -> None:
-    desk.send(draft())
-    desk.store.transactions.file_guard.check()
-    Path(f"{desk.state_dir / 'mailroom.db'}{suffix}").unlink()
+def test_every_file_of_the_database_is_guarded(harness: StoreHarness, suffix: str) -> None:
+    harness.send(draft())
+    harness.store.transactions.file_guard.check()
+    Path(f"{harness.state_dir / 'mailroom.db'}{suffix}").unlink()
     with pytest.raises(FileReplaced):
-        desk.store.transactions.file_guard.check()
+        harness.store.transactions.file_guard.check()

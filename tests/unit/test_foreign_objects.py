@@ -8,7 +8,7 @@ import pytest
 from mailroomd.storage.database.connection import open_store
 from mailroomd.storage.database.foreign_objects import ForeignObject
 from mailroomd.storage.database.transactions import StoreFailed
-from support.harness.storing import Desk, draft
+from support.harness.storing import StoreHarness, draft
 from support.harness.version_1 import VERSION_1
 from support.harness.version_2 import VERSION_2
 
@@ -76,12 +76,12 @@ def test_an_upgrade_executes_no_trigger(tmp_path: Path, version: int, schema: st
         assert list(connection.iterdump()) == before
 
 
-def test_a_trigger_that_is_made_while_the_daemon_runs_is_not_executed(desk: Desk) -> None:
-    (first,) = desk.send(draft(sender="amy"))
-    execute(desk.state_dir, FORGE)
+def test_a_trigger_that_is_made_while_the_daemon_runs_is_not_executed(harness: StoreHarness) -> None:
+    (first,) = harness.send(draft(sender="amy"))
+    execute(harness.state_dir, FORGE)
     with pytest.raises(StoreFailed, match="has a trigger"):
-        desk.send(draft(sender="eve"))
-    assert desk.rows("SELECT id, sender FROM messages") == [(first, "amy")]
-    execute(desk.state_dir, "DROP TRIGGER forge")
-    desk.send(draft(sender="eve"))
-    assert desk.rows("SELECT sender FROM messages ORDER BY id") == [("amy",), ("eve",)]
+        harness.send(draft(sender="eve"))
+    assert harness.rows("SELECT id, sender FROM messages") == [(first, "amy")]
+    execute(harness.state_dir, "DROP TRIGGER forge")
+    harness.send(draft(sender="eve"))
+    assert harness.rows("SELECT sender FROM messages ORDER BY id") == [("amy",), ("eve",)]

@@ -3,28 +3,28 @@
 from typing import Any
 
 from mailroomd.storage.database.message_archive import MessageArchive
-from support.harness.storing import NOW_MS, Desk, draft
+from support.harness.storing import NOW_MS, StoreHarness, draft
 
 
-def test_pages_of_the_archive_end_at_the_mark(desk: Desk) -> None:
-    sent = [desk.message(draft("ab"[n % 2])) for n in range(20)]
-    desk.commit(*sent)
+def test_pages_of_the_archive_end_at_the_mark(harness: StoreHarness) -> None:
+    sent = [harness.message(draft("ab"[n % 2])) for n in range(20)]
+    harness.commit(*sent)
     ids = [command.id for command in sent]
-    archive = MessageArchive(desk.state_dir)
+    archive = MessageArchive(harness.state_dir)
     mark = ids[9]
     assert [message.id for message in archive.after(None, ids[3], mark, 100)] == ids[4:10]
     assert [message.id for message in archive.after("a", ids[3], mark, 2)] == [ids[4], ids[6]]
     assert [message.id for message in archive.unread("b", 0, mark, 100, newest_first=True)] == ids[9:0:-2]
     assert [message.id for message in archive.before("a", ids[6], 2)] == [ids[4], ids[2]]
     assert [message.id for message in archive.newest(ids[5], 2)] == [ids[4], ids[3]]
-    assert archive.last_id() == desk.last_id == sent[-1].last_id
+    assert archive.last_id() == harness.last_id == sent[-1].last_id
     archive.close()
 
 
-def test_a_page_ends_at_its_bounds_and_says_so(desk: Desk) -> None:
-    sent = [desk.message(draft("a", "x" * 100)) for _ in range(6)]
-    desk.commit(*sent)
-    archive = MessageArchive(desk.state_dir)
+def test_a_page_ends_at_its_bounds_and_says_so(harness: StoreHarness) -> None:
+    sent = [harness.message(draft("a", "x" * 100)) for _ in range(6)]
+    harness.commit(*sent)
+    archive = MessageArchive(harness.state_dir)
 
     def page(limit: int, budget_bytes: int) -> tuple[int, bool]:
         page = archive.after("a", 0, sent[-1].id, limit, budget_bytes)
@@ -35,17 +35,17 @@ def test_a_page_ends_at_its_bounds_and_says_so(desk: Desk) -> None:
     archive.close()
 
 
-def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None:
-    desk.commit(*[desk.message(draft("ab"[n % 2])) for n in range(50)])
+def test_the_queries_use_the_indexes_that_were_made_for_them(harness: StoreHarness) -> None:
+    harness.commit(*[harness.message(draft("ab"[n % 2])) for n in range(50)])
     asked: list[str] = []
-    archive = MessageArchive(desk.state_dir)
+    archive = MessageArchive(harness.state_dir)
     archive._connection.set_trace_callback(asked.append)  # pyright: ignore[reportPrivateUsage]
-    mark = desk.last_id
+    mark = harness.last_id
 
     def plan(ask: Any) -> str:
         asked.clear()
         ask()
-        return "; ".join(str(row[3]) for sql in asked for row in desk.rows(f"EXPLAIN QUERY PLAN {sql}"))
+        return "; ".join(str(row[3]) for sql in asked for row in harness.rows(f"EXPLAIN QUERY PLAN {sql}"))
 
     unread = "USING INDEX unread_of_mailbox (recipient=?"
     assert unread in plan(lambda: archive.unread("a", 5, mark, 10))
@@ -61,13 +61,13 @@ def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None
     for ask in (archive.mailboxes, lambda: archive.mailbox("a")):
         assert "SEARCH messages USING INDEX unread_of_mailbox (recipient=?)" in plan(ask)
     seen: list[str] = []
-    desk.connection.set_trace_callback(seen.append)
-    desk.store.files.filed_after("a", 5, 10)
-    desk.store.files.unfiled()
-    desk.store.forget_old(NOW_MS)
-    desk.connection.set_trace_callback(None)
+    harness.connection.set_trace_callback(seen.append)
+    harness.store.files.filed_after("a", 5, 10)
+    harness.store.files.unfiled()
+    harness.store.forget_old(NOW_MS)
+    harness.connection.set_trace_callback(None)
     plans = [
-        str([row[3] for row in desk.rows(f"EXPLAIN QUERY PLAN {sql}")])
+        str([row[3] for row in harness.rows(f"EXPLAIN QUERY PLAN {sql}")])
         for sql in seen
         if sql.startswith(("SELECT", "DELETE"))
     ]
@@ -77,20 +77,20 @@ def test_the_queries_use_the_indexes_that_were_made_for_them(desk: Desk) -> None
     archive.close()
 
 
-def test_the_named_states_match_the_conditions_of_the_partial_indexes(desk: Desk) -> None:
-    desk.commit(*[desk.message(draft("ab"[n % 2], ttl_ms=n)) for n in range(50)])
+def test_the_named_states_match_the_conditions_of_the_partial_indexes(harness: StoreHarness) -> None:
+    harness.commit(*[harness.message(draft("ab"[n % 2], ttl_ms=n)) for n in range(50)])
     statements: list[str] = []
 
     def plan(query: Any) -> str:
         statements.clear()
-        desk.connection.set_trace_callback(statements.append)
+        harness.connection.set_trace_callback(statements.append)
         query()
-        desk.connection.set_trace_callback(None)
+        harness.connection.set_trace_callback(None)
         selects = [sql for sql in statements if sql.startswith("SELECT") and "messages" in sql]
         assert len(selects) == 1
-        return str([row[3] for row in desk.rows(f"EXPLAIN QUERY PLAN {selects[0]}")])
+        return str([row[3] for row in harness.rows(f"EXPLAIN QUERY PLAN {selects[0]}")])
 
-    store = desk.store
+    store = harness.store
     assert "USING INDEX ended" in plan(lambda: store.delete_ended(NOW_MS, 10, NOW_MS))
     assert "USING INDEX expiring" in plan(lambda: store.expired(NOW_MS, 10))
     assert "USING INDEX expiring" in plan(store.next_expiry_ms)

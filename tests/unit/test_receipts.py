@@ -15,15 +15,15 @@ from mailroomd.protocol.packets import Outcome
 from mailroomd.storage.database.connection import open_archive
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS, receipts_after
-from support.harness.storing import NOW_MS, Desk, done, draft
+from support.harness.storing import NOW_MS, StoreHarness, done, draft
 
 STORED, FILED, OFFERED, READ, EXPIRED, _ = list(DeliveryState)[1:]
 Step = tuple[int, int, DeliveryState]  # receipt_id, message, state
 
 
 @pytest.fixture
-def archive(desk: Desk) -> Iterator[MessageArchive]:
-    made = MessageArchive(desk.state_dir)
+def archive(harness: StoreHarness) -> Iterator[MessageArchive]:
+    made = MessageArchive(harness.state_dir)
     yield made
     made.close()
 
@@ -33,12 +33,12 @@ def steps(archive: MessageArchive, *senders: str, cursor: int = 0, mark: int = M
     return [(receipt.id, receipt.message_id, receipt.state) for receipt in page]
 
 
-def test_the_receipt_of_a_filed_message_has_the_next_id(desk: Desk, archive: MessageArchive) -> None:
-    (message_id,) = desk.send(draft())
+def test_the_receipt_of_a_filed_message_has_the_next_id(harness: StoreHarness, archive: MessageArchive) -> None:
+    (message_id,) = harness.send(draft())
     assert archive.receipts(["dashboard"], 0, MAX_ID, 10) == [
         Receipt(message_id + 1, "dashboard", message_id, "abc", FILED, NOW_MS + 5)
     ]
-    assert desk.rows("SELECT * FROM receipts") == [], "it needs no row"
+    assert harness.rows("SELECT * FROM receipts") == [], "it needs no row"
 
 
 class Interrupted:
@@ -53,60 +53,62 @@ class Interrupted:
         return self._connection.execute(sql, values)
 
 
-def test_the_first_receipt_of_a_message_deleted_meanwhile_is_read_once(desk: Desk) -> None:
-    first, second = desk.send(draft(), draft())
-    with closing(open_archive(desk.state_dir)) as connection:
-        reading = Interrupted(connection, lambda: desk.commit(desk.clearing("abc", first)))
+def test_the_first_receipt_of_a_message_deleted_meanwhile_is_read_once(harness: StoreHarness) -> None:
+    first, second = harness.send(draft(), draft())
+    with closing(open_archive(harness.state_dir)) as connection:
+        reading = Interrupted(connection, lambda: harness.commit(harness.clearing("abc", first)))
         page = receipts_after(cast("sqlite3.Connection", reading), ["dashboard"], 0, MAX_ID, 10)
-    assert desk.rows("SELECT id FROM messages") == [(second,)]
+    assert harness.rows("SELECT id FROM messages") == [(second,)]
     assert [(receipt.id, receipt.message_id, receipt.state) for receipt in page] == [
         (first + 1, first, FILED),
         (second + 1, second, FILED),
     ]
 
 
-def test_a_message_without_a_file_is_stored_first_and_filed_later(desk: Desk, archive: MessageArchive) -> None:
-    (message_id,) = desk.send(draft())
-    desk.store.files.record_unfiled({message_id: "no permission"})
+def test_a_message_without_a_file_is_stored_first_and_filed_later(
+    harness: StoreHarness, archive: MessageArchive
+) -> None:
+    (message_id,) = harness.send(draft())
+    harness.store.files.record_unfiled({message_id: "no permission"})
     assert steps(archive, "dashboard") == [(message_id + 1, message_id, STORED)]
-    desk.now_ms += 7
-    filed = desk.sequenced(MailFiled((message_id,)))
-    assert done(filed.id, "dashboard") in desk.commit(filed)
+    harness.now_ms += 7
+    filed = harness.sequenced(MailFiled((message_id,)))
+    assert done(filed.id, "dashboard") in harness.commit(filed)
     assert steps(archive, "dashboard") == [(message_id + 1, message_id, STORED), (filed.id, message_id, FILED)]
     assert archive.receipts(["dashboard"], message_id + 1, MAX_ID, 10)[0].timestamp_ms == NOW_MS + 7
 
 
-def test_a_file_that_is_written_twice_has_one_receipt(desk: Desk, archive: MessageArchive) -> None:
-    (message_id,) = desk.send(draft())
-    desk.store.files.record_unfiled({message_id: "no permission"})
-    desk.commit(desk.sequenced(MailFiled((message_id,))))
-    again = desk.sequenced(MailFiled((message_id,)))
-    assert done(again.id) in desk.commit(again)
+def test_a_file_that_is_written_twice_has_one_receipt(harness: StoreHarness, archive: MessageArchive) -> None:
+    (message_id,) = harness.send(draft())
+    harness.store.files.record_unfiled({message_id: "no permission"})
+    harness.commit(harness.sequenced(MailFiled((message_id,))))
+    again = harness.sequenced(MailFiled((message_id,)))
+    assert done(again.id) in harness.commit(again)
     assert [state for _, _, state in steps(archive)] == [STORED, FILED]
 
 
-def test_a_file_that_was_lost_and_written_again_is_not_a_step(desk: Desk, archive: MessageArchive) -> None:
-    (message_id,) = desk.send(draft())
-    desk.store.files.record_unfiled({message_id: "its directory is gone"}, were_filed=True)
-    desk.commit(desk.sequenced(MailFiled((message_id,))))
+def test_a_file_that_was_lost_and_written_again_is_not_a_step(harness: StoreHarness, archive: MessageArchive) -> None:
+    (message_id,) = harness.send(draft())
+    harness.store.files.record_unfiled({message_id: "its directory is gone"}, were_filed=True)
+    harness.commit(harness.sequenced(MailFiled((message_id,))))
     assert steps(archive) == [(message_id + 1, message_id, FILED)]
 
 
-def test_a_late_file_of_an_offered_message_is_not_a_step_back(desk: Desk, archive: MessageArchive) -> None:
-    (message_id,) = desk.send(draft())
-    desk.store.files.record_unfiled({message_id: "no permission"})
-    desk.commit(desk.offering("abc", message_id))
-    desk.commit(desk.sequenced(MailFiled((message_id,))))
+def test_a_late_file_of_an_offered_message_is_not_a_step_back(harness: StoreHarness, archive: MessageArchive) -> None:
+    (message_id,) = harness.send(draft())
+    harness.store.files.record_unfiled({message_id: "no permission"})
+    harness.commit(harness.offering("abc", message_id))
+    harness.commit(harness.sequenced(MailFiled((message_id,))))
     assert [state for _, _, state in steps(archive)] == [STORED, OFFERED]
-    assert desk.rows("SELECT state, file_error FROM messages") == [(OFFERED, "")]
+    assert harness.rows("SELECT state, file_error FROM messages") == [(OFFERED, "")]
 
 
-def test_every_step_has_an_id_of_its_command_in_their_order(desk: Desk, archive: MessageArchive) -> None:
-    first, second, third = desk.send(draft(), draft(), draft(ttl_ms=1))
-    offered = desk.offering("abc", first, second)
-    read = desk.reading("abc", first)
-    taken, expired = desk.sequenced(FilesTaken("abc", (second,))), desk.sequenced(MailExpired((third,)))
-    desk.commit(offered, read, taken, expired)
+def test_every_step_has_an_id_of_its_command_in_their_order(harness: StoreHarness, archive: MessageArchive) -> None:
+    first, second, third = harness.send(draft(), draft(), draft(ttl_ms=1))
+    offered = harness.offering("abc", first, second)
+    read = harness.reading("abc", first)
+    taken, expired = harness.sequenced(FilesTaken("abc", (second,))), harness.sequenced(MailExpired((third,)))
+    harness.commit(offered, read, taken, expired)
     assert steps(archive, "dashboard") == [
         *[(message_id + 1, message_id, FILED) for message_id in (first, second, third)],
         (offered.id, first, OFFERED),
@@ -117,33 +119,33 @@ def test_every_step_has_an_id_of_its_command_in_their_order(desk: Desk, archive:
     ]
 
 
-def test_a_step_that_was_made_before_has_no_second_receipt(desk: Desk, archive: MessageArchive) -> None:
-    (message_id,) = desk.send(draft())
-    desk.commit(desk.reading("abc", message_id, message_id))
+def test_a_step_that_was_made_before_has_no_second_receipt(harness: StoreHarness, archive: MessageArchive) -> None:
+    (message_id,) = harness.send(draft())
+    harness.commit(harness.reading("abc", message_id, message_id))
     before = steps(archive)
     assert [state for _, _, state in before] == [FILED, READ]
     late = [
-        desk.reading("abc", message_id),
-        desk.offering("abc", message_id),
-        desk.sequenced(FilesTaken("abc", (message_id,))),
-        desk.sequenced(MailExpired((message_id,))),
+        harness.reading("abc", message_id),
+        harness.offering("abc", message_id),
+        harness.sequenced(FilesTaken("abc", (message_id,))),
+        harness.sequenced(MailExpired((message_id,))),
     ]
-    senders = [outcome.receipt_senders for outcome in desk.commit(*late) if isinstance(outcome, Outcome)]
+    senders = [outcome.receipt_senders for outcome in harness.commit(*late) if isinstance(outcome, Outcome)]
     # A reading that is heard again may have lost its first outcome: its sender is woken, and finds no new receipt.
     assert senders == [["dashboard"], [], ["dashboard"], []]
     assert steps(archive) == before
 
 
-def test_only_the_senders_of_the_messages_are_named_each_once(desk: Desk) -> None:
-    numbers = desk.send(*[draft(sender=name) for name in ("x", "y", "x")])
-    read = desk.reading("abc", *numbers)
-    assert Outcome(read.id, Acknowledged(numbers, []), ["x", "y"]) in desk.commit(read)
+def test_only_the_senders_of_the_messages_are_named_each_once(harness: StoreHarness) -> None:
+    numbers = harness.send(*[draft(sender=name) for name in ("x", "y", "x")])
+    read = harness.reading("abc", *numbers)
+    assert Outcome(read.id, Acknowledged(numbers, []), ["x", "y"]) in harness.commit(read)
 
 
-def test_one_sender_several_or_all_are_read_in_one_order(desk: Desk, archive: MessageArchive) -> None:
-    x, y, z = desk.send(*[draft(sender=name) for name in "xyz"])
-    read = desk.reading("abc", z, x)
-    desk.commit(read)
+def test_one_sender_several_or_all_are_read_in_one_order(harness: StoreHarness, archive: MessageArchive) -> None:
+    x, y, z = harness.send(*[draft(sender=name) for name in "xyz"])
+    read = harness.reading("abc", z, x)
+    harness.commit(read)
     assert steps(archive, "x") == [(x + 1, x, FILED), (read.id + 1, x, READ)]
     assert steps(archive, "y", "z") == [(y + 1, y, FILED), (z + 1, z, FILED), (read.id, z, READ)]
     assert steps(archive) == sorted(steps(archive, "x") + steps(archive, "y", "z"))
@@ -151,9 +153,11 @@ def test_one_sender_several_or_all_are_read_in_one_order(desk: Desk, archive: Me
     assert archive.receipts([], 0, MAX_ID, 10) == []
 
 
-def test_pages_of_receipts_have_no_gap_or_overlap_and_end_at_the_mark(desk: Desk, archive: MessageArchive) -> None:
-    numbers = desk.send(*[draft(sender="xy"[n % 2]) for n in range(10)])
-    desk.commit(desk.reading("abc", *numbers[::3]))
+def test_pages_of_receipts_have_no_gap_or_overlap_and_end_at_the_mark(
+    harness: StoreHarness, archive: MessageArchive
+) -> None:
+    numbers = harness.send(*[draft(sender="xy"[n % 2]) for n in range(10)])
+    harness.commit(harness.reading("abc", *numbers[::3]))
     everything = steps(archive)
     assert len(everything) == 14
     for limit in (1, 2, 5, 14):
@@ -169,16 +173,16 @@ def test_pages_of_receipts_have_no_gap_or_overlap_and_end_at_the_mark(desk: Desk
         assert steps(archive, mark=receipt_id - 1) == [step for step in everything if step[0] < receipt_id]
 
 
-def test_receipts_are_forgotten_after_a_day_in_slices(desk: Desk, archive: MessageArchive) -> None:
-    old = desk.send(*[draft()] * (FORGET_SLICE + 10))
-    desk.commit(desk.reading("abc", *old))
-    desk.pass_to(NOW_MS + KEPT_MS - 1000)
-    (young,) = desk.send(draft())
-    desk.commit(desk.reading("abc", young))
-    assert not desk.store.forget_old(desk.now_ms)
-    desk.pass_to(NOW_MS + KEPT_MS + 1000)
-    assert desk.store.forget_old(desk.now_ms)
-    assert desk.rows("SELECT count(*) FROM receipts") == [(11,)]
-    assert not desk.store.forget_old(desk.now_ms)
-    assert desk.rows("SELECT message_id FROM receipts") == [(young,)]
+def test_receipts_are_forgotten_after_a_day_in_slices(harness: StoreHarness, archive: MessageArchive) -> None:
+    old = harness.send(*[draft()] * (FORGET_SLICE + 10))
+    harness.commit(harness.reading("abc", *old))
+    harness.pass_to(NOW_MS + KEPT_MS - 1000)
+    (young,) = harness.send(draft())
+    harness.commit(harness.reading("abc", young))
+    assert not harness.store.forget_old(harness.now_ms)
+    harness.pass_to(NOW_MS + KEPT_MS + 1000)
+    assert harness.store.forget_old(harness.now_ms)
+    assert harness.rows("SELECT count(*) FROM receipts") == [(11,)]
+    assert not harness.store.forget_old(harness.now_ms)
+    assert harness.rows("SELECT message_id FROM receipts") == [(young,)]
     assert [state for _, message_id, state in steps(archive, limit=9999) if message_id == young] == [FILED, READ]

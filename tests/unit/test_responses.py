@@ -11,14 +11,14 @@ from mailroomd.protocol.reports import ResponseStored
 from mailroomd.storage.database import responses
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS
-from support.harness.storing import NOW_MS, Desk, answers, done, draft
+from support.harness.storing import NOW_MS, StoreHarness, answers, done, draft
 
 FILED, OFFERED = DeliveryState.FILED, DeliveryState.OFFERED
 
 
 @pytest.fixture
-def archive(desk: Desk) -> Iterator[MessageArchive]:
-    made = MessageArchive(desk.state_dir)
+def archive(harness: StoreHarness) -> Iterator[MessageArchive]:
+    made = MessageArchive(harness.state_dir)
     yield made
     made.close()
 
@@ -29,60 +29,62 @@ def left(
     return ResponseLeft(session, name, identity, body)
 
 
-def leave(desk: Desk, *responses: ResponseLeft, agent: str = "lead") -> list[int]:
+def leave(harness: StoreHarness, *responses: ResponseLeft, agent: str = "lead") -> list[int]:
     """Commits responses together; returns their places."""
-    work = [desk.sequenced(response, agent) for response in responses]
-    desk.commit(*work)
+    work = [harness.sequenced(response, agent) for response in responses]
+    harness.commit(*work)
     return [event.id for event in work]
 
 
 def test_a_response_is_for_the_agent_behind_the_session_and_keeps_all_that_was_left(
-    desk: Desk, archive: MessageArchive
+    harness: StoreHarness, archive: MessageArchive
 ) -> None:
-    event = desk.sequenced(left(body='{"text":"ü"}'.encode()), "lead")
-    assert answers(desk.commit(event)) == [ResponseStored("lead", event.id), done(event.id)]
+    event = harness.sequenced(left(body='{"text":"ü"}'.encode()), "lead")
+    assert answers(harness.commit(event)) == [ResponseStored("lead", event.id), done(event.id)]
     assert archive.responses(["lead"], 0, MAX_ID, 10) == [
         Response(event.id, "lead", "s", "a.json", FILED, NOW_MS, '{"text":"ü"}'.encode())
     ]
     assert archive.responses(["s"], 0, MAX_ID, 10) == []
 
 
-def test_a_file_that_a_crash_left_after_the_commit_is_not_announced_again(desk: Desk, archive: MessageArchive) -> None:
-    (response_id,) = leave(desk, left())
-    desk.reopen()
-    again = desk.sequenced(left(), "lead")
-    assert answers(desk.commit(again)) == [done(again.id)]
+def test_a_file_that_a_crash_left_after_the_commit_is_not_announced_again(
+    harness: StoreHarness, archive: MessageArchive
+) -> None:
+    (response_id,) = leave(harness, left())
+    harness.reopen()
+    again = harness.sequenced(left(), "lead")
+    assert answers(harness.commit(again)) == [done(again.id)]
     assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == [response_id]
 
 
 @pytest.mark.parametrize("other", [left(identity="1:2:3:5"), left(name="b.json"), left(session="t")])
 def test_another_file_is_another_response_whatever_its_content(
-    desk: Desk, archive: MessageArchive, other: ResponseLeft
+    harness: StoreHarness, archive: MessageArchive, other: ResponseLeft
 ) -> None:
-    numbers = leave(desk, left(), other)
+    numbers = leave(harness, left(), other)
     assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == numbers
 
 
-def test_a_response_waits_until_it_was_offered_to_its_own_agent(desk: Desk, archive: MessageArchive) -> None:
-    first, second = leave(desk, left("1.json"), left("2.json"))
-    (other,) = leave(desk, left("3.json"), agent="other")
+def test_a_response_waits_until_it_was_offered_to_its_own_agent(harness: StoreHarness, archive: MessageArchive) -> None:
+    first, second = leave(harness, left("1.json"), left("2.json"))
+    (other,) = leave(harness, left("3.json"), agent="other")
     assert [response.id for response in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [
         first,
         second,
         other,
     ]
-    desk.commit(desk.offering("lead", first, other))
+    harness.commit(harness.offering("lead", first, other))
     assert [response.id for response in archive.waiting_responses(["lead", "other"], 0, MAX_ID, 10)] == [second, other]
     assert [response.state for response in archive.responses(None, 0, MAX_ID, 10)] == [OFFERED, FILED, FILED]
 
 
 def test_messages_and_responses_are_offered_together_but_only_mail_has_receipts(
-    desk: Desk, archive: MessageArchive
+    harness: StoreHarness, archive: MessageArchive
 ) -> None:
-    (message,) = desk.send(draft("lead"))
-    (response,) = leave(desk, left())
-    offered = desk.offering("lead", response, message)
-    assert answers(desk.commit(offered)) == [done(offered.id, "dashboard")]
+    (message,) = harness.send(draft("lead"))
+    (response,) = leave(harness, left())
+    offered = harness.offering("lead", response, message)
+    assert answers(harness.commit(offered)) == [done(offered.id, "dashboard")]
     assert [(receipt.message_id, receipt.state) for receipt in archive.receipts(None, message + 1, MAX_ID, 10)] == [
         (message, OFFERED)
     ]
@@ -90,9 +92,9 @@ def test_messages_and_responses_are_offered_together_but_only_mail_has_receipts(
 
 
 def test_pages_of_responses_end_at_their_bounds_and_say_so(
-    desk: Desk, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
+    harness: StoreHarness, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = leave(desk, *[left(f"{n}.json", body=b'{"a":"' + b"x" * 92 + b'"}') for n in range(6)])
+    numbers = leave(harness, *[left(f"{n}.json", body=b'{"a":"' + b"x" * 92 + b'"}') for n in range(6)])
 
     def page(cursor: int = 0, mark: int = MAX_ID, limit: int = 10) -> tuple[list[int], bool]:
         page = archive.responses(["lead"], cursor, mark, limit)
@@ -108,23 +110,27 @@ def test_pages_of_responses_end_at_their_bounds_and_say_so(
     assert page(numbers[-1]) == ([], False)
 
 
-def test_the_newest_response_of_each_agent_is_reported_after_a_restart(desk: Desk, archive: MessageArchive) -> None:
-    leave(desk, left("1.json"), left("2.json"))
-    (other,) = leave(desk, left("3.json"), agent="other")
-    desk.now_ms += 10
-    (newest,) = leave(desk, left("4.json"))
+def test_the_newest_response_of_each_agent_is_reported_after_a_restart(
+    harness: StoreHarness, archive: MessageArchive
+) -> None:
+    leave(harness, left("1.json"), left("2.json"))
+    (other,) = leave(harness, left("3.json"), agent="other")
+    harness.now_ms += 10
+    (newest,) = leave(harness, left("4.json"))
     assert archive.newest_responses() == [("lead", newest), ("other", other)]
-    assert desk.store.changed_since(NOW_MS + 1) == [ResponseStored("lead", newest)]
-    assert desk.store.changed_since(NOW_MS) == [ResponseStored("lead", newest), ResponseStored("other", other)]
+    assert harness.store.changed_since(NOW_MS + 1) == [ResponseStored("lead", newest)]
+    assert harness.store.changed_since(NOW_MS) == [ResponseStored("lead", newest), ResponseStored("other", other)]
 
 
-def test_responses_are_forgotten_after_a_day_in_slices_offered_or_not(desk: Desk, archive: MessageArchive) -> None:
-    old = leave(desk, *[left(f"{n}.json") for n in range(FORGET_SLICE + 3)])
-    desk.commit(desk.offering("lead", *old[::2]))
-    desk.pass_to(NOW_MS + KEPT_MS - 1000)
-    (young,) = leave(desk, left("young.json"))
-    assert not desk.store.forget_old(desk.now_ms)
-    desk.pass_to(NOW_MS + KEPT_MS + 1000)
-    assert desk.store.forget_old(desk.now_ms)
-    assert not desk.store.forget_old(desk.now_ms)
+def test_responses_are_forgotten_after_a_day_in_slices_offered_or_not(
+    harness: StoreHarness, archive: MessageArchive
+) -> None:
+    old = leave(harness, *[left(f"{n}.json") for n in range(FORGET_SLICE + 3)])
+    harness.commit(harness.offering("lead", *old[::2]))
+    harness.pass_to(NOW_MS + KEPT_MS - 1000)
+    (young,) = leave(harness, left("young.json"))
+    assert not harness.store.forget_old(harness.now_ms)
+    harness.pass_to(NOW_MS + KEPT_MS + 1000)
+    assert harness.store.forget_old(harness.now_ms)
+    assert not harness.store.forget_old(harness.now_ms)
     assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == [young]

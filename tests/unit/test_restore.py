@@ -18,7 +18,7 @@ from mailroomd.protocol.local_events import MailOverdue, ResponseLeft
 from mailroomd.protocol.packets import NoteSeen
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.restore import REFUSED_NAME, take_restored
-from support.harness.storing import NOW_MS, Desk, draft, recounted
+from support.harness.storing import NOW_MS, StoreHarness, draft, recounted
 from support.harness.version_1 import VERSION_1
 from support.harness.version_2 import VERSION_2
 
@@ -34,13 +34,13 @@ class Shop:
         self.state_dir = directory / "state"
         self.state_dir.mkdir()
         self.backup = directory / "backup.db"
-        self.desk = Desk(self.state_dir)
-        read, unread = self.desk.send(draft("bob", "read"), draft("bob", "unread"))
-        self.desk.commit(
-            self.desk.reading("bob", read),
-            self.desk.message(draft("bob", "keyed"), "k", client_key=True),
-            self.desk.sequenced(ResponseLeft("s1", "a.json", "1:2", b'{"n":1}'), "bob"),
-            self.desk.aliasing("s1", "bob", NOW_MS + 1000),
+        self.harness = StoreHarness(self.state_dir)
+        read, unread = self.harness.send(draft("bob", "read"), draft("bob", "unread"))
+        self.harness.commit(
+            self.harness.reading("bob", read),
+            self.harness.message(draft("bob", "keyed"), "k", client_key=True),
+            self.harness.sequenced(ResponseLeft("s1", "a.json", "1:2", b'{"n":1}'), "bob"),
+            self.harness.aliasing("s1", "bob", NOW_MS + 1000),
             NoteSeen("amy", NOW_MS),
         )
         self.old_ids = [read, unread]
@@ -48,7 +48,7 @@ class Shop:
 
     def take_backup(self) -> None:
         with closing(sqlite3.connect(self.backup)) as copy:
-            self.desk.connection.backup(copy)
+            self.harness.connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
 
     def change_backup(self, script: str) -> None:
@@ -57,15 +57,15 @@ class Shop:
 
     def restore(self) -> bool:
         """Stages the backup and starts the store again; returns whether it was restored."""
-        self.desk.store.close()
+        self.harness.store.close()
         staging = self.state_dir / "restore"
         staging.mkdir()
         shutil.copy(self.backup, staging / "mailroom.db")
         is_restored = take_restored(self.state_dir, no_beat)
         assert not staging.exists()
-        table, last_id = self.desk.table, self.desk.last_id
-        self.desk = Desk(self.state_dir)
-        self.desk.table, self.desk.last_id = table, last_id
+        table, last_id = self.harness.table, self.harness.last_id
+        self.harness = StoreHarness(self.state_dir)
+        self.harness.table, self.harness.last_id = table, last_id
         return is_restored
 
     def contents(self) -> list[str]:
@@ -77,7 +77,7 @@ class Shop:
 def shop(tmp_path: Path) -> Any:
     made = Shop(tmp_path)
     yield made
-    made.desk.store.close()
+    made.harness.store.close()
 
 
 def objects(connection: sqlite3.Connection) -> set[Any]:
@@ -85,22 +85,22 @@ def objects(connection: sqlite3.Connection) -> set[Any]:
 
 
 def test_a_backup_comes_back_with_newer_mail_counts_keys_and_responses(shop: Shop) -> None:
-    shop.desk.commit(shop.desk.clearing("bob", shop.desk.last_id))
-    shop.desk.send(draft("bob", "newer"))
-    last_id = shop.desk.store.mark("last_id")
+    shop.harness.commit(shop.harness.clearing("bob", shop.harness.last_id))
+    shop.harness.send(draft("bob", "newer"))
+    last_id = shop.harness.store.mark("last_id")
     assert shop.restore()
     assert shop.contents() == ["read", "unread", "keyed", "newer"]
-    assert shop.desk.store.mark("last_id") == last_id
-    assert shop.desk.store.mark("synced_id") == 0, "missing files are written again, not taken for read"
-    assert shop.desk.rows("SELECT name, total, unread, last_seen_ms FROM mailboxes ORDER BY name") == [
+    assert shop.harness.store.mark("last_id") == last_id
+    assert shop.harness.store.mark("synced_id") == 0, "missing files are written again, not taken for read"
+    assert shop.harness.rows("SELECT name, total, unread, last_seen_ms FROM mailboxes ORDER BY name") == [
         ("amy", 0, 0, NOW_MS),
         ("bob", 4, 3, 0),
     ]
-    assert recounted(shop.desk)["bob"][:2] == (4, 3)
-    again = shop.desk.message(draft("bob", "keyed"), "k", client_key=True)
-    assert shop.desk.result(again).mail == [], "its key is known"
-    assert shop.desk.rows("SELECT body FROM responses") == [('{"n":1}',)]
-    while shop.desk.store.index_more():
+    assert recounted(shop.harness)["bob"][:2] == (4, 3)
+    again = shop.harness.message(draft("bob", "keyed"), "k", client_key=True)
+    assert shop.harness.result(again).mail == [], "its key is known"
+    assert shop.harness.rows("SELECT body FROM responses") == [('{"n":1}',)]
+    while shop.harness.store.index_more():
         pass
     with closing(MessageArchive(shop.state_dir)) as archive:
         assert [message.draft.content for message in archive.before("bob", MAX_ID, 9, query="newer")] == ["newer"]
@@ -122,7 +122,7 @@ def test_a_message_at_every_limit_of_the_contract_comes_back(shop: Shop) -> None
         reply_by_ms=LATEST_MS + MAX_TTL_MS,
     )
     check_draft(largest)
-    (message_id,) = shop.desk.send(largest)
+    (message_id,) = shop.harness.send(largest)
     shop.take_backup()
     assert shop.restore()
     with closing(MessageArchive(shop.state_dir)) as archive:
@@ -131,7 +131,7 @@ def test_a_message_at_every_limit_of_the_contract_comes_back(shop: Shop) -> None
 
 
 def test_triggers_views_and_further_tables_of_a_backup_stay_behind(shop: Shop) -> None:
-    before = objects(shop.desk.connection)
+    before = objects(shop.harness.connection)
     shop.change_backup(
         "CREATE TRIGGER forge AFTER INSERT ON messages BEGIN"
         " UPDATE messages SET sender = 'boss', verified = 1 WHERE id = new.id; END;"
@@ -141,10 +141,10 @@ def test_triggers_views_and_further_tables_of_a_backup_stay_behind(shop: Shop) -
         " WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x, x, x FROM n;"
     )
     assert shop.restore()
-    assert objects(shop.desk.connection) == before
-    (sent,) = shop.desk.send(draft("bob", "pay", sender="eve"))
-    shop.desk.commit(shop.desk.reading("bob", sent))
-    assert shop.desk.rows("SELECT sender, verified FROM messages WHERE id = ?", sent) == [("eve", 0)]
+    assert objects(shop.harness.connection) == before
+    (sent,) = shop.harness.send(draft("bob", "pay", sender="eve"))
+    shop.harness.commit(shop.harness.reading("bob", sent))
+    assert shop.harness.rows("SELECT sender, verified FROM messages WHERE id = ?", sent) == [("eve", 0)]
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_a_backup_with_damage_is_set_aside_and_the_database_stays(
     shop: Shop, damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shop.change_backup(damage)
-    before = shop.desk.rows("SELECT * FROM messages"), objects(shop.desk.connection)
+    before = shop.harness.rows("SELECT * FROM messages"), objects(shop.harness.connection)
     assert not shop.restore()
-    assert (shop.desk.rows("SELECT * FROM messages"), objects(shop.desk.connection)) == before
+    assert (shop.harness.rows("SELECT * FROM messages"), objects(shop.harness.connection)) == before
     assert (shop.state_dir / REFUSED_NAME).is_dir()
     assert not list(shop.state_dir.glob("mailroom.db.replaced-*"))
     assert "backup not restored, database unchanged" in capfd.readouterr().err
@@ -202,34 +202,34 @@ def test_a_file_that_is_not_a_database_is_set_aside(shop: Shop, damage: str) -> 
 
 def test_a_deadline_of_the_backup_is_open_unless_it_was_settled_since(shop: Shop) -> None:
     questions = [msgspec.structs.replace(draft("bob", sender="amy"), reply_by_ms=NOW_MS + 1000) for _ in range(4)]
-    answered, reported, still_open = shop.desk.send(*questions[:3])
+    answered, reported, still_open = shop.harness.send(*questions[:3])
     shop.take_backup()
-    (newer,) = shop.desk.send(questions[3])
-    shop.desk.send(msgspec.structs.replace(draft("amy", sender="bob"), in_reply_to=answered))
-    shop.desk.commit(shop.desk.sequenced(MailOverdue((reported,))))
+    (newer,) = shop.harness.send(questions[3])
+    shop.harness.send(msgspec.structs.replace(draft("amy", sender="bob"), in_reply_to=answered))
+    shop.harness.commit(shop.harness.sequenced(MailOverdue((reported,))))
     assert shop.restore()
-    assert shop.desk.rows("SELECT id FROM deadlines ORDER BY id") == [(still_open,), (newer,)]
+    assert shop.harness.rows("SELECT id FROM deadlines ORDER BY id") == [(still_open,), (newer,)]
 
 
 def test_an_alias_that_ended_after_the_backup_stays_ended(shop: Shop) -> None:
-    shop.desk.commit(shop.desk.aliasing("s1", "", 0), shop.desk.aliasing("s2", "eve", NOW_MS))
+    shop.harness.commit(shop.harness.aliasing("s1", "", 0), shop.harness.aliasing("s2", "eve", NOW_MS))
     assert shop.restore()
-    assert shop.desk.rows("SELECT session, agent FROM aliases") == [("s2", "eve")]
+    assert shop.harness.rows("SELECT session, agent FROM aliases") == [("s2", "eve")]
 
 
 def test_an_alias_that_moved_after_the_backup_stays_with_its_new_agent(shop: Shop) -> None:
-    shop.desk.commit(shop.desk.aliasing("s1", "alice", NOW_MS + 9))
+    shop.harness.commit(shop.harness.aliasing("s1", "alice", NOW_MS + 9))
     assert shop.restore()
-    assert shop.desk.rows("SELECT session, agent FROM aliases") == [("s1", "alice")]
+    assert shop.harness.rows("SELECT session, agent FROM aliases") == [("s1", "alice")]
 
 
 def test_without_a_present_database_the_backup_brings_everything_back(shop: Shop) -> None:
-    shop.desk.store.close()
+    shop.harness.store.close()
     for path in shop.state_dir.glob("mailroom.db*"):
         path.unlink()
     assert shop.restore()
     assert shop.contents() == ["read", "unread", "keyed"]
-    assert shop.desk.rows("SELECT session, agent FROM aliases") == [("s1", "bob")]
+    assert shop.harness.rows("SELECT session, agent FROM aliases") == [("s1", "bob")]
 
 
 @pytest.mark.parametrize(("schema", "filed_id"), [(VERSION_1, -1), (VERSION_2, 0)])
@@ -244,8 +244,8 @@ def test_a_backup_of_an_older_version_is_restored(shop: Shop, schema: str, filed
     )
     assert shop.restore()
     assert shop.contents() == ["ancient", "read", "unread", "keyed"]
-    assert shop.desk.rows("SELECT filed_id FROM messages WHERE id = 5") == [(filed_id,)]
-    assert shop.desk.rows("SELECT used_ms FROM idempotency_keys WHERE key = 'old'") == [(5,)]
+    assert shop.harness.rows("SELECT filed_id FROM messages WHERE id = 5") == [(filed_id,)]
+    assert shop.harness.rows("SELECT used_ms FROM idempotency_keys WHERE key = 'old'") == [(5,)]
 
 
 def fail_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,13 +265,13 @@ def fail_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_rename_that_fails_leaves_the_database_in_place(
     shop: Shop, call: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.desk.store.close()
+    shop.harness.store.close()
     (shop.state_dir / "restore").mkdir()
     shutil.copy(shop.backup, shop.state_dir / "restore/mailroom.db")
     fail_at(call, monkeypatch)
     take_restored(shop.state_dir, no_beat)
     monkeypatch.undo()
-    shop.desk = Desk(shop.state_dir)
+    shop.harness = StoreHarness(shop.state_dir)
     assert shop.contents() == ["read", "unread", "keyed"]
 
 
@@ -283,9 +283,9 @@ def interrupt(*_: object, **_named: object) -> None:
 def test_a_restore_that_is_interrupted_is_finished_by_the_next_start(
     shop: Shop, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.desk.commit(shop.desk.clearing("bob", shop.desk.last_id))
-    shop.desk.send(draft("bob", "newer"))
-    shop.desk.store.close()
+    shop.harness.commit(shop.harness.clearing("bob", shop.harness.last_id))
+    shop.harness.send(draft("bob", "newer"))
+    shop.harness.store.close()
     (shop.state_dir / "restore").mkdir()
     shutil.copy(shop.backup, shop.state_dir / "restore/mailroom.db")
     monkeypatch.setattr(f"mailroomd.storage.database.restore.{step}", interrupt)
@@ -293,7 +293,7 @@ def test_a_restore_that_is_interrupted_is_finished_by_the_next_start(
         take_restored(shop.state_dir, no_beat)
     monkeypatch.undo()
     assert take_restored(shop.state_dir, no_beat)
-    shop.desk = Desk(shop.state_dir)
+    shop.harness = StoreHarness(shop.state_dir)
     assert shop.contents() == ["read", "unread", "keyed", "newer"]
 
 
@@ -315,8 +315,8 @@ def test_a_staging_directory_that_cannot_be_read_does_not_stop_the_start(
 
 
 def test_a_damaged_present_database_is_named_and_left_alone(shop: Shop, capfd: pytest.CaptureFixture[str]) -> None:
-    (sent,) = shop.desk.send(draft("bob", "newer"))
-    shop.desk.rows("UPDATE messages SET state = 77 WHERE id = ?", sent)
+    (sent,) = shop.harness.send(draft("bob", "newer"))
+    shop.harness.rows("UPDATE messages SET state = 77 WHERE id = ?", sent)
     assert not shop.restore()
     assert "the present database cannot be read" in capfd.readouterr().err
 
@@ -326,7 +326,7 @@ def every_beat(beats: list[int]) -> Callable[[], None]:
 
 
 def test_a_long_restore_beats_as_it_goes(shop: Shop) -> None:
-    shop.desk.store.close()
+    shop.harness.store.close()
     (shop.state_dir / "restore").mkdir()
     shutil.copy(shop.backup, shop.state_dir / "restore/mailroom.db")
     beats: list[int] = []

@@ -13,7 +13,7 @@ from mailroomd.protocol.packets import Command, LazyCommand, NoteSeen
 from mailroomd.storage.database.message_store import SequencedEvent
 from mailroomd.storage.database.transactions import StoreFailed
 from support.faults.failing import Failing, connect
-from support.harness.storing import NOW_MS, Desk, draft, recounted
+from support.harness.storing import NOW_MS, StoreHarness, draft, recounted
 
 KINDS = ("send", "send", "keyed", "read", "take", "expire", "offer", "file", "clear", "alias", "seen", "respond")
 works = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from("ab"), st.integers(0, 7)), min_size=1, max_size=6)
@@ -22,116 +22,118 @@ KEYS = ("idempotency_keys", "request_keys")
 INDEX = "SELECT rowid FROM search WHERE search MATCH 'word'"
 
 
-def content(desk: Desk) -> list[Any]:
+def content(harness: StoreHarness) -> list[Any]:
     """Returns all that the database holds."""
-    tables: list[Any] = [desk.rows(f"SELECT * FROM {table} ORDER BY 1") for table in (*TABLES, *KEYS)]
-    return [*tables, desk.rows(INDEX)]
+    tables: list[Any] = [harness.rows(f"SELECT * FROM {table} ORDER BY 1") for table in (*TABLES, *KEYS)]
+    return [*tables, harness.rows(INDEX)]
 
 
 @pytest.fixture(scope="module")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    """A desk with eight messages in two mailboxes, half of them indexed, and a response; closed, to be copied."""
-    desk = Desk(tmp_path_factory.mktemp("furnished"))
-    message_ids = desk.send(*[draft("ab"[n % 2], f"word {n}", sender="xy"[n // 4]) for n in range(4)])
-    desk.store.index_more()
-    message_ids += desk.send(*[draft("ab"[n % 2], f"word {n}", ttl_ms=1) for n in range(4)])
-    desk.store.files.record_unfiled({message_ids[2]: "why"})
-    desk.commit(desk.sequenced(ResponseLeft("s", "0.json", "0", b"{}"), "a"), desk.reading("a", message_ids[0]))
-    desk.store.close()
-    return desk
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> StoreHarness:
+    """A harness with eight messages in two mailboxes, half of them indexed, and a response; closed, to be copied."""
+    harness = StoreHarness(tmp_path_factory.mktemp("prepared"))
+    message_ids = harness.send(*[draft("ab"[n % 2], f"word {n}", sender="xy"[n // 4]) for n in range(4)])
+    harness.store.index_more()
+    message_ids += harness.send(*[draft("ab"[n % 2], f"word {n}", ttl_ms=1) for n in range(4)])
+    harness.store.files.record_unfiled({message_ids[2]: "why"})
+    harness.commit(
+        harness.sequenced(ResponseLeft("s", "0.json", "0", b"{}"), "a"), harness.reading("a", message_ids[0])
+    )
+    harness.store.close()
+    return harness
 
 
-def copy_of(furnished: Desk, place: str) -> Desk:
+def copy_of(prepared: StoreHarness, place: str) -> StoreHarness:
     """Returns a copy in an empty directory."""
-    shutil.copytree(furnished.state_dir, place, dirs_exist_ok=True)
-    desk = Desk(Path(place))
-    desk.rows("PRAGMA synchronous = OFF")
-    desk.table, desk.last_id = dict(furnished.table), furnished.last_id
-    return desk
+    shutil.copytree(prepared.state_dir, place, dirs_exist_ok=True)
+    harness = StoreHarness(Path(place))
+    harness.rows("PRAGMA synchronous = OFF")
+    harness.table, harness.last_id = dict(prepared.table), prepared.last_id
+    return harness
 
 
-def work_of(desk: Desk, steps: list[tuple[str, str, int]]) -> list[Command | LazyCommand | SequencedEvent]:
-    ids = sorted(desk.table)
+def work_of(harness: StoreHarness, steps: list[tuple[str, str, int]]) -> list[Command | LazyCommand | SequencedEvent]:
+    ids = sorted(harness.table)
     work: list[Command | LazyCommand | SequencedEvent] = []
     for kind, name, index in steps:
         some = tuple(ids[index % 8 : index % 8 + 3])
         match kind:
             case "send":
-                work.append(desk.message(draft(name, "word")))
+                work.append(harness.message(draft(name, "word")))
             case "keyed":
-                work.append(desk.message(draft(name, "word"), f"k{index}", client_key=True))
+                work.append(harness.message(draft(name, "word"), f"k{index}", client_key=True))
             case "read":
-                work.append(desk.reading(name, *some))
+                work.append(harness.reading(name, *some))
             case "take":
-                work.append(desk.sequenced(FilesTaken(name, some)))
+                work.append(harness.sequenced(FilesTaken(name, some)))
             case "expire":
-                work.append(desk.sequenced(MailExpired(some)))
+                work.append(harness.sequenced(MailExpired(some)))
             case "offer":
-                work.append(desk.offering(name, *some))
+                work.append(harness.offering(name, *some))
             case "file":
-                work.append(desk.sequenced(MailFiled(some)))
+                work.append(harness.sequenced(MailFiled(some)))
             case "clear":
-                work.append(desk.clearing(name, ids[index % 8]))
+                work.append(harness.clearing(name, ids[index % 8]))
             case "alias":
-                work.append(desk.aliasing(f"s{index}", name, NOW_MS + index))
+                work.append(harness.aliasing(f"s{index}", name, NOW_MS + index))
             case "seen":
                 work.append(NoteSeen(name, index))
             case _:
-                work.append(desk.sequenced(ResponseLeft("s", f"{index}.json", str(index), b"{}"), name))
+                work.append(harness.sequenced(ResponseLeft("s", f"{index}.json", str(index), b"{}"), name))
     return work
 
 
 @given(works, st.integers(1, 60))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_commit_that_fails_anywhere_changes_nothing_and_can_be_repeated(
-    furnished: Desk, steps: list[tuple[str, str, int]], statement: int
+    prepared: StoreHarness, steps: list[tuple[str, str, int]], statement: int
 ) -> None:
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other_place:
-        desk, lucky = copy_of(furnished, place), copy_of(furnished, other_place)
-        work = work_of(desk, steps)
-        assert work_of(lucky, steps) == work
-        before = content(desk)
-        real = desk.connection
-        connect(desk.store, Failing(real, statement))
+        harness, undisturbed = copy_of(prepared, place), copy_of(prepared, other_place)
+        work = work_of(harness, steps)
+        assert work_of(undisturbed, steps) == work
+        before = content(harness)
+        real = harness.connection
+        connect(harness.store, Failing(real, statement))
         try:
-            desk.commit(*work)
+            harness.commit(*work)
         except StoreFailed:
-            connect(desk.store, real)
+            connect(harness.store, real)
             assert not real.in_transaction
-            assert content(desk) == before
-            again = desk.commit(*work)
+            assert content(harness) == before
+            again = harness.commit(*work)
         else:
-            connect(desk.store, real)
+            connect(harness.store, real)
             again = None
-        expected = lucky.commit(*work)
+        expected = undisturbed.commit(*work)
         assert again is None or sorted(map(repr, again)) == sorted(map(repr, expected))
-        assert content(desk) == content(lucky)
-        assert {name: row[:2] for name, row in recounted(desk).items()} == {
+        assert content(harness) == content(undisturbed)
+        assert {name: row[:2] for name, row in recounted(harness).items()} == {
             name: (total, unread)
-            for name, total, unread in desk.rows("SELECT name, total, unread FROM mailboxes WHERE total > 0")
+            for name, total, unread in harness.rows("SELECT name, total, unread FROM mailboxes WHERE total > 0")
         }
-        desk.store.close()
-        lucky.store.close()
+        harness.store.close()
+        undisturbed.store.close()
 
 
 @given(st.integers(1, 25))
 @settings(max_examples=25, deadline=None)
-def test_a_sweep_or_an_indexing_that_fails_anywhere_changes_nothing(furnished: Desk, statement: int) -> None:
+def test_a_sweep_or_an_indexing_that_fails_anywhere_changes_nothing(prepared: StoreHarness, statement: int) -> None:
     with tempfile.TemporaryDirectory() as place:
-        desk = copy_of(furnished, place)
-        for work in (lambda: desk.store.delete_ended(NOW_MS + 6, 10, NOW_MS), desk.store.index_more):
-            before, mark = content(desk), desk.store.mark("indexed_id")
-            real = desk.connection
-            connect(desk.store, Failing(real, statement))
+        harness = copy_of(prepared, place)
+        for work in (lambda: harness.store.delete_ended(NOW_MS + 6, 10, NOW_MS), harness.store.index_more):
+            before, mark = content(harness), harness.store.mark("indexed_id")
+            real = harness.connection
+            connect(harness.store, Failing(real, statement))
             try:
                 work()
             except StoreFailed:
-                connect(desk.store, real)
-                assert (content(desk), desk.store.mark("indexed_id")) == (before, mark)
+                connect(harness.store, real)
+                assert (content(harness), harness.store.mark("indexed_id")) == (before, mark)
                 work()
-            connect(desk.store, real)
-        while desk.store.index_more():
+            connect(harness.store, real)
+        while harness.store.index_more():
             pass
-        assert desk.rows(INDEX) == desk.rows("SELECT id FROM messages ORDER BY id")
-        desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
-        desk.store.close()
+        assert harness.rows(INDEX) == harness.rows("SELECT id FROM messages ORDER BY id")
+        harness.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
+        harness.store.close()

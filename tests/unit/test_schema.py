@@ -19,7 +19,7 @@ from mailroomd.storage.database import schema
 from mailroomd.storage.database.connection import DatabaseTooNew, open_store
 from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.schema import SCHEMA_VERSION
-from support.harness.storing import FIRST_ID, NOW_MS, Desk, answers, counted, draft, recounted
+from support.harness.storing import FIRST_ID, NOW_MS, StoreHarness, answers, counted, draft, recounted
 from support.harness.version_1 import VERSION_1
 from support.harness.version_2 import VERSION_2
 from support.harness.version_3 import VERSION_3
@@ -52,16 +52,16 @@ def make_version_1(state_dir: Path) -> None:
 
 
 @pytest.fixture
-def migrated(tmp_path: Path) -> Iterator[Desk]:
-    """A desk at a database that was of version 1."""
+def migrated(tmp_path: Path) -> Iterator[StoreHarness]:
+    """A harness at a database that was of version 1."""
     make_version_1(tmp_path)
-    made = Desk(tmp_path)
+    made = StoreHarness(tmp_path)
     made.last_id = MESSAGE_IDS[-1]
     yield made
     made.store.close()
 
 
-def test_everything_of_a_version_1_database_is_there_under_the_new_version(migrated: Desk) -> None:
+def test_everything_of_a_version_1_database_is_there_under_the_new_version(migrated: StoreHarness) -> None:
     archive = MessageArchive(migrated.state_dir)
     found = archive.after("abc", 0, MAX_ID, 10)
     assert [(message.id, message.draft.content, message.state) for message in found] == list(
@@ -80,7 +80,7 @@ def test_everything_of_a_version_1_database_is_there_under_the_new_version(migra
     archive.close()
 
 
-def test_the_messages_of_a_version_1_database_are_found_by_their_words(migrated: Desk) -> None:
+def test_the_messages_of_a_version_1_database_are_found_by_their_words(migrated: StoreHarness) -> None:
     archive = MessageArchive(migrated.state_dir)
     for _ in range(2):
         assert [message.id for message in archive.before("abc", MAX_ID, 9, query="green build")] == [MESSAGE_IDS[1]]
@@ -91,7 +91,7 @@ def test_the_messages_of_a_version_1_database_are_found_by_their_words(migrated:
     archive.close()
 
 
-def test_messages_of_version_1_have_no_first_receipts(migrated: Desk) -> None:
+def test_messages_of_version_1_have_no_first_receipts(migrated: StoreHarness) -> None:
     archive = MessageArchive(migrated.state_dir)
     assert list(archive.receipts(None, 0, MAX_ID, 10)) == []
     filed = migrated.sequenced(MailFiled((MESSAGE_IDS[2],)))
@@ -100,7 +100,7 @@ def test_messages_of_version_1_have_no_first_receipts(migrated: Desk) -> None:
     archive.close()
 
 
-def test_mail_goes_on_after_the_upgrade(migrated: Desk) -> None:
+def test_mail_goes_on_after_the_upgrade(migrated: StoreHarness) -> None:
     again, fresh = migrated.message(draft(), "own", resubmitted=True), migrated.message(draft())
     outcomes = migrated.commit(again, fresh)
     assert answers(outcomes) == [
@@ -122,10 +122,10 @@ def objects(connection: sqlite3.Connection) -> dict[str, object]:
 
 
 def test_a_database_that_was_upgraded_has_the_same_tables_and_indexes_as_a_new_one(
-    migrated: Desk, tmp_path: Path
+    migrated: StoreHarness, tmp_path: Path
 ) -> None:
     (tmp_path / "new").mkdir()
-    new = Desk(tmp_path / "new")
+    new = StoreHarness(tmp_path / "new")
     assert objects(migrated.connection) == objects(new.connection)
     new.store.close()
 
@@ -154,24 +154,24 @@ def make_version_2(state_dir: Path) -> None:
 
 
 @pytest.fixture
-def from_version_2(tmp_path: Path) -> Iterator[Desk]:
+def from_version_2(tmp_path: Path) -> Iterator[StoreHarness]:
     make_version_2(tmp_path)
-    made = Desk(tmp_path)
+    made = StoreHarness(tmp_path)
     made.last_id = MESSAGE_IDS[2] + 1
     yield made
     made.store.close()
 
 
 def test_a_version_2_database_has_the_same_tables_and_indexes_as_a_new_one(
-    from_version_2: Desk, tmp_path: Path
+    from_version_2: StoreHarness, tmp_path: Path
 ) -> None:
     (tmp_path / "new").mkdir()
-    new = Desk(tmp_path / "new")
+    new = StoreHarness(tmp_path / "new")
     assert objects(from_version_2.connection) == objects(new.connection)
     new.store.close()
 
 
-def test_the_index_of_a_version_2_database_is_filled_again_with_single_characters(from_version_2: Desk) -> None:
+def test_the_index_of_a_version_2_database_is_filled_again_with_single_characters(from_version_2: StoreHarness) -> None:
     archive = MessageArchive(from_version_2.state_dir)
     for _ in range(2):
         assert [message.id for message in archive.before("abc", MAX_ID, 9, query="登录")] == [MESSAGE_IDS[0]]
@@ -183,7 +183,7 @@ def test_the_index_of_a_version_2_database_is_filled_again_with_single_character
     archive.close()
 
 
-def test_the_keys_of_a_version_2_database_get_times_that_are_not_in_the_future(from_version_2: Desk) -> None:
+def test_the_keys_of_a_version_2_database_get_times_that_are_not_in_the_future(from_version_2: StoreHarness) -> None:
     times = dict(from_version_2.rows("SELECT key, used_ms FROM idempotency_keys"))
     assert times["now"] == min(MESSAGE_IDS[0] >> MS_SHIFT, times["ahead"])
     assert times["ahead"] <= time.time() * 1000
@@ -208,24 +208,24 @@ def make_version_3(state_dir: Path) -> None:
 
 
 @pytest.fixture
-def from_version_3(tmp_path: Path) -> Iterator[Desk]:
+def from_version_3(tmp_path: Path) -> Iterator[StoreHarness]:
     make_version_3(tmp_path)
-    made = Desk(tmp_path)
+    made = StoreHarness(tmp_path)
     made.last_id = MESSAGE_IDS[0] + 1
     yield made
     made.store.close()
 
 
 def test_a_version_3_database_has_the_same_tables_and_indexes_as_a_new_one(
-    from_version_3: Desk, tmp_path: Path
+    from_version_3: StoreHarness, tmp_path: Path
 ) -> None:
     (tmp_path / "new").mkdir()
-    new = Desk(tmp_path / "new")
+    new = StoreHarness(tmp_path / "new")
     assert objects(from_version_3.connection) == objects(new.connection)
     new.store.close()
 
 
-def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(from_version_3: Desk) -> None:
+def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(from_version_3: StoreHarness) -> None:
     again = from_version_3.message(Draft("bob", "amy", "go"), "k", client_key=True)
     assert answers(from_version_3.commit(again)) == [
         Outcome(again.id, Sent(MESSAGE_IDS[0], NOW_MS, FILED, "bob", is_repeated=True, first_verified=True))
@@ -278,5 +278,5 @@ def test_a_database_of_a_newer_daemon_is_refused_with_advice(tmp_path: Path) -> 
     newer.close()
     before = (tmp_path / "mailroom.db").read_bytes()
     with pytest.raises(DatabaseTooNew, match="install the newer mailroomd again"):
-        Desk(tmp_path)
+        StoreHarness(tmp_path)
     assert (tmp_path / "mailroom.db").read_bytes() == before

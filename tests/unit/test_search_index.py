@@ -17,21 +17,21 @@ from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.message_search import Deadline, matching_ids
 from mailroomd.storage.database.search_index import match_expression
 from mailroomd.storage.database.transactions import StoreFull
-from support.harness.storing import NOW_MS, Desk, draft, fill_up, make_room
+from support.harness.storing import NOW_MS, StoreHarness, draft, fill_up, make_room
 from support.harness.waiting import BOUND_SEC
 
 
 @pytest.fixture
-def archive(desk: Desk) -> Iterator[MessageArchive]:
-    made = MessageArchive(desk.state_dir)
+def archive(harness: StoreHarness) -> Iterator[MessageArchive]:
+    made = MessageArchive(harness.state_dir)
     yield made
     made.close()
 
 
-def index_all(desk: Desk) -> int:
+def index_all(harness: StoreHarness) -> int:
     """Returns how many slices it took."""
     slices = 1
-    while desk.store.index_more():
+    while harness.store.index_more():
         slices += 1
     return slices
 
@@ -69,11 +69,11 @@ FOUND = {
 
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_all_words_must_match_as_phrases_or_prefixes_without_case_and_accents(
-    desk: Desk, archive: MessageArchive, is_indexed: bool
+    harness: StoreHarness, archive: MessageArchive, is_indexed: bool
 ) -> None:
-    desk.send(*[draft(content=text) for text in TEXTS])
+    harness.send(*[draft(content=text) for text in TEXTS])
     if is_indexed:
-        index_all(desk)
+        index_all(harness)
     found = {query: [TEXTS.index(text) for text in reversed(contents(archive, query))] for query in FOUND}
     assert found == FOUND
 
@@ -102,58 +102,60 @@ def test_no_query_is_a_syntax_error_or_looks_at_anything_but_the_content(query: 
 
 
 def test_a_message_is_in_the_index_exactly_up_to_the_mark_and_slices_are_bounded(
-    desk: Desk, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
+    harness: StoreHarness, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "FILL_SLICE", 4)
     monkeypatch.setattr(search_index, "FILL_CHARS", 1000)
-    message_ids = desk.send(*[draft(content="word " + "x" * (400 if n >= 6 else 1)) for n in range(12)])
+    message_ids = harness.send(*[draft(content="word " + "x" * (400 if n >= 6 else 1)) for n in range(12)])
     marks: list[int] = []
-    while desk.store.index_more():
-        marks += [desk.rows("SELECT value FROM meta WHERE name = 'indexed_id'")[0][0]]
-        assert desk.rows("SELECT max(rowid) FROM search WHERE search MATCH 'word'") == [(marks[-1],)]
+    while harness.store.index_more():
+        marks += [harness.rows("SELECT value FROM meta WHERE name = 'indexed_id'")[0][0]]
+        assert harness.rows("SELECT max(rowid) FROM search WHERE search MATCH 'word'") == [(marks[-1],)]
         assert len(contents(archive, "word")) == 12
     assert marks == [message_ids[3], message_ids[7], message_ids[10], message_ids[11]]
-    assert not desk.store.index_more()
-    desk.reopen()
-    assert not desk.store.index_more(), "a restart indexes nothing twice"
-    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
+    assert not harness.store.index_more()
+    harness.reopen()
+    assert not harness.store.index_more(), "a restart indexes nothing twice"
+    harness.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
 
 
-def test_a_slice_that_could_not_be_committed_is_indexed_later(desk: Desk, archive: MessageArchive) -> None:
-    desk.send(*[draft(content=f"word {n} " + "abc def " * 500) for n in range(20)])
-    fill_up(desk)
+def test_a_slice_that_could_not_be_committed_is_indexed_later(harness: StoreHarness, archive: MessageArchive) -> None:
+    harness.send(*[draft(content=f"word {n} " + "abc def " * 500) for n in range(20)])
+    fill_up(harness)
     with pytest.raises(StoreFull):
-        desk.store.index_more()
-    assert desk.rows("SELECT value FROM meta WHERE name = 'indexed_id'") == [(0,)]
-    make_room(desk)
-    index_all(desk)
+        harness.store.index_more()
+    assert harness.rows("SELECT value FROM meta WHERE name = 'indexed_id'") == [(0,)]
+    make_room(harness)
+    index_all(harness)
     assert len(contents(archive, "word")) == 20
-    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
+    harness.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
 
 
 @pytest.mark.parametrize("is_indexed", [True, False])
-def test_deleted_messages_are_not_found_any_more(desk: Desk, archive: MessageArchive, is_indexed: bool) -> None:
-    swept, cleared, kept = desk.send(draft("a", "word one"), draft("b", "word two"), draft("a", "word three"))
+def test_deleted_messages_are_not_found_any_more(
+    harness: StoreHarness, archive: MessageArchive, is_indexed: bool
+) -> None:
+    swept, cleared, kept = harness.send(draft("a", "word one"), draft("b", "word two"), draft("a", "word three"))
     if is_indexed:
-        index_all(desk)
-    desk.commit(desk.reading("a", swept))
+        index_all(harness)
+    harness.commit(harness.reading("a", swept))
     assert contents(archive, "word") == ["word three", "word two", "word one"], "read mail is found until it is deleted"
-    desk.store.delete_ended(NOW_MS + 6, 10, NOW_MS)
-    desk.commit(desk.clearing("b", cleared))
-    index_all(desk)
+    harness.store.delete_ended(NOW_MS + 6, 10, NOW_MS)
+    harness.commit(harness.clearing("b", cleared))
+    index_all(harness)
     assert contents(archive, "word") == ["word three"]
-    assert desk.rows("SELECT rowid FROM search WHERE search MATCH 'word'") == [(kept,)]
-    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
+    assert harness.rows("SELECT rowid FROM search WHERE search MATCH 'word'") == [(kept,)]
+    harness.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
 
 
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_one_mailbox_is_searched_or_all_and_names_are_no_words(
-    desk: Desk, archive: MessageArchive, is_indexed: bool
+    harness: StoreHarness, archive: MessageArchive, is_indexed: bool
 ) -> None:
     names = ["a", "A", "a@b", "a-b", "a.b"]
-    desk.send(*[draft(name, f"word for {number}") for number, name in enumerate(names)])
+    harness.send(*[draft(name, f"word for {number}") for number, name in enumerate(names)])
     if is_indexed:
-        index_all(desk)
+        index_all(harness)
     for number, name in enumerate(names):
         assert contents(archive, "word", name) == [f"word for {number}"]
     assert len(contents(archive, "word")) == len(names)
@@ -161,10 +163,10 @@ def test_one_mailbox_is_searched_or_all_and_names_are_no_words(
     assert [contents(archive, query) for query in ("a", "x61", "x61*")] == [[], [], []]
 
 
-def test_pages_of_found_messages_cross_the_mark_of_the_index(desk: Desk, archive: MessageArchive) -> None:
-    message_ids = desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
-    index_all(desk)
-    message_ids += desk.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
+def test_pages_of_found_messages_cross_the_mark_of_the_index(harness: StoreHarness, archive: MessageArchive) -> None:
+    message_ids = harness.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
+    index_all(harness)
+    message_ids += harness.send(*[draft(content=f"word {n}" if n % 2 else "else") for n in range(8)])
     wanted = message_ids[::-1][::2]
     for limit in (1, 3, 8, 9):
         pages: list[int] = []
@@ -174,10 +176,12 @@ def test_pages_of_found_messages_cross_the_mark_of_the_index(desk: Desk, archive
         assert pages == wanted
 
 
-def test_what_is_found_may_be_limited_to_unread_mail_or_a_thread(desk: Desk, archive: MessageArchive) -> None:
-    message_ids = desk.send(*[draft(content="word") for _ in range(9)])
-    index_all(desk)
-    desk.commit(desk.reading("abc", *message_ids[1:]))
+def test_what_is_found_may_be_limited_to_unread_mail_or_a_thread(
+    harness: StoreHarness, archive: MessageArchive
+) -> None:
+    message_ids = harness.send(*[draft(content="word") for _ in range(9)])
+    index_all(harness)
+    harness.commit(harness.reading("abc", *message_ids[1:]))
     assert [message.id for message in archive.before(None, 1 << 62, 3, query="word", unread_only=True)] == message_ids[
         :1
     ]
@@ -237,24 +241,24 @@ def test_indexed_and_unindexed_messages_match_like_a_plain_search(
     mail: list[tuple[str, str]], asked: list[tuple[str | None, list[str]]], indexed: int, deleted: set[int]
 ) -> None:
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(Path(place))
-        desk.rows("PRAGMA synchronous = OFF")
-        message_ids = desk.send(*[draft(name, text) for name, text in mail[:indexed]])
-        index_all(desk)
-        message_ids += desk.send(*[draft(name, text) for name, text in mail[indexed:]])
+        harness = StoreHarness(Path(place))
+        harness.rows("PRAGMA synchronous = OFF")
+        message_ids = harness.send(*[draft(name, text) for name, text in mail[:indexed]])
+        index_all(harness)
+        message_ids += harness.send(*[draft(name, text) for name, text in mail[indexed:]])
         gone = [message_ids[index] for index in deleted if index < len(message_ids)]
-        desk.commit(*[desk.reading(name, *gone) for name in "ab"])
-        desk.store.delete_ended(NOW_MS + 6, 100, NOW_MS)
+        harness.commit(*[harness.reading(name, *gone) for name in "ab"])
+        harness.store.delete_ended(NOW_MS + 6, 100, NOW_MS)
         there = [(n, name, text) for n, (name, text) in zip(message_ids, mail, strict=True) if n not in gone]
-        reader = open_archive(desk.state_dir)
+        reader = open_archive(harness.state_dir)
         for is_all_indexed in (False, True):
             for mailbox, query in asked:
                 wanted = [n for n, name, text in there if mailbox in (None, name) and is_match(query, text)]
                 found = matching_ids(reader, mailbox, match_expression(" ".join(query)), 1 << 62, Deadline())
                 assert list(found) == wanted[::-1], (is_all_indexed, mailbox, query)
-            index_all(desk)
+            index_all(harness)
         reader.close()
-        desk.store.close()
+        harness.store.close()
 
 
 # -- Chinese and Japanese ---------------------------------------------------------------------------------------------
@@ -277,50 +281,50 @@ UNSPACED = {
 
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_words_within_chinese_and_japanese_sentences_are_found(
-    desk: Desk, archive: MessageArchive, is_indexed: bool
+    harness: StoreHarness, archive: MessageArchive, is_indexed: bool
 ) -> None:
     texts = ["修复登录错误", "修复登录 error", "ログインできません", "v2登记", "rare 𠀀字", "한국어는"]
-    message_ids = desk.send(*[draft(content=text) for text in texts])
+    message_ids = harness.send(*[draft(content=text) for text in texts])
     if is_indexed:
-        index_all(desk)
+        index_all(harness)
     assert {query: contents(archive, query)[::-1] for query in UNSPACED} == UNSPACED
-    desk.commit(desk.clearing("abc", message_ids[0]))
+    harness.commit(harness.clearing("abc", message_ids[0]))
     assert contents(archive, "错误") == []
-    desk.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
+    harness.rows("INSERT INTO search (search, rank) VALUES ('integrity-check', 0)")
 
 
 # -- bounds -----------------------------------------------------------------------------------------------------------
 
 
 def test_unindexed_messages_are_searched_up_to_a_bound_of_characters(
-    desk: Desk, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
+    harness: StoreHarness, archive: MessageArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message_search, "UNINDEXED_CHARS", 1000)
-    desk.send(*[draft(content=f"word{n} " + "x" * 400) for n in range(6)])
+    harness.send(*[draft(content=f"word{n} " + "x" * 400) for n in range(6)])
     assert [bool(contents(archive, f"word{n}")) for n in range(6)] == [False] * 3 + [True] * 3
-    index_all(desk)
+    index_all(harness)
     assert all(contents(archive, f"word{n}") for n in range(6)), "the others are found once they are indexed"
 
 
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_a_search_ends_when_its_caller_has_left(
-    desk: Desk, archive: MessageArchive, is_indexed: bool, monkeypatch: pytest.MonkeyPatch
+    harness: StoreHarness, archive: MessageArchive, is_indexed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(message_search, "SEARCH_SEC", BOUND_SEC)
-    desk.send(*[draft(content="word") for _ in range(2500)])
+    harness.send(*[draft(content="word") for _ in range(2500)])
     if is_indexed:
-        index_all(desk)
-    desk.commit(desk.reading("abc", *desk.table))
+        index_all(harness)
+    harness.commit(harness.reading("abc", *harness.table))
     with pytest.raises(MailroomError) as caught:
         archive.before(None, 1 << 62, 1000, query="word", unread_only=True, is_cancelled=lambda: True)
     assert caught.value.reason == Reason.QUERY_TOO_LONG
     assert len(archive.before(None, 1 << 62, 1000, query="word")) == 1000, "the connection is good for the next search"
 
 
-def test_a_search_that_runs_out_of_time_returns_what_it_has(desk: Desk, archive: MessageArchive) -> None:
-    message_ids = desk.send(*[draft(content="word") for _ in range(2500)])
-    index_all(desk)
-    desk.rows("UPDATE messages SET thread_id = 't' WHERE id = ?", message_ids[-1])
+def test_a_search_that_runs_out_of_time_returns_what_it_has(harness: StoreHarness, archive: MessageArchive) -> None:
+    message_ids = harness.send(*[draft(content="word") for _ in range(2500)])
+    index_all(harness)
+    harness.rows("UPDATE messages SET thread_id = 't' WHERE id = ?", message_ids[-1])
     calls: list[int] = []
 
     def leave_later() -> bool:

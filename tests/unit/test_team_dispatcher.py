@@ -29,7 +29,7 @@ def opened(root: Path) -> TeamInboxDispatcher:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[TeamInboxDispatcher]:
+def dispatcher(tmp_path: Path) -> Iterator[TeamInboxDispatcher]:
     made = opened(tmp_path)
     yield made
     made.close()
@@ -39,105 +39,107 @@ def mail(message_id: int, recipient: str = "bob@alpha") -> StoredMail:
     return StoredMail(message_id, 1_800_000_000_000, Draft(recipient, "alice", "hello"))
 
 
-def is_readable(desk: TeamInboxDispatcher) -> bool:
-    return bool(select.select([desk.fileno()], [], [], 0)[0])
+def is_readable(dispatcher: TeamInboxDispatcher) -> bool:
+    return bool(select.select([dispatcher.fileno()], [], [], 0)[0])
 
 
-def wait_until_readable(desk: TeamInboxDispatcher) -> None:
-    assert select.select([desk.fileno()], [], [], BOUND_SEC)[0], "the filing's thread wakes the loop"
+def wait_until_readable(dispatcher: TeamInboxDispatcher) -> None:
+    assert select.select([dispatcher.fileno()], [], [], BOUND_SEC)[0], "the filing's thread wakes the loop"
 
 
-def test_a_written_entry_is_settled_at_once_and_recorded(desk: TeamInboxDispatcher, tmp_path: Path) -> None:
-    assert (desk.due_in_sec(NOW_SEC), is_readable(desk)) == (60.0, False)
-    desk.submit(mail(7), NOW_SEC)
-    assert desk.is_waiting(7)
-    assert desk.due_in_sec(NOW_SEC) == ANSWER_AFTER_SEC
-    wait_until_readable(desk)
-    assert desk.drain_settled(NOW_SEC) == [TeamInboxSettled(7, "")]
-    assert not is_readable(desk)
-    assert not desk.is_waiting(7)
-    assert desk.drain_results() == {7: ""}
-    assert desk.drain_results() == {}
+def test_a_written_entry_is_settled_at_once_and_recorded(dispatcher: TeamInboxDispatcher, tmp_path: Path) -> None:
+    assert (dispatcher.due_in_sec(NOW_SEC), is_readable(dispatcher)) == (60.0, False)
+    dispatcher.submit(mail(7), NOW_SEC)
+    assert dispatcher.is_waiting(7)
+    assert dispatcher.due_in_sec(NOW_SEC) == ANSWER_AFTER_SEC
+    wait_until_readable(dispatcher)
+    assert dispatcher.drain_settled(NOW_SEC) == [TeamInboxSettled(7, "")]
+    assert not is_readable(dispatcher)
+    assert not dispatcher.is_waiting(7)
+    assert dispatcher.drain_results() == {7: ""}
+    assert dispatcher.drain_results() == {}
     assert b'"mailroom_id":"0000000000000007"' in (tmp_path / "teams/alpha/inboxes/bob.json").read_bytes()
 
 
 def test_a_locked_inbox_is_settled_after_a_quarter_of_a_second_with_the_reason(
-    desk: TeamInboxDispatcher, lock: Path
+    dispatcher: TeamInboxDispatcher, lock: Path
 ) -> None:
     lock.mkdir()
-    desk.submit(mail(7), NOW_SEC)
-    desk.submit(mail(8, "eve@alpha"), NOW_SEC + 0.1)
-    wait_until_readable(desk)
-    assert desk.drain_settled(NOW_SEC + 0.24) == [TeamInboxSettled(8, "")], "others do not wait for it"
-    assert desk.is_waiting(7)
+    dispatcher.submit(mail(7), NOW_SEC)
+    dispatcher.submit(mail(8, "eve@alpha"), NOW_SEC + 0.1)
+    wait_until_readable(dispatcher)
+    assert dispatcher.drain_settled(NOW_SEC + 0.24) == [TeamInboxSettled(8, "")], "others do not wait for it"
+    assert dispatcher.is_waiting(7)
     ((message_id, reason),) = [
-        (settled.message_id, settled.error) for settled in desk.drain_settled(NOW_SEC + ANSWER_AFTER_SEC)
+        (settled.message_id, settled.error) for settled in dispatcher.drain_settled(NOW_SEC + ANSWER_AFTER_SEC)
     ]
     assert message_id == 7
     assert "will be retried" in reason
     assert "lock" in reason
-    assert desk.drain_results() == {8: "", 7: reason}
-    assert desk.drain_settled(NOW_SEC + 9) == [], "it is settled once"
+    assert dispatcher.drain_results() == {8: "", 7: reason}
+    assert dispatcher.drain_settled(NOW_SEC + 9) == [], "it is settled once"
 
 
-def test_an_entry_written_late_is_recorded_and_not_settled_again(desk: TeamInboxDispatcher, lock: Path) -> None:
+def test_an_entry_written_late_is_recorded_and_not_settled_again(dispatcher: TeamInboxDispatcher, lock: Path) -> None:
     lock.mkdir()
-    desk.submit(mail(7), NOW_SEC)
-    assert len(desk.drain_settled(NOW_SEC + 1)) == 1
-    assert list(desk.drain_results()) == [7]
+    dispatcher.submit(mail(7), NOW_SEC)
+    assert len(dispatcher.drain_settled(NOW_SEC + 1)) == 1
+    assert list(dispatcher.drain_results()) == [7]
     lock.rmdir()
-    wait_until_readable(desk)
-    assert desk.drain_settled(NOW_SEC + 2) == []
-    assert desk.drain_results() == {7: ""}
+    wait_until_readable(dispatcher)
+    assert dispatcher.drain_settled(NOW_SEC + 2) == []
+    assert dispatcher.drain_results() == {7: ""}
 
 
-def test_a_name_that_can_never_be_written_is_settled_with_an_error(desk: TeamInboxDispatcher) -> None:
-    desk.submit(mail(7, "bob@"), NOW_SEC)
-    wait_until_readable(desk)
-    ((message_id, error),) = [(settled.message_id, settled.error) for settled in desk.drain_settled(NOW_SEC)]
+def test_a_name_that_can_never_be_written_is_settled_with_an_error(dispatcher: TeamInboxDispatcher) -> None:
+    dispatcher.submit(mail(7, "bob@"), NOW_SEC)
+    wait_until_readable(dispatcher)
+    ((message_id, error),) = [(settled.message_id, settled.error) for settled in dispatcher.drain_settled(NOW_SEC)]
     assert message_id == 7
     assert error
     assert "again" not in error
 
 
-def test_requeued_results_never_replace_newer_ones(desk: TeamInboxDispatcher, lock: Path) -> None:
+def test_requeued_results_never_replace_newer_ones(dispatcher: TeamInboxDispatcher, lock: Path) -> None:
     lock.mkdir()
     for message_id in (7, 8):
-        desk.submit(mail(message_id), NOW_SEC)
-    desk.drain_settled(NOW_SEC + 1)
-    old = desk.drain_results()
+        dispatcher.submit(mail(message_id), NOW_SEC)
+    dispatcher.drain_settled(NOW_SEC + 1)
+    old = dispatcher.drain_results()
     assert old.keys() == {7, 8}
     lock.rmdir()
     newer: dict[int, str] = {}
     while len(newer) < 2:
-        wait_until_readable(desk)
-        assert desk.drain_settled(NOW_SEC + 2) == []
-        newer |= desk.drain_results()
-    desk.requeue_results(newer)
-    desk.requeue_results(old)
-    assert desk.drain_results() == {7: "", 8: ""}
+        wait_until_readable(dispatcher)
+        assert dispatcher.drain_settled(NOW_SEC + 2) == []
+        newer |= dispatcher.drain_results()
+    dispatcher.requeue_results(newer)
+    dispatcher.requeue_results(old)
+    assert dispatcher.drain_results() == {7: "", 8: ""}
 
 
 def test_a_stop_tries_waiting_entries_once_more_and_says_what_is_left(lock: Path, tmp_path: Path) -> None:
-    desk = opened(tmp_path)
+    dispatcher = opened(tmp_path)
     lock.mkdir()
-    desk.submit(mail(7), NOW_SEC)
-    desk.submit(mail(8, "eve@alpha"), NOW_SEC)
-    desk.close()
-    results = desk.drain_results()
+    dispatcher.submit(mail(7), NOW_SEC)
+    dispatcher.submit(mail(8, "eve@alpha"), NOW_SEC)
+    dispatcher.close()
+    results = dispatcher.drain_results()
     assert results[8] == ""
     assert "the daemon stopped" in results[7]
 
 
-def test_an_entry_that_is_not_recorded_yet_is_not_written_again(desk: TeamInboxDispatcher, tmp_path: Path) -> None:
+def test_an_entry_that_is_not_recorded_yet_is_not_written_again(
+    dispatcher: TeamInboxDispatcher, tmp_path: Path
+) -> None:
     """Its agent may have removed it: a repeated one would be shown twice."""
     inbox = tmp_path / "teams/alpha/inboxes/bob.json"
-    desk.submit(mail(7), NOW_SEC)
-    wait_until_readable(desk)
+    dispatcher.submit(mail(7), NOW_SEC)
+    wait_until_readable(dispatcher)
     inbox.write_text("[]")
-    desk.submit(mail(7), NOW_SEC)
-    assert desk.drain_settled(NOW_SEC) == [TeamInboxSettled(7, "")]
-    desk.submit(mail(7), NOW_SEC)
-    assert desk.waiting == 0
-    assert desk.drain_results() == {7: ""}
+    dispatcher.submit(mail(7), NOW_SEC)
+    assert dispatcher.drain_settled(NOW_SEC) == [TeamInboxSettled(7, "")]
+    dispatcher.submit(mail(7), NOW_SEC)
+    assert dispatcher.waiting == 0
+    assert dispatcher.drain_results() == {7: ""}
     assert inbox.read_text() == "[]"

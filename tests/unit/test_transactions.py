@@ -19,38 +19,38 @@ from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.message_store import MessageStore
 from mailroomd.storage.database.transactions import StoreFailed, StoreFull
 from support.faults.failing import error
-from support.harness.storing import Desk, answers, counted, draft, fill_up, make_room, recounted
+from support.harness.storing import StoreHarness, answers, counted, draft, fill_up, make_room, recounted
 
 FILED = DeliveryState.FILED
 
 
-def test_a_full_disk_rolls_everything_back_and_sends_work_again_later(desk: Desk) -> None:
-    small = desk.message(draft())
-    desk.commit(small)
-    fill_up(desk)
-    large = desk.message(draft(content="x" * 100_000), "k", client_key=True)
+def test_a_full_disk_rolls_everything_back_and_sends_work_again_later(harness: StoreHarness) -> None:
+    small = harness.message(draft())
+    harness.commit(small)
+    fill_up(harness)
+    large = harness.message(draft(content="x" * 100_000), "k", client_key=True)
     with pytest.raises(StoreFull):
-        desk.commit(desk.message(draft("other")), large)
-    assert recounted(desk) == {"abc": (1, 1, small.id)}
-    assert desk.rows("SELECT count(*) FROM idempotency_keys") == [(0,)]
-    assert desk.store.mark("last_id") == small.last_id
-    make_room(desk)
-    again = desk.message(draft(content="x" * 100_000), "k", client_key=True)
-    outcomes = desk.commit(again)
-    assert answers(outcomes) == [desk.sent(again)]
+        harness.commit(harness.message(draft("other")), large)
+    assert recounted(harness) == {"abc": (1, 1, small.id)}
+    assert harness.rows("SELECT count(*) FROM idempotency_keys") == [(0,)]
+    assert harness.store.mark("last_id") == small.last_id
+    make_room(harness)
+    again = harness.message(draft(content="x" * 100_000), "k", client_key=True)
+    outcomes = harness.commit(again)
+    assert answers(outcomes) == [harness.sent(again)]
     assert counted(outcomes) == {"abc": (2, 2, small.id)}
 
 
-def test_a_write_to_a_locked_database_fails_but_is_not_fatal(desk: Desk) -> None:
-    other = sqlite3.connect(desk.state_dir / "mailroom.db", isolation_level=None)
+def test_a_write_to_a_locked_database_fails_but_is_not_fatal(harness: StoreHarness) -> None:
+    other = sqlite3.connect(harness.state_dir / "mailroom.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    desk.rows("PRAGMA busy_timeout = 1")
+    harness.rows("PRAGMA busy_timeout = 1")
     with pytest.raises(StoreFailed) as failed:
-        desk.commit(desk.message(draft()))
+        harness.commit(harness.message(draft()))
     assert not failed.value.fatal
     other.execute("ROLLBACK")
     other.close()
-    assert counted(desk.commit(desk.message(draft())))["abc"][:2] == (1, 1)
+    assert counted(harness.commit(harness.message(draft())))["abc"][:2] == (1, 1)
 
 
 def test_only_a_failed_fsync_is_a_lost_write_and_only_a_full_disk_is_full(tmp_path: Path) -> None:
@@ -72,19 +72,19 @@ def test_a_write_error_is_full_where_a_quota_leaves_no_room(tmp_path: Path, monk
     assert not is_full(error(sqlite3.SQLITE_IOERR_READ), tmp_path)
 
 
-def test_a_log_that_a_crash_left_is_settled_at_the_start(desk: Desk) -> None:
-    desk.commit(desk.message(draft()))
-    log = desk.state_dir / "mailroom.db-wal"
+def test_a_log_that_a_crash_left_is_settled_at_the_start(harness: StoreHarness) -> None:
+    harness.commit(harness.message(draft()))
+    log = harness.state_dir / "mailroom.db-wal"
     assert log.stat().st_size > 0
-    keeper = open_archive(desk.state_dir)  # so that closing the writer folds nothing in by itself
-    desk.reopen()
+    keeper = open_archive(harness.state_dir)  # so that closing the writer folds nothing in by itself
+    harness.reopen()
     assert log.stat().st_size == 0
-    assert counted(desk.commit(desk.message(draft())))["abc"][0] == 2
+    assert counted(harness.commit(harness.message(draft())))["abc"][0] == 2
     keeper.close()
 
 
 def test_a_log_left_by_a_full_disk_is_settled_before_the_next_commit(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = True
 
@@ -92,56 +92,58 @@ def test_a_log_left_by_a_full_disk_is_settled_before_the_next_commit(
         if full:
             raise error(sqlite3.SQLITE_FULL)
 
-    first = desk.message(draft())
-    desk.commit(first)
-    desk.store.close()
+    first = harness.message(draft())
+    harness.commit(first)
+    harness.store.close()
     monkeypatch.setattr("mailroomd.storage.database.transactions.settle_log", settle)
-    desk.store = MessageStore(desk.state_dir)
-    assert desk.store.files.message(first.id) is not None
+    harness.store = MessageStore(harness.state_dir)
+    assert harness.store.files.message(first.id) is not None
     with pytest.raises(StoreFull):
-        desk.commit(desk.message(draft()))
+        harness.commit(harness.message(draft()))
     full = False
-    assert counted(desk.commit(desk.message(draft())))["abc"][0] == 2
+    assert counted(harness.commit(harness.message(draft())))["abc"][0] == 2
 
 
 def test_a_state_dir_with_hostile_characters_in_its_name_is_opened(tmp_path: Path) -> None:
     place = tmp_path / "a?b#c%20d é"
     place.mkdir()
-    desk = Desk(place)
-    desk.commit(desk.message(draft()))
+    harness = StoreHarness(place)
+    harness.commit(harness.message(draft()))
     with closing(MessageArchive(place)) as archive:
-        assert archive.last_id() == desk.last_id
+        assert archive.last_id() == harness.last_id
     assert (place / "mailroom.db").exists()
-    desk.store.close()
+    harness.store.close()
 
 
-def test_closing_while_somebody_reads_is_no_error(desk: Desk) -> None:
-    desk.commit(desk.message(draft()))
-    reader = sqlite3.connect(desk.state_dir / "mailroom.db", isolation_level=None)
+def test_closing_while_somebody_reads_is_no_error(harness: StoreHarness) -> None:
+    harness.commit(harness.message(draft()))
+    reader = sqlite3.connect(harness.state_dir / "mailroom.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM messages").fetchall()
-    desk.commit(desk.message(draft()))
-    desk.rows("PRAGMA busy_timeout = 1")
-    desk.store.close()
+    harness.commit(harness.message(draft()))
+    harness.rows("PRAGMA busy_timeout = 1")
+    harness.store.close()
     reader.close()
-    desk.store = MessageStore(desk.state_dir)
+    harness.store = MessageStore(harness.state_dir)
 
 
-def test_a_reader_is_waited_for_only_after_a_failed_fsync(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_is_waited_for_only_after_a_failed_fsync(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "SETTLE_TIMEOUT_MS", 20)
-    desk.commit(desk.message(draft()))
-    reader = MessageArchive(desk.state_dir)
+    harness.commit(harness.message(draft()))
+    reader = MessageArchive(harness.state_dir)
     reader._connection.execute("BEGIN")  # pyright: ignore[reportPrivateUsage]
-    assert reader.last_id() == desk.last_id
-    desk.commit(desk.message(draft()))
-    desk.reopen()
-    desk.commit(desk.message(draft()))
-    mark_lost_write(desk.state_dir)
-    desk.reopen()
+    assert reader.last_id() == harness.last_id
+    harness.commit(harness.message(draft()))
+    harness.reopen()
+    harness.commit(harness.message(draft()))
+    mark_lost_write(harness.state_dir)
+    harness.reopen()
     with pytest.raises(StoreFailed, match="another process reads"):
-        desk.commit(desk.message(draft()))
-    assert len(desk.rows("SELECT * FROM messages")) == 3  # what is there can be read meanwhile
+        harness.commit(harness.message(draft()))
+    assert len(harness.rows("SELECT * FROM messages")) == 3  # what is there can be read meanwhile
     reader.close()
-    desk.commit(desk.message(draft()))
-    assert len(desk.rows("SELECT * FROM messages")) == 4
-    assert not has_lost_write(desk.state_dir)
+    harness.commit(harness.message(draft()))
+    assert len(harness.rows("SELECT * FROM messages")) == 4
+    assert not has_lost_write(harness.state_dir)

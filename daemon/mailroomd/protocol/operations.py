@@ -107,8 +107,8 @@ class Sent(msgspec.Struct, frozen=True, array_like=True, tag=True):
         team_error: why its entry in the native team inbox is not written yet.
         is_repeated: whether the request repeats an earlier one with the same key.
         awaits_team: its entry in the native team inbox is being written; `TeamInboxSettled` follows.
-        first_verified: whether the sender of the first request had proved its name; None if this is the first, or if its
-            message is deleted.
+        first_verified: whether the sender of the first request had proved its name; None if this request is the first,
+            or if its message is deleted.
     """
 
     id: int

@@ -16,7 +16,7 @@ from typing import Any
 from support.faults.checker_steps import STEP_JUDGES
 from support.faults.evidence import Evidence, Sent, Stored, Stream
 from support.faults.gathering import gather
-from support.faults.load_desk import digest_of
+from support.faults.load_context import digest_of
 from support.faults.load_plan import TAKEN_MAILBOX
 
 MOST_EXAMPLES = 3  # of one broken promise; the rest is counted

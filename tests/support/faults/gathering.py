@@ -15,7 +15,7 @@ from typing import Any
 
 from mailroom.v1 import mailroom_pb2 as pb
 from support.faults.evidence import Evidence, Response, Sent, Step, Stored, Stream
-from support.faults.load_desk import digest_of
+from support.faults.load_context import digest_of
 from support.faults.load_streams import STREAMS
 from support.harness.contract import BlockingStubs
 from support.harness.daemon import Daemon

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from support.faults.load_desk import digest_of
+from support.faults.load_context import digest_of
 from support.faults.load_plan import LoadPlan
 from support.harness.waiting import BOUND_SEC, wait_until
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from mailroom.v1 import mailroom_pb2 as pb
-from support.faults.load_desk import LoadDesk, digest_of
+from support.faults.load_context import LoadContext, digest_of
 from support.faults.load_plan import (
     CLEARED_MAILBOX,
     CLEARING_SENDER,
@@ -41,14 +41,14 @@ CLEARED_EVERY = 8  # messages of its mailbox
 LEFT_LYING_SEC = 30.0  # how long a response may lie in the outbox: the daemon may be away for a while
 
 
-def everybody(desk: LoadDesk) -> Sequence[Coroutine[Any, Any, None]]:
+def everybody(context: LoadContext) -> Sequence[Coroutine[Any, Any, None]]:
     """Returns every habit of a load, to be run until it ends."""
-    plan = desk.plan
-    habits = [_send_on(desk, f"s{number}") for number in range(plan.senders)]
-    habits += [_read_on(desk, f"r{number}") for number in range(1, plan.mailboxes, 2)]
-    habits += [_broadcast_on(desk), _clear_on(desk), _move_alias_on(desk)]
+    plan = context.plan
+    habits = [_send_on(context, f"s{number}") for number in range(plan.senders)]
+    habits += [_read_on(context, f"r{number}") for number in range(1, plan.mailboxes, 2)]
+    habits += [_broadcast_on(context), _clear_on(context), _move_alias_on(context)]
     if plan.root:
-        habits += [_take_on(desk), *(_respond_on(desk, session) for session in OUTBOX_SESSIONS)]
+        habits += [_take_on(context), *(_respond_on(context, session) for session in OUTBOX_SESSIONS)]
     return habits
 
 
@@ -59,20 +59,20 @@ async def _pause(chance: random.Random, mean_sec: float) -> None:
 # -- senders ----------------------------------------------------------------------------------------------------------
 
 
-async def _send_on(desk: LoadDesk, sender: str) -> None:
-    chance = desk.chance(f"sender {sender}")
-    pause_sec = desk.plan.senders / desk.plan.sends_per_sec
+async def _send_on(context: LoadContext, sender: str) -> None:
+    chance = context.chance(f"sender {sender}")
+    pause_sec = context.plan.senders / context.plan.sends_per_sec
     count = itertools.count()
-    while not desk.ending.is_set():
+    while not context.ending.is_set():
         burst = 25 if chance.random() < 0.01 else 1
-        await asyncio.gather(*(_send(desk, sender, next(count), chance) for _ in range(burst)))
+        await asyncio.gather(*(_send(context, sender, next(count), chance) for _ in range(burst)))
         await asyncio.sleep(chance.expovariate(1 / pause_sec) * burst)
 
 
-async def _send(desk: LoadDesk, sender: str, number: int, chance: random.Random) -> None:
+async def _send(context: LoadContext, sender: str, number: int, chance: random.Random) -> None:
     key = f"{sender}-{number}"
     size = LARGE_CHARACTERS if chance.random() < 0.005 else chance.randrange(400)
-    recipient = _recipient(chance, desk.plan.mailboxes)
+    recipient = _recipient(chance, context.plan.mailboxes)
     request = pb.SendMessageRequest(
         recipient=recipient,
         sender=sender,
@@ -81,9 +81,9 @@ async def _send(desk: LoadDesk, sender: str, number: int, chance: random.Random)
         ttl=Duration(nanos=chance.randrange(200, 999) * 1_000_000) if recipient == EXPIRING_MAILBOX else None,
     )
     if not request.idempotency_key:  # once only, and with patience: the gateway repeats it by itself
-        await desk.attempt(request, 20.0, again=False)
-    elif await desk.send_until_answered(request, chance) and chance.random() < 0.05:
-        await desk.send_until_answered(request, chance, again=True)
+        await context.attempt(request, 20.0, again=False)
+    elif await context.send_until_answered(request, chance) and chance.random() < 0.05:
+        await context.send_until_answered(request, chance, again=True)
 
 
 def _recipient(chance: random.Random, mailboxes: int) -> str:
@@ -91,155 +91,155 @@ def _recipient(chance: random.Random, mailboxes: int) -> str:
     return chance.choice(others) if chance.random() < 0.2 else f"r{chance.randrange(mailboxes)}"
 
 
-async def _broadcast_on(desk: LoadDesk) -> None:
-    chance = desk.chance("broadcaster")
-    recipients = [FIRST_MAILBOX, TAKEN_MAILBOX, *(f"r{one}" for one in range(1, desk.plan.mailboxes, 2))]
+async def _broadcast_on(context: LoadContext) -> None:
+    chance = context.chance("broadcaster")
+    recipients = [FIRST_MAILBOX, TAKEN_MAILBOX, *(f"r{one}" for one in range(1, context.plan.mailboxes, 2))]
     for number in itertools.count():
-        if desk.ending.is_set():
+        if context.ending.is_set():
             return
         message = pb.SendMessageRequest(sender="b0", content=f"broadcast {number}", idempotency_key=f"b0-{number}")
-        desk.note("broadcasting", digest=digest_of(message.content))
-        await _broadcast(desk, pb.BroadcastMessageRequest(recipients=recipients, message=message))
+        context.note("broadcasting", digest=digest_of(message.content))
+        await _broadcast(context, pb.BroadcastMessageRequest(recipients=recipients, message=message))
         await _pause(chance, 0.4)
 
 
-async def _broadcast(desk: LoadDesk, request: pb.BroadcastMessageRequest) -> None:
+async def _broadcast(context: LoadContext, request: pb.BroadcastMessageRequest) -> None:
     """Sends a broadcast until every recipient has its copy."""
     is_sent = False
-    while not is_sent and time.monotonic() < desk.give_up_at:
-        answer = await desk.retried(lambda: desk.stubs.broadcast(request, timeout=5.0), "broadcaster")
+    while not is_sent and time.monotonic() < context.give_up_at:
+        answer = await context.retried(lambda: context.stubs.broadcast(request, timeout=5.0), "broadcaster")
         results = list(answer.results) if answer else []
         for recipient, result in zip(request.recipients, results, strict=False):
             if result.HasField("ok"):
                 sent = result.ok.message
                 digest = digest_of(request.message.content)
-                desk.note("broadcasts", id=sent.id, to=recipient, recipient=sent.recipient, digest=digest)
+                context.note("broadcasts", id=sent.id, to=recipient, recipient=sent.recipient, digest=digest)
             elif result.error.code not in _RETRYABLE_CODES:
-                desk.trouble("broadcaster", f"{recipient}: {result.error.reason}")
+                context.trouble("broadcaster", f"{recipient}: {result.error.reason}")
         is_sent = len(results) == len(request.recipients) and all(one.HasField("ok") for one in results)
 
 
-async def _clear_on(desk: LoadDesk) -> None:
+async def _clear_on(context: LoadContext) -> None:
     """Writes to a mailbox of its own, and clears it now and then."""
-    chance = desk.chance("clearer")
+    chance = context.chance("clearer")
     for number in itertools.count():
-        if desk.ending.is_set():
+        if context.ending.is_set():
             return
         key = f"{CLEARING_SENDER}-{number}"
         request = pb.SendMessageRequest(
             recipient=CLEARED_MAILBOX, sender=CLEARING_SENDER, content=f"{key} to be cleared", idempotency_key=key
         )
-        await desk.send_until_answered(request, chance)
+        await context.send_until_answered(request, chance)
         if number % CLEARED_EVERY == CLEARED_EVERY - 1:
             begun = time.time()
-            desk.note("clearing", begun=begun)
+            context.note("clearing", begun=begun)
             order = pb.ClearMailboxRequest(agent=CLEARED_MAILBOX)
-            if await desk.retried(lambda: desk.stubs.clear(order, timeout=5.0), "clearer") is not None:  # noqa: B023
-                desk.note("cleared", begun=begun)
+            if await context.retried(lambda: context.stubs.clear(order, timeout=5.0), "clearer") is not None:  # noqa: B023
+                context.note("cleared", begun=begun)
         await _pause(chance, 0.05)
 
 
-async def set_steady_alias(desk: LoadDesk) -> None:
+async def set_steady_alias(context: LoadContext) -> None:
     """Sets the alias that is there from the beginning; to be done before anybody sends."""
-    await _set_alias(desk, STEADY_SESSION, STEADY_AGENT)
+    await _set_alias(context, STEADY_SESSION, STEADY_AGENT)
 
 
-async def _move_alias_on(desk: LoadDesk) -> None:
+async def _move_alias_on(context: LoadContext) -> None:
     """Keeps one alias where it is, and moves another one from agent to agent."""
-    chance = desk.chance("alias")
-    while not desk.ending.is_set():
-        await _set_alias(desk, MOVING_SESSION, chance.choice(("r2", "r4", "")))
+    chance = context.chance("alias")
+    while not context.ending.is_set():
+        await _set_alias(context, MOVING_SESSION, chance.choice(("r2", "r4", "")))
         if chance.random() < 0.2:
-            await _set_alias(desk, STEADY_SESSION, STEADY_AGENT)
+            await _set_alias(context, STEADY_SESSION, STEADY_AGENT)
         await _pause(chance, 0.3)
 
 
-async def _set_alias(desk: LoadDesk, session: str, agent: str) -> None:
+async def _set_alias(context: LoadContext, session: str, agent: str) -> None:
     """Sets an alias; no agent ends it."""
     request = pb.SetAliasRequest(agent=agent or STEADY_AGENT, session=session)
     if not agent:
         request.ttl.CopyFrom(Duration())
-    desk.note("aliasing", session=session, agent=agent)
-    if await desk.retried(lambda: desk.stubs.set_alias(request, timeout=5.0), "alias") is not None:
-        desk.note("aliased", session=session, agent=agent)
+    context.note("aliasing", session=session, agent=agent)
+    if await context.retried(lambda: context.stubs.set_alias(request, timeout=5.0), "alias") is not None:
+        context.note("aliased", session=session, agent=agent)
 
 
 # -- readers ----------------------------------------------------------------------------------------------------------
 
 
-async def _read_on(desk: LoadDesk, agent: str) -> None:
+async def _read_on(context: LoadContext, agent: str) -> None:
     """Checks the inbox and acknowledges what it likes; a part of the mail is never acknowledged."""
-    chance = desk.chance(f"reader {agent}")
-    while not desk.ending.is_set():
-        await _read_once(desk, agent, chance)
+    chance = context.chance(f"reader {agent}")
+    while not context.ending.is_set():
+        await _read_once(context, agent, chance)
         await asyncio.sleep(chance.uniform(0.01, 0.1))
 
 
-async def _read_once(desk: LoadDesk, agent: str, chance: random.Random) -> None:
+async def _read_once(context: LoadContext, agent: str, chance: random.Random) -> None:
     request = pb.CheckInboxRequest(
         agent=agent,
         limit=chance.choice((1, 20, 300)),
         wait=Duration(seconds=1),
         unoffered_only=chance.random() < 0.8,
     )
-    found = await desk.retried(lambda: desk.stubs.check_inbox(request, timeout=3.0), f"reader {agent}")
+    found = await context.retried(lambda: context.stubs.check_inbox(request, timeout=3.0), f"reader {agent}")
     if found is None:
         return
     for message in found.messages:
-        desk.note("handed", agent=agent, id=message.id, digest=digest_of(message.content))
+        context.note("handed", agent=agent, id=message.id, digest=digest_of(message.content))
     wanted = [message.id for message in found.messages if (int(message.id, 16) >> 20) % 8]  # by the millisecond
     if not wanted:
         return
     for number in wanted:
-        desk.note("asked", agent=agent, id=number)
+        context.note("asked", agent=agent, id=number)
     order = pb.AcknowledgeMessagesRequest(agent=agent, message_ids=wanted)
-    done = await desk.retried(lambda: desk.stubs.acknowledge(order, timeout=5.0), f"reader {agent}")
+    done = await context.retried(lambda: context.stubs.acknowledge(order, timeout=5.0), f"reader {agent}")
     if done is None:
         return
     for number in done.acknowledged_ids:
-        desk.note("acknowledged", agent=agent, id=number)
-    if list(done.acknowledged_ids) != wanted and not desk.plan.retention:  # a repeated order may find them gone
-        desk.trouble(f"reader {agent}", f"was handed what is unknown: {done.unknown_ids}")
+        context.note("acknowledged", agent=agent, id=number)
+    if list(done.acknowledged_ids) != wanted and not context.plan.retention:  # a repeated order may find them gone
+        context.trouble(f"reader {agent}", f"was handed what is unknown: {done.unknown_ids}")
 
 
 # -- agents at work on their files ------------------------------------------------------------------------------------
 
 
-async def _take_on(desk: LoadDesk) -> None:
+async def _take_on(context: LoadContext) -> None:
     """Takes files out of an inbox: removes them, or moves them elsewhere."""
-    chance = desk.chance("taker")
-    inbox = Path(desk.plan.root) / "inbox" / TAKEN_MAILBOX
-    elsewhere = Path(desk.plan.root) / "taken"
-    while not desk.ending.is_set():
+    chance = context.chance("taker")
+    inbox = Path(context.plan.root) / "inbox" / TAKEN_MAILBOX
+    elsewhere = Path(context.plan.root) / "taken"
+    while not context.ending.is_set():
         with suppress(OSError):  # not there yet; or the disk is gone for a moment
             elsewhere.mkdir(exist_ok=True)
             for path in sorted(inbox.glob("*.json"))[: chance.randrange(8)]:
-                desk.note("asked", agent=TAKEN_MAILBOX, id=path.stem)
+                context.note("asked", agent=TAKEN_MAILBOX, id=path.stem)
                 if chance.random() < 0.5:
                     path.unlink()
                 else:
                     path.rename(elsewhere / path.name)
-                desk.note("took", id=path.stem)
+                context.note("took", id=path.stem)
         await _pause(chance, 0.15)
 
 
-async def _respond_on(desk: LoadDesk, session: str) -> None:
+async def _respond_on(context: LoadContext, session: str) -> None:
     """Leaves responses, one after the other, and looks whether each is durable when its file goes."""
-    chance = desk.chance(f"outbox {session}")
-    outbox = Path(desk.plan.root) / "outbox" / session
+    chance = context.chance(f"outbox {session}")
+    outbox = Path(context.plan.root) / "outbox" / session
     for number in itertools.count():
-        if desk.ending.is_set():
+        if context.ending.is_set():
             return
         path = outbox / f"{number:06}.json"
         body = json.dumps({"number": number, "text": "x" * chance.randrange(2000)})
         try:
-            desk.note("leaving", session=session, name=path.name, number=number)
+            context.note("leaving", session=session, name=path.name, number=number)
             _leave(path, body, renamed=chance.random() < 0.7)
-            desk.note("left", session=session, name=path.name, number=number)
+            context.note("left", session=session, name=path.name, number=number)
         except OSError:
             await asyncio.sleep(0.1)  # the disk is gone for a moment: whether the file is there is not known
             continue
-        await _wait_until_taken(desk, path)
+        await _wait_until_taken(context, path)
         await _pause(chance, 0.2)
 
 
@@ -260,15 +260,15 @@ def _leave(path: Path, body: str, *, renamed: bool) -> None:
         os.close(handle)
 
 
-async def _wait_until_taken(desk: LoadDesk, path: Path) -> None:
+async def _wait_until_taken(context: LoadContext, path: Path) -> None:
     """Waits until a response's file is gone; then its row must be there."""
     deadline = time.monotonic() + LEFT_LYING_SEC
-    while time.monotonic() < deadline and not desk.ending.is_set():
+    while time.monotonic() < deadline and not context.ending.is_set():
         await asyncio.sleep(0.03)
         if _is_gone(path):
             with suppress(sqlite3.Error, OSError):
-                if not _is_stored(desk.plan.database, path):
-                    desk.trouble(f"outbox {path.parent.name}", f"{path.name} is gone, and is not in the database")
+                if not _is_stored(context.plan.database, path):
+                    context.trouble(f"outbox {path.parent.name}", f"{path.name} is gone, and is not in the database")
             return
 
 

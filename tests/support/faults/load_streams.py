@@ -11,7 +11,7 @@ import time
 
 import grpc.aio
 from mailroom.v1 import mailroom_pb2 as pb
-from support.faults.load_desk import LoadDesk, digest_of
+from support.faults.load_context import LoadContext, digest_of
 from support.faults.load_plan import FIRST_MAILBOX, OUTBOX_SESSIONS, RECEIPTS_SENDER
 from support.harness.contract import RETRYABLE, events_of
 from support.harness.waiting import BOUND_SEC
@@ -29,11 +29,11 @@ class LoadStreams:
     """Follows all streams.
 
     Args:
-        desk: the load's.
+        context: the load's.
     """
 
-    def __init__(self, desk: LoadDesk) -> None:
-        self._desk = desk
+    def __init__(self, context: LoadContext) -> None:
+        self._context = context
         self._cursors = dict.fromkeys(STREAMS, "")
         self._caught_up = {name: asyncio.Event() for name in STREAMS}
         self._tasks = [asyncio.create_task(self._subscribe(name)) for name in STREAMS]
@@ -51,7 +51,7 @@ class LoadStreams:
         ):
             await asyncio.sleep(0.01)
         for name in late:
-            self._desk.trouble(f"subscriber {name}", f"does not see the last message within {BOUND_SEC:g} s")
+            self._context.trouble(f"subscriber {name}", f"does not see the last message within {BOUND_SEC:g} s")
 
     async def end(self) -> None:
         """Ends all streams."""
@@ -65,7 +65,7 @@ class LoadStreams:
                 await self._follow(name)
             except Exception as error:  # noqa: BLE001 - nobody waits for this task, and nothing may be missed silently
                 if not isinstance(error, grpc.aio.AioRpcError) or error.code() not in RETRYABLE:
-                    self._desk.trouble(f"subscriber {name}", error)
+                    self._context.trouble(f"subscriber {name}", error)
             await asyncio.sleep(0.03)
 
     async def _follow(self, name: str) -> None:
@@ -73,13 +73,13 @@ class LoadStreams:
         request = pb.SubscribeRequest()
         request.CopyFrom(STREAMS[name])
         request.after_id = self._cursors[name]
-        async for response in self._desk.stubs.subscribe(request):
+        async for response in self._context.stubs.subscribe(request):
             for event in events_of(response):
                 self._note(name, event)
 
     def _note(self, name: str, event: pb.SubscribeResponse) -> None:
         kind = event.WhichOneof("event")
-        self._desk.note("seen", stream=name, kind=kind, id=event.event_id, **_details(event))
+        self._context.note("seen", stream=name, kind=kind, id=event.event_id, **_details(event))
         if kind != "going_away" or self._cursors[name]:
             self._cursors[name] = event.event_id
             self._caught_up[name].set()

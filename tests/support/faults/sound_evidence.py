@@ -20,7 +20,7 @@ __all__ = [
 import json
 
 from support.faults.evidence import Evidence, Response, Sent, Step, Stored, Stream
-from support.faults.load_desk import digest_of
+from support.faults.load_context import digest_of
 from support.faults.load_plan import (
     EXPIRING_MAILBOX,
     MOVING_SESSION,

@@ -13,7 +13,7 @@ from mailroom.inbox_file_encoder import encode_inbox_file
 from mailroomd.model.ids import MS_SHIFT, format_id
 from mailroomd.model.message import Draft
 from mailroomd.operator.doctor import Finding, Installation, Level, run_checks
-from support.harness.storing import Desk, draft
+from support.harness.storing import StoreHarness, draft
 
 SENT_MS = 1_760_000_000_000  # October 2025
 WITHOUT_DAEMON = {"daemon", "socket"}  # what is reported because none is running
@@ -25,11 +25,11 @@ def make_installation(base: Path) -> Installation:
     for path in (root / "inbox" / ".tmp", root / "inbox" / "bob", root / "outbox", state_dir):
         path.mkdir(parents=True, mode=0o700)
     (base / "run").mkdir(mode=0o700)
-    desk = Desk(state_dir)
-    desk.now_ms, desk.last_id = SENT_MS, SENT_MS << MS_SHIFT
-    for message_id in desk.send(*[draft("bob", f"message {number}") for number in range(3)]):
-        put_file(root, message_id, desk.table[message_id].draft)
-    desk.store.close()
+    harness = StoreHarness(state_dir)
+    harness.now_ms, harness.last_id = SENT_MS, SENT_MS << MS_SHIFT
+    for message_id in harness.send(*[draft("bob", f"message {number}") for number in range(3)]):
+        put_file(root, message_id, harness.table[message_id].draft)
+    harness.store.close()
     return Installation(root, state_dir, Address(f"unix:{base}/run/mailroom.sock"))
 
 

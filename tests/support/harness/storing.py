@@ -4,7 +4,18 @@ Owns the sequence ids: it allocates those of each command, as the mailbox does. 
 commit reports, `recounted` those that its rows show.
 """
 
-__all__ = ["FIRST_ID", "NOW_MS", "Desk", "answers", "counted", "done", "draft", "fill_up", "make_room", "recounted"]
+__all__ = [
+    "FIRST_ID",
+    "NOW_MS",
+    "StoreHarness",
+    "answers",
+    "counted",
+    "done",
+    "draft",
+    "fill_up",
+    "make_room",
+    "recounted",
+]
 
 import sqlite3
 from collections.abc import Sequence
@@ -34,7 +45,7 @@ FIRST_ID = NOW_MS << MS_SHIFT
 Counts = dict[str, tuple[int, int, int]]  # total, unread, oldest unread id
 
 
-class Desk:
+class StoreHarness:
     """Writes messages into a table and has a store commit them.
 
     Attributes:
@@ -164,20 +175,20 @@ def counted(outcomes: Sequence[Outcome | Report]) -> Counts:
     }
 
 
-def recounted(desk: Desk) -> Counts:
+def recounted(harness: StoreHarness) -> Counts:
     return {
         name: (total, unread, oldest or 0)
-        for name, total, unread, oldest in desk.rows(
+        for name, total, unread, oldest in harness.rows(
             f"SELECT recipient, count(*), sum({UNREAD}), min(CASE WHEN {UNREAD} THEN id END) FROM messages GROUP BY 1"
         )
     }
 
 
-def fill_up(desk: Desk) -> None:
+def fill_up(harness: StoreHarness) -> None:
     """Stops the growth of the database: a real SQLITE_FULL."""
-    pages = desk.rows("PRAGMA page_count")[0][0]
-    desk.rows(f"PRAGMA max_page_count = {pages}")
+    pages = harness.rows("PRAGMA page_count")[0][0]
+    harness.rows(f"PRAGMA max_page_count = {pages}")
 
 
-def make_room(desk: Desk) -> None:
-    desk.rows("PRAGMA max_page_count = 1000000")
+def make_room(harness: StoreHarness) -> None:
+    harness.rows("PRAGMA max_page_count = 1000000")

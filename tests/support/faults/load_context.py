@@ -1,10 +1,10 @@
-"""LoadDesk — what every habit of the load shares: the stubs, the notes, and sending until there is an answer.
+"""LoadContext — what every habit of the load shares: the stubs, the notes, and sending until there is an answer.
 
 Owns the notes: each is a line of JSON, written at once, so that nothing is lost when a process dies. Not here: who
 sends, reads, takes and clears what (`load_habits`), the streams (`load_streams`).
 """
 
-__all__ = ["DEADLINES_SEC", "LoadDesk", "digest_of"]
+__all__ = ["DEADLINES_SEC", "LoadContext", "digest_of"]
 
 import asyncio
 import hashlib
@@ -32,7 +32,7 @@ def digest_of(content: str) -> str:
     return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
 
 
-class LoadDesk:
+class LoadContext:
     """Notes, stubs, and the end of the load.
 
     Attributes:

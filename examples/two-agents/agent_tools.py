@@ -1,6 +1,6 @@
-"""Desk — one agent's tools: `mailroom mcp` over stdio, called through the MCP SDK's own client."""
+"""AgentTools — one agent's tools: `mailroom mcp` over stdio, called through the MCP SDK's own client."""
 
-__all__ = ["Desk", "at_desk", "say"]
+__all__ = ["AgentTools", "say", "tools_of"]
 
 import os
 import sys
@@ -14,7 +14,7 @@ from mcp import Client, StdioServerParameters
 WAIT_SEC = 60  # everything here takes less than a second, except on a busy machine
 
 
-class Desk:
+class AgentTools:
     """The tools of one agent."""
 
     def __init__(self, client: Client) -> None:
@@ -44,12 +44,12 @@ class Desk:
 
 
 @asynccontextmanager
-async def at_desk(agent: str) -> AsyncGenerator[Desk]:
+async def tools_of(agent: str) -> AsyncGenerator[AgentTools]:
     """Starts an agent's MCP server and yields its tools."""
     command = str(Path(sys.executable).with_name("mailroom"))
     server = StdioServerParameters(command=command, args=["mcp", "--agent", agent], env=dict(os.environ))
     async with Client(server) as client:
-        yield Desk(client)
+        yield AgentTools(client)
 
 
 def say(agent: str, what: str) -> None:
