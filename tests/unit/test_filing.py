@@ -25,8 +25,12 @@ class FilingSetup:
         (place / "state").mkdir()
         self.harness = StoreHarness(place / "state")
         self.files = InboxFiles(self.root)
-        self.filing = Filing(self.root, self.files, self.harness.store.files)
+        self.beats = 0
+        self.filing = Filing(self.root, self.files, self.harness.store.files, self.beat)
         self.now_sec = 100.0
+
+    def beat(self) -> None:
+        self.beats += 1
 
     def send(self, *names: str) -> tuple[list[int], dict[int, str]]:
         mail = self.harness.result(*[self.harness.message(draft(name)) for name in names]).mail
@@ -167,6 +171,23 @@ def test_a_long_list_is_retried_in_slices(setup: FilingSetup, monkeypatch: pytes
     assert setup.retry() == numbers[:slice_size]
     assert setup.filing.next_retry_sec == setup.now_sec, "the rest is due at once"
     assert setup.retry() == numbers[slice_size:]
+
+
+def test_a_slice_is_one_for_all_mailboxes_with_a_heartbeat_for_each_file(
+    setup: FilingSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "RETRY_SLICE", 8)
+    names = ("a", "b", "c")
+    for name in names:
+        setup.path_of(name).touch()
+    numbers, _ = setup.send(*[name for name in names for _ in range(5)])
+    for name in names:
+        setup.path_of(name).unlink()
+    setup.now_sec += 60
+    setup.beats = 0
+    assert setup.retry() == numbers[:8]
+    assert setup.beats == 8
+    assert setup.retry() == numbers[8:]
 
 
 def test_files_of_read_messages_are_removed(setup: FilingSetup) -> None:

@@ -153,9 +153,10 @@ class Filing:
             self._remove_left(now_sec)
         filed: list[int] = []
         for mailbox, waiting in list(self._waiting.items()):
-            if waiting.due_sec > now_sec:
+            room = RETRY_SLICE - len(filed)
+            if waiting.due_sec > now_sec or not room:
                 continue
-            done = self._retry_mailbox(mailbox, sorted(waiting.message_ids)[:RETRY_SLICE])
+            done = self._retry_mailbox(mailbox, sorted(waiting.message_ids)[:room])
             filed.extend(done)
             waiting.message_ids.difference_update(done)
             waiting.attempts = 0 if done else waiting.attempts + 1
@@ -316,6 +317,7 @@ class Filing:
         try:
             self._files.ensure_inbox()
             for message_id in message_ids:
+                self._beat()  # each file is synced: on a slow disk, a slice takes longer than heartbeats are apart
                 if self._retry(mailbox, message_id):
                     done.append(message_id)
                 else:
