@@ -19,7 +19,7 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailroomd.ipc.queue import MAX_PACKET_BYTES, PacketQueue, TornPacket
+from mailroomd.ipc.queue import MAX_PACKET_BYTES, SEND_BYTES, PacketQueue, TornPacket
 from support.harness.queue_children import Halt, Items, Note, new_queue, note, receive_some, send_all
 
 WITHIN_SEC = 10  # the bound of every wait
@@ -146,6 +146,25 @@ def test_the_leading_items_that_fit_are_sent_and_the_next_call_goes_on(queue: It
     assert queue.receive_items(10_000) == items[sent : sent + more]
 
 
+def test_one_call_sends_no_more_than_its_bound_and_the_item_that_exceeds_it(queue: Items) -> None:
+    items: list[Note | Halt] = [note(number, SEND_BYTES // 2 + 1) for number in range(5)]
+    assert [queue.send_items(items[start:]) for start in (0, 2, 4)] == [2, 2, 1]
+    assert queue.receive_items() == items
+
+
+def test_items_that_found_no_room_are_sent_as_they_are_then(queue: Items) -> None:
+    fill(queue, 300)
+    assert queue.send_items([note(1, 10), note(2, 10)]) == 0
+    queue.receive_items(10_000)
+    assert queue.send_items([note(3, 10), note(2, 10)]) == 2
+    assert queue.receive_items() == [note(3, 10), note(2, 10)]
+    fill(queue, 300)
+    assert queue.send_items([note(1, 10)]) == 0
+    queue.receive_items(10_000)
+    assert queue.send_items([note(1, 10), note(2, 10)]) == 2
+    assert queue.receive_items() == [note(1, 10), note(2, 10)]
+
+
 def test_large_and_small_items_keep_their_order_in_one_call(queue: Items) -> None:
     sizes = [10, LARGE, 10, 10, LARGE, LARGE, 30_000, 30_000, 30_000, 0]
     items: list[Note | Halt] = [note(number, size) for number, size in enumerate(sizes)]
@@ -161,7 +180,7 @@ def test_every_size_around_the_largest_inline_packet_arrives_whole(queue: Items)
 
 def test_sizes_from_nothing_to_beyond_a_megabyte_arrive_whole(queue: Items) -> None:
     for size in [0, 1, 31, 32, 255, 256, 65_535, 65_536, *range(1_000, 1_300_000, 61_803), 1 << 20, (1 << 20) + 1]:
-        assert queue.send_items([note(size, size), note(0, 0)]) == 2
+        send_all(queue, note(size, size), note(0, 0))
         assert queue.receive_items() == [note(size, size), note(0, 0)]
 
 

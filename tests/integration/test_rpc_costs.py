@@ -21,7 +21,7 @@ MIB = 1 << 20
 # may follow one slice of long work, 5 ms and the message that exceeds it, and 5 ms in which a thread converts: 0.2 s.
 # Fifty calls that arrived before it are accepted first: 0.1 s. What conversions may take:
 # `unit/test_conversion_costs.py`.
-MAX_WORK_SEC = 0.7  # beside requests that are carried out; without bounds it is 5 s and more
+MAX_WORK_SEC = 0.5  # beside requests that are carried out; without bounds it is 5 s and more
 MAX_REFUSAL_SEC = 0.4  # beside one request that is refused, which takes 0.2 s to receive; decoded, it takes seconds
 MAX_GROWTH_MIB = 150  # of peak memory: gRPC and Python hold a request of 14 MiB several times; decoded it is 1 GB
 LAWFUL_VALUES = 12_000  # just below 64 KiB as JSON, the most expensive metadata that is accepted

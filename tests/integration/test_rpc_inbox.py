@@ -381,6 +381,20 @@ def test_get_message_returns_the_history_in_order(deployment: Deployment) -> Non
     assert (got.delivery.recipient_known, got.delivery.inbox_file_error) == (True, "")
 
 
+def test_a_message_that_is_read_at_once_was_offered_before(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    for _ in range(10):
+        sent = deployment.send(agent, "x").message
+        deployment.check(agent)
+        deployment.acknowledge(agent, [sent.id])
+        assert [step.state for step in deployment.get(sent.id).history] == [
+            pb.DELIVERY_STATE_STORED,
+            pb.DELIVERY_STATE_FILED,
+            pb.DELIVERY_STATE_OFFERED,
+            pb.DELIVERY_STATE_READ,
+        ]
+
+
 def test_a_returned_message_is_offered_before_the_mailbox_knows_it(deployment: Deployment) -> None:
     agent = deployment.new_agent()
     sent = deployment.send(agent, "x").message

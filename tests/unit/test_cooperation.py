@@ -1,9 +1,13 @@
-"""Calls of one client that never wait by themselves still let other clients' calls run."""
+"""Calls of one client that never wait by themselves, or that have many tasks, still let other clients' calls run."""
 
 import asyncio
 import time
 
-from mailroomd.gateway.cooperation import SLICE_SEC, WorkSlots
+import pytest
+from mailroomd.gateway import cooperation
+from mailroomd.gateway.cooperation import SLICE_SEC, LoopShare, WorkSlots
+
+TASKS = 100
 
 
 def work() -> None:
@@ -77,3 +81,46 @@ def test_a_call_of_many_turns_waits_for_few_slices_of_long_work() -> None:
 
     asyncio.run(play())
     assert slices <= turns / 5, "and not a slice of each client in every turn"
+
+
+def test_a_call_with_many_tasks_takes_turns_as_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cooperation, "SLICE_SEC", 0.0)  # every share is due at once
+
+    async def turns_before_another_call() -> int:
+        crowded, other = LoopShare(), LoopShare()
+        finished = 0
+
+        async def work() -> None:
+            nonlocal finished
+            await crowded.yield_if_due()
+            finished += 1
+
+        tasks = [asyncio.create_task(work()) for _ in range(TASKS)]
+        await asyncio.sleep(0)
+        await other.yield_if_due()
+        before = finished
+        await asyncio.gather(*tasks)
+        return before
+
+    assert asyncio.run(turns_before_another_call()) <= 2
+
+
+def test_one_pause_of_a_call_counts_for_all_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = 0
+
+    async def pause() -> None:
+        monkeypatch.setattr(cooperation, "SLICE_SEC", 0.0)
+        share = LoopShare()
+        monkeypatch.setattr(cooperation, "SLICE_SEC", 60.0)
+        await asyncio.gather(*(share.yield_if_due() for _ in range(TASKS)))
+
+    slept = asyncio.sleep
+
+    async def counted_sleep(delay_sec: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        await slept(delay_sec)
+
+    monkeypatch.setattr(asyncio, "sleep", counted_sleep)
+    asyncio.run(pause())
+    assert pauses == 1

@@ -32,14 +32,19 @@ async def work_in_thread(work: Callable[[Argument], Result], argument: Argument)
 
 
 class LoopShare:
-    """Measures uninterrupted work. Create it when the work begins."""
+    """Measures uninterrupted work. Create it when the work begins; all tasks of one call may use it."""
 
     def __init__(self) -> None:
         self._slice_ends = time.monotonic() + SLICE_SEC
+        self._own_turn = asyncio.Lock()  # only one of the call's tasks waits for the loop's pause: calls take turns
 
     async def yield_if_due(self) -> None:
         """Lets other calls run if this one has used up its slice; long work of several calls goes on in turn."""
-        if time.monotonic() >= self._slice_ends:
+        if time.monotonic() < self._slice_ends:
+            return
+        async with self._own_turn:
+            if time.monotonic() < self._slice_ends:
+                return
             async with _pausing.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
                 await asyncio.sleep(PAUSE_SEC)
             self._slice_ends = time.monotonic() + SLICE_SEC

@@ -31,6 +31,9 @@ MAX_PACKET_BYTES: Final = 64 * 1024
 # items. Up to here a list is encoded in one call (8 items of 300 B: 0.6 µs; one by one 2.4 µs). A longer list may well
 # fill more than one packet; encoding it item by item stops when the packet is full, so that nothing is encoded twice.
 _ENCODE_WHOLE_ITEMS: Final = 64
+SEND_BYTES: Final = 512 * 1024
+"""How many bytes one call of `send_items` sends, and the packet that exceeds them: some milliseconds of work. A reader
+that keeps up would otherwise keep the writer sending until nothing is left."""
 
 _INLINE: Final = b"\x00"
 _IN_MEMFD: Final = b"\x01"
@@ -68,6 +71,8 @@ class PacketQueue(Generic[T]):
             end.settimeout(0)
             end.set_inheritable(False)
         self._held_back: list[T] = []  # items received before a torn packet, for the next call
+        self._unsent: tuple[Sequence[T], bytearray] | None = None  # items that found no room, and their packet
+        self._has_large_items = False  # those sent last: encoding them as a whole was in vain
         self._encode_into = msgspec.msgpack.Encoder().encode_into
         union = functools.reduce(lambda one, other: one | other, cast("tuple[Any, ...]", item_types))
         self._decode = msgspec.msgpack.Decoder(cast("type[list[T]]", GenericAlias(list, (union,)))).decode
@@ -82,20 +87,21 @@ class PacketQueue(Generic[T]):
         self._open(name, item_types, reader, writer)
 
     def send_items(self, items: Sequence[T]) -> int:
-        """Sends leading `items` while there is room; returns how many were sent, 0 if the queue is full.
+        """Sends leading `items` while there is room, up to SEND_BYTES; returns how many, 0 if the queue is full.
 
         Raises:
             OSError: no descriptor or memory for the first item (only items above MAX_PACKET_BYTES need one); nothing
                 was sent. If a later item fails, the number of items before it is returned and the next call raises.
         """
         self._require_open()
-        sent = 0
+        sent = sent_bytes = 0
         try:
-            while sent < len(items):
-                packet, count = self._pack(items, sent)
+            while sent < len(items) and sent_bytes < SEND_BYTES:
+                packet, count = self._pack_once(items, sent)
                 if not self._send_packet(packet):
+                    self._unsent = items[sent : sent + count], packet
                     break
-                sent += count
+                sent, sent_bytes = sent + count, sent_bytes + len(packet)
         except OSError:
             if not sent:
                 raise
@@ -140,14 +146,22 @@ class PacketQueue(Generic[T]):
         if self._closed:
             raise ValueError(f"PacketQueue {self.name!r} is closed")
 
+    def _pack_once(self, items: Sequence[T], start: int) -> tuple[bytearray, int]:
+        """Returns what `_pack` does; a packet that found no room is not encoded again."""
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None and items[start : start + len(unsent[0])] == unsent[0]:  # quick: the same objects
+            return unsent[1], len(unsent[0])
+        return self._pack(items, start)
+
     def _pack(self, items: Sequence[T], start: int) -> tuple[bytearray, int]:
         """Returns the next packet and how many items it holds; only a single item makes it exceed MAX_PACKET_BYTES."""
         waiting = len(items) - start
-        if waiting <= _ENCODE_WHOLE_ITEMS:
+        if waiting == 1 or (waiting <= _ENCODE_WHOLE_ITEMS and not self._has_large_items):
             packet = bytearray(_INLINE)
             self._encode_into(items[start:] if start else items, packet, -1)
             if len(packet) <= MAX_PACKET_BYTES or waiting == 1:
                 return packet, waiting
+            self._has_large_items = True
         packet = bytearray(_HEAD_BYTES)
         for count in range(waiting):
             end = len(packet)
@@ -156,6 +170,8 @@ class PacketQueue(Generic[T]):
                 del packet[end:]
                 waiting = count
                 break
+        else:
+            self._has_large_items = False
         packet[:_HEAD_BYTES] = _INLINE + _ARRAY16 + waiting.to_bytes(2, "big")
         return packet, waiting
 

@@ -114,7 +114,11 @@ class RequestHandler:
                 self._set_alias(port, request, alias)
 
     def _submit(self, port: GatewayPort, request: Request, id_count: int = 1) -> None:
-        """Submits an operation under new sequence ids, as it is."""
+        """Submits an operation under new sequence ids, as it is.
+
+        The delivery marks go first: a message that is read takes no mark any more.
+        """
+        self._submit_delivery_marks(joins_others=True)
         command = Command(self._in_flight.allocate_ids(id_count), request.op, id_count)
         self._in_flight.submit(InFlightCommand(command, port.index, request.call))
 
@@ -124,7 +128,10 @@ class RequestHandler:
 
     def submit_delivery_marks(self) -> None:
         """Submits delivery marks if other commands are about to be sent, or if they have waited long enough."""
-        drained = self._delivery_marks.drain_due(time.monotonic(), joins_others=self._link.backlog > 0)
+        self._submit_delivery_marks(joins_others=self._link.backlog > 0)
+
+    def _submit_delivery_marks(self, *, joins_others: bool) -> None:
+        drained = self._delivery_marks.drain_due(time.monotonic(), joins_others=joins_others)
         for mailbox, ids in drained:
             command_id = self._in_flight.allocate_ids(len(ids))
             marks = MarkOffered(mailbox, ids, now_ms())

@@ -114,7 +114,7 @@ class Log:
             if self._logger is None:
                 self._logger = self._open()
             getattr(self._logger, level)(event, **fields)
-        except (OSError, ImportError, MemoryError):  # importing structlog fails without descriptors or memory
+        except (OSError, ImportError, MemoryError, SystemError):  # structlog's import needs descriptors and memory
             with suppress(MemoryError, TypeError):  # TypeError: a field that is not valid text
                 _write_plain(self._process, level, event, fields)
 

@@ -14,6 +14,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from mailroom.descriptors import raise_descriptor_limit
@@ -48,10 +49,12 @@ def run_worker(context: WorkerContext, target: str, config: object) -> None:
     except CannotStart as refusal:
         context.report_cannot_start(refusal.sentence, refusal.exit_code)
     except CannotStartYet as condition:
-        log.error("worker cannot start yet", epoch=context.epoch, error=str(condition))
+        with suppress(Exception):
+            log.error("worker cannot start yet", epoch=context.epoch, error=str(condition))
         raise SystemExit(EX_SHORTAGE) from None
     except Exception as error:  # noqa: BLE001 - the outermost handler; the supervisor sees the exit code
-        log.exception("worker failed", epoch=context.epoch, error=f"{type(error).__name__}: {error}")
+        with suppress(Exception):  # no memory may be left for the log line, and the exit code must say so
+            log.exception("worker failed", epoch=context.epoch, error=f"{type(error).__name__}: {error}")
         raise SystemExit(EX_SHORTAGE if is_shortage(error) else 1) from None
     finally:
         tracing.shutdown()
