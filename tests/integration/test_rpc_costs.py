@@ -23,6 +23,8 @@ MIB = 1 << 20
 # `unit/test_conversion_costs.py`.
 MAX_WORK_SEC = 0.5  # beside requests that are carried out; without bounds it is 5 s and more
 MAX_REFUSAL_SEC = 0.4  # beside one request that is refused, which takes 0.2 s to receive; decoded, it takes seconds
+REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
+MAX_STREAMS_GROWTH_MIB = 900  # of one client's streams: four requests at a time; sixty were 2.2 GB
 MAX_GROWTH_MIB = 150  # of peak memory: gRPC and Python hold a request of 14 MiB several times; decoded it is 1 GB
 LAWFUL_VALUES = 12_000  # just below 64 KiB as JSON, the most expensive metadata that is accepted
 
@@ -165,6 +167,28 @@ def test_a_batch_of_metadata_with_millions_of_values_is_refused_message_by_messa
     assert [result.error.reason for result in results] == ["METADATA_TOO_LARGE"] * 40
     assert work_sec < MAX_REFUSAL_SEC, work_sec
     assert peak_mib(status) - before_mib < MAX_GROWTH_MIB
+
+
+@pytest.mark.parametrize(
+    ("path", "request_bytes", "reason"),
+    [
+        (SERVICE + "SendMessages", field(1, field(3, bytes(14 * MIB))), "NOT_YOURS"),
+        (f"/{REFLECTION}/ServerReflectionInfo", field(3, b"x" * (14 * MIB)), "REQUEST_MALFORMED"),
+    ],
+    ids=["SendMessages", "reflection"],
+)
+def test_many_streams_of_large_requests_cost_the_memory_of_a_few(
+    guarded: Guarded, path: str, request_bytes: bytes, reason: str
+) -> None:
+    status = Path(f"/proc/{guarded.deployment.pid_of('gateway')}/status")
+    before_mib = peak_mib(status)
+    with connect(guarded.tcp, guarded.texts["bob"]) as bob:
+        stream = cast("Any", bob.channel.stream_stream(path))
+        calls = [stream(iter([request_bytes]), timeout=BOUND_SEC) for _ in range(60)]
+        reasons = [refusal_of(lambda call=call: list(call)).reason for call in calls]
+    assert set(reasons) == {"TOO_MANY_STREAMS", reason}
+    assert reasons.count("TOO_MANY_STREAMS") >= 20
+    assert peak_mib(status) - before_mib < MAX_STREAMS_GROWTH_MIB
 
 
 def test_large_requests_without_a_token_cost_no_memory(guarded: Guarded) -> None:

@@ -115,3 +115,23 @@ def test_calls_in_progress_and_unread_responses_are_bounded_for_each_client(limi
     assert (caught.value.reason, caught.value.retry_after_ms) == (Reason.TOO_MANY_BYTES, 200)
     usages[0].release(None)
     limits.begin_call(BOB)
+
+
+def test_streams_of_requests_are_fewer_than_streams(limits: ClientLimits) -> None:
+    with limits.hold_request_stream(BOB):
+        with (
+            pytest.raises(MailroomError, match="1 open streams of requests") as caught,
+            limits.hold_request_stream(BOB),
+        ):
+            pass
+        assert (caught.value.reason, caught.value.retry_after_ms) == (Reason.TOO_MANY_STREAMS, 1000)
+        with limits.hold_stream(BOB), limits.hold_request_stream(ALICE):
+            pass
+    with limits.hold_request_stream(BOB):
+        pass
+
+
+def test_the_owner_may_have_as_many_streams_of_requests_as_streams(limits: ClientLimits) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(limits.hold_request_stream(OWNER))

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 from google.protobuf import message_factory
+from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.caller import OWNER
 from mailroomd.gateway.access_page import access_table
 from mailroomd.gateway.client_limits import ClientLimits, Limits
@@ -87,3 +88,23 @@ def reason_of(guard: RequestGuard, rpc: Rpc) -> str:
 
 def test_the_table_in_security_is_made_of_the_rows() -> None:
     assert access_table() in (PROJECT / "SECURITY.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_message", "expected"),
+    [
+        ("SendMessage", pb.SendMessageRequest(content="x"), 1),
+        ("SendMessage", pb.SendMessageRequest(content="x" * (40 << 10)), 3),
+        ("SendMessages", pb.SendMessagesRequest(messages=[pb.SendMessageRequest(content="x")] * 10), 10),
+        ("SendMessages", pb.SendMessagesRequest(messages=[pb.SendMessageRequest(content="x" * (40 << 10))] * 10), 35),
+        (
+            "BroadcastMessage",
+            pb.BroadcastMessageRequest(message=pb.SendMessageRequest(content="x" * (40 << 10)), recipients=["a"] * 100),
+            300,
+        ),
+    ],
+)
+def test_large_messages_count_for_several(rpc: str, request_message: Any, expected: int) -> None:
+    row = next(row for row in RPCS if row.name == rpc)
+    assert row.cost is not None
+    assert row.cost(request_message, request_message.ByteSize()) == expected

@@ -52,12 +52,24 @@ class Limits:
 class _Usage:
     """What one client uses now."""
 
-    __slots__ = ("calls", "rate", "receiving", "request_bytes", "response_bytes", "streams", "work")
+    __slots__ = (
+        "calls",
+        "max_request_streams",
+        "rate",
+        "receiving",
+        "request_bytes",
+        "request_streams",
+        "response_bytes",
+        "streams",
+        "work",
+    )
 
     def __init__(self, rate: RateLimit, work: WorkSlots, receiving: int) -> None:
         self.rate = rate
         self.calls = 0
         self.streams = 0
+        self.request_streams = 0
+        self.max_request_streams = receiving
         self.request_bytes = 0
         self.response_bytes = 0
         self.work = work
@@ -131,7 +143,7 @@ class ClientLimits:
         return self._usage_of(caller).work
 
     def charge_messages(self, caller: Caller, count: int) -> None:
-        """Counts messages that are about to be sent.
+        """Counts messages that are about to be sent, large ones for several.
 
         Raises:
             MailroomError: RATE_LIMITED; nothing was counted.
@@ -141,8 +153,8 @@ class ClientLimits:
         wait_ms = self._usage_of(caller).rate.consume(count, self._clock())
         if wait_ms:
             sentence = (
-                f"this client sends more than {self._limits.rate_per_sec:,} messages a second: "
-                "retry after the given delay"
+                f"this client sends more than {self._limits.rate_per_sec:,} messages a second, each 16 KiB of which "
+                "count as one more: retry after the given delay"
             )
             raise MailroomError(Reason.RATE_LIMITED, sentence, retry_after_ms=wait_ms)
 
@@ -163,6 +175,28 @@ class ClientLimits:
             yield
         finally:
             usage.streams -= 1
+
+    @contextmanager
+    def hold_request_stream(self, caller: Caller) -> Generator[None]:
+        """Counts a stream of requests while the context lasts.
+
+        Each may bring a request of the largest size at any moment, so there are as many as calls that `receiving` lets
+        receive at a time.
+
+        Raises:
+            MailroomError: TOO_MANY_STREAMS.
+        """
+        usage = self._usage_of(caller)
+        limit = usage.max_request_streams
+        if usage.request_streams >= limit:
+            sentence = f"this client already has {limit:,} open streams of requests: share one, or send messages singly"
+            raise MailroomError(Reason.TOO_MANY_STREAMS, sentence, retry_after_ms=STREAM_RETRY_MS)
+        with self.hold_stream(caller):
+            usage.request_streams += 1
+            try:
+                yield
+            finally:
+                usage.request_streams -= 1
 
     @contextmanager
     def hold_bytes(self, caller: Caller, size_bytes: int) -> Generator[None]:

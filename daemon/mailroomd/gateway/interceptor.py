@@ -97,7 +97,7 @@ def _guard_unary(rpc: Rpc, method: Callable[[Any, Call], Awaitable[Any]], guard:
             if (usage := guard.begin_call(caller)) is not None:
                 context.add_done_callback(usage.release)
             if isinstance(received, bytes):
-                request, size_bytes = await decode(rpc.request_type, received), len(received)
+                request, size_bytes = await _decode(rpc, received), len(received)
             else:
                 request, size_bytes = await _receive(rpc, guard, caller, context)
             with guard.admit(rpc, caller, request, size_bytes):
@@ -140,7 +140,7 @@ def _guard_bidirectional(
     async def handle(_: AsyncIterator[bytes], context: Context) -> None:
         try:
             caller = guard.authenticate(rpc, context)
-            with guard.admit_stream(caller):
+            with guard.admit_request_stream(caller):
                 call = guard.call(rpc, caller, None, context)
                 async with (
                     aclosing(_admitted(rpc, call, guard)) as requests,
@@ -159,7 +159,7 @@ async def _admitted(rpc: Rpc, call: Call, guard: RequestGuard) -> AsyncGenerator
     """Yields the requests of a stream; each counts as in flight until the next one is asked for."""
     while (encoded := await call.context.read()) is not grpc.aio.EOF:
         guard.check_still_allowed(rpc, call.caller, None)
-        request = await decode(rpc.request_type, encoded)
+        request = await _decode(rpc, encoded)
         with guard.admit(rpc, call.caller, request, len(encoded)):
             yield request if rpc.parse is None else await rpc.parse(request, call)
         del encoded, request
@@ -183,7 +183,19 @@ async def _receive(rpc: Rpc, guard: RequestGuard, caller: Caller, context: Conte
             raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
         if encoded is grpc.aio.EOF:
             raise malformed(rpc.contract.input_type)
-        return await decode(rpc.request_type, encoded), len(encoded)
+        return await _decode(rpc, encoded), len(encoded)
+
+
+async def _decode(rpc: Rpc, encoded: bytes) -> Message:
+    """Returns a decoded request.
+
+    Raises:
+        MailroomError: it is too large, or not such a request.
+    """
+    if len(encoded) > rpc.max_request_bytes:
+        sentence = f"a request of {rpc.name} has at most {rpc.max_request_bytes:,} bytes; this one has {len(encoded):,}"
+        raise MailroomError(Reason.REQUEST_MALFORMED, sentence)
+    return await decode(rpc.request_type, encoded)
 
 
 async def _refuse(context: Context, error: Exception) -> NoReturn:

@@ -101,8 +101,8 @@ class RequestGuard:
         except MailroomError as error:
             self._log_refusal(rpc, caller.client, error)
             raise
-        if rpc.messages is not None:
-            self._limits.charge_messages(caller, rpc.messages(request))
+        if rpc.cost is not None:
+            self._limits.charge_messages(caller, rpc.cost(request, size_bytes))
         return self._hold(caller, size_bytes, waits=waits)
 
     def admit_stream(self, caller: Caller) -> AbstractContextManager[None]:
@@ -112,6 +112,14 @@ class RequestGuard:
             MailroomError: the caller has too many streams.
         """
         return self._limits.hold_stream(caller)
+
+    def admit_request_stream(self, caller: Caller) -> AbstractContextManager[None]:
+        """Returns the context that counts a stream of requests while it lasts.
+
+        Raises:
+            MailroomError: the caller has too many of them, or too many streams.
+        """
+        return self._limits.hold_request_stream(caller)
 
     def call(self, rpc: Rpc, caller: Caller, request: object, context: Context) -> Call:
         """Returns an admitted call as its method sees it; `request` is None for a stream of requests."""

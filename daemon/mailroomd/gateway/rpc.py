@@ -4,7 +4,7 @@ Owns what follows from the contract: path, kind, type of the request. The rows t
 guard reads them. Invariant: a row names an RPC that the contract has.
 """
 
-__all__ = ["Rpc"]
+__all__ = ["Rpc", "message_cost"]
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +16,15 @@ from google.protobuf.message import Message
 
 from mailroomd.auth.access import Rule
 from mailroomd.gateway.call import Call
+from mailroomd.gateway.client_limits import MAX_REQUEST_BYTES
 from mailroomd.gateway.request_types import received_type
+
+RATED_BYTES = 16 << 10  # of one message; a larger one counts for several: a client must not fill the disk with a few
+
+
+def message_cost(count: int, size_bytes: int) -> int:
+    """Returns what messages of a size in all count for: one for each, and one more for each 16 KiB of them."""
+    return count + size_bytes // RATED_BYTES
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,12 @@ class Rpc:
             (`gateway.interceptor` has its forms).
         parse: converts and checks a decoded request, and returns what the method needs; raises `MailroomError`. None
             if there is nothing to check.
-        messages: returns how many messages a request sends, which the rate of its client bounds.
+        cost: returns what a request, of a size in bytes, counts for towards the rate of its client (`message_cost`).
         waits: returns whether a request that is answered once waits as a stream does, and counts as one.
         is_refused_at_stop: new work, which is refused while the daemon stops.
         writes_encoded: the responses of its stream are encoded already, since many streams share them.
         served_as: the name of the service on the wire, where it is not the one of the contract.
+        max_request_bytes: the size of the largest request, encoded.
     """
 
     service: ServiceDescriptor
@@ -43,11 +52,12 @@ class Rpc:
     rule: Rule
     method: Callable[..., Any]
     parse: Callable[[Any, Call], Awaitable[Any]] | None = None
-    messages: Callable[[Any], int] | None = None
+    cost: Callable[[Any, int], int] | None = None
     waits: Callable[[Any], bool] | None = None
     is_refused_at_stop: bool = False
     writes_encoded: bool = False
     served_as: str = ""
+    max_request_bytes: int = MAX_REQUEST_BYTES
 
     @cached_property
     def contract(self) -> MethodDescriptor:

@@ -19,7 +19,7 @@ from mailroomd.auth.access import NamesByField, Rule
 from mailroomd.gateway import request_parsing as parsing
 from mailroomd.gateway.inbox import Inbox
 from mailroomd.gateway.lookup import Lookup
-from mailroomd.gateway.rpc import Rpc
+from mailroomd.gateway.rpc import Rpc, message_cost
 from mailroomd.gateway.sending import Sending
 from mailroomd.gateway.supervisor_service import SupervisorService
 
@@ -28,6 +28,8 @@ _SUPERVISOR = pb.DESCRIPTOR.services_by_name["SupervisorService"]
 _HEALTH: Any = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _REFLECTION: Any = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"  # the same messages; newer clients ask for it first
+
+_NAME_BYTES = 4 << 10  # a request that names a service, a file or a type; reflection repeats it in the response
 
 _HealthServicer = cast("Any", health).aio.HealthServicer
 _ReflectionServicer = cast("Any", reflection).aio.ReflectionServicer
@@ -59,7 +61,7 @@ RPCS: tuple[Rpc, ...] = (
         Rule("as itself", own=lambda request: [("sender", request.sender)]),
         Sending.send,
         parsing.parse_send,
-        messages=lambda _: 1,
+        cost=lambda _, size_bytes: message_cost(1, size_bytes),
         is_refused_at_stop=True,
     ),
     Rpc(
@@ -68,7 +70,7 @@ RPCS: tuple[Rpc, ...] = (
         Rule("as itself", own=lambda request: [("message.sender", request.message.sender)]),
         Sending.broadcast,
         parsing.parse_broadcast,
-        messages=lambda request: len(request.recipients),
+        cost=lambda request, _: len(request.recipients) * message_cost(1, request.message.ByteSize()),
         is_refused_at_stop=True,
     ),
     Rpc(
@@ -77,7 +79,7 @@ RPCS: tuple[Rpc, ...] = (
         Rule("as itself", own=lambda request: (("messages.sender", message.sender) for message in request.messages)),
         Sending.send_batch,
         parsing.parse_batch,
-        messages=lambda request: len(request.messages),
+        cost=lambda request, size_bytes: message_cost(len(request.messages), size_bytes),
         is_refused_at_stop=True,
     ),
     Rpc(
@@ -141,15 +143,22 @@ RPCS: tuple[Rpc, ...] = (
     ),
     Rpc(_SUPERVISOR, "GetStatus", _FOR_OPERATORS, SupervisorService.get_status),
     Rpc(_SUPERVISOR, "GetMetrics", _FOR_OPERATORS, SupervisorService.get_metrics),
-    Rpc(_HEALTH, "Check", _PUBLIC, _HealthServicer.Check),
-    Rpc(_HEALTH, "Watch", _PUBLIC, _HealthServicer.Watch),
-    Rpc(_REFLECTION, "ServerReflectionInfo", _FOR_ALL_TOKENS, _ReflectionServicer.ServerReflectionInfo),
+    Rpc(_HEALTH, "Check", _PUBLIC, _HealthServicer.Check, max_request_bytes=_NAME_BYTES),
+    Rpc(_HEALTH, "Watch", _PUBLIC, _HealthServicer.Watch, max_request_bytes=_NAME_BYTES),
+    Rpc(
+        _REFLECTION,
+        "ServerReflectionInfo",
+        _FOR_ALL_TOKENS,
+        _ReflectionServicer.ServerReflectionInfo,
+        max_request_bytes=_NAME_BYTES,
+    ),
     Rpc(
         _REFLECTION,
         "ServerReflectionInfo",
         _FOR_ALL_TOKENS,
         _ReflectionServicer.ServerReflectionInfo,
         served_as=_REFLECTION_V1,
+        max_request_bytes=_NAME_BYTES,
     ),
 )
 

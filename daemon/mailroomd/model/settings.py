@@ -214,8 +214,8 @@ class Settings:
     )  # fmt: skip
     client_rate_per_sec: int = _setting(
         1000, "N", quantities.at_least(1), "limits",
-        "Messages per second that one client may send on average. This and the next two limits apply per token and "
-        "gateway, and not to the owner on the Unix socket.",
+        "Messages per second that one client may send on average; each 16 KiB of a message count as one more. This "
+        "and the next two limits apply per token and gateway, and not to the owner on the Unix socket.",
     )  # fmt: skip
     client_streams: int = _setting(
         100, "N", quantities.at_least(1), "limits",
