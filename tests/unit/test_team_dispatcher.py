@@ -9,6 +9,7 @@ from mailroomd.command_queue.team_dispatcher import ANSWER_AFTER_SEC, TeamInboxD
 from mailroomd.model.message import Draft
 from mailroomd.protocol.reports import TeamInboxSettled
 from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.team_inbox import file
 from mailroomd.storage.team_inbox.filing import TeamFiling
 from mailroomd.storage.team_inbox.inboxes import TeamInboxes
 from support.harness.waiting import BOUND_SEC
@@ -143,3 +144,27 @@ def test_an_entry_that_is_not_recorded_yet_is_not_written_again(
     assert dispatcher.waiting == 0
     assert dispatcher.drain_results() == {7: ""}
     assert inbox.read_text() == "[]"
+
+
+def test_a_message_that_cannot_be_written_is_given_up_and_holds_up_no_other(
+    dispatcher: TeamInboxDispatcher, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(mailroom_id: str, message: StoredMail) -> bytes:
+        if message.id == 9:
+            raise KeyError("unexpected")
+        return encoded(mailroom_id, message)
+
+    encoded = file._encode  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(file, "_encode", encode)
+    lock.mkdir()  # until all of them wait
+    for message_id in range(7, 12):
+        dispatcher.submit(mail(message_id), NOW_SEC)
+    lock.rmdir()
+    results: dict[int, str] = {}
+    while len(results) < 5:
+        wait_until_readable(dispatcher)
+        dispatcher.drain_settled(NOW_SEC)
+        results |= dispatcher.drain_results()
+    assert {message_id for message_id, error in results.items() if not error} == {7, 8, 10, 11}
+    assert "KeyError" in results[9]
+    assert "retried" not in results[9]

@@ -133,7 +133,7 @@ class Sending:
         op = Send(draft.recipient, draft.sender, draft.verified, key, bool(client_key), digest)
         if log.is_debugging:
             log.debug("send requested", request=key, sender=draft.sender, recipient=draft.recipient)
-        flow = FlowKey(draft.sender, in_batch)
+        flow = FlowKey(call.caller.agent or draft.sender, in_batch)  # an agent has several names if it has sessions
         submission = Submission(op, flow, call.caller, pack_draft(draft), started_ns, traceparent)
         if in_batch:  # its response leaves content and metadata out
             draft = msgspec.structs.replace(draft, content="", metadata=b"{}")

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from mailroomd.core.backoff import backoff_sec
+from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
 from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
@@ -59,11 +60,13 @@ class _Attempt:
         sentence: why none of them is there; empty if those that were not refused are.
         refused: ids of those for which the inbox has no room.
         is_final: whether another attempt would not help.
+        is_suspect: an exception that nobody expected; one of the messages may be the cause.
     """
 
     sentence: str = ""
     refused: frozenset[int] = frozenset()
     is_final: bool = True
+    is_suspect: bool = False
 
 
 class TeamFiling:
@@ -199,6 +202,9 @@ class TeamFiling:
         while (due := self._next_due()) is not None:
             recipient, entries = due
             attempt = self._append(recipient, [entry.message for entry in entries])
+            while attempt.is_suspect and len(entries) > 1:  # in parts, so that only the cause is given up
+                entries = entries[: len(entries) // 2]
+                attempt = self._append(recipient, [entry.message for entry in entries])
             if attempt.is_final:
                 self._settle(recipient, entries, attempt)
             else:
@@ -234,9 +240,14 @@ class TeamFiling:
         except OSError as error:
             sentence = f"{error.strerror or error} ({error.filename or 'team inbox'}); will be retried"
             return _Attempt(sentence, is_final=False)
+        except MemoryError:
+            return _Attempt("out of memory; will be retried", is_final=False)
         except Exception as error:  # noqa: BLE001 - a bug here must not end the thread: other inboxes need it
-            log.exception("team inbox not written", recipient=recipient)
-            return _Attempt(f"{type(error).__name__}: {error}; will be retried", is_final=False)
+            if len(mail) == 1:
+                message_id = format_id(mail[0].id)
+                log.exception("message cannot be written to a team inbox", recipient=recipient, message_id=message_id)
+            sentence = f"mailroomd cannot write this message to a team inbox ({type(error).__name__}): see its log"
+            return _Attempt(sentence, is_suspect=True)
         return _Attempt(refused=appended.refused)
 
     def _postpone(self, recipient: str, sentence: str) -> None:
