@@ -236,6 +236,15 @@ def test_watch_shows_messages_through_a_restart_and_ends_on_ctrl_c(fake: InThrea
     assert "Traceback" not in stderr.decode()
 
 
+def test_watch_says_when_events_were_deleted_before_it_could_show_them(fake: InThread) -> None:
+    fake.do(lambda daemon: setattr(daemon, "has_gap", True))
+    with watching(fake.address, "abc", "--after", "0" * 16) as process:
+        assert process.stderr is not None
+        assert "some earlier events are missing" in process.stderr.readline().decode()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=BOUND_SEC)
+
+
 def test_watch_all_shows_receipts_and_responses_as_text(fake: InThread) -> None:
     with watching(fake.address, "--all", "--after", "0" * 16) as process:
         assert process.stdout is not None

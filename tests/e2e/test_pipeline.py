@@ -379,6 +379,29 @@ def test_read_mail_goes_after_its_time_and_unread_mail_never(deployment: Deploym
         assert [message.id for message in deployment.listed("abc", query="mail")] == unread[::-1]
 
 
+def test_a_stream_that_resumes_before_deleted_mail_says_that_there_is_a_gap() -> None:
+    with running_deployment("--sweep-every", "100ms", "--keep-read", "300ms") as deployment:
+        first, *read, last, unread = deployment.fill("abc", 10)
+        replay = deployment.subscribe("abc", after_id=first)
+        assert [replay.next().message.id for _ in range(9)] == [*read, last, unread]
+        assert not replay.next().caught_up.gap, "nothing has been deleted yet"
+        replay.cancel()
+        deployment.acknowledge("abc", [first, *read, last])
+        wait_until(lambda: deployment.stats("abc").total == 1, "the read ones are gone")
+        gaps: dict[str, bool] = {}
+        for after_id in ("0" * 16, first, read[-1], last, unread):
+            events = deployment.subscribe("abc", after_id=after_id)
+            if after_id != unread:
+                assert events.next().message.id == unread
+            gaps[after_id] = events.next().caught_up.gap
+            events.cancel()
+        assert gaps == {"0" * 16: True, first: True, read[-1]: True, last: False, unread: False}
+        unread_first = deployment.subscribe("abc", include_unread=True)
+        assert unread_first.next().message.id == unread
+        assert not unread_first.next().caught_up.gap
+        assert not deployment.subscribe("abc").next().caught_up.gap
+
+
 # -- clearing, counting, finding --------------------------------------------------------------------------------------
 
 

@@ -180,9 +180,12 @@ def test_receipts_are_forgotten_after_a_day_in_slices(harness: StoreHarness, arc
     (young,) = harness.send(draft())
     harness.commit(harness.reading("abc", young))
     assert not harness.store.forget_old(harness.now_ms)
+    assert archive.forgotten_id() == 0
+    (newest_old_id,) = harness.rows("SELECT max(id) FROM receipts WHERE message_id != ?", young)
     harness.pass_to(NOW_MS + KEPT_MS + 1000)
     assert harness.store.forget_old(harness.now_ms)
     assert harness.rows("SELECT count(*) FROM receipts") == [(11,)]
     assert not harness.store.forget_old(harness.now_ms)
     assert harness.rows("SELECT message_id FROM receipts") == [(young,)]
+    assert (archive.forgotten_id(),) == newest_old_id
     assert [state for _, message_id, state in steps(archive, limit=9999) if message_id == young] == [FILED, READ]

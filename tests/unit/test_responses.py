@@ -134,3 +134,4 @@ def test_responses_are_forgotten_after_a_day_in_slices_offered_or_not(
     assert harness.store.forget_old(harness.now_ms)
     assert not harness.store.forget_old(harness.now_ms)
     assert [response.id for response in archive.responses(None, 0, MAX_ID, 10)] == [young]
+    assert archive.forgotten_id() == old[-1]

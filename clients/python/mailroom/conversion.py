@@ -190,7 +190,7 @@ def _event(response: pb.SubscribeResponse) -> Event | GoingAway | None:
         case "command_response":
             return _command_response(response.command_response, response.event_id)
         case "caught_up":
-            return CaughtUp(response.caught_up.last_id)
+            return CaughtUp(response.caught_up.last_id, response.caught_up.gap)
         case "going_away":
             return GoingAway(response.going_away.last_id)
         case _:

@@ -32,9 +32,16 @@ class CommandResponse(Record):
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp(Record):
-    """The replay is over; all later events are live. Sent again after each reconnection."""
+    """The replay is over; all later events are live. Sent again after each reconnection.
+
+    Attributes:
+        last_id: the position at which the replay ended.
+        gap: events after the position from which it was resumed may be missing: the daemon has deleted them, since
+            receipts and responses are kept for 24 hours and read messages for the time that the operator has set.
+    """
 
     last_id: str
+    gap: bool = False
 
     @property
     def event_id(self) -> str:

@@ -55,10 +55,10 @@ class EventEncoder:
             _, evicted = self._cache.popitem(last=False)
             self._cached_bytes -= len(evicted) + ENTRY_BYTES
 
-    def encode_caught_up(self, cursor: int) -> bytes:
+    def encode_caught_up(self, cursor: int, *, gap: bool) -> bytes:
         """Returns the event that ends the replay."""
-        last_id = format_id(cursor)
-        return pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=last_id), event_id=last_id).SerializeToString()
+        caught_up = pb.CaughtUp(last_id=format_id(cursor), gap=gap)
+        return pb.SubscribeResponse(caught_up=caught_up, event_id=caught_up.last_id).SerializeToString()
 
     def encode_going_away(self, cursor: int) -> bytes:
         """Returns the event that announces the daemon's stop."""

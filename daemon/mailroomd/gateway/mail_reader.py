@@ -69,6 +69,10 @@ class MailReader:
         """Lets the database threads end."""
         self._archive.close()
 
+    async def is_incomplete_after(self, cursor: int) -> bool:
+        """Returns whether events after a cursor may be missing because their retention deleted them."""
+        return cursor < await self._archive.read(MessageArchive.forgotten_id)
+
     async def read_after(
         self,
         mailboxes: Sequence[str] | None,

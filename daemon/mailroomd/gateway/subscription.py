@@ -66,11 +66,12 @@ class Subscription:
 
     async def run(self) -> None:
         """Writes the replay, CaughtUp, then live events; GoingAway when the daemon stops."""
-        start = self.reader.high_water_mark
+        start, resumed_id = self.reader.high_water_mark, self.cursor
         await (self._write_undelivered(start) if self.include_unread else self._follow(until_id=start))
         if not self.is_stopping():
             self.cursor = max(self.cursor, start)
-            await self.write(self.encoder.encode_caught_up(self.cursor))
+            gap = resumed_id < start and not self.include_unread and await self.reader.is_incomplete_after(resumed_id)
+            await self.write(self.encoder.encode_caught_up(self.cursor, gap=gap))
         self._is_live = True
         await self._follow(until_id=MAX_ID)
         await self.write(self.encoder.encode_going_away(self.cursor))

@@ -39,6 +39,7 @@ class FakeDaemon:
         aliases: agent by session.
         page_size: the number of mailboxes or agents on a page.
         max_batch: the most events in one response; 1 for a daemon that does not know batches.
+        has_gap: what every CaughtUp says of the events before it.
         open_streams, open_send_streams: how many Subscribe and SendMessages streams are open.
         held: which of SendMessage and SendMessages are received but not answered until `release`.
     """
@@ -53,6 +54,7 @@ class FakeDaemon:
     aliases: dict[str, str] = field(default_factory=dict[str, str])
     page_size: int = 2
     max_batch: int = 3
+    has_gap: bool = False
     known: set[str] = field(default_factory=set[str])
     messages: dict[str, pb.Message] = field(default_factory=dict[str, pb.Message])
     open_streams: int = 0
@@ -315,7 +317,7 @@ class FakeDaemon:
         mark = self._events[-1].event_id if self._events else ""
         if replay := [event for event in self._events if self._is_replayed(event, request)]:
             yield replay
-        yield [pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=mark))]
+        yield [pb.SubscribeResponse(caught_up=pb.CaughtUp(last_id=mark, gap=self.has_gap))]
         position = len([event for event in self._events if event.event_id <= mark])
         while True:
             await self.wait_until(lambda position=position: len(self._events) > position)

@@ -328,10 +328,12 @@ class CommandResponse(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., body: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., file_name: _Optional[str] = ..., body_json: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CaughtUp(_message.Message):
-    __slots__ = ("last_id",)
+    __slots__ = ("last_id", "gap")
     LAST_ID_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
     last_id: str
-    def __init__(self, last_id: _Optional[str] = ...) -> None: ...
+    gap: bool
+    def __init__(self, last_id: _Optional[str] = ..., gap: _Optional[bool] = ...) -> None: ...
 
 class GoingAway(_message.Message):
     __slots__ = ("last_id",)

@@ -22,7 +22,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from mailroom_apps.cli.durations import format_age
-from mailroom_apps.cli.rendering import render_event
+from mailroom_apps.cli.rendering import GAP, render_event
 from mailroom_apps.printable import printable_line
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ class LiveView:
         self._console.print(Text(f"connection lost ({printable_line(error.message)})", style="yellow"))
         self._live.refresh()
 
-    def show_caught_up(self) -> None:
-        """Records that every earlier event has been shown."""
+    def show_caught_up(self, *, gap: bool) -> None:
+        """Records that every earlier event that the daemon still has was shown."""
+        if gap:
+            self._console.print(Text(GAP, style="yellow"))
         self._connected = True
         self._changed.set()
 

@@ -3,7 +3,7 @@
 All text of other agents is made printable here. Content is indented so that it cannot imitate the header of a message.
 """
 
-__all__ = ["FIRST_LINE_CHARS", "first_line", "format_time", "render_event", "render_message", "sender_label"]
+__all__ = ["FIRST_LINE_CHARS", "GAP", "first_line", "format_time", "render_event", "render_message", "sender_label"]
 
 import textwrap
 from datetime import datetime
@@ -17,6 +17,7 @@ from mailroom.states import Priority
 from mailroom_apps.cli.output import styled
 from mailroom_apps.printable import printable, printable_line
 
+GAP = "some earlier events are missing: their time was over, and the daemon has deleted them"
 FIRST_LINE_CHARS = 60  # of content in a table: enough to recognize it, with room for ids and names
 
 
@@ -31,7 +32,7 @@ def render_event(event: Event) -> str:
         case CommandResponse():
             return _render_response(event)
         case CaughtUp():
-            return ""
+            return GAP if event.gap else ""
 
 
 def render_message(message: Message) -> str:

@@ -23,7 +23,7 @@ from mailroom.receipts import Receipt
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MaybeAgent, Observe
 from mailroom_apps.cli.output import emit, emit_json, emit_note
-from mailroom_apps.cli.rendering import render_event
+from mailroom_apps.cli.rendering import GAP, render_event
 from mailroom_apps.cli.stop_signals import StopSignals
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def watch(
         _call_when_output_closes(events.close)
         for event in events:
             if isinstance(event, CaughtUp):
-                view.show_caught_up()
+                view.show_caught_up(gap=event.gap)
             else:
                 view.show_event(event)
 
@@ -94,7 +94,7 @@ class View(Protocol):
 
     def show_event(self, event: Event) -> None: ...
     def show_interruption(self, error: MailroomError) -> None: ...
-    def show_caught_up(self) -> None: ...
+    def show_caught_up(self, *, gap: bool) -> None: ...
 
 
 class _LineView:
@@ -114,8 +114,10 @@ class _LineView:
         self._is_interrupted = True
         emit_note(f"connection lost ({error.message}); reconnecting")
 
-    def show_caught_up(self) -> None:
-        if self._is_interrupted:
+    def show_caught_up(self, *, gap: bool) -> None:
+        if gap:
+            emit_note(GAP)
+        elif self._is_interrupted:
             emit_note("reconnected, no message was missed")
         self._is_interrupted = False
 

@@ -21,6 +21,7 @@ from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.storage.database.alias_rows import live_aliases
 from mailroomd.storage.database.connection import DamagedRow, open_archive
 from mailroomd.storage.database.damaged_rows import set_aside
+from mailroomd.storage.database.forgotten import forgotten_id
 from mailroomd.storage.database.message_search import Deadline, SearchInterrupted, matching_ids, never
 from mailroomd.storage.database.receipts import receipts_after
 from mailroomd.storage.database.responses import responses_after, waiting_responses
@@ -79,6 +80,10 @@ class MessageArchive:
     def last_id(self) -> int:
         """Returns the highest id ever issued."""
         return self._rows("SELECT value FROM meta WHERE name = 'last_id'")[0][0]
+
+    def forgotten_id(self) -> int:
+        """Returns the id up to which events may be missing because their retention deleted them."""
+        return forgotten_id(self._connection)
 
     # -- messages -------------------------------------------------------------------------------------------------
 

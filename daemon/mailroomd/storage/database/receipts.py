@@ -16,6 +16,7 @@ from itertools import chain
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database.forgotten import record_forgotten
 from mailroomd.storage.database.state_conditions import FILED, STORED
 
 KEPT_MS = 24 * 3600 * 1000  # what the contract promises; also for responses
@@ -66,12 +67,13 @@ class ReceiptRows:
 
     def delete_old_receipts(self, now_ms: int) -> bool:
         """Deletes a slice of the receipts that are past their retention; returns whether more are left."""
-        deleted = self._connection.execute(
+        deleted_ids = self._connection.execute(
             "DELETE FROM receipts WHERE id IN"
-            " (SELECT id FROM receipts WHERE timestamp_ms < ? ORDER BY timestamp_ms LIMIT ?)",
+            " (SELECT id FROM receipts WHERE timestamp_ms < ? ORDER BY timestamp_ms LIMIT ?) RETURNING id",
             (now_ms - KEPT_MS, FORGET_SLICE),
-        ).rowcount
-        return deleted == FORGET_SLICE
+        ).fetchall()
+        record_forgotten(self._connection, (event_id for (event_id,) in deleted_ids))
+        return len(deleted_ids) == FORGET_SLICE
 
 
 def receipts_after(

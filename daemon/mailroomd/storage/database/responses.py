@@ -16,6 +16,7 @@ from mailroomd.model.announcement import Response
 from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import ResponseLeft
+from mailroomd.storage.database.forgotten import record_forgotten
 from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS
 from mailroomd.storage.database.state_conditions import NOT_OFFERED, OFFERED
 
@@ -64,12 +65,13 @@ class ResponseRows:
 
     def delete_old_responses(self, now_ms: int) -> bool:
         """Deletes a slice of the responses that are past their retention; returns whether more are left."""
-        deleted = self._connection.execute(
+        deleted_ids = self._connection.execute(
             "DELETE FROM responses WHERE id IN"
-            " (SELECT id FROM responses WHERE timestamp_ms < ? ORDER BY timestamp_ms LIMIT ?)",
+            " (SELECT id FROM responses WHERE timestamp_ms < ? ORDER BY timestamp_ms LIMIT ?) RETURNING id",
             (now_ms - KEPT_MS, FORGET_SLICE),
-        ).rowcount
-        return deleted == FORGET_SLICE
+        ).fetchall()
+        record_forgotten(self._connection, (event_id for (event_id,) in deleted_ids))
+        return len(deleted_ids) == FORGET_SLICE
 
 
 def responses_after(

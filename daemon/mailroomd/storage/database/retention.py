@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from mailroomd.protocol.operations import Clear, Cleared
 from mailroomd.storage.database.damaged_rows import has_ended
+from mailroomd.storage.database.forgotten import record_forgotten
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.search_index import SearchIndex
@@ -54,6 +55,7 @@ class Retention:
         rows = self._slice(f"{ENDED} AND {KNOWN_ENDED} AND timestamp_ms < ? ORDER BY timestamp_ms", (before_ms,), limit)
         rows.sort(key=lambda row: row.id)
         self._delete([row.id for row in rows], now_ms)
+        record_forgotten(self._connection, (row.id for row in rows))
         for mailbox, count in Counter(row.mailbox for row in rows).items():
             self._counters.subtract_deleted(mailbox, count, 0)
         return [(row.mailbox, row.id) for row in rows]
