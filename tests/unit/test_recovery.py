@@ -283,3 +283,34 @@ def test_recovery_leaves_no_descriptor_open(setup: RecoverySetup) -> None:
     before = len([*Path("/proc/self/fd").iterdir()])
     setup.check()
     assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+def test_a_file_that_an_agent_takes_while_recovery_writes_it_counts_as_read(
+    setup: RecoverySetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files were never written before: the last process died right after its first commit."""
+    setup.files.close()
+    (taken, kept), (elsewhere,) = (
+        [one.id for one in setup.harness.result(*[setup.harness.message(draft(name)) for name in names]).mail]
+        for names in (("a", "a"), ("b",))
+    )
+    setup.harness.reopen()
+    setup.files = InboxFiles(setup.root)
+    filing = setup.filing()
+    write = setup.files.write
+
+    def write_and_take(directory: int, message_id: int, body: bytes) -> None:
+        write(directory, message_id, body)
+        if message_id == taken:
+            setup.path("a", taken).unlink()
+
+    monkeypatch.setattr(setup.files, "write", write_and_take)
+    assert setup.check().rewritten == 3
+    now_sec, reports = 100.0, list[FilesTaken]()
+    while not reports and now_sec < 110:
+        reports += filing.collect_taken(now_sec)
+        now_sec += 0.1
+    filing.close()
+    assert reports == [FilesTaken("a", (taken,))]
+    assert setup.is_whole("a", kept)
+    assert setup.is_whole("b", elsewhere)

@@ -85,7 +85,7 @@ class Filing:
         self.unknown = UnknownFiles(files, ledger, self._remove)
         self._empty = EmptyDirectories(files, self._needs_directory, self._is_deserted, self._watch.forget_mailbox)
         files.before_making = self._record_missing
-        files.on_made = self._empty.on_made
+        files.on_made = self._on_made
 
     @property
     def unfiled(self) -> int:
@@ -194,6 +194,11 @@ class Filing:
             self.retry_later(mailbox, message_id, time.monotonic())
         if missing:
             self._lost.add(mailbox)
+
+    def _on_made(self, mailbox: str, identity: DirectoryIdentity) -> None:
+        """Has a directory watched from the beginning: during recovery, too, agents take files that are just written."""
+        self._empty.on_made(mailbox, identity)
+        self._watch.watch_mailbox(mailbox, identity)
 
     # -- what agents did ------------------------------------------------------------------------------------------
 
