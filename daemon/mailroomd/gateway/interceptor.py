@@ -24,6 +24,7 @@ from typing import Any, NoReturn, cast
 import grpc
 from google.protobuf.message import Message
 
+from mailroomd import __version__
 from mailroomd.auth.caller import Caller, Context, Role
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.grpc_log import exit_out_of_memory
@@ -35,6 +36,7 @@ from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.observability.log import log
 from mailroomd.storage.database.connection import is_damaged
 
+_VERSION = (("mailroom-version", __version__),)
 RECEIVE_SEC = 30.0  # for a request to arrive: the largest at 5 Mbit/s
 ANONYMOUS_RECEIVE_SEC = 2.0  # for a few bytes: callers without a token may only ask for the health
 
@@ -94,6 +96,8 @@ def _guard_unary(rpc: Rpc, method: Callable[[Any, Call], Awaitable[Any]], guard:
     async def handle(received: bytes | AsyncIterator[bytes], context: Context) -> bytes:
         try:
             caller = guard.authenticate(rpc, context)
+            if caller.role is not Role.ANONYMOUS:
+                context.set_trailing_metadata(_VERSION)  # initial metadata would take an operation of its own
             if (usage := guard.begin_call(caller)) is not None:
                 context.add_done_callback(usage.release)
             if isinstance(received, bytes):
@@ -125,6 +129,8 @@ def _guard_stream(rpc: Rpc, method: Callable[[Any, Call], Awaitable[None]], guar
                 request, size_bytes = await _receive(rpc, guard, caller, context)
                 with guard.admit(rpc, caller, request, size_bytes):
                     call = guard.call(rpc, caller, request, context)
+                    if caller.role is not Role.ANONYMOUS:
+                        await context.send_initial_metadata(_VERSION)
                     await method(request if rpc.parse is None else await rpc.parse(request, call), call)
         except Exception as error:  # noqa: BLE001 - as above
             await _refuse(context, error)

@@ -20,6 +20,8 @@ from mailroomd.gateway.rpcs import RPCS, check_complete
 from mailroomd.model.limits import MAX_WAITING_CALLS
 
 MAX_PENDING_CALLS = 2 * MAX_WAITING_CALLS  # calls that gRPC holds before their handlers start
+KEEPALIVE_MS = 60_000  # between the daemon's own pings on a quiet connection
+KEEPALIVE_TIMEOUT_MS = 20_000  # for their answer; then the connection is closed
 MIN_PING_INTERVAL_MS = 1000  # clients ping no more than every 5 s, but not to the millisecond
 HANDSHAKE_TIMEOUT_MS = 10_000  # for a connection to begin to speak HTTP/2; by default two minutes
 MAX_IDLE_MS = 10 * 60_000  # a connection without a call is closed then; clients connect again with their next call
@@ -82,6 +84,10 @@ def _options(listeners: int, *, share_ports: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 1 if share_ports else 0),
         ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+        # A peer that is gone without a word, as after a lost network, must not count as a subscriber for good.
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),  # while packets are unacknowledged
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MS),  # while they are: a client that is stopped or hangs
         # gRPC's own minimum between keepalive pings on a quiet stream is five minutes; it disconnects clients that
         # ping more often with "too_many_pings".
         ("grpc.keepalive_permit_without_calls", 1),
