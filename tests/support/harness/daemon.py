@@ -41,6 +41,7 @@ class Daemon:
         flags: flags of every start, behind those for its places.
         program: what to run, with the daemon's command line.
         environment: further variables; may change between two starts.
+        start_bound_sec: how long a start may take.
         base_flags: flags that most tests leave as they are.
         root, state_dir, address: its places; may change between two starts.
         process: the supervisor's process; None before the first start and after `wait_for_end`.
@@ -51,6 +52,7 @@ class Daemon:
     flags: Sequence[str] = ()
     program: Sequence[str] = (MAILROOMD,)
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    start_bound_sec: float = BOUND_SEC
     base_flags: Sequence[str] = IMPATIENT
     root: Path = field(init=False)
     state_dir: Path = field(init=False)
@@ -86,7 +88,11 @@ class Daemon:
     def start(self, *flags: str) -> None:
         """Starts it and waits until it announces that it is ready."""
         process = self.launch(*flags)
-        wait_until(lambda: self._ready_line() or process.poll() is not None, "the daemon announces that it is ready")
+        wait_until(
+            lambda: self._ready_line() or process.poll() is not None,
+            "the daemon announces that it is ready",
+            self.start_bound_sec,
+        )
         assert process.poll() is None, f"the daemon ended with {process.poll()}:\n{self.log()[-3000:]}"
         self.addresses = self._ready_line().split(" is ready: ")[1].split()
 
@@ -159,11 +165,16 @@ class Daemon:
         return {one.name: one for one in wait_until(ask, "the gateway answers GetStatus")}
 
     def signal_workers(self, names: Sequence[str], number: int) -> dict[str, int]:
-        """Sends a signal to workers, one right after the other; returns their pids."""
+        """Sends a signal to workers, one right after the other; returns their pids.
+
+        After SIGSTOP every thread has stopped: one that is in a system call finishes it first, a sync for example.
+        """
         pids = {name: one.pid for name, one in self.workers().items() if name in names}
         assert len(pids) == len(names), f"no such workers: {names}"
         for pid in pids.values():
             os.kill(pid, number)
+        if number == signal.SIGSTOP:
+            wait_until(lambda: all(map(_has_stopped, pids.values())), f"{', '.join(names)} stopped")
         return pids
 
     def wait_replaced(self, before: dict[str, int]) -> dict[str, pb.WorkerStatus]:
@@ -201,6 +212,15 @@ class Daemon:
             with suppress(ProcessLookupError):
                 os.kill(int(described.split()[0]), signal.SIGKILL)
         self.assert_no_process_left()
+
+
+def _has_stopped(pid: int) -> bool:
+    """Returns whether no thread of a process runs any more; also if the process has ended."""
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):
+            if (thread / "stat").read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return False
+    return True
 
 
 def _described(process: Path) -> str:
