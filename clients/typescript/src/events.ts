@@ -36,6 +36,8 @@ export interface ResponseEvent {
 export interface CaughtUpEvent {
   kind: 'caughtUp';
   eventId: string;
+  /** Events after the position that it was resumed from may be missing: the daemon has deleted them meanwhile. */
+  gap: boolean;
 }
 
 /** What a subscription yields. */

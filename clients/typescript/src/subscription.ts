@@ -132,7 +132,7 @@ export class Subscription implements AsyncIterableIterator<Event, void, undefine
     if (event?.$case === 'caughtUp') {
       this.#cursor.recordCaughtUp(event.value.lastId);
       this.#retries.recordProgress();
-      return { kind: 'caughtUp', eventId: event.value.lastId };
+      return { kind: 'caughtUp', eventId: event.value.lastId, gap: event.value.gap };
     }
     if (eventId === '' || !this.#cursor.admit(eventId)) return undefined;
     this.#retries.recordProgress(); // a replay that always breaks at the same event is no progress
