@@ -38,12 +38,46 @@ def condition(check: str, level: Level, advice: str) -> Callable[[Condition], Co
     return register
 
 
+def leave_old_response(installation: Installation, session: str, name: str, content: str) -> None:
+    path = installation.root / "outbox" / session / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    os.utime(path, (SENT_MS / 1000, SENT_MS / 1000))
+
+
 @condition("tokens", Level.PROBLEM, "chmod 600")
 def a_token_file_that_others_can_read(installation: Installation) -> str:
     file = TokenFile(installation.state_dir)
     file.create("bob", SENT_MS)
     file.path.chmod(0o644)
     return "open to others"
+
+
+@condition("MCP token", Level.PROBLEM, "chmod 600")
+def an_mcp_token_that_others_can_read(installation: Installation) -> str:
+    path = installation.state_dir / "mcp-token"
+    path.write_text("secret\n")
+    path.chmod(0o640)
+    return "is open to others (mode 640)"
+
+
+@condition("MCP token", Level.PROBLEM, "remove it")
+def an_mcp_token_that_is_a_link(installation: Installation) -> str:
+    (installation.state_dir / "mcp-token").symlink_to("/dev/null")
+    return "is not a regular file"
+
+
+@condition("outbox files", Level.WARNING, "one JSON object")
+def an_outbox_file_that_is_ignored(installation: Installation) -> str:
+    leave_old_response(installation, "s1", "r.json", "[1]")
+    return "1 file is ignored: s1/r.json (it is JSON, but not an object)"
+
+
+@condition("outbox files", Level.WARNING, "remove them")
+def outbox_files_in_a_directory_that_is_no_sessions(installation: Installation) -> str:
+    for name in ("1.json", "2.json", "3.json", "4.json"):
+        leave_old_response(installation, "a b", name, "{}")
+    return "4 files are ignored: a b/1.json (its directory's name is no session's)"
 
 
 @condition("tokens", Level.PROBLEM, "`mailroom token create`")

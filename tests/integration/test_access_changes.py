@@ -1,15 +1,18 @@
 """A stream or a waiting call ends when its caller may no longer read, and nothing arrives after the change."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
+from queue import Queue
+from typing import Any, cast
 
 import grpc
 import pytest
 from google.protobuf import duration_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.client import Client, Refusal, connect, refusal_of
+from support.harness.client import SERVICE, Client, Refusal, connect, refusal_of
 from support.harness.guarded import Guarded, guarded_deployment
 from support.harness.waiting import wait_until
 
@@ -133,3 +136,72 @@ def test_a_wait_that_ends_without_mail_still_checks_the_token(guarded: Guarded) 
         wait_until(lambda: guarded.deployment.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
         revoke()
         assert reading.result().code is grpc.StatusCode.UNAUTHENTICATED
+
+
+def send_batches(reader: Reader, client: Client) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Returns what sends a batch on a stream that stays open, and what reads its response."""
+    requests: Queue[bytes] = Queue()
+    batch = pb.SendMessagesRequest(
+        messages=[pb.SendMessageRequest(sender=reader.name, recipient="sink", content=reader.agent)]
+    )
+    responses = stream(client, SERVICE + "SendMessages", requests)
+    return lambda: requests.put(batch.SerializeToString()), lambda: next(responses)
+
+
+def ask_reflection(_: Reader, client: Client) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Returns what asks on a reflection stream, and what reads the response."""
+    requests: Queue[bytes] = Queue()
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    responses = stream(client, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", requests)
+    return lambda: requests.put(request.SerializeToString()), lambda: next(responses)
+
+
+def stream(client: Client, path: str, requests: "Queue[bytes]") -> Iterator[bytes]:
+    return cast("Any", client.channel.stream_stream(path))(iter(requests.get, None), timeout=WAIT_SEC)
+
+
+@pytest.mark.parametrize("open_stream", [send_batches, ask_reflection])
+@pytest.mark.parametrize("change", [token_revoked, token_expired])
+def test_a_stream_of_requests_ends_with_the_access(
+    guarded: Guarded,
+    change: Change,
+    open_stream: Callable[[Reader, Client], tuple[Callable[[], object], Callable[[], object]]],
+) -> None:
+    reader, apply_change = change(guarded)
+    with connect(guarded.tcp, reader.text) as client:
+        ask, answer = open_stream(reader, client)
+        ask()
+        assert answer()
+        apply_change()
+        ask()
+        refusal = refusal_of(answer)
+    assert (refusal.code.name, refusal.reason) == CHANGES[change]
+    sent = [message.content for message in guarded.deployment.listed("sink")]
+    assert sent.count(reader.agent) == (1 if open_stream is send_batches else 0), "and not the second batch"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [("remove", "TOKEN_INVALID"), ("replace by a directory", "STORAGE_FAILED"), ("damage", "STORAGE_FAILED")],
+)
+def test_nobody_keeps_access_that_can_no_longer_be_checked(guarded: Guarded, damage: str, reason: str) -> None:
+    reader = Reader(guarded)
+    path = guarded.tokens.path
+    kept = path.with_suffix(".kept")
+    with connect(guarded.tcp, reader.text) as client, ThreadPoolExecutor() as threads:
+        reading = start_stream(client, reader.name, threads)
+        wait_until(lambda: guarded.deployment.stats(reader.agent).last_seen.seconds, "the call has reached the mailbox")
+        path.rename(kept)
+        try:
+            if damage == "damage":
+                path.write_text("{")
+            elif damage != "remove":
+                path.mkdir()
+            guarded.deployment.send(reader.name, "not for this reader")
+            assert reading.result().reason == reason
+            assert refusal_of(lambda: client.check(reader.name)).reason == reason
+        finally:
+            if path.is_dir():
+                path.rmdir()
+            kept.rename(path)
+        wait_until(lambda: client.check(reader.name).messages, "the token counts again")

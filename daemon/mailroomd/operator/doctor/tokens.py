@@ -1,8 +1,9 @@
-"""Tokens — can the daemon use the token file, and does each token in it name its holder?"""
+"""Tokens — can the daemon use the token file, and does each token in it name its holder? Is the MCP token private?"""
 
 __all__ = ["check"]
 
 import os
+import stat
 from collections.abc import Iterator
 
 from mailroomd.auth.token_file import TokenFile, TokensUnreadable
@@ -11,6 +12,7 @@ from mailroomd.operator.doctor.finding import Finding, ok, problem, warning
 from mailroomd.operator.installation import Installation
 
 MAX_NAMED = 20
+MCP_TOKEN = "mcp-token"  # noqa: S105 - made by `mailroom mcp --http`, in the state directory
 
 
 def check(installation: Installation) -> Iterator[Finding]:
@@ -19,6 +21,7 @@ def check(installation: Installation) -> Iterator[Finding]:
     Raises:
         OSError: the state directory belongs to another user, so the file cannot be judged.
     """
+    yield from _check_mcp_token(installation)
     file = TokenFile(installation.state_dir)
     try:
         tokens = file.read_as_operator()
@@ -44,3 +47,23 @@ def check(installation: Installation) -> Iterator[Finding]:
     yield ok(
         "tokens", (f"{len(tokens)} in use" if tokens else "none") + (f", {expired} of them expired" if expired else "")
     )
+
+
+def _check_mcp_token(installation: Installation) -> Iterator[Finding]:
+    """Checks the file that `mailroom mcp --http` reads; reports nothing if there is none."""
+    path = installation.state_dir / MCP_TOKEN
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    owner = installation.state_dir.stat().st_uid
+    if not stat.S_ISREG(status.st_mode):
+        yield problem("MCP token", f"{path} is not a regular file", "remove it: `mailroom mcp --http` makes a new one")
+    elif status.st_uid != owner:
+        summary = f"{path} belongs to uid {status.st_uid}, the state directory to uid {owner}"
+        yield problem("MCP token", summary, "remove it: `mailroom mcp --http` makes a new one")
+    elif status.st_mode & 0o077:
+        advice = f"`chmod 600 {path}`; if others may have read it, remove it, and `mailroom mcp --http` makes a new one"
+        yield problem("MCP token", f"{path} is open to others (mode {status.st_mode & 0o777:o})", advice)
+    else:
+        yield ok("MCP token", "private")
