@@ -11,12 +11,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mailroom.addresses import ADDRESSES_NAME
 from mailroom.state_lock import LOCK_NAME, read_state_lock
 
 from mailroomd.operator.doctor.finding import Finding, problem, warning
 from mailroomd.operator.doctor.processes import OpenFile, daemon_pids, listener_pid, open_files, parent_pid
 from mailroomd.operator.installation import Installation
 from mailroomd.storage.database.connection import DATABASE_NAME
+from mailroomd.storage.database.reserve import RESERVE_NAME
 
 
 def check(installation: Installation) -> Iterator[Finding]:
@@ -34,6 +36,8 @@ def check(installation: Installation) -> Iterator[Finding]:
     files = [] if supervisor is None else list(open_files(daemon_pids(supervisor)))
     if not any(file.pid == supervisor and file.path.name == LOCK_NAME for file in files):
         files = []  # none is running, or something else listens there
+    if files:
+        yield from _check_kept_files(installation)
     yield from _check_state_files(installation, files)
     yield from _check_root(installation, files)
 
@@ -44,6 +48,20 @@ def _listening_supervisor(installation: Installation) -> int | None:
         return parent_pid(listener_pid(path)) if path else None
     except OSError:
         return None
+
+
+def _check_kept_files(installation: Installation) -> Iterator[Finding]:
+    """Checks the files that a running daemon needs and does not write again by itself."""
+    effects = {
+        ADDRESSES_NAME: "clients that know only the state directory do not find the daemon",
+        RESERVE_NAME: "no space is kept for acknowledging mail while the disk is full",
+    }
+    for name, effect in effects.items():
+        path = installation.state_dir / name
+        if not path.is_file():
+            is_there = path.exists()
+            summary = f"{path} {'is not a file' if is_there else 'is gone'}: {effect}"
+            yield warning(name, summary, ("move it away, and " if is_there else "") + "restart `mailroomd`")
 
 
 def _check_state_files(installation: Installation, files: list[OpenFile]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ Owns `{state_dir}/reserve`. Its space lets reading, acknowledging and retention 
 accepted again when it is allocated and as much again is free.
 """
 
-__all__ = ["NO_ROOM", "Reserve", "has_room"]
+__all__ = ["NO_ROOM", "RESERVE_NAME", "Reserve", "has_room"]
 
 import errno
 import os
@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+RESERVE_NAME = "reserve"
 RESERVE_BYTES = 4 << 20  # enough for thousands of acknowledgements, little for the smallest disk
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -24,7 +25,7 @@ class Reserve:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / "reserve"
+        self._path = state_dir / RESERVE_NAME
 
     @property
     def is_held(self) -> bool:
