@@ -214,7 +214,7 @@ def test_a_lock_without_a_keeper_is_released(
         raise error
 
     monkeypatch.setattr(directory_lock, "start_new_thread", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(OSError, match="no thread to hold its lock"):
         DirectoryLock(handle, "bob.json").acquire(0)
     assert not lock_path.exists()
 

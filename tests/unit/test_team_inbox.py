@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mailroomd.model.message import Draft
 from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.team_inbox import directory_lock, full_inboxes
 from mailroomd.storage.team_inbox import filing as team_filing
-from mailroomd.storage.team_inbox import full_inboxes
 from mailroomd.storage.team_inbox import inboxes as team_inbox
 from mailroomd.storage.team_inbox.directory_lock import LockBusy, LockLost
 from mailroomd.storage.team_inbox.file import NotAnInbox, NotJson, extend_team_inbox
@@ -665,3 +665,20 @@ def test_a_bug_with_one_inbox_does_not_end_the_thread(
     assert "KeyError" in filing.submit(mail(1, recipient="carol@alpha")).result(BOUND_SEC)
     assert filing.submit(mail(2)).result(BOUND_SEC) == ""
     assert ids(inbox) == [2]
+
+
+def test_a_want_of_threads_is_no_fault_of_the_message(
+    filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory_lock, "start_new_thread", fail)
+        done = filing.submit(mail(1))
+        wait_until(lambda: filing.reason("bob@alpha"), "the first attempt has failed")
+        assert "no thread" in filing.reason("bob@alpha")
+        assert "will be retried" in filing.reason("bob@alpha")
+        assert not done.done()
+    assert done.result(BOUND_SEC) == ""
+    assert ids(inbox) == [1]

@@ -11,6 +11,7 @@ Not here: what the lock protects. Invariant: a lock that was lost is not removed
 
 __all__ = ["STALE_SEC", "DirectoryLock", "LockBusy", "LockLost"]
 
+import errno
 import os
 import random
 import threading
@@ -74,7 +75,8 @@ class DirectoryLock:
 
         Raises:
             LockBusy: another program has it.
-            OSError: it cannot be made, or a stale one cannot be removed (not a directory, or not empty).
+            OSError: it cannot be made, a stale one cannot be removed (not a directory, or not empty), or no thread can
+                be started.
         """
         deadline = time.monotonic() + patience_sec
         pause = FIRST_PAUSE_SEC
@@ -87,9 +89,9 @@ class DirectoryLock:
         self._released = threading.Event()
         try:  # not threading.Thread: its `start` waits forever for a thread that has no memory to begin
             start_new_thread(self._keep, (self._released,))
-        except (RuntimeError, MemoryError):  # the system has no more threads, or no memory
+        except (RuntimeError, MemoryError) as error:  # the system has no more threads, or no memory
             self.release()
-            raise
+            raise OSError(errno.EAGAIN, "no thread to hold its lock", self._name) from error
 
     def verify(self) -> None:
         """Makes sure that the lock is still held, and renews it for `stale_sec`; call it before what cannot be undone.
