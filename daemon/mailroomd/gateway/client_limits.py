@@ -153,8 +153,8 @@ class ClientLimits:
         wait_ms = self._usage_of(caller).rate.consume(count, self._clock())
         if wait_ms:
             sentence = (
-                f"this client sends more than {self._limits.rate_per_sec:,} messages a second (each 16 KiB of a message "
-                "count as one more): retry after the given delay"
+                f"this client sends more than {self._limits.rate_per_sec:,} messages a second, and each 16 KiB of a "
+                "message count as one more: retry after the given delay"
             )
             raise MailroomError(Reason.RATE_LIMITED, sentence, retry_after_ms=wait_ms)
 
