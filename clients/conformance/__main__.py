@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -16,7 +16,7 @@ from conformance.clients import CLIENTS
 from conformance.daemons import Daemons
 from conformance.runner import FIRST_CLIENT, Column, Runner
 from conformance.scenario import SCENARIOS, Scenario
-from conformance.table import PAGE, as_json, page_of, summary_of, terminal_table
+from conformance.table import PAGE, as_json, columns_of, page_of, progress_of, summary_of, terminal_table
 
 assert _scenarios  # filled SCENARIOS
 
@@ -30,15 +30,16 @@ def main(arguments: Sequence[str]) -> int:
     if options.list:
         print("\n".join(one.title for one in chosen))
         return 0
+    if options.page:
+        return _write_page(
+            [column for file in options.page for column in columns_of(json.loads(Path(file).read_text()))]
+        )
     columns = [Column(client) for client in CLIENTS if client.name in (options.clients or [client.name])]
     _run(columns, chosen, quiet=options.json)
     if options.json:
         print(json.dumps(as_json(columns), indent=1))
-    complete = not (options.clients or options.only or options.quick) and not any(one.missing for one in columns)
-    if complete and not options.json:
-        titles = [one.title for one in chosen]
-        PAGE.write_text(page_of(columns, titles, f"{datetime.now(UTC):%Y-%m-%d}"))
-        print(f"written: {PAGE.relative_to(PAGE.parents[1])}")
+    if not (options.json or options.clients or options.only or options.quick or any(one.missing for one in columns)):
+        _write_page(columns)
     return _judge(columns, options.require, sys.stderr if options.json else sys.stdout)
 
 
@@ -50,6 +51,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="leave out the long scenarios")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and end")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, and no table")
+    parser.add_argument("--page", nargs="+", metavar="FILE", help="run nothing; write the page from results of --json")
     parser.add_argument(
         "--require",
         default=os.environ.get("REQUIRE", ""),
@@ -64,6 +66,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _write_page(columns: Sequence[Column]) -> int:
+    PAGE.write_text(page_of(columns, [one.title for one in SCENARIOS]))
+    print(f"written: {PAGE.relative_to(PAGE.parents[1])}")
+    return 0
+
+
 def _run(columns: list[Column], chosen: list[Scenario], *, quiet: bool) -> None:
     console = Console(stderr=quiet)
     titles = [*(one.title for one in chosen), FIRST_CLIENT]
@@ -71,9 +79,11 @@ def _run(columns: list[Column], chosen: list[Scenario], *, quiet: bool) -> None:
     live = Live(console=console, auto_refresh=False) if shows_live else None
     context: AbstractContextManager[object] = live or nullcontext()
 
-    def report(_: Column) -> None:
+    def report(column: Column) -> None:
         if live:
             live.update(terminal_table(columns, titles), refresh=True)
+        elif column.results:
+            console.print(progress_of(column), markup=False, highlight=False)
 
     daemons = Daemons()
     try:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, cast
 
 Json = dict[str, Any]
-GRACE_SEC = 15.0  # beyond a call's own timeout, on a busy machine
-HELLO_SEC = 60.0  # a virtual machine may start slowly
-STREAM_SEC = 30.0  # for an event that has to come
+GRACE_SEC = 45.0  # beyond a call's own timeout, on a busy machine
+HELLO_SEC = 120.0  # a virtual machine may start slowly
+STREAM_SEC = 60.0  # for an event that has to come
 
 
 class AdapterFailed(Exception):  # noqa: N818 - of the suite, not of a call

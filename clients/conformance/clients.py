@@ -18,7 +18,7 @@ from pathlib import Path
 
 import google.rpc
 
-from conformance.first_clients import first_client
+from conformance.first_clients import ADDRESS, first_client
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -188,6 +188,8 @@ def _generate_go(go: str, directory: Path) -> Path:
 
 def _rust() -> list[str]:
     cargo = _need("cargo", "install Rust 1.88 or newer")
+    BUILD.mkdir(exist_ok=True)
+    first_client("rust", BUILD / "first.rs", ADDRESS)  # Cargo.toml names it, so it must be there
     _cargo(cargo, "adapter")
     return [str(BUILD / "rust" / "debug" / "adapter")]
 
@@ -199,9 +201,7 @@ def _cargo(cargo: str, binary: str) -> None:
 
 
 def _first_rust(target: str) -> list[str]:
-    source = ADAPTERS / "rust" / "src" / "bin" / "first.rs"
-    source.parent.mkdir(exist_ok=True)
-    first_client("rust", source, target)
+    first_client("rust", BUILD / "first.rs", target)
     _cargo("cargo", "first")
     return [str(BUILD / "rust" / "debug" / "first")]
 

@@ -4,7 +4,7 @@ Owns their flags, directories, tokens and certificates. All clients of one run s
 own. Not here: the process itself (`support.harness.daemon`).
 """
 
-__all__ = ["SESSIONS", "Certificates", "Daemons", "Guarded"]
+__all__ = ["SESSIONS", "START_SEC", "Certificates", "Daemons", "Guarded"]
 
 import secrets
 import shutil
@@ -31,6 +31,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "mutual tls": (),
     "crowded": (),  # of SESSIONS sessions with long names
 }
+START_SEC = 120.0  # a toolchain may be building beside it
 SESSIONS = 33_000  # with names of 126 characters they outgrow 4 MiB, gRPC's limit for one response
 AUTHORITY = """
 umask 077
@@ -94,17 +95,19 @@ class Guarded:
             self._texts[agent] = self._tokens.create(agent, now_ms)[0]
         return self._texts[agent]
 
-    def restart(self, *, kill: bool = False, down_sec: float = 0.0) -> None:
-        """Stops or kills the daemon, and starts it again at the same places."""
-        port = self.port
+    def restart(self, *, kill: bool = False) -> None:
+        """Stops or kills the daemon, and starts it again."""
         if kill:
             self.daemon.kill_supervisor()
             self.daemon.assert_no_process_left()
         else:
             self.daemon.stop()
-        time.sleep(down_sec)
-        self.daemon.flags = ("--listen", f"127.0.0.1:{port}", *self.daemon.flags[2:])
-        self.daemon.start()
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Starts a daemon that was stopped, at the same places."""
+        self.daemon.flags = ("--listen", f"127.0.0.1:{self.port}", *self.daemon.flags[2:])
+        self.daemon.start(bound_sec=START_SEC)
 
 
 class Daemons:
@@ -146,17 +149,19 @@ class Daemons:
             flags = (*flags, "--tls-cert", certificates["server.crt"], "--tls-key", certificates["server.key"])
             flags += ("--tls-client-ca", certificates["ca.crt"]) if name == "mutual tls" else ()
         guarded = Guarded(Daemon(directory, flags, base_flags=("--max-restarts", "1000/10")))
-        guarded.daemon.start()
-        if name == "crowded":
-            _crowd(guarded)
-        if name == "full":
-            _fill(guarded)
+        try:
+            guarded.daemon.start(bound_sec=START_SEC)
+            if name in PREPARATIONS:
+                PREPARATIONS[name](guarded)
+        except BaseException:
+            guarded.daemon.kill_everything()
+            raise
         return guarded
 
 
 def _fill(guarded: Guarded) -> None:
     """Sends to `reader` until the disk is full."""
-    with Mailroom(guarded.daemon.address, sender="crowd", timeout=0.5) as room, suppress(ResourceExhausted):
+    with Mailroom(guarded.daemon.address, sender="crowd", timeout=5) as room, suppress(ResourceExhausted):
         for _ in range(100):
             room.send("reader", "x" * 500_000)
         raise RuntimeError("the disk does not fill up")
@@ -169,3 +174,6 @@ def _crowd(guarded: Guarded) -> None:
         failed = [outcome for outcome in room.send_many(drafts) if outcome.error]
     if failed:
         raise RuntimeError(f"{len(failed)} sends failed: {failed[0]}")
+
+
+PREPARATIONS = {"full": _fill, "crowded": _crowd}

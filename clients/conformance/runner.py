@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from conformance.adapter import Adapter, AdapterFailed, Json, Refused, Unsupported
@@ -48,7 +49,7 @@ class Column:
     Attributes:
         client: the row of the table of clients.
         missing: why it cannot be built here; "" if it can.
-        hello: what it said of itself: library, version, runtime, kind.
+        hello: what it said of itself: library, version, runtime, kind; and the date of the run.
         results: by the titles of the scenarios.
     """
 
@@ -110,7 +111,7 @@ class Runner:
                 adapter.close()
 
         adapter = start({})
-        column.hello = adapter.hello["hello"]
+        column.hello = {**adapter.hello["hello"], "date": f"{datetime.now(UTC):%Y-%m-%d}"}
         kind = str(column.hello["kind"])
         for scenario in self._scenarios:
             if kind not in scenario.kinds:

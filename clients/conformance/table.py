@@ -3,7 +3,7 @@
 Invariant: the page is made of one run, of all clients; a mark without a footnote means what the legend says.
 """
 
-__all__ = ["PAGE", "as_json", "page_of", "summary_of", "terminal_table"]
+__all__ = ["PAGE", "as_json", "columns_of", "page_of", "progress_of", "summary_of", "terminal_table"]
 
 import platform
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from mailroomd import __version__
 from rich.table import Table
 
 from conformance.adapter import Json
-from conformance.runner import FIRST_CLIENT, Column, Outcome
+from conformance.clients import CLIENTS
+from conformance.runner import FIRST_CLIENT, Column, Outcome, Result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 MARKS = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.NOT_APPLICABLE: "–"}
@@ -51,6 +52,12 @@ def summary_of(column: Column) -> str:
     return f"{column.client.name} ({_version(column)}): {counts} in {seconds:.0f} s"
 
 
+def progress_of(column: Column) -> str:
+    """Returns one line on the scenario that has just ended."""
+    title, result = list(column.results.items())[-1]
+    return f"{column.client.name}: {MARKS[result.outcome]} {title} ({result.seconds:.1f} s)"
+
+
 def as_json(columns: Sequence[Column]) -> Json:
     """Returns the results as JSON."""
     return {
@@ -71,25 +78,42 @@ def as_json(columns: Sequence[Column]) -> Json:
     }
 
 
-def page_of(columns: Sequence[Column], titles: Sequence[str], date: str) -> str:
+def columns_of(results: Json) -> list[Column]:
+    """Returns the columns of results as `as_json` wrote them; those of skipped clients are left out."""
+    clients = {client.name: client for client in CLIENTS}
+    return [
+        Column(
+            clients[one["name"]],
+            hello={key: one[key] for key in ("library", "version", "runtime", "kind", "date")},
+            results={
+                title: Result(Outcome(result["outcome"]), result["seconds"], result["detail"])
+                for title, result in one["results"].items()
+            },
+        )
+        for one in results["clients"]
+        if not one["skipped"]
+    ]
+
+
+def page_of(columns: Sequence[Column], titles: Sequence[str]) -> str:
     """Returns docs/conformance.md.
 
     Args:
         columns: the results, one for each client.
         titles: the scenarios, in their order.
-        date: of the run.
     """
     notes: list[str] = []
     rows = [f"| scenario | {' | '.join(column.client.title for column in columns)} |"]
     rows.append(f"|---|{'---|' * len(columns)}")
-    rows.append(f"| *version* | {' | '.join(_version(column) or 'skipped' for column in columns)} |")
+    rows.append(f"| *date* | {' | '.join(str(column.hello.get('date', '')) for column in columns)} |")
+    rows.append(f"| *version* | {' | '.join(_version(column) or 'not run' for column in columns)} |")
     for title in [*titles, FIRST_CLIENT]:
         rows.append(f"| {title} | {' | '.join(_page_cell(column, title, notes) for column in columns)} |")
     footnotes = "".join(f"{number}. {note}\n" for number, note in enumerate(notes, 1))
     head = (
         "<!-- Written by `make conformance`; do not edit. -->",
         "# Conformance\n",
-        f"What each client library and SDK did with mailroomd {__version__} on {date}, on {_system()}.",
+        f"What each client library and SDK did with mailroomd {__version__}, on {_system()}.",
         "[Writing a client](clients.md) has the rules that the scenarios try;",
         "[clients/conformance](../clients/conformance/README.md) says how to run them and how to add a client.\n",
         "✓ passed · ✗ failed, see the note · – does not apply: the SDK does this itself, or the library cannot\n",

@@ -14,10 +14,10 @@ from conformance.first_clients import PAGE, first_client
 from conformance.runner import FIRST_CLIENT, Column, Outcome, Result
 from conformance.scenario import SCENARIOS
 from conformance.scenarios.errors import NOT_PROVOKED, REFUSALS
-from conformance.table import as_json, page_of, summary_of
+from conformance.table import as_json, columns_of, page_of, summary_of
 from mailroom.v1 import mailroom_pb2 as pb
 
-HELLO = {"library": "lib", "version": "1.2", "runtime": "Tongue 3", "kind": "library"}
+HELLO = {"library": "lib", "version": "1.2", "runtime": "Tongue 3", "kind": "library", "date": "2026-11-29"}
 SOURCES = "".join(path.read_text() for path in Path(scenarios.__path__[0]).glob("*.py"))
 
 
@@ -117,13 +117,15 @@ def test_the_page_marks_what_failed_and_says_why_below() -> None:
         "one": Result(Outcome.PASSED, 1.0),
         "two": Result(Outcome.FAILED, 2.0, "streams.py:7: an event\ntoo many"),
     }
-    page = page_of([column(**results, three=Result(Outcome.NOT_APPLICABLE))], ["one", "two", "three"], "2026-11-29")
+    shown = column(**results, three=Result(Outcome.NOT_APPLICABLE))
+    page = page_of([shown], ["one", "two", "three"])
     assert "| one | ✓ |" in page
     assert "| two | ✗ 1 |" in page
     assert "| three | – |" in page
     assert f"1. {CLIENTS[0].title}, two: streams.py:7: an event too many" in page
     assert "lib 1.2, Tongue 3" in page
-    assert "on 2026-11-29" in page
+    assert "| *date* | 2026-11-29 |" in page
+    assert page_of(columns_of(as_json([shown])), ["one", "two", "three"]) == page, "the same from stored results"
 
 
 def test_json_and_summary_have_every_result() -> None:
