@@ -87,7 +87,7 @@ class Guarded:
         return int(next(one for one in self.daemon.addresses if not one.startswith("unix:")).rpartition(":")[2])
 
     def token(self, agent: str | None, ttl_sec: float = 0.0) -> str:
-        """Returns a token of an agent, of an administrator if that is None; a new one if it is to expire."""
+        """Returns a token of an agent or, for None, of an administrator; a new one if it is to expire."""
         now_ms = time.time_ns() // 1_000_000
         if ttl_sec:
             return self._tokens.create(agent, now_ms, int(ttl_sec * 1000))[0]

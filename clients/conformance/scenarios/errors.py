@@ -75,7 +75,7 @@ def reasons(run: Run) -> None:
 
 @scenario("an invalid stream request ends the stream with its reason")
 def stream_reasons(run: Run) -> None:
-    """A place that is none, and two fields that exclude each other."""
+    """A place of no event, and two fields that exclude each other."""
     owner, bob = run.owner(), run.name("bob")
     requests: list[tuple[Json, str]] = [
         ({"agent": bob, "afterId": "yesterday"}, "AFTER_ID_INVALID"),
