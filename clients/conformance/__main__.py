@@ -31,9 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         print("\n".join(one.title for one in chosen))
         return 0
     if options.page:
-        return _write_page(
-            [column for file in options.page for column in columns_of(json.loads(Path(file).read_text()))]
-        )
+        return _write_page(columns_of([json.loads(Path(file).read_text()) for file in options.page]))
     columns = [Column(client) for client in CLIENTS if client.name in (options.clients or [client.name])]
     _run(columns, chosen, quiet=options.json)
     if options.json:
@@ -51,7 +49,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="leave out the long scenarios")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and end")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, and no table")
-    parser.add_argument("--page", nargs="+", metavar="FILE", help="run nothing; write the page from results of --json")
+    parser.add_argument(
+        "--page",
+        nargs="+",
+        metavar="FILE",
+        help="run nothing; write the page from files of --json, of which later ones win",
+    )
     parser.add_argument(
         "--require",
         default=os.environ.get("REQUIRE", ""),

@@ -78,21 +78,15 @@ def as_json(columns: Sequence[Column]) -> Json:
     }
 
 
-def columns_of(results: Json) -> list[Column]:
-    """Returns the columns of results as `as_json` wrote them; those of skipped clients are left out."""
-    clients = {client.name: client for client in CLIENTS}
-    return [
-        Column(
-            clients[one["name"]],
-            hello={key: one[key] for key in ("library", "version", "runtime", "kind", "date")},
-            results={
-                title: Result(Outcome(result["outcome"]), result["seconds"], result["detail"])
-                for title, result in one["results"].items()
-            },
-        )
-        for one in results["clients"]
-        if not one["skipped"]
-    ]
+def columns_of(runs: Sequence[Json]) -> list[Column]:
+    """Returns the columns of what `as_json` wrote, in the order of the clients; of two results the later one counts."""
+    columns = {client.name: Column(client) for client in CLIENTS}
+    for one in (one for run in runs for one in run["clients"] if not one["skipped"]):
+        column = columns[one["name"]]
+        column.hello = {key: one[key] for key in ("library", "version", "runtime", "kind", "date")}
+        for title, result in one["results"].items():
+            column.results[title] = Result(Outcome(result["outcome"]), result["seconds"], result["detail"])
+    return [column for column in columns.values() if column.hello]
 
 
 def page_of(columns: Sequence[Column], titles: Sequence[str]) -> str:

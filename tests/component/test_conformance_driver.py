@@ -125,7 +125,10 @@ def test_the_page_marks_what_failed_and_says_why_below() -> None:
     assert f"1. {CLIENTS[0].title}, two: streams.py:7: an event too many" in page
     assert "lib 1.2, Tongue 3" in page
     assert "| *date* | 2026-11-29 |" in page
-    assert page_of(columns_of(as_json([shown])), ["one", "two", "three"]) == page, "the same from stored results"
+    stored = as_json([shown])
+    assert page_of(columns_of([stored]), ["one", "two", "three"]) == page, "the same from stored results"
+    again = as_json([column(two=Result(Outcome.PASSED, 2.0))])
+    assert "| two | ✓ |" in page_of(columns_of([stored, again]), ["one", "two", "three"]), "the later result counts"
 
 
 def test_json_and_summary_have_every_result() -> None:
