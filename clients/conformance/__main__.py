@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +25,7 @@ assert _scenarios  # filled SCENARIOS
 def main(arguments: Sequence[str]) -> int:
     """Runs what the command line says; returns 1 if a scenario failed or a required client is missing, otherwise 0."""
     options = _parse(arguments)
-    chosen = [one for one in SCENARIOS if options.only in one.title and not (options.quick and one.is_long)]
+    chosen = [one for one in SCENARIOS if _is_chosen(one, options)]
     if not chosen:
         sys.exit(f"no scenario has {options.only!r} in its title; --list shows them")
     if options.list:
@@ -33,12 +34,23 @@ def main(arguments: Sequence[str]) -> int:
     if options.page:
         return _write_page(columns_of([json.loads(Path(file).read_text()) for file in options.page]))
     columns = [Column(client) for client in CLIENTS if client.name in (options.clients or [client.name])]
-    _run(columns, chosen, quiet=options.json)
+    interrupted = False
+    try:
+        _run(columns, chosen, quiet=options.json)
+    except KeyboardInterrupt:  # what has been found until now is still told
+        interrupted = True
     if options.json:
         print(json.dumps(as_json(columns), indent=1))
-    if not (options.json or options.clients or options.only or options.quick or any(one.missing for one in columns)):
+    is_whole = not (options.json or options.clients or interrupted) and len(chosen) == len(SCENARIOS)
+    if is_whole and not any(column.missing for column in columns):
         _write_page(columns)
-    return _judge(columns, options.require, sys.stderr if options.json else sys.stdout)
+    code = _judge(columns, options.require, sys.stderr if options.json else sys.stdout)
+    return 130 if interrupted else code
+
+
+def _is_chosen(scenario: Scenario, options: argparse.Namespace) -> bool:
+    is_skipped = (options.quick and scenario.is_long) or any(text in scenario.title for text in options.skip)
+    return options.only in scenario.title and not is_skipped
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -46,6 +58,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"all by default: {', '.join(names)}")
     parser.add_argument("--only", default="", metavar="TEXT", help="scenarios with this text in their titles")
+    parser.add_argument("--skip", default=[], action="append", metavar="TEXT", help="leave out those with this text")
     parser.add_argument("--quick", action="store_true", help="leave out the long scenarios")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and end")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, and no table")
@@ -117,4 +130,5 @@ def _judge(columns: Sequence[Column], required: Sequence[str], out: object) -> i
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run as Ctrl-C does
     sys.exit(main(sys.argv[1:]))
