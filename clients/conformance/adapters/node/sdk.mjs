@@ -54,8 +54,14 @@ const calls = {
   BroadcastMessage: async (room, q, o) => ({
     results: (await room.broadcast(q.recipients, q.message.content ?? '', { ...sendOptions(q.message), ...o })).map(outcome),
   }),
-  GetMailboxStats: async (room, q, o) => ({ mailboxes: proto(await room.mailboxStats(q.agent, o).toArray()) }),
-  GetQueueStats: async (room, q, o) => ({ queues: proto(await room.queueStats(q.sessionId, o).toArray()) }),
+  GetMailboxStats: async (room, q, o) => {
+    const boxes = await room.mailboxStats(q.agent, o).toArray();
+    return { mailboxes: boxes.map(({ agent, ...counts }) => ({ agentId: agent, ...proto(counts) })) };
+  },
+  GetQueueStats: async (room, q, o) => {
+    const queues = await room.queueStats(q.sessionId, o).toArray();
+    return { queues: queues.map(({ session, pending }) => ({ sessionId: session, pendingCount: pending })) };
+  },
   ListAgents: async (room, q, o) => ({ agents: proto(await room.agents({ ...q, ...o }).toArray()) }),
   SetAlias: async (room, q, o) => {
     if (Number.parseFloat(q.ttl) === 0) return (await room.endAlias(q.agent, q.session, o), {});
