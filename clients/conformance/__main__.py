@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(as_json(columns), indent=1))
     is_whole = not (options.json or options.clients or interrupted) and len(chosen) == len(SCENARIOS)
-    if is_whole and not any(column.missing for column in columns):
+    if is_whole and all(column.hello for column in columns):
         _write_page(columns)
     code = _judge(columns, options.require, sys.stderr if options.json else sys.stdout)
     return 130 if interrupted else code

@@ -22,6 +22,7 @@ from conformance.daemons import Daemons
 from conformance.scenario import Run, Scenario
 
 FIRST_CLIENT = "the program of docs/clients.md, as it is printed there"
+BUILT = "the adapter is built"  # a result only where it fails
 FIRST_SEC = 60.0
 
 
@@ -87,6 +88,10 @@ class Runner:
             command = column.client.build()
         except Missing as missing:
             column.missing = str(missing)
+            self._report(column)
+            return
+        except RuntimeError as error:  # not a matter of this machine: its code does not compile, for example
+            column.results[BUILT] = Result(Outcome.FAILED, 0.0, str(error))
             self._report(column)
             return
         self._with_adapters(column, command)

@@ -101,7 +101,7 @@ def page_of(columns: Sequence[Column], titles: Sequence[str]) -> str:
     rows.append(f"|---|{'---|' * len(columns)}")
     rows.append(f"| *date* | {' | '.join(str(column.hello.get('date', '')) for column in columns)} |")
     rows.append(f"| *version* | {' | '.join(_version(column) or 'not run' for column in columns)} |")
-    for title in [*titles, FIRST_CLIENT]:
+    for title in [*titles, FIRST_CLIENT]:  # in the order of the scenarios
         rows.append(f"| {title} | {' | '.join(_page_cell(column, title, notes) for column in columns)} |")
     footnotes = "".join(f"{number}. {note}\n" for number, note in enumerate(notes, 1))
     head = (
@@ -110,7 +110,8 @@ def page_of(columns: Sequence[Column], titles: Sequence[str]) -> str:
         f"What each client library and SDK did with mailroomd {__version__}, on {_system()}.",
         "[Writing a client](clients.md) has the rules that the scenarios try;",
         "[clients/conformance](../clients/conformance/README.md) says how to run them and how to add a client.\n",
-        "✓ passed · ✗ failed, see the note · – does not apply: the SDK does this itself, or the library cannot\n",
+        "✓ passed; ✗ failed, see the note; – does not apply: the SDK does this itself, or the library cannot;",
+        "· not run.\n",
     )
     return "\n".join((*head, *rows, "", footnotes))
 
@@ -118,7 +119,7 @@ def page_of(columns: Sequence[Column], titles: Sequence[str]) -> str:
 def _page_cell(column: Column, title: str, notes: list[str]) -> str:
     result = column.results.get(title)
     if result is None:
-        return "–"
+        return "–" if title == FIRST_CLIENT and column.client.first is None else "·"
     if result.outcome is not Outcome.FAILED:
         return MARKS[result.outcome]
     notes.append(f"{column.client.title}, {title}: {' '.join(result.detail.split())[:300]}")

@@ -152,6 +152,17 @@ def test_a_missing_toolchain_is_said_and_no_failure(capsys: pytest.CaptureFixtur
     assert command.PAGE.read_bytes() == before, "a run that skips a client does not write the page"
 
 
+def test_an_adapter_that_cannot_be_built_fails_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> list[str]:
+        raise RuntimeError("tonguec ended with 1: unexpected consonant")
+
+    monkeypatch.setattr(command, "CLIENTS", (Client("tongue", "Tongue", build),))
+    assert command.main([]) == 1
+    assert "FAILED  tongue: the adapter is built\n        tonguec ended with 1" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("only_a_missing_client")
 def test_a_required_client_that_is_missing_fails_the_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
