@@ -7,12 +7,12 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 ARGS ?=
-SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc \
+SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpriv=util-linux gcc=gcc jq=jq \
 	systemd-analyze=systemd unshare=util-linux strace=strace faketime=faketime zsh=zsh
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-pythons: .venv/dev.stamp ## Run the unit and component tests and the wheel'
 test-typescript: .venv/dev.stamp ## Install, check, build and test the TypeScript client (needs Node 20 or newer)
 	@scripts/need-debian openssl=openssl node=nodejs npm=npm
 	@cd clients/typescript && npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent test
+
+conformance: .venv/dev.stamp ## Try every client library and SDK that can be built here (REQUIRE=go,rust fails without these)
+	@PYTHONPATH=tests:clients .venv/bin/python -m conformance $(ARGS)
 
 check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check
@@ -89,6 +92,7 @@ format: .venv/dev.stamp ## Format the code, and mend what ruff can
 
 clean: ## Remove what builds and tools leave behind; .venv stays
 	@rm -rf clients/typescript/dist clients/typescript/.test-build clients/typescript/node_modules
+	@rm -rf clients/conformance/.build clients/conformance/adapters/node/node_modules
 	@rm -rf dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

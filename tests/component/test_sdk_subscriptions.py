@@ -127,6 +127,21 @@ def test_an_unknown_kind_of_event_is_passed_over_alone_and_in_a_batch(kind: str,
     play(kind, tmp_path, scene)
 
 
+@KINDS
+def test_a_stream_that_breaks_after_an_unknown_event_is_resumed_behind_it(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        first = daemon.deliver("abc", "first")
+        daemon.announce_unknown()
+        daemon.stream_ends.append((2, StreamEnd.SILENTLY))
+        async with client.subscribe("abc", after_id="0" * 16) as events:
+            assert await contents_of(events, 1) == ["first"]
+            await nothing_more(daemon, events)
+        resumed = daemon.requests["Subscribe"][1]
+        assert resumed.after_id > first
+
+    play(kind, tmp_path, scene)
+
+
 def test_a_subscription_left_in_the_middle_of_a_batch_goes_on_with_the_next_event(tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.max_batch = 100

@@ -24,6 +24,7 @@ BASES = [
         "clients/python",
         "clients/python/mailroom",
         "clients/python/mailroom_apps",
+        "clients/conformance",
         "clients/typescript",
         "daemon/mailroomd",
         "tests",

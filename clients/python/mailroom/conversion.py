@@ -35,7 +35,7 @@ from grpc_health.v1 import health_pb2
 
 from mailroom.agents import AgentInfo
 from mailroom.errors import code_name, error_of
-from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway
+from mailroom.events import CaughtUp, CommandResponse, Event, GoingAway, UnknownEvent
 from mailroom.generated import generate
 from mailroom.message_fields import (
     FIELDS,
@@ -176,12 +176,12 @@ def health_from(response: health_pb2.HealthCheckResponse) -> Health:
             return Health.UNKNOWN
 
 
-def events_from(response: pb.SubscribeResponse) -> Iterator[Event | GoingAway]:
-    """Returns the events of one response, without those of a kind that only a newer daemon sends."""
-    return filter(None, map(_event, response.events or (response,)))
+def events_from(response: pb.SubscribeResponse) -> Iterator[Event | GoingAway | UnknownEvent]:
+    """Returns the events of one response."""
+    return map(_event, response.events or (response,))
 
 
-def _event(response: pb.SubscribeResponse) -> Event | GoingAway | None:
+def _event(response: pb.SubscribeResponse) -> Event | GoingAway | UnknownEvent:
     match response.WhichOneof("event"):
         case "message":
             return _message(response.message)
@@ -194,7 +194,7 @@ def _event(response: pb.SubscribeResponse) -> Event | GoingAway | None:
         case "going_away":
             return GoingAway(response.going_away.last_id)
         case _:
-            return None
+            return UnknownEvent(response.event_id)
 
 
 def _delivery(delivery: pb.Delivery) -> Delivery:

@@ -8,7 +8,7 @@ Invariant: the position moves when an event is admitted, that is, right before i
 
 __all__ = ["BEGINNING", "Cursor"]
 
-from mailroom.events import CaughtUp, CommandResponse, GoingAway
+from mailroom.events import CaughtUp, CommandResponse, GoingAway, UnknownEvent
 from mailroom.messages import Message
 from mailroom.receipts import Receipt
 
@@ -30,22 +30,25 @@ class Cursor:
         self._yields_caught_up = caught_up
         self._yielded: set[str] = set()
 
-    def admit(self, event: Message | Receipt | CommandResponse | CaughtUp) -> bool:
+    def admit(self, event: Message | Receipt | CommandResponse | CaughtUp | UnknownEvent) -> bool:
         """Moves to the event and returns whether it is to be yielded: it is new, and its kind is wanted."""
         if isinstance(event, CaughtUp):
             self._finish_replay(event.last_id)
             return self._yields_caught_up
-        if self.include_unread:
-            return self._admit_unread(event.event_id)
-        if self.after_id is not None and event.event_id <= self.after_id:
-            return False
-        self.after_id = event.event_id
-        return True
+        return self._move_to(event.event_id) and not isinstance(event, UnknownEvent)
 
     def record_going_away(self, event: GoingAway) -> None:
         """Moves to the position from which the stopping daemon wants to be resumed."""
         if event.last_id and not self.include_unread:
             self.after_id = max(self.after_id or BEGINNING, event.last_id)
+
+    def _move_to(self, event_id: str) -> bool:
+        if self.include_unread:
+            return self._admit_unread(event_id)
+        if self.after_id is not None and event_id <= self.after_id:
+            return False
+        self.after_id = event_id
+        return True
 
     def _admit_unread(self, event_id: str) -> bool:
         is_new = event_id not in self._yielded

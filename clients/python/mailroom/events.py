@@ -3,7 +3,7 @@
 Invariant: `event_id` is the event's position in the daemon's global sequence. Pass it as `after_id` to resume there.
 """
 
-__all__ = ["CaughtUp", "CommandResponse", "Event", "GoingAway"]
+__all__ = ["CaughtUp", "CommandResponse", "Event", "GoingAway", "UnknownEvent"]
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,6 +54,13 @@ class GoingAway(Record):
     """The daemon is stopping. Subscriptions resume automatically and never yield this event."""
 
     last_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """An event of a kind that only a newer daemon sends. Subscriptions keep its position, and never yield it."""
+
+    event_id: str
 
 
 Event: TypeAlias = Message | Receipt | CommandResponse | CaughtUp

@@ -14,7 +14,7 @@ from typing import Self
 from mailroom import calls
 from mailroom.cursor import Cursor
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
-from mailroom.events import CaughtUp, Event, GoingAway
+from mailroom.events import CaughtUp, Event, GoingAway, UnknownEvent
 from mailroom.options import SubscribeOptions
 from mailroom.retry import Contact, Retries
 from mailroom.transport import AsyncStream, AsyncTransport, BlockingStream, BlockingTransport, is_task_cancelled
@@ -39,7 +39,7 @@ class _Progress:
         """Returns the request that starts or resumes the stream."""
         return calls.subscribe_request(self._agent, self._options, self._cursor)
 
-    def receive(self, event: Event | GoingAway) -> Event | None:
+    def receive(self, event: Event | GoingAway | UnknownEvent) -> Event | None:
         """Moves the cursor; returns the event if it is to be yielded.
 
         Raises:
@@ -52,7 +52,7 @@ class _Progress:
         is_wanted = self._cursor.admit(event)
         if is_wanted or isinstance(event, CaughtUp):  # a replay that always breaks at the same event is no progress
             self._retries.record_progress()
-        return event if is_wanted else None
+        return event if is_wanted and not isinstance(event, UnknownEvent) else None
 
     def delay_after(self, error: MailroomError) -> float:
         """Returns the delay before reconnecting, or raises the error. Reports the break if the stream had been live."""
@@ -76,7 +76,7 @@ class Subscription:
     ) -> None:
         self._transport = transport
         self._progress = _Progress(transport.contact, agent, options, grace_sec)
-        self._stream: BlockingStream[Event | GoingAway] | None = None
+        self._stream: BlockingStream[Event | GoingAway | UnknownEvent] | None = None
         self._closed = False
 
     @property
@@ -147,7 +147,7 @@ class AsyncSubscription:
     ) -> None:
         self._transport = transport
         self._progress = _Progress(transport.contact, agent, options, grace_sec)
-        self._stream: AsyncStream[Event | GoingAway] | None = None
+        self._stream: AsyncStream[Event | GoingAway | UnknownEvent] | None = None
         self._closed = False
 
     @property

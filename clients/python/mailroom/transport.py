@@ -31,7 +31,7 @@ from mailroom.channels import Channels
 from mailroom.conversion import events_from
 from mailroom.credentials import Credentials
 from mailroom.errors import ClientClosed, MailroomError, Unavailable
-from mailroom.events import Event, GoingAway
+from mailroom.events import Event, GoingAway, UnknownEvent
 from mailroom.retry import Contact
 from mailroom.v1 import mailroom_pb2 as pb
 
@@ -73,7 +73,7 @@ class BlockingTransport:
         self.contact.answered = True
         return call.read(response)
 
-    def subscribe(self, request: pb.SubscribeRequest) -> "BlockingStream[Event | GoingAway]":
+    def subscribe(self, request: pb.SubscribeRequest) -> "BlockingStream[Event | GoingAway | UnknownEvent]":
         """Opens one stream. A failure is raised when the stream is read."""
         method = self._channels.method(Service.MAILBOX, "Subscribe")
         try:
@@ -138,7 +138,7 @@ class AsyncTransport:
         self.contact.answered = True
         return call.read(response)
 
-    def subscribe(self, request: pb.SubscribeRequest) -> "AsyncStream[Event | GoingAway]":
+    def subscribe(self, request: pb.SubscribeRequest) -> "AsyncStream[Event | GoingAway | UnknownEvent]":
         """Opens one stream. A failure is raised when the stream is read."""
         call = self._channels.method(Service.MAILBOX, "Subscribe")(request)
         return AsyncStream(call, self._channels, events_from)

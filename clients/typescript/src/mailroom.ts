@@ -203,11 +203,12 @@ export class Mailroom {
   }
 
   /** Lists the number of pending inbox files of one session, or of each session that has any. */
-  queueStats(session = '', options: CallOptions = {}): Listing<QueueStats> {
-    return this.#listing(options, async () => {
-      const request = { sessionId: text('session_id', session) };
+  queueStats(session = '', options: PageOptions = {}): Listing<QueueStats> {
+    return this.#listing(options, async (pageToken) => {
+      const pageSize = count('page_size', options.pageSize);
+      const request = { sessionId: text('session_id', session), pageSize, pageToken };
       const response = await this.#caller.call(methods.GET_QUEUE_STATS, request, options);
-      return { items: response.queues.map(queueStatsFrom), nextPageToken: '' };
+      return { items: response.queues.map(queueStatsFrom), nextPageToken: response.nextPageToken };
     });
   }
 

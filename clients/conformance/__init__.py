@@ -1,0 +1,1 @@
+"""Conformance — what every client of Mailroom must do, tried against real daemons."""
