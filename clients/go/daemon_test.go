@@ -20,7 +20,7 @@ import (
 )
 
 // bound is the time for anything that has to happen.
-const bound = time.Minute
+const bound = 90 * time.Second
 
 // program returns a program of the daemon's environment: MAILROOMD names the daemon, the others are beside it.
 func program(t testing.TB, name string) string {
@@ -290,21 +290,36 @@ func (b *lockedBuffer) String() string {
 	return b.buffer.String()
 }
 
-// sharedDaemon is one for all tests that neither stop nor kill it; TestMain ends it.
-var sharedDaemon struct {
-	once   sync.Once
+// Daemons that several tests share, because a start takes long. TestMain ends them.
+var (
+	peaceful = &sharedDaemon{}                                                                // is neither stopped nor killed
+	victim   = &sharedDaemon{}                                                                // is stopped and killed, and runs again after each test
+	strict   = &sharedDaemon{flags: []string{"--max-unread", "200", "--client-streams", "1"}} // has narrow limits
+)
+
+// A sharedDaemon is started by the first test that needs it.
+type sharedDaemon struct {
+	flags  []string
 	daemon *daemon
 	owner  mainOwner
 }
 
-// shared returns the daemon of all tests.
+func (s *sharedDaemon) get(t testing.TB) *daemon {
+	t.Helper()
+	if s.daemon == nil {
+		s.daemon = newDaemon(&s.owner, s.flags...)
+	}
+	s.daemon.t = t
+	if s.daemon.process == nil {
+		s.daemon.start()
+	}
+	return s.daemon
+}
+
+// shared returns the daemon of tests that leave it in peace.
 func shared(t testing.TB) *daemon {
 	t.Helper()
-	sharedDaemon.once.Do(func() { sharedDaemon.daemon = startDaemon(&sharedDaemon.owner) })
-	if sharedDaemon.daemon == nil {
-		t.Fatal("the shared daemon did not start")
-	}
-	return sharedDaemon.daemon
+	return peaceful.get(t)
 }
 
 // mainOwner stands for a test that lasts as long as the test program.
@@ -323,8 +338,10 @@ func (*mainOwner) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format,
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	for _, cleanup := range slices.Backward(sharedDaemon.owner.cleanups) {
-		cleanup()
+	for _, one := range []*sharedDaemon{peaceful, victim, strict} {
+		for _, cleanup := range slices.Backward(one.owner.cleanups) {
+			cleanup()
+		}
 	}
 	os.Exit(code)
 }

@@ -60,7 +60,10 @@ func messageRequest(to, content string, fields messageFields, defaultSender *str
 			return nil, invalid(ErrReplyByInvalid, "reply_by", "reply_by: %v is not a valid time: %v", *fields.replyBy, err)
 		}
 	}
-	return request, checkMessage(request)
+	if err := checkMessage(request); err != nil {
+		return nil, err
+	}
+	return request, nil
 }
 
 // checkMessage counts bytes here: beyond 16 MiB gRPC would refuse a request without a reason, and other messages with it.

@@ -418,20 +418,21 @@ func TestAKeyOfAnotherMessageIsRefused(t *testing.T) {
 		t.Fatal("the same send is another message")
 	}
 	_, err := room.Send(t.Context(), "keyed", "two", mailroom.Key("used"))
-	if failure := assertError(t, err, codes.AlreadyExists, mailroom.ErrIdempotencyKeyReused, ""); failure.Key != "used" {
+	if failure := assertError(t, err, codes.AlreadyExists, mailroom.ErrIdempotencyKeyReused, "idempotency_key"); failure.Key != "used" {
 		t.Fatalf("the key is %q", failure.Key)
 	}
 }
 
 func TestAFullMailboxRefusesWithADelay(t *testing.T) {
-	d := startDaemon(t, "--max-unread", "2")
+	d := strict.get(t)
 	room := d.room(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	if _, err := mailroom.Collect(room.Bulk(t.Context(), draftsFor("full", 200))); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond) // the delay is a second at least
 	defer cancel()
-	send(t, room, "full", "1")
-	send(t, room, "full", "2")
 	_, err := room.Send(ctx, "full", "3")
-	failure := assertError(t, err, codes.ResourceExhausted, mailroom.ErrMailboxFull, "")
+	failure := assertError(t, err, codes.ResourceExhausted, mailroom.ErrMailboxFull, "recipient")
 	if !failure.Retryable() || failure.RetryAfter <= 0 || failure.Key == "" {
 		t.Fatalf("%+v", failure)
 	}
@@ -441,7 +442,7 @@ func TestAFullMailboxRefusesWithADelay(t *testing.T) {
 }
 
 func TestACallEndsWithItsContext(t *testing.T) {
-	d := startDaemon(t)
+	d := victim.get(t)
 	room := d.room(t)
 	send(t, room, "late", "before")
 	resume := d.stopWorker(t, "gateway")
