@@ -30,7 +30,7 @@ var handshakeErrors = []struct {
 		"The daemon does not use TLS at this address. Unset MAILROOM_TLS_CA, or start the daemon with --tls-cert.",
 	},
 	{
-		regexp.MustCompile(`remote error: tls: (?:certificate required|bad certificate|unknown certificate|handshake failure)`),
+		regexp.MustCompile(`remote error: tls: (?:certificate required|bad certificate|unknown certificate(?: authority)?|handshake failure)`),
 		"The daemon requires a client certificate from an authority that it trusts: set MAILROOM_TLS_CLIENT_CERT and " +
 			"MAILROOM_TLS_CLIENT_KEY.",
 	},
