@@ -18,7 +18,7 @@ var handshakeErrors = []struct {
 	sentence string
 }{
 	{
-		regexp.MustCompile(`certificate is (?:not )?valid for|doesn't contain any IP SANs|not valid for any names`),
+		regexp.MustCompile(`certificate is (?:not )?valid for|contain any IP SANs|not valid for any names`),
 		"The daemon's certificate does not cover this address. Use a host name or an IP address that the certificate lists.",
 	},
 	{
