@@ -84,14 +84,6 @@ func newDaemon(t testing.TB, flags ...string) *daemon {
 	return d
 }
 
-// startDaemon starts a daemon.
-func startDaemon(t testing.TB, flags ...string) *daemon {
-	t.Helper()
-	d := newDaemon(t, flags...)
-	d.start()
-	return d
-}
-
 func (d *daemon) path(name string) string { return filepath.Join(d.directory, name) }
 
 // start starts it, with further flags, and waits until it is ready.
