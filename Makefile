@@ -12,7 +12,7 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ test-typescript: .venv/dev.stamp ## Install, check, build and test the TypeScrip
 
 conformance: .venv/dev.stamp ## Try every client library and SDK that can be built here (REQUIRE=go,rust fails without these)
 	@PYTHONPATH=tests:clients .venv/bin/python -m conformance $(ARGS)
+
+test-go: .venv/dev.stamp ## Check and test the Go client (needs Go 1.26 or newer, and gcc for the race detector)
+	@scripts/need-go
+	@clients/go/scripts/check && cd clients/go && go test -race -timeout 30m ./... $(ARGS)
 
 check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check

@@ -21,6 +21,7 @@ BASES = [
     for path in (
         "",
         "benchmarks",
+        "clients/go",
         "clients/python",
         "clients/python/mailroom",
         "clients/python/mailroom_apps",
@@ -31,7 +32,7 @@ BASES = [
     )
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"`((?:\w[\w.-]*/)+[\w.-]+\.(?:py|md|sh|toml|proto))(?:::(\w+))?`")
+PATH = re.compile(r"`((?:\w[\w.-]*/)+[\w.-]+\.(?:py|go|md|sh|toml|proto))(?:::(\w+))?`")
 
 
 @pytest.mark.parametrize("name", NAMES)
