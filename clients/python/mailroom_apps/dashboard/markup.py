@@ -1,0 +1,90 @@
+"""Markup — Markdown as a small tree, from which the page creates elements. No HTML is made anywhere.
+
+A node is text, or a list: the name of the element, its attributes, its children. Raw HTML in Markdown is shown as text,
+an image becomes a link, and a link leads to http, https or mailto only.
+Invariant: names are those of ELEMENTS, attributes only `href` of a safe link and `start` of a list.
+"""
+
+__all__ = ["ELEMENTS", "Node", "parse_markdown"]
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+Node: TypeAlias = "str | list[Any]"
+
+ELEMENTS = frozenset(
+    ("a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s")
+    + ("span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul")
+)
+MAX_CHARS = 64 * 1024  # of formatted text; the rest is shown as plain text
+MAX_DEPTH = 40  # nested elements; deeper ones are flattened
+_SAFE_LINK = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20]+", re.IGNORECASE)
+_parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_DEPTH}).enable(["table", "strikethrough"])
+
+
+def parse_markdown(text: str) -> list[Node]:
+    """Returns the tree of up to 64 Ki characters of Markdown; what is beyond follows as one `pre`."""
+    nodes = _build(_parser.parse(text[:MAX_CHARS]))
+    rest = text[MAX_CHARS:]
+    return [*nodes, ["pre", {}, [rest]]] if rest else nodes
+
+
+def _build(tokens: Sequence[Token]) -> list[Node]:
+    root: list[Node] = []
+    stack: list[list[Node]] = [root]
+    for token in tokens:
+        if token.nesting == 1:
+            children: list[Node] = []
+            _open(stack, token, children)
+            stack.append(children)
+        elif token.nesting == -1:
+            if len(stack) > 1:
+                stack.pop()
+        else:
+            stack[-1].extend(_leaf(token))
+    return root
+
+
+def _open(stack: list[list[Node]], token: Token, children: list[Node]) -> None:
+    if token.tag == "p" and token.hidden:  # of a tight list: its text belongs to the item
+        stack[-1].append(["span", {}, children])
+    elif token.tag in ELEMENTS:
+        stack[-1].append([token.tag, _attributes(token), children])
+    else:
+        stack[-1].append(["span", {}, children])
+
+
+def _leaf(token: Token) -> list[Node]:
+    match token.type:
+        case "inline":
+            return _build(token.children or [])
+        case "code_block" | "fence":
+            return [["pre", {}, [token.content]]]
+        case "code_inline":
+            return [["code", {}, [token.content]]]
+        case "softbreak":
+            return ["\n"]
+        case "hardbreak":
+            return [["br", {}, []]]
+        case "hr":
+            return [["hr", {}, []]]
+        case "image":
+            return [["a", _link(str(token.attrs.get("src", ""))), [token.content or "image"]]]
+        case _:
+            return [token.content] if token.content else []
+
+
+def _attributes(token: Token) -> dict[str, Any]:
+    if token.tag == "a":
+        return _link(str(token.attrs.get("href", "")))
+    if token.tag == "ol" and "start" in token.attrs:
+        return {"start": int(token.attrs["start"])}
+    return {}
+
+
+def _link(target: str) -> dict[str, Any]:
+    return {"href": target} if _SAFE_LINK.fullmatch(target) else {}
