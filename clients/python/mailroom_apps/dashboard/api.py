@@ -7,11 +7,12 @@ the daemon keeps its sentence and its reason. Not here: sessions, links and the 
 __all__ = ["Api", "Entry", "Handler"]
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import PermissionDenied
+from mailroom.messages import TrackedMessage
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -30,6 +31,7 @@ from mailroom_apps.dashboard.traffic import count_traffic
 from mailroom_apps.dashboard.views import tracked_view
 
 MAX_THREAD = 200  # messages of a thread that are shown
+MAX_FORMATTED_CHARS = 64 * 1024  # of a thread
 MAX_PERIOD_HOURS = 24 * 31
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -145,18 +147,17 @@ class Api:
         return answer(await list_page(self._client, Filters.read(parameters), parameters.get("page", "")))
 
     async def _message(self, request: Request) -> Response:
-        return answer(await self._tracked(request.query_params.get("id", "")))
+        tracked = await self._client.get_message(request.query_params.get("id", ""))
+        return answer(await asyncio.to_thread(tracked_view, tracked))  # Markdown takes time
 
     async def _thread(self, request: Request) -> Response:
         thread = request.query_params.get("id", "")
         if not thread:
             raise invalid("name the thread")
         page = await self._client.list_messages(thread_id=thread, page_size=MAX_THREAD)
-        views = await asyncio.gather(*(self._tracked(message.id) for message in reversed(page.messages)))
-        return answer({"messages": views, "more": bool(page.next_page_token)})
-
-    async def _tracked(self, message_id: str) -> dict[str, object]:
-        return await asyncio.to_thread(tracked_view, await self._client.get_message(message_id))  # Markdown takes time
+        newest_first = await asyncio.gather(*(self._client.get_message(message.id) for message in page))
+        views = await asyncio.to_thread(_thread_views, newest_first)
+        return answer({"messages": views[::-1], "more": bool(page.next_page_token)})
 
     async def _traffic(self, request: Request) -> Response:
         try:
@@ -207,6 +208,16 @@ class Api:
         deleted = await self._client.clear(body.agent)
         self._audit.record(session_of(request), "clear", agent=body.agent, deleted=deleted)
         return answer({"deleted": deleted})
+
+
+def _thread_views(newest_first: Sequence[TrackedMessage]) -> list[dict[str, Any]]:
+    """Returns the messages of a thread; the newest ones are formatted, within a common limit."""
+    views: list[dict[str, Any]] = []
+    chars = 0
+    for tracked in newest_first:
+        chars += len(tracked.message.content)
+        views.append(tracked_view(tracked, formats=chars <= MAX_FORMATTED_CHARS))
+    return views
 
 
 def _check_typed(body: Named) -> None:

@@ -5,7 +5,7 @@ an image becomes a link, and a link leads to http, https or mailto only.
 Invariant: names are those of ELEMENTS, attributes only `href` of a safe link and `start` of a list.
 """
 
-__all__ = ["ELEMENTS", "Node", "parse_markdown"]
+__all__ = ["ELEMENTS", "Node", "parse_markdown", "plain"]
 
 import re
 from collections.abc import Sequence
@@ -20,17 +20,25 @@ ELEMENTS = frozenset(
     ("a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s")
     + ("span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul")
 )
-MAX_CHARS = 64 * 1024  # of formatted text; the rest is shown as plain text
+MAX_CHARS = 32 * 1024  # of formatted text; the rest is shown as plain text
+MAX_BRACKETS = 500  # of each unclosed one the parser looks for the end again: 60,000 took ten seconds
 MAX_DEPTH = 40  # nested elements; deeper ones are flattened
 _SAFE_LINK = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20]+", re.IGNORECASE)
 _parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_DEPTH}).enable(["table", "strikethrough"])
 
 
 def parse_markdown(text: str) -> list[Node]:
-    """Returns the tree of up to 64 Ki characters of Markdown; what is beyond follows as one `pre`."""
+    """Returns the tree of up to 32 Ki characters of Markdown; what is beyond follows as one `pre`."""
+    if text.count("[", 0, MAX_CHARS) > MAX_BRACKETS:
+        return plain(text)
     nodes = _build(_parser.parse(text[:MAX_CHARS]))
     rest = text[MAX_CHARS:]
     return [*nodes, ["pre", {}, [rest]]] if rest else nodes
+
+
+def plain(text: str) -> list[Node]:
+    """Returns the tree of a text without any formatting."""
+    return [["pre", {}, [text]]]
 
 
 def _build(tokens: Sequence[Token]) -> list[Node]:

@@ -13,12 +13,16 @@ from typing import Annotated, Any
 
 import msgspec
 from mailroom.aio import AsyncMailroom
-from mailroom.errors import DeadlineExceeded, InvalidArgument, MailroomError, Unavailable
+from mailroom.errors import InvalidArgument, MailroomError
 from mailroom.options import SendOptions
 
 TIMEOUT_SEC = 10.0
 MAX_RECIPIENTS = 100
-_UNKNOWN_OUTCOME = (Unavailable, DeadlineExceeded)  # the message may be stored: the page asks again with its key
+# With these nothing was stored. After any other error a message may be: the page asks again with its key.
+REFUSALS = frozenset(
+    ("INVALID_ARGUMENT", "ALREADY_EXISTS", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED")
+    + ("PERMISSION_DENIED", "UNAUTHENTICATED")
+)
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -68,10 +72,9 @@ async def _send(client: AsyncMailroom, submission: Submission, recipient: str) -
     try:
         options = submission.options(recipient)
         sent = await client.send(recipient, submission.content, timeout=TIMEOUT_SEC, **options)
-    except _UNKNOWN_OUTCOME as error:
-        return {"to": recipient, "outcome": "unknown", "error": error.to_dict()}
     except MailroomError as error:
-        return {"to": recipient, "outcome": "refused", "error": error.to_dict()}
+        outcome = "refused" if error.code in REFUSALS else "unknown"
+        return {"to": recipient, "outcome": outcome, "error": error.to_dict()}
     return {
         "to": recipient,
         "outcome": "sent",

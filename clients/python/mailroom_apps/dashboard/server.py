@@ -83,7 +83,7 @@ async def _serve(
     sessions, audit = Sessions(directory), Audit(directory)
     async with client() as connected:
         api = Api(connected, config, sessions, audit)
-        entries = [*api.entries(), *SessionApi(site, sessions, Links(directory), audit).entries()]
+        entries = [*api.entries(), *SessionApi(site, sessions, Links(directory), audit, api.feed.wake).entries()]
         app = build_app(config, site, sessions, entries, load_assets())
         async with _running(api):
             on_ready(RunningDashboard(site.url, directory))

@@ -2,6 +2,7 @@
 
 __all__ = ["SessionApi"]
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -41,13 +42,17 @@ class SessionApi:
         sessions: the known sessions.
         links: the one-time links.
         audit: where openings and endings are recorded.
+        on_ended: called after a session has ended, to end its streams.
     """
 
-    def __init__(self, site: Site, sessions: Sessions, links: Links, audit: Audit) -> None:
+    def __init__(
+        self, site: Site, sessions: Sessions, links: Links, audit: Audit, on_ended: Callable[[], None]
+    ) -> None:
         self._site = site
         self._sessions = sessions
         self._links = links
         self._audit = audit
+        self._on_ended = on_ended
 
     def entries(self) -> list[Entry]:
         """Returns every entry."""
@@ -83,12 +88,14 @@ class SessionApi:
     async def _end_own(self, request: Request) -> Response:
         session = session_of(request)
         self._sessions.revoke(session.id)
+        self._on_ended()
         self._audit.record(session, "end session")
         return answer({})
 
     async def _revoke(self, request: Request) -> Response:
         which = (await read_body(request, Which)).session
         found = self._sessions.revoke(which)
+        self._on_ended()
         self._audit.record(session_of(request), "revoke session", revoked=which, found=found)
         return answer({"found": found})
 

@@ -3,17 +3,16 @@
 A list and the stream carry previews; the whole content goes only to the reading pane.
 """
 
-__all__ = ["event_view", "message_view", "page_error", "tracked_view"]
+__all__ = ["event_view", "message_view", "tracked_view"]
 
 from typing import Any
 
-from mailroom.errors import MailroomError
 from mailroom.events import CommandResponse, Event
 from mailroom.messages import Message, TrackedMessage
 from mailroom.receipts import Receipt
 from mailroom.records import iso_utc
 
-from mailroom_apps.dashboard.markup import parse_markdown
+from mailroom_apps.dashboard.markup import parse_markdown, plain
 
 PREVIEW_CHARS = 400
 SCANNED_CHARS = 2_000  # of which white space is collapsed for the preview
@@ -39,12 +38,17 @@ def message_view(message: Message) -> dict[str, Any]:
     }
 
 
-def tracked_view(tracked: TrackedMessage) -> dict[str, Any]:
-    """Returns a message for the reading pane: with content, metadata, delivery and history."""
+def tracked_view(tracked: TrackedMessage, *, formats: bool = True) -> dict[str, Any]:
+    """Returns a message for the reading pane: with content, metadata, delivery and history.
+
+    Args:
+        tracked: the message.
+        formats: whether to read its content as Markdown.
+    """
     message = tracked.message
     return message_view(message) | {
         "content": message.content,
-        "tree": parse_markdown(message.content),
+        "tree": parse_markdown(message.content) if formats else plain(message.content),
         "metadata": message.metadata,
         "delivery": tracked.delivery.to_dict(),
         "history": [receipt.to_dict() for receipt in tracked.history],
@@ -63,8 +67,3 @@ def event_view(event: Event) -> dict[str, Any] | None:
             return {"kind": "response", "session": event.session_id, "file": event.file_name}
         case _:
             return None
-
-
-def page_error(error: MailroomError) -> dict[str, Any]:
-    """Returns an error with the daemon's sentence and reason."""
-    return error.to_dict()
