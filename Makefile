@@ -12,7 +12,7 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript test-dashboard check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,12 @@ test-typescript: .venv/dev.stamp ## Install, check, build and test the TypeScrip
 	@scripts/need-debian openssl=openssl node=nodejs npm=npm
 	@cd clients/typescript && npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent test
 
-check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
+test-dashboard: .venv/browser.stamp ## Run the tests of the dashboard in Chromium (needs Debian's chromium, and npm to fetch axe-core)
+	@scripts/need-debian chromium=chromium npm=npm
+	@scripts/fetch-axe .venv/axe
+	@scripts/test-dashboard $(ARGS)
+
+check: .venv/dev.stamp .venv/bench.stamp .venv/browser.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check
 
 protos: .venv/dev.stamp ## Generate the code of the contract again
@@ -114,4 +119,10 @@ MAKE_VENV := test -x .venv/bin/python || scripts/make-venv
 .venv/bench.stamp: .venv/dev.stamp
 	@echo 'Installing what the benchmarks need ...'
 	@scripts/install --editable '.[bench]'
+	@touch $@
+
+# What the tests of the dashboard drive the browser with; the browser is Debian's.
+.venv/browser.stamp: .venv/dev.stamp
+	@echo 'Installing Playwright for Python ...'
+	@scripts/install --editable '.[browser]'
 	@touch $@

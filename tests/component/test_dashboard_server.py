@@ -1,4 +1,4 @@
-"""`mailroom dashboard` as a process in front of a fake daemon: what an attacker sends, links, roles, sends, the stream."""
+"""`mailroom dashboard` as a process in front of a fake daemon: attacks, links, roles, sends, the stream."""
 
 import http.client
 import json
@@ -175,11 +175,9 @@ def test_every_answer_has_the_strict_headers(dashboard: Dashboard, operator: Sig
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-    assert [answer.headers["cache-control"] for answer in answers] == ["no-cache", "no-cache", "no-store"] + [
-        "no-cache",
-        "no-store",
-        "no-store",
-    ]
+    no_cache, no_store = "no-cache", "no-store"
+    caching = [answer.headers["cache-control"] for answer in answers]
+    assert caching == [no_cache, no_cache, no_store, no_cache, no_store, no_store]
 
 
 def test_the_page_names_no_other_host(dashboard: Dashboard) -> None:
@@ -310,8 +308,10 @@ def test_one_refused_recipient_does_not_stop_the_others(operator: Signed) -> Non
         {"content": 1},
         {"extra": 1},
         {"ttl_sec": 0},
-    ]
-    + [{"ttl_sec": 1e300}, {"metadata": []}, {"priority": "soon"}],
+        {"ttl_sec": 1e300},
+        {"metadata": []},
+        {"priority": "soon"},
+    ],
 )
 def test_an_invalid_submission_is_refused_with_a_sentence(operator: Signed, changes: dict[str, Any]) -> None:
     answer = operator.post("send", submission(**changes))

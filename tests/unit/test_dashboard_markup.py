@@ -69,12 +69,17 @@ def test_any_text_becomes_allowed_elements(text: str) -> None:
     [
         "javascript:alert(1)",
         "JaVaScRiPt:alert(1)",
+        "java\tscript:alert(1)",
+        "&#106;avascript:alert(1)",
+        "\x01javascript:alert(1)",
         "data:text/html,x",
         "vbscript:x",
         "file:///etc/passwd",
+        "blob:x",
         "//evil.example",
-    ]
-    + ["java\tscript:alert(1)", "&#106;avascript:alert(1)", "\x01javascript:alert(1)", "blob:x", "/relative", "#k=x"],
+        "/relative",
+        "#k=x",
+    ],
 )
 def test_a_link_to_anything_but_the_web_and_mail_leads_nowhere(target: str) -> None:
     for text in (f"[x]({target})", f"[x](<{target}>)", f"![x]({target})", f"<{target}>", f"[x][1]\n\n[1]: {target}"):

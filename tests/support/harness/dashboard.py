@@ -1,4 +1,4 @@
-"""Dashboard — `mailroom dashboard` as a process, and raw requests to it, with whatever headers an attacker would send."""
+"""Dashboard — `mailroom dashboard` as a process, and raw requests to it, with the headers of an attacker."""
 
 __all__ = ["Answer", "Dashboard", "Signed", "running_dashboard"]
 

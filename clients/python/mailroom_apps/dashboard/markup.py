@@ -16,10 +16,9 @@ from markdown_it.token import Token
 
 Node: TypeAlias = "str | list[Any]"
 
-ELEMENTS = frozenset(
-    ("a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s")
-    + ("span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul")
-)
+_BLOCKS = ("blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "ul")
+_TABLES = ("table", "tbody", "td", "th", "thead", "tr")
+ELEMENTS = frozenset((*_BLOCKS, *_TABLES, "a", "br", "code", "em", "s", "span", "strong"))
 MAX_CHARS = 32 * 1024  # of formatted text; the rest is shown as plain text
 MAX_BRACKETS = 500  # of each unclosed one the parser looks for the end again: 60,000 took ten seconds
 MAX_DEPTH = 40  # nested elements; deeper ones are flattened

@@ -19,10 +19,15 @@ from mailroom.options import SendOptions
 TIMEOUT_SEC = 10.0
 MAX_RECIPIENTS = 100
 # With these nothing was stored. After any other error a message may be: the page asks again with its key.
-REFUSALS = frozenset(
-    ("INVALID_ARGUMENT", "ALREADY_EXISTS", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED")
-    + ("PERMISSION_DENIED", "UNAUTHENTICATED")
-)
+REFUSALS = {
+    "INVALID_ARGUMENT",
+    "ALREADY_EXISTS",
+    "NOT_FOUND",
+    "FAILED_PRECONDITION",
+    "RESOURCE_EXHAUSTED",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+}
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -15,7 +15,7 @@ from mailroom.records import iso_utc
 from mailroom_apps.dashboard.markup import parse_markdown, plain
 
 PREVIEW_CHARS = 400
-SCANNED_CHARS = 2_000  # of which white space is collapsed for the preview
+SCANNED_CHARS = 2_000  # whose white space is collapsed for the preview
 
 
 def message_view(message: Message) -> dict[str, Any]:

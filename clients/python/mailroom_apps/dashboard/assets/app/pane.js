@@ -17,7 +17,7 @@ export class Pane {
   constructor(options) {
     this.options = options;
     this.body = h("div", { class: "pane-body" });
-    this.element = h("section", { class: "pane", "aria-label": "Message", tabindex: -1 }, this.body);
+    this.element = h("section", { class: "pane", "aria-label": "Reading pane", tabindex: -1 }, this.body);
     this.raw = false;
     this.unsubscribe = [on("receipt", (receipts) => this.onReceipts(receipts)), on("times", () => this.redraw()), on("reset", () => cache.clear())];
   }
