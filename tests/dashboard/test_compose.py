@@ -2,7 +2,7 @@
 
 import signal
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 from support.harness.stage import Stage
 from support.harness.waiting import pause, wait_until
 
@@ -83,14 +83,14 @@ def test_what_is_written_while_the_daemon_is_down_goes_out_once_when_it_is_back(
 
 def test_an_answer_that_is_lost_leads_to_a_repeat_and_to_one_message(stage: Stage) -> None:
     page = stage.open()
-    lost = []
+    lost: list[APIResponse] = []
 
-    def lose_the_first_answer(route: object) -> None:
+    def lose_the_first_answer(route: Route) -> None:
         if lost:
-            route.continue_()  # type: ignore[attr-defined]
+            route.continue_()
             return
-        lost.append(route.fetch())  # type: ignore[attr-defined]
-        route.abort()  # type: ignore[attr-defined]
+        lost.append(route.fetch())
+        route.abort()
 
     page.route("**/api/send", lose_the_first_answer)
     write(page, "bob", "exactly once")

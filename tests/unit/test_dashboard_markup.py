@@ -3,50 +3,26 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mailroom_apps.dashboard.markup import ELEMENTS, MAX_CHARS, parse_markdown
 
-PARTS = [
-    "<script>",
-    "</p>",
-    "<img src=x onerror=a()>",
-    "[a](javascript:b)",
-    "[a](",
-    "](http://c)",
-    "![x](",
-    "\x00",
-    "`",
-]
-PARTS += [
-    "**",
-    "# ",
-    "> ",
-    "- ",
-    "1. ",
-    "| a |\n|---|\n",
-    "\n",
-    "\n\n",
-    "    ",
-    "~~",
-    "<!--",
-    "&lt;",
-    "<http://x>",
+PARTS = (
+    *("<script>", "</p>", "<img src=x onerror=a()>", "[a](javascript:b)", "[a](", "](http://c)", "![x](", "\x00", "`"),
+    *("**", "# ", "> ", "- ", "1. ", "| a |\n|---|\n", "\n", "\n\n", "    ", "~~", "<!--", "&lt;", "<http://x>"),
     "\u202e",
-]
+)
 
 
 def elements(nodes: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for node in nodes:
-        if isinstance(node, list):
-            name, attributes, children = node
+        if not isinstance(node, str):
+            name, attributes, children = cast("tuple[str, dict[str, Any], list[Any]]", node)
             yield name, attributes
             yield from elements(children)
-        else:
-            assert isinstance(node, str)
 
 
 def check(text: str) -> list[tuple[str, dict[str, Any]]]:

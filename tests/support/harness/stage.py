@@ -10,12 +10,12 @@ from typing import Any
 
 from mailroom import Mailroom
 from mailroom_apps.dashboard.sessions import Role
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 from support.harness.dashboard import Dashboard
 from support.harness.deployment import Deployment
 
 BOUND_MS = 40_000  # for anything that has to happen; most of it takes a tenth of a second
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+WIDE, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 
 
 @dataclass
@@ -43,7 +43,8 @@ class Stage:
 
     def context(self, **options: Any) -> BrowserContext:
         """Returns a new browser profile, without a session."""
-        context = self.browser.new_context(**({"viewport": WIDE, "locale": "en-GB"} | options))
+        chosen: dict[str, Any] = {"viewport": WIDE, "locale": "en-GB"} | options
+        context = self.browser.new_context(**chosen)
         context.set_default_timeout(BOUND_MS)
         self.contexts.append(context)
         return context

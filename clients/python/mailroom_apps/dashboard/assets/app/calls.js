@@ -42,18 +42,20 @@ export async function attempt(path, options) {
   }
 }
 
-async function answer(response) {
+async function answer(response, onLost = onSessionLost) {
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) onSessionLost(body);
+  if (response.status === 401) onLost(body);
   if (!response.ok) throw new CallError(response.status, body);
   return body;
 }
 
-// Uses up the key of a one-time link, which is in the fragment, and takes it out of the address and the history.
+// Uses up the key of a one-time link, which is in the fragment, and takes it out of the address and the history. A bad key
+// does not end the session that this browser has: any page can lead here with one.
 export async function openSession() {
   const match = /^#k=([A-Za-z0-9_-]+)$/.exec(location.hash);
   if (!match) return;
   history.replaceState(null, "", `${location.pathname}#/`);
-  const { token } = await post("session", { key: match[1] });
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ key: match[1] }) };
+  const { token } = await answer(await attempt("api/session", options), () => {});
   storage.write("token", token);
 }

@@ -65,7 +65,8 @@ export class Compose {
       const release = await drafts.claim(id);
       if (!release) continue;
       this.take(id, draft, release);
-      if (!drafts.isEmpty(draft)) this.open(false);
+      this.opensWhenAllowed = !drafts.isEmpty(draft); // the role is not known yet
+      if (this.opensWhenAllowed && mayAct()) this.open(false);
       return;
     }
     await this.startNew();
@@ -229,6 +230,8 @@ export class Compose {
   showRole() {
     this.element.hidden = !mayAct();
     if (!mayAct()) this.form.hidden = true;
+    else if (this.opensWhenAllowed) this.open(false);
+    this.opensWhenAllowed = false;
   }
 
   async send() {

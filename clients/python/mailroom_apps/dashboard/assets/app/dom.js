@@ -72,6 +72,16 @@ export function button(label, handler, options = {}) {
   return h("button", { type: "button", ...options, on: { click: handler } }, label);
 }
 
+// Offers a text as a file.
+export function download(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  const link = document.createElement("a");
+  link.setAttribute("href", url);
+  link.setAttribute("download", name);
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 export function hidden(text) {
   return h("span", { class: "sr", text });
 }

@@ -67,8 +67,7 @@ class Page {
     try {
       await calls.openSession();
     } catch (error) {
-      history.replaceState(null, "", `${location.pathname}#/`);
-      if (error.status !== 401) announce(error.message);
+      announce(error.message);
       this.linkError = error.message;
     }
     await this.connect();

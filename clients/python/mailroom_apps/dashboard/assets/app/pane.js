@@ -3,7 +3,7 @@
 import { announce } from "./announce.js";
 import * as calls from "./calls.js";
 import { copy } from "./clipboard.js";
-import { button, fromTree, h, replace } from "./dom.js";
+import { button, download, fromTree, h, replace } from "./dom.js";
 import { badges, nameOf, parties, size, STATES, ticks } from "./messages.js";
 import { href } from "./router.js";
 import { deliveryOf, mayAct, on, recordState, state } from "./store.js";
@@ -228,10 +228,5 @@ export function copyLink(message) {
 }
 
 function save(message) {
-  const url = URL.createObjectURL(new Blob([message.content], { type: "text/plain" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = `${message.id}.txt`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  download(`${message.id}.txt`, message.content);
 }

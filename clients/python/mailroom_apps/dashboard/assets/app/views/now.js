@@ -94,8 +94,8 @@ export class NowView {
     return h(
       "li",
       { class: each.urgent ? "urgent" : "" },
-      h("a", { href: href("m", each.agent, { state: "unread", id: each.message_id }), class: "card-link" }, h("span", { class: "line" }, h("span", { class: "warn-sign", "aria-hidden": "true" }, "▲ "), h("b", { text: each.agent }), ` ${each.unread} unread, oldest ${age(each.oldest_sec)}`), h("span", { class: "preview", text: each.sentence })),
-      button("Snooze 1 h", () => (snooze(each.agent, now() + SNOOZE_MS), tell("situation")), { "aria-label": `snooze ${each.agent} for an hour` }),
+      h("a", { href: href("m", each.agent, { state: "unread", id: each.message_id }), class: "card-link" }, h("span", { class: "line" }, h("span", { class: "warn-sign", "aria-hidden": "true" }, "▲ "), h("b", { class: "parties", text: each.agent }), h("span", { text: `${each.unread} unread, oldest ${age(each.oldest_sec)}` })), h("span", { class: "preview", text: each.sentence })),
+      button("Snooze", () => (snooze(each.agent, now() + SNOOZE_MS), tell("situation")), { "aria-label": `snooze ${each.agent} for an hour`, title: "hide it for an hour" }),
     );
   }
 
@@ -134,9 +134,8 @@ function update(list, items, key, card, emptyText) {
 }
 
 export function replaceIfChanged(element, children) {
-  const before = element.innerText === undefined ? "" : element.textContent;
   const holder = h("div", {}, ...children);
-  if (before === holder.textContent && element.firstChild) return;
+  if (element.firstChild && element.textContent === holder.textContent) return;
   if (element.contains(document.activeElement)) return;
   replace(element, ...children);
 }
@@ -155,7 +154,7 @@ export function agentsTable(agents, max = Infinity) {
   );
   const more = agents.length - shown.length;
   return [
-    h("table", {}, h("thead", {}, h("tr", {}, ["Agent", "Seen", "Unread", "Oldest"].map((text) => h("th", { scope: "col", text })))), h("tbody", {}, rows)),
+    h("table", {}, h("thead", {}, h("tr", {}, ["Agent", "Seen", "Unread", "Oldest"].map((text, index) => h("th", { scope: "col", class: index > 1 ? "number" : null, text })))), h("tbody", {}, rows)),
     more > 0 ? h("p", {}, h("a", { href: href("agents"), text: `${more} more` })) : null,
   ];
 }
