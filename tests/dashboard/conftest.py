@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mailroom import Mailroom
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.harness.dashboard import running_dashboard
-from support.harness.deployment import running_deployment
+from support.harness.dashboard import Dashboard, running_dashboard
+from support.harness.deployment import Deployment, running_deployment
 from support.harness.stage import BOUND_MS, Stage
 
 CHROMIUM = "/usr/bin/chromium"
@@ -29,26 +29,39 @@ def chromium() -> Generator[Browser]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def arguments() -> tuple[str, ...]:
     """The dashboard's options; a module may define its own."""
     return ()
 
 
+@pytest.fixture(scope="module")
+def daemon() -> Generator[Deployment]:
+    """One daemon for a module; starting one takes longer than most tests."""
+    with running_deployment() as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def dashboard(
+    daemon: Deployment, tmp_path_factory: pytest.TempPathFactory, arguments: tuple[str, ...]
+) -> Generator[Dashboard]:
+    with running_dashboard(daemon.target, tmp_path_factory.mktemp("h"), *arguments) as running:
+        yield running
+
+
 @pytest.fixture
-def stage(chromium: Browser, tmp_path: Path, arguments: tuple[str, ...]) -> Generator[Stage]:
-    with (
-        running_deployment() as deployment,
-        running_dashboard(deployment.target, tmp_path, *arguments) as dashboard,
-        Mailroom(deployment.target, sender="agent") as room,
-    ):
-        stage = Stage(deployment, dashboard, chromium, room)
+def stage(chromium: Browser, daemon: Deployment, dashboard: Dashboard) -> Generator[Stage]:
+    """Gives the stage without any mail, and whatever a test has killed running again."""
+    with Mailroom(daemon.target, sender="agent") as room:
+        stage = Stage(daemon, dashboard, chromium, room)
         try:
             yield stage
             stage.assert_clean()
         finally:
             for context in stage.contexts:
                 context.close()
+            stage.restore()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ VIEWS = ["now", "mine", "agents", "m/reviewer", "feed", "search?q=build", "who?h
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def arguments() -> tuple[str, ...]:
     return ("--manage",)
 

@@ -80,6 +80,15 @@ class Stage:
         """Sends a message as an agent and returns its id."""
         return self.room.send(to, content, sender=sender, **options).id
 
+    def restore(self) -> None:
+        """Starts again what a test has ended, and deletes all mail."""
+        if self.deployment.process is None or self.deployment.process.poll() is not None:
+            self.deployment.start()
+        if self.dashboard.process is None or self.dashboard.process.poll() is not None:
+            self.dashboard.start()
+        for box in self.room.stats():
+            self.room.clear(box.agent_id)
+
     def assert_clean(self) -> None:
         problems = [problem for watched in self.watched for problem in watched.problems]
         assert not problems, problems

@@ -5,6 +5,7 @@ Invariant: only the names found then are served; no path of a request ever reach
 
 __all__ = ["Asset", "load_assets"]
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,10 +24,12 @@ class Asset:
     """One file of the page.
 
     Attributes:
+        compressed: the content by gzip.
         etag: names this version of it.
     """
 
     content: bytes
+    compressed: bytes
     media_type: str
     etag: str
 
@@ -45,5 +48,5 @@ def _walk(directory: Traversable, prefix: str) -> "list[tuple[str, Asset]]":
         elif media_type := TYPES.get(entry.name.rpartition(".")[2]):
             content = entry.read_bytes()
             etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-            found.append((prefix + entry.name, Asset(content, media_type, etag)))
+            found.append((prefix + entry.name, Asset(content, gzip.compress(content, mtime=0), media_type, etag)))
     return found

@@ -157,9 +157,12 @@ def _answering(handler: Handler) -> Handler:
 
 def _serve_asset(asset: Asset) -> Handler:
     async def respond(request: Request) -> Response:
-        headers = {"etag": asset.etag}
+        headers = {"etag": asset.etag, "vary": "accept-encoding"}
         if request.headers.get("if-none-match") == asset.etag:
             return Response(status_code=304, headers=headers)
-        return Response(asset.content, headers=headers, media_type=asset.media_type)
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return Response(asset.content, headers=headers, media_type=asset.media_type)
+        headers["content-encoding"] = "gzip"
+        return Response(asset.compressed, headers=headers, media_type=asset.media_type)
 
     return respond
