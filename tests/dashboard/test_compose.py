@@ -165,6 +165,19 @@ def test_a_reply_has_thread_and_answer_and_can_acknowledge(stage: Stage) -> None
     wait_until(lambda: stage.room.get_message(question).message.read, "the question is acknowledged")
 
 
+def test_a_draft_that_was_left_for_a_reply_can_be_continued(stage: Stage) -> None:
+    question = stage.send("ana", "dashboard", "quick question")
+    page = stage.open(f"#/mine?id={question}")
+    write(page, "bob", "a long text")
+    page.locator(".message").get_by_role("button", name="Reply", exact=True).click()
+    expect(text_of(page)).to_have_value("")
+    text_of(page).press_sequentially("quick answer")
+    text_of(page).press("Control+Enter")
+    expect(page.locator(".outbox .entry.sent")).to_contain_text("quick answer")
+    page.get_by_role("button", name="Draft to bob").click()
+    expect(text_of(page)).to_have_value("a long text")
+
+
 def test_several_recipients_have_an_outcome_each(stage: Stage) -> None:
     page = stage.open()
     write(page, "bob, ana carl", "to all of you")

@@ -8,11 +8,12 @@ import { href } from "./router.js";
 
 const BURST_MS = 10_000;
 const BURST = 3;
+const DOWN_MS = 10_000; // after which it is worth a notification
 let isLeader = false;
 let recent = [];
 
 export function leads() {
-  return isLeader && isEnabled();
+  return isLeader;
 }
 
 export function isEnabled() {
@@ -44,10 +45,12 @@ export function start() {
     if (stuckBefore && state.situation.loaded) for (const each of state.situation.stuck) if (!stuckBefore.has(each.agent)) notify(`stuck-${each.agent}`, `${each.agent} is stuck`, each.sentence, href("m", each.agent, { state: "unread" }));
     if (state.situation.loaded) stuckBefore = stuck;
   });
-  let downTimer;
+  let downTimer = null;
   on("daemon", () => {
-    clearTimeout(downTimer);
-    if (!state.daemon.live) downTimer = setTimeout(() => notify("daemon", "The Mailroom daemon does not answer", state.daemon.sentence, href("health")), 10_000);
+    if (state.daemon.live) {
+      clearTimeout(downTimer);
+      downTimer = null;
+    } else downTimer ??= setTimeout(() => notify("daemon", "The Mailroom daemon does not answer", state.daemon.sentence, href("health")), DOWN_MS);
   });
 }
 
@@ -56,7 +59,7 @@ function notifyOfMail(message) {
 }
 
 function notify(tag, title, body, target) {
-  if (!leads() || document.visibilityState === "visible") return;
+  if (!isLeader || !isEnabled() || document.visibilityState === "visible") return;
   const at = Date.now();
   recent = [...recent.filter((time) => at - time < BURST_MS), at];
   const isBurst = recent.length > BURST;

@@ -42,6 +42,7 @@ export class Compose {
     this.about = h("span", { class: "dim" });
     this.hint = h("p", { id: "compose-hint", class: "hint" });
     this.saved = h("span", { class: "dim" });
+    this.others = h("span", { class: "others" });
     this.sendButton = button("Send", () => this.send(), { class: "primary" });
     this.outboxList = h("ul", { class: "outbox", "aria-label": "Outbox" });
     this.more = h("details", { class: "more" }, h("summary", {}, "More"), field("Thread", this.thread), field("Type", this.type), field("Metadata", this.metadata));
@@ -53,7 +54,7 @@ export class Compose {
       this.content,
       this.hint,
       h("div", { class: "compose-row" }, this.priority, this.ttl, this.replyBy, this.more),
-      h("div", { class: "compose-row" }, this.sendButton, button("Discard", () => this.discard()), button("Close", () => this.close()), this.saved),
+      h("div", { class: "compose-row" }, this.sendButton, button("Discard", () => this.discard()), button("Close", () => this.close()), this.saved, this.others),
     );
     this.opener = button("Write a message", () => this.open(), { class: "opener", title: "c", "aria-expanded": "false" });
     this.element = h("section", { class: "compose", "aria-label": "Compose" }, this.outboxList, this.opener, this.form);
@@ -95,7 +96,22 @@ export class Compose {
     setText(this.about, draft.about);
     setText(this.saved, "");
     this.drawChips();
+    this.drawOthers();
     this.check();
+  }
+
+  // Drafts that were left for another one; a click continues them.
+  drawOthers() {
+    const others = drafts.stored().filter(([id, draft]) => id !== this.id && !drafts.isEmpty(draft));
+    replace(this.others, others.map(([id, draft]) => button(`Draft to ${draft.to.join(", ") || "nobody yet"}`, () => this.switchTo(id), { title: draft.content.slice(0, 80) })));
+  }
+
+  async switchTo(id) {
+    const release = await drafts.claim(id);
+    const found = drafts.stored().find(([name]) => name === id);
+    if (!release || !found) return announce("this draft is open in another tab, or was sent");
+    this.take(id, found[1], release);
+    this.content.focus();
   }
 
   async open(focuses = true) {
