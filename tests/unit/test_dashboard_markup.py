@@ -62,6 +62,26 @@ def test_a_link_to_anything_but_the_web_and_mail_leads_nowhere(target: str) -> N
         assert all(not attributes for _, attributes in check(text)), text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "> " * 3000 + "secret",
+        "* " * 3000 + "secret",
+        "[1]: http://a.example 'secret'",
+        "[1]: secret",
+        "| a |\n|---|\n| b | secret |",
+        "[a](http://b.example 'secret')",
+        "![a](http://b.example 'secret')",
+        "```secret\ncode\n```",
+        "<!-- secret -->",
+        "[](http://secret.example)",
+        "&secret; &#115;ecret",
+    ],
+)
+def test_no_word_is_hidden_from_the_reader(text: str) -> None:
+    assert "secret" in json.dumps(parse_markdown(text), ensure_ascii=False)
+
+
 def test_html_is_text_and_an_image_is_a_link() -> None:
     tree = json.dumps(parse_markdown("<b onclick=x>hi</b> ![cat](https://a.example/cat.png)"))
     assert "<b onclick=x>hi</b>" in tree

@@ -2,13 +2,16 @@
 
 A node is text, or a list: the name of the element, its attributes, its children. Raw HTML in Markdown is shown as text,
 an image becomes a link, and a link leads to http, https or mailto only.
+Markdown can hide text from a reader: in titles, in cells beyond the last column, below the depth that a parser follows.
+Agents read the source, so a message whose tree lacks a word of it is shown as plain text.
 Invariant: names are those of ELEMENTS, attributes only `href` of a safe link and `start` of a list.
 """
 
 __all__ = ["ELEMENTS", "Node", "parse_markdown", "plain"]
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from markdown_it import MarkdownIt
@@ -21,9 +24,12 @@ _TABLES = ("table", "tbody", "td", "th", "thead", "tr")
 ELEMENTS = frozenset((*_BLOCKS, *_TABLES, "a", "br", "code", "em", "s", "span", "strong"))
 MAX_CHARS = 32 * 1024  # of formatted text; the rest is shown as plain text
 MAX_BRACKETS = 500  # of each unclosed one the parser looks for the end again: 60,000 took ten seconds
-MAX_DEPTH = 40  # nested elements; deeper ones are flattened
+MAX_DEPTH = 40  # nested elements; the parser drops what is deeper
 _SAFE_LINK = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20]+", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+")
+_LIST_NUMBER = re.compile(r"(?m)^([\s>*+-]*)\d{1,9}[.)]")
 _parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_DEPTH}).enable(["table", "strikethrough"])
+_parser.disable("reference")  # its definitions do not appear in the text
 
 
 def parse_markdown(text: str) -> list[Node]:
@@ -31,6 +37,8 @@ def parse_markdown(text: str) -> list[Node]:
     if text.count("[", 0, MAX_CHARS) > MAX_BRACKETS:
         return plain(text)
     nodes = _build(_parser.parse(text[:MAX_CHARS]))
+    if _words_of(_LIST_NUMBER.sub(r"\1", text[:MAX_CHARS])) - _words_of("\n".join(_texts(nodes))):
+        return plain(text)
     rest = text[MAX_CHARS:]
     return [*nodes, ["pre", {}, [rest]]] if rest else nodes
 
@@ -38,6 +46,20 @@ def parse_markdown(text: str) -> list[Node]:
 def plain(text: str) -> list[Node]:
     """Returns the tree of a text without any formatting."""
     return [["pre", {}, [text]]]
+
+
+def _words_of(text: str) -> Counter[str]:
+    return Counter(_WORD.findall(text))
+
+
+def _texts(nodes: Sequence[Node]) -> Iterator[str]:
+    """Yields everything of a tree that a reader sees: texts, and the targets of links."""
+    for node in nodes:
+        if isinstance(node, str):
+            yield node
+        else:
+            yield node[1].get("href", "")
+            yield from _texts(node[2])
 
 
 def _build(tokens: Sequence[Token]) -> list[Node]:
@@ -61,6 +83,8 @@ def _open(stack: list[list[Node]], token: Token, children: list[Node]) -> None:
         stack[-1].append(["span", {}, children])
     elif token.tag in ELEMENTS:
         stack[-1].append([token.tag, _attributes(token), children])
+        if title := token.attrs.get("title"):
+            children.append(f"“{title}” ")
     else:
         stack[-1].append(["span", {}, children])
 
@@ -70,7 +94,7 @@ def _leaf(token: Token) -> list[Node]:
         case "inline":
             return _build(token.children or [])
         case "code_block" | "fence":
-            return [["pre", {}, [token.content]]]
+            return [["pre", {}, [f"{token.info.strip()}\n{token.content}" if token.info.strip() else token.content]]]
         case "code_inline":
             return [["code", {}, [token.content]]]
         case "softbreak":

@@ -77,7 +77,7 @@ export class Pane {
   }
 
   redraw() {
-    if (!this.messages?.length) return;
+    if (!this.messages?.length) return this.shown && replace(this.body, this.closeButton(), h("p", { class: "hint", text: "No message of this thread is left. Read mail is deleted a day after it was read." }));
     const first = this.messages[0];
     const title = first.thread ? h("span", {}, "Thread ", h("a", { href: href("t", first.thread), text: first.thread })) : parties(first);
     replace(
