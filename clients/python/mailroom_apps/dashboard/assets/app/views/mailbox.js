@@ -120,6 +120,7 @@ export class MailboxView {
       page.messages.forEach((message) => recordState(message.id, message.state));
       const known = new Set(page.messages.map((message) => message.id));
       this.next = page.next;
+      this.loading = null;
       this.list.set([...this.fresh.filter((message) => !known.has(message.id)), ...page.messages]);
       this.failed = null;
       setText(this.status, this.summary());
