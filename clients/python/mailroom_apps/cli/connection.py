@@ -60,9 +60,9 @@ def connect(address: str | None = None, *, timeout: float = 30.0, grace: float =
     return Mailroom(chosen_address(address), sender=sender, timeout=timeout, grace=grace, **access)
 
 
-def connect_async(sender: str, address: str | None = None) -> "AsyncMailroom":
-    """Returns a client for the running event loop."""
+def connect_async(sender: str, address: str | None = None, *, timeout: float = 30.0) -> "AsyncMailroom":
+    """Returns a client for the running event loop; `timeout` in seconds, for one call with its retries."""
     quiet_grpc()
     from mailroom.aio import AsyncMailroom
 
-    return AsyncMailroom(chosen_address(address), sender=sender, **(_global_access.get() or {}))
+    return AsyncMailroom(chosen_address(address), sender=sender, timeout=timeout, **(_global_access.get() or {}))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LISTEN = "127.0.0.1:8034"  # fixed: drafts and permissions of the browser belong to host and port
 DIRECTORY = "dashboard"
+TIMEOUT_SEC = 5.0  # of a call: the page shows an error sooner than somebody loses patience, and asks again
 
 dashboard = typer.Typer(
     cls=CommandGroup,
@@ -81,7 +82,7 @@ def run(
     config = DashboardConfig(operator, read_only, manage, url)
     with _listen(*parse_endpoint(listen, "--listen")) as listener:
         serve(
-            lambda: connect_async(operator, address),
+            lambda: connect_async(operator, address, timeout=TIMEOUT_SEC),
             config,
             listener,
             _directory(),

@@ -67,7 +67,7 @@ class Feed:
         self._news = asyncio.Event()
         self._floor: str | None = None
         self.position: str | None = None
-        self.state = FeedState(live=False, since=time.time(), sentence="connecting to the daemon", reason="CONNECTING")
+        self.state = FeedState(live=False, since=time.time(), sentence="Connecting to the daemon.", reason="CONNECTING")
 
     async def run(self) -> None:
         """Reads events until the task is cancelled; survives everything that the daemon does."""
@@ -165,7 +165,7 @@ class Feed:
         since = time.time() if self.state.live else self.state.since
         sentence = error.message
         if error.reason in {"STOPPING", "STREAM_ENDED", ""}:
-            sentence = "the daemon is not running, or is just starting; `mailroom status` tells more"
+            sentence = "The daemon is not running, or is just starting; `mailroom status` tells more."
         self.state = FeedState(live=False, since=since, sentence=sentence, reason=error.reason or "UNAVAILABLE")
         self.wake()
 

@@ -19,7 +19,7 @@ export class NowView {
     this.mineTitle = h("h2", { text: "Needs you" });
     this.stuckTitle = h("h2", { text: "Stuck" });
     this.agents = h("div", { class: "agents-table" });
-    this.feed = new List({ label: "Latest messages", key: (message) => message.id, row: messageRow, href: (message) => href("feed", "", { id: message.id }), empty: () => (this.failed ? this.failed.message : "No mail yet.") });
+    this.feed = new List({ label: "Latest messages", key: (message) => message.id, row: messageRow, href: (message) => href("feed", "", { id: message.id }), empty: () => this.failed?.message ?? (this.loaded ? "No mail yet." : "loading …") });
     this.error = h("p", { class: "error", role: "alert", hidden: true });
     this.element = h(
       "div",
@@ -55,6 +55,7 @@ export class NowView {
       page.messages.forEach((message) => recordState(message.id, message.state));
       const known = new Set(page.messages.map((message) => message.id));
       this.failed = null;
+      this.loaded = true;
       this.feed.set([...this.feed.items.filter((message) => !known.has(message.id) && message.id > (page.messages[0]?.id || "")), ...page.messages]);
     } catch (error) {
       this.failed = error;
