@@ -54,13 +54,18 @@ export class MailboxView {
 
   show(route) {
     const before = this.route && JSON.stringify(this.filters());
+    const left = this.route?.query.id;
     this.route = route;
     const { id = "" } = route.query;
     this.element.classList.toggle("reading", Boolean(id));
     this.list.select(id);
     if (id) this.pane.showMessage(id);
     else this.pane.clear("Choose a message to read it here. Reading does not mark it read.");
-    if (before === JSON.stringify(this.filters())) return this.list.draw();
+    if (before === JSON.stringify(this.filters())) {
+      this.list.draw();
+      if (left && !id) this.list.focus(this.list.items.findIndex((message) => message.id === left));
+      return;
+    }
     this.drawToolbar();
     this.load();
   }
@@ -203,9 +208,7 @@ export class MailboxView {
   }
 
   back() {
-    const { id } = this.route.query;
     change({ id: "" });
-    requestAnimationFrame(() => this.list.focus(this.list.items.findIndex((message) => message.id === id)));
   }
 
   async clear() {
