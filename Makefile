@@ -12,7 +12,7 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,12 @@ test-go: .venv/dev.stamp ## Check and test the Go client (needs Go 1.26 or newer
 	@scripts/need-go
 	@clients/go/scripts/check && cd clients/go && go test -race -timeout 30m ./... $(ARGS)
 
-check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
+test-dashboard: .venv/browser.stamp ## Run the tests of the dashboard in Chromium (needs Debian's chromium, and npm to fetch axe-core)
+	@scripts/need-debian chromium=chromium npm=npm
+	@scripts/fetch-axe .venv/axe
+	@scripts/test-dashboard $(ARGS)
+
+check: .venv/dev.stamp .venv/bench.stamp .venv/browser.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check
 
 protos: .venv/dev.stamp ## Generate the code of the contract again
@@ -122,4 +127,10 @@ MAKE_VENV := test -x .venv/bin/python || scripts/make-venv
 .venv/bench.stamp: .venv/dev.stamp
 	@echo 'Installing what the benchmarks need ...'
 	@scripts/install --editable '.[bench]'
+	@touch $@
+
+# What the tests of the dashboard drive the browser with; the browser is Debian's.
+.venv/browser.stamp: .venv/dev.stamp
+	@echo 'Installing Playwright for Python ...'
+	@scripts/install --editable '.[browser]'
 	@touch $@

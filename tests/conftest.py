@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 FAST_TESTS = "not slow and not system"  # what `make test` selects
+BROWSER_TESTS = (
+    "browser"  # what `make test-dashboard` selects; nothing else collects them, since they need more packages
+)
 SLOW_DIRECTORIES = {"integration", "e2e", "faults"}
 QUICK = {"test_uc_0052.py", "test_rpc_send.py"}
 
@@ -20,6 +23,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as where pytest runs in
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Ignores what `make test` leaves out anyway: each of its processes would import it all, which takes seconds."""
+    if collection_path.name == "dashboard" and config.option.markexpr != BROWSER_TESTS:
+        return collection_path.parent.name == "tests" or None
     return True if config.option.markexpr == FAST_TESTS and is_slow(collection_path) else None
 
 

@@ -11,8 +11,8 @@ from subprocess import PIPE
 
 import pytest
 from mailroom import InvalidArgument, PermissionDenied
+from mailroom_apps.loopback import parse_endpoint
 from mailroom_apps.mcp.bearer_token import SharedToken, load_token
-from mailroom_apps.mcp.http_server import parse_endpoint
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +87,7 @@ def test_only_the_token_itself_is_accepted(shown: str) -> None:
     ],
 )
 def test_a_loopback_endpoint_is_accepted(text: str, endpoint: tuple[str, int]) -> None:
-    assert parse_endpoint(text) == endpoint
+    assert parse_endpoint(text, "--http") == endpoint
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_loopback_endpoint_is_accepted(text: str, endpoint: tuple[str, int]) -
 )
 def test_any_other_endpoint_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        parse_endpoint(text)
+        parse_endpoint(text, "--http")
     assert refused.value.reason == "ENDPOINT_INVALID"
 
 

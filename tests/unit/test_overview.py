@@ -1,7 +1,7 @@
 """Two samples of the daemon give rates, percentiles and a list of busy mailboxes."""
 
 from mailroom.stats import MailboxStats, MetricSample, Status
-from mailroom_apps.cli.overview import Sample, compute_overview
+from mailroom_apps.overview import Sample, compute_overview
 
 
 def sample(at_sec: float, metrics: dict[tuple[str, str, str], float], totals: dict[str, int]) -> Sample:

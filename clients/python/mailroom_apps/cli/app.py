@@ -21,6 +21,7 @@ from mailroom_apps.cli.clear import clear
 from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.config import config
 from mailroom_apps.cli.connection import use_access, use_address
+from mailroom_apps.cli.dashboard import dashboard
 from mailroom_apps.cli.doctor import doctor
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.export import export
@@ -117,7 +118,7 @@ for _name, _command, _examples in (
 ):
     _class = TextCommand if _name in _TEXT_COMMANDS else None
     app.command(_name, cls=_class, epilog=examples(*_examples))(_command)
-for _group in (setup, service, config):
+for _group in (setup, service, config, dashboard):
     app.add_typer(_group)
 app.add_typer(token, name="token")
 

@@ -1,6 +1,6 @@
 """Connection — opens the client of a command. gRPC is imported only then."""
 
-__all__ = ["chosen_address", "connect", "quiet_grpc", "require_own_name", "use_access", "use_address"]
+__all__ = ["chosen_address", "connect", "connect_async", "quiet_grpc", "require_own_name", "use_access", "use_address"]
 
 import os
 from contextvars import ContextVar
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mailroom_apps.names import login_name
 
 if TYPE_CHECKING:
+    from mailroom.aio import AsyncMailroom
     from mailroom.blocking import Mailroom
     from mailroom.options import AccessOptions
 
@@ -57,3 +58,11 @@ def connect(address: str | None = None, *, timeout: float = 30.0, grace: float =
     sender = os.environ.get("MAILROOM_AGENT") or login_name()
     access = _global_access.get() or {}
     return Mailroom(chosen_address(address), sender=sender, timeout=timeout, grace=grace, **access)
+
+
+def connect_async(sender: str, address: str | None = None, *, timeout: float = 30.0) -> "AsyncMailroom":
+    """Returns a client for the running event loop; `timeout` in seconds, for one call with its retries."""
+    quiet_grpc()
+    from mailroom.aio import AsyncMailroom
+
+    return AsyncMailroom(chosen_address(address), sender=sender, timeout=timeout, **(_global_access.get() or {}))

@@ -104,10 +104,11 @@ def _root(given: Path | None) -> Path:
 
 
 def _serve_http(config: "McpConfig", endpoint: str, token_file: Path) -> None:
+    from mailroom_apps.loopback import parse_endpoint
     from mailroom_apps.mcp.bearer_token import load_token
-    from mailroom_apps.mcp.http_server import HttpConfig, parse_endpoint, serve_http
+    from mailroom_apps.mcp.http_server import HttpConfig, serve_http
 
-    host, port = parse_endpoint(endpoint)
+    host, port = parse_endpoint(endpoint, "--http")
     given = os.environ.get(TOKEN_VARIABLE)
     token = load_token(given, token_file)
     emit_note(f"clients send `Authorization: Bearer TOKEN` with the token in {TOKEN_VARIABLE if given else token_file}")

@@ -14,7 +14,7 @@ from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.durations import format_age
 from mailroom_apps.cli.options import Address, Json
 from mailroom_apps.cli.output import emit, emit_json
-from mailroom_apps.cli.overview import Overview, Sample, compute_overview
+from mailroom_apps.overview import Overview, Sample, compute_overview
 from mailroom_apps.printable import printable_line
 
 if TYPE_CHECKING:

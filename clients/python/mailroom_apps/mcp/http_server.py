@@ -4,22 +4,20 @@ Three guards keep out pages in a browser that reach for the loopback: the token,
 Origin. Not here: the bound of connections, and what a flood of them does (`connections`).
 """
 
-__all__ = ["HttpConfig", "parse_endpoint", "serve_http"]
+__all__ = ["HttpConfig", "serve_http"]
 
 import asyncio
-import ipaddress
 import socket
 from dataclasses import dataclass
 
 import uvicorn
-from mailroom.errors import InvalidArgument
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mailroom_apps.connections import BoundedServer, connection_limit
 from mailroom_apps.mcp.bearer_token import SharedToken
-from mailroom_apps.mcp.connections import BoundedServer, connection_limit
 from mailroom_apps.mcp.server import McpConfig, open_server
 
 PATH = "/mcp"
@@ -39,24 +37,6 @@ class HttpConfig:
     host: str
     port: int
     token: str
-
-
-def parse_endpoint(text: str) -> tuple[str, int]:
-    """Returns host and port of `HOST:PORT`.
-
-    Raises:
-        InvalidArgument: the text has another form, or the host is not a loopback address.
-    """
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise InvalidArgument(f"--http: {text!r} is not HOST:PORT, e.g. 127.0.0.1:8030", reason="ENDPOINT_INVALID")
-    if not _is_loopback(host):
-        raise InvalidArgument(
-            f"--http: {host} is not a loopback address: use 127.0.0.1:{port}, and a tunnel for remote clients",
-            reason="ENDPOINT_INVALID",
-        )
-    return "127.0.0.1" if host == "localhost" else host, int(port)
 
 
 def serve_http(config: McpConfig, http: HttpConfig) -> None:
@@ -95,10 +75,3 @@ async def _serve(config: McpConfig, http: HttpConfig, listener: socket.socket) -
         )
         print(f"mailroom mcp is ready: {origin}{PATH}", flush=True)
         await BoundedServer(uvicorn_config, listener, connection_limit()).serve(sockets=[])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,7 +1,7 @@
 """Overview — rates, queues, latencies and the busiest mailboxes, computed from two samples of the daemon.
 
-A rate is the difference of two counters, a percentile comes from the difference of two histograms. Pure: `cli.top`
-takes the samples. The names of metrics are the daemon's (docs/grafana lists them).
+A rate is the difference of two counters, a percentile comes from the difference of two histograms. Pure: `cli.top` and
+`dashboard.series` take the samples. The names of metrics are the daemon's (docs/grafana lists them).
 """
 
 __all__ = ["Overview", "Sample", "compute_overview"]

@@ -1,0 +1,449 @@
+"""`mailroom dashboard` as a process in front of a fake daemon: attacks, links, roles, sends, the stream."""
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from mailroom_apps.dashboard.sessions import Role
+from support.fakes.scenes import InThread, in_thread
+from support.fakes.scripted import Refusal
+from support.harness.command_line import BOUND_SEC, command
+from support.harness.dashboard import Dashboard, Signed, running_dashboard
+from support.harness.waiting import wait_until
+
+KEY = "8c5b1c1e-1111-4222-8333-0123456789ab"
+READS = ["hello", "situation", "messages", "message?id=0", "thread?id=t", "traffic", "health", "audit"]
+WRITES = ["send", "offered", "acknowledge", "manage/acknowledge", "manage/clear", "session/end", "session/revoke"]
+WITHOUT_THE_EXTRA = """
+import sys
+sys.modules["starlette"] = None  # as if it were not installed
+from mailroom_apps.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Generator[InThread]:
+    with in_thread(tmp_path_factory.mktemp("d")) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def dashboard(fake: InThread, tmp_path_factory: pytest.TempPathFactory) -> Generator[Dashboard]:
+    with running_dashboard(fake.address, tmp_path_factory.mktemp("h"), "--manage") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def operator(dashboard: Dashboard) -> Signed:
+    return dashboard.sign_in()
+
+
+@pytest.fixture(scope="module")
+def observer(dashboard: Dashboard) -> Signed:
+    return dashboard.sign_in(Role.OBSERVER)
+
+
+@contextmanager
+def stream(by: Signed, position: str | None = None) -> Generator[Iterator[tuple[str, str, Any]]]:
+    """Opens a stream and yields an iterator over its frames: the event, its id, its data."""
+    connection = http.client.HTTPConnection("127.0.0.1", by.dashboard.port, timeout=BOUND_SEC)
+    connection.request("GET", "/api/stream", headers=by.headers({"Last-Event-ID": position} if position else {}))
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+
+    def frames() -> Iterator[tuple[str, str, Any]]:
+        fields: dict[str, str] = {}
+        while line := response.readline():
+            if line == b"\n":
+                yield fields["event"], fields.get("id", ""), json.loads(fields["data"])
+                fields = {}
+            else:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                fields[name] = value
+
+    try:
+        yield frames()
+    finally:
+        response.close()
+        connection.close()
+
+
+def submission(**changes: Any) -> dict[str, Any]:
+    return {"key": KEY, "to": ["bob"], "content": "go"} | changes
+
+
+# -- attacks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_rebound_name_reaches_nothing_not_even_the_page(dashboard: Dashboard, operator: Signed) -> None:
+    for target in [
+        "/",
+        "/app.css",
+        "/app/main.js",
+        "/none",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        *(f"/api/{one}" for one in READS),
+    ]:
+        answer = dashboard.raw("GET", target, operator.headers({"Host": f"rebound.example:{dashboard.port}"}))
+        assert (answer.status, answer.reason) == (421, "HOST_UNKNOWN"), target
+
+
+def test_an_absolute_target_does_not_replace_the_host(dashboard: Dashboard, operator: Signed) -> None:
+    target = f"http://{dashboard.host}/api/hello"
+    assert dashboard.raw("GET", target, operator.headers({"Host": "evil.example"})).status in (400, 421)
+
+
+@pytest.mark.parametrize("port", [3000, 80])
+def test_a_page_on_another_port_can_neither_read_nor_write(dashboard: Dashboard, operator: Signed, port: int) -> None:
+    foreign = {"Origin": f"http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-site"}
+    for path in READS:
+        answer = dashboard.raw("GET", f"/api/{path}", operator.headers(foreign))
+        assert (answer.status, answer.reason) == (403, "SOURCE_FOREIGN")
+        assert "access-control-allow-origin" not in answer.headers
+    for path in [*WRITES, "session"]:
+        answer = dashboard.raw("POST", f"/api/{path}", operator.headers(foreign), b"{}")
+        assert (answer.status, answer.reason) == (403, "SOURCE_FOREIGN")
+
+
+def test_a_form_of_another_site_writes_nothing(dashboard: Dashboard, operator: Signed, fake: InThread) -> None:
+    before = fake.do(lambda daemon: len(daemon.messages))
+    body = json.dumps(submission(key=KEY.replace("8", "9"))).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        headers = {"Cookie": operator.cookie, "Content-Type": kind, "Origin": "https://evil.example"}
+        assert dashboard.raw("POST", "/api/send", headers, body).status == 403
+    assert fake.do(lambda daemon: len(daemon.messages)) == before
+
+
+def test_a_preflight_of_another_site_gets_no_permission(dashboard: Dashboard) -> None:
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    answer = dashboard.raw("OPTIONS", "/api/send", headers)
+    assert answer.status == 403
+    assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+def test_the_cookie_alone_opens_nothing(dashboard: Dashboard, operator: Signed) -> None:
+    for path in READS:
+        answer = dashboard.raw("GET", f"/api/{path}", dashboard.own_headers({"Cookie": operator.cookie}))
+        assert (answer.status, answer.reason) == (401, "SESSION_MISSING")
+        without_cookie = dashboard.own_headers({"X-Mailroom-Page-Token": operator.token})
+        assert dashboard.raw("GET", f"/api/{path}", without_cookie).status == 401
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/%68ello",
+        "/api/hello%2f",
+        "/api//hello",
+        "/%61pi/hello",
+        "/api/../api/hello",
+        "/;/api/hello",
+        "/api/hello%00",
+    ],
+)
+def test_no_spelling_of_a_path_avoids_the_session(dashboard: Dashboard, target: str) -> None:
+    answer = dashboard.raw("GET", target, dashboard.own_headers())
+    assert answer.status == 401
+    assert "operator" not in answer.json
+
+
+@pytest.mark.parametrize(
+    "target", ["/../server.py", "/%2e%2e/server.py", "/app/../../server.py", "/app/%2e%2e/%2e%2e/guard.py"]
+)
+def test_no_file_outside_the_assets_is_served(dashboard: Dashboard, operator: Signed, target: str) -> None:
+    assert dashboard.raw("GET", target, operator.headers()).status == 404
+
+
+def test_every_answer_has_the_strict_headers(dashboard: Dashboard, operator: Signed) -> None:
+    answers = [dashboard.raw("GET", target, operator.headers()) for target in ("/", "/app.css", "/api/hello", "/none")]
+    answers.append(dashboard.raw("GET", "/api/hello", {"Host": "evil.example"}))
+    answers.append(operator.post("send", {"bad": 1}))
+    for answer in answers:
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "trusted-types 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    no_cache, no_store = "no-cache", "no-store"
+    caching = [answer.headers["cache-control"] for answer in answers]
+    assert caching == [no_cache, no_cache, no_store, no_cache, no_store, no_store]
+
+
+def test_the_page_names_no_other_host(dashboard: Dashboard) -> None:
+    page = dashboard.raw("GET", "/").body.decode()
+    assert "http" not in page.replace("http-equiv", "")
+    assert "style=" not in page
+    assert page.count("<script") == page.count('<script type="module" src="app/main.js"')
+
+
+# -- links and sessions ------------------------------------------------------------------------------------------------
+
+
+def test_a_link_works_once_and_its_cookie_is_strict(dashboard: Dashboard) -> None:
+    key = dashboard.new_key()
+    opened = dashboard.open_key(key)
+    assert opened.status == 200
+    (cookie,) = opened.cookies
+    assert cookie.startswith(f"mailroom_{dashboard.port}=")
+    attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+    assert {"httponly", "samesite=strict", "path=/"} <= attributes
+    assert not any(attribute.startswith("domain") for attribute in attributes)
+    again = dashboard.open_key(key)
+    assert (again.status, again.reason, again.cookies) == (401, "LINK_USED", [])
+
+
+def test_the_key_of_a_link_is_in_no_file_argument_or_log(dashboard: Dashboard) -> None:
+    link = dashboard.link()
+    key = link.split("#k=")[1]
+    assert link.startswith(f"{dashboard.url}#k=")  # behind the #, which browsers send to nobody
+    assert not any(key in path.read_text(errors="replace") for path in dashboard.files.rglob("*") if path.is_file())
+    assert key not in dashboard.errors()
+    assert dashboard.process is not None
+    assert key.encode() not in Path(f"/proc/{dashboard.process.pid}/cmdline").read_bytes()
+
+
+def test_a_revoked_session_ends_with_its_stream(dashboard: Dashboard, operator: Signed) -> None:
+    victim = dashboard.sign_in()
+    session = victim.get("hello").json["session"]
+    with stream(victim) as frames:
+        assert next(frames)[0] == "hello"
+        assert operator.post("session/revoke", {"session": session}).json == {"found": True}
+        assert all(name in ("heartbeat", "event") for name, _, _ in frames)  # and then it is over
+    assert victim.get("hello").status == 401
+
+
+def test_the_sixth_stream_of_a_browser_is_refused(dashboard: Dashboard) -> None:
+    browser = dashboard.sign_in()
+    with stream(browser), stream(browser), stream(browser), stream(browser), stream(browser):
+        answer = browser.get("stream")
+        assert (answer.status, answer.reason) == (429, "TOO_MANY_STREAMS")
+    wait_until(lambda: _opens(browser), "the streams that were closed are forgotten")
+
+
+def _opens(browser: Signed) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", browser.dashboard.port, timeout=BOUND_SEC)
+    connection.request("GET", "/api/stream", headers=browser.headers())
+    status = connection.getresponse().status
+    connection.close()
+    return status == 200
+
+
+def test_an_observer_reads_and_cannot_write(observer: Signed, fake: InThread) -> None:
+    before = fake.do(lambda daemon: (len(daemon.messages), len(daemon.requests["MarkOffered"])))
+    assert observer.get("hello").json["role"] == "observer"
+    assert observer.get("situation").status == 200
+    assert observer.get("audit").reason == "OBSERVER_ONLY"
+    for path in WRITES:
+        if path != "session/end":
+            answer = observer.post(path, submission())
+            assert (answer.status, answer.reason) == (403, "OBSERVER_ONLY"), path
+    assert fake.do(lambda daemon: (len(daemon.messages), len(daemon.requests["MarkOffered"]))) == before
+
+
+@pytest.mark.slow
+def test_a_read_only_dashboard_makes_everybody_an_observer(fake: InThread, tmp_path: Path) -> None:
+    with running_dashboard(fake.address, tmp_path, "--read-only") as running:
+        browser = running.sign_in()
+        assert browser.get("hello").json["role"] == "observer"
+        assert browser.post("send", submission()).reason == "OBSERVER_ONLY"
+
+
+@pytest.mark.slow
+def test_management_needs_its_option_and_the_name_typed(fake: InThread, operator: Signed, tmp_path: Path) -> None:
+    with running_dashboard(fake.address, tmp_path) as running:
+        browser = running.sign_in()
+        assert browser.post("manage/clear", {"agent": "bob", "typed": "bob"}).reason == "MANAGEMENT_OFF"
+    assert operator.post("manage/clear", {"agent": "bob", "typed": "bo"}).reason == "NOT_CONFIRMED"
+    assert not fake.do(lambda daemon: daemon.requests["ClearMailbox"])
+    message_id = fake.do(lambda daemon: daemon.deliver("gone", "x"))
+    body = {"agent": "gone", "typed": "gone", "ids": [message_id]}
+    assert operator.post("manage/acknowledge", body).json["acknowledged_ids"] == [message_id]
+    latest = operator.get("audit").json["entries"][0]
+    assert (latest["action"], latest["agent"], latest["ids"]) == ("acknowledge for another", "gone", [message_id])
+
+
+# -- mail --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_send_that_is_repeated_is_one_message_and_is_audited(operator: Signed, fake: InThread) -> None:
+    body = submission(to=["bob", "ana"], content="once", thread="t", priority="high", metadata={"a": 1}, ttl_sec=60)
+    first, second = operator.post("send", body).json["results"], operator.post("send", body).json["results"]
+    assert [one["outcome"] for one in first] == ["sent", "sent"]
+    assert [one["id"] for one in first] == [one["id"] for one in second]
+    stored = fake.do(lambda daemon: [m for m in daemon.messages.values() if m.content == "once"])
+    assert {(message.recipient, message.sender, message.thread_id) for message in stored} == {
+        ("bob", "dashboard", "t"),
+        ("ana", "dashboard", "t"),
+    }
+    entry = operator.get("audit").json["entries"][0]
+    assert (entry["action"], [one["to"] for one in entry["results"]]) == ("send", ["bob", "ana"])
+
+
+def test_one_refused_recipient_does_not_stop_the_others(operator: Signed) -> None:
+    body = submission(key=KEY.replace("8", "7"), to=["bob", ".bad"])
+    good, bad = operator.post("send", body).json["results"]
+    assert good["outcome"] == "sent"
+    assert (bad["outcome"], bad["error"]["reason"]) == ("refused", "RECIPIENT_INVALID")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": "x"},
+        {"key": None},
+        {"to": []},
+        {"to": ["b"] * 101},
+        {"content": ""},
+        {"content": 1},
+        {"extra": 1},
+        {"ttl_sec": 0},
+        {"ttl_sec": 1e300},
+        {"metadata": []},
+        {"priority": "soon"},
+    ],
+)
+def test_an_invalid_submission_is_refused_with_a_sentence(operator: Signed, changes: dict[str, Any]) -> None:
+    answer = operator.post("send", submission(**changes))
+    refused = answer.json if answer.status == 400 else answer.json["results"][0]["error"]
+    assert refused["message"]
+    assert refused["code"] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"key":"' + b"a" * 9_000_000 + b'"}'])
+def test_a_body_that_is_no_submission_is_refused(dashboard: Dashboard, operator: Signed, body: bytes) -> None:
+    answer = dashboard.raw("POST", "/api/send", operator.headers(), body)
+    assert (answer.status, answer.reason) == (400, "REQUEST_INVALID")
+
+
+def test_an_outcome_that_is_not_known_is_not_called_a_refusal(operator: Signed, fake: InThread) -> None:
+    body = submission(key=KEY.replace("8", "6"), content="later")
+    for code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
+        fake.do(lambda daemon, code=code: daemon.refuse("SendMessage", Refusal(code)))
+        assert operator.post("send", body).json["results"][0]["outcome"] == "unknown"
+    fake.do(lambda daemon: daemon.refuse("SendMessage", Refusal(grpc.StatusCode.FAILED_PRECONDITION)))
+    assert operator.post("send", body).json["results"][0]["outcome"] == "refused"
+    assert operator.post("send", body).json["results"][0]["outcome"] == "sent"
+    assert len(fake.do(lambda daemon: [m for m in daemon.messages.values() if m.content == "later"])) == 1
+
+
+def test_the_stream_continues_after_any_event_without_gap_or_repeat(operator: Signed, fake: InThread) -> None:
+    known = fake.do(lambda daemon: [daemon.deliver("bob", f"n{number}") for number in range(5)])
+    wait_until(lambda: operator.get("hello").json["position"] >= known[-1], "the dashboard has the events")
+    for seen in range(5):
+        with stream(operator, known[seen]) as frames:
+            missed = known[seen + 1 :]
+            live = fake.do(lambda daemon: daemon.deliver("bob", "live"))
+            events = (frame for frame in frames if frame[0] == "event")
+            assert [next(events)[1] for _ in range(len(missed) + 1)] == [*missed, live]
+            known.append(live)
+
+
+def test_a_position_from_another_life_of_the_daemon_is_reset(operator: Signed) -> None:
+    with stream(operator, "7" * 16) as frames:
+        assert [next(frames)[0] for _ in range(2)] == ["hello", "reset"]
+    assert operator.dashboard.raw("GET", "/api/stream", operator.headers({"Last-Event-ID": "x"})).status == 400
+
+
+def test_a_list_carries_previews_and_the_pane_the_content(operator: Signed, fake: InThread) -> None:
+    content = "<b>\x1b[31m" + "long " * 1000
+    message_id = fake.do(lambda daemon: daemon.deliver("carl", content, sender="eve"))
+    (row,) = operator.get("messages?to=carl&from=eve").json["messages"]
+    assert (row["id"], len(row["preview"]), row["size"]) == (message_id, 400, len(content))
+    assert "content" not in row
+    message = operator.get(f"message?id={message_id}").json
+    assert message["content"] == content
+    assert operator.get("messages?to=carl&from=nobody").json["messages"] == []
+    assert operator.get("message?id=ffff").status == 404
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_server_and_its_streams_at_once(fake: InThread, tmp_path: Path) -> None:
+    with running_dashboard(fake.address, tmp_path) as running:
+        browser = running.sign_in()
+        with stream(browser) as frames:
+            next(frames)
+            assert running.stop(signal.SIGTERM) in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+            assert list(frames) is not None
+        assert running.errors().count("\n") <= 2
+
+
+@pytest.mark.slow
+def test_a_second_dashboard_on_the_port_is_told_about_the_first(dashboard: Dashboard) -> None:
+    done = subprocess.run(
+        command("dashboard", "--listen", dashboard.host, "--no-open"),
+        env=dashboard.environment(),
+        capture_output=True,
+        text=True,
+        timeout=BOUND_SEC,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "your dashboard is running already" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--listen", "0.0.0.0:8034"], "not a loopback address"),
+        (["--public-url", "http://mail.example/"], "not an https URL"),
+        (["--as", "no name"], "not an agent's name"),
+        (["--read-only", "--manage"], "nothing to manage"),
+        (["link", "--listen", "127.0.0.1:1"], "no dashboard of this user"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = subprocess.run(
+        command("dashboard", *arguments),
+        env=Dashboard("unix:/nowhere", tmp_path).environment(),
+        capture_output=True,
+        text=True,
+        timeout=BOUND_SEC,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_without_the_extra_the_command_names_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_EXTRA, "dashboard", "--no-open"],
+        env=Dashboard("unix:/nowhere", tmp_path).environment(),
+        capture_output=True,
+        text=True,
+        timeout=BOUND_SEC,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "pip install 'mailroomd[dashboard]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_without_a_daemon_the_page_is_served_and_says_so(tmp_path: Path) -> None:
+    with running_dashboard(f"unix:{tmp_path}/none.sock", tmp_path) as running:
+        browser = running.sign_in()
+        assert running.raw("GET", "/").status == 200
+        wait_until(
+            lambda: browser.get("hello").json["reason"] == "DAEMON_NOT_RUNNING", "the dashboard gives up looking"
+        )
+        hello = browser.get("hello").json
+        assert (hello["live"], hello["health"]) == (False, "unreachable")
+        assert "mailroomd" in hello["sentence"]
+        answer = browser.get("situation")
+        assert (answer.status, answer.reason) == (503, "DAEMON_NOT_RUNNING")
