@@ -19,6 +19,7 @@ from mailroom_apps.setup.options import SetupOptions
 
 pytestmark = pytest.mark.slow
 
+SECRET = "s3cr3t-of-another-server"
 COMMAND = "/opt/with space/bin/mailroom"
 OTHERS = """{
     // mine, keep
@@ -76,24 +77,28 @@ def handlers(path: Path, event: str) -> list[Any]:
     return [handler for group in json.loads(path.read_bytes())["hooks"][event] for handler in group["hooks"]]
 
 
-def test_claude_code_gets_a_server_four_hooks_and_a_doorbell(options: SetupOptions) -> None:
+def test_claude_code_gets_a_server_hooks_doorbells_and_a_rule(options: SetupOptions) -> None:
     assert write(claude_code.plan(options)) == 2
     servers = json.loads((options.directory / ".mcp.json").read_bytes())
     assert servers == {
         "mcpServers": {"mailroom": {"command": COMMAND, "args": ["mcp"], "env": {"MAILROOM_AGENT": "bob"}}}
     }
-    for event in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"):
-        assert handlers(settings_of(options), event)[0]["command"] == f"'{COMMAND}' hook --agent bob"
-    doorbell = handlers(settings_of(options), "Stop")[1]
-    assert doorbell["command"] == f"'{COMMAND}' doorbell --agent bob"
-    assert doorbell["asyncRewake"] is True
-    assert doorbell["timeout"] > 24 * 3600
+    words = "--dialect claude-code --agent bob"
+    for event in ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop", "SessionEnd"):
+        assert handlers(settings_of(options), event)[0]["command"] == f"'{COMMAND}' hook {words}"
+    for event in ("SessionStart", "Stop"):
+        doorbell = handlers(settings_of(options), event)[1]
+        assert doorbell["command"] == f"'{COMMAND}' doorbell {words}"
+        assert doorbell["asyncRewake"] is True
+        assert doorbell["timeout"] > 24 * 3600
+    allowed = json.loads(settings_of(options).read_bytes())["permissions"]["allow"]
+    assert allowed == ["mcp__mailroom__*"]  # a woken session may have nobody to ask
 
 
 def test_without_a_name_the_session_is_the_agent(options: SetupOptions) -> None:
     write(claude_code.plan(replace(options, agent=None)))
     assert "MAILROOM_AGENT" not in (options.directory / ".mcp.json").read_text()
-    assert handlers(settings_of(options), "Stop")[0]["command"] == f"'{COMMAND}' hook"
+    assert handlers(settings_of(options), "Stop")[0]["command"] == f"'{COMMAND}' hook --dialect claude-code"
 
 
 def test_setting_up_again_changes_at_most_the_name(options: SetupOptions) -> None:
@@ -105,12 +110,51 @@ def test_setting_up_again_changes_at_most_the_name(options: SetupOptions) -> Non
     assert settings_of(options).read_text() == before.replace("bob", "eve")
 
 
+OLDER = {
+    event: [{"hooks": [{"type": "command", "command": "/old/mailroom hook --agent bob", "timeout": 10}]}]
+    for event in ("SessionStart", "UserPromptSubmit", "PostToolUse")
+}
+
+
+def test_entries_of_an_older_version_are_replaced(options: SetupOptions) -> None:
+    put(settings_of(options), json.dumps({"hooks": OLDER, "model": "opus"}, indent=2))
+    write(claude_code.plan(options))
+    written = settings_of(options).read_text()
+    assert "/old/" not in written
+    assert "PostToolUse" not in json.loads(written)["hooks"]
+    write(claude_code.plan(replace(options, remove=True)))
+    assert json.loads(settings_of(options).read_bytes()) == {"model": "opus"}
+
+
+def test_what_was_added_to_our_own_entries_is_kept(options: SetupOptions) -> None:
+    servers = options.directory / ".mcp.json"
+    write(claude_code.plan(options))
+    entry = json.loads(servers.read_bytes())
+    entry["mcpServers"]["mailroom"]["env"]["KEY"] = SECRET
+    entry["mcpServers"]["mailroom"]["timeout"] = 5
+    put(servers, json.dumps(entry))
+    hooks = json.loads(settings_of(options).read_bytes())
+    hooks["hooks"]["Stop"][0]["hooks"][0] |= {"timeout": 99, "statusMessage": "mail?"}
+    put(settings_of(options), json.dumps(hooks))
+    changes = claude_code.plan(replace(options, agent="eve"))
+    assert SECRET not in "".join(change.describe() for change in changes)
+    assert write(changes) == 2
+    entry["mcpServers"]["mailroom"]["env"]["MAILROOM_AGENT"] = "eve"
+    assert json.loads(servers.read_bytes()) == entry
+    handler = handlers(settings_of(options), "Stop")[0]
+    assert (handler["timeout"], handler["statusMessage"]) == (99, "mail?")
+    assert handler["command"].endswith("--agent eve")
+    write(claude_code.plan(replace(options, agent=None)))
+    assert json.loads(servers.read_bytes())["mcpServers"]["mailroom"]["env"] == {"KEY": SECRET}
+
+
 def test_removing_restores_the_file_byte_for_byte(options: SetupOptions) -> None:
     put(settings_of(options), OTHERS)
     put(options.directory / ".mcp.json", '{"mcpServers":{"other":{"command":"x"}}}')
     assert write(claude_code.plan(options)) == 2
     assert '"command": "notify-send done"} ] }, {"hooks": [' in settings_of(options).read_text()
-    kept = [line for line in OTHERS.splitlines() if '"Stop"' not in line and '"Notification"' not in line]
+    changed = ('"Stop"', '"Notification"', '"permissions"')
+    kept = [line for line in OTHERS.splitlines() if not any(key in line for key in changed)]
     assert set(kept) <= set(settings_of(options).read_text().splitlines())
     assert write(claude_code.plan(replace(options, remove=True, agent=None))) == 2
     assert settings_of(options).read_text() == OTHERS
@@ -124,7 +168,7 @@ def test_files_that_held_only_our_entries_are_removed(options: SetupOptions) -> 
     write(claude_code.plan(options))
     assert write(claude_code.plan(replace(options, remove=True))) == 2
     assert not (options.directory / ".mcp.json").exists()
-    assert not settings_of(options).exists()
+    assert list(options.directory.iterdir()) == []
 
 
 def test_our_hook_is_removed_from_a_group_that_the_user_moved_it_to(options: SetupOptions) -> None:
@@ -365,7 +409,7 @@ def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Pat
     dry = cli(tmp_path, "claude-code", "--agent", "bob", "--dry-run")
     assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
     assert '+ mcpServers.mailroom = {\n+   "command": "' in dry.stdout
-    assert '+ hooks.PostToolUse = {\n+   "type": "command",' in dry.stdout
+    assert '+ hooks.PostToolBatch = {\n+   "type": "command",' in dry.stdout
     asked = cli(tmp_path, "claude-code", "--agent", "bob")
     assert (asked.returncode, list(tmp_path.iterdir())) == (1, [])
     assert "--yes" in asked.stderr
@@ -375,9 +419,6 @@ def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Pat
     written = json.loads((tmp_path / ".mcp.json").read_bytes())["mcpServers"]["mailroom"]["command"]
     assert Path(written).is_absolute()
     assert os.access(written, os.X_OK)
-
-
-SECRET = "s3cr3t-of-another-server"
 
 
 @pytest.mark.parametrize("indent", [None, 2])
