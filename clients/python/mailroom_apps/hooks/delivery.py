@@ -21,6 +21,7 @@ from mailroom_apps.hooks.unseen import find_unseen
 from mailroom_apps.printable import defused
 
 MAX_OPENED = 1000  # files in one run, the newest first: about 20 ms
+MIN_PART_CHARS = 2_000  # of a message that a tool shows in parts; it says where the next one begins
 NO_MESSAGES: Mapping[str, InboxFile] = {}
 
 _URGENT = b'"urgent"'  # a file without these bytes is not urgent; there is no need to parse it
@@ -114,9 +115,15 @@ def _seen_in_tool(event: HookEvent, root: str, unread: dict[str, str]) -> set[st
     seen: set[str] = set()
     for message_id, content in messages_in(event.tool_responses).items():
         file = _read(root, unread[message_id], message_id) if message_id in unread else None
-        if file is not None and content in (file.content, defused(file.content)):  # JSON output, MCP tools
+        if file is not None and _has_content(file, content):
             seen.add(message_id)
     return seen
+
+
+def _has_content(file: InboxFile, content: str) -> bool:
+    """Returns whether a tool has shown a message: as JSON output, as an MCP tool does, or a long part of it."""
+    whole = (file.content, defused(file.content))
+    return content in whole or (len(content) >= MIN_PART_CHARS and content in whole[1])
 
 
 def _read(root: str, mailbox: str, message_id: str, *, urgent_only: bool = False) -> InboxFile | None:
