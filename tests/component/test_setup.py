@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -337,20 +338,79 @@ def test_a_users_files_are_where_claude_code_reads_them(options: SetupOptions, m
     assert {change.path.parent for change in claude_code.plan(user)} == {Path("/elsewhere")}
 
 
-def test_codex_keeps_comments_and_order(options: SetupOptions) -> None:
-    path = options.directory / ".codex" / "config.toml"
-    put(path, CONFIG)
-    assert write(codex.plan(options)) == 1
-    settings = tomllib.loads(path.read_text())
-    ours = settings["mcp_servers"].pop("mailroom")
-    assert ours == {"command": COMMAND, "args": ["mcp"], "env": {"MAILROOM_AGENT": "bob"}}
-    assert settings == tomllib.loads(CONFIG)
-    for line in CONFIG.splitlines():
-        assert line in path.read_text().splitlines()
+def config_of(options: SetupOptions) -> Path:
+    return options.directory / ".codex" / "config.toml"
+
+
+def test_codex_gets_a_server_that_finds_the_daemon_hooks_and_a_doorbell(options: SetupOptions) -> None:
+    assert write(codex.plan(options)) == 2
+    ours = tomllib.loads(config_of(options).read_text())["mcp_servers"]["mailroom"]
+    assert (ours["command"], ours["args"], ours["env"]) == (COMMAND, ["mcp"], {"MAILROOM_AGENT": "bob"})
+    assert ours["required"] is True  # its first turn would come without the tools
+    assert {"XDG_STATE_HOME", "MAILROOM_ADDRESS"} <= set(ours["env_vars"])  # it clears the environment
+    hooks = options.directory / ".codex" / "hooks.json"
+    for event in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"):
+        assert handlers(hooks, event)[0]["command"] == f"'{COMMAND}' hook --dialect codex --agent bob"
+    doorbell = handlers(hooks, "Stop")[1]
+    assert doorbell["async"] is True
+    assert shlex.split(doorbell["command"])[-2:] == ["--then", codex.WAKE]
     assert write(codex.plan(options)) == 0
-    assert write(codex.plan(replace(options, agent="eve"))) == 1
-    assert write(codex.plan(replace(options, remove=True))) == 1
-    assert path.read_text() == CONFIG
+    assert write(codex.plan(replace(options, remove=True))) == 2
+    assert list(options.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONFIG,
+        CONFIG.replace("\n", "\r\n"),
+        'mcp_servers.other.command = "true"\nmodel = "x"\n',
+        'model = "x"',
+        'model = "x"\n\n\n[tui]\nx = 1\n# the end\n\n',
+        '[mcp_servers]\n[mcp_servers.o]\ncommand = "x"\n',
+        '"mcp_servers".o.command = "x"  # [mcp_servers.mailroom]\n',
+    ],
+    ids=["plain", "CRLF", "dotted keys", "no final newline", "blank lines", "empty table", "quoted"],
+)
+def test_codex_settings_are_kept_and_restored_byte_for_byte(options: SetupOptions, text: str) -> None:
+    put(config_of(options), text)
+    assert write(codex.plan(options)) == 2
+    settings = tomllib.loads(config_of(options).read_text())
+    assert settings["mcp_servers"].pop("mailroom")["command"] == COMMAND
+    before = tomllib.loads(text)
+    assert settings == {**before, "mcp_servers": before.get("mcp_servers", {})}
+    assert config_of(options).read_bytes().startswith(text.encode())
+    assert write(codex.plan(options)) == 0
+    assert write(codex.plan(replace(options, agent="eve"))) == 2
+    with config_of(options).open("ab") as file:  # as Codex itself does
+        file.write(b'\n[projects."/p"]\ntrust_level = "trusted"\n')
+    write(codex.plan(replace(options, remove=True)))
+    assert (
+        config_of(options).read_bytes().removesuffix(b'\n[projects."/p"]\ntrust_level = "trusted"\n') == text.encode()
+    )
+
+
+def test_what_was_added_to_codexs_entry_is_kept(options: SetupOptions) -> None:
+    older = (
+        '[mcp_servers.mailroom]\ncommand = "/old/mailroom"\nargs = ["mcp"]\ntool_timeout_sec = 9 # mine\n'
+        "required = false\n"
+        '\n[mcp_servers.mailroom.env]\nKEY = "k"\nMAILROOM_AGENT = "old"\n'
+        '\n[mcp_servers.mailroom.tools.send_message]\napproval_mode = "approve"\n\n[tui]\nx = 1\n'
+    )
+    put(config_of(options), older)
+    changes = codex.plan(options)
+    write(changes)
+    assert "KEY" not in changes[0].describe()
+    settings = tomllib.loads(config_of(options).read_text())
+    ours = settings["mcp_servers"]["mailroom"]
+    assert (ours["command"], ours["tool_timeout_sec"], ours["required"]) == (COMMAND, 9, False)
+    assert ours["env"] == {"KEY": "k", "MAILROOM_AGENT": "bob"}
+    assert ours["tools"] == {"send_message": {"approval_mode": "approve"}}
+    assert "tool_timeout_sec = 9 # mine\n" in config_of(options).read_text()
+    write(codex.plan(replace(options, agent=None)))
+    assert tomllib.loads(config_of(options).read_text())["mcp_servers"]["mailroom"]["env"] == {"KEY": "k"}
+    write(codex.plan(replace(options, remove=True)))
+    assert config_of(options).read_text() == "\n[tui]\nx = 1\n"
 
 
 def test_codex_settings_that_are_not_toml_are_refused(options: SetupOptions) -> None:
@@ -381,16 +441,20 @@ def test_unusual_codex_settings_are_refused_with_a_sentence_and_unchanged(option
     assert path.read_text() == text
 
 
-def test_codex_servers_in_an_inline_table_are_kept_or_the_file_is_refused(options: SetupOptions) -> None:
-    path = options.directory / ".codex" / "config.toml"
-    text = 'mcp_servers = { o = { command = "x" } }\n'
-    put(path, text)
-    try:
-        write(codex.plan(options))
-    except SetupError:
-        assert path.read_text() == text
-    else:
-        assert tomllib.loads(path.read_text())["mcp_servers"]["o"] == {"command": "x"}
+@pytest.mark.parametrize(
+    "text",
+    [
+        'mcp_servers = { o = { command = "x" } }\n',
+        'mcp_servers = { mailroom = { command = "mailroom", args = ["mcp"] } }\n',
+        'mcp_servers.mailroom.command = "mailroom"\nmcp_servers.mailroom.args = ["mcp"]\n',
+        'x = """\n[mcp_servers.mailroom]\n"""\nmcp_servers.mailroom = {command = "mailroom", args = ["mcp"]}\n',
+    ],
+)
+def test_codex_settings_that_cannot_be_edited_as_text_are_refused(options: SetupOptions, text: str) -> None:
+    put(config_of(options), text)
+    with pytest.raises(SetupError, match=r"config\.toml was not changed: .*by hand"):
+        codex.plan(options)
+    assert config_of(options).read_text() == text
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -6,7 +6,7 @@ agent's name; of a handler, its command line. Everything else of ours is a defau
 Invariant: what is described is ours; other values of an entry can be secrets.
 """
 
-__all__ = ["Handler", "Server", "Settings", "plan_file"]
+__all__ = ["Handler", "Server", "Settings", "plan_file", "shaped"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -214,7 +214,7 @@ def _entries(document: JsonText, settings: Settings) -> list[tuple[str, object]]
     if (server := settings.server) is not None:
         entry = document.get(server.key, SERVER_NAME)
         if is_our_server(entry):
-            found.append((f"{server.key}.{SERVER_NAME}", _shaped(entry, {**server.owned, **server.defaults})))
+            found.append((f"{server.key}.{SERVER_NAME}", shaped(entry, {**server.owned, **server.defaults})))
     if settings.handlers is not None:
         shape = {"type", "command", "timeout", "async", "asyncRewake", "name"}
         found += [
@@ -227,10 +227,10 @@ def _entries(document: JsonText, settings: Settings) -> list[tuple[str, object]]
     return found
 
 
-def _shaped(value: Any, shape: Mapping[str, Any]) -> Any:
+def shaped(value: Any, shape: Mapping[str, Any]) -> Any:
     """Returns the part of an entry that has our keys."""
     return {
-        key: _shaped(value[key], cast("Mapping[str, Any]", inner))
+        key: shaped(value[key], cast("Mapping[str, Any]", inner))
         if isinstance(inner, Mapping) and isinstance(value[key], dict)
         else value[key]
         for key, inner in shape.items()
