@@ -46,10 +46,11 @@ check: .venv/dev.stamp .venv/bench.stamp ## Check format, lint, types, layers, t
 protos: .venv/dev.stamp ## Generate the code of the contract again
 	@protos/generate.sh
 
-docs: .venv/dev.stamp ## Write the generated pages again: settings, errors, SECURITY.md's table of RPCs
+docs: .venv/dev.stamp ## Write what is generated again: settings, errors, SECURITY.md's table of RPCs, the first answers of `mailroom mcp`
 	@scripts/settings-docs
 	@scripts/errors-docs
 	@scripts/access-docs
+	@scripts/first-answers
 
 lock: .venv/dev.stamp ## Pin what an installation needs, with hashes (ARGS=--upgrade: the newest)
 	@scripts/lock $(ARGS)
