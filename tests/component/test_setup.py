@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailroom_apps.setup import claude_code, codex
+from mailroom_apps.setup import claude_code, codex, gemini, opencode, qwen
 from mailroom_apps.setup.change import Change, SetupError
+from mailroom_apps.setup.json_text import JsonText
 from mailroom_apps.setup.options import SetupOptions
 
 pytestmark = pytest.mark.slow
@@ -455,6 +456,63 @@ def test_codex_settings_that_cannot_be_edited_as_text_are_refused(options: Setup
     with pytest.raises(SetupError, match=r"config\.toml was not changed: .*by hand"):
         codex.plan(options)
     assert config_of(options).read_text() == text
+
+
+JSON_PROGRAMS = {"gemini": (gemini, ".gemini", "AfterTool"), "qwen": (qwen, ".qwen", "PostToolUse")}
+
+
+@pytest.mark.parametrize("name", JSON_PROGRAMS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        OTHERS,
+        '{"mcpServers":{"other":{"command":"x"}}}',
+        '{\r\n  "theme": "dark" // mine\r\n}',
+    ],
+    ids=["no file", "others", "one line", "CRLF"],
+)
+def test_gemini_and_qwen_keep_everything_and_restore_it_byte_for_byte(
+    options: SetupOptions, name: str, text: str | None
+) -> None:
+    module, directory, event = JSON_PROGRAMS[name]
+    path = options.directory / directory / "settings.json"
+    if text is not None:
+        put(path, text)
+    assert write(module.plan(options)) == 1
+    document = JsonText(path.read_bytes().decode())
+    server = document.get("mcpServers", "mailroom")
+    assert (server["command"], server["trust"]) == (COMMAND, True)
+    (handler,) = [
+        handler
+        for group in document.get("hooks", event)
+        for handler in group["hooks"]
+        if "--dialect" in handler["command"]
+    ]
+    assert handler["command"] == f"'{COMMAND}' hook --dialect {name} --agent bob"
+    assert handler["timeout"] == 10_000  # milliseconds
+    assert write(module.plan(options)) == 0
+    assert write(module.plan(replace(options, agent="eve"))) == 1
+    assert write(module.plan(replace(options, remove=True))) == 1
+    if text is None:
+        assert list(options.directory.iterdir()) == []
+    else:
+        assert path.read_bytes().decode() == text
+
+
+def test_opencode_gets_a_plugin_file_and_a_foreign_one_is_left_alone(options: SetupOptions) -> None:
+    path = options.directory / ".opencode" / "plugins" / "mailroom.js"
+    assert write(opencode.plan(options)) == 1
+    assert f'const COMMAND = ["{COMMAND}"]\nconst AGENT = "bob"\n' in path.read_text()
+    assert write(opencode.plan(options)) == 0
+    assert write(opencode.plan(replace(options, agent="eve"))) == 1
+    assert write(opencode.plan(replace(options, remove=True))) == 1
+    assert list(options.directory.iterdir()) == []
+    put(path, "// somebody else's\n")
+    with pytest.raises(SetupError, match="not a plugin of ours"):
+        opencode.plan(options)
+    assert write(opencode.plan(replace(options, remove=True))) == 0
+    assert path.read_text() == "// somebody else's\n"
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

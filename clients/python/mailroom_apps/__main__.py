@@ -33,11 +33,13 @@ def main() -> int:
 def _serve_mcp(arguments: list[str]) -> int:
     """Runs `mailroom mcp`, and answers its client's first requests meanwhile, unless it serves something special."""
 
+    from importlib import import_module
+
     from mailroom_apps.mcp.front import can_meet, meet, name_of_agent
 
     def load() -> None:
-        import mailroom_apps.cli.app
-        import mailroom_apps.mcp.stdio_server  # noqa: F401
+        for name in ("mailroom_apps.cli.app", "mailroom_apps.mcp.stdio_server"):
+            import_module(name)
 
     if can_meet(arguments):
         meet(name_of_agent(arguments), load)
