@@ -13,6 +13,7 @@ from mailroom_apps.mcp.front import ANSWERS, NAME_MARK, REPEATED_ID
 from mailroom_apps.mcp.server import McpConfig, McpServer
 from mailroom_apps.mcp.subscriptions import Subscriptions
 from mcp.client import Client
+from pydantic import BaseModel
 from support.harness.waiting import BOUND_SEC
 
 VERSION = "2025-06-18"
@@ -57,6 +58,10 @@ class FrontClient:
         return [json.loads(line) for line in out.splitlines()]
 
 
+def plain(result: BaseModel) -> dict[str, Any]:
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 def hello(name: str = "probe", version: str = VERSION) -> dict[str, object]:
     params = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": name, "version": "1"}}
     return {"id": 1, "method": "initialize", "params": params}
@@ -71,6 +76,8 @@ def test_the_first_requests_are_answered_before_the_server_is_loaded(tmp_path: P
     tools = client.ask(id="t", method="tools/list")["result"]["tools"]
     assert len(tools) == 8
     assert "session_id" not in tools[0]["inputSchema"]["properties"]
+    (inbox,) = client.ask(id="r", method="resources/list")["result"]["resources"]
+    assert inbox["uri"] == "mailroom://inbox/bob"
     assert client.ask(id=3, method="ping") == {"jsonrpc": "2.0", "id": 3, "result": {}}
     client.send(id=4, method="tools/call", params={"name": "check_inbox", "arguments": {}})
     left = client.load()
@@ -110,21 +117,22 @@ def test_the_kept_answers_are_what_the_server_says(tmp_path: Path, agent: str | 
     """`make docs` writes them again."""
     kept = json.loads(Path(ANSWERS).read_bytes())
 
-    async def ask() -> tuple[dict[str, Any], list[Any]]:
+    async def ask() -> tuple[dict[str, Any], dict[str, Any]]:
         async with AsyncMailroom(f"unix:{tmp_path}/none", grace=0.0) as room, Subscriptions(room, agent) as streams:
             server = McpServer(McpConfig(root=tmp_path, agent=agent), room, streams)
             async with Client(server.sdk, mode="legacy") as connected:
                 met = connected.session.initialize_result
                 assert met is not None
-                tools = (await connected.session.list_tools()).tools
-        return (
-            met.model_dump(mode="json", by_alias=True, exclude_none=True),
-            [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools],
-        )
+                lists = {
+                    "tools/list": await connected.session.list_tools(),
+                    "resources/list": await connected.session.list_resources(),
+                    "resources/templates/list": await connected.session.list_resource_templates(),
+                }
+        return plain(met), {method: plain(each) for method, each in lists.items()}
 
-    met, tools = asyncio.run(ask())
+    met, lists = asyncio.run(ask())
     identity = f"You are {agent}. " if agent else ""
     instructions = kept["initialize"]["instructions"].replace(NAME_MARK, identity)
     assert met == {**kept["initialize"], "instructions": instructions, "protocolVersion": met["protocolVersion"]}
     assert met["protocolVersion"] in kept["versions"]
-    assert tools == kept["tools"]["named" if agent else "unnamed"]
+    assert lists == kept["named" if agent else "unnamed"]

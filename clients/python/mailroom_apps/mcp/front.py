@@ -2,8 +2,9 @@
 
 Importing the SDK takes most of a second, and many times that on a busy machine; meanwhile some clients give up, or
 begin their first turn without the tools. So the first answers are kept in a file of the package, which `make docs`
-writes from what the server says: `initialize`, `tools/list` and `ping`. Anything else is left to the server, and so are
-those requests once it can answer. The handshake is then repeated to the server, whose answer to it is dropped.
+writes from what the server says: `initialize`, `ping`, and the lists of tools and resources. Anything else is left to
+the server, and so are those requests once it can answer. The handshake is then repeated to the server, whose answer to
+it is dropped.
 Invariant: every line of the client is answered once, here or by the server; only modules that load fast are imported.
 """
 
@@ -128,9 +129,12 @@ class Front:
             return self._meeting(message["params"])
         if not self.has_met:
             return None
-        if method == "tools/list":
-            return {"tools": self._kept["tools"]["named" if self._is_named else "unnamed"]}
-        return {} if method == "ping" else None
+        if method == "ping":
+            return {}
+        # Codex names the caller of a tool, but has no resources of its own.
+        is_named = self._is_named if method == "tools/list" else self._agent is not None
+        kept = self._kept["named" if is_named else "unnamed"].get(method)
+        return None if kept is None else _with_name(kept, self._agent)
 
     def _meeting(self, params: "Any") -> "dict[str, Any] | None":
         if not (_is_object(params) and _is_object(params.get("clientInfo")) and _is_object(params.get("capabilities"))):
@@ -142,6 +146,11 @@ class Front:
         kept = self._kept["initialize"]
         instructions = kept["instructions"].replace(NAME_MARK, identity)
         return {**kept, "protocolVersion": params["protocolVersion"], "instructions": instructions}
+
+
+def _with_name(kept: "dict[str, Any]", agent: "str | None") -> "dict[str, Any]":
+    """Returns a kept answer with the agent's name, which stands in resources."""
+    return json.loads(json.dumps(kept).replace("NAME", agent)) if agent and "resources" in kept else kept
 
 
 def _is_object(value: "Any") -> bool:
