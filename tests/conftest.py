@@ -2,9 +2,10 @@
 
 `make test` runs what is neither marked `slow` nor `system`. The tests of whole daemons (integration, e2e, faults) are
 slow, without the modules in QUICK, a sample of them for `make test`; other slow modules mark themselves, and a test
-that needs root or Debian packages is marked `system`, wherever it is.
+that needs root or Debian packages is marked `system`, wherever it is. `tests/agents` is a tier of its own.
 """
 
+import os
 import signal
 from pathlib import Path
 
@@ -20,6 +21,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as where pytest runs in
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Ignores what `make test` leaves out anyway: each of its processes would import it all, which takes seconds."""
+    if collection_path.name == "agents" and collection_path.parent.name == "tests":
+        return None if "MAILROOM_AGENTS_BIN" in os.environ else True  # `make test-agents` installs the programs
     return True if config.option.markexpr == FAST_TESTS and is_slow(collection_path) else None
 
 

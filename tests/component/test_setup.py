@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from mailroom_apps.setup import claude_code, codex, gemini, opencode, qwen
 from mailroom_apps.setup.change import Change, SetupError
+from mailroom_apps.setup.check import check_programs
 from mailroom_apps.setup.json_text import JsonText
 from mailroom_apps.setup.options import SetupOptions
 
@@ -513,6 +514,38 @@ def test_opencode_gets_a_plugin_file_and_a_foreign_one_is_left_alone(options: Se
         opencode.plan(options)
     assert write(opencode.plan(replace(options, remove=True))) == 0
     assert path.read_text() == "// somebody else's\n"
+
+
+@pytest.mark.parametrize("program", ["claude-code", "codex", "gemini", "opencode", "qwen"])
+def test_doctor_finds_what_is_missing_and_what_is_there_twice(
+    options: SetupOptions, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(options.directory / "home"))
+    project = options.directory / "project"
+    project.mkdir()
+    modules = {"claude-code": claude_code, "codex": codex, "gemini": gemini, "opencode": opencode, "qwen": qwen}
+    plan = modules[program].plan
+    assert list(check_programs(project)) == []
+    here = replace(options, directory=project, command=("/nonexistent/mailroom",))
+    write(plan(here))
+    (found,) = check_programs(project)
+    assert (found.summary, found.program) == ("its command /nonexistent/mailroom does not exist", program)
+    assert found.advice == f"run mailroom setup {program} --project --agent bob"
+    own = Path(sys.executable).with_name("mailroom")
+    write(plan(replace(here, command=(str(own),))))
+    (found,) = check_programs(project)
+    assert found.summary.startswith(
+        "nobody has agreed to its hooks" if program == "codex" else "set up (project) as bob"
+    )
+    write(plan(replace(here, command=(str(own),), for_user=True)))
+    assert "each message is shown twice" in list(check_programs(project))[-1].summary
+    write(plan(replace(here, for_user=True, remove=True)))
+    if program in ("claude-code", "codex"):
+        plan(replace(here, remove=True))[1].write()
+        (found,) = check_programs(project)
+        assert found.summary.startswith("entries are missing or from another version")
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

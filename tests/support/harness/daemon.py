@@ -83,10 +83,12 @@ class Daemon:
 
     # -- its life -------------------------------------------------------------------------------------------------
 
-    def start(self, *flags: str) -> None:
+    def start(self, *flags: str, bound_sec: float = BOUND_SEC) -> None:
         """Starts it and waits until it announces that it is ready."""
         process = self.launch(*flags)
-        wait_until(lambda: self._ready_line() or process.poll() is not None, "the daemon announces that it is ready")
+        wait_until(
+            lambda: self._ready_line() or process.poll() is not None, "the daemon announces that it is ready", bound_sec
+        )
         assert process.poll() is None, f"the daemon ended with {process.poll()}:\n{self.log()[-3000:]}"
         self.addresses = self._ready_line().split(" is ready: ")[1].split()
 
