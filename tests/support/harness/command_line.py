@@ -24,7 +24,7 @@ from support.harness.waiting import BOUND_SEC
 
 @functools.cache
 def home() -> str:
-    """Returns a home without any settings: the one of whoever runs the tests is never read."""
+    """Returns a home without any settings: the machine has its own, which is never read."""
     directory = tempfile.mkdtemp(prefix="mrt-home-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory

@@ -39,7 +39,7 @@ def doctor(
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Check daemon, socket, directories, locks, database, disks, clock and the set-up of agent programs.
+    """Check daemon, socket, directories, locks, database, disks, clock and the setup of agent programs.
 
     The exit code is 1 if there is a problem.
     """
@@ -75,7 +75,7 @@ def _check_sessions() -> "Iterator[Finding]":
 
 
 def _check_agents() -> "Iterator[Finding]":
-    """Looks at the set-up of the agent programs, for this user and in this directory."""
+    """Looks at the setup of the agent programs, for this user and in this directory."""
     from mailroomd.operator.doctor.finding import ok, warning
 
     from mailroom_apps.setup.check import check_programs

@@ -110,7 +110,7 @@ class AgentView(BaseModel):
 
 
 class AgentsView(BaseModel):
-    """Known agents. `more`: so many others are known."""
+    """Known agents. `more`: how many others are known."""
 
     agents: list[AgentView]
     more: int | None = None

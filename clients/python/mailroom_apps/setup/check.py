@@ -1,6 +1,6 @@
-"""Check — looks at each agent program's set-up: is it complete, is it there once, does its command exist.
+"""Check — looks at each agent program's setup: is it complete, is it there once, does its command exist.
 
-It plans the set-up again, with the name and the command that it finds: what would change is missing, or from another
+It plans the setup again, with the name and the command that it finds: what would change is missing, or from another
 version. It changes nothing, and names no value that is not ours.
 """
 

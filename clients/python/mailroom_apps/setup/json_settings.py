@@ -152,7 +152,7 @@ class _Editor:
             self._put(array, None, value)
 
     def _merge(self, path: tuple[Key, ...], owned: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        """Sets what is owned and adds defaults that are missing; a value that is None is removed."""
+        """Sets what is owned and adds defaults that are missing; None removes a value."""
         for key, value in owned.items():
             current = self.document.get(*path, key)
             if isinstance(value, Mapping) and isinstance(current, dict):
