@@ -12,7 +12,7 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard test-agents conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,16 +52,21 @@ test-dashboard: .venv/browser.stamp ## Run the tests of the dashboard in Chromiu
 	@scripts/fetch-axe .venv/axe
 	@scripts/test-dashboard $(ARGS)
 
+test-agents: .venv/dev.stamp ## Install the real agent programs from npm and test Mailroom with them (eight minutes; ARGS="-m quick": three)
+	@scripts/need-debian node=nodejs npm=npm tmux=tmux unshare=util-linux ip=iproute2 git=git
+	@scripts/test-agents $(ARGS)
+
 check: .venv/dev.stamp .venv/bench.stamp .venv/browser.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check
 
 protos: .venv/dev.stamp ## Generate the code of the contract again
 	@protos/generate.sh
 
-docs: .venv/dev.stamp ## Write the generated pages again: settings, errors, SECURITY.md's table of RPCs
+docs: .venv/dev.stamp ## Write what is generated again: settings, errors, SECURITY.md's table of RPCs, the first answers of `mailroom mcp`
 	@scripts/settings-docs
 	@scripts/errors-docs
 	@scripts/access-docs
+	@scripts/first-answers
 
 lock: .venv/dev.stamp ## Pin what an installation needs, with hashes (ARGS=--upgrade: the newest)
 	@scripts/lock $(ARGS)

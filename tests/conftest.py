@@ -2,18 +2,17 @@
 
 `make test` runs what is neither marked `slow` nor `system`. The tests of whole daemons (integration, e2e, faults) are
 slow, without the modules in QUICK, a sample of them for `make test`; other slow modules mark themselves, and a test
-that needs root or Debian packages is marked `system`, wherever it is.
+that needs root or Debian packages is marked `system`, wherever it is. `tests/agents` is a tier of its own.
 """
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
 FAST_TESTS = "not slow and not system"  # what `make test` selects
-BROWSER_TESTS = (
-    "browser"  # what `make test-dashboard` selects; nothing else collects them, since they need more packages
-)
+BROWSER_TESTS = "browser"  # what `make test-dashboard` selects; nothing else collects them: they need more packages
 SLOW_DIRECTORIES = {"integration", "e2e", "faults"}
 QUICK = {"test_uc_0052.py", "test_rpc_send.py"}
 
@@ -25,6 +24,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Ignores what `make test` leaves out anyway: each of its processes would import it all, which takes seconds."""
     if collection_path.name == "dashboard" and config.option.markexpr != BROWSER_TESTS:
         return collection_path.parent.name == "tests" or None
+    if collection_path.name == "agents" and collection_path.parent.name == "tests":
+        return None if "MAILROOM_AGENTS_BIN" in os.environ else True  # `make test-agents` installs the programs
     return True if config.option.markexpr == FAST_TESTS and is_slow(collection_path) else None
 
 

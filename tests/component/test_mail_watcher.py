@@ -9,6 +9,7 @@ import pytest
 from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom_apps.hooks import mail_watcher
+from mailroom_apps.hooks.dialect import DEFAULT
 from mailroom_apps.hooks.event import DOORBELL, HookEvent
 from mailroom_apps.hooks.mail_watcher import MailWatcher
 from support.fakes.fake_daemon import FakeDaemon
@@ -27,11 +28,16 @@ def clear(fake: FakeDaemon, message_id: str) -> None:
     del fake.messages[message_id]
 
 
+def watcher_of(client: AsyncMailroom, directory: Path, texts: list[str]) -> MailWatcher:
+    event = HookEvent(DOORBELL, "s1", "bob")
+    return MailWatcher(client, event, str(directory / "root"), DEFAULT, texts.append)
+
+
 def watch(directory: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[FakeDaemon], str]) -> str:
     """Watches bob's mail while something happens, without inbox files; returns what was shown in the end."""
     texts: list[str] = []
     monkeypatch.setenv("XDG_STATE_HOME", str(directory / "xdg"))
-    monkeypatch.setattr(mail_watcher, "_write", texts.append)
+    monkeypatch.setattr(mail_watcher, "GATHER_SEC", 0.05)
     monkeypatch.setattr(mail_watcher, "RETRY_SEC", 0.01)
     monkeypatch.setattr(mail_watcher, "TIMEOUT_SEC", 0.3)
 
@@ -41,9 +47,9 @@ def watch(directory: Path, monkeypatch: pytest.MonkeyPatch, happen: Callable[[Fa
             running(directory) as fake,
             AsyncMailroom(fake.address, grace=0.0) as client,
         ):
-            watcher = MailWatcher(client, HookEvent(DOORBELL, "s1", "bob"), str(directory / "root"))
-            watching = asyncio.create_task(watcher.watch("bob"))
-            await fake.wait_until(lambda: fake.open_streams == 1)
+            watcher = watcher_of(client, directory, texts)
+            watching = asyncio.create_task(watcher.watch())
+            await fake.wait_until(lambda: fake.open_streams == 2)
             happen(fake)
             await watching
             assert watcher.has_shown_mail
@@ -80,11 +86,11 @@ def test_mail_in_a_file_is_shown_at_once_while_the_daemon_is_down(
     texts: list[str] = []
     Session(tmp_path, agent="bob").deliver("it is in a file")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setattr(mail_watcher, "_write", texts.append)
+    monkeypatch.setattr(mail_watcher, "GATHER_SEC", 0.05)
 
     async def stage() -> None:
         async with asyncio.timeout(BOUND_SEC), AsyncMailroom(f"unix:{tmp_path}/none.sock", grace=math.inf) as client:
-            await MailWatcher(client, HookEvent(DOORBELL, "s1", "bob"), str(tmp_path / "root")).watch("bob")
+            await watcher_of(client, tmp_path, texts).watch()
 
     asyncio.run(stage())
     assert "it is in a file" in texts[0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailroom_apps.setup import claude_code, codex
+from mailroom_apps.setup import claude_code, codex, gemini, opencode, qwen
 from mailroom_apps.setup.change import Change, SetupError
+from mailroom_apps.setup.check import check_programs
+from mailroom_apps.setup.json_text import JsonText
 from mailroom_apps.setup.options import SetupOptions
 
 pytestmark = pytest.mark.slow
 
+SECRET = "s3cr3t-of-another-server"
 COMMAND = "/opt/with space/bin/mailroom"
 OTHERS = """{
     // mine, keep
@@ -76,24 +80,28 @@ def handlers(path: Path, event: str) -> list[Any]:
     return [handler for group in json.loads(path.read_bytes())["hooks"][event] for handler in group["hooks"]]
 
 
-def test_claude_code_gets_a_server_four_hooks_and_a_doorbell(options: SetupOptions) -> None:
+def test_claude_code_gets_a_server_hooks_doorbells_and_a_rule(options: SetupOptions) -> None:
     assert write(claude_code.plan(options)) == 2
     servers = json.loads((options.directory / ".mcp.json").read_bytes())
     assert servers == {
         "mcpServers": {"mailroom": {"command": COMMAND, "args": ["mcp"], "env": {"MAILROOM_AGENT": "bob"}}}
     }
-    for event in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"):
-        assert handlers(settings_of(options), event)[0]["command"] == f"'{COMMAND}' hook --agent bob"
-    doorbell = handlers(settings_of(options), "Stop")[1]
-    assert doorbell["command"] == f"'{COMMAND}' doorbell --agent bob"
-    assert doorbell["asyncRewake"] is True
-    assert doorbell["timeout"] > 24 * 3600
+    words = "--dialect claude-code --agent bob"
+    for event in ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop", "SessionEnd"):
+        assert handlers(settings_of(options), event)[0]["command"] == f"'{COMMAND}' hook {words}"
+    for event in ("SessionStart", "Stop"):
+        doorbell = handlers(settings_of(options), event)[1]
+        assert doorbell["command"] == f"'{COMMAND}' doorbell {words}"
+        assert doorbell["asyncRewake"] is True
+        assert doorbell["timeout"] > 24 * 3600
+    allowed = json.loads(settings_of(options).read_bytes())["permissions"]["allow"]
+    assert allowed == ["mcp__mailroom__*"]  # a woken session may have nobody to ask
 
 
 def test_without_a_name_the_session_is_the_agent(options: SetupOptions) -> None:
     write(claude_code.plan(replace(options, agent=None)))
     assert "MAILROOM_AGENT" not in (options.directory / ".mcp.json").read_text()
-    assert handlers(settings_of(options), "Stop")[0]["command"] == f"'{COMMAND}' hook"
+    assert handlers(settings_of(options), "Stop")[0]["command"] == f"'{COMMAND}' hook --dialect claude-code"
 
 
 def test_setting_up_again_changes_at_most_the_name(options: SetupOptions) -> None:
@@ -105,12 +113,51 @@ def test_setting_up_again_changes_at_most_the_name(options: SetupOptions) -> Non
     assert settings_of(options).read_text() == before.replace("bob", "eve")
 
 
+OLDER = {
+    event: [{"hooks": [{"type": "command", "command": "/old/mailroom hook --agent bob", "timeout": 10}]}]
+    for event in ("SessionStart", "UserPromptSubmit", "PostToolUse")
+}
+
+
+def test_entries_of_an_older_version_are_replaced(options: SetupOptions) -> None:
+    put(settings_of(options), json.dumps({"hooks": OLDER, "model": "opus"}, indent=2))
+    write(claude_code.plan(options))
+    written = settings_of(options).read_text()
+    assert "/old/" not in written
+    assert "PostToolUse" not in json.loads(written)["hooks"]
+    write(claude_code.plan(replace(options, remove=True)))
+    assert json.loads(settings_of(options).read_bytes()) == {"model": "opus"}
+
+
+def test_what_was_added_to_our_own_entries_is_kept(options: SetupOptions) -> None:
+    servers = options.directory / ".mcp.json"
+    write(claude_code.plan(options))
+    entry = json.loads(servers.read_bytes())
+    entry["mcpServers"]["mailroom"]["env"]["KEY"] = SECRET
+    entry["mcpServers"]["mailroom"]["timeout"] = 5
+    put(servers, json.dumps(entry))
+    hooks = json.loads(settings_of(options).read_bytes())
+    hooks["hooks"]["Stop"][0]["hooks"][0] |= {"timeout": 99, "statusMessage": "mail?"}
+    put(settings_of(options), json.dumps(hooks))
+    changes = claude_code.plan(replace(options, agent="eve"))
+    assert SECRET not in "".join(change.describe() for change in changes)
+    assert write(changes) == 2
+    entry["mcpServers"]["mailroom"]["env"]["MAILROOM_AGENT"] = "eve"
+    assert json.loads(servers.read_bytes()) == entry
+    handler = handlers(settings_of(options), "Stop")[0]
+    assert (handler["timeout"], handler["statusMessage"]) == (99, "mail?")
+    assert handler["command"].endswith("--agent eve")
+    write(claude_code.plan(replace(options, agent=None)))
+    assert json.loads(servers.read_bytes())["mcpServers"]["mailroom"]["env"] == {"KEY": SECRET}
+
+
 def test_removing_restores_the_file_byte_for_byte(options: SetupOptions) -> None:
     put(settings_of(options), OTHERS)
     put(options.directory / ".mcp.json", '{"mcpServers":{"other":{"command":"x"}}}')
     assert write(claude_code.plan(options)) == 2
     assert '"command": "notify-send done"} ] }, {"hooks": [' in settings_of(options).read_text()
-    kept = [line for line in OTHERS.splitlines() if '"Stop"' not in line and '"Notification"' not in line]
+    changed = ('"Stop"', '"Notification"', '"permissions"')
+    kept = [line for line in OTHERS.splitlines() if not any(key in line for key in changed)]
     assert set(kept) <= set(settings_of(options).read_text().splitlines())
     assert write(claude_code.plan(replace(options, remove=True, agent=None))) == 2
     assert settings_of(options).read_text() == OTHERS
@@ -124,7 +171,7 @@ def test_files_that_held_only_our_entries_are_removed(options: SetupOptions) -> 
     write(claude_code.plan(options))
     assert write(claude_code.plan(replace(options, remove=True))) == 2
     assert not (options.directory / ".mcp.json").exists()
-    assert not settings_of(options).exists()
+    assert list(options.directory.iterdir()) == []
 
 
 def test_our_hook_is_removed_from_a_group_that_the_user_moved_it_to(options: SetupOptions) -> None:
@@ -293,20 +340,79 @@ def test_a_users_files_are_where_claude_code_reads_them(options: SetupOptions, m
     assert {change.path.parent for change in claude_code.plan(user)} == {Path("/elsewhere")}
 
 
-def test_codex_keeps_comments_and_order(options: SetupOptions) -> None:
-    path = options.directory / ".codex" / "config.toml"
-    put(path, CONFIG)
-    assert write(codex.plan(options)) == 1
-    settings = tomllib.loads(path.read_text())
-    ours = settings["mcp_servers"].pop("mailroom")
-    assert ours == {"command": COMMAND, "args": ["mcp"], "env": {"MAILROOM_AGENT": "bob"}}
-    assert settings == tomllib.loads(CONFIG)
-    for line in CONFIG.splitlines():
-        assert line in path.read_text().splitlines()
+def config_of(options: SetupOptions) -> Path:
+    return options.directory / ".codex" / "config.toml"
+
+
+def test_codex_gets_a_server_that_finds_the_daemon_hooks_and_a_doorbell(options: SetupOptions) -> None:
+    assert write(codex.plan(options)) == 2
+    ours = tomllib.loads(config_of(options).read_text())["mcp_servers"]["mailroom"]
+    assert (ours["command"], ours["args"], ours["env"]) == (COMMAND, ["mcp"], {"MAILROOM_AGENT": "bob"})
+    assert ours["required"] is True  # its first turn would come without the tools
+    assert {"XDG_STATE_HOME", "MAILROOM_ADDRESS"} <= set(ours["env_vars"])  # it clears the environment
+    hooks = options.directory / ".codex" / "hooks.json"
+    for event in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"):
+        assert handlers(hooks, event)[0]["command"] == f"'{COMMAND}' hook --dialect codex --agent bob"
+    doorbell = handlers(hooks, "Stop")[1]
+    assert doorbell["async"] is True
+    assert shlex.split(doorbell["command"])[-2:] == ["--then", codex.WAKE]
     assert write(codex.plan(options)) == 0
-    assert write(codex.plan(replace(options, agent="eve"))) == 1
-    assert write(codex.plan(replace(options, remove=True))) == 1
-    assert path.read_text() == CONFIG
+    assert write(codex.plan(replace(options, remove=True))) == 2
+    assert list(options.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONFIG,
+        CONFIG.replace("\n", "\r\n"),
+        'mcp_servers.other.command = "true"\nmodel = "x"\n',
+        'model = "x"',
+        'model = "x"\n\n\n[tui]\nx = 1\n# the end\n\n',
+        '[mcp_servers]\n[mcp_servers.o]\ncommand = "x"\n',
+        '"mcp_servers".o.command = "x"  # [mcp_servers.mailroom]\n',
+    ],
+    ids=["plain", "CRLF", "dotted keys", "no final newline", "blank lines", "empty table", "quoted"],
+)
+def test_codex_settings_are_kept_and_restored_byte_for_byte(options: SetupOptions, text: str) -> None:
+    put(config_of(options), text)
+    assert write(codex.plan(options)) == 2
+    settings = tomllib.loads(config_of(options).read_text())
+    assert settings["mcp_servers"].pop("mailroom")["command"] == COMMAND
+    before = tomllib.loads(text)
+    assert settings == {**before, "mcp_servers": before.get("mcp_servers", {})}
+    assert config_of(options).read_bytes().startswith(text.encode())
+    assert write(codex.plan(options)) == 0
+    assert write(codex.plan(replace(options, agent="eve"))) == 2
+    with config_of(options).open("ab") as file:  # as Codex itself does
+        file.write(b'\n[projects."/p"]\ntrust_level = "trusted"\n')
+    write(codex.plan(replace(options, remove=True)))
+    assert (
+        config_of(options).read_bytes().removesuffix(b'\n[projects."/p"]\ntrust_level = "trusted"\n') == text.encode()
+    )
+
+
+def test_what_was_added_to_codexs_entry_is_kept(options: SetupOptions) -> None:
+    older = (
+        '[mcp_servers.mailroom]\ncommand = "/old/mailroom"\nargs = ["mcp"]\ntool_timeout_sec = 9 # mine\n'
+        "required = false\n"
+        '\n[mcp_servers.mailroom.env]\nKEY = "k"\nMAILROOM_AGENT = "old"\n'
+        '\n[mcp_servers.mailroom.tools.send_message]\napproval_mode = "approve"\n\n[tui]\nx = 1\n'
+    )
+    put(config_of(options), older)
+    changes = codex.plan(options)
+    write(changes)
+    assert "KEY" not in changes[0].describe()
+    settings = tomllib.loads(config_of(options).read_text())
+    ours = settings["mcp_servers"]["mailroom"]
+    assert (ours["command"], ours["tool_timeout_sec"], ours["required"]) == (COMMAND, 9, False)
+    assert ours["env"] == {"KEY": "k", "MAILROOM_AGENT": "bob"}
+    assert ours["tools"] == {"send_message": {"approval_mode": "approve"}}
+    assert "tool_timeout_sec = 9 # mine\n" in config_of(options).read_text()
+    write(codex.plan(replace(options, agent=None)))
+    assert tomllib.loads(config_of(options).read_text())["mcp_servers"]["mailroom"]["env"] == {"KEY": "k"}
+    write(codex.plan(replace(options, remove=True)))
+    assert config_of(options).read_text() == "\n[tui]\nx = 1\n"
 
 
 def test_codex_settings_that_are_not_toml_are_refused(options: SetupOptions) -> None:
@@ -337,16 +443,109 @@ def test_unusual_codex_settings_are_refused_with_a_sentence_and_unchanged(option
     assert path.read_text() == text
 
 
-def test_codex_servers_in_an_inline_table_are_kept_or_the_file_is_refused(options: SetupOptions) -> None:
-    path = options.directory / ".codex" / "config.toml"
-    text = 'mcp_servers = { o = { command = "x" } }\n'
-    put(path, text)
-    try:
-        write(codex.plan(options))
-    except SetupError:
-        assert path.read_text() == text
+@pytest.mark.parametrize(
+    "text",
+    [
+        'mcp_servers = { o = { command = "x" } }\n',
+        'mcp_servers = { mailroom = { command = "mailroom", args = ["mcp"] } }\n',
+        'mcp_servers.mailroom.command = "mailroom"\nmcp_servers.mailroom.args = ["mcp"]\n',
+        'x = """\n[mcp_servers.mailroom]\n"""\nmcp_servers.mailroom = {command = "mailroom", args = ["mcp"]}\n',
+    ],
+)
+def test_codex_settings_that_cannot_be_edited_as_text_are_refused(options: SetupOptions, text: str) -> None:
+    put(config_of(options), text)
+    with pytest.raises(SetupError, match=r"config\.toml was not changed: .*by hand"):
+        codex.plan(options)
+    assert config_of(options).read_text() == text
+
+
+JSON_PROGRAMS = {"gemini": (gemini, ".gemini", "AfterTool"), "qwen": (qwen, ".qwen", "PostToolUse")}
+
+
+@pytest.mark.parametrize("name", JSON_PROGRAMS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        OTHERS,
+        '{"mcpServers":{"other":{"command":"x"}}}',
+        '{\r\n  "theme": "dark" // mine\r\n}',
+    ],
+    ids=["no file", "others", "one line", "CRLF"],
+)
+def test_gemini_and_qwen_keep_everything_and_restore_it_byte_for_byte(
+    options: SetupOptions, name: str, text: str | None
+) -> None:
+    module, directory, event = JSON_PROGRAMS[name]
+    path = options.directory / directory / "settings.json"
+    if text is not None:
+        put(path, text)
+    assert write(module.plan(options)) == 1
+    document = JsonText(path.read_bytes().decode())
+    server = document.get("mcpServers", "mailroom")
+    assert (server["command"], server["trust"]) == (COMMAND, True)
+    (handler,) = [
+        handler
+        for group in document.get("hooks", event)
+        for handler in group["hooks"]
+        if "--dialect" in handler["command"]
+    ]
+    assert handler["command"] == f"'{COMMAND}' hook --dialect {name} --agent bob"
+    assert handler["timeout"] == 10_000  # milliseconds
+    assert write(module.plan(options)) == 0
+    assert write(module.plan(replace(options, agent="eve"))) == 1
+    assert write(module.plan(replace(options, remove=True))) == 1
+    if text is None:
+        assert list(options.directory.iterdir()) == []
     else:
-        assert tomllib.loads(path.read_text())["mcp_servers"]["o"] == {"command": "x"}
+        assert path.read_bytes().decode() == text
+
+
+def test_opencode_gets_a_plugin_file_and_a_foreign_one_is_left_alone(options: SetupOptions) -> None:
+    path = options.directory / ".opencode" / "plugins" / "mailroom.js"
+    assert write(opencode.plan(options)) == 1
+    assert f'const COMMAND = ["{COMMAND}"]\nconst AGENT = "bob"\n' in path.read_text()
+    assert write(opencode.plan(options)) == 0
+    assert write(opencode.plan(replace(options, agent="eve"))) == 1
+    assert write(opencode.plan(replace(options, remove=True))) == 1
+    assert list(options.directory.iterdir()) == []
+    put(path, "// somebody else's\n")
+    with pytest.raises(SetupError, match="not a plugin of ours"):
+        opencode.plan(options)
+    assert write(opencode.plan(replace(options, remove=True))) == 0
+    assert path.read_text() == "// somebody else's\n"
+
+
+@pytest.mark.parametrize("program", ["claude-code", "codex", "gemini", "opencode", "qwen"])
+def test_doctor_finds_what_is_missing_and_what_is_there_twice(
+    options: SetupOptions, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(options.directory / "home"))
+    project = options.directory / "project"
+    project.mkdir()
+    modules = {"claude-code": claude_code, "codex": codex, "gemini": gemini, "opencode": opencode, "qwen": qwen}
+    plan = modules[program].plan
+    assert list(check_programs(project)) == []
+    here = replace(options, directory=project, command=("/nonexistent/mailroom",))
+    write(plan(here))
+    (found,) = check_programs(project)
+    assert (found.summary, found.program) == ("its command /nonexistent/mailroom does not exist", program)
+    assert found.advice == f"run mailroom setup {program} --project --agent bob"
+    own = Path(sys.executable).with_name("mailroom")
+    write(plan(replace(here, command=(str(own),))))
+    (found,) = check_programs(project)
+    assert found.summary.startswith(
+        "nobody has agreed to its hooks" if program == "codex" else "set up (project) as bob"
+    )
+    write(plan(replace(here, command=(str(own),), for_user=True)))
+    assert "each message is shown twice" in list(check_programs(project))[-1].summary
+    write(plan(replace(here, for_user=True, remove=True)))
+    if program in ("claude-code", "codex"):
+        plan(replace(here, remove=True))[1].write()
+        (found,) = check_programs(project)
+        assert found.summary.startswith("entries are missing or from another version")
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -365,7 +564,7 @@ def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Pat
     dry = cli(tmp_path, "claude-code", "--agent", "bob", "--dry-run")
     assert (dry.returncode, list(tmp_path.iterdir())) == (0, [])
     assert '+ mcpServers.mailroom = {\n+   "command": "' in dry.stdout
-    assert '+ hooks.PostToolUse = {\n+   "type": "command",' in dry.stdout
+    assert '+ hooks.PostToolBatch = {\n+   "type": "command",' in dry.stdout
     asked = cli(tmp_path, "claude-code", "--agent", "bob")
     assert (asked.returncode, list(tmp_path.iterdir())) == (1, [])
     assert "--yes" in asked.stderr
@@ -375,9 +574,6 @@ def test_the_command_shows_the_change_and_writes_only_with_consent(tmp_path: Pat
     written = json.loads((tmp_path / ".mcp.json").read_bytes())["mcpServers"]["mailroom"]["command"]
     assert Path(written).is_absolute()
     assert os.access(written, os.X_OK)
-
-
-SECRET = "s3cr3t-of-another-server"
 
 
 @pytest.mark.parametrize("indent", [None, 2])

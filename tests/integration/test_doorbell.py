@@ -144,13 +144,83 @@ def test_a_newer_doorbell_takes_over(client: Mailroom, session: Session) -> None
     assert end_of(beside)[0] == NO_MAIL
 
 
-def test_a_session_at_work_dismisses_its_doorbell(session: Session) -> None:
+def test_the_end_of_a_session_dismisses_its_doorbell_and_work_does_not(session: Session) -> None:
+    """A turn that a person interrupts has no stop: the doorbell of the one before it goes on."""
     doorbell = session.doorbell()
     wait_until_watching(session)
-    assert session.hook("PostToolUse", agent_id="subagent") == ""
+    for event in ("UserPromptSubmit", "PostToolBatch"):
+        assert session.hook(event) == ""
+    assert session.hook("SessionEnd", agent_id="subagent") == ""
     assert doorbell.poll() is None
-    assert session.hook("UserPromptSubmit") == ""
+    assert session.hook("SessionEnd", reason="clear") == ""
     assert end_of(doorbell) == (NO_MAIL, "")
+
+
+def test_the_next_session_of_a_process_takes_its_doorbell_over(client: Mailroom, session: Session) -> None:
+    first = session.doorbell("--dialect", "claude-code")
+    wait_until_watching(session)
+    following = Session(session.directory, id=f"{session.id}-2", address=session.address)
+    second = following.doorbell("--dialect", "claude-code")
+    assert end_of(first) == (NO_MAIL, "")
+    wait_until_watching(following)
+    client.send(following.id, "to the second session")
+    assert end_of(second)[0] == MAIL
+
+
+@pytest.mark.parametrize(("entrypoint", "wake", "waits"), [("sdk-cli", "", False), ("sdk-cli", "always", True)])
+def test_a_session_without_a_terminal_has_no_doorbell_unless_it_asks(
+    session: Session, entrypoint: str, wake: str, waits: bool
+) -> None:
+    doorbell = session.doorbell(CLAUDE_CODE_ENTRYPOINT=entrypoint, MAILROOM_WAKE=wake)
+    if waits:
+        wait_until_watching(session)
+        doorbell.terminate()
+    assert end_of(doorbell) == (NO_MAIL, "")
+    assert not is_watching(session)
+
+
+def test_messages_that_arrive_together_ring_once(client: Mailroom, session: Session) -> None:
+    doorbell = session.doorbell()
+    wait_until_watching(session)
+    for number in range(20):
+        client.send(session.id, f"<{number}>")
+    code, stderr = end_of(doorbell)
+    assert (code, [number for number in range(20) if f"<{number}>" not in stderr]) == (MAIL, [])
+
+
+def test_mail_that_a_tool_has_just_shown_does_not_ring(client: Mailroom, session: Session) -> None:
+    doorbell = session.doorbell()
+    wait_until_watching(session)
+    shown = client.send(session.id, "shown by wait_for_message")
+    assert [message.id for message in client.check_inbox(session.id)] == [shown.id]  # it is offered now
+    pause(2.0)  # longer than the doorbell gathers: a hook on a busy machine
+    assert doorbell.poll() is None
+    result = {"messages": [{"id": shown.id, "content": "shown by wait_for_message"}]}
+    assert session.hook("PostToolUse", tool_name="mcp__mailroom__wait_for_message", tool_response=result) == ""
+    client.send(session.id, "rings")
+    code, stderr = end_of(doorbell)
+    assert (code, "rings" in stderr, "shown by" in stderr) == (MAIL, True, False)
+
+
+def test_mail_goes_to_the_command_that_wakes_another_program(client: Mailroom, session: Session) -> None:
+    taken = session.directory / f"taken-{session.id}"
+    doorbell = session.doorbell("--dialect", "codex", "--then", f'cat >"{taken}.$MAILROOM_SESSION"')
+    wait_until_watching(session)
+    sent = client.send(session.id, "wake up")
+    assert end_of(doorbell) == (NO_MAIL, "")
+    assert "wake up" in Path(f"{taken}.{session.id}").read_text()
+    assert state_of(client, sent.id) is DeliveryState.OFFERED
+    assert session.hook("UserPromptSubmit") == ""
+
+
+def test_mail_that_the_command_did_not_take_stays_unseen(client: Mailroom, session: Session) -> None:
+    doorbell = session.doorbell("--then", "echo no such thread >&2; exit 3")
+    wait_until_watching(session)
+    sent = client.send(session.id, "still unseen")
+    code, stderr = end_of(doorbell)
+    assert (code, "--then failed (3): no such thread" in stderr) == (1, True)
+    assert state_of(client, sent.id) is DeliveryState.FILED
+    assert "still unseen" in session.hook("UserPromptSubmit")
 
 
 def test_the_doorbell_survives_restarts_of_the_daemon(daemon: Daemon, client: Mailroom, session: Session) -> None:

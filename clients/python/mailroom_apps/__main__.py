@@ -17,6 +17,8 @@ def main() -> int:
         match sys.argv[1:]:
             case [("hook" | "doorbell"), *arguments] if {"-h", "--help"}.isdisjoint(arguments):
                 return _run_directly(sys.argv[1], arguments)
+            case ["mcp", *arguments] if {"-h", "--help"}.isdisjoint(arguments):
+                return _serve_mcp(arguments)
             case _:
                 from mailroom.inherited_signals import reset_inherited_signals
 
@@ -26,6 +28,27 @@ def main() -> int:
                 return run()
     except KeyboardInterrupt:
         return 130
+
+
+def _serve_mcp(arguments: list[str]) -> int:
+    """Runs `mailroom mcp`, and answers its client's first requests meanwhile, unless it serves something special."""
+
+    from importlib import import_module
+
+    from mailroom_apps.mcp.front import can_meet, meet, name_of_agent
+
+    def load() -> None:
+        for name in ("mailroom_apps.cli.app", "mailroom_apps.mcp.stdio_server"):
+            import_module(name)
+
+    if can_meet(arguments):
+        meet(name_of_agent(arguments), load)
+    from mailroom.inherited_signals import reset_inherited_signals
+
+    from mailroom_apps.cli.app import run
+
+    reset_inherited_signals()
+    return run()
 
 
 def _run_directly(name: str, arguments: list[str]) -> int:

@@ -3,9 +3,11 @@
 Control characters could move the cursor, change colors or answer in the user's place; bidirectional characters could
 reorder a line; invisible characters hide text from people but not from models. All of them are shown as escapes. Inside
 an emoji two invisible characters have a visible effect and are kept: the joiner and the variation selector.
+A model is also misled by the tags that its own program writes around reminders, notices and mail of its team: a sender
+that closes such a tag would go on in the program's voice. For a model they get a backslash (`defused`).
 """
 
-__all__ = ["json_escaped", "printable", "printable_line"]
+__all__ = ["defused", "defused_json", "json_escaped", "printable", "printable_line"]
 
 import re
 
@@ -26,11 +28,26 @@ _JOINER, _SELECTORS, _ENCLOSING_KEYCAP = "\u200d", "\ufe0e\ufe0f", "\u20e3"
 _IN_LINE = re.compile(f"[{_HIDDEN}]")
 _IN_TEXT = re.compile(f"(?![\n\t])[{_HIDDEN}]")
 _IS_EMOJI = re.compile(f"[{_EMOJI}]")
+_TAG = re.compile(
+    r"<(?=\s*+/?+\s*+(?:system[-_]?reminder|task[-_]?notification|teammate[-_]?message|channel|(?:local-)?command-[\w-]+|"
+    r"user-prompt-submit-hook|function_calls|antml:\w+)(?![\w-]))",
+    re.IGNORECASE,
+)
 
 
 def printable(text: str) -> str:
     """Returns text of several lines with every dangerous character escaped, for example as \\x1b."""
     return _IN_TEXT.sub(_escape, text)
+
+
+def defused(text: str) -> str:
+    """Returns printable text in which a model finds no tag of its own program: `<\\/system-reminder>`."""
+    return _TAG.sub(lambda match: f"{match[0]}\\", printable(text))
+
+
+def defused_json(json: str) -> str:
+    """Returns JSON with the same meaning, in which a model finds no tag of its own program."""
+    return _TAG.sub("\\\\u003c", json)
 
 
 def printable_line(text: str) -> str:

@@ -2,10 +2,14 @@
 
 __all__ = ["BOUND_SEC", "Done", "cli", "command", "environment", "lines_of", "run_here"]
 
+import atexit
+import functools
 import io
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +22,14 @@ from mailroom_apps.cli.app import run
 from support.harness.waiting import BOUND_SEC
 
 
+@functools.cache
+def home() -> str:
+    """Returns a home without any settings: the machine has its own, which is never read."""
+    directory = tempfile.mkdtemp(prefix="mrt-home-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
 def environment(address: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Returns the environment of a user without any configuration of Mailroom."""
     path = str(Path(mailroom.__path__[0]).parent)
@@ -25,6 +37,7 @@ def environment(address: str, extra: Mapping[str, str] | None = None) -> dict[st
     return {
         **base,
         "PYTHONPATH": path,
+        "HOME": home(),
         "MAILROOM_ADDRESS": address,
         "LOGNAME": "ana b",
         "TERM": "dumb",
@@ -76,7 +89,12 @@ def run_here(address: str, *arguments: str, stdin: str = "", extra: Mapping[str,
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("MAILROOM_", "XDG_"))]:
             patch.delenv(name)
-        for name, value in {"MAILROOM_ADDRESS": address, "LOGNAME": "ana b", **(extra or {})}.items():
+        for name, value in {
+            "HOME": home(),
+            "MAILROOM_ADDRESS": address,
+            "LOGNAME": "ana b",
+            **(extra or {}),
+        }.items():
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["mailroom", *arguments])
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))

@@ -61,7 +61,9 @@ class Session:
 
     def environment(self) -> dict[str, str]:
         """Returns the environment of its hooks."""
-        base = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
+        base = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_", "CLAUDE"))
+        }
         return base | {
             "HOME": str(self.directory),
             "XDG_STATE_HOME": str(self.directory / "xdg"),
@@ -106,6 +108,11 @@ class Session:
                 "tool_response": {"filePath": "/f", "success": True},
                 "tool_use_id": "toolu_01ABC123",
             },
+            "PostToolBatch": {
+                "tool_calls": [{"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_response": "a"}]
+            },
+            "BeforeAgent": {"prompt": "Go on"},
+            "AfterTool": {"tool_name": "ls", "tool_input": {}, "tool_response": {"llmContent": "a"}},
             "Stop": {"stop_hook_active": False, "last_assistant_message": "Done."},
         }.get(name, {})
         return json.dumps({**common, "hook_event_name": name, **own, **fields}).encode()
@@ -123,29 +130,31 @@ class Session:
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return done
 
-    def hook(self, name: str, **fields: object) -> str:
+    def hook(self, name: str, *, dialect: str | None = None, **fields: Any) -> str:
         """Runs the hook on an event; returns the text for the model, "" for none."""
+        arguments = ("--dialect", dialect) if dialect else ()
         stdin, stdout = io.TextIOWrapper(io.BytesIO(self.event(name, **fields))), io.StringIO()
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
             mock.patch.object(sys, "stdin", stdin),
             redirect_stdout(stdout),
         ):
-            assert command.main(self.command("hook")[4:]) == 0
+            assert command.main(self.command("hook", *arguments)[4:]) == 0
         if not stdout.getvalue():
             return ""
         answer = cast("dict[str, Any]", json.loads(stdout.getvalue()))
-        if name == "Stop":
+        if "decision" in answer:
             assert answer["decision"] == "block"
+            assert name in ("Stop", "AfterAgent")
             return answer["reason"]
         assert answer["hookSpecificOutput"]["hookEventName"] == name
         return answer["hookSpecificOutput"]["additionalContext"]
 
-    def doorbell(self, *arguments: str, stdin: bytes | None = None) -> "subprocess.Popen[bytes]":
-        """Starts a doorbell; by default as the hook of a stop."""
+    def doorbell(self, *arguments: str, stdin: bytes | None = None, **extra: str) -> "subprocess.Popen[bytes]":
+        """Starts a doorbell; by default as the hook of a stop. `extra` goes into its environment."""
         process = subprocess.Popen(
             self.command("doorbell", *arguments),
-            env=self.environment(),
+            env=self.environment() | extra,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -106,7 +106,7 @@ def mailroom_command() -> str:
 
 def environment(daemon: Daemon, **more: str) -> dict[str, str]:
     """Returns the environment of an agent without configuration of its own."""
-    base = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_"))}
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_", "CLAUDE"))}
     settings = {"MAILROOM_ADDRESS": daemon.address, "MAILROOM_ROOT": str(daemon.root), "HOME": str(daemon.directory)}
     return base | settings | more
 

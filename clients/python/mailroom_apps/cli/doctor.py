@@ -39,13 +39,16 @@ def doctor(
     json: Json = False,
     address: Address = None,
 ) -> None:
-    """Check daemon, socket, directories, locks, database, disks and clock. The exit code is 1 if there is a problem."""
+    """Check daemon, socket, directories, locks, database, disks, clock and the setup of agent programs.
+
+    The exit code is 1 if there is a problem.
+    """
     from mailroomd.operator.doctor import Installation, Level, run_checks
 
     quiet_grpc()
     installation = Installation.find(root=root, state_dir=state_dir, address=chosen_address(address))
     levels = Counter[Level]()
-    for finding in (*run_checks(installation), *_check_sessions()):
+    for finding in (*run_checks(installation), *_check_sessions(), *_check_agents()):
         result = finding.apply_fix() if fix else finding
         levels[result.level] += 1
         emit_json(result.to_dict()) if json else emit(_render(result))
@@ -69,6 +72,17 @@ def _check_sessions() -> "Iterator[Finding]":
         yield problem("sessions directory", summary, f"make it a directory that you can write to: chmod u+rwx {path}")
     else:
         yield ok("sessions directory", f"{path} is writable")
+
+
+def _check_agents() -> "Iterator[Finding]":
+    """Looks at the setup of the agent programs, for this user and in this directory."""
+    from mailroomd.operator.doctor.finding import ok, warning
+
+    from mailroom_apps.setup.check import check_programs
+
+    for found in check_programs(Path.cwd()):
+        check = f"setup {found.program}"
+        yield warning(check, found.summary, found.advice) if found.advice else ok(check, found.summary)
 
 
 def _render(finding: "Finding") -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mailroom_apps.cli.options import Address, require_name
+from mailroom_apps.hooks.options import DIALECTS
 
 _AgentOption = Annotated[
     str | None,
@@ -23,16 +24,20 @@ _AgentOption = Annotated[
 _Root = Annotated[
     str | None, typer.Option(help="The directory that contains inbox/.", show_default="MAILROOM_ROOT, else ~/.claude")
 ]
+_Dialect = Annotated[
+    str | None,
+    typer.Option(metavar="|".join(DIALECTS), help="The program whose hook this is.", show_default="as the event tells"),
+]
 
 
-def hook(agent: _AgentOption = None, root: _Root = None, address: Address = None) -> None:
-    """Run as a hook of Claude Code: read an event on stdin, and show unread messages that are new to the session.
+def hook(agent: _AgentOption = None, root: _Root = None, dialect: _Dialect = None, address: Address = None) -> None:
+    """Run as a hook of an agent program: read an event on stdin, and show unread messages that are new to the session.
 
-    `mailroom setup claude-code` installs it. Marks nothing read; returns quickly when there is no mail.
+    `mailroom setup` installs it. Marks nothing read; returns quickly when there is no mail.
     """
     from mailroom_apps.hooks.command import main
 
-    raise typer.Exit(main(_arguments(agent=agent, root=root, address=address)))
+    raise typer.Exit(main(_arguments(agent=agent, root=root, dialect=dialect, address=address)))
 
 
 def doorbell(
@@ -45,15 +50,25 @@ def doorbell(
     ] = None,
     root: _Root = None,
     pid: Annotated[int | None, typer.Option(help="Exit when this process ends.", show_default="the session's")] = None,
+    then: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Give the mail to this command on stdin, instead of exiting with 2; MAILROOM_SESSION is the session.",
+        ),
+    ] = None,
+    dialect: _Dialect = None,
     address: Address = None,
 ) -> None:
     """Wait for a message, print it on stderr and exit with 2: wakes an idle session of Claude Code (asyncRewake).
 
-    Exits with 0 when the session ends, becomes active, or has started a newer doorbell.
+    Exits with 0 when the session ends or has started a newer doorbell.
     """
     from mailroom_apps.hooks.doorbell import main
 
-    raise typer.Exit(main(_arguments(agent=agent or named, root=root, pid=pid, address=address)))
+    raise typer.Exit(
+        main(_arguments(agent=agent or named, root=root, pid=pid, then=then, dialect=dialect, address=address))
+    )
 
 
 def _arguments(**options: str | int | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mailroom.addresses import state_directory
 from mailroom.errors import InvalidArgument, MailroomError
-from mailroom.inbox_directory import NoHomeDirectoryError, default_root, expand_home
+from mailroom.inbox_directory import NoHomeDirectoryError, default_root, expand_home, is_mailbox_name
 
 from mailroom_apps.cli.connection import chosen_address, quiet_grpc
 from mailroom_apps.cli.options import Address
@@ -61,6 +61,8 @@ def mcp(
 ) -> None:
     """Serve an agent's mail over MCP, on stdin and stdout."""
     _check_options(agent, http, channel=channel)
+    if agent is None and http is None:
+        agent = _session_of_host()
     quiet_grpc()
     try:
         from mailroom_apps.mcp.offline_inbox import check_name
@@ -78,6 +80,12 @@ def mcp(
         serve_stdio(config)
     else:
         _serve_http(config, http, token_file or state_directory(os.environ) / TOKEN_FILE)
+
+
+def _session_of_host() -> str | None:
+    """Returns the session of Claude Code that starts this server: its name where it has no other."""
+    session = os.environ.get("CLAUDE_CODE_SESSION_ID", "")
+    return session if is_mailbox_name(session) else None
 
 
 def _check_options(agent: str | None, http: str | None, *, channel: bool) -> None:

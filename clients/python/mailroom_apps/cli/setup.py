@@ -17,7 +17,7 @@ from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import examples
 from mailroom_apps.cli.output import emit, emit_note
 from mailroom_apps.printable import printable
-from mailroom_apps.setup import claude_code, generic
+from mailroom_apps.setup import claude_code, codex, gemini, generic, opencode, qwen
 from mailroom_apps.setup.change import Change, SetupError
 from mailroom_apps.setup.options import SetupOptions
 from mailroom_apps.setup.program import own_command
@@ -85,11 +85,67 @@ def set_up_codex(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Write the MCP server into Codex's settings (yours, unless --project)."""
-    from mailroom_apps.setup import codex
-
+    """Write the MCP server, the hooks and the doorbell into Codex's settings (yours, unless --project)."""
     scope = _scope(project, user, Scope.USER)
-    _apply(codex.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    changed = _apply(codex.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    if changed and not remove:
+        emit_note(
+            "start Codex again and agree to the hooks when it asks. After /quit a session stays in Codex's background "
+            "server, where mail wakes it, until `codex app-server daemon stop`"
+        )
+
+
+@setup.command("gemini", epilog=examples("mailroom setup gemini --agent reviewer", "mailroom setup gemini --remove"))
+def set_up_gemini(
+    project: Project = False,
+    user: User = False,
+    agent: AgentName = None,
+    command: Command = None,
+    remove: Remove = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Write the MCP server and the hooks into Gemini CLI's settings (yours, unless --project)."""
+    scope = _scope(project, user, Scope.USER)
+    changed = _apply(gemini.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    if changed and not remove:
+        emit_note("start Gemini again; it cannot be woken while it is idle, so let it call wait_for_message")
+
+
+@setup.command(
+    "opencode", epilog=examples("mailroom setup opencode --agent reviewer", "mailroom setup opencode --remove")
+)
+def set_up_opencode(
+    project: Project = False,
+    user: User = False,
+    agent: AgentName = None,
+    command: Command = None,
+    remove: Remove = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Write a plugin for opencode (for you, unless --project)."""
+    scope = _scope(project, user, Scope.USER)
+    changed = _apply(opencode.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    if changed and not remove:
+        emit_note("start opencode again; all of its sessions are this one agent")
+
+
+@setup.command("qwen", epilog=examples("mailroom setup qwen --agent reviewer", "mailroom setup qwen --remove"))
+def set_up_qwen(
+    project: Project = False,
+    user: User = False,
+    agent: AgentName = None,
+    command: Command = None,
+    remove: Remove = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Write the MCP server and the hooks into Qwen Code's settings (yours, unless --project)."""
+    scope = _scope(project, user, Scope.USER)
+    changed = _apply(qwen.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    if changed and not remove:
+        emit_note("start Qwen again; with --input-file FILE it can be woken: see docs/agents.md")
 
 
 @setup.command("generic")

@@ -15,9 +15,8 @@ import sys
 from mailroom.inbox_directory import list_unread
 
 from mailroom_apps.hooks.event import (
-    POST_TOOL_USE,
+    SESSION_END,
     SESSION_START,
-    STOP,
     USER_PROMPT_SUBMIT,
     EventError,
     HookEvent,
@@ -30,6 +29,9 @@ from mailroom_apps.hooks.unseen import find_unseen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from mailroom_apps.hooks.dialect import Dialect
     from mailroom_apps.hooks.report import Report
 
 OK, WRONG_SETTING = 0, 1
@@ -58,22 +60,26 @@ def _run(options: Options, event: HookEvent) -> None:
 
         if error := set_alias(event.agent, event.session, options.address):
             _print_error(f"{event.session} is not an alias of {event.agent}; mail for both is shown here: {error}")
-    if event.name in (USER_PROMPT_SUBMIT, POST_TOOL_USE) and not event.in_subagent and is_watched(event.state_key):
+    if event.name == SESSION_END and not event.in_subagent and is_watched(event.state_key):
         from mailroom_apps.hooks.doorbell_lock import dismiss_doorbell
 
-        dismiss_doorbell(event.state_key)  # the session is at work: its hooks and tools show its mail
+        dismiss_doorbell(event.state_key)  # its process may go on with another session
     unread = list_unread(options.root, event.mailboxes)
-    if unread and (event.tool_response is not None or find_unseen(event, unread, SessionState.read(event.state_key))):
+    if unread and (event.tool_responses or find_unseen(event, unread, SessionState.read(event.state_key))):
         _show(options, event, unread)
 
 
 def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
     """Shows mail, then informs the daemon."""
     from mailroom_apps.hooks.delivery import show_mail
+    from mailroom_apps.hooks.dialect import dialect_of
     from mailroom_apps.hooks.session_update import SessionBusyError, StateNotSavedError, prune_sessions
 
+    dialect = dialect_of(event, options.dialect)
     try:
-        report = show_mail(event, options.root, unread, lambda text: _write(event, text))
+        report = show_mail(
+            event, options.root, unread, lambda text: _write(dialect.answer(event, text)), dialect=dialect
+        )
     except SessionBusyError:
         return  # another hook of this session shows the mail
     except _OutputError:
@@ -81,7 +87,7 @@ def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
         return
     except StateNotSavedError as error:
         _print_error(f"cannot record which mail was shown: {error}")
-        report = _show_unrecorded(options, event, unread)
+        report = _show_unrecorded(options, event, unread, dialect)
     if report is None:
         return
     from mailroom_apps.hooks.daemon_calls import report_shown
@@ -91,14 +97,14 @@ def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
     prune_sessions()
 
 
-def _show_unrecorded(options: Options, event: HookEvent, unread: dict[str, str]) -> "Report | None":
+def _show_unrecorded(options: Options, event: HookEvent, unread: dict[str, str], dialect: "Dialect") -> "Report | None":
     """Shows mail only where the user sets the pace; elsewhere it would come back at every step."""
     from mailroom_apps.hooks.delivery import preview
 
     if event.name not in (SESSION_START, USER_PROMPT_SUBMIT):
         return None
-    if report := preview(event, options.root, unread):
-        _write(event, report.text)
+    if report := preview(event, options.root, unread, dialect):
+        _write(dialect.answer(event, report.text))
     return report
 
 
@@ -106,12 +112,8 @@ class _OutputError(Exception):
     """The output could not be written."""
 
 
-def _write(event: HookEvent, text: str) -> None:
+def _write(answer: "dict[str, Any]") -> None:
     """Writes the output and flushes it."""
-    if event.name == STOP:
-        answer: dict[str, object] = {"decision": "block", "reason": text}
-    else:
-        answer = {"hookSpecificOutput": {"hookEventName": event.name, "additionalContext": text}}
     try:
         sys.stdout.write(json.dumps(answer))
         sys.stdout.flush()

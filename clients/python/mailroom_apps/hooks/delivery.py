@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from mailroom.inbox_directory import mailbox_directory
 from mailroom.inbox_file import InboxFile, decode_inbox_file, read_inbox_file
 
+from mailroom_apps.hooks.dialect import Dialect
 from mailroom_apps.hooks.event import DOORBELL, STOP, HookEvent
 from mailroom_apps.hooks.report import Report, compose
 from mailroom_apps.hooks.session_state import SessionState
 from mailroom_apps.hooks.session_update import SessionUpdate
 from mailroom_apps.hooks.unseen import find_unseen
-from mailroom_apps.printable import printable
+from mailroom_apps.printable import defused
 
 MAX_OPENED = 1000  # files in one run, the newest first: about 20 ms
+MIN_PART_CHARS = 2_000  # of a message that a tool shows in parts; it says where the next one begins
 NO_MESSAGES: Mapping[str, InboxFile] = {}
 
 _URGENT = b'"urgent"'  # a file without these bytes is not urgent; there is no need to parse it
@@ -31,6 +33,8 @@ def show_mail(
     unread: dict[str, str],
     write: Callable[[str], None],
     received: Mapping[str, InboxFile] = NO_MESSAGES,
+    *,
+    dialect: Dialect,
 ) -> Report | None:
     """Shows a session what it has not seen.
 
@@ -40,6 +44,7 @@ def show_mail(
         unread: the ids of the unread messages, and the mailbox of each.
         write: writes the text, and returns when it has left this process.
         received: messages that are known without their files, by id.
+        dialect: how much may be shown.
 
     Returns:
         What was shown; None if nothing was.
@@ -53,7 +58,7 @@ def show_mail(
         seen = _seen_in_tool(event, root, unread) - update.state.shown
         ids = [message_id for message_id in find_unseen(event, unread, update.state) if message_id not in seen]
         selection = _Selection(ids, event, root, unread, received)
-        report = selection.compose_report()
+        report = selection.compose_report(dialect)
         if report or seen:
             messages = report.messages if report else ()
             shown = seen.union(message.id for message in messages)
@@ -65,10 +70,10 @@ def show_mail(
         return report
 
 
-def preview(event: HookEvent, root: str, unread: dict[str, str]) -> Report | None:
+def preview(event: HookEvent, root: str, unread: dict[str, str], dialect: Dialect) -> Report | None:
     """Returns the report without recording anything."""
     ids = find_unseen(event, unread, SessionState.read(event.state_key))
-    return _Selection(ids, event, root, unread, NO_MESSAGES).compose_report()
+    return _Selection(ids, event, root, unread, NO_MESSAGES).compose_report(dialect)
 
 
 class _Selection:
@@ -83,12 +88,12 @@ class _Selection:
         self._unread = unread
         self._received = received
 
-    def compose_report(self) -> Report | None:
+    def compose_report(self, dialect: Dialect) -> Report | None:
         """Returns the report; that of a stop has only urgent messages."""
         messages = self._messages()
         if self._event.name == STOP:
             messages = iter(list(messages))  # all of them, because the report counts the urgent ones
-        return compose(self._event.agent, messages, lambda: len(self.ids))
+        return compose(self._event.agent, messages, lambda: len(self.ids), dialect)
 
     def _messages(self) -> Iterator[InboxFile]:
         for message_id in self.ids[:MAX_OPENED]:
@@ -103,16 +108,22 @@ class _Selection:
 
 def _seen_in_tool(event: HookEvent, root: str, unread: dict[str, str]) -> set[str]:
     """Returns the ids of the unread messages whose content a tool has just shown."""
-    if event.tool_response is None:
+    if not event.tool_responses:
         return set()
     from mailroom_apps.hooks.tool_result import messages_in
 
     seen: set[str] = set()
-    for message_id, content in messages_in(event.tool_response).items():
+    for message_id, content in messages_in(event.tool_responses).items():
         file = _read(root, unread[message_id], message_id) if message_id in unread else None
-        if file is not None and content in (file.content, printable(file.content)):  # JSON output, MCP tools
+        if file is not None and _has_content(file, content):
             seen.add(message_id)
     return seen
+
+
+def _has_content(file: InboxFile, content: str) -> bool:
+    """Returns whether a tool has shown a message: as JSON output, as an MCP tool does, or a long part of it."""
+    whole = (file.content, defused(file.content))
+    return content in whole or (len(content) >= MIN_PART_CHARS and content in whole[1])
 
 
 def _read(root: str, mailbox: str, message_id: str, *, urgent_only: bool = False) -> InboxFile | None:

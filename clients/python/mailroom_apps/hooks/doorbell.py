@@ -1,12 +1,13 @@
 """`mailroom doorbell` — waits until a session has mail, then exits with 2 and the mail on stderr.
 
-That is how a Claude Code hook with `asyncRewake` wakes an idle session. The observing stream only signals that mail may
-be there: as in a hook, the inbox directories and the session's state decide what is new. So no message wakes a session
-twice, and none that a hook has shown wakes it at all. Unshown mail that is there at the start is shown at once.
-It exits quietly when its session ends or is at work again, when a newer doorbell takes over (`doorbell_lock`), or on
-SIGTERM. It survives restarts of the daemon, and waits while the daemon is down.
+That is how a Claude Code hook with `asyncRewake` wakes an idle session. Other programs are woken by a command of their
+own, which gets the mail on stdin (`--then`). The observing stream only signals that mail may be there: as in a hook,
+the inbox directories and the session's state decide what is new. So no message wakes a session twice, and none that a
+hook has shown wakes it at all. Unshown mail that is there at the start is shown at once.
+It exits quietly when its session ends, when a newer doorbell takes over (`doorbell_lock`), or on SIGTERM. It survives
+restarts of the daemon, and waits while the daemon is down.
 Invariant: exit code 2 means that mail was written and recorded as shown. Nothing else exits with 2: that would wake the
-session for nothing, at every stop anew.
+session for nothing, at every stop anew. Mail that the command of `--then` did not take is not recorded.
 """
 
 __all__ = ["MAIL", "NO_MAIL", "main"]
@@ -16,7 +17,10 @@ import math
 import os
 import select
 import signal
+import subprocess
 import sys
+from contextlib import ExitStack
+from functools import partial
 
 from mailroom.errors import MailroomError
 
@@ -24,8 +28,14 @@ from mailroom_apps.hooks.event import DOORBELL, EventError, HookEvent, read_even
 from mailroom_apps.hooks.options import Options, UsageError, read_options
 from mailroom_apps.hooks.stderr import print_error
 
+CLAUDE_CODE = "claude-code"
+COMMAND_TIMEOUT_SEC = 30.0
 MAIL, NO_MAIL, FAILED = 2, 0, 1  # exit codes
 STDIN_TIMEOUT_SEC = 5.0  # a hook's event is there at once, even on a busy machine; a script may leave stdin open
+
+
+class CommandFailedError(Exception):
+    """The command of `--then` did not take the mail, which is as unseen as before."""
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +45,7 @@ def main(arguments: list[str]) -> int:
         return _run(options, _read_event(options))
     except UsageError as error:
         print_error("doorbell", str(error))
-    except (EventError, MailroomError, OSError) as error:
+    except (CommandFailedError, EventError, MailroomError, OSError) as error:
         print_error("doorbell", f"not watching: {error}")
     except Exception as error:  # noqa: BLE001 - a crash would exit with 1 as well, but with a traceback
         print_error("doorbell", f"not watching: {type(error).__name__}: {error}")
@@ -48,30 +58,46 @@ def _read_event(options: Options) -> HookEvent:
     if sys.stdin is not None and not sys.stdin.isatty() and select.select([sys.stdin], [], [], STDIN_TIMEOUT_SEC)[0]:
         raw = sys.stdin.buffer.read()
     if raw.strip():
-        event = read_event(raw, options.agent)
-        return HookEvent(DOORBELL, event.session, event.agent)
+        given = read_event(raw, options.agent)
+        event = HookEvent(DOORBELL, given.session, given.agent)
+        event.given_name = given.given_name
+        return event
     if options.agent is None:
         raise UsageError("no agent given: give an agent's name, set MAILROOM_AGENT, or start the doorbell as a hook")
     return HookEvent(DOORBELL, options.agent, options.agent)
 
 
 def _run(options: Options, event: HookEvent) -> int:
+    is_hook = event.given_name != DOORBELL
+    if is_hook and options.dialect in (None, CLAUDE_CODE) and not _can_be_woken():
+        return NO_MAIL
     from mailroom_apps.hooks.doorbell_lock import DoorbellLock
     from mailroom_apps.hooks.session_end import session_process
 
     session = options.pid or session_process()  # before anything slow: the parent may exit, and init takes its place
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would become part of the mail
-    with DoorbellLock(event.state_key) as lock:
-        if not lock.held:
+    with ExitStack() as stack:
+        locks = [stack.enter_context(DoorbellLock(event.state_key))]
+        if options.dialect == CLAUDE_CODE:  # one process, one session: `/clear` leaves the doorbell of the last one
+            locks.append(stack.enter_context(DoorbellLock(f".process-{session}")))
+        if not all(lock.held for lock in locks):
             print_error("doorbell", "another doorbell watches this session and did not exit")
             return NO_MAIL
-        return MAIL if asyncio.run(_wait_for_mail(options, event, session)) else NO_MAIL
+        has_shown_mail = asyncio.run(_wait_for_mail(options, event, session))
+        return MAIL if has_shown_mail and options.then is None else NO_MAIL
+
+
+def _can_be_woken() -> bool:
+    """Returns whether Claude Code runs in a terminal. Without one it ends, and would wait for its doorbell to end."""
+    entrypoint = os.environ.get("CLAUDE_CODE_ENTRYPOINT", "cli")
+    return entrypoint == "cli" or os.environ.get("MAILROOM_WAKE") == "always"
 
 
 async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bool:
     """Returns whether mail was shown."""
     from mailroom.aio import AsyncMailroom
 
+    from mailroom_apps.hooks.dialect import dialect_of
     from mailroom_apps.hooks.mail_watcher import MailWatcher
     from mailroom_apps.hooks.session_end import on_session_end
 
@@ -79,9 +105,9 @@ async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bo
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     on_session_end(session, ended.set)
     async with AsyncMailroom(options.address, grace=math.inf) as client:
-        watcher = MailWatcher(client, event, options.root)
-        watching = [asyncio.create_task(watcher.watch(mailbox)) for mailbox in event.mailboxes]
-        tasks = [*watching, asyncio.create_task(_wait_for(ended))]
+        write = None if options.then is None else partial(_give_to, options.then, event.session)
+        watcher = MailWatcher(client, event, options.root, dialect_of(event, options.dialect), write)
+        tasks = [asyncio.create_task(watcher.watch()), asyncio.create_task(_wait_for(ended))]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -94,3 +120,27 @@ async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bo
 
 async def _wait_for(event: asyncio.Event) -> None:
     await event.wait()
+
+
+def _give_to(command: str, session: str, text: str) -> None:
+    """Runs a command of the shell with the mail on its stdin, and the session's id in MAILROOM_SESSION.
+
+    Raises:
+        CommandFailedError: it did not take the mail.
+    """
+    environment = {**os.environ, "MAILROOM_SESSION": session}
+    try:
+        done = subprocess.run(  # noqa: S603 - a setting of the user, as each hook
+            ["/bin/sh", "-c", command],
+            input=text.encode(errors="backslashreplace"),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=COMMAND_TIMEOUT_SEC,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailedError(f"the command of --then did not end within {COMMAND_TIMEOUT_SEC:.0f} s") from error
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise CommandFailedError(f"the command of --then failed ({done.returncode}): {' '.join(last)}")

@@ -1,7 +1,10 @@
-"""HookEvent — the event that Claude Code gives a hook on standard input.
+"""HookEvent — the event that an agent program gives a hook on standard input.
 
-Source of the format: Claude Code's hooks reference (`session_id`, `hook_event_name`, `source`, `stop_hook_active`,
-`tool_name`, `tool_input`, `tool_response`; `agent_id` only inside a subagent). All other keys are ignored.
+Source of the formats: the hooks references of the programs. All share `session_id`, `hook_event_name`, `source`,
+`tool_name`, `tool_input` and `tool_response`; `agent_id` is there only inside a subagent. Claude Code's PostToolBatch
+has a list `tool_calls` of tools that ran side by side. Gemini has names of its own for the same occasions, and Qwen
+submits an empty prompt at each step. All other keys are ignored.
+Not here: how a program wants its answer (`dialect`).
 Invariant: agent and state key are valid names, so they can become parts of a path. A session's id can be any text; only
 one that is a valid name can have a mailbox.
 """
@@ -9,6 +12,7 @@ one that is a valid name can have a mailbox.
 __all__ = [
     "DOORBELL",
     "POST_TOOL_USE",
+    "SESSION_END",
     "SESSION_START",
     "STOP",
     "USER_PROMPT_SUBMIT",
@@ -26,9 +30,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 SESSION_START, USER_PROMPT_SUBMIT, POST_TOOL_USE, STOP = "SessionStart", "UserPromptSubmit", "PostToolUse", "Stop"
-DOORBELL = "Doorbell"  # not Claude Code's: mail arrived while the session was idle
+SESSION_END = "SessionEnd"
+DOORBELL = "Doorbell"  # no program's own: mail arrived while the session was idle
 
-_TOOLS_WITH_MAIL = ("__check_inbox", "__wait_for_message")  # mcp__SERVER__TOOL
+_OTHER_NAMES = {
+    "PostToolBatch": POST_TOOL_USE,  # Claude Code, once for all tools of a step
+    "BeforeAgent": USER_PROMPT_SUBMIT,  # this and the next two: Gemini
+    "AfterTool": POST_TOOL_USE,
+    "AfterAgent": STOP,
+}
+_TOOLS_WITH_MAIL = ("check_inbox", "wait_for_message")  # mcp__SERVER__TOOL, mcp_SERVER_TOOL or SERVER_TOOL
+_SHELLS = ("Bash", "bash", "shell", "run_shell_command")
 _COMMAND_WITH_MAIL = "mailroom inbox"
 _SHELL_SYNTAX = frozenset("|&;<>()$`\n")  # the output of any other command may be what a sender wrote
 
@@ -41,36 +53,36 @@ class HookEvent:
     """One event.
 
     Attributes:
-        name: "SessionStart", "UserPromptSubmit", "PostToolUse", "Stop", or one that the hook ignores.
+        name: SESSION_START, USER_PROMPT_SUBMIT, POST_TOOL_USE, STOP, SESSION_END, or one that the hook ignores.
+        given_name: what the program calls the event.
         session: the session's id; the agent's name if the input has none.
         state_key: the name of the session's files.
         agent: whose mail is shown.
         starts_afresh: the model has lost what it was shown: its context was compacted or cleared.
-        stop_hook_active: a hook has already prevented the stop before this one.
         in_subagent: output would reach a subagent instead of the session.
-        tool_response: the result of a tool that has just shown the session its mail; None after other tools.
+        tool_responses: the results of tools that have just shown the session its mail.
     """
 
     __slots__ = (
         "agent",
+        "given_name",
         "in_subagent",
         "name",
         "session",
         "starts_afresh",
         "state_key",
-        "stop_hook_active",
-        "tool_response",
+        "tool_responses",
     )
 
     def __init__(self, name: str, session: str, agent: str) -> None:
-        self.name = name
+        self.name = _OTHER_NAMES.get(name, name)
+        self.given_name = name
         self.session = session
         self.state_key = session if is_mailbox_name(session) else _hash(session)
         self.agent = agent
         self.starts_afresh = False
-        self.stop_hook_active = False
         self.in_subagent = False
-        self.tool_response: object = None
+        self.tool_responses: list[object] = []
 
     @property
     def mailboxes(self) -> tuple[str, ...]:
@@ -105,10 +117,18 @@ def read_event(raw: bytes, agent: str | None) -> HookEvent:
         raise EventError(f"session_id {session!r:.80} is not a valid session name: give the hook an agent with --agent")
     event = HookEvent(str(fields.get("hook_event_name")), session, agent or session)
     event.starts_afresh = event.name == SESSION_START and fields.get("source") in ("clear", "compact")
-    event.stop_hook_active = bool(fields.get("stop_hook_active"))
     event.in_subagent = bool(fields.get("agent_id"))
-    event.tool_response = fields.get("tool_response") if not event.in_subagent and _shows_mail(fields) else None
+    if event.name == USER_PROMPT_SUBMIT and fields.get("prompt") == "":  # of Qwen, between two steps
+        event.name = POST_TOOL_USE
+    if event.name == POST_TOOL_USE and not event.in_subagent:
+        event.tool_responses = [call.get("tool_response") for call in _tool_calls(fields) if _shows_mail(call)]
     return event
+
+
+def _tool_calls(fields: dict[str, object]) -> "list[dict[str, Any]]":
+    """Returns the tools that have just run: a batch, or the one that the event itself describes."""
+    calls = fields.get("tool_calls")
+    return [_object_or_empty(call) for call in calls] if isinstance(calls, list) else [fields]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _shows_mail(fields: dict[str, object]) -> bool:
@@ -116,7 +136,8 @@ def _shows_mail(fields: dict[str, object]) -> bool:
     tool, arguments = str(fields.get("tool_name")), fields.get("tool_input")
     command = str(_object_or_empty(arguments).get("command"))
     runs_inbox = _COMMAND_WITH_MAIL in command and _SHELL_SYNTAX.isdisjoint(command)
-    return tool.endswith(_TOOLS_WITH_MAIL) or (tool == "Bash" and runs_inbox)
+    is_ours = any(tool == name or tool.endswith(f"_{name}") for name in _TOOLS_WITH_MAIL)
+    return is_ours or (tool in _SHELLS and runs_inbox)
 
 
 def _read_object(raw: bytes) -> dict[str, object]:

@@ -4,11 +4,13 @@ Own parser: getopt and argparse take longer to import than a silent hook takes t
 Invariant: the agent is a valid mailbox name, so it can become part of a path.
 """
 
-__all__ = ["Options", "UsageError", "read_options"]
+__all__ = ["DIALECTS", "Options", "UsageError", "read_options"]
 
 import os
 
 from mailroom.inbox_directory import NoHomeDirectoryError, default_root, expand_home, is_mailbox_name
+
+DIALECTS = ("claude-code", "codex", "gemini", "opencode", "qwen")  # what each means: `dialect`
 
 
 class UsageError(Exception):
@@ -23,15 +25,19 @@ class Options:
         root: the directory that holds inbox/.
         address: where the daemon is; None: found automatically.
         pid: the process whose end ends the doorbell; None: found automatically.
+        dialect: the program whose hook this is; None: the event tells.
+        then: the command that a doorbell gives the mail to, instead of exiting with 2; None: there is none.
     """
 
-    __slots__ = ("address", "agent", "pid", "root")
+    __slots__ = ("address", "agent", "dialect", "pid", "root", "then")
 
     def __init__(self, agent: str | None, root: str, address: str | None = None, pid: int | None = None) -> None:
         self.agent = agent
         self.root = root
         self.address = address
         self.pid = pid
+        self.dialect: str | None = None
+        self.then: str | None = None
 
 
 def read_options(arguments: list[str], *, positional: bool = False) -> Options:
@@ -44,7 +50,8 @@ def read_options(arguments: list[str], *, positional: bool = False) -> Options:
     Raises:
         UsageError: an argument is unknown or has an invalid value.
     """
-    given, rest = _parse(arguments, {"--agent", "--root", "--address", *(["--pid"] if positional else [])})
+    known = {"--agent", "--root", "--address", "--dialect", *(["--pid", "--then"] if positional else [])}
+    given, rest = _parse(arguments, known)
     if len(rest) > positional:
         raise UsageError(f"unexpected argument {rest[-1]!r}: see --help")
     agent = given.get("--agent") or (rest[0] if rest else "") or os.environ.get("MAILROOM_AGENT", "")
@@ -53,11 +60,17 @@ def read_options(arguments: list[str], *, positional: bool = False) -> Options:
     pid = given.get("--pid", "")
     if pid and not (pid.isascii() and pid.isdigit()):
         raise UsageError(f"{pid!r} is not a process id")
+    dialect = given.get("--dialect")
+    if dialect is not None and dialect not in DIALECTS:
+        raise UsageError(f"--dialect {dialect!r} is unknown: use one of {', '.join(DIALECTS)}")
     try:
         root = expand_home(given["--root"], "--root") if "--root" in given else default_root()
     except NoHomeDirectoryError as error:
         raise UsageError(str(error)) from error
-    return Options(agent or None, root, given.get("--address"), int(pid) if pid else None)
+    options = Options(agent or None, root, given.get("--address"), int(pid) if pid else None)
+    options.dialect = dialect
+    options.then = given.get("--then")
+    return options
 
 
 def _parse(arguments: list[str], known: set[str]) -> tuple[dict[str, str], list[str]]:

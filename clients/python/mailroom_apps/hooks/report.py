@@ -5,11 +5,12 @@ cannot pass for the end of its message, for another message, or for Mailroom's o
 Mailroom vouches for: id, sender, whether the sender proved its name, and age. All other fields are the sender's words:
 they stand between the marked lines, as one line of JSON. Control characters, characters that reorder text and invisible
 ones are shown as escapes.
-Bounds: LIMIT_CHARS as Claude Code counts them (UTF-16 units). The report has the newest messages that fit, in the order
-in which they arrived, and counts the rest. A message that does not fit by itself is cut, and says so.
+Tags that an agent program puts around its own words are defused: some programs escape nothing.
+Bounds: those of the dialect. The report has the newest messages that fit, in the order in which they arrived, and
+counts the rest. A message that does not fit by itself is cut, and says so.
 """
 
-__all__ = ["LIMIT_CHARS", "Report", "compose"]
+__all__ = ["Report", "compose"]
 
 import json
 import os
@@ -23,9 +24,9 @@ from mailroom.inbox_file import InboxFile
 from mailroom.message_fields import SENT_FIELDS
 
 from mailroom_apps.ages import format_age
-from mailroom_apps.printable import printable, printable_line
+from mailroom_apps.hooks.dialect import Dialect
+from mailroom_apps.printable import defused, defused_json, printable_line
 
-LIMIT_CHARS = 10_000  # of additionalContext; Claude Code moves the rest into a file that the model is not asked to read
 MAX_SENDER_CHARS = 200  # of a sender that is not a valid name
 MAX_FIELD_CHARS = 400  # of a field besides the content
 _QUOTED = {field.shown: field.absent_in_file for field in SENT_FIELDS[3:]}  # beside names and content
@@ -40,7 +41,7 @@ class Report:
     messages: tuple[InboxFile, ...]
 
 
-def compose(agent: str, newest_first: Iterable[InboxFile], count: Callable[[], int]) -> Report | None:
+def compose(agent: str, newest_first: Iterable[InboxFile], count: Callable[[], int], dialect: Dialect) -> Report | None:
     """Returns the report; takes no more messages than it has room for.
 
     Args:
@@ -48,22 +49,23 @@ def compose(agent: str, newest_first: Iterable[InboxFile], count: Callable[[], i
         newest_first: the messages.
         count: returns how many messages there are, with those that do not fit; it may return fewer after messages were
             taken.
+        dialect: how long the report may be.
 
     Returns:
         None if there is no message.
     """
     mark = os.urandom(6).hex()
     total = count()
-    room = LIMIT_CHARS - _size(_frame(agent, mark, "", total, total, other_mailboxes=True))
+    room = dialect.limit - dialect.size(_frame(agent, mark, "", total, total, other_mailboxes=True))
     blocks: list[str] = []
     messages: list[InboxFile] = []
     for message in newest_first:
-        block = _block(agent, message, mark)
-        if _size(block) > room:
+        block = _block(agent, message, mark, dialect)
+        if dialect.size(block) > room:
             if messages:
                 break
-            block = _block(agent, message, mark, room)
-        room -= _size(block)
+            block = _block(agent, message, mark, dialect, room)
+        room -= dialect.size(block)
         blocks.append(block)
         messages.append(message)
     if not messages:
@@ -90,13 +92,14 @@ def _frame(agent: str, mark: str, blocks: str, shown: int, rest: int, *, other_m
     )
 
 
-def _block(agent: str, message: InboxFile, mark: str, limit: int | None = None) -> str:
+def _block(agent: str, message: InboxFile, mark: str, dialect: Dialect, limit: int | None = None) -> str:
     verified = "verified" if message.sender_verified else "unverified"
     head = f"--- {mark} message {message.id} from {_sender(message)} ({verified}), {_age(message)} ago"
     head += f"{'' if message.mailbox == agent else f', in mailbox {message.mailbox}'} ---\n{_fields(message)}"
     tail = f"\n--- {mark} end of {message.id} ---\n"
-    room = LIMIT_CHARS if limit is None else max(0, limit - _size(head) - _size(tail))
-    return f"{head}{_content(message, room, cut=limit is not None)}{tail}"
+    if limit is None:
+        return f"{head}{defused(message.content[: dialect.limit + 1])}{tail}"
+    return f"{head}{_cut_content(message, dialect, limit - dialect.size(head) - dialect.size(tail))}{tail}"
 
 
 def _sender(message: InboxFile) -> str:
@@ -118,19 +121,19 @@ def _shortened(value: object) -> object:
 
 def _json(value: object) -> str:
     """Returns a value as one line of JSON, in which every dangerous character is an escape."""
-    return "".join(
+    escaped = "".join(
         char if printable_line(char) == char else json.dumps(char)[1:-1]
         for char in json.dumps(value, ensure_ascii=False)
     )
+    return defused_json(escaped)
 
 
-def _content(message: InboxFile, room: int, *, cut: bool) -> str:
-    """Returns the content as shown. Of very long content only the beginning is processed."""
-    text = printable(message.content[: LIMIT_CHARS + 1])
-    if not cut:
-        return text
-    note = f"\n[cut: {len(message.content)} characters in all; `mailroom inbox {message.mailbox}` has them]"
-    return _first_units(text, room - _size(note)) + note
+def _cut_content(message: InboxFile, dialect: Dialect, room: int) -> str:
+    """Returns the beginning of a content, and a note where the rest is."""
+    note = (
+        f"\n[cut: {len(message.content)} characters in all; check_inbox or `mailroom inbox {message.mailbox}` has them]"
+    )
+    return dialect.beginning(defused(message.content[: dialect.limit + 1]), room - dialect.size(note)) + note
 
 
 def _age(message: InboxFile) -> str:
@@ -142,12 +145,3 @@ def _age(message: InboxFile) -> str:
     if sent.tzinfo is None:
         sent = sent.replace(tzinfo=UTC)
     return format_age(max(0.0, time.time() - sent.timestamp()))
-
-
-def _size(text: str) -> int:
-    """Returns the length of a text in UTF-16 units."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _first_units(text: str, units: int) -> str:
-    return text.encode("utf-16-le", "surrogatepass")[: 2 * max(0, units)].decode("utf-16-le", "ignore")

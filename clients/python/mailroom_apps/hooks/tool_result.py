@@ -1,7 +1,8 @@
-"""ToolResult — the messages that a tool has just shown, read from its structured result.
+"""ToolResult — the messages that tools have just shown, read from their structured results.
 
-Source of the format: Claude Code's `tool_response`. For an MCP tool it is the result's content blocks, its structured
-content, or that as text; for Bash an object with `stdout`. `mailroom inbox --json` prints one object per message.
+Source of the format: the agent programs' `tool_response`. For an MCP tool it is the result's content blocks, its
+structured content, or that as text; Gemini wraps the blocks into `llmContent`. For a shell it is an object with
+`stdout`. `mailroom inbox --json` prints one object per message.
 Invariant: text that a sender wrote is never parsed, so a message cannot pass another one off as shown.
 """
 
@@ -12,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 
-def messages_in(response: object) -> dict[str, str]:
-    """Returns the ids and contents of the messages in a tool's result."""
+def messages_in(responses: list[object]) -> dict[str, str]:
+    """Returns the ids and contents of the messages in the results of tools."""
     messages: dict[str, str] = {}
-    for entry in _entries(response):
+    for entry in (entry for response in responses for entry in _entries(response)):
         message_id, content = entry.get("id"), entry.get("content")
         if isinstance(message_id, str) and isinstance(content, str):
             messages[message_id] = content
@@ -31,7 +32,7 @@ def _entries(response: object) -> Iterator[dict[str, Any]]:
             yield from _listed(_parse(text) if isinstance(text, str) else block)
     elif isinstance(response, dict):
         fields = cast("dict[str, object]", response)
-        parts = [fields[key] for key in ("structuredContent", "stdout") if key in fields]
+        parts = [fields[key] for key in ("structuredContent", "stdout", "llmContent") if key in fields]
         if isinstance(fields.get("content"), list):
             parts.append(fields["content"])
         for part in parts:

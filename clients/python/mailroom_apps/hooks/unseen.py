@@ -13,7 +13,7 @@ from mailroom_apps.hooks.session_state import SessionState
 
 def find_unseen(event: HookEvent, unread: dict[str, str], state: SessionState) -> list[str]:
     """Returns the ids of the messages that this event may show, newest first."""
-    if event.in_subagent or (event.name == STOP and event.stop_hook_active):
+    if event.in_subagent:
         return []
     if event.name == STOP:
         known = state.held

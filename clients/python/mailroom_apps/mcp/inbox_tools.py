@@ -19,18 +19,23 @@ from mailroom.errors import DeadlineExceeded, MailroomError, NotFound, Unavailab
 from mailroom.messages import Inbox, Message
 from pydantic import Field
 
+from mailroom_apps.mcp.answer_size import fit_messages
 from mailroom_apps.mcp.offline_inbox import OfflineInbox
 from mailroom_apps.mcp.shown_messages import ShownMessages
-from mailroom_apps.mcp.views import AcknowledgedView, InboxView, message_view
+from mailroom_apps.mcp.views import AcknowledgedView, InboxView
 
 CHECK_TIMEOUT_SEC = 4.0  # a worker restarts within a second; if it takes longer, the daemon is down: read the files
 CALL_TIMEOUT_SEC = 10.0
 DEFAULT_LIMIT = 20
 DEFAULT_WAIT_SEC = 50.0  # many clients give a tool a minute
 MAX_WAIT_SEC = 3600.0
-MAX_CHARS = 40_000  # of content in one answer, not counting its first message; clients cut much longer answers
+MAX_LISTED = 200
 
-Limit = Annotated[int, Field(ge=1, le=200)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LISTED, description="Default 20, at most 200")]
+Wait = Annotated[float, Field(ge=0, le=MAX_WAIT_SEC, description="Default 50, at most 3600")]
+NewOnly = Annotated[bool, Field(description="Leave out what was shown before")]
+ReadOn = Annotated[str, Field(description="Read on in this message, at offset")]
+Offset = Annotated[int, Field(ge=0, description="A message's next_offset")]
 
 
 class InboxTools:
@@ -47,14 +52,28 @@ class InboxTools:
         self._shown = shown
         self._offline_inbox = offline_inbox
 
-    async def check_inbox(self, session_id: str, limit: Limit = DEFAULT_LIMIT, new_only: bool = False) -> InboxView:
-        """Returns unread messages, oldest first.
+    async def check_inbox(
+        self,
+        session_id: str,
+        limit: Limit = DEFAULT_LIMIT,
+        new_only: NewOnly = False,
+        message_id: ReadOn | None = None,
+        offset: Offset = 0,
+    ) -> InboxView:
+        """Returns unread messages, oldest first; or one message, from an offset in its content.
 
         Args:
             session_id: whose mail.
             limit: the maximum number of messages.
             new_only: leave out messages that were shown before.
+            message_id: only this message.
+            offset: where its content goes on, in characters.
+
+        Raises:
+            NotFound: the mailbox has no such message.
         """
+        if message_id is not None:
+            return self._view(session_id, [await self._message(session_id, message_id)], more=False, offset=offset)
         if new_only:
             await self._shown.drain_reports()
         try:
@@ -64,9 +83,7 @@ class InboxTools:
         messages = [message for message in inbox if not new_only or self._shown.is_new(message)]
         return self._view(session_id, messages, more=inbox.more)
 
-    async def wait_for_message(
-        self, session_id: str, timeout_sec: Annotated[float, Field(ge=0, le=MAX_WAIT_SEC)] = DEFAULT_WAIT_SEC
-    ) -> InboxView:
+    async def wait_for_message(self, session_id: str, timeout_sec: Wait = DEFAULT_WAIT_SEC) -> InboxView:
         """Waits until there is a message that was not shown before; returns none after the timeout.
 
         Args:
@@ -113,6 +130,24 @@ class InboxTools:
             )
         return AcknowledgedView(acknowledged=list(result.acknowledged_ids), unknown=list(result.unknown_ids))
 
+    async def _message(self, agent: str, message_id: str) -> Message:
+        """Returns a message of the agent's mailbox, or of one that is behind its name."""
+        try:
+            message = (await self._client.get_message(message_id, timeout=CHECK_TIMEOUT_SEC)).message
+            unread = await self._unread(agent, MAX_LISTED, new_only=False) if message.recipient != agent else ()
+        except (Unavailable, DeadlineExceeded):
+            message = None
+            unread = (await asyncio.to_thread(self._offline_inbox.read, agent, MAX_LISTED)).messages
+        found = [each for each in unread if each.id == message_id]
+        if message is not None and message.recipient == agent:
+            return message
+        if not found:
+            raise NotFound(
+                f"the mailbox of {agent} has no message {message_id}: use an id that check_inbox returns",
+                reason="MESSAGE_NOT_FOUND",
+            )
+        return found[0]
+
     async def _unread(self, agent: str, limit: int, *, new_only: bool) -> Inbox:
         check = partial(
             self._client.check_inbox, agent, limit=limit, unoffered_only=new_only, timeout=CHECK_TIMEOUT_SEC
@@ -143,20 +178,9 @@ class InboxTools:
         more: bool,
         source: Literal["daemon", "files"] = "daemon",
         note: str | None = None,
+        offset: int = 0,
     ) -> InboxView:
-        fitting = _fitting(messages)
-        views = [message_view(message, shown_before=self._shown.was_shown(message)) for message in fitting]
-        self._shown.record_after_answer(agent, fitting)
-        return InboxView(
-            agent=agent, messages=views, more=more or len(fitting) < len(messages), source=source, note=note
-        )
-
-
-def _fitting(messages: Sequence[Message]) -> Sequence[Message]:
-    """Returns the first messages that fit into one answer; at least one."""
-    chars = 0
-    for count, message in enumerate(messages):
-        chars += len(message.content)
-        if count and chars > MAX_CHARS:
-            return messages[:count]
-    return messages
+        fitted = fit_messages(messages, note, self._shown.was_shown, offset)
+        self._shown.record_after_answer(agent, fitted.whole)
+        more = more or len(fitted.views) < len(messages)
+        return InboxView(agent=agent, messages=fitted.views, more=more, source=source, note=note)

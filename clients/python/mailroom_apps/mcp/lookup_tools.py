@@ -7,9 +7,11 @@ from mailroom.aio import AsyncMailroom
 from mailroom.errors import PermissionDenied
 from mailroom.records import iso_utc
 
+from mailroom_apps.mcp.answer_size import fit_views
 from mailroom_apps.mcp.views import AgentsView, AgentView, StatusView, status_view
 
 CALL_TIMEOUT_SEC = 10.0
+MAX_SESSIONS = 3  # listed of an agent; each `claude -p` was one
 
 
 class LookupTools:
@@ -31,7 +33,8 @@ class LookupTools:
             alive_only: leave out agents that are not connected and were not active within the last five minutes.
         """
         agents = await self._client.agents(alive_only=alive_only, timeout=CALL_TIMEOUT_SEC)
-        return AgentsView(agents=list(map(_view, agents)))
+        fitting = fit_views(list(map(_view, agents)))
+        return AgentsView(agents=fitting, more=(len(agents) - len(fitting)) or None)
 
     async def message_status(self, message_id: str) -> StatusView:
         """Returns the delivery state of a message.
@@ -51,5 +54,6 @@ def _view(agent: AgentInfo) -> AgentView:
         alive=agent.alive,
         last_seen=iso_utc(agent.last_seen) if agent.last_seen else None,
         unread=agent.unread,
-        sessions=list(agent.sessions) or None,
+        sessions=list(agent.sessions[-MAX_SESSIONS:]) or None,
+        more_sessions=max(0, len(agent.sessions) - MAX_SESSIONS) or None,
     )

@@ -15,7 +15,7 @@ from mailroom.aio import AsyncMailroom
 from mailroom.errors import DeadlineExceeded, InvalidArgument, MailroomError, Unavailable, error_of
 from mailroom.messages import Delivery, SendOutcome, SentMessage
 from mailroom.options import SendOptions
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from mailroom_apps.mcp.views import BroadcastView, CopyView, SentView
 from mailroom_apps.names import near_names
@@ -24,8 +24,16 @@ SEND_TIMEOUT_SEC = 10.0
 LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, after the message was stored
 
 PriorityName = Literal["low", "normal", "high", "urgent"]
-TtlSec = Annotated[float, Field(gt=0, description="Expires after this many seconds")]
-ReplyBySec = Annotated[float, Field(gt=0, description="Without an answer after this many seconds: receipt OVERDUE")]
+# `minimum`, since some front ends refuse `exclusiveMinimum`; and a named property, since they refuse an object without.
+MIN_SEC = 0.001
+Metadata = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "properties": {"topic": {"type": "string"}}, "additionalProperties": True}),
+]
+TtlSec = Annotated[float, Field(ge=MIN_SEC, description="Expires after this many seconds")]
+ReplyBySec = Annotated[
+    float, Field(ge=MIN_SEC, description="Without an answer after this many seconds: receipt OVERDUE")
+]
 Key = Annotated[str, Field(description="Same key: sent once")]
 
 
@@ -48,7 +56,7 @@ class SendTools:
         in_reply_to: str | None = None,
         priority: PriorityName = "normal",
         message_type: str = "text",
-        metadata: dict[str, Any] | None = None,
+        metadata: Metadata | None = None,
         ttl_sec: TtlSec | None = None,
         reply_by_sec: ReplyBySec | None = None,
         idempotency_key: Key | None = None,
@@ -72,7 +80,7 @@ class SendTools:
         message_id: str,
         content: str,
         priority: PriorityName = "normal",
-        metadata: dict[str, Any] | None = None,
+        metadata: Metadata | None = None,
         idempotency_key: Key | None = None,
     ) -> SentView:
         """Answers a message, to its sender and in its thread. The answered message stays unread.
@@ -104,7 +112,7 @@ class SendTools:
         thread_id: str | None = None,
         priority: PriorityName = "normal",
         message_type: str = "text",
-        metadata: dict[str, Any] | None = None,
+        metadata: Metadata | None = None,
         idempotency_key: Key | None = None,
     ) -> BroadcastView:
         """Sends an independent copy to each recipient."""

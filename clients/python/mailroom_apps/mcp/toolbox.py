@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
-import orjson
 from mailroom.errors import InvalidArgument, MailroomError
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from pydantic import BaseModel, ValidationError
 
+from mailroom_apps.mcp.answer_size import encode
 from mailroom_apps.mcp.inbox_tools import InboxTools
 from mailroom_apps.mcp.lookup_tools import LookupTools
 from mailroom_apps.mcp.schemas import compact
@@ -44,13 +44,20 @@ class _Spec:
 
 
 _SPECS = {
-    "check_inbox": _Spec("Your unread mail, oldest first. Marks nothing read.", "session_id", read_only=True),
+    "check_inbox": _Spec(
+        "Your unread mail, oldest first. Marks nothing read. If `more`: repeat with new_only. A long message has "
+        "next_offset: read on with message_id and offset.",
+        "session_id",
+        read_only=True,
+    ),
     "wait_for_message": _Spec("Wait for mail that you have not been shown yet.", "session_id", read_only=True),
     "acknowledge_message": _Spec("Mark mail read, once you have dealt with it.", "session_id", idempotent=True),
-    "send_message": _Spec("Send a message to an agent.", "from_session_id"),
+    "send_message": _Spec("Send a message by Mailroom to an agent of any program.", "from_session_id"),
     "reply": _Spec("Answer a message, in its thread. Does not mark it read.", "session_id"),
     "broadcast": _Spec("Send a copy to each of several agents.", "from_session_id"),
-    "list_agents": _Spec("List known agents, and which are alive.", read_only=True),
+    "list_agents": _Spec(
+        "Who else is working here: the names of agents in Mailroom, and who is alive.", read_only=True
+    ),
     "message_status": _Spec("Delivery state: stored, filed, offered, read or expired.", read_only=True),
 }
 
@@ -82,19 +89,28 @@ class Toolbox:
             for function in functions
         }
 
-    def list_tools(self) -> list[types.Tool]:
-        """Returns the tools with their schemas."""
-        return [self._describe(tool) for tool in self._tools.values()]
+    def list_tools(self, *, callers_are_named: bool = False) -> list[types.Tool]:
+        """Returns the tools with their schemas; without the parameter for a name that the client gives by itself."""
+        is_known = self._agent is not None or callers_are_named
+        return [self._describe(tool, is_known=is_known) for tool in self._tools.values()]
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
-        """Calls a tool. A failure is a result, too, so that a model can read it and act on it."""
+    async def call(self, name: str, arguments: dict[str, Any], caller: str | None = None) -> types.CallToolResult:
+        """Calls a tool. A failure is a result, too, so that a model can read it and act on it.
+
+        Args:
+            name: the tool.
+            arguments: by name; null counts as absent.
+            caller: who calls, if the server has no agent and the client says it.
+        """
         tool = self._tools.get(name)
         if tool is None:
             return _failure(f"there is no tool {name!r}; the tools are {', '.join(self._tools)}")
         own = _SPECS[name].own
-        arguments = {key: value for key, value in arguments.items() if value is not None}  # null counts as absent
+        arguments = {key: value for key, value in arguments.items() if value is not None}
         if own and self._agent:
             arguments[own] = self._agent
+        elif own and caller:
+            arguments.setdefault(own, caller)
         try:
             return _success(await tool.run(arguments, Context()))
         except ToolError as error:
@@ -103,12 +119,12 @@ class Toolbox:
                 raise
             return _failure(sentence)
 
-    def _describe(self, tool: Tool) -> types.Tool:
+    def _describe(self, tool: Tool, *, is_known: bool) -> types.Tool:
         spec = _SPECS[tool.name]
         return types.Tool(
             name=tool.name,
             description=tool.description,
-            input_schema=compact(self._without_own_name(tool.parameters, spec.own)),
+            input_schema=compact(_without(tool.parameters, spec.own if is_known else None)),
             output_schema=compact(tool.output_schema) if tool.output_schema else None,
             annotations=types.ToolAnnotations(
                 read_only_hint=spec.read_only,
@@ -118,20 +134,20 @@ class Toolbox:
             ),
         )
 
-    def _without_own_name(self, schema: dict[str, Any], own: str | None) -> dict[str, Any]:
-        if own is None or self._agent is None:
-            return schema
-        properties = {name: value for name, value in schema["properties"].items() if name != own}
-        required = [name for name in schema["required"] if name != own]
-        return {"type": "object", "properties": properties} | ({"required": required} if required else {})
+
+def _without(schema: dict[str, Any], own: str | None) -> dict[str, Any]:
+    """Returns a schema without the parameter for the agent's own name."""
+    if own is None:
+        return schema
+    properties = {name: value for name, value in schema["properties"].items() if name != own}
+    required = [name for name in schema["required"] if name != own]
+    return {"type": "object", "properties": properties} | ({"required": required} if required else {})
 
 
 def _success(view: BaseModel) -> types.CallToolResult:
     body = body_of(view)
     # Clients of old revisions and most models see only the text.
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=orjson.dumps(body).decode())], structured_content=body
-    )
+    return types.CallToolResult(content=[types.TextContent(type="text", text=encode(body))], structured_content=body)
 
 
 def _failure(sentence: str) -> types.CallToolResult:

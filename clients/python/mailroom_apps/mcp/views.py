@@ -1,7 +1,8 @@
 """Views — the answers of tools and resources, as models; clients see their JSON schemas.
 
 Defaults are left out of an answer (type "text", normal priority, no metadata): every answer is part of an agent's
-context. Invariant: an answer has no character that acts on a terminal or hides from people; `body_of` escapes them.
+context. Invariant: an answer has no character that acts on a terminal or hides from people, and no tag of an agent
+program; `body_of` escapes them.
 """
 
 __all__ = [
@@ -28,16 +29,21 @@ from mailroom.records import iso_utc
 from mailroom.states import DeliveryState, Priority
 from pydantic import BaseModel
 
-from mailroom_apps.printable import printable
+from mailroom_apps.printable import defused
 
 
 class MessageView(BaseModel):
-    """One message. `sender_verified` false: any local program may use this name. `shown_before`: shown already."""
+    """One message. `sender_verified` false: any local program may use this name. `shown_before`: shown already.
+
+    `next_offset`: the content goes on there.
+    """
 
     id: str
     sender: str
     sender_verified: bool
     content: str
+    offset: int | None = None
+    next_offset: int | None = None
     timestamp: str | None = None
     shown_before: bool
     type: str | None = None
@@ -47,6 +53,7 @@ class MessageView(BaseModel):
     expires_at: str | None = None
     reply_by: str | None = None
     metadata: dict[str, Any] | None = None
+    metadata_omitted: str | None = None
 
 
 class InboxView(BaseModel):
@@ -99,12 +106,14 @@ class AgentView(BaseModel):
     last_seen: str | None = None
     unread: int
     sessions: list[str] | None = None
+    more_sessions: int | None = None
 
 
 class AgentsView(BaseModel):
-    """All known agents."""
+    """Known agents. `more`: how many others are known."""
 
     agents: list[AgentView]
+    more: int | None = None
 
 
 class StepView(BaseModel):
@@ -126,7 +135,7 @@ class StatusView(BaseModel):
 
 
 def body_of(view: BaseModel) -> dict[str, Any]:
-    """Returns a view as a JSON object whose texts are printable, also the names inside metadata."""
+    """Returns a view as a JSON object whose texts are harmless, also the names inside metadata."""
     return cast("dict[str, Any]", _printable(view.model_dump(mode="json", exclude_none=True)))
 
 
@@ -180,10 +189,10 @@ def status_view(tracked: TrackedMessage) -> StatusView:
 def _printable(value: object) -> object:
     match value:
         case str():
-            return printable(value)
+            return defused(value)
         case Mapping():
             items = cast("Mapping[str, object]", value).items()
-            return {printable(name): _printable(member) for name, member in items}
+            return {defused(name): _printable(member) for name, member in items}
         case list():
             return [_printable(member) for member in cast("list[object]", value)]
         case _:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 PRIVATE_FILE = 0o600  # of a new file: settings may come to hold tokens
 PRIVATE_DIRECTORY = 0o700
+SETTINGS_DIRECTORIES = frozenset((".claude", ".codex", ".gemini", ".qwen", ".opencode", "policies", "plugins"))
 
 
 Entries = Sequence[tuple[str, object]]  # path in the file, e.g. "hooks.Stop", and JSON-ready value
@@ -81,10 +82,19 @@ class Change:
                 raise SetupError(f"{self.path} was not changed, because another program has just changed it: try again")
             if self.after is None:
                 target.unlink()
+                _remove_empty(target.parent)
             else:
                 _replace(target, self.after.encode())
         except OSError as error:
             raise SetupError(f"{self.path} was not changed: it cannot be written ({error.strerror})") from error
+
+
+def _remove_empty(directory: Path) -> None:
+    """Removes the directories of settings that are empty now."""
+    with suppress(OSError):
+        while directory.name in SETTINGS_DIRECTORIES:
+            directory.rmdir()
+            directory = directory.parent
 
 
 def read_text(path: Path) -> str | None:

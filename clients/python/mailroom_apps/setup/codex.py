@@ -1,99 +1,97 @@
-"""Codex's settings — an MCP server in `config.toml`.
+"""Codex's settings — an MCP server in `config.toml`, and hooks in `hooks.json`.
 
-Source of the format: Codex's documentation: `[mcp_servers.NAME]` with `command`, `args`, `env`, in `config.toml` in
-`~/.codex` (CODEX_HOME moves it) or in a trusted project's `.codex`. Codex has no hook that wakes an idle session, so
-its agents call `check_inbox` and `wait_for_message`.
-Comments and order are kept by tomlkit, which the extra `codex` installs.
+Source of the formats: Codex's documentation: `[mcp_servers.NAME]` with `command`, `args`, `env`, and `hooks.json` in
+the layout of Claude Code's, in `~/.codex` (CODEX_HOME moves it) or in a trusted project's `.codex`. The server is
+required, because Codex starts its first turn without the tools of one that takes a second. Codex clears the environment
+of its servers, so the variables that say where the daemon is are named. Codex counts hook output in tokens of four
+bytes.
+The doorbell wakes an idle session by `codex queue`.
 """
 
 __all__ = ["plan"]
 
 import os
-import tomllib
+import shlex
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mailroom.inbox_directory import NoHomeDirectoryError, expand_home
 
 from mailroom_apps.setup.change import Change, SetupError, read_text
+from mailroom_apps.setup.json_settings import Handler, Settings, plan_file, shaped
 from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
 from mailroom_apps.setup.program import is_our_server
+from mailroom_apps.setup.toml_table import TomlTable, TomlTextError
+
+DIALECT = "codex"
+HOOK_EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")
+HOOK_DEFAULTS: dict[str, Any] = {"timeout": 10, "additionalContextLimit": 10_000}
+DOORBELL_DEFAULTS: dict[str, Any] = {"async": True, "timeout": 604_800}  # a week
+WAKE = 'codex queue --thread "$MAILROOM_SESSION" --message "$(cat)"'
+SERVER_DEFAULTS: dict[str, Any] = {
+    "required": True,
+    "env_vars": [
+        "XDG_RUNTIME_DIR",
+        "XDG_STATE_HOME",
+        "CLAUDE_CONFIG_DIR",
+        "MAILROOM_ADDRESS",
+        "MAILROOM_ROOT",
+        "MAILROOM_STATE_DIR",
+        "MAILROOM_TOKEN_FILE",
+    ],
+}
 
 
 def plan(options: SetupOptions) -> list[Change]:
-    """Returns the change of the configuration file.
+    """Returns the changes: of the configuration file and of the file with hooks.
 
     Raises:
-        SetupError: the file cannot be parsed, or tomlkit is not installed.
+        SetupError: a file cannot be parsed, or cannot be edited without touching anything else.
     """
-    path = _file(options)
-    before = read_text(path)
-    if before is None and options.remove:
-        return [Change(path, None, None)]
-    try:
-        settings = tomllib.loads(before or "")
-    except ValueError as error:  # also an integer of thousands of digits
-        raise SetupError(f"{path} was not changed: it is not valid TOML ({error})") from error
-    except RecursionError as error:
-        raise SetupError(f"{path} was not changed: it is nested too deeply") from error
-    entry = options.server_entry()
-    servers = settings.get("mcp_servers", {})
-    if not isinstance(servers, dict):
-        raise SetupError(f"{path} was not changed: mcp_servers is not a table")
-    current = cast("dict[str, Any]", servers).get(SERVER_NAME)
-    if current is not None and not is_our_server(current):
-        if options.remove:
-            return [Change(path, before, before)]
-        raise SetupError(
-            f"{path} was not changed: its server {SERVER_NAME!r} belongs to another program; rename that server first"
-        )
-    if current == (None if options.remove else entry):
-        return [Change(path, before, before)]
-    after = _edited(path, before or "", None if options.remove else entry)
-    name = f"mcp_servers.{SERVER_NAME}"
-    old_entries = [] if current is None else [(name, current)]
-    new_entries = [] if options.remove else [(name, entry)]
-    return [Change(path, before, after if after.strip() or not options.remove else None, old_entries, new_entries)]
+    directory = _directory(options)
+    hooks = Settings(directory / "hooks.json", handlers=_handlers(options))
+    return [_plan_server(directory / "config.toml", options), plan_file(hooks, remove=options.remove)]
 
 
-def _file(options: SetupOptions) -> Path:
+def _directory(options: SetupOptions) -> Path:
     if not options.for_user:
-        return options.directory / ".codex" / "config.toml"
+        return options.directory / ".codex"
     try:
-        return Path(expand_home(os.environ.get("CODEX_HOME") or "~/.codex", "CODEX_HOME")) / "config.toml"
+        return Path(expand_home(os.environ.get("CODEX_HOME") or "~/.codex", "CODEX_HOME"))
     except NoHomeDirectoryError as error:
         raise SetupError(str(error)) from error
 
 
-def _edited(path: Path, text: str, entry: dict[str, Any] | None) -> str:
+def _handlers(options: SetupOptions) -> list[Handler]:
+    hook = {"type": "command", "command": shlex.join(options.hook_command("hook", DIALECT))}
+    doorbell = {"type": "command", "command": shlex.join(options.hook_command("doorbell", DIALECT, "--then", WAKE))}
+    return [
+        *(Handler(event, "hook", hook, HOOK_DEFAULTS) for event in HOOK_EVENTS),
+        Handler("Stop", "doorbell", doorbell, DOORBELL_DEFAULTS),
+    ]
+
+
+def _plan_server(path: Path, options: SetupOptions) -> Change:
+    before = read_text(path)
+    if before is None and options.remove:
+        return Change(path, None, None)
+    owned = options.server_fields()
     try:
-        import tomlkit
-    except ImportError as error:
+        table = TomlTable(before or "", ("mcp_servers", SERVER_NAME))
+        current = table.value
+        if current is not None and not is_our_server(current):
+            if options.remove:
+                return Change(path, before, before)
+            raise SetupError(
+                f"{path} was not changed: its server {SERVER_NAME!r} belongs to another program; rename it first"
+            )
+        after = table.removed() if options.remove else table.merged(owned, SERVER_DEFAULTS)
+    except TomlTextError as error:
         raise SetupError(
-            "changing TOML needs the extra `codex`: run pip install 'mailroomd[codex]', or paste the output of "
-            "`mailroom setup generic`"
+            f"{path} was not changed: {error}. Edit it by hand: `mailroom setup generic` prints what belongs there"
         ) from error
-    try:
-        document = cast("Any", tomlkit.parse(text))
-        servers = document.setdefault("mcp_servers", tomlkit.table(is_super_table=True))
-        servers.pop(SERVER_NAME, None)
-        if entry is not None:
-            servers[SERVER_NAME] = _table(tomlkit, entry)
-        elif not servers:
-            document.pop("mcp_servers")
-        edited = tomlkit.dumps(document)
-        written = tomllib.loads(edited).get("mcp_servers", {}).get(SERVER_NAME)
-    except Exception as error:  # noqa: BLE001 - tomlkit cannot edit all TOML, and raises whatever it meets
-        written, edited = error, ""
-    if written != entry:
-        raise SetupError(
-            f"{path} was not changed, because its TOML cannot be edited: paste the output of `mailroom setup generic`"
-        )
-    return edited
-
-
-def _table(tomlkit: Any, entry: dict[str, Any]) -> Any:
-    table = tomlkit.table()
-    for key, value in entry.items():
-        table[key] = _table(tomlkit, cast("dict[str, Any]", value)) if isinstance(value, dict) else value
-    return table
+    text = after.text if after.text.strip() or not options.remove else None
+    shape = {**owned, **SERVER_DEFAULTS}
+    name = f"mcp_servers.{SERVER_NAME}"
+    old, new = ([] if table.value is None else [(name, shaped(table.value, shape))] for table in (table, after))
+    return Change(path, before, before if before == text else text, old, new)

@@ -101,6 +101,16 @@ class JsonText:
         is_bare = not parent.children and not self._has_break(parent)
         return self._inserted(parent, separator, entry, self._eol() + outer if is_bare else "")
 
+    def replaced(self, path: tuple[Key, ...], value: object) -> "JsonText":
+        """Returns the document with another value at a path, on one line.
+
+        Args:
+            path: of an existing value.
+            value: JSON-ready.
+        """
+        node = self._existing(path)
+        return JsonText(self.text[: node.start] + json.dumps(value, ensure_ascii=False) + self.text[node.end :])
+
     def removed(self, path: tuple[Key, ...]) -> "JsonText":
         """Returns the document without the entry at a path, its comma and the line that would be left empty."""
         parent = self._existing(path[:-1])

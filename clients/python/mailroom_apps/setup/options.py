@@ -27,8 +27,17 @@ class SetupOptions:
     command: tuple[str, ...]
     remove: bool = False
 
-    def server_entry(self) -> dict[str, Any]:
-        """Returns the entry of the MCP server; all programs use the same keys."""
+    def server_fields(self) -> dict[str, Any]:
+        """Returns what is ours in the entry of the MCP server; without an agent's name, a name there is None."""
         program, *arguments = self.command
-        entry: dict[str, Any] = {"command": program, "args": [*arguments, "mcp"]}
-        return entry | ({"env": {"MAILROOM_AGENT": self.agent}} if self.agent else {})
+        return {"command": program, "args": [*arguments, "mcp"], "env": {"MAILROOM_AGENT": self.agent}}
+
+    def server_entry(self) -> dict[str, Any]:
+        """Returns a new entry of the MCP server; most programs use the same keys."""
+        fields = self.server_fields()
+        return fields if self.agent else {key: value for key, value in fields.items() if key != "env"}
+
+    def hook_command(self, subcommand: str, dialect: str, *arguments: str) -> tuple[str, ...]:
+        """Returns the command line of a hook or a doorbell, word by word."""
+        name = ("--agent", self.agent) if self.agent else ()
+        return (*self.command, subcommand, "--dialect", dialect, *name, *arguments)

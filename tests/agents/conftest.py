@@ -1,0 +1,49 @@
+"""What the tests with real agent programs share: a daemon, stub models, and a new home for each test."""
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from support.agents.model_server import ModelServer
+from support.agents.programs import PROGRAMS
+from support.agents.workplace import RUN_BOUND_SEC, NewPlace, Workplace
+from support.harness.daemon import Daemon, short_directory
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Generator[Daemon, None, None]:
+    with short_directory() as directory:
+        running = Daemon(directory)
+        try:
+            running.start_bound_sec = RUN_BOUND_SEC
+            running.start()
+            yield running
+        finally:
+            running.kill_everything()
+
+
+@pytest.fixture
+def models() -> Generator[ModelServer, None, None]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def new_place(daemon: Daemon, models: ModelServer) -> Generator[NewPlace, None, None]:
+    """Makes a home for a program, by its name, with Mailroom set up in it."""
+    directory = Path(tempfile.mkdtemp(prefix="mrt-agent-", dir="/var/tmp"))  # Codex refuses to work below /tmp
+    number = 0
+
+    def make(name: str) -> Workplace:
+        nonlocal number
+        number += 1
+        program = PROGRAMS[name]
+        place = Workplace(directory / f"{name}-{number}", models, daemon, f"{name}-{directory.name[-4:]}-{number}")
+        program.prepare(place)
+        place.set_up(name, *program.setup)
+        return place
+
+    yield make
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,134 @@
+"""Programs — how each agent program is led to the stub models in a new home, and asked one question."""
+
+__all__ = ["PROGRAMS", "Program"]
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.agents.workplace import Workplace
+
+KEY = "sk-test-0123456789abcdefghij"
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """One agent program.
+
+    Attributes:
+        name: as `mailroom setup` knows it.
+        binary: what npm installs.
+        prepare: writes the settings that a user has after the first start, and leads the program to the stub.
+        setup: arguments for `mailroom setup`.
+        ask: the command line that asks one question without a terminal.
+    """
+
+    name: str
+    binary: str
+    prepare: Callable[[Workplace], None]
+    setup: Words
+    ask: Callable[[str], Words]
+
+
+def _write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
+
+
+def _prepare_claude_code(place: Workplace) -> None:
+    place.extra |= {
+        "ANTHROPIC_BASE_URL": place.models.url,
+        "ANTHROPIC_API_KEY": KEY,
+        **dict.fromkeys(
+            (
+                "DISABLE_AUTOUPDATER",
+                "DISABLE_TELEMETRY",
+                "DISABLE_ERROR_REPORTING",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+            ),
+            "1",
+        ),
+    }
+    trusted: dict[str, Any] = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
+    _write(
+        place.home / ".claude.json",
+        {
+            "hasCompletedOnboarding": True,
+            "theme": "dark",
+            "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
+            "projects": {str(place.project): trusted},
+        },
+    )
+    _write(place.project / ".claude" / "settings.local.json", {"enabledMcpjsonServers": ["mailroom"]})
+
+
+def _prepare_codex(place: Workplace) -> None:
+    place.extra |= {"STUB_KEY": KEY}
+    _write(
+        place.home / ".codex" / "config.toml",
+        'model = "stub"\nmodel_provider = "stub"\n\n[model_providers.stub]\nname = "stub"\n'
+        f'base_url = "{place.models.url}/v1"\nwire_api = "responses"\nenv_key = "STUB_KEY"\n\n'
+        f'[projects."{place.project}"]\ntrust_level = "trusted"\n',
+    )
+
+
+def _prepare_gemini(place: Workplace) -> None:
+    place.extra |= {
+        "GEMINI_API_KEY": KEY,
+        "GOOGLE_GEMINI_BASE_URL": place.models.url,
+        "GEMINI_CLI_TRUST_WORKSPACE": "true",
+        "GEMINI_TELEMETRY_ENABLED": "false",
+    }
+    settings: dict[str, Any] = {
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+        "general": {"disableAutoUpdate": True, "disableUpdateNag": True},
+        "privacy": {"usageStatisticsEnabled": False},
+    }
+    _write(place.home / ".gemini" / "settings.json", settings)
+
+
+def _prepare_opencode(place: Workplace) -> None:
+    place.extra |= {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
+    # It fetches the types of its plugins, and would wait for the registry that it cannot reach.
+    _write(place.home / ".npmrc", "fetch-retries=0\nfetch-timeout=1000\noffline=true\n")
+    provider: dict[str, Any] = {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": "stub",
+        "options": {"baseURL": f"{place.models.url}/v1", "apiKey": KEY},
+        "models": {"stub": {"name": "stub"}},
+    }
+    _write(
+        place.home / ".config" / "opencode" / "opencode.json",
+        {"provider": {"stub": provider}, "model": "stub/stub", "small_model": "stub/stub", "autoupdate": False},
+    )
+
+
+def _prepare_qwen(place: Workplace) -> None:
+    place.extra |= {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{place.models.url}/v1", "OPENAI_MODEL": "stub"}
+    settings: dict[str, Any] = {
+        "security": {"auth": {"selectedType": "openai"}},
+        "general": {"disableAutoUpdate": True, "enableAutoUpdate": False},
+        "privacy": {"usageStatisticsEnabled": False},
+    }
+    _write(place.home / ".qwen" / "settings.json", settings)
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        Program("claude-code", "claude", _prepare_claude_code, (), lambda text: ("claude", "-p", text)),
+        Program(
+            "codex",
+            "codex",
+            _prepare_codex,
+            (),
+            lambda text: ("codex", "exec", "--skip-git-repo-check", "--dangerously-bypass-hook-trust", text),
+        ),
+        Program("gemini", "gemini", _prepare_gemini, (), lambda text: ("gemini", "-y", "-p", text)),
+        Program("opencode", "opencode", _prepare_opencode, (), lambda text: ("opencode", "run", text)),
+        Program("qwen", "qwen", _prepare_qwen, (), lambda text: ("qwen", "--yolo", "-p", text)),
+    )
+}
