@@ -66,7 +66,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--page",
         nargs="+",
         metavar="FILE",
-        help="run nothing; write the page from files of --json, of which later ones win",
+        help="run nothing; write the page from files of --json; later ones win",
     )
     parser.add_argument(
         "--require",

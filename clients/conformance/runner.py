@@ -146,8 +146,8 @@ class Runner:
             outcome, detail = Outcome.NOT_APPLICABLE, str(unsupported)
         except (AssertionError, AdapterFailed, Refused) as error:
             outcome, detail = Outcome.FAILED, f"{_where(error)}: {str(error) or type(error).__name__}"
-        except Exception:  # noqa: BLE001 - of any kind: a result that is not as the contract has it, for example
-            outcome, detail = Outcome.FAILED, traceback.format_exc(limit=-2)
+        except Exception as error:  # noqa: BLE001 - of any kind: a result that is not as the contract has it, for example
+            outcome, detail = Outcome.FAILED, f"{_where(error)}: {type(error).__name__}: {error}"
         column.results[title] = Result(outcome, time.monotonic() - started, detail)
         self._report(column)
         return outcome is not Outcome.FAILED
