@@ -40,7 +40,7 @@ test-typescript: .venv/dev.stamp ## Install, check, build and test the TypeScrip
 	@scripts/need-debian openssl=openssl node=nodejs npm=npm
 	@cd clients/typescript && npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent test
 
-test-agents: .venv/dev.stamp ## Install the real agent programs from npm and test Mailroom with them (eight minutes; ARGS="-m quick": three)
+test-agents: .venv/dev.stamp ## Install the real agent programs from npm and test Mailroom with them (ARGS="-m quick": a part)
 	@scripts/need-debian node=nodejs npm=npm tmux=tmux unshare=util-linux ip=iproute2 git=git
 	@scripts/test-agents $(ARGS)
 
