@@ -52,7 +52,7 @@ test-dashboard: .venv/browser.stamp ## Run the tests of the dashboard in Chromiu
 	@scripts/fetch-axe .venv/axe
 	@scripts/test-dashboard $(ARGS)
 
-test-agents: .venv/dev.stamp ## Install the real agent programs from npm and test Mailroom with them (eight minutes; ARGS="-m quick": three)
+test-agents: .venv/dev.stamp ## Install the real agent programs from npm and test Mailroom with them (ARGS="-m quick": a part)
 	@scripts/need-debian node=nodejs npm=npm tmux=tmux unshare=util-linux ip=iproute2 git=git
 	@scripts/test-agents $(ARGS)
 

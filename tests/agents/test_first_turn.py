@@ -9,7 +9,7 @@ TOOLS = 8
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", ["claude-code", "codex", "gemini"])
 def test_a_run_without_a_terminal_ends_and_has_the_waiting_mail_once(
     new_place: NewPlace, models: ModelServer, name: str
 ) -> None:
@@ -29,24 +29,3 @@ def test_the_first_request_has_all_tools(new_place: NewPlace, models: ModelServe
     place.run(*PROGRAMS[name].ask("@@ say hello"))
     names = models.requests[0].tool_names
     assert sum("mailroom" in tool for tool in names) == TOOLS, names
-
-
-@pytest.mark.parametrize("name", ["codex", "gemini"])
-@pytest.mark.parametrize("text", ["界" * 5_000, "a" * 9_240], ids=["CJK", "ASCII"])
-def test_long_mail_reaches_the_model_whole_over_several_calls(
-    new_place: NewPlace, models: ModelServer, name: str, text: str
-) -> None:
-    place = new_place(name)
-    sent = [place.send(f"<{number}>{text}") for number in range(3)]
-    calls = ['@@ tool check_inbox {"new_only": true}']
-    for message in sent:
-        calls += [
-            f'@@ tool check_inbox {{"message_id": "{message.id}", "offset": {offset}}}'
-            for offset in range(0, len(text), 2_500)
-        ]
-    place.run(*PROGRAMS[name].ask("\n".join(calls)))
-    seen = "".join(turn.text for turn in models.requests[-1].turns if turn.role == "tool")
-    assert "truncated" not in seen
-    for number in range(3):
-        assert seen.count(f"<{number}>") >= 1
-    assert seen.count(text[:2_500]) >= 3 * (len(text) // 2_500)

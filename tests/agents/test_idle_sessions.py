@@ -1,10 +1,8 @@
-"""Idle sessions of Claude Code in a terminal: woken once for each message, wherever they are in their life."""
+"""Idle sessions of Claude Code in a terminal: woken once for each message."""
 
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 
 import pytest
 from support.agents.model_server import ModelServer, Request
@@ -19,10 +17,6 @@ def doorbells(place: Workplace) -> list[int]:
     """Returns the processes that watch for sessions."""
     bells = (place.home / "state" / "mailroom-sessions").glob("*.bell")
     return [int(text) for bell in bells if not bell.name.startswith(".") and (text := bell.read_text())]
-
-
-def has_another(place: Workplace, before: list[int]) -> bool:
-    return doorbells(place) not in ([], before)
 
 
 @contextmanager
@@ -48,35 +42,6 @@ def test_an_idle_session_is_woken_before_its_first_prompt_and_may_use_its_tools(
         models.wait_for_text("wake up 1f", RUN_BOUND_SEC)
         wait_until(lambda: place.state_of(sent).value == "read", "the session acknowledges", RUN_BOUND_SEC)
         assert copies(models.requests, "wake up 1f") == 1
-
-
-def test_a_session_is_woken_once_after_two_clears_and_leaves_no_doorbell(
-    new_place: NewPlace, models: ModelServer
-) -> None:
-    place = new_place("claude-code")
-    with idle_session(place) as terminal:
-        for _ in range(2):
-            before = doorbells(place)
-            terminal.submit("/clear")
-            wait_until(partial(has_another, place, before), "another doorbell watches", RUN_BOUND_SEC)
-        assert len(doorbells(place)) == 1
-        place.send("after the clear 2f")
-        models.wait_for_text("after the clear 2f", RUN_BOUND_SEC)
-        assert copies(models.requests, "after the clear 2f") == 1
-        pids = doorbells(place)
-        terminal.submit("/exit")
-        terminal.wait_for_end()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the doorbells end", RUN_BOUND_SEC)
-
-
-def test_a_session_is_woken_after_an_interrupted_turn(new_place: NewPlace, models: ModelServer) -> None:
-    place = new_place("claude-code")
-    with idle_session(place) as terminal:
-        terminal.submit("@@ sleep 20")
-        models.wait_for_text("@@ sleep 20", RUN_BOUND_SEC)
-        terminal.press("Escape")
-        place.send("after Esc 3f")
-        models.wait_for_text("after Esc 3f", RUN_BOUND_SEC)
 
 
 def test_a_burst_wakes_at_most_twice_and_a_sender_cannot_close_the_tags(

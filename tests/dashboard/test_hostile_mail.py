@@ -131,7 +131,7 @@ def test_a_day_of_events_leaves_the_page_as_small_as_before(stage: Stage) -> Non
     page = stage.open("#/feed")
     expect(page.get_by_title("mail: connected", exact=True)).to_be_visible()
     session = page.context.new_cdp_session(page)
-    command = cast("Callable[[str], dict[str, Any]]", session.send)  # its annotations are incomplete
+    command = cast("Callable[[str], dict[str, Any]]", cast("Any", session).send)  # its annotations are incomplete
 
     def measure() -> tuple[float, float]:
         command("HeapProfiler.collectGarbage")

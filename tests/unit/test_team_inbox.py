@@ -671,7 +671,7 @@ def test_a_want_of_threads_is_no_fault_of_the_message(
     filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
+        raise RuntimeError("no more threads")
 
     with monkeypatch.context() as patch:
         patch.setattr(directory_lock, "start_new_thread", fail)

@@ -31,7 +31,7 @@ def _turns(message: dict[str, Any]) -> Iterator[Turn]:
     for block in blocks:
         if block["type"] == "tool_result":
             inner = block.get("content", "")
-            parts = inner if isinstance(inner, list) else [{"text": inner}]
+            parts: list[dict[str, Any]] = inner if isinstance(inner, list) else [{"text": inner}]
             yield Turn("tool", "\n".join(str(part.get("text", "")) for part in parts))
         else:
             yield Turn(role, str(block.get("text", "")))
@@ -58,7 +58,7 @@ def encode(step: Say | Call, path: str, body: dict[str, Any]) -> tuple[str, byte
     }
     if not body.get("stream"):
         return "application/json", json.dumps(message).encode()
-    started = {**block, "input": {}} if is_call else {**block, "text": ""}
+    started: dict[str, Any] = {**block, "input": {}} if is_call else {**block, "text": ""}
     delta = (
         {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
         if is_call

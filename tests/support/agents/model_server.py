@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from support.agents import anthropic_protocol, gemini_protocol, openai_protocol
 from support.agents.script import Turn, next_step
@@ -78,7 +78,7 @@ class ModelServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # pyright: ignore[reportAttributeAccessIssue] - a client that left
+        cast("Any", self._server).handle_error = lambda *_: None  # pyright: ignore[reportUnknownLambdaType] - a client that left
 
     @property
     def url(self) -> str:

@@ -4,7 +4,7 @@ __all__ = ["encode", "serves", "tool_names_of", "turns_of"]
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from support.agents.script import Call, Say, Turn
 
@@ -55,7 +55,7 @@ def _response_turns(item: dict[str, Any]) -> Iterator[Turn]:
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content)
+        return "\n".join(str(part.get("text", "")) for part in cast("list[dict[str, Any]]", content))
     return content if isinstance(content, str) else "" if content is None else json.dumps(content)
 
 
@@ -71,7 +71,7 @@ def _encode_response(step: Say | Call, body: dict[str, Any]) -> tuple[str, bytes
         item = {"type": "function_call", "id": f"fc_{number}", "call_id": f"call_{number}", "name": name}
         item |= {"arguments": json.dumps(step.arguments)} | ({"namespace": namespace} if namespace else {})
     else:
-        content = [{"type": "output_text", "text": step.text, "annotations": []}]
+        content: list[dict[str, Any]] = [{"type": "output_text", "text": step.text, "annotations": []}]
         item = {"type": "message", "id": f"msg_{number}", "role": "assistant", "content": content}
     item["status"] = "completed"
     usage = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}

@@ -60,8 +60,7 @@ def show_mail(
         selection = _Selection(ids, event, root, unread, received)
         report = selection.compose_report(dialect)
         if report or seen:
-            messages = report.messages if report else ()
-            shown = seen.union(message.id for message in messages)
+            shown = seen.union(message.id for message in (report.messages if report else ()))
             _record_shown(update.state, event, unread, selection.ids, shown)
             update.prepare()
             if report:

@@ -106,7 +106,7 @@ def _command(entries: dict[str, Any]) -> tuple[str, ...]:
             words = shlex.split(cast("dict[str, Any]", value)["command"])
             ends = [words.index(name) for name in ("hook", "doorbell") if name in words]
             return tuple(words[: min(ends)])
-        if words := _plugin_value(value, "COMMAND"):
+        if words := _plugin_value(cast("Any", value), "COMMAND"):
             return tuple(words)
     return ("mailroom",)
 
