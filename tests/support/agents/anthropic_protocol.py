@@ -4,7 +4,7 @@ __all__ = ["encode", "serves", "tool_names_of", "turns_of"]
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from support.agents.script import Call, Say, Turn
 
@@ -31,7 +31,7 @@ def _turns(message: dict[str, Any]) -> Iterator[Turn]:
     for block in blocks:
         if block["type"] == "tool_result":
             inner = block.get("content", "")
-            parts: list[dict[str, Any]] = inner if isinstance(inner, list) else [{"text": inner}]
+            parts: list[dict[str, Any]] = cast("Any", inner) if isinstance(inner, list) else [{"text": inner}]
             yield Turn("tool", "\n".join(str(part.get("text", "")) for part in parts))
         else:
             yield Turn(role, str(block.get("text", "")))
