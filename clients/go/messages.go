@@ -169,6 +169,7 @@ func (r *Response) EventID() string { return r.eventID }
 // reconnection.
 type CaughtUp struct {
 	LastID string // the place at which the replay ended
+	Gap    bool   // events after the place that it was resumed from may be missing: the daemon has deleted them meanwhile
 }
 
 // EventID returns the place at which the replay ended.

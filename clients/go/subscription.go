@@ -138,7 +138,7 @@ func (s *subscription) receive(response *pb.SubscribeResponse) (Event, *Error) {
 		lastID := event.CaughtUp.GetLastId()
 		s.cursor.recordCaughtUp(lastID)
 		s.retries.recordProgress()
-		return CaughtUp{LastID: lastID}, nil
+		return CaughtUp{LastID: lastID, Gap: event.CaughtUp.GetGap()}, nil
 	}
 	if eventID == "" || !s.cursor.admit(eventID) {
 		return nil, nil

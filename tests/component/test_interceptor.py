@@ -41,6 +41,8 @@ class Context:
 
     def add_done_callback(self, callback: Any) -> None: ...
 
+    def set_trailing_metadata(self, metadata: Any) -> None: ...
+
     def trailing_metadata(self) -> Any:
         return self.metadata
 

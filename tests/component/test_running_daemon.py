@@ -42,7 +42,8 @@ def installation(tmp_path: Path) -> Installation:
     for path in (tmp_path / "root" / "inbox" / ".tmp", state_dir):
         path.mkdir(parents=True, mode=0o700)
     open_store(state_dir).close()
-    (state_dir / "mailroom.db-wal").touch()
+    for name in ("mailroom.db-wal", "addresses", "reserve"):
+        (state_dir / name).touch()
     return Installation(tmp_path / "root", state_dir, Address(f"unix:{tmp_path}/m.sock"))
 
 

@@ -9,7 +9,6 @@ __all__ = ["TomlTable", "TomlTextError"]
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -34,6 +33,8 @@ class TomlTable:
     """
 
     def __init__(self, text: str, path: tuple[str, str]) -> None:
+        import tomllib  # here, because every command imports the command line with `setup`
+
         self.text = text
         self._path = path
         self._eol = "\r\n" if "\r\n" in text else "\n"

@@ -36,8 +36,6 @@ def check(installation: Installation) -> Iterator[Finding]:
     files = [] if supervisor is None else list(open_files(daemon_pids(supervisor)))
     if not any(file.pid == supervisor and file.path.name == LOCK_NAME for file in files):
         files = []  # none is running, or something else listens there
-    if files:
-        yield from _check_kept_files(installation)
     yield from _check_state_files(installation, files)
     yield from _check_root(installation, files)
 
@@ -72,6 +70,8 @@ def _check_state_files(installation: Installation, files: list[OpenFile]) -> Ite
         summary = f"the daemon uses the state directory {other}, not {installation.state_dir}"
         yield problem("state directory", summary, f"give the tools --state-dir {other}, or set MAILROOM_STATE_DIR")
         return
+    if files:
+        yield from _check_kept_files(installation)
     names = {"database": (DATABASE_NAME, f"{DATABASE_NAME}-wal"), "state lock": (LOCK_NAME,)}
     for check_name, evidence in names.items():
         path = installation.state_dir / evidence[0]
