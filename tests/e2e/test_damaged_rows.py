@@ -1,6 +1,7 @@
 """A damaged row costs one message its place on the streams: no file, no other message and no other mailbox."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mailroomd.model.ids import parse_id
+from support.harness.command_line import home
 from support.harness.deployment import Deployment, running_deployment
 
 DOCTOR = Path(sys.executable).with_name("mailroom")
@@ -27,7 +29,9 @@ def damage(deployment: Deployment, change: str, *message_ids: str) -> None:
 def doctor(deployment: Deployment) -> str:
     """Returns the report of the doctor without its line breaks, which may be inside an id."""
     command = [str(DOCTOR), "doctor", "--root", str(deployment.root), "--state-dir", str(deployment.state_dir)]
-    return "".join(subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.split())
+    env = os.environ | {"HOME": home()}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return "".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("change", DAMAGE)

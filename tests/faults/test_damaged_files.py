@@ -18,6 +18,7 @@ from pathlib import Path
 import grpc
 import pytest
 from mailroomd.model.ids import parse_id
+from support.harness.command_line import home
 from support.harness.daemon import MAILROOMD
 from support.harness.deployment import Deployment, new_deployment, running_deployment
 from support.harness.waiting import chance, rounds, wait_until
@@ -86,7 +87,8 @@ def answers_or_names_the_database(call: Callable[[], object]) -> bool:
 def doctor(deployment: Deployment) -> str:
     """Returns the doctor's report on the database."""
     command = [str(DOCTOR), "doctor", "--root", str(deployment.root), "--state-dir", str(deployment.state_dir)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    env = os.environ | {"HOME": home()}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
 def test_flipped_bits_are_refused_with_a_sentence_or_do_no_further_harm(origin: Origin) -> None:

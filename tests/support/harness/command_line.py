@@ -1,6 +1,6 @@
 """Runs the command line for tests, in a process of its own or, faster, in the process of the test."""
 
-__all__ = ["BOUND_SEC", "Done", "cli", "command", "environment", "lines_of", "run_here"]
+__all__ = ["BOUND_SEC", "Done", "cli", "command", "environment", "home", "lines_of", "run_here"]
 
 import atexit
 import functools

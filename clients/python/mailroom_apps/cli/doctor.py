@@ -80,7 +80,11 @@ def _check_agents() -> "Iterator[Finding]":
 
     from mailroom_apps.setup.check import check_programs
 
-    for found in check_programs(Path.cwd()):
+    try:
+        project = Path.cwd()
+    except FileNotFoundError:  # it was deleted
+        project = None
+    for found in check_programs(project):
         check = f"setup {found.program}"
         yield warning(check, found.summary, found.advice) if found.advice else ok(check, found.summary)
 

@@ -41,17 +41,17 @@ class Problem:
     advice: str = ""
 
 
-def check_programs(project: Path) -> Iterator[Problem]:
+def check_programs(project: Path | None) -> Iterator[Problem]:
     """Yields what there is to say about each program that is set up, for the user or in a project.
 
     Args:
-        project: its directory.
+        project: its directory; None if there is none.
     """
     for program, plan in _PLANS.items():
         found: list[str] = []
-        for for_user in (True, False):
+        for for_user in (True,) if project is None else (True, False):
             scope = "--user" if for_user else "--project"
-            options = SetupOptions(project, for_user, None, ("mailroom",))
+            options = SetupOptions(project or Path("/"), for_user, None, ("mailroom",))
             try:
                 if old := _entries(plan(replace(options, remove=True))):
                     found.append(scope)
