@@ -3,7 +3,6 @@
 __all__ = ["dashboard"]
 
 import os
-import re
 import socket
 import sys
 import threading
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from mailroom.addresses import state_directory
 from mailroom.errors import MailroomError
+from mailroom.inbox_directory import is_mailbox_name
 
 from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.connection import connect_async, quiet_grpc
+from mailroom_apps.cli.extras import extra_missing
 from mailroom_apps.cli.options import Address, examples
 from mailroom_apps.cli.output import emit, emit_note
 
@@ -74,7 +75,7 @@ def run(
         from mailroom_apps.dashboard.config import DashboardConfig, parse_public_url
         from mailroom_apps.dashboard.server import serve
     except ModuleNotFoundError as error:
-        raise _extra_missing(error) from error
+        raise extra_missing("dashboard", "dashboard", error) from error
     from mailroom_apps.loopback import parse_endpoint
 
     _check_name(operator)
@@ -147,13 +148,5 @@ def _directory() -> Path:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,128}", name):
+    if not is_mailbox_name(name) or "@" in name:
         raise typer.BadParameter(f"{name!r} is not an agent's name", param_hint="--as")
-
-
-def _extra_missing(error: ModuleNotFoundError) -> MailroomError:
-    return MailroomError(
-        "`mailroom dashboard` needs an extra of the package: "
-        f"pip install 'mailroomd[dashboard]' ({error.name} is missing)",
-        reason="EXTRA_MISSING",
-    )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from mailroom.addresses import state_directory
-from mailroom.errors import InvalidArgument, MailroomError
+from mailroom.errors import InvalidArgument
 from mailroom.inbox_directory import NoHomeDirectoryError, default_root, expand_home, is_mailbox_name
 
 from mailroom_apps.cli.connection import chosen_address, quiet_grpc
+from mailroom_apps.cli.extras import extra_missing
 from mailroom_apps.cli.options import Address
 from mailroom_apps.cli.output import emit_note
 
@@ -69,7 +70,7 @@ def mcp(
         from mailroom_apps.mcp.server import McpConfig
         from mailroom_apps.mcp.stdio_server import serve_stdio
     except ModuleNotFoundError as error:
-        raise _extra_missing(error) from error
+        raise extra_missing("mcp", "mcp", error) from error
     config = McpConfig(
         root=_root(root),
         agent=check_name(agent, "--agent") if agent else None,
@@ -121,10 +122,3 @@ def _serve_http(config: "McpConfig", endpoint: str, token_file: Path) -> None:
     token = load_token(given, token_file)
     emit_note(f"clients send `Authorization: Bearer TOKEN` with the token in {TOKEN_VARIABLE if given else token_file}")
     serve_http(config, HttpConfig(host, port, token))
-
-
-def _extra_missing(error: ModuleNotFoundError) -> MailroomError:
-    return MailroomError(
-        f"`mailroom mcp` needs an extra of the package: pip install 'mailroomd[mcp]' ({error.name} is missing)",
-        reason="EXTRA_MISSING",
-    )

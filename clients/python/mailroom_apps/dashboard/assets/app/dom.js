@@ -72,7 +72,7 @@ export function button(label, handler, options = {}) {
   return h("button", { type: "button", ...options, on: { click: handler } }, label);
 }
 
-// Offers a text as a file.
+// Lets the reader save a text as a file.
 export function download(name, text) {
   const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
   const link = document.createElement("a");

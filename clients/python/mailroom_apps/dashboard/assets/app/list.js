@@ -1,4 +1,4 @@
-// A list of any length of which only the visible rows are elements. Rows have one height. What arrives while the reader is
+// A list of any length; only its visible rows are elements. Rows have one height. What arrives while the reader is
 // below the top, or has the focus in the list, waits behind a button, so nothing moves under a hand or an eye.
 
 import { button, h, setText } from "./dom.js";
