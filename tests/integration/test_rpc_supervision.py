@@ -333,7 +333,12 @@ def _clients_of(pid: int, port: int) -> int:
 
 def test_reflection_lists_the_services(patient_deployment: Deployment) -> None:
     assert patient_deployment.services() == sorted(
-        [*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
+        [
+            *SERVICES,
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "grpc.reflection.v1alpha.ServerReflection",
+        ]
     )
 
 

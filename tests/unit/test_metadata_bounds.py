@@ -27,3 +27,11 @@ def test_metadata_that_is_certainly_too_large_is_refused(metadata: bytes) -> Non
     with pytest.raises(MailroomError) as refused:
         metadata_to_json(metadata)
     assert (refused.value.reason, refused.value.field) == (Reason.METADATA_TOO_LARGE, "metadata")
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(0.0, b"0"), (-0.0, b"-0.0"), (2.0**53, b"9007199254740992"), (-17.0, b"-17"), (0.5, b"0.5")],
+)
+def test_a_number_keeps_its_value_and_its_sign(number: float, written: bytes) -> None:
+    assert metadata_to_json(list_of(number, 1)) == b'{"a":[' + written + b"]}"

@@ -84,7 +84,7 @@ def unicode(run: Run) -> None:
 
 @scenario("metadata of every type of JSON")
 def struct(run: Run) -> None:
-    """Numbers are doubles: 2^53 arrives unchanged; −0.0 arrives as 0."""
+    """Numbers are doubles: 2^53 arrives unchanged, and so does −0.0, whose sign some languages do not show in JSON."""
     owner, bob = run.owner(), run.name("bob")
     metadata: Json = {
         "null": None,

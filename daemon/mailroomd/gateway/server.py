@@ -41,7 +41,7 @@ def make_server(
     check_complete(RPCS)
     interceptor = GuardInterceptor(RPCS, guard)
     server = grpc.aio.server(interceptors=(interceptor,), options=_options(listeners, share_ports=share_ports))
-    described = {rpc.service.full_name for rpc in RPCS}
+    described = {rpc.service_name for rpc in RPCS}
     servicers = (*servicers, cast("Any", reflection).aio.ReflectionServicer(service_names=described))
     for service, rpcs in groupby(RPCS, lambda rpc: rpc.service_name):
         handlers = {rpc.name: _method_handler(rpc, servicers) for rpc in rpcs}

@@ -128,12 +128,16 @@ class _StructReader:
 
 
 def _plain_number(number: float) -> int | float:
-    if number.is_integer() and -MAX_EXACT_INTEGER <= number <= MAX_EXACT_INTEGER:
+    if number.is_integer() and -MAX_EXACT_INTEGER <= number <= MAX_EXACT_INTEGER and not _is_negative_zero(number):
         return int(number)
     if math.isfinite(number):
         return number
     sentence = "metadata has a number that JSON cannot represent: NaN or infinity"
     raise MailroomError(Reason.METADATA_INVALID, sentence, field="metadata")
+
+
+def _is_negative_zero(number: float) -> bool:
+    return number == 0.0 and math.copysign(1.0, number) < 0.0  # which no integer can say
 
 
 def _metadata_too_deep() -> MailroomError:
