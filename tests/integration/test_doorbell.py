@@ -213,6 +213,17 @@ def test_mail_goes_to_the_command_that_wakes_another_program(client: Mailroom, s
     assert session.hook("UserPromptSubmit") == ""
 
 
+@pytest.mark.parametrize(("command", "is_woken"), [("exec", False), ("app-server", True)])
+def test_a_run_of_codex_that_ends_by_itself_has_no_doorbell(
+    client: Mailroom, session: Session, command: str, is_woken: bool
+) -> None:
+    sent = client.send(session.id, "waits")
+    codex = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[2:])", command]
+    doorbell = session.command("doorbell", "--dialect", "codex", "--then", "cat")
+    subprocess.run([*codex, *doorbell], env=session.environment(), input=session.event("Stop"), timeout=BOUND_SEC)
+    assert state_of(client, sent.id) is (DeliveryState.OFFERED if is_woken else DeliveryState.FILED)
+
+
 def test_mail_that_the_command_did_not_take_stays_unseen(client: Mailroom, session: Session) -> None:
     doorbell = session.doorbell("--then", "echo no such thread >&2; exit 3")
     wait_until_watching(session)

@@ -28,7 +28,8 @@ from mailroom_apps.hooks.event import DOORBELL, EventError, HookEvent, read_even
 from mailroom_apps.hooks.options import Options, UsageError, read_options
 from mailroom_apps.hooks.stderr import print_error
 
-CLAUDE_CODE = "claude-code"
+CLAUDE_CODE, CODEX = "claude-code", "codex"
+CODEX_EXEC = frozenset(("exec", "e"))  # the command of a run without a terminal, and its short form
 COMMAND_TIMEOUT_SEC = 30.0
 MAIL, NO_MAIL, FAILED = 2, 0, 1  # exit codes
 STDIN_TIMEOUT_SEC = 5.0  # a hook's event is there at once, even on a busy machine; a script may leave stdin open
@@ -68,13 +69,14 @@ def _read_event(options: Options) -> HookEvent:
 
 
 def _run(options: Options, event: HookEvent) -> int:
-    is_hook = event.given_name != DOORBELL
-    if is_hook and options.dialect in (None, CLAUDE_CODE) and not _can_be_woken():
-        return NO_MAIL
-    from mailroom_apps.hooks.doorbell_lock import DoorbellLock
     from mailroom_apps.hooks.session_end import session_process
 
     session = options.pid or session_process()  # before anything slow: the parent may exit, and init takes its place
+    is_hook = event.given_name != DOORBELL
+    if is_hook and not _can_be_woken(options.dialect or CLAUDE_CODE, session):
+        return NO_MAIL
+    from mailroom_apps.hooks.doorbell_lock import DoorbellLock
+
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would become part of the mail
     with ExitStack() as stack:
         locks = [stack.enter_context(DoorbellLock(event.state_key))]
@@ -87,10 +89,19 @@ def _run(options: Options, event: HookEvent) -> int:
         return MAIL if has_shown_mail and options.then is None else NO_MAIL
 
 
-def _can_be_woken() -> bool:
-    """Returns whether Claude Code runs in a terminal. Without one it ends, and would wait for its doorbell to end."""
-    entrypoint = os.environ.get("CLAUDE_CODE_ENTRYPOINT", "cli")
-    return entrypoint == "cli" or os.environ.get("MAILROOM_WAKE") == "always"
+def _can_be_woken(dialect: str, session: int) -> bool:
+    """Returns whether a session goes on when it is idle, and does not end.
+
+    Without a terminal Claude Code would wait for its doorbell before it ends. What is queued for `codex exec` when it
+    ends reaches no model (openai/codex#41060).
+    """
+    if os.environ.get("MAILROOM_WAKE") == "always":
+        return True
+    if dialect == CODEX:
+        from mailroom_apps.hooks.session_end import arguments_of
+
+        return CODEX_EXEC.isdisjoint(arguments_of(session))
+    return dialect != CLAUDE_CODE or os.environ.get("CLAUDE_CODE_ENTRYPOINT", "cli") == "cli"
 
 
 async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bool:

@@ -4,7 +4,7 @@ A session is a process (Claude Code's), possibly with a shell between it and its
 The end of either tells that it has gone. The kernel reports both, so waiting costs nothing.
 """
 
-__all__ = ["on_session_end", "session_process"]
+__all__ = ["arguments_of", "on_session_end", "session_process"]
 
 import asyncio
 import os
@@ -24,6 +24,13 @@ def session_process() -> int:
         while pid > 1 and _command(pid) in SHELLS:
             pid = _parent(pid)
     return pid if pid > 1 else parent
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Returns the command line of a process without its program; nothing if it has ended."""
+    with suppress(OSError):
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[1:-1]
+    return []
 
 
 def on_session_end(pid: int, act: Callable[[], object]) -> None:
