@@ -76,6 +76,37 @@ def test_sends_of_one_turn_travel_in_batches_and_are_stored_in_their_order(tmp_p
     play("asyncio", tmp_path, scene)
 
 
+def test_sends_made_while_the_first_one_travels_alone_are_stored_behind_it(tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.held.add("SendMessage")
+        sending = [asyncio.create_task(client.send("abc", "first"))]
+        await daemon.wait_until(lambda: bool(daemon.requests["SendMessage"]))
+        sending += [asyncio.create_task(client.send("abc", str(place))) for place in range(10)]
+        await asyncio.sleep(0.05)
+        daemon.release("SendMessage")
+        sent = await asyncio.gather(*sending)
+        assert [one.id for one in sent] == sorted(one.id for one in sent)
+        assert [len(request.messages) for request in daemon.requests["SendMessages"]] == [10]
+
+    play("asyncio", tmp_path, scene)
+
+
+def test_sends_do_not_wait_for_a_first_one_that_gets_no_answer(tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.held.add("SendMessage")
+        first = asyncio.create_task(client.send("abc", "first", timeout=5))
+        await daemon.wait_until(lambda: bool(daemon.requests["SendMessage"]))
+        second = asyncio.create_task(client.send("abc", "second", timeout=0.4))
+        await daemon.wait_until(lambda: len(daemon.requests["SendMessage"]) == 2)
+        first.cancel()
+        third = await client.send("abc", "third", timeout=5)
+        daemon.release("SendMessage")
+        await asyncio.gather(first, second, return_exceptions=True)
+        assert third.message.content == "third"
+
+    play("asyncio", tmp_path, scene)
+
+
 @KINDS
 def test_a_single_send_makes_a_unary_call_and_opens_no_stream(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:

@@ -96,7 +96,7 @@ def broadcast(run: Run) -> None:
 
 @scenario("200 sends at a time: each has its own answer or error", SDK)
 def pipelined(run: Run) -> None:
-    """The sends share a stream; every seventh is refused."""
+    """The sends share a stream; every seventh is refused. Nothing promises the order of sends that nobody awaited."""
     owner, bob = run.owner(), run.name("bob")
     calls: list[int] = []
     for number in range(200):
@@ -114,4 +114,4 @@ def pipelined(run: Run) -> None:
             assert message["content"] == str(number), message
             stored.append(message["content"])
     inbox = owner.call("CheckInbox", {"agent": bob, "limit": 1000})["messages"]
-    assert [one["content"] for one in inbox] == stored
+    assert sorted(one["content"] for one in inbox) == sorted(stored)

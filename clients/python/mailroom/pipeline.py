@@ -133,13 +133,17 @@ class Pipeline:
 
 
 class AsyncPipeline:
-    """The pipeline of `AsyncMailroom`."""
+    """The pipeline of `AsyncMailroom`.
+
+    Sends are stored in the order in which they were made, unless one of them travels again or goes to a team.
+    """
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
         self._pipeline = Pipeline()
         self._stream: AsyncExchange | None = None
         self._readers: set[asyncio.Task[None]] = set()  # the loop itself holds tasks by weak references only
+        self._first: Attempt | None = None  # travels alone because it is the only one; later ones wait for its answer
         self._sending = 0
         self._is_flush_due = False
 
@@ -153,14 +157,20 @@ class AsyncPipeline:
             MailroomError: the typed failure, as a unary call would raise it.
         """
         deadline = time.monotonic() + timeout_sec
-        request = cast("pb.SendMessageRequest", call.request)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        attempt = Attempt(
+            cast("pb.SendMessageRequest", call.request), lambda outcome: future.done() or future.set_result(outcome)
+        )
         self._sending += 1
         try:
-            outcome = await self._share(request, timeout_sec) if self._pipeline.accepts(request) else None
+            outcome = await self._share(attempt, future, timeout_sec) if self._pipeline.accepts(attempt.request) else None
             if outcome is None:
                 outcome = await self._transport.invoke(call, max(0.0, deadline - time.monotonic()))
         finally:
             self._sending -= 1
+            if self._first is attempt:
+                self._first = None
+                self._send_gathered()
         if isinstance(outcome, MailroomError):
             raise outcome
         self._pipeline.record_success()
@@ -173,10 +183,8 @@ class AsyncPipeline:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
 
-    async def _share(self, request: pb.SendMessageRequest, timeout_sec: float) -> Outcome:
+    async def _share(self, attempt: Attempt, future: "asyncio.Future[Outcome]", timeout_sec: float) -> Outcome:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcome] = loop.create_future()
-        attempt = Attempt(request, lambda outcome: future.done() or future.set_result(outcome))
         self._pipeline.add(attempt)
         if not self._is_flush_due:
             self._is_flush_due = True
@@ -198,11 +206,13 @@ class AsyncPipeline:
     def _flush(self) -> None:
         self._is_flush_due = False
         if self._stream is None and self._sending == 1 and not self._pipeline.has_recent_success():
-            _resolve_all(self._pipeline.pop_all(None), None)
+            for attempt in self._pipeline.pop_all(None):
+                self._first = attempt
+                attempt.resolve(None)
         self._send_gathered()
 
     def _send_gathered(self) -> None:
-        while request := self._pipeline.take_batch():
+        while self._first is None and (request := self._pipeline.take_batch()):
             try:
                 stream = self._stream or self._open_stream()
             except MailroomError:  # raised again to each caller by its own call
