@@ -78,7 +78,7 @@ audit: .venv/dev.stamp ## Look for known vulnerabilities in what the lock instal
 	@scripts/audit
 
 faults: .venv/dev.stamp ## Run the long campaign of fault tests (an hour), and put its figures into docs/reliability.md
-	@scripts/need-debian gcc mkfs.ext4=e2fsprogs
+	@scripts/need-debian $(SYSTEM_PACKAGES)
 	@PYTHONPATH=tests .venv/bin/python -m support.faults.fault_report begin
 	@MAILROOM_TEST_CAMPAIGN=1 MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-20} MAILROOM_FAULT_RESULTS=tests/faults/results/trials.jsonl \
 	  .venv/bin/python -m pytest -m faults --numprocesses 2 --dist worksteal tests/faults $(ARGS)
