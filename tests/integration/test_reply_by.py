@@ -36,6 +36,7 @@ def overdue(stream: Stream) -> str:
 
 def test_a_sender_without_an_answer_gets_one_receipt_and_the_message_keeps_its_state(deployment: Deployment) -> None:
     agent, sender = deployment.new_agent(), deployment.new_agent()
+    before = deployment.metric("mailroom_overdue_total")
     listening = deployment.live(sender, include_receipts=True)
     asked = ask(deployment, agent, sender, 0.3)
     assert overdue(listening) == asked.id
@@ -51,6 +52,7 @@ def test_a_sender_without_an_answer_gets_one_receipt_and_the_message_keeps_its_s
     assert [overdue(replay), overdue(replay)] == [asked.id, second.id]
     for stream in (listening, replay):
         stream.cancel()
+    assert deployment.metric("mailroom_overdue_total") == before + 2
 
 
 def test_an_answer_in_time_means_no_receipt(deployment: Deployment) -> None:

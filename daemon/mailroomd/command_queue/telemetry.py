@@ -11,7 +11,13 @@ import time
 from mailroomd.command_queue.commit import Commit, CommitObserver
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.observability.metrics import COMMIT_COMMANDS, COMMIT_SECONDS, FILE_SECONDS, FSYNC_SECONDS
+from mailroomd.observability.metrics import (
+    COMMIT_COMMANDS,
+    COMMIT_SECONDS,
+    FILE_SECONDS,
+    FSYNC_SECONDS,
+    OVERDUE_DEADLINES,
+)
 from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.observability.tracing import tracing
 from mailroomd.protocol.operations import Send
@@ -28,10 +34,12 @@ class CommitTelemetry(CommitObserver):
         self._metrics = metrics
 
     def on_committed(self, commit: Commit) -> None:
-        """Records the duration of the transaction and of its COMMIT, and its number of commands."""
+        """Records the duration of the transaction and of its COMMIT, and its commands; counts overdue answers."""
         self._metrics.observe(COMMIT_SECONDS.at, commit.ended_ns - commit.started_ns)
         self._metrics.observe(FSYNC_SECONDS.at, commit.sync_ns)
         self._metrics.observe(COMMIT_COMMANDS.at, len(commit.commands))
+        if commit.result.overdue:
+            self._metrics.count(OVERDUE_DEADLINES.at, commit.result.overdue)
         _trace(commit, "commit", "message committed", commit.started_at_ns)
 
 

@@ -132,6 +132,9 @@ FSYNC_SECONDS = _table.histogram(
 )
 FILE_SECONDS = _table.histogram("command-queue", "file_seconds", "Writing the inbox files of one transaction.")
 COMMIT_COMMANDS = _table.histogram("command-queue", "commit_commands", "Commands in one transaction.")
+OVERDUE_DEADLINES = _table.counter(
+    "command-queue", "overdue_total", "Messages whose senders were told that no answer had come by its deadline."
+)
 OUTCOMES_QUEUE = _table.gauge("command-queue", "queue_items", _QUEUE_HELP, "queue", ("outcomes",))
 FILES_WAITING = _table.gauge("command-queue", "files_waiting", "Inbox files waiting to be written again.")
 TEAM_WAITING = _table.gauge("command-queue", "team_entries_waiting", "Entries not yet written to team inboxes.")

@@ -71,11 +71,13 @@ class CommitResult:
             do not include.
         mail: the messages whose files are to be written, in id order.
         removed: (mailbox, ids) whose files are to be removed.
+        overdue: how many senders are told that no answer came in time.
     """
 
     outcomes: list[Outcome | Report] = field(default_factory=list[Outcome | Report])
     mail: list[StoredMail] = field(default_factory=list[StoredMail])
     removed: list[tuple[str, list[int]]] = field(default_factory=list[tuple[str, list[int]]])
+    overdue: int = 0
 
 
 class MessageStore:
@@ -233,7 +235,9 @@ class MessageStore:
                 result.outcomes.append(StatesAdvanced(DeliveryState.EXPIRED, expired_ids))
                 result.removed.extend(expired.items())
             case MailOverdue(message_ids):
-                senders = self._deadlines.report_overdue(sequenced.id, message_ids, now_ms)
+                receipts = self._deadlines.report_overdue(sequenced.id, message_ids, now_ms)
+                senders = dict.fromkeys(receipt.sender for receipt in receipts)
+                result.overdue += len(receipts)
             case MailFiled(message_ids):
                 senders = self._steps.mark_filed(sequenced.id, message_ids, now_ms)
                 result.outcomes.append(StatesAdvanced(DeliveryState.FILED, list(message_ids)))

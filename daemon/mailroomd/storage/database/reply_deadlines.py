@@ -53,8 +53,8 @@ class ReplyDeadlines:
         """Returns the next deadline, milliseconds since 1970; None if there is none."""
         return self._connection.execute("SELECT min(reply_by_ms) FROM deadlines").fetchone()[0]
 
-    def report_overdue(self, first_id: int, message_ids: Sequence[int], now_ms: int) -> dict[str, None]:
-        """Ends deadlines that are still open with a receipt; returns the senders to notify."""
+    def report_overdue(self, first_id: int, message_ids: Sequence[int], now_ms: int) -> list[Receipt]:
+        """Ends deadlines that are still open, each with a receipt for its sender; returns the receipts."""
         rows: list[tuple[int, str, str]] = [
             row for message_id in dict.fromkeys(message_ids) if (row := self._deadline(message_id)) is not None
         ]
@@ -66,7 +66,7 @@ class ReplyDeadlines:
         for message_id, _, _ in rows:
             self._end(message_id)
             self._connection.execute("UPDATE messages SET overdue_ms = ? WHERE id = ?", (now_ms, message_id))
-        return dict.fromkeys(receipt.sender for receipt in receipts)
+        return receipts
 
     def _end_answered(self, answer: Draft, now_ms: int) -> None:
         """Ends the deadline of the message that this one answers, if it is from its recipient and to its sender."""
