@@ -26,13 +26,14 @@ __all__ = [
     "subscribe_request",
 ]
 
+import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import Any, Generic, TypeVar
-from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message as ProtoMessage
@@ -242,9 +243,14 @@ def _draft(content: str, default_sender: str | None, options: SendOptions) -> pb
     return pb.SendMessageRequest(
         sender=_sender(default_sender if sender is None else sender),
         content=_content(content),
-        idempotency_key=_text("idempotency_key", options.get("idempotency_key") or uuid4().hex),
+        idempotency_key=_text("idempotency_key", options.get("idempotency_key") or _new_key()),
         **given,
     )
+
+
+def _new_key() -> str:
+    """Returns a key that nobody else has. It begins with the time, so that the daemon stores new keys side by side."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def _content(text: str) -> str:
