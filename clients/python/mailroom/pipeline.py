@@ -158,12 +158,11 @@ class AsyncPipeline:
         """
         deadline = time.monotonic() + timeout_sec
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        attempt = Attempt(
-            cast("pb.SendMessageRequest", call.request), lambda outcome: future.done() or future.set_result(outcome)
-        )
+        request = cast("pb.SendMessageRequest", call.request)
+        attempt = Attempt(request, lambda outcome: future.done() or future.set_result(outcome))
         self._sending += 1
         try:
-            outcome = await self._share(attempt, future, timeout_sec) if self._pipeline.accepts(attempt.request) else None
+            outcome = await self._share(attempt, future, timeout_sec) if self._pipeline.accepts(request) else None
             if outcome is None:
                 outcome = await self._transport.invoke(call, max(0.0, deadline - time.monotonic()))
         finally:
