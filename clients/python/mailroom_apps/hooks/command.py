@@ -22,6 +22,7 @@ from mailroom_apps.hooks.event import (
     HookEvent,
     read_event,
 )
+from mailroom_apps.hooks.first_name import use_first_name
 from mailroom_apps.hooks.options import Options, UsageError, read_options
 from mailroom_apps.hooks.session_state import SessionState, is_watched
 from mailroom_apps.hooks.stderr import print_error
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(options: Options, event: HookEvent) -> None:
+    use_first_name(event, options)
     if event.name == SESSION_START and event.has_own_mailbox:
         from mailroom_apps.hooks.daemon_calls import set_alias
 
