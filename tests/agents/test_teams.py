@@ -26,11 +26,11 @@ def test_mail_for_a_teammate_is_taken_and_answered_and_its_team_ends(new_place: 
         answer = json.dumps({"message_id": "$ID", "content": "yes, ready"})
         script = ANSWERING.format(ids='{"message_id": "$ID"}', answer=answer)
         asked = place.send(f"ready? 5e\n{script}", to=helper)
-        assert (asked.delivery.recipient_known, asked.delivery.team_inbox_error) == (True, None)
         models.wait_for_text("ready? 5e", RUN_BOUND_SEC)
         assert place.sender_of_mail("amy") == helper, "the helper answers under its own name"
         assert place.state_of(asked).value == "read", "and acknowledges"
         told = place.send("for your information 6f", to=helper)
+        assert (told.delivery.recipient_known, told.delivery.team_inbox_error) == (True, None)
         models.wait_for_text("for your information 6f", RUN_BOUND_SEC)
         wait_until(lambda: place.state_of(told).value == "offered", "its sender sees that it was taken", RUN_BOUND_SEC)
         terminal.submit("/exit")

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -269,6 +270,21 @@ def test_who_is_in_no_team_gets_no_file(tmp_path: Path, inboxes: TeamInboxes) ->
     with pytest.raises(NoSuchInbox, match=r"there is no team"):
         inboxes.append("bob", "alpha", mail(7))
     assert names_in(tmp_path / "teams/alpha") == []
+
+
+def test_a_member_that_has_just_joined_gets_its_entry_later(tmp_path: Path, inboxes: TeamInboxes) -> None:
+    """Claude Code empties its inbox then: the entry was gone, and counted as taken."""
+    config = put_team(tmp_path, "bob") / "config.json"
+
+    def join(sec_ago: float) -> None:
+        config.write_text(json.dumps({"members": [{"name": "bob", "joinedAt": (time.time() - sec_ago) * 1000}]}))
+
+    join(0)
+    with pytest.raises(UnreadableInbox, match="has just joined"):
+        inboxes.append("bob", "alpha", mail(7))
+    join(team_inbox.JOINING_SEC + 1)
+    inboxes.append("bob", "alpha", mail(7))
+    assert ids(config.parent / "inboxes/bob.json") == [7]
 
 
 @pytest.mark.parametrize("config", ["", "{", "[]", '{"members": 7}', '{"members": [7]}', '{"members": [{}]}'])

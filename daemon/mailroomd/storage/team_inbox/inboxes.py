@@ -51,6 +51,7 @@ MAILBOX_ONLY = (
     "the message is in its mailbox only"  # no fault: the end of a sentence that says which inbox there is not
 )
 PATIENCE_SEC = 1.0  # for the lock in one attempt; other inboxes wait behind it
+JOINING_SEC = 3.0  # Claude Code empties an inbox a quarter of a second after its agent joined; longer on a busy machine
 MAX_INBOX_BYTES = 64 << 20  # of a file that is read whole; far above any that an agent still reads
 BROKEN_SEC = 3.0  # how long a file that is not JSON has to stay the same before it is set aside
 ABANDONED_SEC = 60.0  # age from which a temporary file is left by a crash: no attempt takes as long
@@ -71,7 +72,7 @@ class InboxTooLarge(Exception):  # noqa: N818 - named for what was found
 
 
 class UnreadableInbox(Exception):  # noqa: N818 - named for what was found
-    """The file has another format, or is still being written: it is left alone, and appending may work later."""
+    """The file has another format, or is not ready: it is left alone, and appending may work later."""
 
 
 class Appended(NamedTuple):
@@ -281,8 +282,11 @@ def _opened_inboxes(root: Path, team: str, agent: str) -> Generator[int, None, N
         with opened_below(root, "teams", team) as directory:
             members = _members(directory)
             if members is not None:
-                if _OTHER_CHARACTERS.sub("-", agent) not in members:
+                joined_at = members.get(_OTHER_CHARACTERS.sub("-", agent))
+                if joined_at is None:
                     raise NoSuchInbox(f"{agent} is not a member of the team {team}; {MAILBOX_ONLY}")
+                if 0 <= time.time() - joined_at < JOINING_SEC:
+                    raise UnreadableInbox(f"{agent} has just joined the team {team}, whose inbox is emptied then")
                 with suppress(FileExistsError):
                     os.mkdir("inboxes", mode=0o700, dir_fd=directory)
             handle = os.open("inboxes", OPEN_DIRECTORY, dir_fd=directory)
@@ -294,12 +298,13 @@ def _opened_inboxes(root: Path, team: str, agent: str) -> Generator[int, None, N
         os.close(handle)
 
 
-def _members(team: int) -> frozenset[str] | None:
+def _members(team: int) -> dict[str, float] | None:
+    """Returns when each member joined, by the name in its file's path."""
     try:
         members = members_of(team)
     except UnreadableTeam as error:
         raise UnreadableInbox(str(error)) from error
-    return None if members is None else frozenset(_OTHER_CHARACTERS.sub("-", name) for name in members)
+    return None if members is None else {_OTHER_CHARACTERS.sub("-", name): at for name, at in members.items()}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Members — who is in a team, as Claude Code keeps it in `teams/{team}/config.json`.
 
-Source: the files of Claude Code 2.1; the format is not documented. `members` is a list of objects with a `name`.
+Source: the files of Claude Code 2.1; the format is not documented. `members` is a list of objects with
+a `name`, and `joinedAt` in milliseconds since 1970.
 """
 
 __all__ = ["UnreadableTeam", "members_of"]
@@ -21,8 +22,8 @@ class UnreadableTeam(Exception):  # noqa: N818 - named for what was found
     """The file has another format, or is still being written."""
 
 
-def members_of(team: int) -> frozenset[str] | None:
-    """Returns the names of a team's members; None if the team has no such file.
+def members_of(team: int) -> dict[str, float] | None:
+    """Returns the names of a team's members, and when each joined (0: unknown); None if the team has no such file.
 
     Args:
         team: a handle of the team's directory.
@@ -40,7 +41,7 @@ def members_of(team: int) -> frozenset[str] | None:
     finally:
         os.close(handle)
     try:
-        members = cast("list[Any]", orjson.loads(raw)["members"])
-        return frozenset(str(cast("dict[str, Any]", member)["name"]) for member in members)
-    except (ValueError, KeyError, TypeError) as error:
+        members = cast("list[dict[str, Any]]", orjson.loads(raw)["members"])
+        return {str(member["name"]): float(member.get("joinedAt", 0)) / 1000 for member in members}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableTeam(f"the team's {_FILE} has an unknown format, or is being written") from error
