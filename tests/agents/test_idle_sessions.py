@@ -4,7 +4,7 @@ import re
 
 import pytest
 from support.agents.model_server import ModelServer
-from support.agents.sessions import copies, doorbells, idle_session
+from support.agents.sessions import copies, doorbells, idle_session, wait_until_watched
 from support.agents.workplace import RUN_BOUND_SEC, NewPlace
 from support.harness.waiting import wait_until
 
@@ -59,8 +59,7 @@ def test_one_doorbell_watches_after_each_clear_and_rings_once(new_place: NewPlac
         for _ in range(2):
             [before] = doorbells(place)
             terminal.submit("/clear")
-            wait_until(lambda before=before: doorbells(place) not in ([], [before]), "another one", RUN_BOUND_SEC)
-        assert len(doorbells(place)) == 1
+            wait_until_watched(place, instead_of=before)
         place.send("after the clear 5c")
         models.wait_for_text("after the clear 5c", RUN_BOUND_SEC)
         place.send("once more 6d")
@@ -74,9 +73,10 @@ def test_a_session_without_a_name_keeps_its_first_one_after_a_clear(new_place: N
     with idle_session(place) as terminal:
         terminal.submit('@@ tool send_message {"to_session_id": "amy", "content": "hello"}')
         name = place.sender_of_mail("amy")
+        terminal.wait_for("● done", RUN_BOUND_SEC)
         [before] = doorbells(place)
         terminal.submit("/clear")
-        wait_until(lambda: doorbells(place) not in ([], [before]), "another doorbell", RUN_BOUND_SEC)
+        wait_until_watched(place, instead_of=before)
         place.send("an answer 3d", to=name)
         request = models.wait_for_text("an answer 3d", RUN_BOUND_SEC)
         assert f"Mail for {name}" in request.text
@@ -85,10 +85,10 @@ def test_a_session_without_a_name_keeps_its_first_one_after_a_clear(new_place: N
 def test_an_interrupted_session_is_woken(new_place: NewPlace, models: ModelServer) -> None:
     place = new_place("claude-code")
     with idle_session(place) as terminal:
-        terminal.submit("@@ sleep 30")
-        models.wait_for_text("@@ sleep 30", RUN_BOUND_SEC)
+        terminal.submit('@@ tool wait_for_message {"timeout_sec": 300}')
+        terminal.wait_for("Calling mailroom", RUN_BOUND_SEC)
         terminal.press("Escape")
-        terminal.wait_for("Interrupted", RUN_BOUND_SEC)
+        terminal.wait_for("Called mailroom", RUN_BOUND_SEC)
         place.send("after Esc 9b")
         models.wait_for_text("after Esc 9b", RUN_BOUND_SEC)
         assert copies(models.requests, "after Esc 9b") == 1

@@ -1,6 +1,6 @@
 """Sessions — idle sessions of the programs in a terminal, and what their models have seen."""
 
-__all__ = ["copies", "doorbell_files", "doorbells", "idle_session"]
+__all__ = ["copies", "doorbell_files", "doorbells", "idle_session", "wait_until_watched"]
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,8 +14,9 @@ from support.harness.waiting import wait_until
 
 
 def doorbells(place: Workplace) -> list[int]:
-    """Returns the processes that watch for sessions."""
-    return [int(text) for bell in doorbell_files(place) if (text := bell.read_text())]
+    """Returns the processes that watch for sessions; the file of one that was killed still names it."""
+    named = [int(text) for bell in doorbell_files(place) if (text := bell.read_text())]
+    return [pid for pid in named if Path(f"/proc/{pid}").exists()]
 
 
 def doorbell_files(place: Workplace) -> list[Path]:
@@ -33,8 +34,18 @@ def idle_session(place: Workplace) -> Generator[Terminal, None, None]:
         if program.needs_prompt:
             terminal.submit("@@ say ready")
             terminal.wait_for("ready", RUN_BOUND_SEC)
-        wait_until(lambda: doorbells(place), "a doorbell watches", RUN_BOUND_SEC)
+        wait_until_watched(place)
         yield terminal
+
+
+def wait_until_watched(place: Workplace, instead_of: int = 0) -> int:
+    """Waits until another doorbell than that has its stream; returns it. The hooks that began with it have ended."""
+
+    def find() -> int:
+        bells = doorbells(place)
+        return bells[0] if len(bells) == 1 and bells[0] != instead_of and place.is_present() else 0
+
+    return wait_until(find, "a doorbell watches", RUN_BOUND_SEC, step_sec=0.1)
 
 
 def copies(requests: list[Request], text: str) -> int:

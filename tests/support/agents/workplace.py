@@ -19,7 +19,7 @@ from support.agents.model_server import ModelServer
 from support.harness.daemon import Daemon
 
 PROGRAMS = Path(os.environ.get("MAILROOM_AGENTS_BIN", "/nonexistent"))
-RUN_BOUND_SEC = 90.0  # on a busy machine: these programs start slowly, and Mailroom is not what they wait for
+RUN_BOUND_SEC = float(os.environ.get("BOUND", "90"))  # on a busy machine: these programs start slowly, and Mailroom is not what they wait for
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Workplace:
         models: the stub of its vendor's service.
         daemon: the daemon that its mail goes through.
         agent: its name in Mailroom.
+        extra: what its environment has besides.
+        is_named: whether the name is set up; otherwise it is that of the first session.
     """
 
     directory: Path
@@ -40,6 +42,7 @@ class Workplace:
     daemon: Daemon
     agent: str
     extra: dict[str, str] = field(default_factory=dict[str, str])
+    is_named: bool = True
 
     def __post_init__(self) -> None:
         self.project.mkdir(parents=True)
@@ -87,6 +90,7 @@ class Workplace:
 
     def set_up(self, *arguments: str, is_named: bool = True) -> None:
         """Runs `mailroom setup`, with the agent's name or without."""
+        self.is_named = is_named
         name = ("--agent", self.agent) if is_named else ()
         self.mailroom("setup", self.program, *name, "--yes", *arguments)
 
@@ -110,6 +114,11 @@ class Workplace:
         """Sends the agent a message, or another one."""
         with Mailroom(self.daemon.address, sender=sender) as client:
             return client.send(to or self.agent, content, **options)  # pyright: ignore[reportArgumentType]
+
+    def is_present(self) -> bool:
+        """Returns whether the agent has an open stream; where it has no name, whether anybody has."""
+        with Mailroom(self.daemon.address, sender="amy") as client:
+            return any(each.subscribers and (each.name == self.agent or not self.is_named) for each in client.agents())
 
     def sender_of_mail(self, recipient: str) -> str:
         """Waits for a message that somebody has for a recipient, takes it, and returns who sent it."""
