@@ -320,7 +320,7 @@ def test_a_stream_marks_its_messages_offered(deployment: Deployment) -> None:
     stream.cancel()
 
 
-def test_an_observer_that_is_present_counts_as_a_subscriber_and_marks_nothing_offered(deployment: Deployment) -> None:
+def test_a_present_observer_counts_as_a_subscriber_and_marks_nothing_offered(deployment: Deployment) -> None:
     agent = deployment.new_agent()
     stream = deployment.live(agent, observe=True, present=True)
     sent = deployment.send(agent, "go")

@@ -259,7 +259,7 @@ def test_the_first_message_for_a_member_makes_a_private_inbox(tmp_path: Path, in
 
 
 def test_who_is_in_no_team_gets_no_file(tmp_path: Path, inboxes: TeamInboxes) -> None:
-    """Claude Code deletes the directory when a team ends; Mailroom made it again, for ever."""
+    """Claude Code deletes the directory when a team ends; Mailroom made it again, forever."""
     with pytest.raises(NoSuchInbox, match=r"there is no team alpha; the message is in its mailbox only"):
         inboxes.append("bob", "alpha", mail(7))
     assert names_in(tmp_path) == []

@@ -74,14 +74,7 @@ class Parts:
         self.housekeeping = Housekeeping(settings, self.store, self.files)
         self.writes = BackgroundWrites(settings.state_dir, self.disk_guard)
         self.reporter = OutcomeReporter(self.link)
-        self.team_entries = TeamEntries(
-            self.team_dispatcher,
-            self.taken_entries,
-            self.store.files,
-            self.writes,
-            self.reporter,
-            self.local_events.enqueue,
-        )
+        self.team_entries = self._team_entries()
         resolve = Resolver(self.table, self.local_events).resolve
         lazy = self.housekeeping.lazy
         self.committer = Committer(context, self.store, resolve, lazy, self.disk_guard, self._observers(context))
@@ -93,6 +86,16 @@ class Parts:
             self.filing,
             self.team_dispatcher,
             self.link,
+        )
+
+    def _team_entries(self) -> TeamEntries:
+        return TeamEntries(
+            self.team_dispatcher,
+            self.taken_entries,
+            self.store.files,
+            self.writes,
+            self.reporter,
+            self.local_events.enqueue,
         )
 
     def _observers(self, context: WorkerContext) -> tuple[CommitObserver, ...]:

@@ -19,7 +19,7 @@ from support.agents.model_server import ModelServer
 from support.harness.daemon import Daemon
 
 PROGRAMS = Path(os.environ.get("MAILROOM_AGENTS_BIN", "/nonexistent"))
-RUN_BOUND_SEC = float(os.environ.get("BOUND", "90"))  # on a busy machine: these programs start slowly, and Mailroom is not what they wait for
+RUN_BOUND_SEC = 90.0  # on a busy machine: these programs start slowly, and Mailroom is not what they wait for
 
 
 @dataclass

@@ -3,7 +3,7 @@
 Claude Code starts the MCP server once, with the id of its first session, and that is the name under which the agent
 sends. `/clear` and `/resume` begin another session in the same process. Its hooks go on with the first name, which is
 kept in two files of the sessions' directory: `.process-{pid}.agent` says the first session of a process, and
-`{session}.agent` the name of a later session. Whoever writes to a later session's id reaches the agent by an alias.
+`{session}.agent` the name of a later session. Mail for a later session's id reaches the agent by an alias.
 Only for Claude Code: one process of Codex serves several sessions.
 """
 

@@ -69,6 +69,20 @@ def compose(
     room = dialect.limit - dialect.size(
         _frame(agent, mark, "", total, total, other_mailboxes=True, commands=names_commands)
     )
+    blocks, messages = _fitting(agent, newest_first, mark, dialect, room)
+    if not messages:
+        return None
+    rest = max(0, count() - len(messages))
+    other_mailboxes = any(message.mailbox != agent for message in messages)
+    body = "".join(reversed(blocks))
+    text = _frame(agent, mark, body, len(messages), rest, other_mailboxes=other_mailboxes, commands=names_commands)
+    return Report(text, tuple(reversed(messages)))
+
+
+def _fitting(
+    agent: str, newest_first: Iterable[InboxFile], mark: str, dialect: Dialect, room: int
+) -> tuple[list[str], list[InboxFile]]:
+    """Returns the blocks that fit, and their messages; the first one is cut if it does not fit by itself."""
     blocks: list[str] = []
     messages: list[InboxFile] = []
     for message in newest_first:
@@ -80,13 +94,7 @@ def compose(
         room -= dialect.size(block)
         blocks.append(block)
         messages.append(message)
-    if not messages:
-        return None
-    rest = max(0, count() - len(messages))
-    other_mailboxes = any(message.mailbox != agent for message in messages)
-    body = "".join(reversed(blocks))
-    text = _frame(agent, mark, body, len(messages), rest, other_mailboxes=other_mailboxes, commands=names_commands)
-    return Report(text, tuple(reversed(messages)))
+    return blocks, messages
 
 
 def _frame(agent: str, mark: str, blocks: str, shown: int, rest: int, *, other_mailboxes: bool, commands: bool) -> str:
