@@ -32,17 +32,18 @@ def models() -> Generator[ModelServer, None, None]:
 
 @pytest.fixture
 def new_place(daemon: Daemon, models: ModelServer) -> Generator[NewPlace, None, None]:
-    """Makes a home for a program, by its name, with Mailroom set up in it."""
+    """Makes a home for a program, by its name, with Mailroom set up in it, by further options of `mailroom setup`."""
     directory = Path(tempfile.mkdtemp(prefix="mrt-agent-", dir="/var/tmp"))  # Codex refuses to work below /tmp
     number = 0
 
-    def make(name: str) -> Workplace:
+    def make(name: str, *setup: str, is_named: bool = True) -> Workplace:
         nonlocal number
         number += 1
         program = PROGRAMS[name]
-        place = Workplace(directory / f"{name}-{number}", models, daemon, f"{name}-{directory.name[-4:]}-{number}")
+        agent = f"{name}-{directory.name[-4:]}-{number}"
+        place = Workplace(directory / f"{name}-{number}", name, models, daemon, agent)
         program.prepare(place)
-        place.set_up(name, *program.setup)
+        place.set_up(*program.setup, *setup, is_named=is_named)
         return place
 
     yield make

@@ -9,7 +9,7 @@ TOOLS = 8
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", ["claude-code", "codex", "gemini"])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_run_without_a_terminal_ends_and_has_the_waiting_mail_once(
     new_place: NewPlace, models: ModelServer, name: str
 ) -> None:
@@ -22,10 +22,29 @@ def test_a_run_without_a_terminal_ends_and_has_the_waiting_mail_once(
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", ["codex", "gemini"])
+@pytest.mark.parametrize("name", ["codex", "gemini", "opencode"])
 def test_the_first_request_has_all_tools(new_place: NewPlace, models: ModelServer, name: str) -> None:
     """Codex began five of nine first turns without them."""
     place = new_place(name)
     place.run(*PROGRAMS[name].ask("@@ say hello"))
     names = models.requests[0].tool_names
     assert sum("mailroom" in tool for tool in names) == TOOLS, names
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_mail_arrives_between_two_steps_once(new_place: NewPlace, models: ModelServer, name: str) -> None:
+    """The agent sends itself a message: it is there behind the tool, and is not shown again."""
+    place = new_place(name)
+    note = f'{{"to_session_id": "{place.agent}", "content": "between the steps 4b"}}'
+    prompt = f"@@ tool send_message {note}\n@@ tool list_agents {{}}\n@@ say done"
+    place.run(*PROGRAMS[name].ask(prompt))
+    reports = [request.text.count(f"Mail for {place.agent}") for request in models.requests]
+    assert reports == [0, 1, 1]
+
+
+def test_geminis_extension_alone_gives_the_tools_and_the_mail(new_place: NewPlace, models: ModelServer) -> None:
+    place = new_place("gemini", "--extension")
+    place.send("by the extension 8c")
+    place.run(*PROGRAMS["gemini"].ask("@@ tool check_inbox {}\n@@ say done"))
+    assert sum(tool.startswith("mcp_mailroom_") for tool in models.requests[0].tool_names) == TOOLS
+    assert "by the extension 8c" in models.requests[0].text

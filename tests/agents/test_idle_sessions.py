@@ -1,35 +1,12 @@
-"""Idle sessions of Claude Code in a terminal: woken once for each message."""
+"""Idle sessions in a terminal: woken once for each message."""
 
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 
 import pytest
-from support.agents.model_server import ModelServer, Request
-from support.agents.terminal import Terminal
-from support.agents.workplace import RUN_BOUND_SEC, NewPlace, Workplace
+from support.agents.model_server import ModelServer
+from support.agents.sessions import copies, doorbells, idle_session, wait_until_watched
+from support.agents.workplace import RUN_BOUND_SEC, NewPlace
 from support.harness.waiting import wait_until
-
-HAS_STARTED = "? for shortcuts"
-
-
-def doorbells(place: Workplace) -> list[int]:
-    """Returns the processes that watch for sessions."""
-    bells = (place.home / "state" / "mailroom-sessions").glob("*.bell")
-    return [int(text) for bell in bells if not bell.name.startswith(".") and (text := bell.read_text())]
-
-
-@contextmanager
-def idle_session(place: Workplace) -> Generator[Terminal, None, None]:
-    with Terminal(place, "claude") as terminal:
-        terminal.wait_for(HAS_STARTED, RUN_BOUND_SEC)
-        wait_until(lambda: doorbells(place), "a doorbell watches", RUN_BOUND_SEC)
-        yield terminal
-
-
-def copies(requests: list[Request], text: str) -> int:
-    """Returns how often a text stands in the newest request that has it."""
-    return max((request.text.count(text) for request in requests), default=0)
 
 
 @pytest.mark.quick
@@ -42,6 +19,21 @@ def test_an_idle_session_is_woken_before_its_first_prompt_and_may_use_its_tools(
         models.wait_for_text("wake up 1f", RUN_BOUND_SEC)
         wait_until(lambda: place.state_of(sent).value == "read", "the session acknowledges", RUN_BOUND_SEC)
         assert copies(models.requests, "wake up 1f") == 1
+
+
+@pytest.mark.parametrize("name", ["codex", "opencode", "qwen"])
+def test_an_idle_session_is_woken_after_a_prompt_again_and_again(
+    new_place: NewPlace, models: ModelServer, name: str
+) -> None:
+    place = new_place(name)
+    with idle_session(place):
+        for number in range(2):
+            sent = place.send(f'wake up {number}e\n@@ tool acknowledge_message {{"message_id": "$ID"}}\n@@ say done')
+            models.wait_for_text(f"wake up {number}e", RUN_BOUND_SEC)
+            wait_until(
+                lambda sent=sent: place.state_of(sent).value == "read", "the session acknowledges", RUN_BOUND_SEC
+            )
+        assert [copies(models.requests, f"wake up {number}e") for number in range(2)] == [1, 1]
 
 
 def test_a_burst_wakes_at_most_twice_and_a_sender_cannot_close_the_tags(
@@ -58,3 +50,56 @@ def test_a_burst_wakes_at_most_twice_and_a_sender_cannot_close_the_tags(
         last = models.requests[-1].text
         assert re.search(r"burst-\d\d</system-reminder>", last) is None
         assert all(copies(models.requests, f"burst-{number:02}") == 1 for number in range(10))
+
+
+def test_one_doorbell_watches_after_each_clear_and_rings_once(new_place: NewPlace, models: ModelServer) -> None:
+    """Each `/clear` left a doorbell behind, and each of them rang."""
+    place = new_place("claude-code")
+    with idle_session(place) as terminal:
+        for _ in range(2):
+            [before] = doorbells(place)
+            terminal.submit("/clear")
+            wait_until_watched(place, instead_of=before)
+        place.send("after the clear 5c")
+        models.wait_for_text("after the clear 5c", RUN_BOUND_SEC)
+        place.send("once more 6d")
+        models.wait_for_text("once more 6d", RUN_BOUND_SEC)
+        assert copies(models.requests, "after the clear 5c") == 1
+
+
+def test_a_session_without_a_name_keeps_its_first_one_after_a_clear(new_place: NewPlace, models: ModelServer) -> None:
+    """The server goes on with the first session's id, and the hooks looked for mail under the new one."""
+    place = new_place("claude-code", is_named=False)
+    with idle_session(place) as terminal:
+        terminal.submit('@@ tool send_message {"to_session_id": "amy", "content": "hello"}')
+        name = place.sender_of_mail("amy")
+        terminal.wait_for("● done", RUN_BOUND_SEC)
+        [before] = doorbells(place)
+        terminal.submit("/clear")
+        wait_until_watched(place, instead_of=before)
+        place.send("an answer 3d", to=name)
+        request = models.wait_for_text("an answer 3d", RUN_BOUND_SEC)
+        assert f"Mail for {name}" in request.text
+
+
+def test_an_interrupted_session_is_woken(new_place: NewPlace, models: ModelServer) -> None:
+    place = new_place("claude-code")
+    with idle_session(place) as terminal:
+        terminal.submit('@@ tool wait_for_message {"timeout_sec": 300}')
+        terminal.wait_for("Calling mailroom", RUN_BOUND_SEC)
+        terminal.press("Escape")
+        terminal.wait_for("Called mailroom", RUN_BOUND_SEC)
+        place.send("after Esc 9b")
+        models.wait_for_text("after Esc 9b", RUN_BOUND_SEC)
+        assert copies(models.requests, "after Esc 9b") == 1
+
+
+def test_a_half_written_prompt_survives_a_wake(new_place: NewPlace, models: ModelServer) -> None:
+    place = new_place("claude-code")
+    with idle_session(place) as terminal:
+        terminal.type("half a sentence")
+        terminal.wait_for("half a sentence")
+        place.send("meanwhile 2a")
+        models.wait_for_text("meanwhile 2a", RUN_BOUND_SEC)
+        terminal.wait_for("● done", RUN_BOUND_SEC)
+        assert "half a sentence" in terminal.screen()

@@ -27,7 +27,7 @@ def test_unread_mail_is_shown_once(session: Session, event: str) -> None:
     assert f"message {message_id} from alice (unverified), 3m ago ---\n" in shown
     assert '\n{"metadata": {"n": 1}, "thread_id": "pr-7", "priority": "high"}\n' in shown
     assert "the build is red" in shown
-    assert f"--from {session.id} --reply-to ID" in shown
+    assert "use the tools reply and send_message of the MCP server mailroom." in shown
     assert [session.hook(again) for again in ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")] == [""] * 4
 
 
@@ -55,9 +55,37 @@ def test_each_session_of_an_agent_is_shown_its_mail(session: Session) -> None:
     shown = session.hook("UserPromptSubmit")
     assert "Mail for bob: 2 unread messages" in shown
     assert f"0s ago, in mailbox {session.id} ---\n" in shown
-    assert "`mailroom ack bob ID` (with the mailbox that the message names instead, where it names one)." in shown
+    assert "of the MCP server mailroom. A message stays unread until acknowledge_message." in shown
+    assert "`mailroom " not in shown, "the shell of an agent may not find the command, or may not connect"
     other = Session(session.directory, id="another", agent="bob")
     assert "to the agent" in other.hook("UserPromptSubmit")
+
+
+@pytest.mark.parametrize("source", ["clear", "resume"])
+def test_an_agent_without_a_name_keeps_that_of_its_first_session(session: Session, source: str) -> None:
+    """The MCP server goes on under the first name, and so would mail for the agent."""
+    session.hook("SessionStart", dialect="claude-code")
+    second = Session(session.directory, id="second")
+    second.hook("SessionStart", dialect="claude-code", source=source)
+    session.deliver("an answer")
+    session.deliver("by the new name", mailbox="second")
+    shown = second.hook("UserPromptSubmit", dialect="claude-code")
+    assert f"Mail for {session.id}: 2 unread messages" in shown
+    assert "an answer" in shown
+    assert "by the new name" in shown
+
+
+def test_the_first_name_is_that_of_one_process(session: Session) -> None:
+    session.hook("SessionStart", dialect="claude-code")
+    [kept] = session.state_file.parent.glob(".process-*.agent")
+    kept.write_text(f"1 {session.id}")  # of a process that had the same id, and has ended
+    second = Session(session.directory, id="second")
+    second.hook("SessionStart", dialect="claude-code")
+    second.deliver("hello")
+    assert "Mail for second: 1 unread message" in second.hook("UserPromptSubmit", dialect="claude-code")
+    third = Session(session.directory, id="third")  # a process of Codex serves several sessions
+    third.hook("SessionStart", dialect="codex")
+    assert third.hook("UserPromptSubmit", dialect="codex") == ""
 
 
 def test_read_messages_are_dropped_from_the_session_state(session: Session) -> None:
@@ -89,7 +117,7 @@ def test_a_silent_run_imports_nothing_heavy_and_writes_nothing(session: Session)
     heavy = {"grpc", "google", "typer", "click", "rich", "asyncio", "orjson", "dataclasses", "inspect", "typing"}
     assert not loaded & (heavy | {"pathlib", "subprocess", "socket", "logging", "tempfile", "argparse", "datetime"})
     ours = {name for name in loaded if name.startswith(("mailroom_apps.", "mailroom."))}
-    names = ("command", "event", "options", "session_state", "stderr", "unseen")
+    names = ("command", "event", "first_name", "options", "session_state", "stderr", "unseen")
     parts = {f"mailroom_apps.hooks.{name}" for name in names}
     assert ours == {"mailroom_apps.__main__", "mailroom_apps.hooks", "mailroom.inbox_directory", *parts}
     assert sorted(path.stat().st_mtime_ns for path in session.state_file.parent.iterdir()) == before
@@ -122,11 +150,11 @@ def test_the_newest_messages_that_fit_are_shown_and_the_rest_counted(session: Se
 
 
 def test_a_message_too_large_to_fit_is_cut_and_says_so(session: Session) -> None:
-    session.deliver("\x01" * 1_000_000)
+    message_id = session.deliver("\x01" * 1_000_000)
     shown = session.hook("SessionStart")
     assert len(shown) <= 10_000
     assert "\\x01\\x01" in shown
-    assert f"[cut: 1000000 characters in all; check_inbox or `mailroom inbox {session.id}` has them]" in shown
+    assert f"[cut: 1000000 characters in all; check_inbox with message_id {message_id} has them]" in shown
 
 
 @pytest.mark.parametrize(("dialect", "limit"), [("codex", 9_000), ("gemini", 9_000), ("qwen", 5_000)])

@@ -26,14 +26,14 @@ from support.harness.mcp_client import ask, check, error_of
 Scene = Callable[[FakeDaemon, ClientSession], Awaitable[None]]
 
 
-def play(directory: Path, scene: Scene, name: str | None = "me") -> None:
+def play(directory: Path, scene: Scene, name: str | None = "me", team: str | None = None) -> None:
     """Runs a scene with a fake daemon and one agent."""
 
     async def stage() -> None:
         async with (
             asyncio.timeout(BOUND_SEC),
             running(directory) as fake,
-            agent_of(fake.address, directory, name) as agent,
+            agent_of(fake.address, directory, name, team=team) as agent,
         ):
             await scene(fake, agent.session)
 
@@ -348,6 +348,18 @@ def test_a_message_to_oneself_can_be_answered(tmp_path: Path) -> None:
         assert fake.messages[answer["id"]].in_reply_to == note["id"]
 
     play(tmp_path, scene)
+
+
+def test_a_member_of_the_agents_team_answers_as_itself(tmp_path: Path) -> None:
+    """It shares the server of the session that leads the team."""
+
+    async def scene(fake: FakeDaemon, agent: ClientSession) -> None:
+        asked, other = (fake.deliver(f"helper@session-{team}", "ready?") for team in ("0a1b2c3d", "ffffffff"))
+        answers = [await ask(agent, "reply", message_id=message_id, content="yes") for message_id in (asked, other)]
+        senders = [fake.messages[answer["id"]].sender for answer in answers]
+        assert senders == ["helper@session-0a1b2c3d", "me"]
+
+    play(tmp_path, scene, team="session-0a1b2c3d")
 
 
 def test_a_reply_to_ones_own_message_to_another_agent_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailroom_apps.setup import claude_code, codex, gemini, opencode, qwen
+from mailroom_apps.setup import claude_code, claude_plugin, codex, gemini, gemini_extension, opencode, qwen
 from mailroom_apps.setup.change import Change, SetupError
 from mailroom_apps.setup.check import check_programs
 from mailroom_apps.setup.json_text import JsonText
@@ -536,16 +536,85 @@ def test_doctor_finds_what_is_missing_and_what_is_there_twice(
     own = Path(sys.executable).with_name("mailroom")
     write(plan(replace(here, command=(str(own),))))
     (found,) = check_programs(project)
-    assert found.summary.startswith(
-        "nobody has agreed to its hooks" if program == "codex" else "set up (project) as bob"
-    )
+    unmet = {"codex": "nobody has agreed to its hooks", "claude-code": "nobody has approved its server in this project"}
+    assert found.summary.startswith(unmet.get(program, "set up (project) as bob"))
     write(plan(replace(here, command=(str(own),), for_user=True)))
-    assert "each message is shown twice" in list(check_programs(project))[-1].summary
+    assert "it is set up 2 times (--user, --project)" in list(check_programs(project))[-1].summary
     write(plan(replace(here, for_user=True, remove=True)))
     if program in ("claude-code", "codex"):
         plan(replace(here, remove=True))[1].write()
         (found,) = check_programs(project)
         assert found.summary.startswith("entries are missing or from another version")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def in_home(home: Path, options: SetupOptions) -> SetupOptions:
+    """Returns what a user asks for in a project of hers."""
+    own = str(Path(sys.executable).with_name("mailroom"))
+    return replace(options, directory=home / "project", for_user=True, command=(own,))
+
+
+def checked(options: SetupOptions) -> str:
+    """Returns the one thing that the check says."""
+    (found,) = check_programs(options.directory)
+    return found.summary
+
+
+def test_a_server_of_a_project_has_to_be_approved(home: Path, options: SetupOptions) -> None:
+    here = replace(in_home(home, options), for_user=False)
+    write(claude_code.plan(here))
+    local = here.directory / ".claude" / "settings.local.json"
+    for approval in ({"enabledMcpjsonServers": ["mailroom"]}, {"enableAllProjectMcpServers": True}):
+        local.unlink(missing_ok=True)
+        assert checked(here) == "nobody has approved its server in this project yet"
+        put(local, json.dumps(approval))
+        assert checked(here) == "set up (project) as bob"
+    local.unlink()
+    projects = {str(here.directory): {"enabledMcpjsonServers": ["mailroom"]}}
+    put(home / ".claude.json", json.dumps({"projects": projects}))
+    assert checked(here) == "set up (project) as bob"
+    put(local, json.dumps({"disabledMcpjsonServers": ["mailroom"]}))
+    assert checked(here) == "its server was refused in this project"
+
+
+def test_a_plugin_has_to_be_installed_and_is_not_needed_twice(home: Path, options: SetupOptions) -> None:
+    own = in_home(home, options)
+    write(claude_plugin.plan(own))
+    assert checked(own) == "its plugin is made, but not installed"
+    settings = home / ".claude" / "settings.json"
+    put(settings, json.dumps(json.loads(settings.read_bytes()) | {"enabledPlugins": {"mailroom@mailroom": True}}))
+    assert checked(own) == "set up (plugin) as bob"
+    write(claude_code.plan(own))
+    assert list(check_programs(home))[-1].summary.startswith("it is set up 2 times (--user, --plugin)")
+
+
+def test_gemini_needs_trust_or_a_policy(home: Path, options: SetupOptions) -> None:
+    own = in_home(home, options)
+    write(gemini.plan(own))
+    assert checked(own) == "set up (user) as bob"
+    settings = home / ".gemini" / "settings.json"
+    put(settings, settings.read_text().replace('"trust": true', '"trust": false'))
+    assert checked(own).startswith("its server is not trusted")
+    put(home / ".gemini" / "policies" / "mailroom.toml", gemini_extension.POLICY)
+    assert checked(own) == "set up (user) as bob"
+
+
+def test_codex_has_to_be_on_path(home: Path, options: SetupOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = in_home(home, options)
+    write(codex.plan(own))
+    config = home / ".codex" / "config.toml"
+    put(config, f'{config.read_text()}\n[hooks.state."{home}/.codex/hooks.json:stop:0:0"]\ntrusted_hash = "x"\n')
+    monkeypatch.setenv("PATH", str(home))
+    assert checked(own).startswith("`codex` is not on PATH")
+    put(home / "codex", "", 0o700)
+    assert checked(own) == "set up (user) as bob"
 
 
 def cli(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -649,6 +718,61 @@ def cli_in_terminal(directory: Path, typed: str, *arguments: str) -> int:
 
 
 def test_generic_settings_are_printed_and_wrong_names_refused(tmp_path: Path) -> None:
-    assert '"MAILROOM_AGENT": "bob"' in cli(tmp_path, "generic", "--agent", "bob").stdout
+    printed = cli(tmp_path, "generic", "--agent", "bob").stdout
+    assert '"MAILROOM_AGENT": "bob"' in printed
+    table = printed[printed.index("[mcp_servers.mailroom]") : printed.index("Without MCP")]
+    server = tomllib.loads(table)["mcp_servers"]["mailroom"]
+    assert (server["env"], server["required"], server["args"][-1]) == ({"MAILROOM_AGENT": "bob"}, True, "mcp")
     refused = cli(tmp_path, "generic", "--agent", "../bob")
     assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+
+
+def files_below(directory: Path) -> dict[str, str]:
+    return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_the_plugin_is_a_marketplace_of_its_own(tmp_path: Path) -> None:
+    put(tmp_path / ".claude" / "settings.json", '{"model": "opus"}')
+    before = files_below(tmp_path)
+    done = cli(tmp_path, "claude-code", "--plugin", "--agent", "bob", "--yes")
+    directory = tmp_path / ".local" / "share" / "mailroom" / "claude-code"
+    assert f"claude plugin marketplace add {directory} && claude plugin install mailroom@mailroom" in done.stderr
+    marketplace = json.loads((directory / ".claude-plugin" / "marketplace.json").read_bytes())
+    [listed] = marketplace["plugins"]
+    plugin = directory / listed["source"]
+    assert json.loads((plugin / ".claude-plugin" / "plugin.json").read_bytes())["name"] == listed["name"] == "mailroom"
+    server = json.loads((plugin / ".mcp.json").read_bytes())["mcpServers"]["mailroom"]
+    assert server["env"] == {"MAILROOM_AGENT": "bob"}
+    assert len(handlers(plugin / "hooks" / "hooks.json", "Stop")) == 2
+    assert (plugin / "skills" / "mail" / "SKILL.md").read_text().startswith("---\nname: mail\n")
+    rules = json.loads((tmp_path / ".claude" / "settings.json").read_bytes())["permissions"]["allow"]
+    assert rules == ["mcp__plugin_mailroom_mailroom__*"]
+    assert "nothing to change" in cli(tmp_path, "claude-code", "--plugin", "--agent", "bob", "--yes").stderr
+    assert "claude plugin uninstall" in cli(tmp_path, "claude-code", "--plugin", "--remove", "--yes").stderr
+    assert files_below(tmp_path) == before
+    assert list((tmp_path / ".local" / "share").iterdir()) == []
+
+
+def test_the_extension_of_gemini_changes_no_file_of_the_user(tmp_path: Path) -> None:
+    put(tmp_path / ".gemini" / "settings.json", "{}")
+    before = files_below(tmp_path)
+    assert cli(tmp_path, "gemini", "--extension", "--agent", "bob", "--yes").returncode == 0
+    made = files_below(tmp_path)
+    assert made.items() >= before.items()
+    manifest = json.loads(made[".gemini/extensions/mailroom/gemini-extension.json"])
+    assert manifest["mcpServers"]["mailroom"]["env"] == {"MAILROOM_AGENT": "bob"}
+    assert "trust" not in manifest["mcpServers"]["mailroom"], "an extension cannot give it"
+    assert tomllib.loads(made[".gemini/policies/mailroom.toml"])["rule"][0]["mcpName"] == "mailroom"
+    assert cli(tmp_path, "gemini", "--extension", "--remove", "--yes").returncode == 0
+    assert files_below(tmp_path) == before
+    assert [path.name for path in (tmp_path / ".gemini").iterdir()] == ["settings.json"]
+
+
+def test_a_file_of_somebody_else_in_the_place_of_ours_stays(tmp_path: Path) -> None:
+    put(tmp_path / ".gemini" / "policies" / "mailroom.toml", "# mine\n")
+    done = cli(tmp_path, "gemini", "--extension", "--yes")
+    assert done.returncode == 1
+    assert "policies/mailroom.toml was not changed: it is not a file of ours" in done.stderr
+    assert files_below(tmp_path) == {".gemini/policies/mailroom.toml": "# mine\n"}
+    assert cli(tmp_path, "gemini", "--extension", "--remove", "--yes").returncode == 0
+    assert files_below(tmp_path) == {".gemini/policies/mailroom.toml": "# mine\n"}

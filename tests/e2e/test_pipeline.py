@@ -5,6 +5,7 @@ Each test begins with what an agent or an operator does and ends with what is on
 
 import json
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -61,13 +62,70 @@ def leave_response(deployment: Deployment, session: str, name: str, body: object
 
 
 def test_mail_for_a_team_agent_is_also_an_entry_in_its_native_inbox(deployment: Deployment) -> None:
+    (deployment.root / "teams/alpha/inboxes").mkdir(parents=True)
     sent = deployment.send("bob@alpha", "hello", sender="dashboard", metadata={"summary": "greeting"})
     assert (sent.delivery.state, sent.delivery.team_inbox_error) == (FILED, "")
+    assert sent.delivery.recipient_known, "a member of a team is known before it makes a call"
     assert deployment.filed("bob@alpha") == [sent.message.id]
     (entry,) = json.loads((deployment.root / "teams/alpha/inboxes/bob.json").read_text())
     assert entry["from"] == "dashboard"
-    assert (entry["text"], entry["read"], entry["summary"]) == ("hello", False, "greeting")
+    assert (entry["read"], entry["summary"]) == (False, "greeting")
+    assert entry["text"].startswith("hello\n\n[Message ")
     assert entry["mailroom_id"] == sent.message.id
+
+
+def put_team(deployment: Deployment, team: str, *members: str) -> Path:
+    """Makes a team as Claude Code does; returns the directory of its inboxes."""
+    inboxes = deployment.root / "teams" / team / "inboxes"
+    inboxes.mkdir(parents=True)
+    (inboxes.parent / "config.json").write_text(json.dumps({"members": [{"name": name} for name in members]}))
+    return inboxes
+
+
+def take_entries(inbox: Path, *message_ids: str) -> None:
+    """Takes entries as Claude Code does: it removes them."""
+    kept = [entry for entry in json.loads(inbox.read_bytes()) if entry["mailroom_id"] not in message_ids]
+    draft = inbox.with_name("draft")
+    draft.write_text(json.dumps(kept))
+    draft.rename(inbox)
+
+
+def test_a_taken_entry_is_offered_and_read_when_its_team_has_ended(deployment: Deployment) -> None:
+    inboxes = put_team(deployment, "session-1", "team-lead", "helper")
+    stream = deployment.live("boss", include_receipts=True)
+    taken, left = (deployment.send("helper@session-1", text, sender="boss").message.id for text in "ab")
+    take_entries(inboxes / "helper.json", taken)
+    wait_until(lambda: deployment.get(taken).message.state == OFFERED, "the sender learns that it was taken")
+    assert deployment.get(left).message.state == FILED
+    assert deployment.filed("helper@session-1") == [taken, left], "it is unread until the team has ended"
+    shutil.rmtree(inboxes.parent)  # as Claude Code does when its session ends
+    wait_until(lambda: deployment.get(taken).message.state == READ, "nobody is left who could acknowledge it")
+    wait_until(lambda: deployment.filed("helper@session-1") == [left], "its file is gone")
+    assert deployment.get(left).message.state == FILED, "nobody has seen the other one"
+    states = [(receipt.message_id, receipt.state) for receipt in receipts(stream, 4)]
+    assert states == [(taken, FILED), (left, FILED), (taken, OFFERED), (taken, READ)]
+    late = deployment.send("helper@session-1", "late")
+    assert "there is no team session-1" in late.delivery.team_inbox_error
+    assert not late.delivery.recipient_known
+    assert not inboxes.parent.exists()
+
+
+@pytest.mark.parametrize("is_taken_before", [True, False], ids=["taken before", "taken meanwhile"])
+def test_an_entry_that_is_taken_around_a_crash_is_offered_once(*, is_taken_before: bool) -> None:
+    with running_deployment() as deployment:
+        inboxes = put_team(deployment, "session-2", "helper")
+        sent = deployment.send("helper@session-2", "x", sender="boss").message.id
+        if is_taken_before:
+            take_entries(inboxes / "helper.json", sent)
+        deployment.kill()
+        if not is_taken_before:
+            take_entries(inboxes / "helper.json", sent)
+        deployment.start()
+        wait_until(lambda: deployment.get(sent).message.state == OFFERED, "it is noticed after the crash")
+        assert json.loads((inboxes / "helper.json").read_bytes()) == [], "it is not written again"
+        stream = deployment.subscribe("boss", after_id="0" * 16, include_receipts=True)
+        assert [receipt.state for receipt in receipts(stream, 2)] == [FILED, OFFERED]
+        assert stream.until_caught_up()[0] == []
 
 
 def test_bob_and_bob_of_a_team_are_two_mailboxes(deployment: Deployment) -> None:

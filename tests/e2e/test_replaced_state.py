@@ -119,6 +119,7 @@ def test_the_doctor_names_what_was_taken_away_and_no_send_is_lost(name: str, cha
         daemon.start()
         try:
             TokenFile(daemon.state_dir).create("amy", 0)
+            (daemon.root / "teams" / "team" / "inboxes").mkdir(parents=True)
             sent = [send(daemon, "before"), send(daemon, "before", recipient="bob@team")]
             (daemon.root / "outbox" / "s1").mkdir()
             change(path_of(daemon, name))

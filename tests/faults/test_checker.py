@@ -11,6 +11,7 @@ from support.faults.checker import broken_promises, gather
 from support.faults.evidence import Evidence, Sent
 from support.faults.inbox_watcher import watch_inbox
 from support.faults.load import LoadPlan, digest_of, run_load
+from support.faults.load_plan import make_team
 from support.faults.sound_evidence import FIRST, SECOND, THIRD, inbox_file, sound_evidence
 from support.harness.daemon import Daemon, short_directory
 from support.harness.waiting import wait_until
@@ -221,6 +222,7 @@ def test_a_real_load_is_accepted_and_what_is_taken_from_its_daemon_is_missed() -
         daemon = Daemon(directory)
         try:
             daemon.start()
+            make_team(daemon.root)
             plan = LoadPlan(
                 daemon.address, str(directory / "notes"), str(daemon.database), seed=1, root=str(daemon.root)
             )

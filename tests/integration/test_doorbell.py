@@ -102,6 +102,17 @@ def test_mail_of_the_sessions_mailbox_can_be_acknowledged_by_the_agent(
     assert client.acknowledge(session.agent, sent.id).acknowledged_ids == (sent.id,)
 
 
+def test_a_session_that_waits_for_mail_is_present(client: Mailroom, session: Session) -> None:
+    """It counted as gone five minutes after its last call."""
+    session.agent = "idle-agent"
+    doorbell = session.doorbell()
+    wait_until(lambda: "idle-agent" in [each.name for each in client.agents(alive_only=True)], "it is alive")
+    sent = client.send("idle-agent", "wake up")
+    assert sent.delivery.recipient_known
+    assert sent.delivery.subscribers == 1
+    assert end_of(doorbell)[0] == MAIL
+
+
 def test_mail_wakes_an_idle_session_and_is_offered(client: Mailroom, session: Session) -> None:
     doorbell = session.doorbell()
     wait_until_watching(session)

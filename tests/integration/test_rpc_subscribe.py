@@ -320,6 +320,16 @@ def test_a_stream_marks_its_messages_offered(deployment: Deployment) -> None:
     stream.cancel()
 
 
+def test_a_present_observer_counts_as_a_subscriber_and_marks_nothing_offered(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    stream = deployment.live(agent, observe=True, present=True)
+    sent = deployment.send(agent, "go")
+    assert (sent.delivery.subscribers, sent.delivery.recipient_known) == (1, True)
+    assert stream.next().message.id == sent.message.id
+    assert deployment.get(sent.message.id).message.state == pb.DELIVERY_STATE_FILED
+    stream.cancel()
+
+
 def test_observers_mark_nothing_offered_and_do_not_count_as_subscribers(deployment: Deployment) -> None:
     agent = deployment.new_agent()
     streams = [deployment.live(agent, observe=True), deployment.live(all_agents=True)]

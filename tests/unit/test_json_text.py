@@ -53,6 +53,23 @@ def test_additions_follow_the_documents_indentation_and_line_ends() -> None:
     assert JsonText('{"a": [1]}').added(("a",), None, {"b": 2}).text == '{"a": [1, {"b": 2}]}'
 
 
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ('{"hooks": {"Stop": []}}', '{"hooks": {"Stop": [{"a": 1}]}}'),
+        ('{\n  "hooks": {"Stop": []}\n}\n', '{\n  "hooks": {"Stop": [{"a": 1}]}\n}\n'),
+        (
+            '{\n  "hooks": {\n    "Stop": []\n  }\n}\n',
+            '{\n  "hooks": {\n    "Stop": [\n      {\n        "a": 1\n      }\n    ]\n  }\n}\n',
+        ),
+    ],
+    ids=["one line", "one line in several", "several lines"],
+)
+def test_the_first_entry_is_written_as_what_is_around_it(text: str, added: str) -> None:
+    assert JsonText(text).added(("hooks", "Stop"), None, {"a": 1}).text == added
+    assert JsonText(added).removed(("hooks", "Stop", 0)).text == text
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(
     st.dictionaries(st.text(max_size=6), values, max_size=4), st.sampled_from([None, 1, 4, "\t"]), st.text(max_size=6)

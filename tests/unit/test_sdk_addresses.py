@@ -197,6 +197,18 @@ def test_a_lost_socket_is_named_instead_of_a_missing_daemon(tmp_path: Path) -> N
     assert "Start it with" not in lost.message + silent.message
 
 
+@pytest.mark.parametrize("pid", [None, 4711])
+def test_a_process_that_may_not_connect_is_told_so(pid: int | None) -> None:
+    """In a sandbox it was told to start the daemon, which was running."""
+    address, cause = "unix:/run/mailroom.sock", "Operation not permitted"
+    by_grpc = DaemonNotRunning(address, cause=cause, running_pid=pid)
+    by_search = DaemonNotRunning(address, tried=(f"/run/mailroom.sock ({cause.lower()})",), running_pid=pid)
+    for error in (by_grpc, by_search):
+        assert error.message.startswith(f"This process may not connect to the Mailroom daemon at {address}")
+        assert "tools of the MCP server mailroom" in error.message
+        assert "Start it with" not in error.message
+
+
 def test_a_socket_path_that_is_too_long_is_refused_with_its_length(tmp_path: Path) -> None:
     path = "/" + "x" * 107
     with pytest.raises(InvalidArgument, match=r"has 108 bytes, a socket's path at most 107"):

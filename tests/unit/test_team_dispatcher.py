@@ -21,7 +21,7 @@ NOW_SEC = 1000.0
 def lock(tmp_path: Path) -> Path:
     """Where the lock of bob@alpha's inbox is when somebody holds it."""
     directory = tmp_path / "teams/alpha/inboxes"
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     return directory / "bob.json.lock"
 
 
@@ -31,6 +31,7 @@ def opened(root: Path) -> TeamInboxDispatcher:
 
 @pytest.fixture
 def dispatcher(tmp_path: Path) -> Iterator[TeamInboxDispatcher]:
+    (tmp_path / "teams/alpha/inboxes").mkdir(parents=True, exist_ok=True)
     made = opened(tmp_path)
     yield made
     made.close()

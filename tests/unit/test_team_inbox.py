@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +76,8 @@ def test_an_entry_has_claude_codes_fields_and_the_message_id() -> None:
     assert json.loads(extended("", 7)) == [
         {
             "from": "alice",
-            "text": "hello",
+            "text": "hello\n\n[Message 0000000000000007 from alice, who is not in this team. To answer, call the tool "
+            "reply of the MCP server mailroom with this message_id; SendMessage does not reach alice.]",
             "timestamp": "2026-01-01T12:00:00.005Z",
             "read": False,
             "mailroom_id": "0000000000000007",
@@ -93,7 +95,9 @@ def test_a_summary_comes_from_the_metadata_if_it_is_text(metadata: bytes, summar
 
 def text_of(content: str) -> str:
     body = extend_team_inbox(b"[]", [mail(7, content, sender="eve")], LIMIT_BYTES).body
-    return json.loads(body)[0]["text"]
+    text, _, how_to_answer = json.loads(body)[0]["text"].rpartition("\n\n[Message ")
+    assert how_to_answer.startswith("0000000000000007 from eve")
+    return text
 
 
 SHUTDOWN = '{"type":"shutdown_request","requestId":"shutdown-1","from":"team-lead","reason":"done"}'
@@ -223,7 +227,7 @@ def test_one_sender_gets_at_most_half_of_the_limit(limit: int, sizes: list[tuple
         assert used <= limit // 2
         if refused:
             assert body == raw
-            assert len(raw) + size + 150 > limit or used + size + 150 > limit // 2, "it would have had room"
+            assert len(raw) + size + 350 > limit or used + size + 350 > limit // 2, "it would have had room"
         raw = body
 
 
@@ -236,13 +240,66 @@ def test_entries_that_cannot_be_written_again_count_towards_their_senders_share(
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_is_appended_in_private_directories(tmp_path: Path, inboxes: TeamInboxes) -> None:
+def put_team(root: Path, *members: str, team: str = "alpha") -> Path:
+    """Makes a team as Claude Code does; returns its directory."""
+    directory = root / "teams" / team
+    directory.mkdir(parents=True, exist_ok=True)
+    listed = [{"agentId": f"{name}@{team}", "name": name} for name in members]
+    (directory / "config.json").write_text(json.dumps({"name": team, "members": listed}))
+    return directory
+
+
+def test_the_first_message_for_a_member_makes_a_private_inbox(tmp_path: Path, inboxes: TeamInboxes) -> None:
+    team = put_team(tmp_path, "team-lead", "bob")
     assert inboxes.append("bob", "alpha", mail(7)) == Appended()
-    assert ids(tmp_path / "teams/alpha/inboxes/bob.json") == [7]
-    for path in ("teams", "teams/alpha", "teams/alpha/inboxes"):
-        assert stat.S_IMODE((tmp_path / path).stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "teams/alpha/inboxes/bob.json").stat().st_mode) == 0o600
-    assert names_in(tmp_path / "teams/alpha/inboxes") == ["bob.json"]
+    assert ids(team / "inboxes/bob.json") == [7]
+    assert stat.S_IMODE((team / "inboxes").stat().st_mode) == 0o700
+    assert stat.S_IMODE((team / "inboxes/bob.json").stat().st_mode) == 0o600
+    assert names_in(team / "inboxes") == ["bob.json"]
+
+
+def test_who_is_in_no_team_gets_no_file(tmp_path: Path, inboxes: TeamInboxes) -> None:
+    """Claude Code deletes the directory when a team ends; Mailroom made it again, forever."""
+    with pytest.raises(NoSuchInbox, match=r"there is no team alpha; the message is in its mailbox only"):
+        inboxes.append("bob", "alpha", mail(7))
+    assert names_in(tmp_path) == []
+    team = put_team(tmp_path, "team-lead")
+    with pytest.raises(NoSuchInbox, match=r"bob is not a member of the team alpha"):
+        inboxes.append("bob", "alpha", mail(7))
+    (team / "config.json").unlink()
+    with pytest.raises(NoSuchInbox, match=r"there is no team"):
+        inboxes.append("bob", "alpha", mail(7))
+    assert names_in(tmp_path / "teams/alpha") == []
+
+
+def test_a_member_that_has_just_joined_gets_its_entry_later(tmp_path: Path, inboxes: TeamInboxes) -> None:
+    """Claude Code empties its inbox then: the entry was gone, and counted as taken."""
+    config = put_team(tmp_path, "bob") / "config.json"
+
+    def join(sec_ago: float) -> None:
+        config.write_text(json.dumps({"members": [{"name": "bob", "joinedAt": (time.time() - sec_ago) * 1000}]}))
+
+    join(0)
+    with pytest.raises(UnreadableInbox, match="has just joined"):
+        inboxes.append("bob", "alpha", mail(7))
+    join(team_inbox.JOINING_SEC + 1)
+    inboxes.append("bob", "alpha", mail(7))
+    assert ids(config.parent / "inboxes/bob.json") == [7]
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", '{"members": 7}', '{"members": [7]}', '{"members": [{}]}'])
+def test_a_team_that_cannot_be_read_is_tried_again(tmp_path: Path, inboxes: TeamInboxes, config: str) -> None:
+    (put_team(tmp_path) / "config.json").write_text(config)
+    with pytest.raises(UnreadableInbox, match=r"unknown format, or is being written"):
+        inboxes.append("bob", "alpha", mail(7))
+    assert names_in(tmp_path / "teams/alpha") == ["config.json"]
+
+
+def test_a_member_is_found_by_its_name_and_by_that_of_its_file(tmp_path: Path, inboxes: TeamInboxes) -> None:
+    put_team(tmp_path, "code.reviewer")
+    for number, name in enumerate(("code.reviewer", "code-reviewer")):
+        inboxes.append(name, "alpha", mail(number + 1))
+    assert ids(tmp_path / "teams/alpha/inboxes/code-reviewer.json") == [1, 2]
 
 
 def test_a_repeated_message_is_there_once_and_leaves_the_file_untouched(inboxes: TeamInboxes, inbox: Path) -> None:
@@ -331,11 +388,11 @@ def test_an_inbox_of_another_format_is_left_alone_however_long(
 def test_an_inbox_refuses_what_would_make_it_too_large_and_takes_the_rest(
     inboxes: TeamInboxes, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 1 << 10)
-    appended = inboxes.append("bob", "alpha", mail(7), mail(8, "x" * 1000), mail(9))
+    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 2 << 10)
+    appended = inboxes.append("bob", "alpha", mail(7), mail(8, "x" * 2000), mail(9))
     assert appended == Appended(frozenset({8}))
     assert ids(inbox) == [7, 9]
-    assert inbox.stat().st_size <= 1 << 10
+    assert inbox.stat().st_size <= 2 << 10
 
 
 def test_an_inbox_that_is_nested_too_deeply_or_too_large_is_left_alone(
@@ -353,8 +410,9 @@ def test_an_inbox_that_is_nested_too_deeply_or_too_large_is_left_alone(
 
 @pytest.mark.parametrize("name", ["..", "../x", "/etc/x", ".", "a/b", "b\0c", "x.json", "ünï", "a b"])
 def test_no_name_leaves_teams(tmp_path: Path, inboxes: TeamInboxes, name: str) -> None:
-    inboxes.append(name, name, mail(7))
     as_it_is_written = "".join(one if one.isascii() and one.isalnum() else "-" for one in name)
+    (tmp_path / "teams" / as_it_is_written / "inboxes").mkdir(parents=True)
+    inboxes.append(name, name, mail(7))
     files = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if not path.is_dir()]
     assert files == [Path("teams", as_it_is_written, "inboxes", f"{as_it_is_written}.json")]
 
@@ -530,7 +588,7 @@ def test_a_message_beyond_the_size_limit_is_refused_and_others_are_filed(
 def test_a_full_inbox_takes_others_messages_and_gets_the_rest_once_it_is_shorter(
     filing: TeamFiling, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 10_000)
+    monkeypatch.setattr(team_inbox, "MAX_INBOX_BYTES", 12_000)
     monkeypatch.setattr(full_inboxes, "LOOK_SEC", 0.0)
     flood = [filing.submit(mail(number, "x" * 1000, sender="eve")) for number in range(1, 9)]
     results = [one.result(BOUND_SEC) for one in flood]

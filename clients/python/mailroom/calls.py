@@ -231,6 +231,7 @@ def subscribe_request(agent: str | None, options: SubscribeOptions, cursor: Curs
         include_unread=cursor.include_unread,
         include_receipts=options.get("include_receipts", False),
         observe=options.get("observe", False),
+        present=options.get("present", False),
         max_batch=MAX_BATCH,
     )
 

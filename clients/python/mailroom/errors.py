@@ -102,25 +102,34 @@ class Unavailable(MailroomError):
     default_code = "UNAVAILABLE"
 
 
+_FORBIDDEN = ("operation not permitted", "permission denied")  # EPERM, EACCES
+
+
 class DaemonNotRunning(Unavailable):
-    """No daemon answers at the expected address."""
+    """No daemon answers at the expected address, or this process may not connect to it."""
 
     def __init__(
         self, address: str = "", *, cause: str = "", tried: Sequence[str] = (), running_pid: int | None = None
     ) -> None:
-        detail = f" ({cause})" if cause else ""
-        if running_pid is not None:
-            super().__init__(_lost_socket(address, running_pid, detail), reason="DAEMON_NOT_RUNNING")
-            self.address, self.tried = address, tuple(tried)
-            return
-        places = f" Tried: {'; '.join(tried)}." if tried else ""
-        super().__init__(
-            f"The Mailroom daemon is not running: no answer at {address}{detail}.{places}"
-            " Start it with `mailroomd`, or with `systemctl --user start mailroomd` if it is installed as a service.",
-            reason="DAEMON_NOT_RUNNING",
-        )
+        super().__init__(_why_unreachable(address, cause, tried, running_pid), reason="DAEMON_NOT_RUNNING")
         self.address = address
         self.tried = tuple(tried)
+
+
+def _why_unreachable(address: str, cause: str, tried: Sequence[str], running_pid: int | None) -> str:
+    detail = f" ({cause})" if cause else ""
+    places = f" Tried: {'; '.join(tried)}." if tried else ""
+    if any(word in text.lower() for word in _FORBIDDEN for text in (cause, *tried)):
+        return (
+            f"This process may not connect to the Mailroom daemon at {address}{detail}.{places} A sandbox, or the"
+            " permissions of the socket, forbid it. An agent in a sandbox uses the tools of the MCP server mailroom."
+        )
+    if running_pid is not None:
+        return _lost_socket(address, running_pid, detail)
+    return (
+        f"The Mailroom daemon is not running: no answer at {address}{detail}.{places}"
+        " Start it with `mailroomd`, or with `systemctl --user start mailroomd` if it is installed as a service."
+    )
 
 
 def _lost_socket(address: str, pid: int, detail: str) -> str:

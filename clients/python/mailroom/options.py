@@ -86,6 +86,7 @@ class SubscribeOptions(TypedDict, total=False):
         include_unread: start with the unread messages; excludes `after_id`.
         include_receipts: also yield the receipts of messages that this agent sent.
         observe: neither mark messages as offered nor count as presence of the agent.
+        present: with `observe`, count as presence all the same: for a program that waits for mail to wake the agent.
         caught_up: also yield CaughtUp at the end of each replay.
         on_interrupted: called with the error each time the stream broke and will be resumed.
     """
@@ -95,5 +96,6 @@ class SubscribeOptions(TypedDict, total=False):
     include_unread: bool
     include_receipts: bool
     observe: bool
+    present: bool
     caught_up: bool
     on_interrupted: Callable[[MailroomError], None] | None

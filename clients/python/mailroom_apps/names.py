@@ -1,6 +1,6 @@
-"""Names — the default sender, and suggestions for misspelled names."""
+"""Names — the default sender, members of teams, and suggestions for misspelled names."""
 
-__all__ = ["login_name", "near_names"]
+__all__ = ["is_member", "login_name", "near_names"]
 
 import getpass
 import os
@@ -24,3 +24,8 @@ def login_name() -> str:
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """Returns up to three known names that are similar to a name."""
     return get_close_matches(name, sorted(set(known) - {name}), n=3)
+
+
+def is_member(name: str, team: str | None) -> bool:
+    """Returns whether a name is that of a member of a team, MEMBER@TEAM."""
+    return team is not None and name.endswith(f"@{team}")

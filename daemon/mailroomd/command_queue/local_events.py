@@ -26,7 +26,16 @@ from mailroomd.command_queue.due_mail import POLL_SEC, DueMail
 from mailroomd.core.suspect_input import NOT_OF_INPUT
 from mailroomd.model.ids import format_id
 from mailroomd.observability.log import log
-from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, MailOverdue, ResponseLeft
+from mailroomd.protocol.local_events import (
+    EntriesTaken,
+    FilesTaken,
+    LocalEvent,
+    MailExpired,
+    MailFiled,
+    MailOverdue,
+    ResponseLeft,
+    TeamEnded,
+)
 from mailroomd.protocol.operations import IdsAllocated
 from mailroomd.protocol.packets import Command
 from mailroomd.protocol.reports import AllocateIds
@@ -66,7 +75,7 @@ class LocalEvents(CommitObserver):
         return [fileno for fileno in (self._filing.fileno(), self._outbox.fileno()) if fileno is not None]
 
     def enqueue(self, event: LocalEvent) -> None:
-        """Adds an event that was found elsewhere: by the recovery."""
+        """Adds an event that was found elsewhere: by the recovery, or in a team inbox."""
         self._pending.enqueue(event)
 
     def poll(self, now_sec: float, now_ms: int) -> float:
@@ -307,8 +316,8 @@ def _split(event: LocalEvent, most: int = IDS_PER_REQUEST) -> list[LocalEvent]:
     message_ids = event.message_ids
     parts = [message_ids[start : start + most] for start in range(0, len(message_ids), most)]
     match event:
-        case FilesTaken(mailbox, _):
-            return [FilesTaken(mailbox, part) for part in parts]
+        case FilesTaken(mailbox, _) | EntriesTaken(mailbox, _) | TeamEnded(mailbox, _):
+            return [type(event)(mailbox, part) for part in parts]
         case MailExpired():
             return [MailExpired(part) for part in parts]
         case MailOverdue():

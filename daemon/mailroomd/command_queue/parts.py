@@ -31,6 +31,7 @@ from mailroomd.storage.inbox.filing import Filing
 from mailroomd.storage.outbox.outbox import Outbox
 from mailroomd.storage.team_inbox.filing import TeamFiling
 from mailroomd.storage.team_inbox.inboxes import TeamInboxes
+from mailroomd.storage.team_inbox.taken import TakenEntries
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.worker.config import CommandQueueConfig
@@ -64,6 +65,7 @@ class Parts:
         self.filing = Filing(settings.root, self.files, self.store.files, context.beat)
         self.local_events = LocalEvents(self.store, self.filing, outbox, context.epoch)
         self.team_dispatcher = TeamInboxDispatcher(TeamFiling(TeamInboxes(settings.root)))
+        self.taken_entries = TakenEntries(settings.root)
         self.link: Link[Command | LazyCommand, Outcome | Report] = Link(
             context.epoch, config.writes, config.outcomes, unanswered
         )
@@ -72,7 +74,7 @@ class Parts:
         self.housekeeping = Housekeeping(settings, self.store, self.files)
         self.writes = BackgroundWrites(settings.state_dir, self.disk_guard)
         self.reporter = OutcomeReporter(self.link)
-        self.team_entries = TeamEntries(self.team_dispatcher, self.store.files, self.writes, self.reporter)
+        self.team_entries = self._team_entries()
         resolve = Resolver(self.table, self.local_events).resolve
         lazy = self.housekeeping.lazy
         self.committer = Committer(context, self.store, resolve, lazy, self.disk_guard, self._observers(context))
@@ -84,6 +86,16 @@ class Parts:
             self.filing,
             self.team_dispatcher,
             self.link,
+        )
+
+    def _team_entries(self) -> TeamEntries:
+        return TeamEntries(
+            self.team_dispatcher,
+            self.taken_entries,
+            self.store.files,
+            self.writes,
+            self.reporter,
+            self.local_events.enqueue,
         )
 
     def _observers(self, context: WorkerContext) -> tuple[CommitObserver, ...]:

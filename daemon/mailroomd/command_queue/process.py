@@ -61,6 +61,7 @@ class CommandQueue:
         for fileno in (
             self._context.control_fileno(),
             self._parts.team_dispatcher.fileno(),
+            self._parts.taken_entries.fileno(),
             *self._local_events.filenos(),
         ):
             readiness.watch_reading(fileno)
@@ -119,6 +120,7 @@ class CommandQueue:
     def _do_due_work(self) -> float:
         """Does what is due besides commits; returns for how many seconds nothing will be."""
         now_sec, pause_sec = time.monotonic(), 0.0
+        self._team.collect_taken()
 
         def work() -> None:
             nonlocal pause_sec

@@ -35,7 +35,8 @@ class TeamInboxDispatcher:
         self._done: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
         self._unsettled: dict[int, tuple[float, str]] = {}
         self._results: dict[int, str] = {}
-        self._submitted: set[int] = set()  # without a result yet
+        self._submitted: dict[int, str] = {}  # without a result yet: their recipients
+        self._written: list[tuple[str, int]] = []
 
     def fileno(self) -> int:
         """Returns the descriptor that becomes readable when `drain_settled` should be called."""
@@ -59,7 +60,7 @@ class TeamInboxDispatcher:
         """
         if message.id in self._submitted or self._results.get(message.id) == "":
             return
-        self._submitted.add(message.id)
+        self._submitted[message.id] = message.draft.recipient
         self._unsettled[message.id] = (now_sec + ANSWER_AFTER_SEC, message.draft.recipient)
         self._filing.submit(message).add_done_callback(partial(self._on_done, message.id))
 
@@ -83,7 +84,9 @@ class TeamInboxDispatcher:
         while not self._done.empty():
             message_id, error = self._done.get()
             self._results[message_id] = error
-            self._submitted.discard(message_id)
+            submitted_to = self._submitted.pop(message_id, None)
+            if submitted_to is not None and not error:
+                self._written.append((submitted_to, message_id))
             if self._unsettled.pop(message_id, None) is not None:
                 settled.append(TeamInboxSettled(message_id, error))
         for message_id, (until_sec, recipient) in list(self._unsettled.items()):
@@ -94,6 +97,11 @@ class TeamInboxDispatcher:
             self._results[message_id] = error
             settled.append(TeamInboxSettled(message_id, error))
         return settled
+
+    def drain_written(self) -> list[tuple[str, int]]:
+        """Returns (recipient, id) of the entries that were written since the last call."""
+        written, self._written = self._written, []
+        return written
 
     def drain_results(self) -> dict[int, str]:
         """Returns the results that are to be recorded, by message id, and forgets them."""

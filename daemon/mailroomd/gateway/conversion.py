@@ -88,15 +88,19 @@ def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
 
 
 def delivery_to_proto(
-    state: DeliveryState, file_error: str, subscribers: int, recipient_seen_ms: int, team_inbox_error: str = ""
+    message: Message, file_error: str, subscribers: int, recipient_seen_ms: int, team_inbox_error: str = ""
 ) -> pb.Delivery:
-    """Returns the state of a message's delivery, for its sender."""
+    """Returns the state of a message's delivery, for its sender.
+
+    An entry is written for members of a team only, so one that has its entry is known.
+    """
+    has_entry = "@" in message.draft.recipient and not team_inbox_error and message.state < DeliveryState.EXPIRED
     proto = pb.Delivery(
-        state=state.value,  # pyright: ignore[reportArgumentType]
+        state=message.state.value,  # pyright: ignore[reportArgumentType]
         inbox_file_error=file_error,
         team_inbox_error=team_inbox_error,
         subscribers=max(0, subscribers),
-        recipient_known=recipient_seen_ms > 0,
+        recipient_known=recipient_seen_ms > 0 or has_entry,
     )
     if recipient_seen_ms:
         proto.recipient_last_seen.FromMilliseconds(recipient_seen_ms)

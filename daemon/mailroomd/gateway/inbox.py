@@ -77,7 +77,7 @@ class Inbox:
         with ExitStack() as stack:
             stack.callback(self._wakeups.record_stream_ended)
             waiter = stack.enter_context(self._wakeups.waiter())
-            if not request.observe:
+            if request.present:
                 stack.enter_context(self._wakeups.subscriber(self._aliases.agent_of(request.agent)))
             subscription = Subscription(
                 self._reader,

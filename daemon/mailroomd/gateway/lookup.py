@@ -58,7 +58,7 @@ class Lookup:
         return pb.GetMessageResponse(
             message=message_to_proto(message),
             delivery=delivery_to_proto(
-                message.state, history.file_error, counts.subscribers, counts.last_seen_ms, history.team_error
+                message, history.file_error, counts.subscribers, counts.last_seen_ms, history.team_error
             ),
             history=_history_to_proto(history),
         )

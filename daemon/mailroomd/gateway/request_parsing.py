@@ -83,7 +83,10 @@ class Broadcast(NamedTuple):
 
 
 class SubscriptionStart(NamedTuple):
-    """What a stream begins with: after which id (0: the beginning, None: now); the rest is as in the contract."""
+    """What a stream begins with: after which id (0: the beginning, None: now); the rest is as in the contract.
+
+    `present`: whether the stream counts as presence of the agent.
+    """
 
     agent: str
     all_agents: bool
@@ -92,6 +95,7 @@ class SubscriptionStart(NamedTuple):
     include_receipts: bool
     observe: bool
     max_batch: int
+    present: bool
 
 
 class InboxCheck(NamedTuple):
@@ -213,6 +217,7 @@ async def parse_subscription(request: pb.SubscribeRequest, _: Call) -> Subscript
         request.include_receipts or request.all_agents,
         request.observe or request.all_agents,
         _clamp_limit(request.max_batch, 1, MAX_BATCH_EVENTS, "max_batch"),
+        not request.all_agents and (request.present or not request.observe),
     )
 
 

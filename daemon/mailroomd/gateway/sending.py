@@ -158,10 +158,11 @@ class Sending:
         if sent.first_verified is not None and sent.first_verified != draft.verified:  # it repeats another caller's
             draft = msgspec.structs.replace(draft, verified=sent.first_verified)
         message = Message(sent.id, sent.timestamp_ms, state, draft)
-        seen_ms = answer.recipient_seen_ms
         return pb.SendMessageResponse(
             message=message_to_proto(message, with_body=not submission.flow.in_batch),
-            delivery=delivery_to_proto(state, sent.file_error, answer.subscribers, seen_ms, sent.team_error),
+            delivery=delivery_to_proto(
+                message, sent.file_error, answer.subscribers, answer.recipient_seen_ms, sent.team_error
+            ),
         )
 
 

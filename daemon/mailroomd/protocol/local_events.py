@@ -5,7 +5,16 @@ requests sequence ids for it (AllocateIds, IdsAllocated). Not here: observing th
 them until their ids arrive (`command_queue`).
 """
 
-__all__ = ["FilesTaken", "LocalEvent", "MailExpired", "MailFiled", "MailOverdue", "ResponseLeft"]
+__all__ = [
+    "EntriesTaken",
+    "FilesTaken",
+    "LocalEvent",
+    "MailExpired",
+    "MailFiled",
+    "MailOverdue",
+    "ResponseLeft",
+    "TeamEnded",
+]
 
 from dataclasses import dataclass
 
@@ -13,6 +22,32 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class FilesTaken:
     """An agent removed inbox files: it has read these messages of its mailbox."""
+
+    mailbox: str
+    message_ids: tuple[int, ...]
+
+    @property
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
+        return len(self.message_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesTaken:
+    """A member of a team took entries out of its inbox: these messages of its mailbox were shown to it."""
+
+    mailbox: str
+    message_ids: tuple[int, ...]
+
+    @property
+    def id_count(self) -> int:
+        """How many sequence ids it needs."""
+        return len(self.message_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class TeamEnded:
+    """A team has ended: its member has read these messages of its mailbox, and will never say so."""
 
     mailbox: str
     message_ids: tuple[int, ...]
@@ -81,4 +116,4 @@ class ResponseLeft:
         return 1
 
 
-LocalEvent = FilesTaken | MailExpired | MailOverdue | MailFiled | ResponseLeft
+LocalEvent = FilesTaken | EntriesTaken | TeamEnded | MailExpired | MailOverdue | MailFiled | ResponseLeft

@@ -34,8 +34,9 @@ class StatesAdvanced(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Messages moved on without a command.
 
     Attributes:
-        state: a `DeliveryState`: READ if an agent removed their files, EXPIRED if their time to live ran out, FILED if
-            a delayed file is written, VOIDED if retention deleted them.
+        state: a `DeliveryState`: READ if an agent removed their files or its team ended, OFFERED if it took their
+            entries in a team inbox, EXPIRED if their time to live ran out, FILED if a delayed file is written, VOIDED
+            if retention deleted them.
     """
 
     state: int

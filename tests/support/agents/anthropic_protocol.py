@@ -25,8 +25,8 @@ def _turns(message: dict[str, Any]) -> Iterator[Turn]:
     role = "assistant" if message["role"] == "assistant" else "user"
     content = message["content"]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if role == "assistant":
-        yield Turn(role, json.dumps(blocks))
+    if role == "assistant":  # Claude Code joins the answers of several steps
+        yield from (Turn(role, json.dumps(block)) for block in blocks)
         return
     for block in blocks:
         if block["type"] == "tool_result":

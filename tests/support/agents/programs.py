@@ -24,6 +24,10 @@ class Program:
         prepare: writes the settings that a user has after the first start, and leads the program to the stub.
         setup: arguments for `mailroom setup`.
         ask: the command line that asks one question without a terminal.
+        terminal: the command line of a session in a terminal.
+        has_started: what its terminal shows when it takes a prompt.
+        needs_prompt: its doorbell watches only after a first prompt.
+        reach: lines of a script that make Mailroom's tools known to the model first.
     """
 
     name: str
@@ -31,6 +35,10 @@ class Program:
     prepare: Callable[[Workplace], None]
     setup: Words
     ask: Callable[[str], Words]
+    terminal: Callable[[Workplace], Words]
+    has_started: str
+    needs_prompt: bool = True
+    reach: str = ""
 
 
 def _write(path: Path, content: object) -> None:
@@ -116,19 +124,61 @@ def _prepare_qwen(place: Workplace) -> None:
     _write(place.home / ".qwen" / "settings.json", settings)
 
 
+def _qwen_input(place: Workplace) -> Words:
+    file = place.directory / "input.jsonl"
+    file.touch()
+    return ("qwen", "--yolo", "--input-file", str(file))
+
+
 PROGRAMS = {
     program.name: program
     for program in (
-        Program("claude-code", "claude", _prepare_claude_code, (), lambda text: ("claude", "-p", text)),
+        Program(
+            "claude-code",
+            "claude",
+            _prepare_claude_code,
+            (),
+            ask=lambda text: ("claude", "-p", text),
+            terminal=lambda _: ("claude",),
+            has_started="? for shortcuts",
+            needs_prompt=False,
+        ),
         Program(
             "codex",
             "codex",
             _prepare_codex,
             (),
-            lambda text: ("codex", "exec", "--skip-git-repo-check", "--dangerously-bypass-hook-trust", text),
+            ask=lambda text: ("codex", "exec", "--skip-git-repo-check", "--dangerously-bypass-hook-trust", text),
+            terminal=lambda _: ("codex", "--dangerously-bypass-hook-trust"),
+            has_started="? for shortcuts",
         ),
-        Program("gemini", "gemini", _prepare_gemini, (), lambda text: ("gemini", "-y", "-p", text)),
-        Program("opencode", "opencode", _prepare_opencode, (), lambda text: ("opencode", "run", text)),
-        Program("qwen", "qwen", _prepare_qwen, (), lambda text: ("qwen", "--yolo", "-p", text)),
+        Program(
+            "gemini",
+            "gemini",
+            _prepare_gemini,
+            (),
+            ask=lambda text: ("gemini", "-y", "-p", text),
+            terminal=lambda _: ("gemini", "-y"),
+            has_started="Type your message",
+        ),
+        Program(
+            "opencode",
+            "opencode",
+            _prepare_opencode,
+            (),
+            ask=lambda text: ("opencode", "run", text),
+            terminal=lambda _: ("opencode",),
+            has_started="Ask anything",
+        ),
+        Program(
+            "qwen",
+            "qwen",
+            _prepare_qwen,
+            (),
+            ask=lambda text: ("qwen", "--yolo", "-p", text),
+            terminal=_qwen_input,
+            has_started="Type your message",
+            reach='@@ tool tool_search {"query": "mailroom"}\n',
+        ),
     )
 }

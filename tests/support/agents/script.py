@@ -5,6 +5,7 @@ follows from the request alone: it is the number of answers since. So subagents 
     @@ say TEXT              answers
     @@ tool NAME {JSON}      calls a tool, whatever prefix the client gives its name
     @@ sleep SECONDS         answers late
+In the arguments of a tool, $ID is the newest message id in the conversation, and $OFFSET the newest `next_offset`.
 """
 
 __all__ = ["Call", "Say", "Turn", "next_step"]
@@ -69,12 +70,15 @@ def next_step(turns: Sequence[Turn], tool_names: Sequence[str]) -> Say | Call:
         return Say(rest)
     name, _, arguments = rest.partition(" ")
     matching = [known for known in tool_names if known == name or known.endswith((f"_{name}", f".{name}"))]
+    matching.sort(key=lambda known: "mailroom" not in known)  # some programs have tools of these names themselves
     if not matching:
         return Say(f"there is no tool {name} among {', '.join(sorted(tool_names))}")
     return Call(matching[0], json.loads(_with_ids(arguments or "{}", turns)))
 
 
 def _with_ids(arguments: str, turns: Sequence[Turn]) -> str:
-    """Replaces $ID by the newest message id in the conversation."""
-    ids = re.findall(r"\b[0-9a-f]{16}\b", " ".join(turn.text for turn in turns if turn.role != "assistant"))
-    return arguments.replace("$ID", ids[-1] if ids else "")
+    """Replaces $ID and $OFFSET by what the conversation says last."""
+    said = " ".join(turn.text for turn in turns if turn.role != "assistant")
+    ids = re.findall(r"\b[0-9a-f]{16}\b", said)
+    offsets = re.findall(r'\\?"next_offset\\?": ?(\d+)', said)
+    return arguments.replace("$ID", ids[-1] if ids else "").replace("$OFFSET", offsets[-1] if offsets else "0")

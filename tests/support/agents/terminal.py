@@ -48,9 +48,11 @@ class Terminal:
         self._tmux("send-keys", *keys)
 
     def submit(self, text: str) -> None:
-        """Types a line and presses Enter when it is on the screen."""
+        """Types a line and presses Enter when it is on the screen: once more than before."""
+        end = text[-20:]
+        before = self.screen().count(end)
         self.type(text)
-        self.wait_for(text[-20:])
+        wait_until(lambda: self.screen().count(end) > before, f"the terminal shows {end!r}", step_sec=0.1)
         self.press("Enter")
 
     def wait_for(self, text: str, bound_sec: float = BOUND_SEC) -> None:

@@ -10,9 +10,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from mailroom import DeliveryState, Mailroom, SentMessage
 from support.agents.model_server import ModelServer
@@ -28,16 +28,21 @@ class Workplace:
 
     Attributes:
         directory: empty and new.
+        program: which one, as `mailroom setup` knows it.
         models: the stub of its vendor's service.
         daemon: the daemon that its mail goes through.
         agent: its name in Mailroom.
+        extra: what its environment has besides.
+        is_named: whether the name is set up; otherwise it is that of the first session.
     """
 
     directory: Path
+    program: str
     models: ModelServer
     daemon: Daemon
     agent: str
     extra: dict[str, str] = field(default_factory=dict[str, str])
+    is_named: bool = True
 
     def __post_init__(self) -> None:
         self.project.mkdir(parents=True)
@@ -83,9 +88,11 @@ class Workplace:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def set_up(self, program: str, *arguments: str) -> None:
-        """Runs `mailroom setup`, with the agent's name."""
-        self.mailroom("setup", program, "--agent", self.agent, "--yes", *arguments)
+    def set_up(self, *arguments: str, is_named: bool = True) -> None:
+        """Runs `mailroom setup`, with the agent's name or without."""
+        self.is_named = is_named
+        name = ("--agent", self.agent) if is_named else ()
+        self.mailroom("setup", self.program, *name, "--yes", *arguments)
 
     def run(self, *words: str, bound_sec: float = RUN_BOUND_SEC) -> str:
         """Runs a program to its end, without a terminal; returns its output."""
@@ -103,10 +110,22 @@ class Workplace:
         assert done.returncode == 0, f"{shlex.join(words)} ended with {done.returncode}:\n{done.stdout[-4000:]}"
         return done.stdout
 
-    def send(self, content: str, *, sender: str = "amy", **options: str) -> SentMessage:
-        """Sends the agent a message."""
+    def send(self, content: str, *, to: str | None = None, sender: str = "amy", **options: str) -> SentMessage:
+        """Sends the agent a message, or another one."""
         with Mailroom(self.daemon.address, sender=sender) as client:
-            return client.send(self.agent, content, **options)  # pyright: ignore[reportArgumentType]
+            return client.send(to or self.agent, content, **options)  # pyright: ignore[reportArgumentType]
+
+    def is_present(self) -> bool:
+        """Returns whether the agent has an open stream; where it has no name, whether anybody has."""
+        with Mailroom(self.daemon.address, sender="amy") as client:
+            return any(each.subscribers and (each.name == self.agent or not self.is_named) for each in client.agents())
+
+    def sender_of_mail(self, recipient: str) -> str:
+        """Waits for a message that somebody has for a recipient, takes it, and returns who sent it."""
+        with Mailroom(self.daemon.address, sender=recipient) as client:
+            [message] = client.check_inbox(recipient, wait=RUN_BOUND_SEC)
+            client.acknowledge(recipient, message.id)
+            return message.sender
 
     def state_of(self, sent: SentMessage) -> DeliveryState:
         """Returns what the sender of a message sees of it."""
@@ -114,4 +133,7 @@ class Workplace:
             return client.get_message(sent.id).delivery.state
 
 
-NewPlace = Callable[[str], Workplace]
+class NewPlace(Protocol):
+    """Makes a home for a program, by its name."""
+
+    def __call__(self, name: str, *setup: str, is_named: bool = True) -> Workplace: ...

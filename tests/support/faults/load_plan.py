@@ -13,9 +13,12 @@ __all__ = [
     "TAKEN_MAILBOX",
     "TEAM_MAILBOX",
     "LoadPlan",
+    "make_team",
 ]
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 FIRST_MAILBOX = "r0"  # has a subscriber of its own, and gets the last message
 RECEIPTS_SENDER = "s0"  # subscribes to the receipts of what it sent
@@ -52,3 +55,13 @@ class LoadPlan:
     patience_sec: float = 15.0
     retention: bool = False
     power_cuts: bool = False
+
+
+def make_team(root: Path) -> None:
+    """Makes the team of TEAM_MAILBOX, durably: mail for a team that does not exist has no entry."""
+    inboxes = root / "teams" / TEAM_MAILBOX.partition("@")[2] / "inboxes"
+    inboxes.mkdir(parents=True, exist_ok=True)
+    for directory in (inboxes, *inboxes.parents[:3]):
+        handle = os.open(directory, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)

@@ -16,6 +16,7 @@ from support.faults.evidence import Evidence
 from support.faults.fault_results import note_result
 from support.faults.inbox_watcher import Watched, watch_inbox
 from support.faults.load import Load, LoadPlan, run_load
+from support.faults.load_plan import make_team
 from support.harness.daemon import Daemon
 
 
@@ -54,6 +55,7 @@ def daemon_under_load(
     plan = replace(plan, retention=retention, power_cuts=power_cuts, sends_per_sec=sends_per_sec)
     try:
         daemon.start()
+        make_team(daemon.root)
         with ExitStack() as ends:
             watched = Watched()
             if is_watched and not power_cuts:

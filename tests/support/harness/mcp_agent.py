@@ -23,9 +23,11 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent_of(address: str, root: Path, name: str | None, *, channel: bool = False) -> AsyncGenerator[Agent]:
+async def agent_of(
+    address: str, root: Path, name: str | None, *, channel: bool = False, team: str | None = None
+) -> AsyncGenerator[Agent]:
     """Opens a session; without a name, each call has to name its agent."""
     async with AsyncMailroom(address, sender=name, grace=0.0) as client, Subscriptions(client, name) as subscriptions:
-        server = McpServer(McpConfig(root=root, agent=name, channel=channel), client, subscriptions)
+        server = McpServer(McpConfig(root=root, agent=name, channel=channel, team=team), client, subscriptions)
         async with Client(server.sdk, mode="legacy") as connected:
             yield Agent(connected.session, server)

@@ -266,7 +266,7 @@ class SendError(_message.Message):
     def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., field: _Optional[str] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("agent", "all_agents", "after_id", "include_unread", "include_receipts", "observe", "max_batch")
+    __slots__ = ("agent", "all_agents", "after_id", "include_unread", "include_receipts", "observe", "max_batch", "present")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     ALL_AGENTS_FIELD_NUMBER: _ClassVar[int]
     AFTER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -274,6 +274,7 @@ class SubscribeRequest(_message.Message):
     INCLUDE_RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     OBSERVE_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
     agent: str
     all_agents: bool
     after_id: str
@@ -281,7 +282,8 @@ class SubscribeRequest(_message.Message):
     include_receipts: bool
     observe: bool
     max_batch: int
-    def __init__(self, agent: _Optional[str] = ..., all_agents: _Optional[bool] = ..., after_id: _Optional[str] = ..., include_unread: _Optional[bool] = ..., include_receipts: _Optional[bool] = ..., observe: _Optional[bool] = ..., max_batch: _Optional[int] = ...) -> None: ...
+    present: bool
+    def __init__(self, agent: _Optional[str] = ..., all_agents: _Optional[bool] = ..., after_id: _Optional[str] = ..., include_unread: _Optional[bool] = ..., include_receipts: _Optional[bool] = ..., observe: _Optional[bool] = ..., max_batch: _Optional[int] = ..., present: _Optional[bool] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("message", "receipt", "command_response", "caught_up", "going_away", "event_id", "events")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "MAILROOM_MCP_TOKEN"  # noqa: S105 - a name, no secret
 TOKEN_FILE = "mcp-token"  # noqa: S105
+TEAM_CHARS = 8  # of a session's id, in the name of its team
 
 
 Agent = Annotated[
@@ -76,6 +77,7 @@ def mcp(
         agent=check_name(agent, "--agent") if agent else None,
         address=chosen_address(address),
         channel=channel,
+        team=_team_of_host(),
     )
     if http is None:
         serve_stdio(config)
@@ -87,6 +89,12 @@ def _session_of_host() -> str | None:
     """Returns the session of Claude Code that starts this server: its name where it has no other."""
     session = os.environ.get("CLAUDE_CODE_SESSION_ID", "")
     return session if is_mailbox_name(session) else None
+
+
+def _team_of_host() -> str | None:
+    """Returns the team that a session of Claude Code forms with its teammates, who share its MCP servers."""
+    session = os.environ.get("CLAUDE_CODE_SESSION_ID", "")
+    return f"session-{session[:TEAM_CHARS]}" if is_mailbox_name(session) else None
 
 
 def _check_options(agent: str | None, http: str | None, *, channel: bool) -> None:

@@ -5,6 +5,7 @@ __all__ = ["setup"]
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,16 @@ from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import examples
 from mailroom_apps.cli.output import emit, emit_note
 from mailroom_apps.printable import printable
-from mailroom_apps.setup import claude_code, codex, gemini, generic, opencode, qwen
+from mailroom_apps.setup import (
+    claude_code,
+    claude_plugin,
+    codex,
+    gemini,
+    gemini_extension,
+    generic,
+    opencode,
+    qwen,
+)
 from mailroom_apps.setup.change import Change, SetupError
 from mailroom_apps.setup.options import SetupOptions
 from mailroom_apps.setup.program import own_command
@@ -67,12 +77,30 @@ def set_up_claude_code(
     remove: Remove = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    plugin: Annotated[
+        bool, typer.Option("--plugin", help="Make a plugin for you instead, with a marketplace to install it from.")
+    ] = False,
 ) -> None:
     """Write the MCP server and the hooks into Claude Code's settings (of this project, unless --user)."""
+    if plugin:
+        if project:
+            raise typer.BadParameter("a plugin is installed for a user", param_hint="--project, --plugin")
+        _set_up_plugin(_options(Scope.USER, agent, command, remove), dry_run=dry_run, yes=yes)
+        return
     scope = _scope(project, user, Scope.PROJECT)
     changed = _apply(claude_code.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
     if changed and not remove:
         emit_note("restart Claude Code, and approve the server if it asks")
+
+
+def _set_up_plugin(options: SetupOptions, *, dry_run: bool, yes: bool) -> None:
+    if not _apply(claude_plugin.plan, options, dry_run=dry_run, yes=yes):
+        return
+    if options.remove:
+        emit_note(f"to remove the installed copy: claude plugin uninstall {claude_plugin.PLUGIN}")
+        return
+    directory = shlex.quote(str(claude_plugin.directory_of()))
+    emit_note(f"now run: claude plugin marketplace add {directory} && claude plugin install {claude_plugin.PLUGIN}")
 
 
 @setup.command("codex", epilog=examples("mailroom setup codex --agent reviewer", "mailroom setup codex --remove"))
@@ -104,12 +132,24 @@ def set_up_gemini(
     remove: Remove = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    extension: Annotated[
+        bool, typer.Option("--extension", help="Write an extension and a policy for you instead; no settings change.")
+    ] = False,
+    on_call: Annotated[
+        bool, typer.Option("--on-call", help="Wait for mail after each answer; for a session that nobody types into.")
+    ] = False,
 ) -> None:
     """Write the MCP server and the hooks into Gemini CLI's settings (yours, unless --project)."""
+    if extension and project:
+        raise typer.BadParameter("an extension is installed for a user", param_hint="--project, --extension")
     scope = _scope(project, user, Scope.USER)
-    changed = _apply(gemini.plan, _options(scope, agent, command, remove), dry_run=dry_run, yes=yes)
+    options = replace(_options(scope, agent, command, remove), on_call=on_call)
+    changed = _apply(gemini_extension.plan if extension else gemini.plan, options, dry_run=dry_run, yes=yes)
     if changed and not remove:
-        emit_note("start Gemini again; it cannot be woken while it is idle, so let it call wait_for_message")
+        advice = (
+            "" if on_call else "; it cannot be woken while it is idle: let it call wait_for_message, or see --on-call"
+        )
+        emit_note(f"start Gemini again{advice}")
 
 
 @setup.command(

@@ -22,6 +22,7 @@ from mailroom_apps.hooks.event import (
     HookEvent,
     read_event,
 )
+from mailroom_apps.hooks.first_name import use_first_name
 from mailroom_apps.hooks.options import Options, UsageError, read_options
 from mailroom_apps.hooks.session_state import SessionState, is_watched
 from mailroom_apps.hooks.stderr import print_error
@@ -55,6 +56,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(options: Options, event: HookEvent) -> None:
+    use_first_name(event, options)
+    # Before the calls at a session's start, which take a while: mail that comes meanwhile is left to the doorbell.
+    unread = list_unread(options.root, event.mailboxes)
     if event.name == SESSION_START and event.has_own_mailbox:
         from mailroom_apps.hooks.daemon_calls import set_alias
 
@@ -64,7 +68,6 @@ def _run(options: Options, event: HookEvent) -> None:
         from mailroom_apps.hooks.doorbell_lock import dismiss_doorbell
 
         dismiss_doorbell(event.state_key)  # its process may go on with another session
-    unread = list_unread(options.root, event.mailboxes)
     if unread and (event.tool_responses or find_unseen(event, unread, SessionState.read(event.state_key))):
         _show(options, event, unread)
 

@@ -92,7 +92,8 @@ class _Selection:
         messages = self._messages()
         if self._event.name == STOP:
             messages = iter(list(messages))  # all of them, because the report counts the urgent ones
-        return compose(self._event.agent, messages, lambda: len(self.ids), dialect)
+        by_hand = self._event.given_name == DOORBELL  # `mailroom setup` installs hooks together with the tools
+        return compose(self._event.agent, messages, lambda: len(self.ids), dialect, names_commands=by_hand)
 
     def _messages(self) -> Iterator[InboxFile]:
         for message_id in self.ids[:MAX_OPENED]:

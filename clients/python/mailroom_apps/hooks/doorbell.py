@@ -1,9 +1,10 @@
 """`mailroom doorbell` — waits until a session has mail, then exits with 2 and the mail on stderr.
 
 That is how a Claude Code hook with `asyncRewake` wakes an idle session. Other programs are woken by a command of their
-own, which gets the mail on stdin (`--then`). The observing stream only signals that mail may be there: as in a hook,
-the inbox directories and the session's state decide what is new. So no message wakes a session twice, and none that a
-hook has shown wakes it at all. Unshown mail that is there at the start is shown at once.
+own, which gets the mail on stdin (`--then`); Gemini's hook answers with the mail, which keeps its turn open. The
+observing stream only signals that mail may be there: as in a hook, the inbox directories and the session's state decide
+what is new. So no message wakes a session twice, and none that a hook has shown wakes it at all. Unshown mail that is
+there at the start is shown at once.
 It exits quietly when its session ends, when a newer doorbell takes over (`doorbell_lock`), or on SIGTERM. It survives
 restarts of the daemon, and waits while the daemon is down.
 Invariant: exit code 2 means that mail was written and recorded as shown. Nothing else exits with 2: that would wake the
@@ -13,22 +14,26 @@ session for nothing, at every stop anew. Mail that the command of `--then` did n
 __all__ = ["MAIL", "NO_MAIL", "main"]
 
 import asyncio
+import json
 import math
 import os
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 from mailroom.errors import MailroomError
 
 from mailroom_apps.hooks.event import DOORBELL, EventError, HookEvent, read_event
-from mailroom_apps.hooks.options import Options, UsageError, read_options
+from mailroom_apps.hooks.first_name import use_first_name
+from mailroom_apps.hooks.options import CLAUDE_CODE, Options, UsageError, read_options
 from mailroom_apps.hooks.stderr import print_error
 
-CLAUDE_CODE, CODEX = "claude-code", "codex"
+CODEX, GEMINI, QWEN = "codex", "gemini", "qwen"
+INPUT_FILE = "--input-file"  # of Qwen: each line that is appended to this file is submitted
 CODEX_EXEC = frozenset(("exec", "e"))  # the command of a run without a terminal, and its short form
 COMMAND_TIMEOUT_SEC = 30.0
 MAIL, NO_MAIL, FAILED = 2, 0, 1  # exit codes
@@ -60,6 +65,7 @@ def _read_event(options: Options) -> HookEvent:
         raw = sys.stdin.buffer.read()
     if raw.strip():
         given = read_event(raw, options.agent)
+        use_first_name(given, options)
         event = HookEvent(DOORBELL, given.session, given.agent)
         event.given_name = given.given_name
         return event
@@ -69,7 +75,7 @@ def _read_event(options: Options) -> HookEvent:
 
 
 def _run(options: Options, event: HookEvent) -> int:
-    from mailroom_apps.hooks.session_end import session_process
+    from mailroom_apps.hooks.session_process import session_process
 
     session = options.pid or session_process()  # before anything slow: the parent may exit, and init takes its place
     is_hook = event.given_name != DOORBELL
@@ -86,21 +92,24 @@ def _run(options: Options, event: HookEvent) -> int:
             print_error("doorbell", "another doorbell watches this session and did not exit")
             return NO_MAIL
         has_shown_mail = asyncio.run(_wait_for_mail(options, event, session))
-        return MAIL if has_shown_mail and options.then is None else NO_MAIL
+        wakes_by_code = options.then is None and (options.dialect not in (GEMINI, QWEN) or not is_hook)
+        return MAIL if has_shown_mail and wakes_by_code else NO_MAIL
 
 
 def _can_be_woken(dialect: str, session: int) -> bool:
     """Returns whether a session goes on when it is idle, and does not end.
 
     Without a terminal Claude Code would wait for its doorbell before it ends. What is queued for `codex exec` when it
-    ends reaches no model (openai/codex#41060).
+    ends reaches no model (openai/codex#41060). Qwen can be woken only through its input file.
     """
     if os.environ.get("MAILROOM_WAKE") == "always":
         return True
     if dialect == CODEX:
-        from mailroom_apps.hooks.session_end import arguments_of
+        from mailroom_apps.hooks.session_process import arguments_of
 
         return CODEX_EXEC.isdisjoint(arguments_of(session))
+    if dialect == QWEN:
+        return _input_file(session) is not None
     return dialect != CLAUDE_CODE or os.environ.get("CLAUDE_CODE_ENTRYPOINT", "cli") == "cli"
 
 
@@ -116,8 +125,9 @@ async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bo
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     on_session_end(session, ended.set)
     async with AsyncMailroom(options.address, grace=math.inf) as client:
-        write = None if options.then is None else partial(_give_to, options.then, event.session)
-        watcher = MailWatcher(client, event, options.root, dialect_of(event, options.dialect), write)
+        watcher = MailWatcher(
+            client, event, options.root, dialect_of(event, options.dialect), _way_to_write(options, event, session)
+        )
         tasks = [asyncio.create_task(watcher.watch()), asyncio.create_task(_wait_for(ended))]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -131,6 +141,42 @@ async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bo
 
 async def _wait_for(event: asyncio.Event) -> None:
     await event.wait()
+
+
+def _way_to_write(options: Options, event: HookEvent, session: int) -> Callable[[str], None] | None:
+    """Returns what mail is written with; None: to stderr."""
+    if options.then:
+        return partial(_give_to, options.then, event.session)
+    if event.given_name != DOORBELL and options.dialect == GEMINI:
+        return _answer
+    file = _input_file(session) if event.given_name != DOORBELL and options.dialect == QWEN else None
+    return partial(_submit, file) if file else None
+
+
+def _input_file(session: int) -> str | None:
+    """Returns the input file with which Qwen was started; None without one."""
+    from mailroom_apps.hooks.session_process import arguments_of, directory_of
+
+    arguments = arguments_of(session)
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == INPUT_FILE:
+            return os.path.join(directory_of(session), value if equals else "".join(arguments[index + 1 : index + 2]))
+    return None
+
+
+def _submit(file: str, text: str) -> None:
+    """Appends a prompt to Qwen's input file."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, json.dumps({"type": "submit", "text": text}).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+def _answer(text: str) -> None:
+    """Answers the end of a turn: the program goes on with the mail."""
+    os.write(1, json.dumps({"decision": "block", "reason": text}).encode())
 
 
 def _give_to(command: str, session: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 An event on the stream only says "look again". The message in it is used if its file does not exist yet and the daemon
 says that it is still unread: this process may have been stopped, or the stream interrupted, since it was sent.
+The stream counts as presence: the agent is idle, and mail wakes it.
 Messages that arrive together are shown together. A message that was offered already has perhaps just been shown to
 this very session by a tool, whose hook will say so: it gets a few seconds for that.
 """
@@ -100,7 +101,9 @@ class MailWatcher:
                 await self._client.set_alias(self._event.agent, self._event.session, timeout=TIMEOUT_SEC)
 
     async def _listen(self, mailbox: str) -> None:
-        async with self._client.subscribe(mailbox, observe=True, caught_up=True) as events:
+        async with self._client.subscribe(
+            mailbox, observe=True, present=mailbox == self._event.agent, caught_up=True
+        ) as events:
             async for event in events:
                 if isinstance(event, Message):
                     self._streamed[event.id] = event

@@ -1,10 +1,10 @@
 """SessionEnd — detects that the session which started this process has ended.
 
-A session is a process (Claude Code's), possibly with a shell between it and its hooks, and it reads its hooks' stderr.
-The end of either tells that it has gone. The kernel reports both, so waiting costs nothing.
+A session is a process (`session_process`), and it reads its hooks' stderr. The end of either tells that it has gone.
+The kernel reports both, so waiting costs nothing.
 """
 
-__all__ = ["arguments_of", "on_session_end", "session_process"]
+__all__ = ["on_session_end"]
 
 import asyncio
 import os
@@ -13,24 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-SHELLS = frozenset(("sh", "dash", "bash", "zsh", "ksh", "fish", "busybox", "timeout", "env"))
 POLL_SEC = 5.0  # only where the kernel has no pidfd (before Linux 5.3, some sandboxes)
-
-
-def session_process() -> int:
-    """Returns the process id of the nearest ancestor that is not a shell."""
-    parent = pid = os.getppid()
-    with suppress(OSError, ValueError):
-        while pid > 1 and _command(pid) in SHELLS:
-            pid = _parent(pid)
-    return pid if pid > 1 else parent
-
-
-def arguments_of(pid: int) -> list[str]:
-    """Returns the command line of a process without its program; nothing if it has ended."""
-    with suppress(OSError):
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[1:-1]
-    return []
 
 
 def on_session_end(pid: int, act: Callable[[], object]) -> None:
@@ -54,12 +37,3 @@ def _poll(loop: asyncio.AbstractEventLoop, pid: int, act: Callable[[], object]) 
         loop.call_later(POLL_SEC, _poll, loop, pid, act)
     else:
         act()
-
-
-def _command(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
-
-
-def _parent(pid: int) -> int:
-    """Returns a process's parent. The command name before it is in brackets and can hold any character."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -23,6 +23,7 @@ from mailroom_apps.mcp.answer_size import fit_messages
 from mailroom_apps.mcp.offline_inbox import OfflineInbox
 from mailroom_apps.mcp.shown_messages import ShownMessages
 from mailroom_apps.mcp.views import AcknowledgedView, InboxView
+from mailroom_apps.names import is_member
 
 CHECK_TIMEOUT_SEC = 4.0  # a worker restarts within a second; if it takes longer, the daemon is down: read the files
 CALL_TIMEOUT_SEC = 10.0
@@ -45,10 +46,14 @@ class InboxTools:
         client: the client of the daemon.
         shown: the messages that were shown already.
         offline_inbox: the inbox files.
+        team: whose members use these tools, too; None: there is none.
     """
 
-    def __init__(self, client: AsyncMailroom, shown: ShownMessages, offline_inbox: OfflineInbox) -> None:
+    def __init__(
+        self, client: AsyncMailroom, shown: ShownMessages, offline_inbox: OfflineInbox, team: str | None = None
+    ) -> None:
         self._client = client
+        self._team = team
         self._shown = shown
         self._offline_inbox = offline_inbox
 
@@ -122,13 +127,29 @@ class InboxTools:
             NotFound: the mailbox has none of them.
         """
         result = await self._client.acknowledge(session_id, message_id, timeout=CALL_TIMEOUT_SEC)
-        if result.unknown_ids and not result.acknowledged_ids:
+        of_team = [each for each in result.unknown_ids if await self._acknowledge_for_team(each)]
+        acknowledged = [*result.acknowledged_ids, *of_team]
+        unknown = [each for each in result.unknown_ids if each not in of_team]
+        if unknown and not acknowledged:
             raise NotFound(
-                f"the mailbox of {session_id} has no message {', '.join(result.unknown_ids)}: use the ids that "
+                f"the mailbox of {session_id} has no message {', '.join(unknown)}: use the ids that "
                 "check_inbox returns",
                 reason="MESSAGE_NOT_FOUND",
             )
-        return AcknowledgedView(acknowledged=list(result.acknowledged_ids), unknown=list(result.unknown_ids))
+        return AcknowledgedView(acknowledged=acknowledged, unknown=unknown)
+
+    async def _acknowledge_for_team(self, message_id: str) -> bool:
+        """Marks a message for a member of the agent's team read; returns whether it is one."""
+        if self._team is None:
+            return False
+        try:
+            recipient = (await self._client.get_message(message_id, timeout=CALL_TIMEOUT_SEC)).message.recipient
+        except NotFound:
+            return False
+        if not is_member(recipient, self._team):
+            return False
+        done = await self._client.acknowledge(recipient, message_id, timeout=CALL_TIMEOUT_SEC)
+        return bool(done.acknowledged_ids)
 
     async def _message(self, agent: str, message_id: str) -> Message:
         """Returns a message of the agent's mailbox, or of one that is behind its name."""

@@ -18,7 +18,7 @@ from mailroom.options import SendOptions
 from pydantic import Field, WithJsonSchema
 
 from mailroom_apps.mcp.views import BroadcastView, CopyView, SentView
-from mailroom_apps.names import near_names
+from mailroom_apps.names import is_member, near_names
 
 SEND_TIMEOUT_SEC = 10.0
 LOOK_UP_TIMEOUT_SEC = 2.0  # for suggestions, after the message was stored
@@ -42,10 +42,12 @@ class SendTools:
 
     Args:
         client: the client of the daemon.
+        team: whose members use these tools, too; None: there is none.
     """
 
-    def __init__(self, client: AsyncMailroom) -> None:
+    def __init__(self, client: AsyncMailroom, team: str | None = None) -> None:
         self._client = client
+        self._team = team
 
     async def send_message(
         self,
@@ -85,6 +87,8 @@ class SendTools:
     ) -> SentView:
         """Answers a message, to its sender and in its thread. The answered message stays unread.
 
+        The answer to a message for a member of the agent's team comes from that member.
+
         Raises:
             InvalidArgument: the agent sent the message to another one. A message to itself can be answered.
         """
@@ -96,7 +100,7 @@ class SendTools:
                 field="message_id",
             )
         options = SendOptions(
-            sender=session_id,
+            sender=original.recipient if is_member(original.recipient, self._team) else session_id,
             thread_id=original.thread_id,
             in_reply_to=message_id,
             priority=priority,

@@ -53,12 +53,14 @@ class McpConfig:
         agent: whose server it is; None: each call names its agent.
         address: where the daemon is; None: found automatically.
         channel: also act as a channel; needs the agent.
+        team: Claude Code's team, whose members use these tools, too; None: there is none.
     """
 
     root: Path
     agent: str | None = None
     address: str | None = None
     channel: bool = False
+    team: str | None = None
 
 
 class McpServer:
@@ -72,8 +74,9 @@ class McpServer:
 
     def __init__(self, config: McpConfig, client: AsyncMailroom, subscriptions: Subscriptions) -> None:
         shown = self._shown = ShownMessages(client)
-        inbox_tools = InboxTools(client, shown, OfflineInbox(config.root))
-        self._toolbox = Toolbox(inbox_tools, SendTools(client), LookupTools(client, config.agent), config.agent)
+        inbox_tools = InboxTools(client, shown, OfflineInbox(config.root), config.team)
+        sending = SendTools(client, config.team)
+        self._toolbox = Toolbox(inbox_tools, sending, LookupTools(client, config.agent), config.agent)
         self._resources = Resources(client, shown, config.agent)
         self.channel = Channel(client, config.agent) if config.channel and config.agent else None
         self.sdk: Server[Any] = Server(

@@ -39,6 +39,7 @@ class Change:
         after: its new content; None: it is removed.
         old_entries: our entries in `before`, with the path of each.
         new_entries: our entries in `after`.
+        made_below: the directories between this one and the file are ours, and go when they are empty.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Change:
     after: str | None
     old_entries: Entries = ()
     new_entries: Entries = ()
+    made_below: Path | None = None
 
     @property
     def is_needed(self) -> bool:
@@ -82,19 +84,21 @@ class Change:
                 raise SetupError(f"{self.path} was not changed, because another program has just changed it: try again")
             if self.after is None:
                 target.unlink()
-                _remove_empty(target.parent)
+                self._remove_empty(target.parent)
             else:
                 _replace(target, self.after.encode())
         except OSError as error:
             raise SetupError(f"{self.path} was not changed: it cannot be written ({error.strerror})") from error
 
+    def _remove_empty(self, directory: Path) -> None:
+        """Removes the directories of settings, and our own, that are empty now."""
+        with suppress(OSError):
+            while directory.name in SETTINGS_DIRECTORIES or self._is_ours(directory):
+                directory.rmdir()
+                directory = directory.parent
 
-def _remove_empty(directory: Path) -> None:
-    """Removes the directories of settings that are empty now."""
-    with suppress(OSError):
-        while directory.name in SETTINGS_DIRECTORIES:
-            directory.rmdir()
-            directory = directory.parent
+    def _is_ours(self, directory: Path) -> bool:
+        return self.made_below is not None and self.made_below in directory.parents
 
 
 def read_text(path: Path) -> str | None:

@@ -1,13 +1,12 @@
 """Check — looks at each agent program's setup: is it complete, is it there once, does its command exist.
 
 It plans the setup again, with the name and the command that it finds: what would change is missing, or from another
-version. It changes nothing, and names no value that is not ours.
+version. What else a program needs is in `conditions`. It changes nothing, and names no value that is not ours.
 """
 
 __all__ = ["Problem", "check_programs"]
 
 import json
-import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,19 +16,44 @@ from typing import Any, cast
 
 from mailroom.inbox_directory import is_mailbox_name
 
-from mailroom_apps.setup import claude_code, codex, gemini, opencode, qwen
-from mailroom_apps.setup.change import Change, SetupError, read_text
-from mailroom_apps.setup.options import SetupOptions
+from mailroom_apps.setup import claude_code, claude_plugin, codex, conditions, gemini, gemini_extension, opencode, qwen
+from mailroom_apps.setup.change import Change, SetupError
+from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
 
-Plan = Callable[[SetupOptions], list[Change]]
-_PLANS: dict[str, Plan] = {
-    "claude-code": claude_code.plan,
-    "codex": codex.plan,
-    "gemini": gemini.plan,
-    "opencode": opencode.plan,
-    "qwen": qwen.plan,
-}
-HOOKS_STATE = "hooks.state"  # in Codex's config.toml: the hooks that its user has agreed to
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to set a program up.
+
+    Attributes:
+        program: which.
+        option: of the command line.
+        plan: returns the changes.
+        condition: what else it needs.
+        has_own_files: it is there if the first of its files is; the others may serve another way, too.
+    """
+
+    program: str
+    option: str
+    plan: Callable[[SetupOptions], list[Change]]
+    condition: conditions.Condition | None = None
+    has_own_files: bool = False
+
+
+_WAYS = (
+    _Way("claude-code", "--user", claude_code.plan),
+    _Way("claude-code", "--project", claude_code.plan, conditions.claude_code_in_project),
+    _Way("claude-code", "--plugin", claude_plugin.plan, conditions.claude_plugin, has_own_files=True),
+    _Way("codex", "--user", codex.plan, conditions.codex),
+    _Way("codex", "--project", codex.plan, conditions.codex),
+    _Way("gemini", "--user", gemini.plan, conditions.gemini),
+    _Way("gemini", "--project", gemini.plan, conditions.gemini),
+    _Way("gemini", "--extension", gemini_extension.plan, has_own_files=True),
+    _Way("opencode", "--user", opencode.plan),
+    _Way("opencode", "--project", opencode.plan),
+    _Way("qwen", "--user", qwen.plan),
+    _Way("qwen", "--project", qwen.plan),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +71,61 @@ def check_programs(project: Path | None) -> Iterator[Problem]:
     Args:
         project: its directory; None if there is none.
     """
-    for program, plan in _PLANS.items():
+    for program in dict.fromkeys(way.program for way in _WAYS):
         found: list[str] = []
-        for for_user in (True,) if project is None else (True, False):
-            scope = "--user" if for_user else "--project"
-            options = SetupOptions(project or Path("/"), for_user, None, ("mailroom",))
+        for way in (each for each in _WAYS if each.program == program):
+            if way.option == "--project" and project in (None, _home()):
+                continue
+            options = SetupOptions(project or Path("/"), way.option != "--project", None, ("mailroom",))
             try:
-                if old := _entries(plan(replace(options, remove=True))):
-                    found.append(scope)
-                    yield _check(program, plan, replace(options, agent=_agent(old), command=_command(old)), scope)
+                if old := _entries(way, options):
+                    found.append(way.option)
+                    given = replace(options, agent=_agent(old), command=_command(old), on_call=_is_on_call(way, old))
+                    yield _check(way, given)
             except SetupError as error:
                 yield Problem(program, str(error), "repair this file")
         if len(found) > 1:
             yield Problem(
                 program,
-                "it is set up for you and for this project: each message is shown twice",
-                f"remove one: mailroom setup {program} --user --remove, or --project --remove",
+                f"it is set up {len(found)} times ({', '.join(found)}): each message is shown more than once",
+                f"keep one: mailroom setup {program} OPTION --remove removes another",
             )
 
 
-def _check(program: str, plan: Plan, options: SetupOptions, scope: str) -> Problem:
+def _check(way: _Way, options: SetupOptions) -> Problem:
     name = f" --agent {options.agent}" if options.agent else ""
-    again = f"run mailroom setup {program} {scope}{name}"
+    again = f"run mailroom setup {way.program} {way.option}{name}{' --on-call' if options.on_call else ''}"
     if not shutil.which(options.command[0]):
-        return Problem(program, f"its command {options.command[0]} does not exist", again)
-    changes = [change for change in plan(options) if change.is_needed]
+        return Problem(way.program, f"its command {options.command[0]} does not exist", again)
+    changes = [change for change in way.plan(options) if change.is_needed]
     if changes:
         files = ", ".join(str(change.path) for change in changes)
-        return Problem(program, f"entries are missing or from another version: {files}", again)
-    if program == "codex" and not _has_agreed_to_hooks(plan(options)):
-        summary = "nobody has agreed to its hooks yet, and `codex exec` skips them without a word"
-        return Problem(program, summary, "start codex in a terminal and agree when it asks")
-    return Problem(program, f"set up ({scope[2:]}){f' as {options.agent}' if options.agent else ''}")
+        return Problem(way.program, f"entries are missing or from another version: {files}", again)
+    if way.condition is not None and (unmet := way.condition(options)):
+        return Problem(way.program, *unmet)
+    return Problem(way.program, f"set up ({way.option[2:]}){f' as {options.agent}' if options.agent else ''}")
 
 
-def _entries(changes: list[Change]) -> dict[str, Any]:
-    return {path: value for change in changes for path, value in change.old_entries}
+def _home() -> Path | None:
+    """Returns the user's home directory, whose project settings are those of the user."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
-def _agent(entries: dict[str, Any]) -> str | None:
-    for value in entries.values():
+def _entries(way: _Way, options: SetupOptions) -> list[Any]:
+    """Returns our entries that are there; none if the program is not set up in this way."""
+    changes = way.plan(replace(options, remove=True))
+    if way.has_own_files and not changes[0].old_entries:
+        return []
+    return [value for change in changes for _, value in change.old_entries]
+
+
+def _agent(entries: list[Any]) -> str | None:
+    for value in entries:
         if isinstance(value, dict):
-            fields = cast("dict[str, Any]", value)
+            fields = _server_in(cast("dict[str, Any]", value))
             name = fields.get("env", {}).get("MAILROOM_AGENT") or _option(fields.get("command"), "--agent")
         else:
             name = _plugin_value(value, "AGENT")
@@ -97,18 +134,28 @@ def _agent(entries: dict[str, Any]) -> str | None:
     return None
 
 
-def _command(entries: dict[str, Any]) -> tuple[str, ...]:
-    for value in entries.values():
-        if isinstance(value, dict) and "args" in value:
-            server = cast("dict[str, Any]", value)
-            return (server["command"], *server["args"][:-1])
-        if isinstance(value, dict) and "command" in value:
-            words = shlex.split(cast("dict[str, Any]", value)["command"])
+def _command(entries: list[Any]) -> tuple[str, ...]:
+    for value in entries:
+        fields = _server_in(cast("dict[str, Any]", value)) if isinstance(value, dict) else {}
+        if "args" in fields:
+            return (fields["command"], *fields["args"][:-1])
+        if isinstance(fields.get("command"), str):
+            words = shlex.split(fields["command"])
             ends = [words.index(name) for name in ("hook", "doorbell") if name in words]
             return tuple(words[: min(ends)])
         if words := _plugin_value(cast("Any", value), "COMMAND"):
             return tuple(words)
     return ("mailroom",)
+
+
+def _is_on_call(way: _Way, entries: list[Any]) -> bool:
+    return way.program == "gemini" and " doorbell " in json.dumps(entries)
+
+
+def _server_in(entry: dict[str, Any]) -> dict[str, Any]:
+    """Returns the MCP server in a file of ours; any other entry is one itself."""
+    servers = entry.get("mcpServers")
+    return cast("dict[str, Any]", servers[SERVER_NAME]) if isinstance(servers, dict) else entry
 
 
 def _option(command: object, name: str) -> str | None:
@@ -118,13 +165,7 @@ def _option(command: object, name: str) -> str | None:
 
 def _plugin_value(lines: object, name: str) -> Any:
     """Returns a constant of opencode's plugin."""
-    for line in cast("list[str]", lines) if isinstance(lines, list) else []:
-        if line.startswith(f"const {name} = "):
+    for line in cast("list[object]", lines) if isinstance(lines, list) else []:
+        if isinstance(line, str) and line.startswith(f"const {name} = "):
             return json.loads(line.partition(" = ")[2])
     return None
-
-
-def _has_agreed_to_hooks(changes: list[Change]) -> bool:
-    config, hooks = (change.path for change in changes)
-    state = read_text(config) or ""
-    return HOOKS_STATE in state and str(os.path.realpath(hooks)) in state

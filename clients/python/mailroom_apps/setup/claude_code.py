@@ -7,7 +7,7 @@ CLAUDE_CONFIG_DIR moves a user's files. The rule in `permissions.allow` lets a w
 nobody to ask.
 """
 
-__all__ = ["plan"]
+__all__ = ["handlers", "plan", "user_files"]
 
 import os
 import shlex
@@ -37,7 +37,7 @@ def plan(options: SetupOptions) -> list[Change]:
     return [
         plan_file(Settings(servers, Server("mcpServers", options.server_fields())), remove=options.remove),
         plan_file(
-            Settings(hooks, handlers=_handlers(options), listed={("permissions", "allow"): rule}),
+            Settings(hooks, handlers=handlers(options), listed={("permissions", "allow"): rule}),
             remove=options.remove,
         ),
     ]
@@ -46,6 +46,15 @@ def plan(options: SetupOptions) -> list[Change]:
 def _files(options: SetupOptions) -> tuple[Path, Path]:
     if not options.for_user:
         return options.directory / ".mcp.json", options.directory / ".claude" / "settings.json"
+    return user_files()
+
+
+def user_files() -> tuple[Path, Path]:
+    """Returns a user's files: that with MCP servers, and that with hooks.
+
+    Raises:
+        SetupError: they are in the home directory, and there is none.
+    """
     try:
         directory = Path(claude_directory())
     except NoHomeDirectoryError as error:
@@ -54,7 +63,8 @@ def _files(options: SetupOptions) -> tuple[Path, Path]:
     return servers / ".claude.json", directory / "settings.json"
 
 
-def _handlers(options: SetupOptions) -> list[Handler]:
+def handlers(options: SetupOptions) -> list[Handler]:
+    """Returns all hooks."""
     hook = {"type": "command", "command": shlex.join(options.hook_command("hook", DIALECT))}
     doorbell = {
         "type": "command",

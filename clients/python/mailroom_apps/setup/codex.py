@@ -8,7 +8,7 @@ bytes.
 The doorbell wakes an idle session by `codex queue`.
 """
 
-__all__ = ["plan"]
+__all__ = ["new_table", "plan"]
 
 import os
 import shlex
@@ -26,6 +26,7 @@ from mailroom_apps.setup.toml_table import TomlTable, TomlTextError
 DIALECT = "codex"
 HOOK_EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolUse", "Stop")
 HOOK_DEFAULTS: dict[str, Any] = {"timeout": 10, "additionalContextLimit": 10_000}
+STOP_DEFAULTS: dict[str, Any] = {"timeout": 10}  # a stop takes no context, and Codex warns of a limit for it
 DOORBELL_DEFAULTS: dict[str, Any] = {"async": True, "timeout": 604_800}  # a week
 WAKE = 'codex queue --thread "$MAILROOM_SESSION" --message "$(cat)"'
 SERVER_DEFAULTS: dict[str, Any] = {
@@ -53,6 +54,11 @@ def plan(options: SetupOptions) -> list[Change]:
     return [_plan_server(directory / "config.toml", options), plan_file(hooks, remove=options.remove)]
 
 
+def new_table(options: SetupOptions) -> str:
+    """Returns the table of the MCP server as it stands in a new `config.toml`."""
+    return TomlTable("", ("mcp_servers", SERVER_NAME)).merged(options.server_fields(), SERVER_DEFAULTS).text
+
+
 def _directory(options: SetupOptions) -> Path:
     if not options.for_user:
         return options.directory / ".codex"
@@ -66,7 +72,7 @@ def _handlers(options: SetupOptions) -> list[Handler]:
     hook = {"type": "command", "command": shlex.join(options.hook_command("hook", DIALECT))}
     doorbell = {"type": "command", "command": shlex.join(options.hook_command("doorbell", DIALECT, "--then", WAKE))}
     return [
-        *(Handler(event, "hook", hook, HOOK_DEFAULTS) for event in HOOK_EVENTS),
+        *(Handler(event, "hook", hook, STOP_DEFAULTS if event == "Stop" else HOOK_DEFAULTS) for event in HOOK_EVENTS),
         Handler("Stop", "doorbell", doorbell, DOORBELL_DEFAULTS),
     ]
 

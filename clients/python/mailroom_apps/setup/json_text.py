@@ -90,16 +90,16 @@ class JsonText:
         """
         parent = self._existing(path)
         prefix = "" if key is None else f"{json.dumps(key, ensure_ascii=False)}: "
-        if not self._is_multiline(parent):
+        if not self._is_multiline(path):
             separator = ", " if parent.children else ""
-            return self._inserted(parent, separator, prefix + json.dumps(value, ensure_ascii=False))
+            return self._inserted(path, separator, prefix + json.dumps(value, ensure_ascii=False))
         outer = self._line_indent(parent.start)
         inner = self._child_indent(parent, outer)
         dumped = json.dumps(value, ensure_ascii=False, indent=self._unit()).replace("\n", self._eol() + inner)
         separator = "," if parent.children else ""
         entry = self._eol() + inner + prefix + dumped
         is_bare = not parent.children and not self._has_break(parent)
-        return self._inserted(parent, separator, entry, self._eol() + outer if is_bare else "")
+        return self._inserted(path, separator, entry, self._eol() + outer if is_bare else "")
 
     def replaced(self, path: tuple[Key, ...], value: object) -> "JsonText":
         """Returns the document with another value at a path, on one line.
@@ -129,10 +129,11 @@ class JsonText:
             text = _without_blank_inside(text, parent.start)
         return JsonText(text)
 
-    def _inserted(self, parent: _Node, separator: str, entry: str, ending: str = "") -> "JsonText":
+    def _inserted(self, path: tuple[Key, ...], separator: str, entry: str, ending: str = "") -> "JsonText":
+        parent = self._existing(path)
         text, end = self.text, parent.end - 1
         offset = len(text[:end].rstrip(" \t\r\n"))
-        if text[offset - 1] in "{[" and not self._is_multiline(parent):
+        if text[offset - 1] in "{[" and not self._is_multiline(path):
             offset = end
         if parent.children and (last := parent.children[-1]).comma < 0:
             last_end = last.node.end
@@ -159,10 +160,12 @@ class JsonText:
             raise KeyError(path)
         return node
 
-    def _is_multiline(self, node: _Node) -> bool:
+    def _is_multiline(self, path: tuple[Key, ...]) -> bool:
+        """Returns whether new entries at a path get lines of their own: as those there, or as those around it."""
+        node = self._existing(path)
         if node.children:
             return "\n" in self.text[node.start : node.end]
-        return "\n" in self.text.strip() or node is self._root
+        return self._is_multiline(path[:-1]) if path else True
 
     def _has_break(self, node: _Node) -> bool:
         """Returns whether the closing bracket is on a line of its own."""

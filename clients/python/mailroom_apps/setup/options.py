@@ -19,6 +19,7 @@ class SetupOptions:
         agent: the agent's name; None: the session's id.
         command: the command that starts this program, word by word.
         remove: remove all of our entries instead.
+        on_call: the program waits for mail after each answer, where nothing else can wake it.
     """
 
     directory: Path
@@ -26,6 +27,7 @@ class SetupOptions:
     agent: str | None
     command: tuple[str, ...]
     remove: bool = False
+    on_call: bool = False
 
     def server_fields(self) -> dict[str, Any]:
         """Returns what is ours in the entry of the MCP server; without an agent's name, a name there is None."""

@@ -164,6 +164,18 @@ class FileLedger:
         )
         return [message_id for (message_id,) in rows]
 
+    def in_team_inboxes(self) -> dict[str, list[int]]:
+        """Returns, by recipient, the ids of the unread messages whose entry in a team inbox was written."""
+        rows: list[tuple[str, int]] = self._connection.execute(
+            "SELECT recipient, id FROM messages WHERE recipient IN"
+            " (SELECT name FROM mailboxes WHERE unread > 0 AND name LIKE '%@%')"
+            f" AND {UNREAD} AND {_IS_FILEABLE} AND team_error = ''"
+        ).fetchall()
+        found: dict[str, list[int]] = {}
+        for recipient, message_id in rows:
+            found.setdefault(recipient, []).append(message_id)
+        return found
+
     def cleared(self) -> list[tuple[str, int]]:
         """Returns (mailbox, id) of the files that cleared mailboxes still have to lose."""
         return self._connection.execute("SELECT mailbox, id FROM cleared_files ORDER BY mailbox, id").fetchall()

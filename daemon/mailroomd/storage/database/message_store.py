@@ -18,7 +18,16 @@ from operator import itemgetter
 from pathlib import Path
 
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, MailOverdue, ResponseLeft
+from mailroomd.protocol.local_events import (
+    EntriesTaken,
+    FilesTaken,
+    LocalEvent,
+    MailExpired,
+    MailFiled,
+    MailOverdue,
+    ResponseLeft,
+    TeamEnded,
+)
 from mailroomd.protocol.operations import Acknowledge, Acknowledged, Clear, Done, MarkOffered, Result, Send, SetAlias
 from mailroomd.protocol.packets import Command, ForgetAgent, LazyCommand, NoteSeen, Outcome
 from mailroomd.protocol.reports import MailboxCounted, Report, ResponseStored, StatesAdvanced
@@ -229,6 +238,13 @@ class MessageStore:
             case FilesTaken(mailbox, message_ids):
                 known, senders = self._steps.mark_read(sequenced.id, mailbox, message_ids, now_ms)
                 result.outcomes.append(StatesAdvanced(DeliveryState.READ, known))
+            case EntriesTaken(mailbox, message_ids):
+                senders = self._steps.mark_offered(sequenced.id, mailbox, message_ids, now_ms)
+                result.outcomes.append(StatesAdvanced(DeliveryState.OFFERED, list(message_ids)))
+            case TeamEnded(mailbox, message_ids):
+                known, senders = self._steps.mark_read(sequenced.id, mailbox, message_ids, now_ms)
+                result.outcomes.append(StatesAdvanced(DeliveryState.READ, known))
+                result.removed.append((mailbox, known))
             case MailExpired(message_ids):
                 expired, senders = self._steps.mark_expired(sequenced.id, message_ids, now_ms)
                 expired_ids = [message_id for ids in expired.values() for message_id in ids]

@@ -2,7 +2,8 @@
 
 Owns the entry: `from`, `text`, `timestamp` (ISO 8601 with milliseconds), `read` (false), `summary` if the message's
 metadata has a string of that name, and `mailroom_id`, the message's id, by which a repeated entry is recognized. `text`
-is the content, except that a sentence precedes content that a client could take for a command of the team.
+is the content and a line that says how to answer, since its reader sees nothing else; a sentence precedes content that
+a client could take for a command of the team.
 Source: the files that Claude Code itself writes; the format is not documented. Not here: reading and writing the file
 (`TeamInboxes`).
 Invariant: what was in the file stays as it is, byte for byte (numbers beyond 64 bits, order, duplicate keys, lone
@@ -10,7 +11,7 @@ surrogates): new entries go before the closing bracket, after the whole file has
 change.
 """
 
-__all__ = ["Extension", "NotAnInbox", "NotJson", "extend_team_inbox"]
+__all__ = ["Extension", "NotAnInbox", "NotJson", "extend_team_inbox", "mailroom_ids"]
 
 import json
 import string
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn, cast
 
 import orjson
 
-from mailroomd.model.ids import format_id
+from mailroomd.model.ids import format_id, parse_id
 from mailroomd.storage.database.message_store import StoredMail
 
 _BLANKS = b" \t\n\r"  # that JSON allows around values
@@ -84,6 +85,19 @@ def extend_team_inbox(raw: bytes, mail: Iterable[StoredMail], limit_bytes: int) 
             continue
         new[mailroom_id] = entry
     return Extension(_append(raw, new.values(), has_entries=bool(entries)) if new else raw, frozenset(refused))
+
+
+def mailroom_ids(raw: bytes) -> set[int]:
+    """Returns the ids of the messages that have an entry in a team inbox.
+
+    Raises:
+        NotJson, NotAnInbox, RecursionError: like `extend_team_inbox`.
+    """
+    found: set[int] = set()
+    for entry in _entries_of(raw):
+        with suppress(ValueError):
+            found.add(parse_id(_id_of(entry)))
+    return found
 
 
 class _Shares:
@@ -154,6 +168,13 @@ def _text(sender: str, content: str) -> str:
     return f"{notice}\n{content}"
 
 
+def _how_to_answer(mailroom_id: str, sender: str) -> str:
+    return (
+        f"[Message {mailroom_id} from {sender}, who is not in this team. To answer, call the tool reply of the MCP "
+        f"server mailroom with this message_id; SendMessage does not reach {sender}.]"
+    )
+
+
 def _may_be_protocol_message(content: str) -> bool:
     body = content.strip(_TRIMMED)
     if not (body.startswith("{") and body.endswith("}")):
@@ -172,7 +193,7 @@ def _encode(mailroom_id: str, message: StoredMail) -> bytes:
     timestamp = datetime.fromtimestamp(message.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
     entry: dict[str, Any] = {
         "from": draft.sender,
-        "text": _text(draft.sender, draft.content),
+        "text": f"{_text(draft.sender, draft.content)}\n\n{_how_to_answer(mailroom_id, draft.sender)}",
         "timestamp": timestamp.replace("+00:00", "Z"),
         "read": False,
         "mailroom_id": mailroom_id,

@@ -6,12 +6,24 @@ followed. Source: the paths that Claude Code itself uses. Not here: the format (
 place: readers take no lock, and a crash in the middle must leave the old file whole. Writers that respect the lock open
 the file under it, so they never hold the old one. The lock is held briefly, because Claude Code drops its own message
 after 0.6 s of waiting or less: parsing, writing and fsync come before it, and are repeated under it only if the file
-has changed. A file that is JSON but not an array has an unknown format, and is left alone. A file that is not JSON may
-be half written by a program without the lock: it is set aside only after it has been unchanged for seconds.
+has changed. A team whose directory is absent, and an agent that the team does not list, get no file: Claude Code
+deletes the directory when the team ends. A file that is JSON but not an array has an unknown format, and is left alone.
+A file that is not JSON may be half written by a program without the lock: it is set aside only after it has been
+unchanged for seconds.
 Invariant: an entry written by a holder of the lock is never lost through this module.
 """
 
-__all__ = ["Appended", "InboxTooLarge", "NoSuchInbox", "TeamInboxes", "UnreadableInbox"]
+__all__ = [
+    "MAILBOX_ONLY",
+    "MAX_INBOX_BYTES",
+    "Appended",
+    "InboxTooLarge",
+    "NoSuchInbox",
+    "TeamInboxes",
+    "UnreadableInbox",
+    "component_of",
+    "opened_below",
+]
 
 import errno
 import hashlib
@@ -33,8 +45,13 @@ from mailroomd.storage.database.message_store import StoredMail
 from mailroomd.storage.directories.files import CREATE_FILE, OPEN_DIRECTORY, READ_FILE, read_at_most, write_whole
 from mailroomd.storage.team_inbox.directory_lock import STALE_SEC, DirectoryLock
 from mailroomd.storage.team_inbox.file import NotAnInbox, NotJson, extend_team_inbox
+from mailroomd.storage.team_inbox.members import UnreadableTeam, members_of
 
+MAILBOX_ONLY = (
+    "the message is in its mailbox only"  # no fault: the end of a sentence that says which inbox there is not
+)
 PATIENCE_SEC = 1.0  # for the lock in one attempt; other inboxes wait behind it
+JOINING_SEC = 3.0  # Claude Code empties an inbox a quarter of a second after its agent joined; longer on a busy machine
 MAX_INBOX_BYTES = 64 << 20  # of a file that is read whole; far above any that an agent still reads
 BROKEN_SEC = 3.0  # how long a file that is not JSON has to stay the same before it is set aside
 ABANDONED_SEC = 60.0  # age from which a temporary file is left by a crash: no attempt takes as long
@@ -44,7 +61,7 @@ _OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class NoSuchInbox(ValueError):  # noqa: N818 - named for what was found
-    """An agent's or a team's name cannot name a file; trying again will not help."""
+    """There is no such team or member, or a name cannot name a file; trying again will not help."""
 
 
 class InboxTooLarge(Exception):  # noqa: N818 - named for what was found
@@ -55,7 +72,7 @@ class InboxTooLarge(Exception):  # noqa: N818 - named for what was found
 
 
 class UnreadableInbox(Exception):  # noqa: N818 - named for what was found
-    """The file has another format, or is still being written: it is left alone, and appending may work later."""
+    """The file has another format, or is not ready: it is left alone, and appending may work later."""
 
 
 class Appended(NamedTuple):
@@ -123,16 +140,16 @@ class TeamInboxes:
         """Appends the messages that are not there yet; when it returns, all but the refused are there, and durable.
 
         Raises:
-            NoSuchInbox: a name is empty or too long.
+            NoSuchInbox: there is no such team, the agent is not in it, or a name is empty or too long.
             InboxTooLarge: the file is larger than any that is read.
-            UnreadableInbox: the file is not a JSON array; it is left as it is.
+            UnreadableInbox: the file is not a JSON array, or the team's own file says nothing; both are left alone.
             LockBusy: another program has the lock.
             LockLost: the lock was lost: the entries may be there or not, so append them again.
             OSError: something is in the way, or the disk is full; the inbox is as it was.
         """
-        file = f"{_component(agent, 'agent')}.json"
-        team = _component(team, "team")
-        with _opened(self._root, "teams", team, "inboxes") as directory:
+        file = f"{component_of(agent, 'agent')}.json"
+        team = component_of(team, "team")
+        with _opened_inboxes(self._root, team, agent) as directory:
             if team not in self._cleaned:
                 _remove_abandoned(directory)
                 self._cleaned.add(team)
@@ -142,7 +159,7 @@ class TeamInboxes:
 
     def size_bytes(self, agent: str, team: str) -> int:
         """Returns how large an inbox's file is, 0 if there is none; any thread may ask."""
-        path = self._root / "teams" / _component(team, "team") / "inboxes" / f"{_component(agent, 'agent')}.json"
+        path = self._root / "teams" / component_of(team, "team") / "inboxes" / f"{component_of(agent, 'agent')}.json"
         try:
             return path.stat(follow_symlinks=False).st_size
         except OSError:
@@ -259,14 +276,48 @@ def _discard(directory: int, replacement: _Replacement | None) -> None:
 
 
 @contextmanager
-def _opened(root: Path, *names: str) -> Generator[int, None, None]:
-    """Gives the handle of a directory below the root; makes the parts that are absent."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _opened_inboxes(root: Path, team: str, agent: str) -> Generator[int, None, None]:
+    """Gives the handle of a team's inboxes/; makes it for a member that the team lists."""
+    try:
+        with opened_below(root, "teams", team) as directory:
+            members = _members(directory)
+            if members is not None:
+                joined_at = members.get(_OTHER_CHARACTERS.sub("-", agent))
+                if joined_at is None:
+                    raise NoSuchInbox(f"{agent} is not a member of the team {team}; {MAILBOX_ONLY}")
+                if 0 <= time.time() - joined_at < JOINING_SEC:
+                    raise UnreadableInbox(f"{agent} has just joined the team {team}, whose inbox is emptied then")
+                with suppress(FileExistsError):
+                    os.mkdir("inboxes", mode=0o700, dir_fd=directory)
+            handle = os.open("inboxes", OPEN_DIRECTORY, dir_fd=directory)
+    except FileNotFoundError as error:
+        raise NoSuchInbox(f"there is no team {team}; {MAILBOX_ONLY}") from error
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _members(team: int) -> dict[str, float] | None:
+    """Returns when each member joined, by the name in its file's path."""
+    try:
+        members = members_of(team)
+    except UnreadableTeam as error:
+        raise UnreadableInbox(str(error)) from error
+    return None if members is None else {_OTHER_CHARACTERS.sub("-", name): at for name, at in members.items()}
+
+
+@contextmanager
+def opened_below(root: Path, *names: str) -> Generator[int, None, None]:
+    """Gives the handle of a directory below the root; links below it are not followed.
+
+    Raises:
+        FileNotFoundError: it is absent.
+        OSError: something else is in its place.
+    """
     handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:
-            with suppress(FileExistsError):
-                os.mkdir(name, mode=0o700, dir_fd=handle)
             below = os.open(name, OPEN_DIRECTORY, dir_fd=handle)
             os.close(handle)
             handle = below
@@ -284,7 +335,7 @@ def _remove_abandoned(directory: int) -> None:
                     os.unlink(name, dir_fd=directory)
 
 
-def _component(name: str, what: str) -> str:
+def component_of(name: str, what: str) -> str:
     """Returns a name as Claude Code writes it in a path: one component, never hidden, and never a way out."""
     if not name or len(name) > MAX_NAME_BYTES:
         raise NoSuchInbox(f"the {what}'s name has {len(name)} characters: 1 to {MAX_NAME_BYTES} name a team inbox")
