@@ -163,7 +163,8 @@ class AsyncPipeline:
         )
         self._sending += 1
         try:
-            outcome = await self._share(attempt, future, timeout_sec) if self._pipeline.accepts(attempt.request) else None
+            may_share = self._pipeline.accepts(attempt.request)
+            outcome = await self._share(attempt, future, timeout_sec) if may_share else None
             if outcome is None:
                 outcome = await self._transport.invoke(call, max(0.0, deadline - time.monotonic()))
         finally:
