@@ -15,9 +15,11 @@ from rich.live import Live
 from conformance import scenarios as _scenarios
 from conformance.clients import CLIENTS
 from conformance.daemons import Daemons
+from conformance.first_clients import FILES
+from conformance.from_nothing import measure
 from conformance.runner import FIRST_CLIENT, Column, Runner
 from conformance.scenario import SCENARIOS, Scenario
-from conformance.table import PAGE, as_json, columns_of, page_of, progress_of, summary_of, terminal_table
+from conformance.table import PAGE, as_json, columns_of, page_of, progress_of, summary_of, terminal_table, unmet_reasons
 
 assert _scenarios  # filled SCENARIOS
 
@@ -31,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.list:
         print("\n".join(one.title for one in chosen))
         return 0
+    if options.from_nothing is not None:
+        measure(options.from_nothing or [*FILES])
+        return 0
     if options.page:
         return _write_page(columns_of([json.loads(Path(file).read_text()) for file in options.page]))
     columns = [Column(client) for client in CLIENTS if client.name in (options.clients or [client.name])]
@@ -41,10 +46,14 @@ def main(arguments: Sequence[str]) -> int:
         interrupted = True
     if options.json:
         print(json.dumps(as_json(columns), indent=1))
-    is_whole = not (options.json or options.clients or interrupted) and len(chosen) == len(SCENARIOS)
-    if is_whole and all(column.hello for column in columns):
+    is_whole = not (options.clients or interrupted) and len(chosen) == len(SCENARIOS)
+    if is_whole and not options.json and all(column.hello for column in columns):
         _write_page(columns)
-    code = _judge(columns, options.require, sys.stderr if options.json else sys.stdout)
+    out = sys.stderr if options.json else sys.stdout
+    code = _judge(columns, options.require, out)
+    if is_whole and any(column.hello for column in columns) and (unmet := unmet_reasons(columns)):
+        print(f"FAILED  published reasons that no client met: {', '.join(sorted(unmet))}", file=out)
+        code = 1
     return 130 if interrupted else code
 
 
@@ -62,6 +71,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="leave out the long scenarios")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and end")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, and no table")
+    parser.add_argument(
+        "--from-nothing",
+        nargs="*",
+        choices=[*FILES],
+        metavar="LANGUAGE",
+        help="only say how long the commands of docs/clients.md take from an empty directory to the first message",
+    )
     parser.add_argument(
         "--page",
         nargs="+",

@@ -54,7 +54,7 @@ def test_titles_are_unique_and_no_scenario_names_a_language() -> None:
 
 @pytest.mark.parametrize(
     ("language", "suffix"),
-    [("python", "py"), ("js", "mjs"), ("rust", "rs"), ("java", "java"), ("cpp", "cc"), ("ruby", "rb")],
+    [("python", "py"), ("js", "mjs"), ("go", "go"), ("rust", "rs"), ("java", "java"), ("cpp", "cc"), ("ruby", "rb")],
 )
 def test_the_page_has_a_first_client_with_the_given_address(tmp_path: Path, language: str, suffix: str) -> None:
     file = first_client(language, tmp_path / f"first.{suffix}", "unix:///elsewhere")

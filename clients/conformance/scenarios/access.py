@@ -38,6 +38,19 @@ def tokens(run: Run) -> None:
     assert len(admin.call("GetStatus")["workers"]) >= 3
 
 
+@scenario("while the daemon cannot read its tokens, it lets nobody in, and says so")
+def unreadable_tokens(run: Run) -> None:
+    """UNAVAILABLE with a delay; the same connection works when they can be read again."""
+    bob = run.name("bob")
+    client = run.agent(bob, "stalled")
+    assert not client.call("CheckInbox", {"agent": bob}).get("messages")
+    with run.daemons["stalled"].without_tokens():
+        error = client.refusal("CheckInbox", {"agent": bob}, 3 if run.is_sdk else 20)
+    assert (error["code"], error["reason"]) == ("UNAVAILABLE", "STORAGE_FAILED"), error
+    assert error["retry_ms"] > 0, error
+    assert not client.call("CheckInbox", {"agent": bob}).get("messages")
+
+
 @scenario("a token that expires in mid-stream ends the stream")
 def expiring(run: Run) -> None:
     """TOKEN_EXPIRED before the next message is delivered; an SDK does not retry it."""
