@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     chosen = [one for one in SCENARIOS if _is_chosen(one, options)]
     if not chosen:
-        sys.exit(f"no scenario has {options.only!r} in its title; --list shows them")
+        sys.exit(f"no scenario has {' or '.join(map(repr, options.only))} in its title; --list shows them")
     if options.list:
         print("\n".join(one.title for one in chosen))
         return 0
@@ -59,14 +59,21 @@ def main(arguments: Sequence[str]) -> int:
 
 def _is_chosen(scenario: Scenario, options: argparse.Namespace) -> bool:
     is_skipped = (options.quick and scenario.is_long) or any(text in scenario.title for text in options.skip)
-    return options.only in scenario.title and not is_skipped
+    is_wanted = not options.only or any(text in scenario.title for text in options.only)
+    return is_wanted and not is_skipped
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = [client.name for client in CLIENTS]
     parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"all by default: {', '.join(names)}")
-    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios with this text in their titles")
+    parser.add_argument(
+        "--only",
+        default=[],
+        action="append",
+        metavar="TEXT",
+        help="scenarios with this text in their titles; repeat it",
+    )
     parser.add_argument("--skip", default=[], action="append", metavar="TEXT", help="leave out those with this text")
     parser.add_argument("--quick", action="store_true", help="leave out the long scenarios")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and end")
