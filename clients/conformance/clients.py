@@ -26,6 +26,7 @@ PROJECT = HERE.parents[1]
 BUILD = HERE / ".build"
 ADAPTERS = HERE / "adapters"
 CONTRACT = "mailroom/v1/mailroom.proto"
+TOOLCHAINS = "PATH=$(scripts/toolchains):$PATH has one from PyPI"
 BUILD_SEC = 1200.0  # the first build fetches and compiles the libraries
 
 
@@ -100,11 +101,11 @@ def _first_python(target: str) -> list[str]:
 
 
 def _need_node() -> None:
-    node = _need("node", "install Node 20 or newer; Debian 12 has Node 18, which is too old")
+    node = _need("node", f"install Node 20 or newer; {TOOLCHAINS}")
     _need("npm", "install it with Node")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(re.findall(r"\d+", version)[0]) < 20:
-        raise Missing(f"Node {version} is too old: Node 20 or newer is needed; Debian 12 has Node 18")
+        raise Missing(f"Node {version} is too old: Node 20 or newer is needed; {TOOLCHAINS}")
 
 
 def _install(directory: Path) -> None:
@@ -166,7 +167,7 @@ def _go_modules(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("go.mod", "go.sum"):
         shutil.copy(ADAPTERS / "go" / name, directory / name)
-    go = _need("go", "install Go 1.26 or newer")
+    go = _need("go", f"install Go 1.26 or newer; {TOOLCHAINS}")
     _run(go, "mod", "edit", f"-replace={GO_MODULE}={PROJECT}/clients/go", directory / "go.mod")
     return directory / "go.mod"
 
@@ -243,6 +244,7 @@ CPP_PACKAGES = "libgrpc++-dev protobuf-compiler-grpc nlohmann-json3-dev"
 def _debian_code(plugin: str, out: Path, *flags: str) -> None:
     path = _need(plugin, "apt-get install protobuf-compiler-grpc")
     protoc = _need("protoc", "apt-get install protobuf-compiler")
+    _need_file("usr/include/google/protobuf/struct.proto", "libprotobuf-dev")
     _run(protoc, "-I", "protos", *flags, f"--grpc_out={out}", f"--plugin=protoc-gen-grpc={path}", f"protos/{CONTRACT}")
     _run(protoc, "-I", GOOGLEAPIS, *flags, *(GOOGLEAPIS / name for name in DETAILS))
 

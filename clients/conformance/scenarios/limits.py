@@ -129,7 +129,7 @@ def no_answer(run: Run) -> None:
     """The mailbox worker stands still."""
     owner = run.owner("stalled")
     with run.daemons["stalled"].stalled():
-        error = owner.refusal("SendMessage", {"recipient": run.name("bob"), "sender": "tester", "content": "x"}, 8)
+        error = owner.refusal("SendMessage", {"recipient": run.name("bob"), "sender": "tester", "content": "x"}, 5)
     assert (error["code"], error["reason"]) == ("UNAVAILABLE", "WORKER_RESTARTING"), error
     assert error["retry_ms"] > 0, error
 

@@ -183,11 +183,11 @@ class FaultyDaemon:
             if (made_up := fault.answer(request)) is not None:
                 return made_up
             with self._errors_passed_on(context):
-                return fault.response(ask(fault.request(request), timeout=context.time_remaining()))
+                return fault.response(ask(fault.request(request), timeout=_time_left(context)))
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._errors_passed_on(context):
-                responses = ask(fault.request(request), timeout=context.time_remaining())
+                responses = ask(fault.request(request), timeout=_time_left(context))
                 context.add_callback(responses.cancel)
                 if method.client_streaming:
                     yield from map(fault.response, responses)
@@ -216,6 +216,12 @@ class FaultyDaemon:
         del status.details[:]
         status.details.extend(kept)
         return status.SerializeToString()
+
+
+def _time_left(context: grpc.ServicerContext) -> float | None:
+    """Returns the seconds until a call's deadline; None if it has none, which gRPC tells as a time without end."""
+    left_sec = context.time_remaining()
+    return left_sec if left_sec is not None and left_sec < 1e6 else None
 
 
 class FaultyDaemons(Daemons):
