@@ -5,10 +5,8 @@ import time
 from collections.abc import Callable
 
 from conformance.adapter import Connection, Json, Refused, Stream
-from conformance.scenario import LIBRARY, SDK, Run, message_of, scenario
+from conformance.scenario import BROKEN, LIBRARY, SDK, Run, message_of, scenario
 
-# What a library may say of a connection that broke: rule 2 of docs/clients.md.
-BROKEN = ("UNAVAILABLE", "INTERNAL", "CANCELLED", "UNKNOWN")
 PATIENCE_SEC = 120.0
 
 
