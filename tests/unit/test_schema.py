@@ -29,6 +29,7 @@ READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STO
 
 CONTENTS = ["read by now", "the build is green", "has no file yet"]
 MESSAGE_IDS = [FIRST_ID + 1, FIRST_ID + 2, FIRST_ID + 3]  # in version 1 a message had one id
+UNREAD_4 = FIRST_ID + 4
 
 
 def make_version_1(state_dir: Path) -> None:
@@ -241,7 +242,7 @@ def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(fro
 
 
 def make_version_4(state_dir: Path) -> None:
-    """Makes a database as its daemon left it: a message that was read, and its receipt."""
+    """Makes a database as its daemon left it: a message that was read with its receipt, and an unread one."""
     old = sqlite3.connect(state_dir / "mailroom.db", isolation_level=None)
     old.execute("PRAGMA journal_mode = WAL")
     old.executescript(VERSION_4)
@@ -252,8 +253,15 @@ def make_version_4(state_dir: Path) -> None:
         (MESSAGE_IDS[0], NOW_MS, MESSAGE_IDS[0] + 1, NOW_MS, NOW_MS),
     )
     old.execute("INSERT INTO receipts VALUES (?, 'amy', ?, 'bob', 4, ?)", (MESSAGE_IDS[2], MESSAGE_IDS[0], NOW_MS))
-    old.execute("INSERT INTO mailboxes VALUES ('bob', 1, 0, 7)")
-    old.execute(f"UPDATE meta SET value = {MESSAGE_IDS[2]} WHERE name IN ('last_id', 'synced_id')")
+    old.execute(
+        "INSERT INTO messages (id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority,"
+        " ttl_ms, timestamp_ms, state, filed_id, filed_ms, verified, reply_by_ms)"
+        " VALUES (?, 'bob', 'amy', 'go', 'text', '{}', '', 0, 2, 0, ?, 2, ?, ?, 1, ?)",
+        (UNREAD_4, NOW_MS, UNREAD_4 + 1, NOW_MS, NOW_MS + 5),
+    )
+    old.execute("INSERT INTO deadlines VALUES (?, 'amy', 'bob', ?)", (UNREAD_4, NOW_MS + 5))
+    old.execute("INSERT INTO mailboxes VALUES ('bob', 2, 1, 7)")
+    old.execute(f"UPDATE meta SET value = {UNREAD_4 + 1} WHERE name IN ('last_id', 'synced_id')")
     old.close()
 
 
@@ -261,7 +269,7 @@ def make_version_4(state_dir: Path) -> None:
 def from_version_4(tmp_path: Path) -> Iterator[StoreHarness]:
     make_version_4(tmp_path)
     made = StoreHarness(tmp_path)
-    made.last_id = MESSAGE_IDS[2]
+    made.last_id = UNREAD_4 + 1
     yield made
     made.store.close()
 
@@ -280,13 +288,23 @@ def test_what_was_read_in_version_4_was_read_by_its_recipient(from_version_4: St
     history = archive.history(MESSAGE_IDS[0])
     assert history is not None
     assert (history.message.state, history.acknowledged_by) == (READ, "")
-    assert archive.receipts(None, MESSAGE_IDS[1], MAX_ID, 10) == [
+    assert archive.receipts(None, MESSAGE_IDS[1], MESSAGE_IDS[2], 10) == [
         Receipt(MESSAGE_IDS[2], "amy", MESSAGE_IDS[0], "bob", READ, NOW_MS)
     ]
     archive.close()
     (sent,) = from_version_4.send(Draft("bob", "amy", "again"))
     from_version_4.commit(from_version_4.reading("bob", sent, by="ops"))
-    assert from_version_4.rows("SELECT acknowledged_by FROM messages ORDER BY id") == [("",), ("ops",)]
+    assert from_version_4.rows("SELECT acknowledged_by FROM messages ORDER BY id") == [("",), ("",), ("ops",)]
+
+
+def test_the_mail_of_version_4_is_there_and_mail_for_other_hosts_joins_it(from_version_4: StoreHarness) -> None:
+    assert from_version_4.store.next_deadline_ms() == NOW_MS + 5
+    away = from_version_4.message(draft("bob:build7"))
+    assert answers(from_version_4.commit(away)) == [from_version_4.sent(away, STORED)]
+    assert from_version_4.rows("SELECT host, id FROM forward_queue") == [("build7", away.id)]
+    archive = MessageArchive(from_version_4.state_dir)
+    assert [message.draft.recipient for message in archive.after(None, 0, MAX_ID, 10)] == ["bob", "bob", "bob:build7"]
+    archive.close()
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing_and_is_repeated(

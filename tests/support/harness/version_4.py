@@ -1,4 +1,6 @@
-"""version_4 — the schema before receipts said who had acknowledged, as it was written: an upgrade can begin here."""
+"""version_4 — the schema before receipts said who had acknowledged, and before mail went to other hosts, as it was
+written: an upgrade can begin with it.
+"""
 
 __all__ = ["VERSION_4"]
 

@@ -3,7 +3,7 @@
 Owns every CREATE, and the upgrades, each in one transaction with its version number. The columns of a message's own
 fields come from `mailroom.message_fields`. Not here: opening and refusing (`storage.database.connection`), the meaning
 of the columns at run time (the modules that own the tables: `rows`, `receipts`, `responses`, `alias_rows`,
-`request_keys`, `mailbox_counters`, `search_index`, `reply_deadlines`).
+`request_keys`, `mailbox_counters`, `search_index`, `reply_deadlines`, `forward_queue`, `arrivals`).
 Invariant: an upgraded database has the same tables as a new one (columns may be in another order).
 """
 
@@ -166,7 +166,45 @@ CREATE TABLE deadlines (
 CREATE INDEX deadlines_by_time ON deadlines (reply_by_ms);
 """
 
-_SINCE_5 = f"ALTER TABLE receipts ADD COLUMN {_BY_COLUMN};"
+_SINCE_5 = f"""
+ALTER TABLE receipts ADD COLUMN {_BY_COLUMN};
+CREATE TABLE forward_queue (
+    host         TEXT NOT NULL, -- that has to store it
+    id           INTEGER NOT NULL, -- its sequence id
+    run          INTEGER NOT NULL, -- of the daemon that stored it
+    origin_run   INTEGER NOT NULL, -- of a receipt: its message at that host; 0: a message
+    origin_id    INTEGER NOT NULL,
+    state        INTEGER NOT NULL,
+    timestamp_ms INTEGER NOT NULL,
+    reason       TEXT NOT NULL,
+    PRIMARY KEY (host, id)
+) WITHOUT ROWID;
+CREATE TABLE links (
+    host     TEXT PRIMARY KEY,
+    sent_run INTEGER NOT NULL, -- the position that was sent last
+    sent_id  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE departures (
+    id     INTEGER PRIMARY KEY, -- of a message for another host
+    host   TEXT NOT NULL,
+    run    INTEGER NOT NULL,
+    reason TEXT NOT NULL DEFAULT '' -- why it was returned
+);
+CREATE TABLE arrivals (
+    host      TEXT NOT NULL,
+    run       INTEGER NOT NULL, -- of that host's daemon
+    id        INTEGER NOT NULL, -- the highest one stored
+    stored_ms INTEGER NOT NULL,
+    PRIMARY KEY (host, run)
+) WITHOUT ROWID;
+CREATE TABLE origins (
+    id        INTEGER PRIMARY KEY, -- of a message from another host
+    host      TEXT NOT NULL,
+    run       INTEGER NOT NULL,
+    origin_id INTEGER NOT NULL -- its id there
+);
+CREATE INDEX origins_by_id ON origins (host, origin_id);
+"""
 
 # The messages of version 1 have one id each, so there is none for their first receipt.
 _FROM_1 = """
