@@ -2,7 +2,7 @@ package mailroom
 
 import (
 	"crypto/rand"
-	"encoding/hex"
+	"fmt"
 	"math"
 	"time"
 	"unicode/utf8"
@@ -103,11 +103,16 @@ func checkText(field, text string) error {
 	return invalid(ErrRequestMalformed, field, "%s is not valid UTF-8", field)
 }
 
+// newKey returns a key that nobody else has. It begins with the time, so that the daemon stores new keys side by side.
+func newKey() string {
+	var random [10]byte
+	_, _ = rand.Read(random[:])
+	return fmt.Sprintf("%012x%x", time.Now().UnixMilli(), random)
+}
+
 func keyOf(given *string) (string, error) {
 	if given == nil {
-		var random [16]byte // as many random bits as a UUID has, and more
-		_, _ = rand.Read(random[:])
-		return hex.EncodeToString(random[:]), nil
+		return newKey(), nil
 	}
 	if *given == "" { // the daemon would take it for none, and a repetition would double the message
 		return "", invalid(ErrIdempotencyKeyInvalid, "idempotency_key", "the idempotency key is empty: give one, or leave it out")

@@ -1,6 +1,6 @@
 /** Requests — builds and checks the contract's requests from the program's options. Not here: responses (`conversion`). */
 
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 
 import type { Cursor } from './cursor.js';
 import { invalidArgument } from './errors.js';
@@ -143,6 +143,11 @@ export function count(field: string, value: number | undefined): number {
   throw invalidArgument(`${field}: ${value} is not a number of entries`, 'LIMIT_INVALID', field);
 }
 
+/** Returns a key that nobody else has. It begins with the time, so that the daemon stores new keys side by side. */
+function newKey(): string {
+  return Date.now().toString(16).padStart(12, '0') + randomBytes(10).toString('hex');
+}
+
 function messageRequest(
   content: string,
   options: MessageOptions,
@@ -158,7 +163,7 @@ function messageRequest(
     priority: priority === undefined ? ProtoPriority.UNSPECIFIED : protoPriority(priority),
     ttl: duration('ttl', options.ttlMs),
     replyBy: checkedTime(options.replyBy),
-    idempotencyKey: text('idempotency_key', options.key ?? randomUUID()),
+    idempotencyKey: text('idempotency_key', options.key ?? newKey()),
   });
   if (metadata !== undefined) request.metadata = checkedMetadata(metadata);
   const size = sizeOf(request) - Buffer.byteLength(content);
