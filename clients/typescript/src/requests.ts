@@ -10,7 +10,7 @@ import {
   CheckInboxRequest,
   GetTrafficRequest,
   ListMessagesRequest,
-  DeliveryState as ProtoDeliveryState,
+  type DeliveryState as ProtoDeliveryState,
   Priority as ProtoPriority,
   SendMessageRequest,
   SetAliasRequest,
