@@ -39,14 +39,7 @@ from typing import NamedTuple
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.core.validation import (
-    check_agent,
-    check_draft,
-    check_key,
-    check_sender,
-    check_session,
-    parse_message_id,
-)
+from mailroomd.core.validation import check_agent, check_draft, check_key, check_sender, check_session, parse_message_id
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import draft_from_proto, duration_to_ms
 from mailroomd.model.errors import MailroomError, Reason, too_large
