@@ -30,16 +30,18 @@ type State int32
 
 // The states, with the numbers of the contract.
 const (
-	StateStored  State = 1 // durable; writing the inbox file is pending
-	StateFiled   State = 2 // the inbox file has been written too
-	StateOffered State = 3 // shown to the recipient at least once; unread
-	StateRead    State = 4 // acknowledged by the recipient
-	StateExpired State = 5 // its time to live ended while it was unread
-	StateOverdue State = 6 // of receipts only: the time for an answer passed without one
+	StateStored   State = 1 // durable; writing the inbox file is pending
+	StateFiled    State = 2 // the inbox file has been written too
+	StateOffered  State = 3 // shown to the recipient at least once; unread
+	StateRead     State = 4 // acknowledged by the recipient
+	StateExpired  State = 5 // its time to live ended while it was unread
+	StateOverdue  State = 6 // of receipts only: the time for an answer passed without one
+	StateReturned State = 7 // the host that it was for did not take it
 )
 
 var stateNames = []string{
 	StateStored: "stored", StateFiled: "filed", StateOffered: "offered", StateRead: "read", StateExpired: "expired", StateOverdue: "overdue",
+	StateReturned: "returned",
 }
 
 // String returns the name, such as "filed".

@@ -91,6 +91,26 @@ def test_an_invalid_recipient_is_refused_and_nothing_is_written(deployment: Depl
     assert deployment.everything_written() == before
 
 
+def test_another_host_is_refused_without_a_hub_and_nothing_is_written(deployment: Deployment) -> None:
+    before = deployment.everything_written()
+    refusal = refusal_of(lambda: deployment.send("bob:build7", "x"))
+    assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.NOT_FOUND, "HOST_UNKNOWN", "recipient")
+    assert "no hub is configured" in refusal.sentence
+    message = pb.SendMessageRequest(sender="tester", content="x")
+    (copy,) = deployment.broadcast(["bob:build7"], message)
+    assert copy.error.reason == "HOST_UNKNOWN"
+    (bulk,) = deployment.send_many([pb.SendMessageRequest(recipient="bob:build7", sender="tester", content="x")])
+    assert bulk.error.reason == "HOST_UNKNOWN"
+    assert deployment.everything_written() == before
+
+
+def test_a_mailbox_on_another_host_can_only_be_read_there(deployment: Deployment) -> None:
+    refusal = refusal_of(lambda: deployment.check("bob:build7"))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "AGENT_ELSEWHERE")
+    refusal = refusal_of(lambda: deployment.acknowledge("bob:build7", ["0000000000000001"]))
+    assert refusal.reason == "AGENT_ELSEWHERE"
+
+
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES.keys())
 def test_an_invalid_sender_is_refused_and_nothing_is_written(deployment: Deployment, name: str) -> None:
     before = deployment.everything_written()

@@ -110,7 +110,6 @@ def test_recent_changes_are_reported_again_with_the_counts(harness: StoreHarness
     assert repeated == [
         StatesAdvanced(FILED, [second.id]),
         StatesAdvanced(READ, [first.id]),
-        StatesAdvanced(DeliveryState.EXPIRED, []),
         MailboxCounted("abc", 3, 2, second.id),
     ]
 

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mailroomd.model.names import is_name
+from mailroomd.model.names import host_of, is_address, is_host, is_name, name_of
 
 ALPHABET = "ABCXYZabcxyz0189._-"
 sides = st.text(ALPHABET, min_size=1, max_size=60).filter(lambda side: not side.startswith("."))
@@ -42,3 +42,29 @@ def test_hostile_names_are_invalid(text: str) -> None:
 @pytest.mark.parametrize("text", ["a", "A.b_c-9", "-", "a@b", "a..b", "a" * 128, "lead@core.team"])
 def test_usual_names_are_valid(text: str) -> None:
     assert is_name(text)
+
+
+hosts = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True).filter(lambda host: len(host) <= 63)
+
+
+@given(sides, st.none() | sides, hosts)
+def test_an_address_is_a_name_and_a_host_and_nothing_else(agent: str, team: str | None, host: str) -> None:
+    name = agent if team is None else f"{agent}@{team}"
+    address = f"{name}:{host}"
+    assert is_host(host)
+    assert is_address(name)
+    assert is_address(address) == (len(address) <= 128)
+    assert not is_name(address)
+    assert (name_of(address), host_of(address)) == (name, host)
+    assert (name_of(name), host_of(name)) == (name, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("bob:", ":build7", "bob:Build7", "bob:-a", "bob:a-", "bob:a.b", "bob:a:b", "bob:a@b", "bob: a", "bob:a\n"),
+        *("../x:a", "bob:../a", f"bob:{'a' * 64}", f"{'b' * 125}:abc"),
+    ],
+)
+def test_hostile_addresses_are_invalid(text: str) -> None:
+    assert not is_address(text)

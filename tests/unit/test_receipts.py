@@ -17,7 +17,7 @@ from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.receipts import FORGET_SLICE, KEPT_MS, receipts_after
 from support.harness.storing import NOW_MS, StoreHarness, done, draft
 
-STORED, FILED, OFFERED, READ, EXPIRED, _ = list(DeliveryState)[1:]
+STORED, FILED, OFFERED, READ, EXPIRED, *_ = list(DeliveryState)[1:]
 Step = tuple[int, int, DeliveryState]  # receipt_id, message, state
 
 

@@ -23,6 +23,7 @@ from support.harness.storing import FIRST_ID, NOW_MS, StoreHarness, answers, cou
 from support.harness.version_1 import VERSION_1
 from support.harness.version_2 import VERSION_2
 from support.harness.version_3 import VERSION_3
+from support.harness.version_4 import VERSION_4
 
 READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STORED
 
@@ -237,6 +238,51 @@ def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(fro
     assert from_version_3.store.next_deadline_ms() is None
     from_version_3.send(Draft("bob", "amy", "go", reply_by_ms=NOW_MS + 5))
     assert from_version_3.store.next_deadline_ms() == NOW_MS + 5
+
+
+def make_version_4(state_dir: Path) -> None:
+    """Makes a database as its daemon left it: an unread message whose answer is due."""
+    old = sqlite3.connect(state_dir / "mailroom.db", isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.executescript(VERSION_4)
+    old.execute(
+        "INSERT INTO messages (id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority,"
+        " ttl_ms, timestamp_ms, state, filed_id, filed_ms, verified, reply_by_ms)"
+        " VALUES (?, 'bob', 'amy', 'go', 'text', '{}', '', 0, 2, 0, ?, 2, ?, ?, 1, ?)",
+        (MESSAGE_IDS[0], NOW_MS, MESSAGE_IDS[0] + 1, NOW_MS, NOW_MS + 5),
+    )
+    old.execute("INSERT INTO deadlines VALUES (?, 'amy', 'bob', ?)", (MESSAGE_IDS[0], NOW_MS + 5))
+    old.execute("INSERT INTO mailboxes VALUES ('bob', 1, 1, 7)")
+    old.execute(f"UPDATE meta SET value = {MESSAGE_IDS[0] + 1} WHERE name IN ('last_id', 'synced_id')")
+    old.close()
+
+
+@pytest.fixture
+def from_version_4(tmp_path: Path) -> Iterator[StoreHarness]:
+    make_version_4(tmp_path)
+    made = StoreHarness(tmp_path)
+    made.last_id = MESSAGE_IDS[0] + 1
+    yield made
+    made.store.close()
+
+
+def test_a_version_4_database_has_the_same_tables_and_indexes_as_a_new_one(
+    from_version_4: StoreHarness, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    new = StoreHarness(tmp_path / "new")
+    assert objects(from_version_4.connection) == objects(new.connection)
+    new.store.close()
+
+
+def test_the_mail_of_version_4_is_there_and_mail_for_other_hosts_joins_it(from_version_4: StoreHarness) -> None:
+    assert from_version_4.store.next_deadline_ms() == NOW_MS + 5
+    away = from_version_4.message(draft("bob:build7"))
+    assert answers(from_version_4.commit(away)) == [from_version_4.sent(away, STORED)]
+    assert from_version_4.rows("SELECT host, id FROM forward_queue") == [("build7", away.id)]
+    archive = MessageArchive(from_version_4.state_dir)
+    assert [message.draft.recipient for message in archive.after(None, 0, MAX_ID, 10)] == ["bob", "bob:build7"]
+    archive.close()
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing_and_is_repeated(

@@ -5,6 +5,7 @@ from typing import Any
 
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.caller import OWNER
+from mailroomd.core.host_directory import HostDirectory
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.cooperation import WorkSlots
 from mailroomd.gateway.mailbox_client import Submission
@@ -54,7 +55,7 @@ def test_a_broadcast_of_large_content_to_many_stays_within_its_part() -> None:
     message = SendMessageRequest(sender="a", content="x" * 1_000_000)
     request = BroadcastMessageRequest(recipients=names, message=message)
     call = Call(OWNER, Undated(), lambda: None, lambda _: True, WorkSlots(1))
-    sending = Sending(client, MetricsBlock.private())
+    sending = Sending(client, MetricsBlock.private(), HostDirectory(None))
 
     async def broadcast() -> pb.BroadcastMessageResponse:
         return await sending.broadcast(await parse_broadcast(request, call), call)

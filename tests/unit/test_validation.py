@@ -25,6 +25,7 @@ GOOD = Draft("abc", "dashboard", "go")
         {"ttl_ms": MAX_TTL_MS},
         {"reply_by_ms": 1},
         {"recipient": "lead@core", "sender": "a" * 128},
+        {"recipient": "lead@core:build7"},
         {"priority": 1},
         {"priority": 4},
     ],
@@ -38,7 +39,9 @@ def test_a_draft_up_to_the_limits_passes(change: dict[str, Any]) -> None:
     [
         ({"recipient": "../x"}, Reason.RECIPIENT_INVALID, "recipient"),
         ({"recipient": ""}, Reason.RECIPIENT_INVALID, "recipient"),
+        ({"recipient": "bob:Build7"}, Reason.RECIPIENT_INVALID, "recipient"),
         ({"sender": ""}, Reason.SENDER_INVALID, "sender"),
+        ({"sender": "bob:build7"}, Reason.SENDER_INVALID, "sender"),
         ({"content": "x" * (MAX_CONTENT_BYTES + 1)}, Reason.CONTENT_TOO_LARGE, "content"),
         ({"content": "€" * (MAX_CONTENT_BYTES // 3 + 1)}, Reason.CONTENT_TOO_LARGE, "content"),
         ({"type": "é" * 65}, Reason.TYPE_TOO_LONG, "type"),

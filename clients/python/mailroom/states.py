@@ -17,6 +17,7 @@ class DeliveryState(StrEnum):
     READ = "read"  # acknowledged by the recipient
     EXPIRED = "expired"  # its lifetime ended while it was unread
     OVERDUE = "overdue"  # of receipts only: its reply_by passed without an answer
+    RETURNED = "returned"  # the host that it was for did not take it
     UNKNOWN = "unknown"
 
 

@@ -40,6 +40,7 @@ const STATES: Readonly<Partial<Record<number, DeliveryState>>> = {
   [ProtoDeliveryState.READ]: 'read',
   [ProtoDeliveryState.EXPIRED]: 'expired',
   [ProtoDeliveryState.OVERDUE]: 'overdue',
+  [ProtoDeliveryState.RETURNED]: 'returned',
 };
 const PRIORITIES: Readonly<Partial<Record<number, Priority>>> = {
   [ProtoPriority.UNSPECIFIED]: 'normal',

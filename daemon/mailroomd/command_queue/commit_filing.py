@@ -42,7 +42,8 @@ class CommitFiling(CommitObserver):
         """Writes and removes the files of a transaction."""
         result = commit.result
         started_ns = time.monotonic_ns()
-        errors = commit.file_errors = self._filing.file_mail(result.mail, time.monotonic())
+        filed = [message for message in result.mail if not message.departs]
+        errors = commit.file_errors = self._filing.file_mail(filed, time.monotonic())
         commit.filing_ns = time.monotonic_ns() - started_ns
         gone = {message_id for removed in result.removed for message_id in self._filing.remove_files(*removed)}
         if errors:

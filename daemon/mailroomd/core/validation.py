@@ -7,7 +7,6 @@ here: the checks that depend on a mailbox, such as a full one or a message loop 
 __all__ = ["check_agent", "check_draft", "check_key", "check_recipient", "check_session", "parse_message_id"]
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from mailroom.generated import generate
@@ -18,7 +17,7 @@ from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.ids import NOT_AN_ID, parse_id
 from mailroomd.model.limits import MAX_KEY_CHARS
 from mailroomd.model.message import Draft, Priority
-from mailroomd.model.names import NAME_RULE, is_name
+from mailroomd.model.names import ADDRESS_RULE, NAME_RULE, is_address, is_name
 
 
 def check_draft(draft: Draft, *, check_recipient: bool = True) -> None:
@@ -59,8 +58,11 @@ def check_agent(name: str) -> None:
     """Checks the name of an agent or mailbox.
 
     Raises:
-        MailroomError: AGENT_INVALID.
+        MailroomError: AGENT_INVALID, or AGENT_ELSEWHERE for a mailbox on another host.
     """
+    if ":" in name and is_address(name):
+        sentence = f"agent: the mailbox of {name} is on another host: only its own host can read, mark or clear it"
+        raise MailroomError(Reason.AGENT_ELSEWHERE, sentence, field="agent")
     _check_name(name, Reason.AGENT_INVALID, "agent")
 
 
@@ -116,6 +118,12 @@ def _refuse_name(name: str, field: MessageField) -> None:
     _check_name(name, Reason[field.reason], field.name)
 
 
+def _check_recipient(recipient: str) -> None:
+    if not is_address(recipient):
+        problem = f"{_quoted(recipient)} is not a valid address" if recipient else "the name is missing"
+        raise MailroomError(Reason.RECIPIENT_INVALID, f"recipient: {problem}: {ADDRESS_RULE}", field="recipient")
+
+
 def _refuse_priority(priority: int, field: MessageField) -> None:
     raise MailroomError(Reason[field.reason], f"{field.name}: {priority} is not a priority", field=field.name)
 
@@ -153,7 +161,6 @@ def _check(field: MessageField) -> str:
 
 
 _CHECKED = [field for field in FIELDS[1:] if field.kind in _CHECKS]
-_check_recipient = partial(_refuse_name, field=FIELDS[0])
 _check_fields = generate(
     f"def check_fields(draft):\n{''.join(map(_check, _CHECKED))}",
     {"is_name": is_name}

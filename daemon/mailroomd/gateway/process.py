@@ -18,6 +18,7 @@ import uvloop
 
 from mailroomd.auth.authentication import Authenticator
 from mailroomd.auth.token_file import TokenCache, TokenFile
+from mailroomd.core.host_directory import HostDirectory
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.client_limits import ClientLimits, Limits
 from mailroomd.gateway.descriptors import DescriptorWatch
@@ -125,7 +126,7 @@ class Gateway:
         """Returns the objects whose methods `gateway.rpcs` names."""
         metrics = self._context.metrics
         return (
-            Sending(self._client, metrics),
+            Sending(self._client, metrics, HostDirectory(None)),
             Inbox(self._reader, self._client, self._wakeups, self._aliases, metrics, lambda: self._guard.is_stopping),
             Lookup(self._reader, self._aliases, InboxCensus(self._context.settings.root)),
             SupervisorService(self._context.control),

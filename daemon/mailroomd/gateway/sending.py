@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.core.host_directory import HostDirectory
 from mailroomd.core.validation import check_recipient
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto
@@ -25,6 +26,7 @@ from mailroomd.gateway.status import code_of, refusals
 from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Draft, Message, pack_draft
+from mailroomd.model.names import has_host
 from mailroomd.model.request_digest import digest_of
 from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
@@ -44,11 +46,13 @@ class Sending:
     Args:
         client: sends requests to the mailbox.
         metrics: the gateway's metrics.
+        hosts: the other hosts that mail may be for.
     """
 
-    def __init__(self, client: MailboxClient, metrics: MetricsBlock) -> None:
+    def __init__(self, client: MailboxClient, metrics: MetricsBlock, hosts: HostDirectory) -> None:
         self._client = client
         self._metrics = metrics
+        self._hosts = hosts
 
     async def send(self, request: SendRequest, call: Call) -> pb.SendMessageResponse:
         """Sends one message; returns once it is durable and filed, or durable while its inbox file is being retried.
@@ -104,8 +108,7 @@ class Sending:
         outcomes: list[PreparedSend | MailroomError] = []
         async with call.work.slot() as share:
             for send in request:
-                is_valid = isinstance(send, SendRequest)
-                outcomes.append(self._prepare(send.draft, send.key, call, in_batch=True) if is_valid else send)
+                outcomes.append(self._prepare_or_refuse(send, call))
                 await share.yield_if_due()
         prepared_sends = [outcome for outcome in outcomes if isinstance(outcome, PreparedSend)]
         try:
@@ -120,11 +123,25 @@ class Sending:
         ]
         return pb.SendMessagesResponse(results=results)
 
+    def _prepare_or_refuse(self, send: SendRequest | MailroomError, call: Call) -> "PreparedSend | MailroomError":
+        if isinstance(send, MailroomError):
+            return send
+        try:
+            return self._prepare(send.draft, send.key, call, in_batch=True)
+        except MailroomError as error:
+            return error.with_traceback(None)
+
     def _result_of(self, prepared: "PreparedSend", answer: Answer | MailroomError) -> pb.SendResult:
         return _to_result(answer if isinstance(answer, MailroomError) else self._respond(prepared, answer))
 
     def _prepare(self, draft: Draft, client_key: str, call: Call, *, in_batch: bool) -> "PreparedSend":
-        """Returns a checked message that is ready to be submitted."""
+        """Returns a checked message that is ready to be submitted.
+
+        Raises:
+            MailroomError: HOST_UNKNOWN.
+        """
+        if has_host(draft.recipient):
+            draft = msgspec.structs.replace(draft, recipient=self._hosts.local_or_known(draft.recipient))
         started_ns = time.monotonic_ns()
         span = tracing.start_span("gateway", call.traceparent()) if tracing.is_on else None
         traceparent = tracing.traceparent_of(span) if tracing.is_on else ""

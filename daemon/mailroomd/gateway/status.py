@@ -41,6 +41,8 @@ _CODES: dict[Reason, grpc.StatusCode] = {  # of the reasons that do not mean INV
     Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_MANY_STREAMS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_MANY_BYTES: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.HOST_UNKNOWN: grpc.StatusCode.NOT_FOUND,
+    Reason.AGENT_ELSEWHERE: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 

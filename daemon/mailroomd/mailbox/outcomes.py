@@ -42,8 +42,13 @@ from mailroomd.protocol.reports import (
 )
 
 TEAM_WRITER_RESTARTED = "the worker that writes team inboxes restarted; the entry will be written later"
-_STORED, _FILED, _READ, _EXPIRED = map(STATES.word, ("stored", "filed", "read", "expired"))
-_COUNTED = {DeliveryState.FILED: _FILED, DeliveryState.READ: _READ, DeliveryState.EXPIRED: _EXPIRED}
+_STORED, _FILED, _READ, _EXPIRED, _RETURNED = map(STATES.word, ("stored", "filed", "read", "expired", "returned"))
+_COUNTED = {
+    DeliveryState.FILED: _FILED,
+    DeliveryState.READ: _READ,
+    DeliveryState.EXPIRED: _EXPIRED,
+    DeliveryState.RETURNED: _RETURNED,
+}
 
 
 class OutcomeHandler:

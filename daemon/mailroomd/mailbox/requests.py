@@ -29,7 +29,19 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.observability.log import log
 from mailroomd.observability.metrics import INTAKE_SECONDS, STATES
 from mailroomd.observability.tracing import tracing
-from mailroomd.protocol.operations import Acknowledge, Clear, Done, MarkOffered, Refused, Send, SetAlias
+from mailroomd.protocol.operations import (
+    Acknowledge,
+    Clear,
+    Confirm,
+    Done,
+    Intend,
+    MarkOffered,
+    RecordReceipts,
+    Refused,
+    Return,
+    Send,
+    SetAlias,
+)
 from mailroomd.protocol.packets import (
     Answer,
     Command,
@@ -108,8 +120,10 @@ class RequestHandler:
                 self._submit(port, request, max(1, len(message_ids)))
             case MarkOffered() as marks:
                 self._mark_offered(port, request, marks)
-            case Clear():
+            case Clear() | Intend() | Confirm() | Return():
                 self._submit(port, request)
+            case RecordReceipts(receipts):
+                self._submit(port, request, max(1, len(receipts)))
             case SetAlias() as alias:
                 self._set_alias(port, request, alias)
 
@@ -155,7 +169,8 @@ class RequestHandler:
         entry = self._table.entry(mailbox)
         message_id = self._in_flight.allocate_ids(IDS_PER_MESSAGE, at_ms)
         refusal = self._refusal(send, entry, sender)
-        if refusal is not None and not (send.is_client_key or request.is_resubmitted):  # it may be stored already
+        may_be_stored = send.is_client_key or request.is_resubmitted or send.origin is not None
+        if refusal is not None and not may_be_stored:
             port.send(Answer(request.call, refusal))
             return
         try:
@@ -183,7 +198,8 @@ class RequestHandler:
             raise
         if log.is_debugging:
             log.debug("message submitted", message_id=format_id(message_id), request=send.key, recipient=mailbox)
-        self._record_seen(self._table.entry(sender))
+        if send.origin is None:  # an agent of another host is present there
+            self._record_seen(self._table.entry(sender))
 
     def _void(self, entry: MailboxEntry, position: int) -> None:
         """Voids a record that no command will resolve: the high-water mark may pass it now."""
@@ -192,14 +208,16 @@ class RequestHandler:
 
     def _name_refusal(self, send: Send, mailbox: str, sender: str) -> Refused | None:
         """Returns why a message may not make a new mailbox, None if it may or need not."""
-        if self._table.has_entry(mailbox):
+        if self._table.has_entry(mailbox) or send.origin is not None:
             return None
         return self._new_names.refusal(send, mailbox, sender, time.monotonic())
 
     def _refusal(self, send: Send, entry: MailboxEntry, sender: str) -> Refused | None:
         """Returns why a new message may not enter its mailbox, None if it may."""
         refusal = self._unread_shares.refusal(entry, sender, self._settings.max_unread)
-        if refusal is not None:
+        if (
+            refusal is not None or send.origin is not None
+        ):  # loops are counted where they begin: a backlog looks like one
             return refusal
         wait_ms = self._loop_guard.admit(sender, entry.name, time.monotonic_ns() // 1_000_000)
         if not wait_ms:

@@ -26,6 +26,8 @@ class DeliveryState(IntEnum):
     """Its time to live ran out unread. Final."""
     OVERDUE = 6
     """Only of receipts: its `reply_by` passed without an answer. No message is ever in this state."""
+    RETURNED = 7
+    """Given back to its sender: the host that it was for did not take it. Final."""
 
     @property
     def is_unread(self) -> bool:
@@ -36,7 +38,14 @@ class DeliveryState(IntEnum):
 TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.VOIDED: frozenset(),
     DeliveryState.STORED: frozenset(
-        {DeliveryState.FILED, DeliveryState.OFFERED, DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.VOIDED}
+        {
+            DeliveryState.FILED,
+            DeliveryState.OFFERED,
+            DeliveryState.READ,
+            DeliveryState.EXPIRED,
+            DeliveryState.RETURNED,
+            DeliveryState.VOIDED,
+        }
     ),
     DeliveryState.FILED: frozenset(
         {DeliveryState.OFFERED, DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.VOIDED}
@@ -44,6 +53,7 @@ TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.OFFERED: frozenset({DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.VOIDED}),
     DeliveryState.READ: frozenset({DeliveryState.VOIDED}),
     DeliveryState.EXPIRED: frozenset({DeliveryState.VOIDED}),
+    DeliveryState.RETURNED: frozenset({DeliveryState.VOIDED}),
 }
 MESSAGE_STATES = frozenset(TRANSITIONS)
 

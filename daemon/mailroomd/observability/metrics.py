@@ -110,7 +110,7 @@ STATES = _table.counter(
     "states_total",
     "Messages that reached a delivery state.",
     "state",
-    ("stored", "filed", "offered", "read", "expired"),
+    ("stored", "filed", "offered", "read", "expired", "returned"),
 )
 INTAKE_SECONDS = _table.histogram("mailbox", "intake_seconds", "From the gateway to the mailbox.")
 STORE_SECONDS = _table.histogram(

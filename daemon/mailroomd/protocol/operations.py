@@ -1,8 +1,8 @@
 """Operations — what can be done to mail, and the result of each: the same two values from the gateway to the disk.
 
-Owns the pairs Send → Sent, Acknowledge → Acknowledged, Clear → Cleared; MarkOffered, SetAlias and IdsAllocated have
-nothing to return (Done). Refused takes the place of any result. An operation is an imperative, a result is in the past
-tense; both travel unchanged inside the envelopes of `protocol.packets`.
+Owns the pairs Send → Sent, Acknowledge → Acknowledged, Clear → Cleared; the others, such as MarkOffered and SetAlias,
+have nothing to return (Done). Refused takes the place of any result. An operation is an imperative, a result is in the
+past tense; both travel unchanged inside the envelopes of `protocol.packets`.
 Not here: the body of a message, which travels beside its operation and is decoded only where it is stored or shown.
 """
 
@@ -11,18 +11,40 @@ __all__ = [
     "Acknowledged",
     "Clear",
     "Cleared",
+    "Confirm",
     "Done",
+    "ForwardedReceipt",
     "IdsAllocated",
+    "Intend",
     "MarkOffered",
     "Operation",
+    "Origin",
+    "RecordReceipts",
     "Refused",
     "Result",
+    "Return",
     "Send",
     "Sent",
     "SetAlias",
 ]
 
 import msgspec
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True):
+    """Where an item from another host comes from: its position there, and that of the item before it.
+
+    Attributes:
+        host: that sent it.
+        run, id: its position (`core.forwarding.position`).
+        after_run, after_id: the position of the item that it follows.
+    """
+
+    host: str
+    run: int
+    id: int
+    after_run: int
+    after_id: int
 
 
 class Send(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -34,6 +56,8 @@ class Send(msgspec.Struct, frozen=True, array_like=True, tag=True):
         key: identifies the request if it is made again.
         is_client_key: whether the key is the sender's own (kept for a day) or a gateway's (kept for ten minutes).
         digest: of the request, which tells it from another one under the same key; only with the sender's own key.
+        origin: of a message from another host, which has no key: its position tells whether it was stored before. A
+            refusal of it is stored, too, and returns the message to its sender.
     """
 
     recipient: str
@@ -42,6 +66,7 @@ class Send(msgspec.Struct, frozen=True, array_like=True, tag=True):
     key: str
     is_client_key: bool = False
     digest: bytes = b""
+    origin: Origin | None = None
 
 
 class Acknowledge(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -81,6 +106,58 @@ class SetAlias(msgspec.Struct, frozen=True, array_like=True, tag=True):
     session: str
     agent: str
     expires_ms: int
+
+
+class Intend(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Record, before they are published, that items up to a position leave for a host. Result: Done."""
+
+    host: str
+    run: int
+    id: int
+
+
+class Confirm(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Forget what a host has stored: by run, the items up to an id. Result: Done."""
+
+    host: str
+    stored: dict[int, int]
+
+
+class ForwardedReceipt(msgspec.Struct, frozen=True, array_like=True):
+    """A receipt from another host.
+
+    Attributes:
+        origin: its own position.
+        message_run, message_id: the message of this host that it is for.
+        state: that the message reached, a `DeliveryState`.
+        timestamp_ms: when, in milliseconds since 1970.
+        reason: why the message was returned, or "".
+    """
+
+    origin: Origin
+    message_run: int
+    message_id: int
+    state: int
+    timestamp_ms: int
+    reason: str = ""
+
+
+class RecordReceipts(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Store receipts from another host, each under a sequence id of its own. Result: Done."""
+
+    receipts: list[ForwardedReceipt]
+
+
+class Return(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Give a message from another host back to it: it cannot be stored here. Result: Done.
+
+    Attributes:
+        origin: its position.
+        reason: why, for its sender.
+    """
+
+    origin: Origin
+    reason: str
 
 
 class IdsAllocated(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -157,5 +234,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=True):
     retry_after_ms: int = 0
 
 
-Operation = Send | Acknowledge | MarkOffered | Clear | SetAlias | IdsAllocated
+Operation = (
+    Send | Acknowledge | MarkOffered | Clear | SetAlias | Intend | Confirm | RecordReceipts | Return | IdsAllocated
+)
 Result = Sent | Acknowledged | Cleared | Done | Refused

@@ -32,10 +32,14 @@ import msgspec
 from mailroomd.protocol.operations import (
     Acknowledge,
     Clear,
+    Confirm,
+    Intend,
     MarkOffered,
     Operation,
+    RecordReceipts,
     Refused,
     Result,
+    Return,
     Send,
     SetAlias,
 )
@@ -62,7 +66,8 @@ class Reset(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A gateway asks for an operation. Answered by an Answer with the same call number, unless that is 0.
+    """A gateway, or the relay, asks for an operation. Answered by an Answer with the same call number, unless that is
+    0.
 
     Attributes:
         body: of a message: its packed draft, which the mailbox does not decode.
@@ -72,7 +77,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """
 
     call: int
-    op: Send | Acknowledge | MarkOffered | Clear | SetAlias
+    op: Send | Acknowledge | MarkOffered | Clear | SetAlias | Intend | Confirm | RecordReceipts | Return
     body: bytes = b""
     is_resubmitted: bool = False
     asked_ns: int = 0

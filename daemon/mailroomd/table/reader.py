@@ -147,7 +147,7 @@ class TableReader:
         """
         generation, durable_id = self._begin_visible()
         through_id = min(durable_id, below - 1)
-        last_state = DeliveryState.OFFERED if unread_only else DeliveryState.EXPIRED
+        last_state = DeliveryState.OFFERED if unread_only else DeliveryState.RETURNED
         counts = self._slots.counts(mailbox)
         positions: list[int] = []
         if counts is not None and (counts.unread if unread_only else counts.total):

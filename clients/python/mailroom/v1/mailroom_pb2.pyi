@@ -29,6 +29,7 @@ class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_STATE_READ: _ClassVar[DeliveryState]
     DELIVERY_STATE_EXPIRED: _ClassVar[DeliveryState]
     DELIVERY_STATE_OVERDUE: _ClassVar[DeliveryState]
+    DELIVERY_STATE_RETURNED: _ClassVar[DeliveryState]
 
 class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -58,6 +59,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TOO_MANY: _ClassVar[ErrorReason]
     ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ClassVar[ErrorReason]
     ERROR_REASON_MESSAGE_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_HOST_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_AGENT_ELSEWHERE: _ClassVar[ErrorReason]
     ERROR_REASON_ALIAS_CONFLICT: _ClassVar[ErrorReason]
     ERROR_REASON_TOKEN_MISSING: _ClassVar[ErrorReason]
     ERROR_REASON_TOKEN_INVALID: _ClassVar[ErrorReason]
@@ -88,6 +91,7 @@ DELIVERY_STATE_OFFERED: DeliveryState
 DELIVERY_STATE_READ: DeliveryState
 DELIVERY_STATE_EXPIRED: DeliveryState
 DELIVERY_STATE_OVERDUE: DeliveryState
+DELIVERY_STATE_RETURNED: DeliveryState
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_REQUEST_MALFORMED: ErrorReason
 ERROR_REASON_RECIPIENT_INVALID: ErrorReason
@@ -114,6 +118,8 @@ ERROR_REASON_OPTIONS_CONFLICT: ErrorReason
 ERROR_REASON_TOO_MANY: ErrorReason
 ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason
 ERROR_REASON_MESSAGE_NOT_FOUND: ErrorReason
+ERROR_REASON_HOST_UNKNOWN: ErrorReason
+ERROR_REASON_AGENT_ELSEWHERE: ErrorReason
 ERROR_REASON_ALIAS_CONFLICT: ErrorReason
 ERROR_REASON_TOKEN_MISSING: ErrorReason
 ERROR_REASON_TOKEN_INVALID: ErrorReason

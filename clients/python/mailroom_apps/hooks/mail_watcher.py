@@ -36,7 +36,7 @@ HOOK_SEC = 5.0  # for the hook after a tool, on a busy machine
 RETRY_SEC = 0.25  # while another process shows mail to the session, which takes milliseconds, or the daemon is down
 MAX_UNOFFERED = 200  # looked at; a larger burst was not shown by one tool
 
-_OVER = frozenset((DeliveryState.READ, DeliveryState.EXPIRED))
+_OVER = frozenset((DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.RETURNED))
 
 
 class MailWatcher:

@@ -58,7 +58,7 @@ _SPECS = {
     "list_agents": _Spec(
         "Who else is working here: the names of agents in Mailroom, and who is alive.", read_only=True
     ),
-    "message_status": _Spec("Delivery state: stored, filed, offered, read or expired.", read_only=True),
+    "message_status": _Spec("Delivery state: stored, filed, offered, read, expired or returned.", read_only=True),
 }
 
 

@@ -124,7 +124,7 @@ class StepView(BaseModel):
 
 
 class StatusView(BaseModel):
-    """A message's delivery state: stored, filed, offered, read or expired; in its history also overdue."""
+    """A message's delivery state: stored, filed, offered, read, expired or returned; in its history also overdue."""
 
     id: str
     sender: str

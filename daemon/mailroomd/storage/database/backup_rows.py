@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 from mailroom.message_fields import limit_of
 
@@ -21,6 +22,7 @@ from mailroomd.core.validation import check_agent, check_draft
 from mailroomd.model.clock import LATEST_MS
 from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import MAX_ID, MS_SHIFT, milliseconds_of
+from mailroomd.model.names import host_of, is_host, name_of
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
 from mailroomd.storage.database.schema import DEFAULTS
@@ -60,7 +62,7 @@ _MESSAGE_COLUMNS = tuple(MESSAGE_COLUMNS.split(", "))
 
 def _check_message(row: Row) -> None:
     message = message_of(row[: len(_MESSAGE_COLUMNS)])
-    check_draft(message.draft)
+    check_draft(msgspec.structs.replace(message.draft, sender=_local_name(message.draft.sender)))
     if message.state is DeliveryState.VOIDED:
         raise ValueError("it is voided")
     file_error, team_error, filed_id, *times = row[len(_MESSAGE_COLUMNS) :]
@@ -129,6 +131,44 @@ def _check_cleared_file(row: Row) -> None:
     _check_names(mailbox)
 
 
+def _check_forwarded(row: Row) -> None:
+    host, item_id, run, origin_run, origin_id, state, timestamp_ms, reason = row
+    _check_hosts(host)
+    _check_ids(item_id)
+    _check_runs(run, origin_run, origin_id)
+    DeliveryState(state)
+    _check_times(timestamp_ms)
+    _check_texts(reason)
+
+
+def _check_link(row: Row) -> None:
+    host, run, sent_id = row
+    _check_hosts(host)
+    _check_runs(run, sent_id)
+
+
+def _check_departure(row: Row) -> None:
+    message_id, host, run, reason = row
+    _check_ids(message_id)
+    _check_hosts(host)
+    _check_runs(run)
+    _check_texts(reason)
+
+
+def _check_arrival(row: Row) -> None:
+    host, run, stored_id, stored_ms = row
+    _check_hosts(host)
+    _check_runs(run, stored_id)
+    _check_times(stored_ms)
+
+
+def _check_origin(row: Row) -> None:
+    message_id, host, run, origin_id = row
+    _check_ids(message_id)
+    _check_hosts(host)
+    _check_runs(run, origin_id)
+
+
 TABLES = {
     table.name: table
     for table in (
@@ -156,6 +196,16 @@ TABLES = {
         ),
         Table("request_keys", ("key", "message_id"), _check_gateway_key, "key"),
         Table("cleared_files", ("id", "mailbox"), _check_cleared_file),
+        Table(
+            "forward_queue",
+            ("host", "id", "run", "origin_run", "origin_id", "state", "timestamp_ms", "reason"),
+            _check_forwarded,
+            "host, id",
+        ),
+        Table("links", ("host", "sent_run", "sent_id"), _check_link, "host"),
+        Table("departures", ("id", "host", "run", "reason"), _check_departure),
+        Table("arrivals", ("host", "run", "id", "stored_ms"), _check_arrival, "host, run"),
+        Table("origins", ("id", "host", "run", "origin_id"), _check_origin),
     )
 }
 
@@ -247,7 +297,23 @@ def _check_names(*values: object) -> None:
     for value in values:
         if type(value) is not str:
             raise ValueError("a name is not a text")
-        check_agent(value)
+        check_agent(_local_name(value))
+
+
+def _local_name(address: str) -> str:
+    """Returns the name in an address, whose host is checked."""
+    if host := host_of(address):
+        _check_hosts(host)
+    return name_of(address)
+
+
+def _check_hosts(*hosts: object) -> None:
+    if not all(type(host) is str and is_host(host) for host in hosts):
+        raise ValueError("invalid host")
+
+
+def _check_runs(*runs: object) -> None:
+    _check_numbers(0, MAX_ID, *runs)
 
 
 def _check_ids(*values: object) -> None:

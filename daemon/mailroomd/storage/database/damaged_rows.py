@@ -15,7 +15,7 @@ from mailroomd.storage.database.connection import DamagedRow
 
 LOGGED_MOST = 100  # rows that are logged one by one in each process
 _UNREAD = frozenset(state.value for state in DeliveryState if state.is_unread)
-_ENDED = frozenset({DeliveryState.READ.value, DeliveryState.EXPIRED.value})
+_ENDED = frozenset({DeliveryState.READ.value, DeliveryState.EXPIRED.value, DeliveryState.RETURNED.value})
 _logged: set[object] = set()
 
 
@@ -25,7 +25,7 @@ def is_unread(state: object) -> bool:
 
 
 def has_ended(state: object) -> bool:
-    """Returns whether a stored state says that the message is read or expired."""
+    """Returns whether a stored state says that the message is read, expired or returned."""
     return state in _ENDED
 
 

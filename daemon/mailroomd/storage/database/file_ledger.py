@@ -24,7 +24,7 @@ _SET_FILE_ERROR = (
     f" state = CASE WHEN state = {FILED} AND NOT :were_filed THEN {STORED} ELSE state END"
     f" WHERE id = :id AND {UNREAD}"
 )
-_IS_FILEABLE = f"{KNOWN_UNREAD} AND typeof(recipient) = 'text'"
+_IS_FILEABLE = f"{KNOWN_UNREAD} AND typeof(recipient) = 'text' AND instr(recipient, ':') = 0"  # not for another host
 
 
 class FileLedger:

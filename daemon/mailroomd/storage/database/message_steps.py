@@ -17,8 +17,10 @@ from itertools import count
 from typing import NamedTuple
 
 from mailroomd.model.announcement import Receipt
+from mailroomd.model.names import has_host
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.damaged_rows import has_ended, is_unread
+from mailroomd.storage.database.forward_queue import ForwardQueue
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.responses import ResponseRows
@@ -41,6 +43,7 @@ class MessageSteps:
         counters: of the mailboxes.
         receipts: for the senders.
         responses: which may be offered, too.
+        forward_queue: messages for other hosts expire here only if they never left.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class MessageSteps:
         counters: MailboxCounters,
         receipts: ReceiptRows,
         responses: ResponseRows,
+        forward_queue: ForwardQueue,
     ) -> None:
         self._connection = connection
         self._counters = counters
         self._receipts = receipts
         self._responses = responses
+        self._forward_queue = forward_queue
 
     def mark_read(
         self, first_id: int, mailbox: str, message_ids: Sequence[int], now_ms: int
@@ -91,8 +96,13 @@ class MessageSteps:
         self, first_id: int, message_ids: Sequence[int], now_ms: int
     ) -> tuple[dict[str, list[int]], dict[str, None]]:
         """Ends messages whose time to live ran out unread; returns their ids by mailbox, and the senders to notify."""
-        changed = [(message_id, row) for message_id, row in self._rows(message_ids) if is_unread(row.state)]
+        changed = [
+            (message_id, row)
+            for message_id, row in self._rows(message_ids)
+            if is_unread(row.state) and (not has_host(row.recipient) or self._forward_queue.may_expire(message_id))
+        ]
         self._connection.executemany(_END.format(state=EXPIRED), [(now_ms, message_id) for message_id, _ in changed])
+        self._forward_queue.remove_expired(message_id for message_id, row in changed if has_host(row.recipient))
         expired: dict[str, list[int]] = {}
         for message_id, row in changed:
             expired.setdefault(row.recipient, []).append(message_id)

@@ -19,12 +19,27 @@ from pathlib import Path
 
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import FilesTaken, LocalEvent, MailExpired, MailFiled, MailOverdue, ResponseLeft
-from mailroomd.protocol.operations import Acknowledge, Acknowledged, Clear, Done, MarkOffered, Result, Send, SetAlias
+from mailroomd.protocol.operations import (
+    Acknowledge,
+    Acknowledged,
+    Clear,
+    Confirm,
+    Done,
+    Intend,
+    MarkOffered,
+    RecordReceipts,
+    Result,
+    Return,
+    Send,
+    SetAlias,
+)
 from mailroomd.protocol.packets import Command, ForgetAgent, LazyCommand, NoteSeen, Outcome
 from mailroomd.protocol.reports import MailboxCounted, Report, ResponseStored, StatesAdvanced
 from mailroomd.storage.database.alias_rows import AliasRows
+from mailroomd.storage.database.arrivals import Arrivals
 from mailroomd.storage.database.damaged_rows import is_unread
 from mailroomd.storage.database.file_ledger import FileLedger
+from mailroomd.storage.database.forward_queue import ForwardQueue
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.message_steps import MessageSteps
 from mailroomd.storage.database.new_messages import NewMail, NewMessages, StoredMail
@@ -101,15 +116,21 @@ class MessageStore:
         self._connection = self.transactions.connection
         self._keys = RequestKeys(self._connection)
         self._counters = MailboxCounters(self._connection)
-        self._receipts = ReceiptRows(self._connection)
+        self._forward_queue = ForwardQueue(self._connection)
+        self._receipts = ReceiptRows(self._connection, self._forward_queue)
         self._responses = ResponseRows(self._connection)
         self._aliases = AliasRows(self._connection)
         self._deadlines = ReplyDeadlines(self._connection, self._receipts)
-        self._messages = NewMessages(self._connection, self._keys, self._counters, self._deadlines)
-        self._steps = MessageSteps(self._connection, self._counters, self._receipts, self._responses)
+        self._arrivals = Arrivals(self._connection, self._counters, self._receipts)
+        self._messages = NewMessages(
+            self._connection, self._keys, self._counters, self._deadlines, self._forward_queue, self._arrivals
+        )
+        self._steps = MessageSteps(
+            self._connection, self._counters, self._receipts, self._responses, self._forward_queue
+        )
         self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
-        self._retention = Retention(self._connection, self._counters, self._receipts, self.search)
+        self._retention = Retention(self._connection, self._counters, self._receipts, self.search, self._forward_queue)
 
     def close(self) -> None:
         """Folds the log into the database and closes it."""
@@ -220,6 +241,19 @@ class MessageStore:
             case SetAlias(session, agent, expires_ms):
                 self._aliases.write(session, agent, expires_ms)
                 return Outcome(command.id, Done())
+            case Intend() as intent:
+                self._forward_queue.intend(intent)
+                return Outcome(command.id, Done())
+            case Confirm() as confirmed:
+                self._forward_queue.confirm(confirmed)
+                return Outcome(command.id, Done())
+            case Return(origin, reason):
+                self._messages.give_back(origin, command.id, reason, now_ms)
+                return Outcome(command.id, Done())
+            case RecordReceipts(receipts):
+                advanced, senders = self._arrivals.apply_receipts(command.id, receipts, now_ms)
+                result.outcomes.extend(advanced)
+                return Outcome(command.id, Done(), list(senders))
             case op:
                 raise TypeError(f"the store cannot carry out {type(op).__name__} by itself")
 
@@ -265,9 +299,10 @@ class MessageStore:
             states = {message_id: state for message_id, _, state in changed}
             filed = [message_id for message_id, state in states.items() if is_unread(state)]
             reports.append(StatesAdvanced(DeliveryState.FILED, filed))
-            for ended in (DeliveryState.READ, DeliveryState.EXPIRED):
+            for ended in (DeliveryState.READ, DeliveryState.EXPIRED, DeliveryState.RETURNED):
                 ended_ids = [message_id for message_id, state in states.items() if state == ended]
-                reports.append(StatesAdvanced(ended, ended_ids))
+                if ended_ids:
+                    reports.append(StatesAdvanced(ended, ended_ids))
             reports.append(self._counters.counts_of(mailbox))
         return reports + [ResponseStored(*row) for row in self._responses.newest_since(since_ms)]
 
@@ -296,6 +331,7 @@ class MessageStore:
                 self._responses.delete_old_responses(now_ms),
             ]
             self._aliases.delete_expired_aliases(now_ms)
+            self._arrivals.forget_old_runs(now_ms)
         return any(is_left)
 
     def forget_agents(self, before_ms: int, limit: int) -> bool:

@@ -10,21 +10,25 @@ __all__ = ["NewMail", "NewMessages", "StoredMail"]
 import sqlite3
 from dataclasses import dataclass
 
+from mailroomd.core.forwarding.position import Verdict
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import milliseconds_of
 from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.operations import Refused, Send, Sent
+from mailroomd.protocol.operations import Origin, Refused, Send, Sent
 from mailroomd.protocol.packets import Command
+from mailroomd.storage.database.arrivals import Arrivals
+from mailroomd.storage.database.forward_queue import ForwardQueue
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.reply_deadlines import ReplyDeadlines
 from mailroomd.storage.database.request_keys import KeyReused, RequestKeys
-from mailroomd.storage.database.rows import INSERT_MESSAGE, row_of
+from mailroomd.storage.database.rows import INSERT_MESSAGE, departing_row_of, row_of
 
 RETRY_AFTER_LOSS_MS = 100  # the sender's next attempt gets an id of its own, so it need not wait
 TEAM_PENDING = "being written"  # until the team inbox has its entry
 _LOST = "message buffer overrun before storage; retry"
 _NOT_STORED = "the message could not be stored; retry"
+_OUT_OF_ORDER = "a message before this one is not stored yet; retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,12 @@ class StoredMail:
     @property
     def is_for_team(self) -> bool:
         """Whether it also needs an entry in a native team inbox."""
-        return "@" in self.draft.recipient
+        return "@" in self.draft.recipient and not self.departs
+
+    @property
+    def departs(self) -> bool:
+        """Whether it is for another host, and has no inbox file here."""
+        return ":" in self.draft.recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +77,25 @@ class NewMessages:
         keys: of earlier requests.
         counters: of the mailboxes.
         deadlines: for answers.
+        forward_queue: takes the messages for other hosts.
+        arrivals: admits those from other hosts.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, keys: RequestKeys, counters: MailboxCounters, deadlines: ReplyDeadlines
+        self,
+        connection: sqlite3.Connection,
+        keys: RequestKeys,
+        counters: MailboxCounters,
+        deadlines: ReplyDeadlines,
+        forward_queue: ForwardQueue,
+        arrivals: Arrivals,
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._counters = counters
         self._deadlines = deadlines
+        self._forward_queue = forward_queue
+        self._arrivals = arrivals
 
     def write(self, new: NewMail, mail: list[StoredMail], last_id: int, now_ms: int) -> Sent | Refused:
         """Adds a message to those of the transaction, unless it or its request is already stored; returns the result.
@@ -90,31 +109,59 @@ class NewMessages:
             stored = self._result_of_stored(command.id)
             if stored is not None:
                 return stored
-        repeated = self._result_of_repeated(command, new.send, mail)
-        if repeated is not None:
-            return repeated
+        origin = new.send.origin
+        earlier = (
+            self._result_of_arrived(command, origin) if origin else self._result_of_repeated(command, new.send, mail)
+        )
+        if earlier is not None:
+            return earlier
         if command.refusal is not None:
-            return command.refusal
+            return self._refused(command.refusal, command.id, origin, now_ms)
         if message is None:
             return Refused(Reason.STORAGE_FAILED, _LOST, retry_after_ms=RETRY_AFTER_LOSS_MS)
         if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
             return Refused(Reason.STORAGE_FAILED, _NOT_STORED, retry_after_ms=RETRY_AFTER_LOSS_MS)
-        self._keys.remember(new.send, command.id, now_ms)
+        if origin is None:
+            self._keys.remember(new.send, command.id, now_ms)
+        else:
+            self._arrivals.advance(origin, now_ms)
+            self._arrivals.record_origin(command.id, origin)
+            self._forward_queue.add_receipt_of(origin, command.id + 1, DeliveryState.FILED, message.timestamp_ms)
+        if message.departs:
+            self._forward_queue.add_message(command.id, message.draft.recipient)
         mail.append(message)
-        return Sent(
-            message.id,
-            message.timestamp_ms,
-            DeliveryState.FILED,
-            message.draft.recipient,
-            awaits_team=message.is_for_team,
-        )
+        state = DeliveryState.STORED if message.departs else DeliveryState.FILED
+        return Sent(message.id, message.timestamp_ms, state, message.draft.recipient, awaits_team=message.is_for_team)
+
+    def _result_of_arrived(self, command: Command, origin: Origin) -> Sent | Refused | None:
+        """Returns the result of a message from another host that is not to be stored now; None if it is."""
+        verdict = self._arrivals.judge(origin)
+        if verdict is Verdict.GAP:
+            return Refused(Reason.STORAGE_FAILED, _OUT_OF_ORDER, retry_after_ms=RETRY_AFTER_LOSS_MS)
+        if verdict is Verdict.REPEATED:
+            return Sent(command.id, milliseconds_of(command.id), DeliveryState.READ, command.mailbox, is_repeated=True)
+        return None
+
+    def _refused(self, refusal: Refused, receipt_id: int, origin: Origin | None, now_ms: int) -> Refused:
+        """Returns a refusal; a message from another host is returned there in the same transaction."""
+        if origin is not None:
+            self.give_back(origin, receipt_id, f"{refusal.reason}: {refusal.sentence}", now_ms)
+        return refusal
+
+    def give_back(self, origin: Origin, receipt_id: int, reason: str, now_ms: int) -> None:
+        """Returns a message to the host that it is from, if it is its turn there."""
+        if self._arrivals.judge(origin) is Verdict.NEXT:
+            self._arrivals.advance(origin, now_ms)
+            self._forward_queue.add_receipt_of(origin, receipt_id, DeliveryState.RETURNED, now_ms, reason)
 
     def insert(self, mail: list[StoredMail], inserted: int, now_ms: int) -> int:
         """Inserts the transaction's messages from the index `inserted` on; returns the next such index."""
         new = mail[inserted:]
         if new:
             rows = [
-                row_of(
+                departing_row_of(message.id, message.timestamp_ms, message.draft)
+                if message.departs
+                else row_of(
                     message.id,
                     message.timestamp_ms,
                     message.draft,
@@ -131,7 +178,10 @@ class NewMessages:
 
     def recognize(self, command: Command, send: Send) -> Sent | Refused | None:
         """Returns the result of a send that was committed before, by its id or its key; None if it was not."""
-        return self._result_of_stored(command.id) or self._result_of_repeated(command, send, [])
+        stored = self._result_of_stored(command.id)
+        if stored is not None or send.origin is None:
+            return stored or self._result_of_repeated(command, send, [])
+        return self._result_of_arrived(command, send.origin)
 
     def _result_of_stored(self, message_id: int) -> Sent | None:
         """Returns the result of a message that was committed before; None if it was not.
@@ -170,7 +220,7 @@ class NewMessages:
                 return Sent(
                     first_id,
                     message.timestamp_ms,
-                    DeliveryState.FILED,
+                    DeliveryState.STORED if message.departs else DeliveryState.FILED,
                     message.draft.recipient,
                     team_error=team_error,
                     is_repeated=True,

@@ -17,6 +17,7 @@ from mailroomd.model.announcement import Receipt
 from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.forgotten import record_forgotten
+from mailroomd.storage.database.forward_queue import ForwardQueue
 from mailroomd.storage.database.state_conditions import FILED, STORED
 
 KEPT_MS = 24 * 3600 * 1000  # what the contract promises; also for responses
@@ -30,13 +31,16 @@ class ReceiptRows:
 
     Args:
         connection: the writer's; its owner begins and ends the transactions.
+        forward_queue: takes those for senders on other hosts, too.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, forward_queue: ForwardQueue) -> None:
         self._connection = connection
+        self._forward_queue = forward_queue
 
-    def insert(self, receipts: Iterable[Receipt]) -> None:
+    def insert(self, receipts: Sequence[Receipt]) -> None:
         """Inserts receipts."""
+        self._forward_queue.add_receipts(receipts)
         self._connection.executemany(
             "INSERT INTO receipts (id, sender, message_id, recipient, state, timestamp_ms) VALUES (?, ?, ?, ?, ?, ?)",
             [

@@ -15,6 +15,7 @@ from itertools import count
 
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.message import Draft
+from mailroomd.model.names import has_host
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.receipts import ReceiptRows
 
@@ -36,7 +37,7 @@ class ReplyDeadlines:
         for message_id, draft in mail:
             if draft.in_reply_to:
                 self._end_answered(draft, now_ms)
-            if draft.reply_by_ms:
+            if draft.reply_by_ms and not has_host(draft.sender):  # otherwise its host has the deadline
                 self._connection.execute(
                     "INSERT INTO deadlines (id, sender, recipient, reply_by_ms) VALUES (?, ?, ?, ?)",
                     (message_id, draft.sender, draft.recipient, draft.reply_by_ms),

@@ -31,6 +31,7 @@ _BUILDING, _BUILT = "building", "built.db"  # in the staging directory
 _LOG_SUFFIXES = ("-wal", "-shm")
 _SEQUENCED = ("messages", "receipts", "responses", "deadlines")  # their rows are newer than a backup if their id is
 _KEYS = ("idempotency_keys", "request_keys")
+_OTHER_HOSTS = ("forward_queue", "links", "departures", "arrivals", "origins")  # those of the present hold, row by row
 
 # A deadline of the backup may have been settled since.
 _CONCLUDE = f"""
@@ -94,7 +95,7 @@ def _build(staging: Path, present: Path, beat: Callable[[], None]) -> int:
                     newer = _carry_over(source, target, backup_id, beat)
             else:
                 copy_rows(backup, target, TABLES["aliases"], beat)
-            for name in (*_SEQUENCED, *_KEYS, "mailboxes", "cleared_files"):
+            for name in (*_SEQUENCED, *_KEYS, *_OTHER_HOSTS, "mailboxes", "cleared_files"):
                 copy_rows(backup, target, TABLES[name], beat)
             _raise_last_id(target, backup_id)
         for statement in filter(str.strip, _CONCLUDE.split(";")):
@@ -142,7 +143,7 @@ def _carry_over(
         raise UnusableBackup(f"the present database has schema version {version}: start mailroomd without it first")
     try:
         newer = {name: copy_rows(source, target, TABLES[name], beat, after_id=backup_id) for name in _SEQUENCED}
-        for name in ("aliases", "idempotency_keys", "mailboxes"):
+        for name in (*_OTHER_HOSTS, "aliases", "idempotency_keys", "mailboxes"):
             copy_rows(source, target, TABLES[name], beat)
         _raise_last_id(target, mark_of(source, "last_id"))
     except UnusableBackup as error:

@@ -18,11 +18,16 @@ from typing import Any, NamedTuple
 from mailroomd.protocol.operations import Clear, Cleared
 from mailroomd.storage.database.damaged_rows import has_ended
 from mailroomd.storage.database.forgotten import record_forgotten
+from mailroomd.storage.database.forward_queue import ForwardQueue
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.search_index import SearchIndex
 from mailroomd.storage.database.state_conditions import ENDED, KNOWN_ENDED, KNOWN_UNREAD, UNREAD
 
+_ENDS_HERE = (  # a message that may have left for another host expires there
+    "(instr(recipient, ':') = 0 OR EXISTS (SELECT 1 FROM departures d LEFT JOIN links l ON l.host = d.host"
+    " WHERE d.id = messages.id AND d.run = ? AND d.id > coalesce(l.sent_id, 0)))"
+)
 SLICE_CHARS = 256 << 10  # of content in one slice, beyond its last message: some 20 ms
 
 
@@ -40,15 +45,22 @@ class Retention:
         counters: of the mailboxes.
         receipts: which outlive their messages.
         search: the full-text index.
+        forward_queue: knows the messages from and for other hosts.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, counters: MailboxCounters, receipts: ReceiptRows, search: SearchIndex
+        self,
+        connection: sqlite3.Connection,
+        counters: MailboxCounters,
+        receipts: ReceiptRows,
+        search: SearchIndex,
+        forward_queue: ForwardQueue,
     ) -> None:
         self._connection = connection
         self._counters = counters
         self._receipts = receipts
         self._search = search
+        self._forward_queue = forward_queue
 
     def delete_ended(self, before_ms: int, limit: int, now_ms: int) -> list[tuple[str, int]]:
         """Deletes a slice of the read and expired messages from before a moment; returns (mailbox, id) of each."""
@@ -86,9 +98,9 @@ class Retention:
     def expired(self, now_ms: int, limit: int) -> list[int]:
         """Returns the ids of unread messages whose time to live has run out, up to a limit."""
         rows = self._connection.execute(
-            f"SELECT id FROM messages WHERE ttl_ms > 0 AND {UNREAD} AND {KNOWN_UNREAD} AND timestamp_ms + ttl_ms <= ?"
-            " ORDER BY timestamp_ms + ttl_ms LIMIT ?",
-            (now_ms, limit),
+            f"SELECT id FROM messages WHERE ttl_ms > 0 AND {UNREAD} AND {KNOWN_UNREAD} AND {_ENDS_HERE}"
+            " AND timestamp_ms + ttl_ms <= ? ORDER BY timestamp_ms + ttl_ms LIMIT ?",
+            (self._forward_queue.run, now_ms, limit),
         )
         return [message_id for (message_id,) in rows]
 
@@ -96,7 +108,8 @@ class Retention:
         """Returns when the next unread message expires, milliseconds since 1970; None if none will."""
         row = self._connection.execute(
             f"SELECT timestamp_ms + ttl_ms FROM messages WHERE ttl_ms > 0 AND {UNREAD} AND {KNOWN_UNREAD}"
-            " ORDER BY timestamp_ms + ttl_ms LIMIT 1"
+            f" AND {_ENDS_HERE} ORDER BY timestamp_ms + ttl_ms LIMIT 1",
+            (self._forward_queue.run,),
         ).fetchone()
         return row[0] if row else None
 
@@ -115,5 +128,6 @@ class Retention:
 
     def _delete(self, message_ids: Sequence[int], now_ms: int) -> None:
         self._receipts.keep_first(message_ids, now_ms)
+        self._forward_queue.forget_messages(message_ids)
         self._search.remove(message_ids)
         self._connection.executemany("DELETE FROM messages WHERE id = ?", [(message_id,) for message_id in message_ids])

@@ -4,7 +4,7 @@ Owns the columns of `messages` that hold the message itself: one for each field 
 the daemon adds. Not here: the columns for its later steps (`message_steps`), the tables (`schema`).
 """
 
-__all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "message_of", "row_of"]
+__all__ = ["INSERT_MESSAGE", "MESSAGE_COLUMNS", "departing_row_of", "message_of", "row_of"]
 
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +56,12 @@ _row_of = generate(
 def row_of(message_id: int, timestamp_ms: int, draft: Draft, filed_ms: int, team_error: str) -> tuple[Any, ...]:
     """Returns a new message's row, for INSERT_MESSAGE: FILED, which only a failed file write corrects."""
     return _row_of(message_id, timestamp_ms, draft, filed_ms, team_error)
+
+
+def departing_row_of(message_id: int, timestamp_ms: int, draft: Draft) -> tuple[Any, ...]:
+    """Returns the row of a new message for another host, for INSERT_MESSAGE: STORED, without an inbox file."""
+    first, second, _, *rest = _row_of(message_id, timestamp_ms, draft, 0, "")
+    return (first, second, DeliveryState.STORED.value, *rest[:-2], 0, "")
 
 
 def message_of(row: tuple[Any, ...]) -> Message:

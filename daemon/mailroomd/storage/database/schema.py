@@ -3,7 +3,7 @@
 Owns every CREATE, and the upgrades, each in one transaction with its version number. The columns of a message's own
 fields come from `mailroom.message_fields`. Not here: opening and refusing (`storage.database.connection`), the meaning
 of the columns at run time (the modules that own the tables: `rows`, `receipts`, `responses`, `alias_rows`,
-`request_keys`, `mailbox_counters`, `search_index`, `reply_deadlines`).
+`request_keys`, `mailbox_counters`, `search_index`, `reply_deadlines`, `forward_queue`, `arrivals`).
 Invariant: an upgraded database has the same tables as a new one (columns may be in another order).
 """
 
@@ -19,7 +19,7 @@ from mailroom.message_fields import FIELDS, MessageField
 from mailroomd.model.ids import MS_SHIFT
 from mailroomd.storage.database.state_conditions import ENDED, UNREAD
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LARGE_BYTES = 1024  # a text that may be larger has its column behind the others
 BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms between two heartbeats during an upgrade
 
@@ -164,6 +164,45 @@ CREATE TABLE deadlines (
 CREATE INDEX deadlines_by_time ON deadlines (reply_by_ms);
 """
 
+_SINCE_5 = """
+CREATE TABLE forward_queue (
+    host         TEXT NOT NULL, -- that has to store it
+    id           INTEGER NOT NULL, -- its sequence id
+    run          INTEGER NOT NULL, -- of the daemon that stored it
+    origin_run   INTEGER NOT NULL, -- of a receipt: its message at that host; 0: a message
+    origin_id    INTEGER NOT NULL,
+    state        INTEGER NOT NULL,
+    timestamp_ms INTEGER NOT NULL,
+    reason       TEXT NOT NULL,
+    PRIMARY KEY (host, id)
+) WITHOUT ROWID;
+CREATE TABLE links (
+    host     TEXT PRIMARY KEY,
+    sent_run INTEGER NOT NULL, -- the position that was sent last
+    sent_id  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE departures (
+    id     INTEGER PRIMARY KEY, -- of a message for another host
+    host   TEXT NOT NULL,
+    run    INTEGER NOT NULL,
+    reason TEXT NOT NULL DEFAULT '' -- why it was returned
+);
+CREATE TABLE arrivals (
+    host      TEXT NOT NULL,
+    run       INTEGER NOT NULL, -- of that host's daemon
+    id        INTEGER NOT NULL, -- the highest one stored
+    stored_ms INTEGER NOT NULL,
+    PRIMARY KEY (host, run)
+) WITHOUT ROWID;
+CREATE TABLE origins (
+    id        INTEGER PRIMARY KEY, -- of a message from another host
+    host      TEXT NOT NULL,
+    run       INTEGER NOT NULL,
+    origin_id INTEGER NOT NULL -- its id there
+);
+CREATE INDEX origins_by_id ON origins (host, origin_id);
+"""
+
 # The messages of version 1 have one id each, so there is none for their first receipt.
 _FROM_1 = """
 ALTER TABLE messages ADD COLUMN team_error TEXT NOT NULL DEFAULT '';
@@ -174,10 +213,11 @@ UPDATE messages SET filed_id = -1;
 _FROM_3 = f"ALTER TABLE messages ADD COLUMN {_OVERDUE_COLUMN};"
 
 _STEPS = {
-    0: _TABLES + _SINCE_2 + _SINCE_3 + _SINCE_4,
-    1: _added_columns(1) + _FROM_1 + _FROM_3 + _SINCE_2 + _SINCE_3 + _SINCE_4,
-    2: _added_columns(2) + _FROM_3 + _SINCE_3 + _SINCE_4,
-    3: _added_columns(3) + _FROM_3 + _SINCE_4,
+    0: _TABLES + _SINCE_2 + _SINCE_3 + _SINCE_4 + _SINCE_5,
+    1: _added_columns(1) + _FROM_1 + _FROM_3 + _SINCE_2 + _SINCE_3 + _SINCE_4 + _SINCE_5,
+    2: _added_columns(2) + _FROM_3 + _SINCE_3 + _SINCE_4 + _SINCE_5,
+    3: _added_columns(3) + _FROM_3 + _SINCE_4 + _SINCE_5,
+    4: _added_columns(4) + _SINCE_5,
 }
 
 

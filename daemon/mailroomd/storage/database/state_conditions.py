@@ -15,6 +15,7 @@ __all__ = [
     "OFFERED",
     "OVERDUE",
     "READ",
+    "RETURNED",
     "STORED",
     "UNREAD",
 ]
@@ -29,9 +30,10 @@ OFFERED: Final = f"{DeliveryState.OFFERED:d}"
 READ: Final = f"{DeliveryState.READ:d}"
 EXPIRED: Final = f"{DeliveryState.EXPIRED:d}"
 OVERDUE: Final = f"{DeliveryState.OVERDUE:d}"
+RETURNED: Final = f"{DeliveryState.RETURNED:d}"
 
 UNREAD: Final = f"state < {READ}"
 ENDED: Final = f"state >= {READ}"
 NOT_OFFERED: Final = f"state < {OFFERED}"
 KNOWN_UNREAD: Final = f"state IN ({STORED}, {FILED}, {OFFERED})"
-KNOWN_ENDED: Final = f"state IN ({READ}, {EXPIRED})"
+KNOWN_ENDED: Final = f"state IN ({READ}, {EXPIRED}, {RETURNED})"

@@ -1,0 +1,99 @@
+"""HostDirectory — which other hosts there are, as the relay last heard from the hub: a file in the state directory.
+
+Owns reading it: every process that needs it reads it again when it has changed, so no call waits for the hub. Not here:
+writing it (the relay), and what addresses look like (`model.names`).
+Invariant: a message is accepted only for a host that has been seen.
+"""
+
+__all__ = ["DIRECTORY_NAME", "HostDirectory", "HostRecord", "HostsFile"]
+
+from pathlib import Path
+
+import msgspec
+
+from mailroomd.model.errors import MailroomError, Reason
+from mailroomd.model.names import host_of, name_of
+
+DIRECTORY_NAME = "hosts.json"
+"""Below the state directory."""
+
+
+class HostRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of one host.
+
+    Attributes:
+        seen_ms: when it last wrote to the hub, in milliseconds since 1970; 0 if it has not been seen.
+        agents: those that are present there.
+        problem: why nothing is sent to it, or "".
+    """
+
+    seen_ms: int = 0
+    agents: list[str] = []
+    problem: str = ""
+
+
+class HostsFile(msgspec.Struct, frozen=True):
+    """The content of the file.
+
+    Attributes:
+        host: the name of this host.
+        contact_ms: when the hub last answered, in milliseconds since 1970; 0 for never.
+        is_connected: whether the hub was reachable when the file was written.
+        hosts: every other host, by name.
+    """
+
+    host: str
+    contact_ms: int = 0
+    is_connected: bool = False
+    hosts: dict[str, HostRecord] = {}
+
+
+class HostDirectory:
+    """Reads the directory.
+
+    Args:
+        state_dir: where the file is; None if no hub is configured.
+    """
+
+    def __init__(self, state_dir: Path | None) -> None:
+        self._path = state_dir / DIRECTORY_NAME if state_dir is not None else None
+        self._read = HostsFile("")
+        self._version = (0, 0)
+
+    def content(self) -> HostsFile:
+        """Returns the directory as it is now; an empty one if it cannot be read."""
+        if self._path is None:
+            return self._read
+        try:
+            status = self._path.stat()
+            version = (status.st_mtime_ns, status.st_ino)
+            if version != self._version:
+                self._read = msgspec.json.decode(self._path.read_bytes(), type=HostsFile)
+                self._version = version
+        except (OSError, msgspec.MsgspecError):
+            pass  # the last one holds: the relay writes it again
+        return self._read
+
+    def local_or_known(self, address: str) -> str:
+        """Returns an address with a host in its one form: without the host if that is this one.
+
+        Raises:
+            MailroomError: HOST_UNKNOWN, the host was never seen.
+        """
+        host = host_of(address)
+        if self._path is None:
+            raise _unknown(
+                f"{address} is on host {host}, and no hub is configured here: "
+                "join this host to a hub (see docs/hosts.md), or leave the host out"
+            )
+        directory = self.content()
+        if host == directory.host:
+            return name_of(address)
+        if host not in directory.hosts:
+            known = ", ".join(sorted(directory.hosts)[:10]) or "none"
+            raise _unknown(f"host {host} was never seen on the hub: check its name (known: {known}), or join it first")
+        return address
+
+
+def _unknown(sentence: str) -> MailroomError:
+    return MailroomError(Reason.HOST_UNKNOWN, sentence, field="recipient")
