@@ -12,7 +12,7 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard test-agents conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard test-agents test-hosts conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-dashboard: .venv/browser.stamp ## Run the tests of the dashboard in Chromiu
 test-agents: .venv/dev.stamp ## Install the real agent programs from npm and test Mailroom with them (ARGS="-m quick": a part)
 	@scripts/need-debian node=nodejs npm=npm tmux=tmux unshare=util-linux ip=iproute2 git=git
 	@scripts/test-agents $(ARGS)
+
+test-hosts: .venv/dev.stamp ## Run the tests of several hosts: daemons and a real NATS server on loopback, killed and restored
+	@scripts/pytest -m hosts --numprocesses 2 tests/hosts $(ARGS)
 
 check: .venv/dev.stamp .venv/bench.stamp .venv/browser.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check

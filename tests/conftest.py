@@ -2,7 +2,8 @@
 
 `make test` runs what is neither marked `slow` nor `system`. The tests of whole daemons (integration, e2e, faults) are
 slow, without the modules in QUICK, a sample of them for `make test`; other slow modules mark themselves, and a test
-that needs root or Debian packages is marked `system`, wherever it is. `tests/agents` is a tier of its own.
+that needs root or Debian packages is marked `system`, wherever it is. `tests/agents` and `tests/hosts` are tiers of
+their own.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 FAST_TESTS = "not slow and not system"  # what `make test` selects
+HOST_TESTS = "hosts"  # what `make test-hosts` selects: several daemons and their hub
 BROWSER_TESTS = "browser"  # what `make test-dashboard` selects; nothing else collects them: they need more packages
 SLOW_DIRECTORIES = {"integration", "e2e", "faults"}
 QUICK = {"test_uc_0052.py", "test_rpc_send.py"}
@@ -24,6 +26,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Ignores what `make test` leaves out anyway: each of its processes would import it all, which takes seconds."""
     if collection_path.name == "dashboard" and config.option.markexpr != BROWSER_TESTS:
         return collection_path.parent.name == "tests" or None
+    if collection_path.name == "hosts" and collection_path.parent.name == "tests":
+        return None if config.option.markexpr == HOST_TESTS else True
     if collection_path.name == "agents" and collection_path.parent.name == "tests":
         return None if "MAILROOM_AGENTS_BIN" in os.environ else True  # `make test-agents` installs the programs
     return True if config.option.markexpr == FAST_TESTS and is_slow(collection_path) else None

@@ -37,11 +37,13 @@ const (
 	StateExpired  State = 5 // its time to live ended while it was unread
 	StateOverdue  State = 6 // of receipts only: the time for an answer passed without one
 	StateReturned State = 7 // the host that it was for did not take it
+	StateQueued   State = 8 // waits to leave for the host that it is for
+	StateForwarded State = 9 // on its way to that host, which has not confirmed it
 )
 
 var stateNames = []string{
 	StateStored: "stored", StateFiled: "filed", StateOffered: "offered", StateRead: "read", StateExpired: "expired", StateOverdue: "overdue",
-	StateReturned: "returned",
+	StateReturned: "returned", StateQueued: "queued", StateForwarded: "forwarded",
 }
 
 // String returns the name, such as "filed".

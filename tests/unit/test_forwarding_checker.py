@@ -48,7 +48,7 @@ class CommitsThePositionFirst(ModelHost):
 
 
 class KeepsItsRun(ModelHost):
-    """Has one run for ever, as if ids were never used twice."""
+    """Has one run forever, as if ids were never used twice."""
 
     def start(self) -> None:
         super().start()

@@ -1,4 +1,4 @@
-"""What is for another host and what comes from one is committed with its place, exactly once and in order."""
+"""Mail for another host, and mail from one, is committed with its position, exactly once and in order."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -142,7 +142,7 @@ class InFlightMachine(RuleBasedStateMachine):
                 return [Outcome(command.id, Cleared([], through_id, has_more=False))]
             case MarkOffered() | IdsAllocated():
                 return [Outcome(command.id, Done(), ["ann"])]
-            case SetAlias():
+            case _:
                 return [Outcome(command.id, Done())]
 
     def outcomes_of_send(self, command: Command, fate: str) -> list[Outcome | Report]:

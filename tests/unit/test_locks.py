@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-EXTRAS = ("codex", "dashboard", "mcp", "tracing")  # those of the extra "all"
+EXTRAS = ("codex", "dashboard", "hub", "mcp", "tracing")  # those of the extra "all"
 
 
 def pinned(lock: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ def test_the_flags_do_not_change() -> None:
         "--root",
         "--state-dir",
         "--listen",
+        "--hub",
         "--auth",
         "--tls-cert",
         "--tls-key",

@@ -18,6 +18,8 @@ class DeliveryState(StrEnum):
     EXPIRED = "expired"  # its lifetime ended while it was unread
     OVERDUE = "overdue"  # of receipts only: its reply_by passed without an answer
     RETURNED = "returned"  # the host that it was for did not take it
+    QUEUED = "queued"  # waits here to leave for the host that it is for
+    FORWARDED = "forwarded"  # on its way to that host, which has not confirmed it
     UNKNOWN = "unknown"
 
 

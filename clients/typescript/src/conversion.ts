@@ -41,6 +41,8 @@ const STATES: Readonly<Partial<Record<number, DeliveryState>>> = {
   [ProtoDeliveryState.EXPIRED]: 'expired',
   [ProtoDeliveryState.OVERDUE]: 'overdue',
   [ProtoDeliveryState.RETURNED]: 'returned',
+  [ProtoDeliveryState.QUEUED]: 'queued',
+  [ProtoDeliveryState.FORWARDED]: 'forwarded',
 };
 const PRIORITIES: Readonly<Partial<Record<number, Priority>>> = {
   [ProtoPriority.UNSPECIFIED]: 'normal',

@@ -15,7 +15,7 @@ export type Priority = 'low' | 'normal' | 'high' | 'urgent';
  * How far a message has come: durable; durable with its inbox file; shown to its recipient; acknowledged; its lifetime ended
  * while it was unread. Of receipts only: `'overdue'`, there was no answer in time. `'unknown'` is a state that only a newer daemon has.
  */
-export type DeliveryState = 'stored' | 'filed' | 'offered' | 'read' | 'expired' | 'overdue' | 'returned' | 'unknown';
+export type DeliveryState = 'stored' | 'filed' | 'offered' | 'read' | 'expired' | 'overdue' | 'returned' | 'queued' | 'forwarded' | 'unknown';
 
 /** One message. */
 export interface Message {

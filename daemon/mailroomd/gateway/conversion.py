@@ -43,6 +43,7 @@ from mailroomd.gateway.cooperation import work_in_thread
 from mailroomd.gateway.structs import encode_struct, metadata_to_json
 from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.clock import now_ms
+from mailroomd.model.departure import Departure
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import format_id
 from mailroomd.model.limits import MAX_STRUCT_BYTES, MAX_STRUCT_VALUES
@@ -88,9 +89,18 @@ def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
 
 
 def delivery_to_proto(
-    state: DeliveryState, file_error: str, subscribers: int, recipient_seen_ms: int, team_inbox_error: str = ""
+    state: DeliveryState,
+    file_error: str,
+    subscribers: int,
+    recipient_seen_ms: int,
+    team_inbox_error: str = "",
+    departure: Departure | None = None,
 ) -> pb.Delivery:
-    """Returns the state of a message's delivery, for its sender."""
+    """Returns the state of a message's delivery, for its sender.
+
+    Args:
+        departure: of a message for another host.
+    """
     proto = pb.Delivery(
         state=state.value,  # pyright: ignore[reportArgumentType]
         inbox_file_error=file_error,
@@ -98,6 +108,11 @@ def delivery_to_proto(
         subscribers=max(0, subscribers),
         recipient_known=recipient_seen_ms > 0,
     )
+    if departure is not None:
+        proto.reason = departure.reason
+        if state is DeliveryState.STORED:
+            has_left = departure.has_left
+            proto.state = pb.DELIVERY_STATE_FORWARDED if has_left else pb.DELIVERY_STATE_QUEUED
     if recipient_seen_ms:
         proto.recipient_last_seen.FromMilliseconds(recipient_seen_ms)
     return proto

@@ -24,6 +24,7 @@ from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import message_not_found
 from mailroomd.model.ids import format_id, milliseconds_of
 from mailroomd.model.limits import ALIVE_MS, MAX_PAGE_BYTES
+from mailroomd.model.names import has_host
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import StoredHistory
 from mailroomd.table.layout import MailboxCounts
@@ -54,11 +55,17 @@ class Lookup:
         if history is None or not call.may_see((history.message.draft.sender, history.message.draft.recipient)):
             raise message_not_found(format_id(message_id))
         message = history.message
+        on_its_way = await self._reader.read_departure(message) if has_host(message.draft.recipient) else None
         counts = await self._reader.read_counts(message.draft.recipient)
         return pb.GetMessageResponse(
             message=message_to_proto(message),
             delivery=delivery_to_proto(
-                message.state, history.file_error, counts.subscribers, counts.last_seen_ms, history.team_error
+                message.state,
+                history.file_error,
+                counts.subscribers,
+                counts.last_seen_ms,
+                history.team_error,
+                on_its_way,
             ),
             history=_history_to_proto(history),
         )

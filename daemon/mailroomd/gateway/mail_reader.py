@@ -19,6 +19,7 @@ from mailroomd.gateway.archive_pool import ArchivePool
 from mailroomd.gateway.cooperation import LoopShare
 from mailroomd.gateway.paging import AnnouncementPage, merge_announcements, merge_listed, merge_unread, page_of
 from mailroomd.model.clock import now_ms
+from mailroomd.model.departure import Departure
 from mailroomd.model.ids import MAX_ID, milliseconds_of
 from mailroomd.model.message import Message
 from mailroomd.model.page import READ_BYTES, Page
@@ -266,6 +267,10 @@ class MailReader:
             return None
         (message,) = await self._with_current_states([history.message])
         return history._replace(message=message)
+
+    async def read_departure(self, message: Message) -> Departure:
+        """Returns how far a message for another host has come on this side."""
+        return await self._archive.read(lambda archive: archive.departure(message))
 
     async def read_counts(self, mailbox: str) -> MailboxCounts:
         """Returns the counts of a mailbox; zeros if it does not exist."""

@@ -124,11 +124,11 @@ class Gateway:
 
     def _servicers(self) -> tuple[object, ...]:
         """Returns the objects whose methods `gateway.rpcs` names."""
-        metrics = self._context.metrics
+        metrics, settings = self._context.metrics, self._context.settings
         return (
-            Sending(self._client, metrics, HostDirectory(None)),
+            Sending(self._client, metrics, HostDirectory(settings.state_dir if settings.hub else None)),
             Inbox(self._reader, self._client, self._wakeups, self._aliases, metrics, lambda: self._guard.is_stopping),
-            Lookup(self._reader, self._aliases, InboxCensus(self._context.settings.root)),
+            Lookup(self._reader, self._aliases, InboxCensus(settings.root)),
             SupervisorService(self._context.control),
             self._health.servicer,
         )

@@ -23,6 +23,7 @@ from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.mailbox_client import MailboxClient, Submission
 from mailroomd.gateway.request_parsing import Broadcast, SendRequest
 from mailroomd.gateway.status import code_of, refusals
+from mailroomd.model.departure import QUEUED
 from mailroomd.model.errors import MailroomError
 from mailroomd.model.ids import format_id
 from mailroomd.model.message import Draft, Message, pack_draft
@@ -178,7 +179,14 @@ class Sending:
         seen_ms = answer.recipient_seen_ms
         return pb.SendMessageResponse(
             message=message_to_proto(message, with_body=not submission.flow.in_batch),
-            delivery=delivery_to_proto(state, sent.file_error, answer.subscribers, seen_ms, sent.team_error),
+            delivery=delivery_to_proto(
+                state,
+                sent.file_error,
+                answer.subscribers,
+                seen_ms,
+                sent.team_error,
+                QUEUED if has_host(sent.mailbox) else None,
+            ),
         )
 
 

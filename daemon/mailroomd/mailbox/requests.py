@@ -169,8 +169,7 @@ class RequestHandler:
         entry = self._table.entry(mailbox)
         message_id = self._in_flight.allocate_ids(IDS_PER_MESSAGE, at_ms)
         refusal = self._refusal(send, entry, sender)
-        may_be_stored = send.is_client_key or request.is_resubmitted or send.origin is not None
-        if refusal is not None and not may_be_stored:
+        if refusal is not None and not (send.is_client_key or request.is_resubmitted or send.origin):
             port.send(Answer(request.call, refusal))
             return
         try:
@@ -198,6 +197,9 @@ class RequestHandler:
             raise
         if log.is_debugging:
             log.debug("message submitted", message_id=format_id(message_id), request=send.key, recipient=mailbox)
+        self._record_sender(send, sender)
+
+    def _record_sender(self, send: Send, sender: str) -> None:
         if send.origin is None:  # an agent of another host is present there
             self._record_seen(self._table.entry(sender))
 

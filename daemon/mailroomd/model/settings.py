@@ -161,6 +161,11 @@ class Settings:
         shown="unix:$XDG_RUNTIME_DIR/mailroom/mailroom.sock, or mailroom.sock in the state directory",
         example="unix:~/.local/state/mailroom/mailroom.sock", repeatable=True,
     )  # fmt: skip
+    hub: Path | None = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
+        None, "FILE", quantities.as_path_or_none, "paths and addresses",
+        "Exchange mail with other hosts through the hub that this file names; `mailroom hub join` writes it. Needs "
+        "mailroomd[hub].", shown="none", example="~/.local/state/mailroom/hub.json",
+    )  # fmt: skip
     auth: str = _setting(
         "required", "MODE", quantities.one_of("required", "off"), "access",
         "`required`: TCP clients must present a token. `off`: any local process has full access through loopback "

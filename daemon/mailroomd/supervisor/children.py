@@ -18,7 +18,7 @@ from mailroomd.supervisor.child import ChildSpec
 from mailroomd.supervisor.metrics_socket import open_metrics_socket
 from mailroomd.supervisor.tls_files import TlsFiles
 from mailroomd.table.layout import TableLayout
-from mailroomd.worker.config import CommandQueueConfig, GatewayConfig, MailboxConfig, MetricsConfig
+from mailroomd.worker.config import CommandQueueConfig, GatewayConfig, MailboxConfig, MetricsConfig, RelayConfig
 
 # Seconds that each may take to stop. The gateway ends its streams, the mailbox only passes on what it has accepted, and
 # the command-queue may use what is left of the total budget (`supervisor.shutdown`).
@@ -26,6 +26,7 @@ _GATEWAY_SHUTDOWN_SEC = 3.0
 _MAILBOX_SHUTDOWN_SEC = 1.0
 _COMMAND_QUEUE_SHUTDOWN_SEC = 5.0
 _METRICS_SHUTDOWN_SEC = 0.5
+_RELAY_SHUTDOWN_SEC = 2.0
 
 
 def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
@@ -44,7 +45,9 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
     writes = PacketQueue("writes", WRITES)
     outcomes = PacketQueue("outcomes", OUTCOMES)
     command_queue = CommandQueueConfig(writes, outcomes, table)
-    mailbox = MailboxConfig(requests, events, writes, outcomes, table)
+    relay = _relay_config(settings, table)
+    to_relay = ((relay.requests,), (relay.events,)) if relay else ((), ())
+    mailbox = MailboxConfig(requests + to_relay[0], events + to_relay[1], writes, outcomes, table)
     return (
         _spec("command-queue", "command_queue", command_queue, _COMMAND_QUEUE_SHUTDOWN_SEC),
         _spec("mailbox", "mailbox", mailbox, _MAILBOX_SHUTDOWN_SEC),
@@ -52,12 +55,20 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
             _gateway_spec(GatewayConfig(gateway, requests[gateway], events[gateway], table, settings.listen), tls)
             for gateway in gateways
         ),
+        *([_spec("relay", "relay", relay, _RELAY_SHUTDOWN_SEC)] if relay else []),
         *_metrics_specs(settings),
     )
 
 
 def _spec(name: str, module: str, config: object, shutdown_sec: float) -> ChildSpec:
     return ChildSpec(name, f"mailroomd.{module}.process:main", lambda _: config, shutdown_sec, name)
+
+
+def _relay_config(settings: Settings, table: SharedMemory) -> RelayConfig | None:
+    """Returns the relay's queues; None without a hub."""
+    if settings.hub is None:
+        return None
+    return RelayConfig(PacketQueue("requests-relay", REQUESTS), PacketQueue("events-relay", EVENTS), table)
 
 
 def _metrics_specs(settings: Settings) -> tuple[ChildSpec, ...]:

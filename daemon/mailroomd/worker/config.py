@@ -1,10 +1,11 @@
 """config — the one frozen argument of each role: the queues and the shared memory that it works with.
 
-A queue is named for what it carries. The mailbox has one pair of queues per gateway, indexed by the gateway's number; a
-gateway has its own pair. Created by `supervisor.children` and passed on at each start; settings come with the context.
+A queue is named for what it carries. The mailbox has one pair of queues per gateway, indexed by the gateway's number,
+and behind these one for the relay, if there is one; a gateway has its own pair. Created by `supervisor.children` and
+passed on at each start; settings come with the context.
 """
 
-__all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig", "MetricsConfig", "TlsCredentials"]
+__all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig", "MetricsConfig", "RelayConfig", "TlsCredentials"]
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +58,15 @@ class GatewayConfig:
     table: SharedMemory
     listen: tuple[str, ...]
     tls: TlsCredentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """Writes `requests`, reads `events`, reads the table, as a gateway does; connects to the hub."""
+
+    requests: PacketQueue[Any]
+    events: PacketQueue[Any]
+    table: SharedMemory
 
 
 @dataclass(frozen=True, slots=True)

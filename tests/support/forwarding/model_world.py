@@ -51,7 +51,7 @@ class ModelWorld:
         return token
 
     def publish(self, sender: str, recipient: str, copies: int = 1, *, is_accepted: bool = True) -> None:
-        """Publishes the next batch: it arrives at the hub so many times; its acknowledgement is another matter."""
+        """Publishes the next batch: `copies` of it arrive at the hub; its acknowledgement is another matter."""
         host = self.hosts[sender]
         batch = host.intend(recipient)
         if batch is None:

@@ -30,6 +30,8 @@ class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_STATE_EXPIRED: _ClassVar[DeliveryState]
     DELIVERY_STATE_OVERDUE: _ClassVar[DeliveryState]
     DELIVERY_STATE_RETURNED: _ClassVar[DeliveryState]
+    DELIVERY_STATE_QUEUED: _ClassVar[DeliveryState]
+    DELIVERY_STATE_FORWARDED: _ClassVar[DeliveryState]
 
 class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -92,6 +94,8 @@ DELIVERY_STATE_READ: DeliveryState
 DELIVERY_STATE_EXPIRED: DeliveryState
 DELIVERY_STATE_OVERDUE: DeliveryState
 DELIVERY_STATE_RETURNED: DeliveryState
+DELIVERY_STATE_QUEUED: DeliveryState
+DELIVERY_STATE_FORWARDED: DeliveryState
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_REQUEST_MALFORMED: ErrorReason
 ERROR_REASON_RECIPIENT_INVALID: ErrorReason
@@ -208,20 +212,22 @@ class SendMessageResponse(_message.Message):
     def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("state", "inbox_file_error", "team_inbox_error", "subscribers", "recipient_known", "recipient_last_seen")
+    __slots__ = ("state", "inbox_file_error", "team_inbox_error", "subscribers", "recipient_known", "recipient_last_seen", "reason")
     STATE_FIELD_NUMBER: _ClassVar[int]
     INBOX_FILE_ERROR_FIELD_NUMBER: _ClassVar[int]
     TEAM_INBOX_ERROR_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBERS_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_KNOWN_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     state: DeliveryState
     inbox_file_error: str
     team_inbox_error: str
     subscribers: int
     recipient_known: bool
     recipient_last_seen: _timestamp_pb2.Timestamp
-    def __init__(self, state: _Optional[_Union[DeliveryState, str]] = ..., inbox_file_error: _Optional[str] = ..., team_inbox_error: _Optional[str] = ..., subscribers: _Optional[int] = ..., recipient_known: _Optional[bool] = ..., recipient_last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    reason: str
+    def __init__(self, state: _Optional[_Union[DeliveryState, str]] = ..., inbox_file_error: _Optional[str] = ..., team_inbox_error: _Optional[str] = ..., subscribers: _Optional[int] = ..., recipient_known: _Optional[bool] = ..., recipient_last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class BroadcastMessageRequest(_message.Message):
     __slots__ = ("recipients", "message")

@@ -26,6 +26,7 @@ from mailroom_apps.cli.doctor import doctor
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.export import export
 from mailroom_apps.cli.hooks import doorbell, hook
+from mailroom_apps.cli.hub import hub
 from mailroom_apps.cli.import_messages import import_messages
 from mailroom_apps.cli.inbox import inbox
 from mailroom_apps.cli.listing import list_messages, search
@@ -121,6 +122,7 @@ for _name, _command, _examples in (
 for _group in (setup, service, config, dashboard):
     app.add_typer(_group)
 app.add_typer(token, name="token")
+app.add_typer(hub, name="hub")
 
 
 def _show_version(wanted: bool) -> None:

@@ -137,7 +137,7 @@ class Outgoing:
         self._news_sec = now_sec
 
     def runs(self) -> list[int]:
-        """Returns the runs of which the other host is to report."""
+        """Returns the runs that the other host is to report on."""
         return sorted({self._sent.run, *(row.position.run for row in self._published(MAX_ITEMS))})
 
     def on_report(self, report: Report, has_confirmed: bool, now_sec: float) -> None:

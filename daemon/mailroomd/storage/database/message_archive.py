@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailroomd.model.announcement import Receipt, Response
+from mailroomd.model.departure import QUEUED, Departure
 from mailroomd.model.errors import search_too_long
 from mailroomd.model.message import Message
 from mailroomd.model.page import READ_BYTES, Page
@@ -159,6 +160,15 @@ class MessageArchive:
             return None
         steps, message = rows[0][:_HISTORY_WIDTH], rows[0][_HISTORY_WIDTH:]
         return StoredHistory(message_of(message), *steps)
+
+    def departure(self, message: Message) -> Departure:
+        """Returns how far a message for another host has come on this side."""
+        rows = self._rows(
+            "SELECT coalesce(d.reason, ''), ?1 <= coalesce(l.sent_id, 0) FROM departures d"
+            " LEFT JOIN links l ON l.host = d.host WHERE d.id = ?1",
+            message.id,
+        )
+        return Departure(bool(rows[0][1]), rows[0][0]) if rows else QUEUED
 
     # -- everything else ------------------------------------------------------------------------------------------
 

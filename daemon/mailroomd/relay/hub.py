@@ -1,0 +1,378 @@
+"""Hub — the connection to the NATS servers: batches in and out, questions, and records of hosts.
+
+Owns the names of everything at the hub (subjects, streams, consumers). Uses core NATS only, and speaks the JetStream
+API as subjects. Not here: what is published when, and what is done with what arrives (`link`, `inbound`).
+Invariant: a batch is acknowledged to the hub only by its receiver's own call.
+"""
+
+__all__ = ["Delivery", "Hub", "HubUnreachable"]
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from mailroomd.observability.log import log
+from mailroomd.relay.hub_file import HubFile
+
+REQUEST_SEC = 5.0  # for an answer of the hub itself
+ASK_SEC = 2.0  # for one of another host
+PULL_SEC = 20.0  # how long one pull stays at the hub
+PULL_BATCHES = 64
+PULL_BYTES = 4 << 20
+ACK_WAIT_SEC = 60
+KEPT_SEC = 30 * 24 * 3600
+MAX_BATCHES_PER_PAIR = 10_000
+NEEDED_PAYLOAD = 2 << 20  # bytes: a message of 1 MiB, with its metadata
+RECONNECT_SEC = 1.0
+NOT_FOUND = 404
+
+
+class HubUnreachable(Exception):  # noqa: N818 - a condition, not a defect
+    """The hub did not do what was asked, or did not answer; the text says why."""
+
+
+class Delivery(NamedTuple):
+    """A batch from the hub.
+
+    Attributes:
+        sender: the host in its subject, which the hub has admitted.
+        data: the batch.
+        reply: the subject of its acknowledgement.
+        deliveries: how often it was delivered, this time included.
+        pending: how many batches wait behind it.
+    """
+
+    sender: str
+    data: bytes
+    reply: str
+    deliveries: int
+    pending: int
+
+
+OnMessage = Callable[[str, bytes], Awaitable[bytes | None]]
+
+
+class Hub:
+    """A connection that reconnects for as long as it is not closed.
+
+    Args:
+        hub_file: where the hub is, and who this host is.
+        on_ask: answers a question of a host, or takes what it tells; gets its name and the data.
+        on_change: called when the connection is made, made again or lost.
+        on_hello: called when another host has started.
+    """
+
+    def __init__(
+        self, hub_file: HubFile, on_ask: OnMessage, on_change: Callable[[], None], on_hello: Callable[[], None]
+    ) -> None:
+        self.host = hub_file.host
+        self._file = hub_file
+        self._on_ask = on_ask
+        self._on_change = on_change
+        self._on_hello = on_hello
+        self._client: Any = Client()  # it has no types
+        self._stream = f"MAIL_{hub_file.shard}"
+        self.problem = "not connected yet"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the hub can be reached now."""
+        return self._client.is_connected
+
+    async def connect(self) -> None:
+        """Returns when the hub is reached for the first time, and has what this host needs."""
+        while True:
+            try:
+                await self._connect()
+                await self._prepare()
+                self.problem = ""
+                self._on_change()
+                return
+            except (NatsError, OSError, TimeoutError, HubUnreachable, ssl.SSLError) as error:
+                problem = _describe(error)
+                if problem != self.problem:
+                    log.warning("hub not reached", servers=self._file.servers, error=problem)
+                self.problem = problem
+                with suppress(Exception):
+                    await self._client.close()
+                await asyncio.sleep(RECONNECT_SEC)
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        with suppress(Exception):
+            await asyncio.wait_for(self._client.close(), 1.0)
+
+    # -- batches --------------------------------------------------------------------------------------------------
+
+    async def publish(self, recipient: str, shard: str, data: bytes, batch_id: str) -> None:
+        """Publishes a batch; returns when the hub has accepted it.
+
+        Raises:
+            HubUnreachable: it may have arrived, or not.
+        """
+        subject = f"mail.{shard}.{recipient}.{self.host}"
+        await self._request(subject, data, {"Nats-Msg-Id": batch_id})
+
+    async def pull(self, take: Callable[[Delivery], None]) -> None:
+        """Takes what arrives for one pull; returns when it is over.
+
+        Raises:
+            HubUnreachable: the consumer is missing, or the connection is lost.
+        """
+        inbox = self._client.new_inbox()
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        left = PULL_BATCHES
+
+        async def receive(message: Msg) -> None:
+            nonlocal left
+            status = (message.headers or {}).get("Status")
+            if status and not message.data:
+                if not ended.done():
+                    ended.set_result(int(status))
+                return
+            take(_delivery_of(message))
+            left -= 1
+            if not left and not ended.done():
+                ended.set_result(0)
+
+        try:
+            subscription = await self._client.subscribe(inbox, cb=receive)
+            pull = {"batch": PULL_BATCHES, "max_bytes": PULL_BYTES, "expires": int(PULL_SEC * 1e9)}
+            subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self.host}"
+            await self._client.publish(subject, json.dumps(pull).encode(), reply=inbox)
+            try:
+                status = await asyncio.wait_for(ended, PULL_SEC + REQUEST_SEC)
+            finally:
+                await subscription.unsubscribe()
+        except TimeoutError:
+            raise HubUnreachable("a pull was not answered") from None
+        except (NatsError, OSError) as error:
+            raise HubUnreachable(_describe(error)) from error
+        if status in (NOT_FOUND, 503):
+            raise HubUnreachable("the hub has no consumer for this host")
+
+    async def prepare_again(self) -> None:
+        """Makes stream and consumer again if they are missing.
+
+        Raises:
+            HubUnreachable: it could not.
+        """
+        await self._prepare()
+
+    async def acknowledge(self, delivery: Delivery) -> None:
+        """Tells the hub that a batch is stored, or not wanted."""
+        await self._answer(delivery, b"+ACK")
+
+    async def put_off(self, delivery: Delivery, delay_sec: float) -> None:
+        """Asks the hub to deliver a batch again later."""
+        await self._answer(delivery, f'-NAK {{"delay": {int(delay_sec * 1e9)}}}'.encode())
+
+    async def _answer(self, delivery: Delivery, answer: bytes) -> None:
+        with suppress(NatsError, OSError):  # otherwise it comes again
+            await self._client.publish(delivery.reply, answer)
+
+    async def reset_consumer(self) -> None:
+        """Makes this host's consumer anew: whatever the hub still has is delivered again.
+
+        Raises:
+            HubUnreachable: it could not.
+        """
+        await self._api(f"CONSUMER.DELETE.{self._stream}.{self.host}", {}, may_be_missing=True)
+        await self._prepare()
+
+    async def pending(self) -> int:
+        """Returns how many batches wait for this host, or are delivered and not acknowledged.
+
+        Raises:
+            HubUnreachable: the hub did not say.
+        """
+        info = await self._api(f"CONSUMER.INFO.{self._stream}.{self.host}", None)
+        return int(info["num_pending"]) + int(info["num_ack_pending"])
+
+    # -- hosts ----------------------------------------------------------------------------------------------------
+
+    async def ask(self, host: str, data: bytes) -> bytes | None:
+        """Returns another host's answer; None if it does not give one."""
+        try:
+            reply = await self._client.request(f"ask.{host}.{self.host}", data, timeout=ASK_SEC)
+        except (NatsError, OSError, TimeoutError):
+            return None
+        return reply.data or None
+
+    async def tell(self, host: str, data: bytes) -> None:
+        """Sends something to another host that may get lost."""
+        with suppress(NatsError, OSError):
+            await self._client.publish(f"ask.{host}.{self.host}", data)
+
+    async def say_hello(self) -> None:
+        """Tells every host that this one has started."""
+        with suppress(NatsError, OSError):
+            await self._client.publish(f"hello.{self.host}", b"")
+
+    async def put_record(self, bucket: str, data: bytes) -> None:
+        """Writes this host's record.
+
+        Raises:
+            HubUnreachable: it may have been written, or not.
+        """
+        await self._request(f"$KV.{bucket}.{self.host}", data, {})
+
+    async def records(self, bucket: str) -> dict[str, bytes]:
+        """Returns the records of all hosts.
+
+        Raises:
+            HubUnreachable: the hub did not give them.
+        """
+        prefix = f"$KV.{bucket}."
+        info = await self._api(f"STREAM.INFO.KV_{bucket}", {"subjects_filter": f"{prefix}>"})
+        found: dict[str, bytes] = {}
+        subjects: list[str] = list(info["state"].get("subjects") or ())
+        for subject in subjects:
+            try:
+                message = await self._client.request(f"$JS.API.DIRECT.GET.KV_{bucket}.{subject}", b"", REQUEST_SEC)
+            except (NatsError, OSError, TimeoutError) as error:
+                raise HubUnreachable(_describe(error)) from error
+            if "Status" not in (message.headers or {}):
+                found[subject.removeprefix(prefix)] = message.data
+        return found
+
+    # -- parts ----------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        async def lost() -> None:
+            self._on_change()
+
+        async def again() -> None:
+            self._on_change()
+
+        async def failed(error: Exception) -> None:
+            log.debug("hub connection", error=_describe(error))
+
+        hub_file = self._file
+        tls = ssl.create_default_context(cafile=hub_file.ca or None) if _uses_tls(hub_file) else None
+        self._client = await nats.connect(  # pyright: ignore[reportUnknownMemberType]
+            servers=hub_file.servers,
+            name=f"mailroomd {hub_file.host}",
+            user=hub_file.user or None,
+            password=hub_file.password or None,
+            tls=tls,
+            inbox_prefix=f"_INBOX_{hub_file.host}".encode(),
+            connect_timeout=5,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_SEC,
+            ping_interval=20,
+            max_outstanding_pings=2,
+            disconnected_cb=lost,
+            reconnected_cb=again,
+            error_cb=failed,
+        )
+        if self._client.max_payload < NEEDED_PAYLOAD:
+            raise HubUnreachable(
+                f"the hub takes {self._client.max_payload:,} bytes at once, and Mailroom needs {NEEDED_PAYLOAD:,}: "
+                "set max_payload to 4MB in its configuration"
+            )
+
+        async def asked(message: Msg) -> None:
+            answer = await self._on_ask(message.subject.rsplit(".", 1)[-1], message.data)
+            if message.reply and answer is not None:
+                with suppress(NatsError, OSError):
+                    await message.respond(answer)
+
+        async def greeted(message: Msg) -> None:
+            if message.subject != f"hello.{self.host}":
+                self._on_hello()
+
+        await self._client.subscribe(f"ask.{self.host}.*", cb=asked)
+        await self._client.subscribe("hello.*", cb=greeted)
+
+    async def _prepare(self) -> None:
+        """Makes what is missing: the streams, which the first host makes, and this host's consumer."""
+        await self._ensure_stream(self._stream, _mail_stream(self._stream, self._file.shard))
+        for bucket, storage, age_sec in (("hosts", "file", 0), ("alive", "memory", 180)):
+            await self._ensure_stream(f"KV_{bucket}", _bucket(bucket, storage, age_sec))
+        subject = f"mail.{self._file.shard}.{self.host}.*"
+        config = {
+            "durable_name": self.host,
+            "filter_subject": subject,
+            "ack_policy": "explicit",
+            "deliver_policy": "all",
+            "ack_wait": int(ACK_WAIT_SEC * 1e9),
+            "max_deliver": -1,
+            "max_ack_pending": PULL_BATCHES,
+        }
+        body = {"stream_name": self._stream, "config": config}
+        await self._api(f"CONSUMER.CREATE.{self._stream}.{self.host}.{subject}", body)
+
+    async def _ensure_stream(self, name: str, config: dict[str, Any]) -> None:
+        if await self._api(f"STREAM.INFO.{name}", None, may_be_missing=True) is None:
+            await self._api(f"STREAM.CREATE.{name}", config)
+
+    async def _api(self, name: str, body: object, *, may_be_missing: bool = False) -> Any:
+        data = b"" if body is None else json.dumps(body).encode()
+        return await self._request(f"$JS.API.{name}", data, {}, may_be_missing=may_be_missing)
+
+    async def _request(
+        self, subject: str, data: bytes, headers: dict[str, str], *, may_be_missing: bool = False
+    ) -> Any:
+        try:
+            reply = await self._client.request(subject, data, timeout=REQUEST_SEC, headers=headers or None)
+            answer = json.loads(reply.data)
+        except (NatsError, OSError, TimeoutError, ValueError) as error:
+            raise HubUnreachable(_describe(error)) from error
+        if "error" in answer:
+            if may_be_missing and answer["error"].get("code") == NOT_FOUND:
+                return None
+            raise HubUnreachable(str(answer["error"].get("description", answer["error"])))
+        return answer
+
+
+def _mail_stream(name: str, shard: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "subjects": [f"mail.{shard}.*.*"],
+        "storage": "file",
+        "retention": "workqueue",
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "max_msgs_per_subject": MAX_BATCHES_PER_PAIR,
+        "max_age": int(KEPT_SEC * 1e9),
+        "duplicate_window": int(120 * 1e9),
+        "num_replicas": 1,
+    }
+
+
+def _bucket(name: str, storage: str, age_sec: int) -> dict[str, Any]:
+    return {
+        "name": f"KV_{name}",
+        "subjects": [f"$KV.{name}.>"],
+        "storage": storage,
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        "max_age": int(age_sec * 1e9),
+        "num_replicas": 1,
+    }
+
+
+def _delivery_of(message: Msg) -> Delivery:
+    tokens = message.reply.split(".")  # $JS.ACK.[domain.account.]stream.consumer.delivered.stream seq.seq.time.pending
+    start = 4 if len(tokens) == 9 else 6
+    sender = message.subject.rsplit(".", 1)[-1]
+    return Delivery(sender, message.data, message.reply, int(tokens[start]), int(tokens[start + 4]))
+
+
+def _uses_tls(hub_file: HubFile) -> bool:
+    return bool(hub_file.ca) or any(server.startswith("tls://") for server in hub_file.servers)
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__

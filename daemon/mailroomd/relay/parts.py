@@ -1,0 +1,32 @@
+"""RelayParts — what every part of the relay works with."""
+
+__all__ = ["RelayParts"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailroomd.relay.hub import Hub
+from mailroomd.relay.mailbox_client import MailboxClient
+from mailroomd.relay.sealing import Sealer
+from mailroomd.storage.database.forward_reading import ForwardReading
+
+
+@dataclass(frozen=True, slots=True)
+class RelayParts:
+    """The relay's connections.
+
+    Attributes:
+        hub: to the hub.
+        client: to the mailbox.
+        reading: to the database.
+        sealer: the keys.
+        durable_id: returns the high-water mark.
+        shard_of: returns the part of the hub that holds a host's mail.
+    """
+
+    hub: Hub
+    client: MailboxClient
+    reading: ForwardReading
+    sealer: Sealer
+    durable_id: Callable[[], int]
+    shard_of: Callable[[str], str]

@@ -1,0 +1,167 @@
+"""Relay — the worker's loop: joins hub, mailbox and database, and keeps one link for each host that mail waits for.
+
+Owns the tasks. Not here: what each of them does (`link`, `inbound`, `host_records`, `hub`).
+Invariant: whatever happens at the hub, this daemon's own mail does not notice.
+"""
+
+__all__ = ["Relay"]
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from mailroomd.model.clock import now_ms
+from mailroomd.model.limits import ALIVE_MS
+from mailroomd.model.names import has_host, host_of
+from mailroomd.observability.log import log
+from mailroomd.protocol.packets import HighWaterMarkAdvanced
+from mailroomd.relay.envelope import ReportBody, Unreadable, open_report, seal_report
+from mailroomd.relay.host_records import HostRecords
+from mailroomd.relay.hub import Hub, HubUnreachable
+from mailroomd.relay.hub_file import HubFile
+from mailroomd.relay.inbound import Inbound
+from mailroomd.relay.link import HostLink
+from mailroomd.relay.mailbox_client import MailboxClient
+from mailroomd.relay.parts import RelayParts
+from mailroomd.relay.sealing import KeyMissing, Sealer
+from mailroomd.storage.database.forward_reading import ForwardReading
+from mailroomd.table.layout import TableLayout
+from mailroomd.table.reader import TableReader
+from mailroomd.worker.config import RelayConfig
+from mailroomd.worker.runner import WorkerContext
+
+RETRY_SEC = 1.0
+AGENTS_SHOWN = 200
+
+
+class Relay:
+    """The relay. Create it in the loop that runs it."""
+
+    def __init__(self, context: WorkerContext, config: RelayConfig, hub_file: HubFile) -> None:
+        settings = context.settings
+        self._context = context
+        layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
+        self._table = TableReader(config.table.buffer, layout)
+        self._hub = Hub(hub_file, self._on_ask, self._on_hub_change, lambda: self._records.refresh())
+        sealer = Sealer(hub_file.secret, settings.state_dir)
+        client = MailboxClient(context.epoch, config.requests, config.events, self._on_advanced)
+        self._links: dict[str, HostLink] = {}
+        self._records = HostRecords(
+            self._hub, sealer, settings.state_dir, hub_file.shard, self._present_agents, self._problems
+        )
+        self._parts = RelayParts(
+            self._hub,
+            client,
+            ForwardReading(settings.state_dir),
+            sealer,
+            lambda: self._table.durable_id,
+            self._records.shard_of,
+        )
+        self._inbound = Inbound(self._parts)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop_requested = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until STOP."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._context.control_fileno(), self._on_control_message)
+        self._parts.client.send_hello()
+        self._wake_all()
+        for work in (self._work_with_hub(), self._records.run()):
+            self._start(work)
+        self._context.report_ready()
+        while not self._stop_requested.is_set():
+            self._context.beat()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_requested.wait(), self._context.beat_interval_sec)
+        self._inbound.close()
+        for task in self._tasks:
+            task.cancel()
+        await self._hub.close()
+        self._parts.client.close()
+        self._parts.reading.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Starts work that the relay cannot do without: an exception ends the process, and the next one tries."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_ended)
+
+    def _on_task_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("relay failed", error=repr(error), exc_info=error)
+            raise SystemExit(1)
+
+    def _on_control_message(self) -> None:
+        if self._context.stop_requested():
+            self._stop_requested.set()
+
+    async def _work_with_hub(self) -> None:
+        """Takes what the hub delivers, for as long as the relay runs."""
+        await self._hub.connect()
+        while True:
+            try:
+                await self._hub.pull(self._inbound.take)
+            except HubUnreachable as error:
+                log.debug("pull ended", error=str(error))
+                await asyncio.sleep(RETRY_SEC)
+                with suppress(HubUnreachable):
+                    if self._hub.is_connected:
+                        await self._hub.prepare_again()
+
+    def _on_hub_change(self) -> None:
+        is_connected = self._hub.is_connected
+        log.info("hub reached" if is_connected else "hub lost", host=self._hub.host)
+        self._records.refresh()
+        if is_connected:
+            for link in self._links.values():
+                link.wake()
+
+    # -- hosts ----------------------------------------------------------------------------------------------------
+
+    def _on_advanced(self, advanced: HighWaterMarkAdvanced) -> None:
+        """Wakes the links of the hosts that new mail or receipts are for."""
+        if not (advanced.mailboxes or advanced.senders):
+            self._wake_all()
+            return
+        hosts = {host_of(name) for name in advanced.mailboxes if has_host(name)}
+        for host in hosts:
+            self._link_to(host).wake()
+        for host in {host_of(name) for name in advanced.senders if has_host(name)} - hosts:
+            self._link_to(host).wake_soon()
+
+    def _wake_all(self) -> None:
+        for host in self._parts.reading.waiting_hosts():
+            self._link_to(host).wake()
+
+    def _link_to(self, host: str) -> HostLink:
+        link = self._links.get(host)
+        if link is None:
+            link = self._links[host] = HostLink(host, self._parts)
+            self._start(link.run())
+        return link
+
+    async def _on_ask(self, host: str, data: bytes) -> bytes | None:
+        """Answers the question of a host what is stored of it, or takes its own report."""
+        parts = self._parts
+        try:
+            body: ReportBody = open_report(data, host, self._hub.host, parts.sealer)
+            if not body.runs:
+                await self._link_to(host).take_report(body)
+                return None
+            return seal_report(await self._inbound.answer(host, body.runs), parts.sealer)
+        except (KeyMissing, Unreadable) as error:
+            log.warning("question of a host not answered", host=host, error=str(error))
+            return None
+
+    def _problems(self) -> dict[str, str]:
+        return {host: link.problem for host, link in self._links.items()}
+
+    def _present_agents(self) -> list[str]:
+        present = [
+            name
+            for name, counts in self._table.all_counts()
+            if not has_host(name) and (counts.subscribers > 0 or now_ms() - counts.last_seen_ms < ALIVE_MS)
+        ]
+        return sorted(present)[:AGENTS_SHOWN]

@@ -1,0 +1,76 @@
+"""Mail between two hosts: it arrives once and in order, its sender learns what became of it, and nothing else waits."""
+
+from collections.abc import Iterator
+
+import pytest
+from mailroom.v1 import mailroom_pb2 as pb
+from support.harness.client import refusal_of
+from support.harness.waiting import wait_until
+from support.hosts.bed import Bed, running_bed
+
+FILED, OFFERED, READ = pb.DELIVERY_STATE_FILED, pb.DELIVERY_STATE_OFFERED, pb.DELIVERY_STATE_READ
+QUEUED, FORWARDED, RETURNED = pb.DELIVERY_STATE_QUEUED, pb.DELIVERY_STATE_FORWARDED, pb.DELIVERY_STATE_RETURNED
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Bed]:
+    with running_bed("a", "b") as made:
+        yield made
+
+
+def test_a_message_arrives_and_its_sender_learns_each_step(bed: Bed) -> None:
+    alice, bob = bed.hosts["a"].client, bed.hosts["b"].client
+    (response,) = bed.send("a", "bob:b", "hello", sender="alice")
+    sent = response.message
+    assert (response.delivery.state, sent.recipient) == (QUEUED, "bob:b")
+    (received,) = bob.check("bob", wait_sec=20.0).messages
+    assert (received.content, received.sender, received.recipient) == ("hello", "alice:a", "bob")
+    wait_until(lambda: alice.get(sent.id).delivery.state == OFFERED, "it is known to be offered")
+    bob.acknowledge("bob", [received.id])
+    wait_until(lambda: alice.get(sent.id).delivery.state == READ, "it is known to be read")
+    assert [receipt.state for receipt in alice.get(sent.id).history] == [pb.DELIVERY_STATE_STORED, FILED, OFFERED, READ]
+    bed.wait_at_rest()
+
+
+def test_an_answer_comes_back_to_the_message_that_it_answers(bed: Bed) -> None:
+    (response,) = bed.send("a", "ben:b", "when?", sender="ann")
+    (question,) = bed.hosts["b"].client.check("ben", wait_sec=20.0).messages
+    bed.hosts["b"].client.send(question.sender, "now", sender="ben", in_reply_to=question.id)
+    (answer,) = bed.hosts["a"].client.check("ann", wait_sec=20.0).messages
+    assert (answer.content, answer.sender, answer.in_reply_to) == ("now", "ben:b", response.message.id)
+
+
+def test_all_fields_cross(bed: Bed) -> None:
+    client = bed.hosts["a"].client
+    client.send("cat:b", "x" * 1_000_000, sender="amy", type="diff", thread_id="t-1", priority=pb.PRIORITY_HIGH)
+    (received,) = bed.hosts["b"].client.check("cat", wait_sec=20.0).messages
+    assert (len(received.content), received.type, received.thread_id) == (1_000_000, "diff", "t-1")
+    assert received.priority == pb.PRIORITY_HIGH
+
+
+def test_many_messages_arrive_once_and_in_order(bed: Bed) -> None:
+    bed.send("a", "dan:b", *(f"a{number}" for number in range(300)))
+    bed.send("b", "eve:a", *(f"b{number}" for number in range(300)))
+    bed.wait_at_rest()
+
+
+def test_the_own_host_and_an_unknown_one(bed: Bed) -> None:
+    client = bed.hosts["a"].client
+    assert client.send("fay:a", "here").message.recipient == "fay"
+    refusal = refusal_of(lambda: client.send("fay:nowhere", "x"))
+    assert (refusal.reason, refusal.field) == ("HOST_UNKNOWN", "recipient")
+    refusal = refusal_of(lambda: client.check("bob:b"))
+    assert refusal.reason == "AGENT_ELSEWHERE"
+
+
+def test_a_full_mailbox_returns_the_message_and_the_link_goes_on(bed: Bed) -> None:
+    with running_bed("c", "d") as small:
+        small.hosts["d"].daemon.stop()
+        small.hosts["d"].daemon.start("--max-unread", "2")
+        client = small.hosts["c"].client
+        ids = [client.send("gus:d", f"{number}", sender="amy").message.id for number in range(3)]
+        client.send("hal:d", "after", sender="amy")
+        wait_until(lambda: client.get(ids[-1]).delivery.state == RETURNED, "the last one is returned")
+        assert "MAILBOX_FULL" in client.get(ids[-1]).delivery.reason
+        assert client.get(ids[-1]).message.content == "2", "its content is still here"
+        wait_until(lambda: small.hosts["d"].contents("hal") == ["after"], "the next one has arrived")
