@@ -55,6 +55,10 @@ const (
 	ErrIdempotencyKeyReused Reason = "IDEMPOTENCY_KEY_REUSED"
 	// NOT_FOUND. There is no such message, or the caller may not see it. Do not retry the request.
 	ErrMessageNotFound Reason = "MESSAGE_NOT_FOUND"
+	// NOT_FOUND. The host in the recipient's address was never seen, or no hub is configured. Check the host's name.
+	ErrHostUnknown Reason = "HOST_UNKNOWN"
+	// FAILED_PRECONDITION. The mailbox is on another host, where alone it can be read, marked or cleared. Use a name without a host.
+	ErrAgentElsewhere Reason = "AGENT_ELSEWHERE"
 	// FAILED_PRECONDITION. The session is an agent with aliases, or the agent is a session of another. Use another name.
 	ErrAliasConflict Reason = "ALIAS_CONFLICT"
 	// UNAUTHENTICATED. The call has no token, and one is required. Send the header "authorization: Bearer …".

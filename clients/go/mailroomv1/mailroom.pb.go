@@ -97,7 +97,7 @@ func (Priority) EnumDescriptor() ([]byte, []int) {
 	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{0}
 }
 
-// How far a message has come. READ and EXPIRED are durable and final; OFFERED may fall back to FILED after a crash.
+// How far a message has come. READ, EXPIRED and RETURNED are durable and final; OFFERED may fall back to FILED after a crash.
 type DeliveryState int32
 
 const (
@@ -116,6 +116,12 @@ const (
 	// Of receipts only: reply_by passed, and the recipient had not answered. The message keeps its own state, and can still be
 	// read and answered.
 	DeliveryState_DELIVERY_STATE_OVERDUE DeliveryState = 6
+	// The host that it was for did not take it; it is still readable here.
+	DeliveryState_DELIVERY_STATE_RETURNED DeliveryState = 7
+	// In Delivery only: STORED, and waiting to leave for the host that it is for.
+	DeliveryState_DELIVERY_STATE_QUEUED DeliveryState = 8
+	// In Delivery only: STORED, and on its way to the host that it is for, which has not confirmed it.
+	DeliveryState_DELIVERY_STATE_FORWARDED DeliveryState = 9
 )
 
 // Enum value maps for DeliveryState.
@@ -128,6 +134,9 @@ var (
 		4: "DELIVERY_STATE_READ",
 		5: "DELIVERY_STATE_EXPIRED",
 		6: "DELIVERY_STATE_OVERDUE",
+		7: "DELIVERY_STATE_RETURNED",
+		8: "DELIVERY_STATE_QUEUED",
+		9: "DELIVERY_STATE_FORWARDED",
 	}
 	DeliveryState_value = map[string]int32{
 		"DELIVERY_STATE_UNSPECIFIED": 0,
@@ -137,6 +146,9 @@ var (
 		"DELIVERY_STATE_READ":        4,
 		"DELIVERY_STATE_EXPIRED":     5,
 		"DELIVERY_STATE_OVERDUE":     6,
+		"DELIVERY_STATE_RETURNED":    7,
+		"DELIVERY_STATE_QUEUED":      8,
+		"DELIVERY_STATE_FORWARDED":   9,
 	}
 )
 
@@ -224,6 +236,10 @@ const (
 	ErrorReason_ERROR_REASON_IDEMPOTENCY_KEY_REUSED ErrorReason = 23
 	// NOT_FOUND. There is no such message, or the caller may not see it. Do not retry the request.
 	ErrorReason_ERROR_REASON_MESSAGE_NOT_FOUND ErrorReason = 24
+	// NOT_FOUND. The host in the recipient's address was never seen, or no hub is configured. Check the host's name.
+	ErrorReason_ERROR_REASON_HOST_UNKNOWN ErrorReason = 44
+	// FAILED_PRECONDITION. The mailbox is on another host, where alone it can be read, marked or cleared. Use a name without a host.
+	ErrorReason_ERROR_REASON_AGENT_ELSEWHERE ErrorReason = 45
 	// FAILED_PRECONDITION. The session is an agent with aliases, or the agent is a session of another. Use another name.
 	ErrorReason_ERROR_REASON_ALIAS_CONFLICT ErrorReason = 25
 	// UNAUTHENTICATED. The call has no token, and one is required. Send the header "authorization: Bearer …".
@@ -291,6 +307,8 @@ var (
 		22: "ERROR_REASON_TOO_MANY",
 		23: "ERROR_REASON_IDEMPOTENCY_KEY_REUSED",
 		24: "ERROR_REASON_MESSAGE_NOT_FOUND",
+		44: "ERROR_REASON_HOST_UNKNOWN",
+		45: "ERROR_REASON_AGENT_ELSEWHERE",
 		25: "ERROR_REASON_ALIAS_CONFLICT",
 		26: "ERROR_REASON_TOKEN_MISSING",
 		27: "ERROR_REASON_TOKEN_INVALID",
@@ -337,6 +355,8 @@ var (
 		"ERROR_REASON_TOO_MANY":                22,
 		"ERROR_REASON_IDEMPOTENCY_KEY_REUSED":  23,
 		"ERROR_REASON_MESSAGE_NOT_FOUND":       24,
+		"ERROR_REASON_HOST_UNKNOWN":            44,
+		"ERROR_REASON_AGENT_ELSEWHERE":         45,
 		"ERROR_REASON_ALIAS_CONFLICT":          25,
 		"ERROR_REASON_TOKEN_MISSING":           26,
 		"ERROR_REASON_TOKEN_INVALID":           27,
@@ -390,9 +410,9 @@ type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 16 lowercase hex digits; ids sort in delivery order.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The mailbox: a session, an agent, or agent@team.
+	// The mailbox: a session, an agent, or agent@team; with :host if it is on another host.
 	Recipient string `protobuf:"bytes,2,opt,name=recipient,proto3" json:"recipient,omitempty"`
-	// Who sent it.
+	// Who sent it; with :host if it came from another host.
 	Sender string `protobuf:"bytes,3,opt,name=sender,proto3" json:"sender,omitempty"`
 	// Up to 1 MiB of UTF-8.
 	Content string `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
@@ -560,9 +580,10 @@ func (x *Message) GetReplyBy() *timestamppb.Timestamp {
 // One message to send.
 type SendMessageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required: 1 to 128 of A-Z a-z 0-9 . _ -, not starting with a dot, at most one @ (agent@team).
+	// Required: 1 to 128 of A-Z a-z 0-9 . _ -, not starting with a dot, at most one @ (agent@team). On another host, a colon and the
+	// host's name follow: bob:build7.
 	Recipient string `protobuf:"bytes,1,opt,name=recipient,proto3" json:"recipient,omitempty"`
-	// Required, by the same rule.
+	// Required, by the same rule, without a host.
 	Sender string `protobuf:"bytes,2,opt,name=sender,proto3" json:"sender,omitempty"`
 	// Up to 1 MiB of UTF-8.
 	Content string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
@@ -767,8 +788,10 @@ type Delivery struct {
 	RecipientKnown bool `protobuf:"varint,5,opt,name=recipient_known,json=recipientKnown,proto3" json:"recipient_known,omitempty"`
 	// When the recipient last made a call; absent if it never did.
 	RecipientLastSeen *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=recipient_last_seen,json=recipientLastSeen,proto3" json:"recipient_last_seen,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Why the message was returned; empty if it was not.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delivery) Reset() {
@@ -841,6 +864,13 @@ func (x *Delivery) GetRecipientLastSeen() *timestamppb.Timestamp {
 		return x.RecipientLastSeen
 	}
 	return nil
+}
+
+func (x *Delivery) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // One message to several recipients.
@@ -3509,14 +3539,15 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\breply_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\"x\n" +
 	"\x13SendMessageResponse\x12.\n" +
 	"\amessage\x18\x01 \x01(\v2\x14.mailroom.v1.MessageR\amessage\x121\n" +
-	"\bdelivery\x18\x02 \x01(\v2\x15.mailroom.v1.DeliveryR\bdelivery\"\xa7\x02\n" +
+	"\bdelivery\x18\x02 \x01(\v2\x15.mailroom.v1.DeliveryR\bdelivery\"\xbf\x02\n" +
 	"\bDelivery\x120\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1a.mailroom.v1.DeliveryStateR\x05state\x12(\n" +
 	"\x10inbox_file_error\x18\x02 \x01(\tR\x0einboxFileError\x12(\n" +
 	"\x10team_inbox_error\x18\x03 \x01(\tR\x0eteamInboxError\x12 \n" +
 	"\vsubscribers\x18\x04 \x01(\rR\vsubscribers\x12'\n" +
 	"\x0frecipient_known\x18\x05 \x01(\bR\x0erecipientKnown\x12J\n" +
-	"\x13recipient_last_seen\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11recipientLastSeen\"t\n" +
+	"\x13recipient_last_seen\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11recipientLastSeen\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"t\n" +
 	"\x17BroadcastMessageRequest\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x01 \x03(\tR\n" +
@@ -3704,7 +3735,7 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
 	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
 	"\rPRIORITY_HIGH\x10\x03\x12\x13\n" +
-	"\x0fPRIORITY_URGENT\x10\x04*\xd1\x01\n" +
+	"\x0fPRIORITY_URGENT\x10\x04*\xa7\x02\n" +
 	"\rDeliveryState\x12\x1e\n" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15DELIVERY_STATE_STORED\x10\x01\x12\x18\n" +
@@ -3712,7 +3743,10 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x16DELIVERY_STATE_OFFERED\x10\x03\x12\x17\n" +
 	"\x13DELIVERY_STATE_READ\x10\x04\x12\x1a\n" +
 	"\x16DELIVERY_STATE_EXPIRED\x10\x05\x12\x1a\n" +
-	"\x16DELIVERY_STATE_OVERDUE\x10\x06*\xca\v\n" +
+	"\x16DELIVERY_STATE_OVERDUE\x10\x06\x12\x1b\n" +
+	"\x17DELIVERY_STATE_RETURNED\x10\a\x12\x19\n" +
+	"\x15DELIVERY_STATE_QUEUED\x10\b\x12\x1c\n" +
+	"\x18DELIVERY_STATE_FORWARDED\x10\t*\x8b\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_MALFORMED\x10\x01\x12\"\n" +
@@ -3740,7 +3774,9 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x1dERROR_REASON_OPTIONS_CONFLICT\x10\x15\x12\x19\n" +
 	"\x15ERROR_REASON_TOO_MANY\x10\x16\x12'\n" +
 	"#ERROR_REASON_IDEMPOTENCY_KEY_REUSED\x10\x17\x12\"\n" +
-	"\x1eERROR_REASON_MESSAGE_NOT_FOUND\x10\x18\x12\x1f\n" +
+	"\x1eERROR_REASON_MESSAGE_NOT_FOUND\x10\x18\x12\x1d\n" +
+	"\x19ERROR_REASON_HOST_UNKNOWN\x10,\x12 \n" +
+	"\x1cERROR_REASON_AGENT_ELSEWHERE\x10-\x12\x1f\n" +
 	"\x1bERROR_REASON_ALIAS_CONFLICT\x10\x19\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_MISSING\x10\x1a\x12\x1e\n" +
 	"\x1aERROR_REASON_TOKEN_INVALID\x10\x1b\x12\x1e\n" +
