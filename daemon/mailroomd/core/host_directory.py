@@ -38,13 +38,15 @@ class HostsFile(msgspec.Struct, frozen=True):
     Attributes:
         host: the name of this host.
         contact_ms: when the hub last answered, in milliseconds since 1970; 0 for never.
-        is_connected: whether the hub was reachable when the file was written.
+        is_connected: whether mail was exchanged with the hub when the file was written.
+        problem: why not, or "".
         hosts: every other host, by name.
     """
 
     host: str
     contact_ms: int = 0
     is_connected: bool = False
+    problem: str = ""
     hosts: dict[str, HostRecord] = {}
 
 

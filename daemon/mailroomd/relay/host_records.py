@@ -1,12 +1,15 @@
-"""HostRecords — who is on the hub: writes this host's records, reads those of the others into the directory file.
+"""HostRecords — the hosts on the hub: writes this host's records, reads those of the others into the directory file.
 
-Owns the records (`hosts`: key and shard; `alive`: session and agents), and the file that gateways read. Not here:
-pinned keys (`sealing`), reading the file (`core.host_directory`).
+Owns the records (`hosts`: key and shard; `alive`: the machine and its agents), and the file that gateways read. Guards
+the name of this host: while another machine writes records under it, nothing is sent or fetched. Not here: pinned keys
+(`sealing`), reading the file (`core.host_directory`).
+Invariant: a host whose name another machine has just used stays closed.
 """
 
 __all__ = ["HostRecords"]
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +23,13 @@ from mailroomd.observability.log import log
 from mailroomd.relay.hub import Hub, HubUnreachable
 from mailroomd.relay.sealing import Sealer
 
-REFRESH_SEC = 15.0
+PRESENCE_SEC = 30.0  # between two records of this host
+REFRESH_SEC = 15.0  # between two looks at all others, at least ...
+REFRESH_SEC_PER_HOST = 0.6  # ... since each costs two requests
+TAKEN_MS = 90_000  # a record of another machine that is not older
 SPEAKS = [1]  # versions of the envelope
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+TAKEN = "HOST_TAKEN: another machine uses the name {host} on this hub. If this one is a copy, join under another name"
 
 
 class _Identity(msgspec.Struct):
@@ -32,6 +40,7 @@ class _Identity(msgspec.Struct):
 
 class _Presence(msgspec.Struct):
     seen_ms: int
+    machine: str
     agents: list[str]
 
 
@@ -45,6 +54,7 @@ class HostRecords:
         shard: of this host.
         agents: returns the names of the agents that are present here.
         problems: returns why nothing is sent to a host, by host.
+        on_open: called when mail may be sent and fetched.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class HostRecords:
         shard: str,
         agents: Callable[[], list[str]],
         problems: Callable[[], Mapping[str, str]],
+        on_open: Callable[[], None],
     ) -> None:
         self._hub = hub
         self._sealer = sealer
@@ -62,62 +73,89 @@ class HostRecords:
         self._shard = shard
         self._agents = agents
         self._problems = problems
+        self._on_open = on_open
+        self._machine = _machine(state_dir)
         self._shards: dict[str, str] = {}
         self._changed = asyncio.Event()
-        self._has_said_hello = False
+        self._others_due_sec = 0.0
+        self._own_due_sec = 0.0
         known = HostDirectory(state_dir).content()
         self._hosts = dict(known.hosts)
         self._contact_ms = known.contact_ms
-        self._write()
 
     def shard_of(self, host: str) -> str:
         """Returns the part of the hub that holds a host's mail."""
         return self._shards.get(host, self._shard)
 
     def refresh(self) -> None:
-        """Makes the task read and write the records now."""
+        """Makes the task read and write the records now: the connection has changed."""
+        self._own_due_sec = self._others_due_sec = 0.0
         self._changed.set()
+
+    async def greet(self, host: str) -> None:
+        """Reads the records of a host that has started."""
+        with suppress(HubUnreachable):
+            if is_host(host):
+                await self._read_host(host)
+                self._write()
 
     async def run(self) -> None:
         """Reads and writes the records until it is cancelled."""
         while True:
             self._changed.clear()
             try:
-                if self._hub.is_connected and not self._hub.problem:
-                    await self._write_own()
-                    await self._read_others()
-                    self._contact_ms = now_ms()
+                if self._hub.is_connected:
+                    await self._exchange(time.monotonic())
             except HubUnreachable as error:
                 log.debug("host records not read", error=str(error))
             self._write()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), REFRESH_SEC)
 
-    async def _write_own(self) -> None:
-        identity = _Identity(self._sealer.public_key, self._shard, SPEAKS)
-        await self._hub.put_record("hosts", msgspec.json.encode(identity))
-        await self._hub.put_record("alive", msgspec.json.encode(_Presence(now_ms(), self._agents())))
-        if not self._has_said_hello:
-            self._has_said_hello = True
-            await self._hub.say_hello()
+    async def _exchange(self, now_sec: float) -> None:
+        if now_sec >= self._own_due_sec:
+            await self._claim()
+            self._own_due_sec = now_sec + PRESENCE_SEC
+        if now_sec >= self._others_due_sec:
+            hosts = await self._hub.record_names("hosts")
+            for host in hosts:
+                if host != self._hub.host and is_host(host):
+                    await self._read_host(host)
+            self._others_due_sec = now_sec + max(REFRESH_SEC, REFRESH_SEC_PER_HOST * len(hosts))
+        self._contact_ms = now_ms()
 
-    async def _read_others(self) -> None:
-        identities, presences = await self._hub.records("hosts"), await self._hub.records("alive")
-        hosts: dict[str, HostRecord] = {}
-        for host, data in identities.items():
-            if host == self._hub.host or not is_host(host):
-                continue
-            try:
-                identity = msgspec.json.decode(data, type=_Identity)
-                presence = msgspec.json.decode(presences.get(host, b'{"seen_ms":0,"agents":[]}'), type=_Presence)
-            except msgspec.MsgspecError as error:
-                log.warning("record of a host not readable", host=host, error=str(error))
-                continue
-            self._sealer.see(host, identity.key)
-            self._shards[host] = identity.shard
-            before = self._hosts.get(host, HostRecord())
-            hosts[host] = HostRecord(presence.seen_ms or before.seen_ms, presence.agents)
-        self._hosts = {**{host: HostRecord(record.seen_ms) for host, record in self._hosts.items()}, **hosts}
+    async def _claim(self) -> None:
+        """Writes this host's records, unless another machine has just written them."""
+        hub = self._hub
+        record = await hub.record("alive", hub.host)
+        if record is not None:
+            presence = msgspec.json.decode(record, type=_Presence)
+            if presence.machine != self._machine and now_ms() - presence.seen_ms < TAKEN_MS:
+                hub.is_open, hub.problem = False, TAKEN.format(host=hub.host)
+                log.error("host name is taken: no mail is exchanged", host=hub.host)
+                return
+        await hub.put_record("alive", msgspec.json.encode(_Presence(now_ms(), self._machine, self._agents())))
+        if not hub.is_open:
+            await hub.put_record("hosts", msgspec.json.encode(_Identity(self._sealer.public_key, self._shard, SPEAKS)))
+            await hub.say_hello()
+            hub.is_open = True
+            self._on_open()
+        hub.problem = ""
+
+    async def _read_host(self, host: str) -> None:
+        identity_data, presence_data = await self._hub.record("hosts", host), await self._hub.record("alive", host)
+        if identity_data is None:
+            return
+        try:
+            identity = msgspec.json.decode(identity_data, type=_Identity)
+            presence = msgspec.json.decode(presence_data, type=_Presence) if presence_data else _Presence(0, "", [])
+        except msgspec.MsgspecError as error:
+            log.warning("record of a host not readable", host=host, error=str(error))
+            return
+        self._sealer.see(host, identity.key)
+        self._shards[host] = identity.shard
+        before = self._hosts.get(host, HostRecord())
+        self._hosts[host] = HostRecord(presence.seen_ms or before.seen_ms, presence.agents)
 
     def _write(self) -> None:
         """Writes the file; a reader sees the old one or the new one."""
@@ -126,7 +164,17 @@ class HostRecords:
             host: HostRecord(record.seen_ms, record.agents, self._sealer.problem(host) or problems.get(host, ""))
             for host, record in sorted(self._hosts.items())
         }
-        content = HostsFile(self._hub.host, self._contact_ms, self._hub.is_connected, hosts)
+        is_connected = self._hub.is_connected and self._hub.is_open
+        content = HostsFile(self._hub.host, self._contact_ms, is_connected, self._hub.problem, hosts)
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(content))
-        temporary.replace(self._path)
+        try:
+            temporary.write_bytes(msgspec.json.encode(content))
+            temporary.replace(self._path)
+        except OSError as error:
+            log.warning("directory of hosts not written", path=str(self._path), error=str(error))
+
+
+def _machine(state_dir: Path) -> str:
+    """Returns what tells this machine, in this boot, and its state directory from a copy of them."""
+    status = state_dir.stat()
+    return f"{BOOT_ID.read_text().strip()}/{status.st_dev:x}.{status.st_ino:x}"

@@ -67,11 +67,19 @@ class Hub:
         hub_file: where the hub is, and who this host is.
         on_ask: answers a question of a host, or takes what it tells; gets its name and the data.
         on_change: called when the connection is made, made again or lost.
-        on_hello: called when another host has started.
+        on_hello: called with the name of another host that has started.
+
+    Attributes:
+        is_open: whether mail may be sent and fetched: this host's name is its own.
+        problem: why not, or "".
     """
 
     def __init__(
-        self, hub_file: HubFile, on_ask: OnMessage, on_change: Callable[[], None], on_hello: Callable[[], None]
+        self,
+        hub_file: HubFile,
+        on_ask: OnMessage,
+        on_change: Callable[[], None],
+        on_hello: Callable[[str], Awaitable[None]],
     ) -> None:
         self.host = hub_file.host
         self._file = hub_file
@@ -80,12 +88,18 @@ class Hub:
         self._on_hello = on_hello
         self._client: Any = Client()  # it has no types
         self._stream = f"MAIL_{hub_file.shard}"
-        self.problem = "not connected yet"
+        self.is_open = False
+        self.problem = "the hub was not reached yet"
 
     @property
     def is_connected(self) -> bool:
         """Whether the hub can be reached now."""
         return self._client.is_connected
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended for good: the hub has refused this host."""
+        return bool(self._client.is_closed)
 
     async def connect(self) -> None:
         """Returns when the hub is reached for the first time, and has what this host needs."""
@@ -93,17 +107,20 @@ class Hub:
             try:
                 await self._connect()
                 await self._prepare()
-                self.problem = ""
                 self._on_change()
                 return
             except (NatsError, OSError, TimeoutError, HubUnreachable, ssl.SSLError) as error:
-                problem = _describe(error)
-                if problem != self.problem:
-                    log.warning("hub not reached", servers=self._file.servers, error=problem)
-                self.problem = problem
+                self._report(error)
                 with suppress(Exception):
                     await self._client.close()
                 await asyncio.sleep(RECONNECT_SEC)
+
+    def _report(self, error: BaseException) -> None:
+        """Logs why the hub is not reached; the same reason once."""
+        problem = f"the hub is not reached: {_describe(error)}"
+        if problem != self.problem:
+            log.warning("hub not reached", servers=self._file.servers, error=_describe(error))
+        self.problem = problem
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -225,24 +242,28 @@ class Hub:
         """
         await self._request(f"$KV.{bucket}.{self.host}", data, {})
 
-    async def records(self, bucket: str) -> dict[str, bytes]:
-        """Returns the records of all hosts.
+    async def record_names(self, bucket: str) -> list[str]:
+        """Returns the hosts that have records.
 
         Raises:
             HubUnreachable: the hub did not give them.
         """
         prefix = f"$KV.{bucket}."
         info = await self._api(f"STREAM.INFO.KV_{bucket}", {"subjects_filter": f"{prefix}>"})
-        found: dict[str, bytes] = {}
-        subjects: list[str] = list(info["state"].get("subjects") or ())
-        for subject in subjects:
-            try:
-                message = await self._client.request(f"$JS.API.DIRECT.GET.KV_{bucket}.{subject}", b"", REQUEST_SEC)
-            except (NatsError, OSError, TimeoutError) as error:
-                raise HubUnreachable(_describe(error)) from error
-            if "Status" not in (message.headers or {}):
-                found[subject.removeprefix(prefix)] = message.data
-        return found
+        return [str(subject).removeprefix(prefix) for subject in info["state"].get("subjects") or ()]
+
+    async def record(self, bucket: str, host: str) -> bytes | None:
+        """Returns the record of a host; None if it has none.
+
+        Raises:
+            HubUnreachable: the hub did not give it.
+        """
+        subject = f"$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{host}"
+        try:
+            message: Msg = await self._client.request(subject, b"", REQUEST_SEC)
+        except (NatsError, OSError, TimeoutError) as error:
+            raise HubUnreachable(_describe(error)) from error
+        return None if "Status" in (message.headers or {}) else message.data
 
     # -- parts ----------------------------------------------------------------------------------------------------
 
@@ -254,7 +275,8 @@ class Hub:
             self._on_change()
 
         async def failed(error: Exception) -> None:
-            log.debug("hub connection", error=_describe(error))
+            if not self.is_connected:
+                self._report(error)
 
         hub_file = self._file
         tls = ssl.create_default_context(cafile=hub_file.ca or None) if _uses_tls(hub_file) else None
@@ -287,8 +309,9 @@ class Hub:
                     await message.respond(answer)
 
         async def greeted(message: Msg) -> None:
-            if message.subject != f"hello.{self.host}":
-                self._on_hello()
+            host = message.subject.removeprefix("hello.")
+            if host != self.host:
+                await self._on_hello(host)
 
         await self._client.subscribe(f"ask.{self.host}.*", cb=asked)
         await self._client.subscribe("hello.*", cb=greeted)

@@ -11,7 +11,9 @@ __all__ = ["Inbound"]
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -51,12 +53,13 @@ class Inbound:
 
     Args:
         parts: the relay's.
+        start: starts work that never ends.
     """
 
-    def __init__(self, parts: RelayParts) -> None:
+    def __init__(self, parts: RelayParts, start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
         self._parts = parts
+        self._start = start
         self._queues: dict[str, asyncio.Queue[Delivery]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._failures: Counter[tuple[str, int, int]] = Counter()
         self.misses: set[str] = set()
         """The hosts whose last batch came after a gap."""
@@ -66,15 +69,9 @@ class Inbound:
         queue = self._queues.get(delivery.sender)
         if queue is None:
             queue = self._queues[delivery.sender] = asyncio.Queue(MAX_WAITING)
-            task = asyncio.create_task(self._work(queue))
-            self._tasks.add(task)
+            self._start(partial(self._work, queue))
         if not queue.full():  # otherwise the hub delivers it again
             queue.put_nowait(delivery)
-
-    def close(self) -> None:
-        """Stops; what is not acknowledged comes again."""
-        for task in self._tasks:
-            task.cancel()
 
     async def answer(self, host: str, runs: list[int]) -> ReportBody:
         """Returns what is stored of a host that asks, and whether anything still waits at the hub."""

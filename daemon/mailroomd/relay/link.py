@@ -91,8 +91,8 @@ class HostLink:
         """Publishes what can be published; returns how long there will be nothing to do, None forever."""
         if not self._rows(0, 1):
             return None
-        if not self._parts.hub.is_connected:
-            raise HubUnreachable(self._parts.hub.problem or "the hub is not connected")
+        if not (self._parts.hub.is_connected and self._parts.hub.is_open):
+            raise HubUnreachable(self._parts.hub.problem or "the hub is not reached")
         if problem := self._parts.sealer.problem(self.host):
             raise KeyMissing(problem)
         if self._outgoing.should_ask(time.monotonic()):

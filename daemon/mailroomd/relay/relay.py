@@ -7,7 +7,7 @@ Invariant: whatever happens at the hub, this daemon's own mail does not notice.
 __all__ = ["Relay"]
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -43,12 +43,12 @@ class Relay:
         self._context = context
         layout = TableLayout.for_ring(settings.table_bytes, settings.table_mailboxes)
         self._table = TableReader(config.table.buffer, layout)
-        self._hub = Hub(hub_file, self._on_ask, self._on_hub_change, lambda: self._records.refresh())
+        self._hub = Hub(hub_file, self._on_ask, self._on_hub_change, lambda host: self._records.greet(host))
         sealer = Sealer(hub_file.secret, settings.state_dir)
         client = MailboxClient(context.epoch, config.requests, config.events, self._on_advanced)
         self._links: dict[str, HostLink] = {}
         self._records = HostRecords(
-            self._hub, sealer, settings.state_dir, hub_file.shard, self._present_agents, self._problems
+            self._hub, sealer, settings.state_dir, hub_file.shard, self._present_agents, self._problems, self._on_open
         )
         self._parts = RelayParts(
             self._hub,
@@ -58,9 +58,10 @@ class Relay:
             lambda: self._table.durable_id,
             self._records.shard_of,
         )
-        self._inbound = Inbound(self._parts)
+        self._inbound = Inbound(self._parts, self._start)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_requested = asyncio.Event()
+        self._is_open = asyncio.Event()
 
     async def run(self) -> None:
         """Works until STOP."""
@@ -68,30 +69,33 @@ class Relay:
         loop.add_reader(self._context.control_fileno(), self._on_control_message)
         self._parts.client.send_hello()
         self._wake_all()
-        for work in (self._work_with_hub(), self._records.run()):
+        for work in (self._work_with_hub, self._records.run):
             self._start(work)
         self._context.report_ready()
         while not self._stop_requested.is_set():
             self._context.beat()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_requested.wait(), self._context.beat_interval_sec)
-        self._inbound.close()
         for task in self._tasks:
             task.cancel()
         await self._hub.close()
         self._parts.client.close()
         self._parts.reading.close()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Starts work that the relay cannot do without: an exception ends the process, and the next one tries."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_ended)
+    def _start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Starts work that never ends. After an exception it begins again: a relay that ends over and over would take
+        the daemon, and local mail, along.
+        """
 
-    def _on_task_ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("relay failed", error=repr(error), exc_info=error)
-            raise SystemExit(1)
+        async def go_on() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception as error:  # noqa: BLE001 - of any cause: a full disk, a damaged row
+                    log.exception("relay work failed, trying again", error=repr(error))
+                    await asyncio.sleep(RETRY_SEC)
+
+        self._tasks.add(asyncio.create_task(go_on()))
 
     def _on_control_message(self) -> None:
         if self._context.stop_requested():
@@ -99,13 +103,20 @@ class Relay:
 
     async def _work_with_hub(self) -> None:
         """Takes what the hub delivers, for as long as the relay runs."""
-        await self._hub.connect()
+        if not self._hub.is_connected:
+            await self._hub.connect()
         while True:
+            await self._is_open.wait()
+            if not self._hub.is_open:  # another machine has taken the name
+                self._is_open.clear()
+                continue
             try:
                 await self._hub.pull(self._inbound.take)
             except HubUnreachable as error:
                 log.debug("pull ended", error=str(error))
                 await asyncio.sleep(RETRY_SEC)
+                if self._hub.is_closed:
+                    await self._hub.connect()
                 with suppress(HubUnreachable):
                     if self._hub.is_connected:
                         await self._hub.prepare_again()
@@ -115,8 +126,16 @@ class Relay:
         log.info("hub reached" if is_connected else "hub lost", host=self._hub.host)
         self._records.refresh()
         if is_connected:
-            for link in self._links.values():
-                link.wake()
+            self._wake_links()
+
+    def _on_open(self) -> None:
+        log.info("mail is exchanged with other hosts", host=self._hub.host)
+        self._is_open.set()
+        self._wake_links()
+
+    def _wake_links(self) -> None:
+        for link in self._links.values():
+            link.wake()
 
     # -- hosts ----------------------------------------------------------------------------------------------------
 
@@ -139,7 +158,7 @@ class Relay:
         link = self._links.get(host)
         if link is None:
             link = self._links[host] = HostLink(host, self._parts)
-            self._start(link.run())
+            self._start(link.run)
         return link
 
     async def _on_ask(self, host: str, data: bytes) -> bytes | None:

@@ -15,6 +15,8 @@ import msgspec
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
+from mailroomd.observability.log import log
+
 PINS_NAME = "hub-keys.json"
 """Below the state directory."""
 
@@ -108,11 +110,16 @@ class Sealer:
                 self._boxes.clear()
         except FileNotFoundError:
             pass
+        except (OSError, msgspec.MsgspecError) as error:
+            log.error("pinned keys not read, those in memory hold", path=str(self._path), error=str(error))
 
     def _write(self) -> None:
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(self._pins))
-        temporary.chmod(0o600)
-        temporary.replace(self._path)
-        self._version = self._path.stat().st_mtime_ns
+        try:
+            temporary.write_bytes(msgspec.json.encode(self._pins))
+            temporary.chmod(0o600)
+            temporary.replace(self._path)
+            self._version = self._path.stat().st_mtime_ns
+        except OSError as error:
+            log.error("pinned keys not written", path=str(self._path), error=str(error))
         self._boxes.clear()
