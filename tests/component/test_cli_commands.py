@@ -64,6 +64,7 @@ def test_send_accepts_every_option_and_prints_json(fake: InThread) -> None:
     assert sent["delivery"] == {
         "state": "filed",
         "inbox_file_error": None,
+        "reason": None,
         "team_inbox_error": None,
         "subscribers": 0,
         "recipient_known": True,

@@ -205,6 +205,7 @@ def _delivery(delivery: pb.Delivery) -> Delivery:
         subscribers=delivery.subscribers,
         recipient_known=delivery.recipient_known,
         recipient_last_seen=_moment(delivery, "recipient_last_seen"),
+        reason=delivery.reason or None,
     )
 
 

@@ -65,6 +65,7 @@ class Delivery(Record):
         team_inbox_error: the same for the native team inbox of an `agent@team` recipient.
         subscribers: the number of live subscribers that were notified.
         recipient_known: whether the recipient has ever subscribed, checked its inbox or sent a message.
+        reason: why another host has returned the message; None if it has not.
     """
 
     state: DeliveryState
@@ -73,6 +74,7 @@ class Delivery(Record):
     subscribers: int
     recipient_known: bool
     recipient_last_seen: datetime | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from mailroomd.model.errors import Reason
 
 BUCKETS = 64  # of a histogram: values of 0 to 63 bits
-ROLES = ("gateway", "mailbox", "command-queue")
+ROLES = ("gateway", "mailbox", "command-queue", "relay")
 PREFIX = "mailroom_"
 
 
@@ -150,6 +150,18 @@ DATABASE_BYTES = _table.gauge(
 STORE_WRITABLE = _table.gauge(
     "command-queue", "store_writable", "1 while sends are accepted, 0 while there is no space for them."
 )
+
+HUB_OPEN = _table.gauge("relay", "hub_open", "1 while mail is exchanged with the hub.")
+HUB_BATCHES = _table.counter(
+    "relay",
+    "hub_batches_total",
+    "Batches of mail for and from other hosts; those put off come again.",
+    "step",
+    ("sent", "stored", "put-off", "dropped"),
+)
+HUB_REPEATS = _table.counter("relay", "hub_repeats_total", "How often mail was sent again, not confirmed by its host.")
+HUB_WAITING = _table.gauge("relay", "hub_waiting", "Messages and receipts that their hosts have not confirmed.")
+HUB_OLDEST_MS = _table.gauge("relay", "hub_oldest_waiting_ms", "Age of the oldest of them, in milliseconds.")
 
 METRICS = tuple(_table.metrics)
 BLOCK_WORDS = _table.words

@@ -24,6 +24,7 @@ from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.message import Draft, pack_draft, unpack_draft
 from mailroomd.model.names import has_host, is_address
 from mailroomd.observability.log import log
+from mailroomd.observability.metrics import HUB_BATCHES
 from mailroomd.protocol.operations import ForwardedReceipt, Origin, RecordReceipts, Refused, Return, Send
 from mailroomd.relay.envelope import (
     Envelope,
@@ -44,6 +45,8 @@ HELD_DELIVERIES = 5  # of a batch after a gap, before it is dropped: its host se
 RETRY_SEC = 1.0
 MAX_RETRY_SEC = 30.0
 ATTEMPTS = 3  # to store a message that raises, before it is returned
+
+_STORED, _PUT_OFF, _DROPPED = map(HUB_BATCHES.word, ("stored", "put-off", "dropped"))
 
 Operation = Send | RecordReceipts | Return
 
@@ -108,6 +111,7 @@ class Inbound:
             return
         if not envelope.items or await self._submit(envelope):
             self.misses.discard(sender)
+            parts.metrics.count(_STORED)
             await parts.hub.acknowledge(delivery)
             await self._tell(envelope)
             return
@@ -116,8 +120,10 @@ class Inbound:
             self.misses.add(sender)
             await self._tell(envelope)
         if is_gap and delivery.deliveries >= HELD_DELIVERIES:
+            parts.metrics.count(_DROPPED)
             await parts.hub.acknowledge(delivery)
         else:
+            parts.metrics.count(_PUT_OFF)
             await parts.hub.put_off(delivery, min(RETRY_SEC * delivery.deliveries, MAX_RETRY_SEC))
 
     async def _submit(self, envelope: Envelope) -> bool:

@@ -18,6 +18,7 @@ from mailroomd.core.forwarding.outgoing import Batch, Outgoing, Report, Row
 from mailroomd.model.message import pack_draft
 from mailroomd.model.names import name_of
 from mailroomd.observability.log import log
+from mailroomd.observability.metrics import HUB_BATCHES, HUB_REPEATS
 from mailroomd.protocol.operations import Confirm, Done, Intend
 from mailroomd.relay.envelope import (
     Envelope,
@@ -37,6 +38,7 @@ from mailroomd.storage.database.forward_reading import WaitingMessage, WaitingRe
 RETRY_SEC = 1.0  # after the hub refused or did not answer
 LOOK_SEC = 2.0  # while something is published and not confirmed
 RECEIPTS_WAIT_SEC = 0.25  # for company
+_SENT = HUB_BATCHES.word("sent")
 
 
 class HostLink:
@@ -118,6 +120,7 @@ class HostLink:
             batch_id = f"{self._session}.{batch.last.id:x}.{batch.copy}"
             data = seal_envelope(envelope, self._parts.sealer)
             await self._parts.hub.publish(self.host, self._parts.shard_of(self.host), data, batch_id)
+            self._parts.metrics.count(_SENT)
         self._outgoing.on_published(batch, last, time.monotonic())
 
     def _item_of(self, waiting: WaitingMessage | WaitingReceipt) -> MessageItem | ReceiptItem:
@@ -157,6 +160,7 @@ class HostLink:
         before = self._outgoing.repeats
         self._outgoing.on_report(report, has_confirmed, time.monotonic())
         if self._outgoing.repeats > before:
+            self._parts.metrics.count(HUB_REPEATS.at)
             log.info("mail is sent again", host=self.host, stored=_shown(stored), misses=body.misses)
         self._wake.set()
 

@@ -5,6 +5,7 @@ __all__ = ["RelayParts"]
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.relay.hub import Hub
 from mailroomd.relay.mailbox_client import MailboxClient
 from mailroomd.relay.sealing import Sealer
@@ -21,6 +22,7 @@ class RelayParts:
         reading: to the database.
         sealer: the keys.
         durable_id: returns the high-water mark.
+        metrics: the relay's.
         shard_of: returns the part of the hub that holds a host's mail.
     """
 
@@ -29,4 +31,5 @@ class RelayParts:
     reading: ForwardReading
     sealer: Sealer
     durable_id: Callable[[], int]
+    metrics: MetricsBlock
     shard_of: Callable[[str], str]

@@ -7,14 +7,18 @@ Invariant: whatever happens at the hub, this daemon's own mail does not notice.
 __all__ = ["Relay"]
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from mailroomd.model.clock import now_ms
+from mailroomd.model.ids import milliseconds_of
 from mailroomd.model.limits import ALIVE_MS
 from mailroomd.model.names import has_host, host_of
 from mailroomd.observability.log import log
+from mailroomd.observability.metrics import HUB_OLDEST_MS, HUB_OPEN, HUB_WAITING
 from mailroomd.protocol.packets import HighWaterMarkAdvanced
 from mailroomd.relay.envelope import ReportBody, Unreadable, open_report, seal_report
 from mailroomd.relay.host_records import HostRecords
@@ -33,6 +37,7 @@ from mailroomd.worker.runner import WorkerContext
 
 RETRY_SEC = 1.0
 AGENTS_SHOWN = 200
+GAUGES_EVERY_SEC = 5.0  # they count what waits
 
 
 class Relay:
@@ -56,12 +61,14 @@ class Relay:
             ForwardReading(settings.state_dir),
             sealer,
             lambda: self._table.durable_id,
+            context.metrics,
             self._records.shard_of,
         )
         self._inbound = Inbound(self._parts, self._start)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_requested = asyncio.Event()
         self._is_open = asyncio.Event()
+        self._gauges_due_sec = 0.0
 
     async def run(self) -> None:
         """Works until STOP."""
@@ -74,6 +81,7 @@ class Relay:
         self._context.report_ready()
         while not self._stop_requested.is_set():
             self._context.beat()
+            self._update_gauges()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_requested.wait(), self._context.beat_interval_sec)
         for task in self._tasks:
@@ -81,6 +89,20 @@ class Relay:
         await self._hub.close()
         self._parts.client.close()
         self._parts.reading.close()
+
+    def _update_gauges(self) -> None:
+        if time.monotonic() < self._gauges_due_sec:
+            return
+        self._gauges_due_sec = time.monotonic() + GAUGES_EVERY_SEC
+        try:
+            count, oldest_id = self._parts.reading.backlog()
+        except sqlite3.Error as error:  # the command-queue reports what is wrong with the database
+            log.debug("backlog not counted", error=str(error))
+            return
+        metrics = self._context.metrics
+        metrics.set(HUB_OPEN.at, int(self._hub.is_connected and self._hub.is_open))
+        metrics.set(HUB_WAITING.at, count)
+        metrics.set(HUB_OLDEST_MS.at, max(0, now_ms() - milliseconds_of(oldest_id)) if count else 0)
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Starts work that never ends. After an exception it begins again: a relay that ends over and over would take

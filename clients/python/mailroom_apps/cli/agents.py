@@ -9,6 +9,7 @@ from mailroom.agents import AgentInfo
 
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.durations import format_ago
+from mailroom_apps.cli.hub import emit_agents
 from mailroom_apps.cli.options import Address, Json
 from mailroom_apps.cli.output import emit_records
 from mailroom_apps.printable import printable_line
@@ -18,10 +19,14 @@ _HEADERS = ("AGENT", "ALIVE", "LAST SEEN", "WATCHING", "UNREAD", "SESSIONS")
 
 def agents(
     alive: Annotated[bool, typer.Option("--alive", help="Only agents that are alive.")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="The agents that are present on other hosts.")] = False,
     json: Json = False,
     address: Address = None,
 ) -> None:
     """List the known agents. An agent is alive if it is subscribed or was active in the last five minutes."""
+    if hub:
+        emit_agents(json=json)
+        return
     with connect(address) as client:
         known = client.agents(alive_only=alive)
     empty_note = "no agent is alive" if alive else "no agent has connected yet"

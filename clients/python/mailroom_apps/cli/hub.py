@@ -3,7 +3,7 @@
 Works on files: those of the hub, and those of the daemon's state directory, whether the daemon runs or not.
 """
 
-__all__ = ["hub"]
+__all__ = ["emit_agents", "hub"]
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,6 +127,37 @@ def hosts(state_dir: StateDir = None, json: Json = False) -> None:
     contact = format_ago(_time(directory.contact_ms))
     state = "reached" if directory.is_connected else "NOT reached"
     emit_note(f"this host is {directory.host}; the hub was {state}, last contact {contact}")
+
+
+def emit_agents(*, json: bool) -> None:
+    """Prints the agents of other hosts, as the daemon of this user last heard of them."""
+    from mailroomd.operator.hub.joining import known_hosts
+
+    hosts_by_name = known_hosts(state_directory()).hosts
+    found = [(f"{agent}:{name}", record) for name, record in hosts_by_name.items() for agent in record.agents]
+    if json:
+        for address, record in found:
+            emit_json({"name": address, "host_last_seen": _iso_time(record.seen_ms)})
+    elif found:
+        rows = [(printable_line(address), format_ago(_time(record.seen_ms))) for address, record in found]
+        emit_table(("AGENT", "HOST LAST SEEN"), rows)
+    else:
+        emit_note("no agent of another host is known")
+
+
+@hub.command(epilog=examples("mailroom hub doctor", "mailroom hub doctor --json"))
+def doctor(state_dir: StateDir = None, json: Json = False) -> None:
+    """Check this host's part in the hub: file, connection, other hosts. Exits with 1 if something is wrong."""
+    from mailroomd.operator.hub.checking import check
+
+    findings = check(_state_dir(state_dir))
+    for finding in findings:
+        if json:
+            emit_json({"subject": finding.subject, "problem": finding.problem or None})
+        else:
+            emit(f"{finding.subject}: {printable_line(finding.problem) or 'ok'}")
+    if any(finding.problem for finding in findings):
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 @hub.command(epilog=examples("mailroom hub trust build7"))

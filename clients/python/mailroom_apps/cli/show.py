@@ -10,7 +10,7 @@ from mailroom_apps.cli.options import Address, Json, MessageId
 from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
 from mailroom_apps.cli.rendering import format_time, render_message
 from mailroom_apps.cli.sending import delivery_errors
-from mailroom_apps.printable import printable
+from mailroom_apps.printable import printable, printable_line
 
 _HEADERS = ("STATE", "WHEN")
 
@@ -27,6 +27,10 @@ def show(message_id: MessageId, json: Json = False, address: Address = None) -> 
         emit(line)
     emit("")
     emit_table(_HEADERS, [(receipt.state, format_time(receipt.timestamp)) for receipt in tracked.history])
+    if tracked.delivery.state is not tracked.message.state:  # for another host, on its way
+        emit(f"delivery: {tracked.delivery.state}")
+    if tracked.delivery.reason:
+        emit_note(f"returned: {printable_line(tracked.delivery.reason)}")
     for error in delivery_errors(tracked.delivery):
         emit_note(error)
 

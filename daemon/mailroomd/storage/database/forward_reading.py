@@ -60,6 +60,11 @@ class ForwardReading:
         """Returns the hosts that something waits for."""
         return [host for (host,) in self._connection.execute("SELECT DISTINCT host FROM forward_queue")]
 
+    def backlog(self) -> tuple[int, int]:
+        """Returns how many items wait for other hosts, and the id of the oldest; 0 if there are none."""
+        row = self._connection.execute("SELECT count(*), coalesce(min(id), 0) FROM forward_queue").fetchone()
+        return row[0], row[1]
+
     def sent(self, host: str) -> Position:
         """Returns the position that was sent last."""
         row = self._connection.execute("SELECT sent_run, sent_id FROM links WHERE host = ?", (host,)).fetchone()
