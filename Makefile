@@ -12,7 +12,7 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard test-agents test-hosts conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard test-agents test-hosts hosts conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ test-agents: .venv/dev.stamp ## Install the real agent programs from npm and tes
 
 test-hosts: .venv/dev.stamp ## Run the tests of several hosts: daemons and a real NATS server on loopback, killed and restored
 	@scripts/pytest -m hosts --numprocesses 2 tests/hosts $(ARGS)
+
+hosts: .venv/dev.stamp ## Run the campaign of several hosts (half an hour), and put its figures into tests/hosts/results.json
+	@MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-40} MAILROOM_HOSTS_RESULTS=tests/hosts/results.json \
+	  .venv/bin/python -m pytest -m hosts --timeout 3600 tests/hosts/test_campaign.py $(ARGS)
 
 check: .venv/dev.stamp .venv/bench.stamp .venv/browser.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check

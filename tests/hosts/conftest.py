@@ -2,8 +2,11 @@
 
 import pytest
 
+BOUND_SEC = 240  # of one test; a longer campaign names its own
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.hosts)
-        item.add_marker(pytest.mark.timeout(240))
+        if not config.getoption("timeout"):
+            item.add_marker(pytest.mark.timeout(BOUND_SEC))

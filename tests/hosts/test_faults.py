@@ -1,12 +1,17 @@
 """Whatever is killed, stopped or emptied between two hosts, each message arrives once and in order."""
 
+import asyncio
+import json
 import signal
 from collections.abc import Callable, Iterator
 
+import nats
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.waiting import pause, wait_until
 from support.hosts.bed import Bed, running_bed
+
+ADMIN = "admin"  # a user of the hub that may do everything
 
 
 @pytest.fixture
@@ -118,3 +123,37 @@ def test_a_restored_recipient_gets_what_its_sender_still_has(bed: Bed) -> None:
     bed.send("a", "bob:b", "third")
     host.daemon.start()
     wait_until(lambda: host.contents("bob") == ["first", "third"], "the link goes on", 60.0)
+
+
+async def move_consumer_forward(bed: Bed, host: str) -> None:
+    """Moves the consumer of a host behind everything that its stream holds, as power cuts of a server have done."""
+    client = await nats.connect(  # pyright: ignore[reportUnknownMemberType]
+        bed.broker.url, user=ADMIN, password=ADMIN
+    )
+    stream = f"MAIL_{bed.hub.shard}"
+    info = json.loads((await client.request(f"$JS.API.STREAM.INFO.{stream}", b"")).data)
+    body = json.dumps({"seq": info["state"]["last_seq"] + 1}).encode()
+    answer = json.loads((await client.request(f"$JS.API.CONSUMER.RESET.{stream}.{host}", body)).data)
+    assert "error" not in answer, answer
+    await client.close()
+
+
+def test_a_consumer_that_passes_over_mail_is_made_anew(bed: Bed) -> None:
+    config = bed.broker.config.read_text()
+    bed.broker.config.write_text(
+        config.replace("users: [", f'users: [\n    {{ user: "{ADMIN}", password: "{ADMIN}" }}')
+    )
+    bed.broker.reload()
+    bed.hosts["b"].daemon.stop()
+    sent = bed.send("a", "bob:b", "passed over")
+    client = bed.hosts["a"].client
+    wait_until(
+        lambda: client.get(sent[0].message.id).delivery.state == pb.DELIVERY_STATE_FORWARDED, "the message has left"
+    )
+    wait_until(lambda: bed.broker.streams().get("MAIL_main-0"), "the hub has it")
+    bed.hosts["a"].daemon.stop()
+    asyncio.run(move_consumer_forward(bed, "b"))
+    bed.hosts["b"].daemon.start()
+    wait_until(lambda: bed.hosts["b"].contents("bob") == ["passed over"], "it has arrived", 60.0)
+    bed.hosts["a"].daemon.start()
+    bed.wait_at_rest()

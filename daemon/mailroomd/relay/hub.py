@@ -138,8 +138,8 @@ class Hub:
         subject = f"mail.{shard}.{recipient}.{self.host}"
         await self._request(subject, data, {"Nats-Msg-Id": batch_id})
 
-    async def pull(self, take: Callable[[Delivery], None]) -> None:
-        """Takes what arrives for one pull; returns when it is over.
+    async def pull(self, take: Callable[[Delivery], None]) -> int:
+        """Takes what arrives for one pull; returns how many batches that were, when it is over.
 
         Raises:
             HubUnreachable: the consumer is missing, or the connection is lost.
@@ -175,14 +175,21 @@ class Hub:
             raise HubUnreachable(_describe(error)) from error
         if status in (NOT_FOUND, 503):
             raise HubUnreachable("the hub has no consumer for this host")
+        return PULL_BATCHES - left
 
-    async def prepare_again(self) -> None:
-        """Makes stream and consumer again if they are missing.
+    async def mend(self) -> None:
+        """Makes stream and consumer again if they are missing, or if the consumer passes over what the stream holds.
 
         Raises:
             HubUnreachable: it could not.
         """
         await self._prepare()
+        filters = {"subjects_filter": f"mail.{self._file.shard}.{self.host}.>"}
+        info = await self._api(f"STREAM.INFO.{self._stream}", filters)
+        if info["state"].get("subjects") and not await self.pending():  # as after a power cut of the server
+            log.warning("consumer at the hub made anew, it passed over mail", host=self.host)
+            await self._api(f"CONSUMER.DELETE.{self._stream}.{self.host}", {})
+            await self._prepare()
 
     async def acknowledge(self, delivery: Delivery) -> None:
         """Tells the hub that a batch is stored, or not wanted."""
@@ -195,15 +202,6 @@ class Hub:
     async def _answer(self, delivery: Delivery, answer: bytes) -> None:
         with suppress(NatsError, OSError):  # otherwise it comes again
             await self._client.publish(delivery.reply, answer)
-
-    async def reset_consumer(self) -> None:
-        """Makes this host's consumer anew: whatever the hub still has is delivered again.
-
-        Raises:
-            HubUnreachable: it could not.
-        """
-        await self._api(f"CONSUMER.DELETE.{self._stream}.{self.host}", {}, may_be_missing=True)
-        await self._prepare()
 
     async def pending(self) -> int:
         """Returns how many batches wait for this host, or are delivered and not acknowledged.

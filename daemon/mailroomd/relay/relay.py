@@ -133,7 +133,8 @@ class Relay:
                 self._is_open.clear()
                 continue
             try:
-                await self._hub.pull(self._inbound.take)
+                if not await self._hub.pull(self._inbound.take):
+                    await self._hub.mend()
             except HubUnreachable as error:
                 log.debug("pull ended", error=str(error))
                 await asyncio.sleep(RETRY_SEC)
@@ -141,7 +142,7 @@ class Relay:
                     await self._hub.connect()
                 with suppress(HubUnreachable):
                     if self._hub.is_connected:
-                        await self._hub.prepare_again()
+                        await self._hub.mend()
 
     def _on_hub_change(self) -> None:
         is_connected = self._hub.is_connected

@@ -95,6 +95,10 @@ class Bed:
                 if other != host.name:
                     wait_until(lambda host=host, other=other: host.knows(other), f"{host.name} has seen {other}", 60.0)
 
+    def answers(self, name: str) -> bool:
+        """Returns whether a host's daemon answers."""
+        return bool(self.hosts[name].daemon.workers())
+
     def remove(self, name: str) -> None:
         """Takes the rights of a host away."""
         remove_host(self.hub, name, self.broker.directory)

@@ -127,10 +127,11 @@ class NewMessages:
             self._arrivals.advance(origin, now_ms)
             self._arrivals.record_origin(command.id, origin)
             self._forward_queue.add_receipt_of(origin, command.id + 1, DeliveryState.FILED, message.timestamp_ms)
+        mail.append(message)
+        state = DeliveryState.FILED
         if message.departs:
             self._forward_queue.add_message(command.id, message.draft.recipient)
-        mail.append(message)
-        state = DeliveryState.STORED if message.departs else DeliveryState.FILED
+            state = DeliveryState.STORED
         return Sent(message.id, message.timestamp_ms, state, message.draft.recipient, awaits_team=message.is_for_team)
 
     def _result_of_arrived(self, command: Command, origin: Origin) -> Sent | Refused | None:
