@@ -130,7 +130,10 @@ def test_a_removed_host_is_cut_off() -> None:
 
 def make_certificates(directory: Path) -> None:
     """Makes an authority, and a certificate of 127.0.0.1."""
-    run = lambda *arguments: subprocess.run(["openssl", *arguments], check=True, cwd=directory, capture_output=True)  # noqa: E731
+
+    def run(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, cwd=directory, capture_output=True)
+
     run(
         "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority"
     )

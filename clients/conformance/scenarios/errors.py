@@ -110,6 +110,10 @@ def not_found(run: Run) -> None:
     owner.call("SetAlias", {"agent": bob, "session": session})
     error = owner.refusal("SetAlias", {"agent": session, "session": run.name("other")})
     assert (error["code"], error["reason"]) == ("FAILED_PRECONDITION", "ALIAS_CONFLICT"), error
+    error = owner.refusal("SendMessage", _send(recipient="bob:elsewhere"))
+    assert (error["code"], error["reason"]) == ("NOT_FOUND", "HOST_UNKNOWN"), error
+    error = owner.refusal("CheckInbox", {"agent": "bob:elsewhere"})
+    assert (error["code"], error["reason"]) == ("FAILED_PRECONDITION", "AGENT_ELSEWHERE"), error
 
 
 @scenario("a deadline ends a call")

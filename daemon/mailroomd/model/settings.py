@@ -164,7 +164,7 @@ class Settings:
     hub: Path | None = _setting(  # noqa: RUF009 - a field, with a frozen default or a factory
         None, "FILE", quantities.as_path_or_none, "paths and addresses",
         "Exchange mail with other hosts through the hub that this file names; `mailroom hub join` writes it. Needs "
-        "mailroomd[hub].", shown="none", example="~/.local/state/mailroom/hub.json",
+        "mailroomd[hub].", shown="none",
     )  # fmt: skip
     auth: str = _setting(
         "required", "MODE", quantities.one_of("required", "off"), "access",

@@ -266,10 +266,7 @@ class Hub:
     # -- parts ----------------------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        async def lost() -> None:
-            self._on_change()
-
-        async def again() -> None:
+        async def changed() -> None:
             self._on_change()
 
         async def failed(error: Exception) -> None:
@@ -290,8 +287,8 @@ class Hub:
             reconnect_time_wait=RECONNECT_SEC,
             ping_interval=20,
             max_outstanding_pings=2,
-            disconnected_cb=lost,
-            reconnected_cb=again,
+            disconnected_cb=changed,
+            reconnected_cb=changed,
             error_cb=failed,
         )
         if self._client.max_payload < NEEDED_PAYLOAD:
@@ -299,6 +296,10 @@ class Hub:
                 f"the hub takes {self._client.max_payload:,} bytes at once, and Mailroom needs {NEEDED_PAYLOAD:,}: "
                 "set max_payload to 4MB in its configuration"
             )
+        await self._listen()
+
+    async def _listen(self) -> None:
+        """Subscribes to what other hosts ask and tell."""
 
         async def asked(message: Msg) -> None:
             answer = await self._on_ask(message.subject.rsplit(".", 1)[-1], message.data)
