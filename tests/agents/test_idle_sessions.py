@@ -4,6 +4,7 @@ import re
 
 import pytest
 from support.agents.model_server import ModelServer
+from support.agents.programs import PROGRAMS
 from support.agents.sessions import copies, doorbells, idle_session, wait_until_watched
 from support.agents.workplace import RUN_BOUND_SEC, NewPlace
 from support.harness.waiting import wait_until
@@ -26,13 +27,17 @@ def test_an_idle_session_is_woken_after_a_prompt_again_and_again(
     new_place: NewPlace, models: ModelServer, name: str
 ) -> None:
     place = new_place(name)
+    reach = PROGRAMS[name].reach
     with idle_session(place):
         for number in range(2):
-            sent = place.send(f'wake up {number}e\n@@ tool acknowledge_message {{"message_id": "$ID"}}\n@@ say done')
+            doorbell = wait_until_watched(place)
+            script = f'{reach}@@ tool acknowledge_message {{"message_id": "$ID"}}\n@@ say done'
+            sent = place.send(f"wake up {number}e\n{script}")
             models.wait_for_text(f"wake up {number}e", RUN_BOUND_SEC)
             wait_until(
                 lambda sent=sent: place.state_of(sent).value == "read", "the session acknowledges", RUN_BOUND_SEC
             )
+            wait_until_watched(place, instead_of=doorbell)
         assert [copies(models.requests, f"wake up {number}e") for number in range(2)] == [1, 1]
 
 

@@ -14,7 +14,9 @@ def test_the_plugin_alone_gives_tools_and_mail_and_wakes(new_place: NewPlace, mo
     place.run("claude", "plugin", "validate", "--strict", directory)
     place.run("claude", "plugin", "marketplace", "add", directory)
     place.run("claude", "plugin", "install", "mailroom@mailroom")
-    assert "setup claude-code    set up (plugin)" in place.mailroom("doctor")
+    assert "setup claude-code    set up (plugin)" in place.mailroom(
+        "doctor", "--state-dir", str(place.daemon.state_dir)
+    )
     with idle_session(place):
         sent = place.send('wake up 1f\n@@ tool acknowledge_message {"message_id": "$ID"}\n@@ say done')
         request = models.wait_for_text("wake up 1f", RUN_BOUND_SEC)

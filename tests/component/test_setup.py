@@ -606,6 +606,18 @@ def test_gemini_needs_trust_or_a_policy(home: Path, options: SetupOptions) -> No
     assert checked(own) == "set up (user) as bob"
 
 
+def test_gemini_on_call_waits_after_each_answer(home: Path, options: SetupOptions) -> None:
+    own = in_home(home, options)
+    write(gemini.plan(replace(own, on_call=True)))
+    hook, doorbell = handlers(home / ".gemini" / "settings.json", "AfterAgent")
+    assert " hook " in hook["command"]
+    assert " doorbell " in doorbell["command"]
+    assert doorbell["timeout"] > 24 * 3_600_000
+    assert checked(own) == "set up (user) as bob", "the doctor asks for no other setup"
+    assert write(gemini.plan(own)) == 1
+    assert len(handlers(home / ".gemini" / "settings.json", "AfterAgent")) == 1
+
+
 def test_codex_has_to_be_on_path(home: Path, options: SetupOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     own = in_home(home, options)
     write(codex.plan(own))

@@ -1,5 +1,6 @@
 """Hook and doorbell with a real daemon: what senders see of them, and when the doorbell exits."""
 
+import json
 import os
 import re
 import signal
@@ -222,6 +223,39 @@ def test_mail_goes_to_the_command_that_wakes_another_program(client: Mailroom, s
     assert "wake up" in Path(f"{taken}.{session.id}").read_text()
     assert state_of(client, sent.id) is DeliveryState.OFFERED
     assert session.hook("UserPromptSubmit") == ""
+
+
+def test_gemini_on_call_is_answered_with_the_mail(client: Mailroom, session: Session) -> None:
+    doorbell = session.doorbell("--dialect", "gemini", stdin=session.event("AfterAgent"))
+    sent = client.send(session.id, "one more task")
+    stdout, _ = doorbell.communicate(timeout=BOUND_SEC)
+    assert doorbell.returncode == NO_MAIL
+    answer = json.loads(stdout)
+    assert answer["decision"] == "block"
+    assert "one more task" in answer["reason"]
+    assert state_of(client, sent.id) is DeliveryState.OFFERED
+
+
+@pytest.mark.parametrize("form", ["--input-file={}", "--input-file {}"])
+def test_qwen_is_woken_by_its_input_file(client: Mailroom, session: Session, tmp_path: Path, form: str) -> None:
+    file = tmp_path / "input.jsonl"
+    file.write_text('{"type": "submit", "text": "before"}\n')
+    words = form.format(file.name).split()  # relative to where it works
+    with subprocess.Popen([sys.executable, "-c", "input()", *words], cwd=tmp_path, stdin=subprocess.PIPE) as qwen:
+        doorbell = session.doorbell("--dialect", "qwen", "--pid", str(qwen.pid))
+        client.send(session.id, "wake up")
+        assert end_of(doorbell)[0] == NO_MAIL
+        qwen.kill()
+    submitted = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [each["type"] for each in submitted] == ["submit", "submit"]
+    assert "wake up" in submitted[1]["text"]
+
+
+def test_qwen_without_an_input_file_has_no_doorbell(session: Session) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as qwen:
+        doorbell = session.doorbell("--dialect", "qwen", "--pid", str(qwen.pid))
+        assert end_of(doorbell) == (NO_MAIL, "")
+        qwen.kill()
 
 
 @pytest.mark.parametrize(("command", "is_woken"), [("exec", False), ("app-server", True)])

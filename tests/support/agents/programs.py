@@ -166,7 +166,7 @@ PROGRAMS = {
             "opencode",
             _prepare_opencode,
             (),
-            ask=lambda text: ("opencode", "run", text),
+            ask=lambda text: ("opencode", "run", *text.split(" ")),  # it would quote an argument with spaces
             terminal=lambda _: ("opencode",),
             has_started="Ask anything",
         ),

@@ -69,9 +69,10 @@ def _files(options: SetupOptions) -> dict[str, object]:
     hooks: dict[str, list[Any]] = {}
     for handler in claude_code.handlers(options):
         hooks.setdefault(handler.event, []).append({"hooks": [{**handler.owned, **handler.defaults}]})
-    plugin = {"name": "mailroom", "version": version("mailroomd"), "description": DESCRIPTION}
+    author = {"name": "Mailroom"}
+    plugin = {"name": "mailroom", "version": version("mailroomd"), "description": DESCRIPTION, "author": author}
     listed = {"name": "mailroom", "source": "./mailroom", "description": DESCRIPTION}
-    marketplace = {"name": "mailroom", "owner": {"name": "Mailroom"}, "description": DESCRIPTION, "plugins": [listed]}
+    marketplace = {"name": "mailroom", "owner": author, "description": DESCRIPTION, "plugins": [listed]}
     return {
         ".claude-plugin/marketplace.json": marketplace,
         "mailroom/.claude-plugin/plugin.json": plugin,

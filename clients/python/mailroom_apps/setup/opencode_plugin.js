@@ -5,6 +5,9 @@ import { spawn } from "node:child_process"
 const COMMAND = /*COMMAND*/ []
 const AGENT = /*AGENT*/ null
 
+// A run without a terminal ends with its answer. It would wait for its doorbell.
+const canBeWoken = process.env.MAILROOM_WAKE === "always" || !process.argv.slice(2).includes("run")
+
 const words = (name, ...more) => [...COMMAND.slice(1), name, "--dialect", "opencode", ...(AGENT ? ["--agent", AGENT] : []), ...more]
 
 // Runs a command of ours with an event on stdin; gives its output, or "" if it fails: mail must never break a session.
@@ -39,6 +42,7 @@ export const Mailroom = async ({ client }) => {
     doorbells.delete(session)
   }
   const arm = async (session) => {
+    if (!canBeWoken) return
     dismiss(session)
     const event = { session_id: session, hook_event_name: "Stop" }
     const { code, stderr } = await run(words("doorbell", "--pid", String(process.pid)), event, (child) => doorbells.set(session, child))
