@@ -36,10 +36,11 @@ def test_mail_arrives_between_two_steps_once(new_place: NewPlace, models: ModelS
     """The agent sends itself a message: it is there behind the tool, and is not shown again."""
     place = new_place(name)
     note = f'{{"to_session_id": "{place.agent}", "content": "between the steps 4b"}}'
-    prompt = f"@@ tool send_message {note}\n@@ tool list_agents {{}}\n@@ say done"
+    prompt = f"{PROGRAMS[name].reach}@@ tool send_message {note}\n@@ tool list_agents {{}}\n@@ say done"
     place.run(*PROGRAMS[name].ask(prompt))
     reports = [request.text.count(f"Mail for {place.agent}") for request in models.requests]
-    assert reports == [0, 1, 1]
+    assert reports[0] == 0
+    assert max(reports) == 1, "it is shown once, and stays in the conversation"
 
 
 def test_geminis_extension_alone_gives_the_tools_and_the_mail(new_place: NewPlace, models: ModelServer) -> None:
