@@ -115,29 +115,6 @@ def answer_before_sending(line: Line) -> list[Line]:
     return []
 
 
-def pretend_success(line: Line) -> list[Line]:
-    """Answers as if everything went well, and does nothing."""
-    answers: dict[str, Line] = {
-        "unary": {"ok": {}},
-        "stream": {"end": {"code": "OK"}},
-        "bulk": {"responses": []},
-        "open": {},
-    }
-    if line["op"] in answers:
-        write({"id": line["id"], **answers[line["op"]]})
-    return []
-
-
-def pretend_failure(line: Line) -> list[Line]:
-    """Refuses everything, with a code that no scenario expects."""
-    if line["op"] == "open":
-        write({"id": line["id"]})
-    elif line["op"] != "cancel":
-        key = "end" if line["op"] == "stream" else "error"
-        write({"id": line["id"], key: {"code": "ABORTED", "message": "no", "reason": "", "field": ""}})
-    return []
-
-
 def nothing(line: Line) -> list[Line]:
     return [line]
 
@@ -159,8 +136,6 @@ FAULTS: dict[str, tuple[Change, Change]] = {  # of lines to the adapter, of line
     "loses empty lists": (nothing, flatten_lists),
     "loses a result": (nothing, lose_result),
     "answers before it sends": (answer_before_sending, nothing),
-    "pretends success": (pretend_success, nothing),
-    "pretends failure": (pretend_failure, nothing),
 }
 output = threading.Lock()
 

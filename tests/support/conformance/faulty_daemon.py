@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 from conformance.daemons import Certificates, Daemons, Guarded
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from mailroom.v1 import mailroom_pb2 as pb
@@ -177,7 +178,7 @@ class FaultyDaemon:
         kind = ("stream" if method.client_streaming else "unary", "stream" if method.server_streaming else "unary")
         parse, fault = GetMessageClass(method.output_type).FromString, self._fault
         new_call: Any = getattr(self._channel, f"{kind[0]}_{kind[1]}")
-        ask = new_call(f"/mailroom.v1.MailboxService/{method.name}", lambda one: one.SerializeToString(), parse)
+        ask = new_call(f"/mailroom.v1.MailboxService/{method.name}", _encoded, parse)
 
         def unary(request: Any, context: grpc.ServicerContext) -> Any:
             if (made_up := fault.answer(request)) is not None:
@@ -197,7 +198,7 @@ class FaultyDaemon:
         new_handler: Any = getattr(grpc, f"{kind[0]}_{kind[1]}_rpc_method_handler")
         decode = GetMessageClass(method.input_type).FromString
         behavior = stream if method.server_streaming else unary
-        return new_handler(behavior, decode, lambda one: one.SerializeToString())
+        return new_handler(behavior, decode, _encoded)
 
     @contextmanager
     def _errors_passed_on(self, context: grpc.ServicerContext) -> Generator[None]:
@@ -212,16 +213,20 @@ class FaultyDaemon:
     def _details(self, encoded: bytes) -> bytes:
         status = status_pb2.Status.FromString(encoded)
         hidden = self._fault.hidden_detail
-        kept = [one for one in status.details if hidden is None or not one.Is(hidden.DESCRIPTOR)]
+        kept = [one for one in status.details if hidden is None or one.TypeName() != hidden.DESCRIPTOR.full_name]
         del status.details[:]
         status.details.extend(kept)
         return status.SerializeToString()
 
 
+def _encoded(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
 def _time_left(context: grpc.ServicerContext) -> float | None:
     """Returns the seconds until a call's deadline; None if it has none, which gRPC tells as a time without end."""
     left_sec = context.time_remaining()
-    return left_sec if left_sec is not None and left_sec < 1e6 else None
+    return left_sec if left_sec < 1e6 else None
 
 
 class FaultyDaemons(Daemons):
