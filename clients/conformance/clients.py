@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import google.rpc
+from mailroomd import __version__
 
 from conformance.first_clients import ADDRESS, first_client
 
@@ -25,6 +26,7 @@ PROJECT = HERE.parents[1]
 BUILD = HERE / ".build"
 ADAPTERS = HERE / "adapters"
 CONTRACT = "mailroom/v1/mailroom.proto"
+TOOLCHAINS = "PATH=$(scripts/toolchains):$PATH has one from PyPI"
 BUILD_SEC = 1200.0  # the first build fetches and compiles the libraries
 
 
@@ -99,11 +101,11 @@ def _first_python(target: str) -> list[str]:
 
 
 def _need_node() -> None:
-    node = _need("node", "install Node 20 or newer; Debian 12 has Node 18, which is too old")
+    node = _need("node", f"install Node 20 or newer; {TOOLCHAINS}")
     _need("npm", "install it with Node")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(re.findall(r"\d+", version)[0]) < 20:
-        raise Missing(f"Node {version} is too old: Node 20 or newer is needed; Debian 12 has Node 18")
+        raise Missing(f"Node {version} is too old: Node 20 or newer is needed; {TOOLCHAINS}")
 
 
 def _install(directory: Path) -> None:
@@ -149,38 +151,37 @@ def _protoc(*arguments: str, env: Mapping[str, str] | None = None) -> None:
 # -- Go ---------------------------------------------------------------------------------------------------------------
 
 GO_MODULE = "github.com/mailroom-daemon/mailroom/clients/go"
-GO_PLUGINS = {  # by their versions
-    "google.golang.org/protobuf/cmd/protoc-gen-go": "v1.36.12",
-    "google.golang.org/grpc/cmd/protoc-gen-go-grpc": "v1.6.2",
-}
 
 
-def _go() -> list[str]:
-    go = _need("go", "install Go 1.25 or newer")
-    directory, module = ADAPTERS / "go", PROJECT / "clients" / "go"
-    if not (module / "mailroomv1").is_dir():  # a checkout without the Go SDK: the same code, generated here
-        module = _generate_go(go, directory)
-    modfile = BUILD / "go" / "go.mod"
-    modfile.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(directory / "go.mod", modfile)
-    shutil.copy(directory / "go.sum", modfile.with_suffix(".sum"))
-    _run(go, "mod", "edit", f"-replace={GO_MODULE}={module}", modfile)
-    _run(go, "build", f"-modfile={modfile}", "-mod=mod", "-o", BUILD / "go" / "adapter", ".", cwd=directory)
-    return [str(BUILD / "go" / "adapter")]
+def _go(adapter: str) -> Callable[[], list[str]]:
+    def build() -> list[str]:
+        modfile = _go_modules(BUILD / "go")
+        _build_go(adapter, ADAPTERS / "go", BUILD / "go" / adapter, f"-modfile={modfile}")
+        return [str(BUILD / "go" / adapter)]
+
+    return build
 
 
-def _generate_go(go: str, directory: Path) -> Path:
-    out = _fresh("go-generated")
-    plugins = BUILD / "go-plugins"
-    for plugin, version in GO_PLUGINS.items():
-        if not (plugins / plugin.rpartition("/")[2]).exists():
-            _run(go, "install", f"{plugin}@{version}", env={"GOBIN": str(plugins)})
-    _protoc(
-        f"--go_out={out}", f"--go_opt=module={GO_MODULE}", f"--go-grpc_out={out}", f"--go-grpc_opt=module={GO_MODULE}",
-        env={"PATH": f"{plugins}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    shutil.copy(directory / "generated.mod", out / "go.mod")
-    return out
+def _go_modules(directory: Path) -> Path:
+    """Writes what the adapters require, with the SDK of this checkout, to a directory; returns the go.mod."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("go.mod", "go.sum"):
+        shutil.copy(ADAPTERS / "go" / name, directory / name)
+    go = _need("go", f"install Go 1.26 or newer; {TOOLCHAINS}")
+    _run(go, "mod", "edit", f"-replace={GO_MODULE}={PROJECT}/clients/go", directory / "go.mod")
+    return directory / "go.mod"
+
+
+def _build_go(package: str, module: Path, out: Path, *flags: str) -> None:
+    version = f"-ldflags=-X main.version={__version__}"
+    _run("go", "build", *flags, "-mod=mod", version, "-o", out, f"./{package}", cwd=module)
+
+
+def _first_go(target: str) -> list[str]:
+    module = _go_modules(_fresh("first-go")).parent
+    first_client("go", module / "main.go", target)
+    _build_go("", module, module / "first")
+    return [str(module / "first")]
 
 
 # -- Rust -------------------------------------------------------------------------------------------------------------
@@ -243,6 +244,7 @@ CPP_PACKAGES = "libgrpc++-dev protobuf-compiler-grpc nlohmann-json3-dev"
 def _debian_code(plugin: str, out: Path, *flags: str) -> None:
     path = _need(plugin, "apt-get install protobuf-compiler-grpc")
     protoc = _need("protoc", "apt-get install protobuf-compiler")
+    _need_file("usr/include/google/protobuf/struct.proto", "libprotobuf-dev")
     _run(protoc, "-I", "protos", *flags, f"--grpc_out={out}", f"--plugin=protoc-gen-grpc={path}", f"protos/{CONTRACT}")
     _run(protoc, "-I", GOOGLEAPIS, *flags, *(GOOGLEAPIS / name for name in DETAILS))
 
@@ -305,7 +307,8 @@ CLIENTS = (
     Client("python-sdk", "Python SDK", _python("sdk.py"), _first_python),
     Client("grpc-js", "Node, grpc-js", _grpc_js),
     Client("typescript-sdk", "TypeScript SDK", _typescript_sdk, _first_typescript),
-    Client("go", "Go, grpc-go", _go),
+    Client("go", "Go, grpc-go", _go("raw")),
+    Client("go-sdk", "Go SDK", _go("sdk"), _first_go),
     Client("rust", "Rust, tonic", _rust, _first_rust),
     Client("java", "Java, grpc-java", _java, _first_java),
     Client("cpp", "C++, Debian's", _cpp, _first_cpp),

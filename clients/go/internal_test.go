@@ -70,7 +70,7 @@ func TestRetriesEndAtTheDeadlineAndAfterTheGracePeriod(t *testing.T) {
 			{true, 10 * time.Second, "", [2]time.Duration{8 * time.Second, 10 * time.Second}},
 			{true, 10 * time.Second, ErrStopping, [2]time.Duration{8 * time.Second, 10 * time.Second}},
 			{false, 10 * time.Second, ErrStopping, [2]time.Duration{8 * time.Second, 10 * time.Second}},
-			{false, 10 * time.Second, "", [2]time.Duration{time.Second, 2 * time.Second}},
+			{false, 10 * time.Second, "", [2]time.Duration{750 * time.Millisecond, 2 * time.Second}}, // then the delay may be too long
 			{false, time.Second, "", [2]time.Duration{0, time.Second}},
 		} {
 			start := time.Now()

@@ -22,6 +22,10 @@ namespace v1 = mailroom::v1;
 using nlohmann::json;
 using Proto = google::protobuf::Message;
 
+struct unsupported : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 struct Connection {
   std::unique_ptr<v1::MailboxService::Stub> mailbox;
   std::unique_ptr<v1::SupervisorService::Stub> supervisor;
@@ -90,6 +94,8 @@ void parse(const json& from, Proto* to) {
 json json_of(const Proto& message) {
   std::string text;
   auto status = google::protobuf::util::MessageToJsonString(message, &text);
+  if (std::string reason(status.message()); !status.ok() && reason.find("recursion depth") != reason.npos)
+    throw unsupported("JSON of protobuf 3.21 ends at 64 levels: " + reason);
   if (!status.ok()) throw std::runtime_error("no JSON: " + std::string(status.message()));
   return json::parse(text);
 }
@@ -173,6 +179,8 @@ int main() {
         json result;
         try {
           result = run(line, context.get());
+        } catch (const unsupported& limit) {
+          result = {{"unsupported", limit.what()}};
         } catch (const std::exception& error) {
           result = {{"unexpected", error.what()}};
         }

@@ -11,6 +11,7 @@ require 'mailroom/v1/mailroom_services_pb'
 SERVICES = [Mailroom::V1::MailboxService, Mailroom::V1::SupervisorService].freeze
 CODES = GRPC::Core::StatusCodes.constants.to_h { |name| [GRPC::Core::StatusCodes.const_get(name), name.to_s] }
 DETAILS = [Google::Rpc::ErrorInfo, Google::Rpc::BadRequest, Google::Rpc::RetryInfo].freeze
+DEPTH = 100 # of nested protobuf messages; 64 by default, which is metadata of 20 levels
 OPTIONS = { 'grpc.enable_http_proxy' => 0, 'grpc.max_receive_message_length' => 8 << 20 }.freeze
 
 $connections = {}
@@ -65,8 +66,8 @@ def json_of(message)
   JSON.parse(message.to_json)
 end
 
-# Makes the call of a line; the operation is remembered, so that a cancel line can end it.
-def call(line)
+# Prepares the call of a line; it is remembered, so that a cancel line can end it.
+def prepare(line)
   name = line.fetch('method', 'SendMessages').to_sym
   service = SERVICES.find { |one| one::Service.rpc_descs.key?(name) }
   rpc = service::Service.rpc_descs[name]
@@ -75,23 +76,19 @@ def call(line)
   options = { metadata: metadata, return_op: true }
   options[:deadline] = Time.now + (line['timeout_ms'] / 1000.0) if line['timeout_ms']
   path = "/#{service::Service.service_name}/#{name}"
-  marshal = [->(message) { message.class.encode(message) }, output.method(:decode)]
+  marshal = [->(message) { message.class.encode(message, recursion_limit: DEPTH) }, ->(bytes) { output.decode(bytes, recursion_limit: DEPTH) }]
   kind = { 'unary' => :request_response, 'stream' => :server_streamer, 'bulk' => :bidi_streamer }[line['op']]
   request = line['op'] == 'bulk' ? line['requests'].map { |one| request_of(line, input, one) } : request_of(line, input, line['request'])
-  operation = stub.public_send(kind, path, request, *marshal, **options)
-  $calls[line['id']] = operation
-  operation.execute
+  $calls[line['id']] = stub.public_send(kind, path, request, *marshal, **options)
 end
 
-def run(line)
-  return { unsupported: 'Ruby sends bytes only through a marshaller of the program’s own' } if line['raw']
-
+def run(line, call)
   case line['op']
-  when 'unary' then { ok: json_of(call(line)) }
+  when 'unary' then { ok: json_of(call.execute) }
   when 'stream'
-    call(line).each { |event| write(id: line['id'], event: json_of(event)) }
+    call.execute.each { |event| write(id: line['id'], event: json_of(event)) }
     { end: { code: 'OK' } }
-  else { responses: call(line).map { |one| json_of(one) } }
+  else { responses: call.execute.map { |one| json_of(one) } }
   end
 rescue GRPC::BadStatus => e
   { (line['op'] == 'stream' ? :end : :error) => error_of(e) }
@@ -106,8 +103,13 @@ $stdin.each_line do |text|
     write(id: line['id'])
   when 'cancel' then $calls[line['stream']]&.cancel
   else
+    if line['raw']
+      write(id: line['id'], unsupported: 'Ruby sends bytes only through a marshaller of the program’s own')
+      next
+    end
+    call = prepare(line) # here, so that a cancel line finds it
     Thread.new do
-      write(id: line['id'], **run(line))
+      write(id: line['id'], **run(line, call))
     rescue StandardError => e
       write(id: line['id'], unexpected: "#{e.class}: #{e.message} #{e.backtrace.first(3)}")
     end

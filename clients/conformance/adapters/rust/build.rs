@@ -1,4 +1,4 @@
-//! Generates the code of the contract: messages and client by tonic, JSON by pbjson.
+//! Generates the code of the contract: messages and client by tonic, and descriptors for JSON.
 
 use prost::Message;
 
@@ -6,13 +6,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let contract = "../../../../protos";
     println!("cargo:rerun-if-changed={contract}");
     let files = protox::compile(["mailroom/v1/mailroom.proto"], [contract])?;
-    let encoded = files.encode_to_vec();
-    tonic_prost_build::configure()
-        .build_server(false)
-        .compile_well_known_types(true)
-        .extern_path(".google.protobuf", "::pbjson_types")
-        .compile_fds(files)?;
-    pbjson_build::Builder::new().register_descriptors(&encoded)?.build(&[".mailroom"])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
+    tonic_prost_build::configure().build_server(false).compile_fds(files)?;
 
     let lock = std::fs::read_to_string("Cargo.lock")?;
     let tonic = lock.split("name = \"tonic\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use pb::mailbox_service_client::MailboxServiceClient;
 use pb::supervisor_service_client::SupervisorServiceClient;
-use serde::de::DeserializeOwned;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::AbortHandle;
@@ -17,11 +18,13 @@ use tonic_types::StatusExt;
 
 pub mod pb {
     tonic::include_proto!("mailroom.v1");
-    include!(concat!(env!("OUT_DIR"), "/mailroom.v1.serde.rs"));
 }
 
 type Answer = Result<Value, Status>;
 
+static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")).as_slice()).expect("descriptors")
+});
 static CONNECTIONS: LazyLock<Mutex<HashMap<String, (Channel, String)>>> = LazyLock::new(Default::default);
 static TASKS: LazyLock<Mutex<HashMap<u64, AbortHandle>>> = LazyLock::new(Default::default);
 
@@ -74,9 +77,24 @@ fn code_name(code: Code) -> String {
     name
 }
 
-fn request<T: DeserializeOwned>(line: &Value, token: &str, value: &Value) -> Result<Request<T>, Status> {
-    let message = serde_json::from_value(value.clone()).map_err(|error| Status::unknown(format!("adapter: {error}")))?;
-    Ok(with_call_options(Request::new(message), line, token))
+/// The contract's message of this name for a type: `SendMessageRequest`, for example.
+fn dynamic<T>() -> prost_reflect::MessageDescriptor {
+    let name = std::any::type_name::<T>().rsplit("::").next().unwrap_or_default();
+    DESCRIPTORS.get_message_by_name(&format!("mailroom.v1.{name}")).expect("a message of the contract")
+}
+
+fn from_json<T: Message + Default>(value: &Value) -> T {
+    let message = DynamicMessage::deserialize(dynamic::<T>(), value).expect("a request");
+    T::decode(message.encode_to_vec().as_slice()).expect("the same message")
+}
+
+fn to_json<T: Message>(message: &T) -> Value {
+    let bytes = message.encode_to_vec();
+    json!(DynamicMessage::decode(dynamic::<T>(), bytes.as_slice()).expect("the same message"))
+}
+
+fn request<T: Message + Default>(line: &Value, token: &str) -> Request<T> {
+    with_call_options(Request::new(from_json(&line["request"])), line, token)
 }
 
 fn with_call_options<T>(mut request: Request<T>, line: &Value, token: &str) -> Request<T> {
@@ -94,17 +112,16 @@ async fn unary(line: &Value, channel: Channel, token: &str) -> Answer {
     let mut mailbox = MailboxServiceClient::new(channel.clone()).max_decoding_message_size(8 << 20);
     macro_rules! call {
         ($method:ident) => {
-            json!(mailbox.$method(request(line, token, &line["request"])?).await?.into_inner())
+            to_json(&mailbox.$method(request(line, token)).await?.into_inner())
         };
     }
     Ok(match line["method"].as_str().unwrap_or_default() {
         "SendMessage" if line["nan"] == true => {
-            let mut request: Request<pb::SendMessageRequest> = request(line, token, &line["request"])?;
-            let nan = pbjson_types::value::Kind::NumberValue(f64::NAN);
-            let value = pbjson_types::Value { kind: Some(nan) };
-            let fields = HashMap::from([("not a number".to_owned(), value)]);
-            request.get_mut().metadata = Some(pbjson_types::Struct { fields });
-            json!(mailbox.send_message(request).await?.into_inner())
+            let mut request: Request<pb::SendMessageRequest> = request(line, token);
+            let value = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(f64::NAN)) };
+            let fields = [("not a number".to_owned(), value)].into();
+            request.get_mut().metadata = Some(prost_types::Struct { fields });
+            to_json(&mailbox.send_message(request).await?.into_inner())
         }
         "SendMessage" => call!(send_message),
         "BroadcastMessage" => call!(broadcast_message),
@@ -120,7 +137,7 @@ async fn unary(line: &Value, channel: Channel, token: &str) -> Answer {
         "ListAgents" => call!(list_agents),
         "GetStatus" => {
             let mut supervisor = SupervisorServiceClient::new(channel);
-            json!(supervisor.get_status(request(line, token, &line["request"])?).await?.into_inner())
+            to_json(&supervisor.get_status(request(line, token)).await?.into_inner())
         }
         other => return Err(Status::unknown(format!("adapter: no method {other}"))),
     })
@@ -128,21 +145,21 @@ async fn unary(line: &Value, channel: Channel, token: &str) -> Answer {
 
 async fn stream(line: &Value, channel: Channel, token: &str) -> Result<(), Status> {
     let mut mailbox = MailboxServiceClient::new(channel);
-    let mut events = mailbox.subscribe(request(line, token, &line["request"])?).await?.into_inner();
+    let mut events = mailbox.subscribe(request(line, token)).await?.into_inner();
     while let Some(event) = events.message().await? {
-        write(&json!({"id": line["id"], "event": event}));
+        write(&json!({"id": line["id"], "event": to_json(&event)}));
     }
     Ok(())
 }
 
 async fn bulk(line: &Value, channel: Channel, token: &str) -> Answer {
     let mut mailbox = MailboxServiceClient::new(channel);
-    let requests: Vec<pb::SendMessagesRequest> = serde_json::from_value(line["requests"].clone()).expect("requests");
+    let requests: Vec<pb::SendMessagesRequest> = line["requests"].as_array().expect("requests").iter().map(from_json).collect();
     let requests = with_call_options(Request::new(tokio_stream::iter(requests)), line, token);
     let mut stream = mailbox.send_messages(requests).await?.into_inner();
     let mut responses = Vec::new();
     while let Some(response) = stream.message().await? {
-        responses.push(json!(response));
+        responses.push(to_json(&response));
     }
     Ok(json!(responses))
 }
