@@ -15,9 +15,11 @@ from rich.live import Live
 from conformance import scenarios as _scenarios
 from conformance.clients import CLIENTS
 from conformance.daemons import Daemons
+from conformance.first_clients import FILES
+from conformance.from_nothing import measure
 from conformance.runner import FIRST_CLIENT, Column, Runner
 from conformance.scenario import SCENARIOS, Scenario
-from conformance.table import PAGE, as_json, columns_of, page_of, progress_of, summary_of, terminal_table
+from conformance.table import PAGE, as_json, columns_of, page_of, progress_of, summary_of, terminal_table, unmet_reasons
 
 assert _scenarios  # filled SCENARIOS
 
@@ -27,9 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     chosen = [one for one in SCENARIOS if _is_chosen(one, options)]
     if not chosen:
-        sys.exit(f"no scenario has {options.only!r} in its title; --list shows them")
+        sys.exit(f"no scenario has {' or '.join(map(repr, options.only))} in its title; --list shows them")
     if options.list:
         print("\n".join(one.title for one in chosen))
+        return 0
+    if options.from_nothing is not None:
+        measure(options.from_nothing or [*FILES])
         return 0
     if options.page:
         return _write_page(columns_of([json.loads(Path(file).read_text()) for file in options.page]))
@@ -41,27 +46,45 @@ def main(arguments: Sequence[str]) -> int:
         interrupted = True
     if options.json:
         print(json.dumps(as_json(columns), indent=1))
-    is_whole = not (options.json or options.clients or interrupted) and len(chosen) == len(SCENARIOS)
-    if is_whole and all(column.hello for column in columns):
+    is_whole = not (options.clients or interrupted) and len(chosen) == len(SCENARIOS)
+    if is_whole and not options.json and all(column.hello for column in columns):
         _write_page(columns)
-    code = _judge(columns, options.require, sys.stderr if options.json else sys.stdout)
+    out = sys.stderr if options.json else sys.stdout
+    code = _judge(columns, options.require, out)
+    if is_whole and any(column.hello for column in columns) and (unmet := unmet_reasons(columns)):
+        print(f"FAILED  published reasons that no client met: {', '.join(sorted(unmet))}", file=out)
+        code = 1
     return 130 if interrupted else code
 
 
 def _is_chosen(scenario: Scenario, options: argparse.Namespace) -> bool:
     is_skipped = (options.quick and scenario.is_long) or any(text in scenario.title for text in options.skip)
-    return options.only in scenario.title and not is_skipped
+    is_wanted = not options.only or any(text in scenario.title for text in options.only)
+    return is_wanted and not is_skipped
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = [client.name for client in CLIENTS]
     parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"all by default: {', '.join(names)}")
-    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios with this text in their titles")
+    parser.add_argument(
+        "--only",
+        default=[],
+        action="append",
+        metavar="TEXT",
+        help="scenarios with this text in their titles; repeat it",
+    )
     parser.add_argument("--skip", default=[], action="append", metavar="TEXT", help="leave out those with this text")
     parser.add_argument("--quick", action="store_true", help="leave out the long scenarios")
     parser.add_argument("--list", action="store_true", help="list the scenarios, and end")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, and no table")
+    parser.add_argument(
+        "--from-nothing",
+        nargs="*",
+        choices=[*FILES],
+        metavar="LANGUAGE",
+        help="only say how long the commands of docs/clients.md take from an empty directory to the first message",
+    )
     parser.add_argument(
         "--page",
         nargs="+",

@@ -47,6 +47,9 @@ class Refused(Exception):  # noqa: N818 - as in the errors of the daemon
 class Adapter:
     """A process under test. Threads may share it.
 
+    Attributes:
+        reasons: of the errors that it has told.
+
     Args:
         command: the program and its arguments.
         environment: all its variables.
@@ -54,6 +57,7 @@ class Adapter:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.reasons: set[str] = set()
         self._answers: dict[int, queue.SimpleQueue[Json | None]] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -130,6 +134,7 @@ class Adapter:
             with self._log.open("ab") as errors:
                 errors.write(b"not an answer: " + raw[:1000])
         else:
+            self.reasons |= _reasons_of(line)
             waiting.put(line)
 
     def _failed(self, what: str) -> AdapterFailed:
@@ -307,3 +312,9 @@ class Stream:
 def _raise_error(line: Json) -> None:
     if "error" in line:
         raise Refused(line["error"])
+
+
+def _reasons_of(line: Json) -> set[str]:
+    results = [result for response in line.get("responses") or () for result in response.get("results", ())]
+    errors = [line.get("error"), line.get("end"), *(result.get("error") for result in results)]
+    return {str(error["reason"]) for error in errors if error and error.get("reason")}

@@ -6,16 +6,20 @@ own. Not here: the process itself (`support.harness.daemon`).
 
 __all__ = ["SESSIONS", "START_SEC", "Certificates", "Daemons", "Guarded"]
 
+import asyncio
+import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mailroom import Draft, Mailroom, ResourceExhausted
+from mailroom import AsyncMailroom, Draft, Mailroom, ResourceExhausted
 from mailroomd.auth.token_file import TokenFile
 from support.harness.daemon import Daemon
 
@@ -29,9 +33,12 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "full": ("--max-disk-size", "8MiB"),  # filled up at once: every send finds the disk full
     "tls": (),
     "mutual tls": (),
-    "crowded": (),  # of SESSIONS sessions with long names
+    "crowded": (),  # of SESSIONS sessions with long names, and of as many aliases as there may be
+    "stalled": ("--stuck-after", "10m", "--client-in-flight-size", "1MiB"),  # its mailbox worker is stopped at times
 }
 START_SEC = 120.0  # a toolchain may be building beside it
+ALIASES = 10_000  # the limit of the daemon
+ALIASES_OF_ONE = 400  # an agent gets as many even of the last tenth
 SESSIONS = 33_000  # with names of 126 characters they outgrow 4 MiB, gRPC's limit for one response
 AUTHORITY = """
 umask 077
@@ -104,6 +111,53 @@ class Guarded:
             self.daemon.stop()
         self.start_again()
 
+    @contextmanager
+    def restarting(self, *, kill: bool) -> Generator[None]:
+        """Restarts the daemon beside what the context does; it is up again when the context ends."""
+        thread = threading.Thread(target=self.restart, kwargs={"kill": kill})
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+    @contextmanager
+    def away(self) -> Generator[None]:
+        """Stops the daemon; it is up again when the context ends."""
+        self.daemon.stop()
+        try:
+            yield
+        finally:
+            self.start_again()
+
+    @contextmanager
+    def stalled(self) -> Generator[Callable[[], None]]:
+        """Stops the worker that handles every send: sends are accepted, and not answered. Gives what resumes it."""
+
+        def resume() -> None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+        with self.lock:
+            (pid,) = self.daemon.signal_workers(("mailbox",), signal.SIGSTOP).values()
+            try:
+                yield resume
+            finally:
+                resume()
+
+    @contextmanager
+    def without_tokens(self) -> Generator[None]:
+        """Puts a directory in the place of the file of tokens while the context lasts."""
+        path, kept = self._tokens.path, self._tokens.path.with_suffix(".kept")
+        with self.lock:
+            path.rename(kept)
+            try:
+                path.mkdir()
+                yield
+            finally:
+                path.rmdir()
+                kept.rename(path)
+
     def start_again(self) -> None:
         """Starts a daemon that was stopped, at the same places."""
         self.daemon.flags = ("--listen", f"127.0.0.1:{self.port}", *self.daemon.flags[2:])
@@ -170,12 +224,20 @@ def _fill(guarded: Guarded) -> None:
 
 
 def _crowd(guarded: Guarded) -> None:
-    """Sends one message to each of SESSIONS sessions."""
+    """Sends one message to each of SESSIONS sessions, and makes ALIASES aliases."""
+    asyncio.run(_fill_aliases(guarded.daemon.address))
     drafts = (Draft(f"{'s' * 120}{number:06}", "x") for number in range(SESSIONS))
     with Mailroom(guarded.daemon.address, sender="crowd") as room:
         failed = [outcome for outcome in room.send_many(drafts) if outcome.error]
     if failed:
         raise RuntimeError(f"{len(failed)} sends failed: {failed[0]}")
+
+
+async def _fill_aliases(address: str) -> None:
+    async with AsyncMailroom(address, sender="crowd") as room:
+        for first in range(0, ALIASES, ALIASES_OF_ONE):
+            numbers = range(first, first + ALIASES_OF_ONE)
+            await asyncio.gather(*(room.set_alias(f"agent-{first}", f"alias-{number}") for number in numbers))
 
 
 PREPARATIONS = {"full": _fill, "crowded": _crowd}

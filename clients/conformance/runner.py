@@ -52,12 +52,14 @@ class Column:
         missing: why it cannot be built here; "" if it can.
         hello: what it said of itself: library, version, runtime, kind; and the date of the run.
         results: by the titles of the scenarios.
+        reasons: of the errors that it told.
     """
 
     client: Client
     missing: str = ""
     hello: Json = field(default_factory=dict[str, object])
     results: dict[str, Result] = field(default_factory=dict[str, Result])
+    reasons: set[str] = field(default_factory=set[str])
 
     @property
     def failures(self) -> dict[str, Result]:
@@ -115,6 +117,10 @@ class Runner:
             finally:
                 adapter.close()
 
+        def end(adapter: Adapter) -> None:
+            adapter.close()
+            column.reasons |= adapter.reasons
+
         adapter = start({})
         column.hello = {**adapter.hello["hello"], "date": f"{datetime.now(UTC):%Y-%m-%d}"}
         kind = str(column.hello["kind"])
@@ -129,9 +135,9 @@ class Runner:
             if kind in scenario.kinds and not scenario.beside:
                 run = self._run_of(adapter, start)
                 if not self._record(column, scenario.title, lambda one=scenario, run=run: one.run(run)):
-                    adapter.close()  # it may be in any state
+                    end(adapter)  # it may be in any state
                     adapter = start({})
-        adapter.close()
+        end(adapter)
 
     def _run_of(self, adapter: Adapter, start: Callable[[Mapping[str, str]], Adapter]) -> Run:
         return Run(adapter, self._daemons, start, adapter.hello["hello"]["kind"] == "sdk")

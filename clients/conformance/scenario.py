@@ -5,7 +5,7 @@ the client is an SDK, which retries and resumes by itself, or a gRPC library, wi
 Invariant: a scenario asserts; an adapter never does.
 """
 
-__all__ = ["LIBRARY", "SCENARIOS", "SDK", "Run", "Scenario", "as_int", "message_of", "scenario"]
+__all__ = ["BROKEN", "LIBRARY", "SCENARIOS", "SDK", "Run", "Scenario", "as_int", "message_of", "scenario"]
 
 import itertools
 import secrets
@@ -18,6 +18,8 @@ from conformance.adapter import Adapter, Connection, Json
 from conformance.daemons import Daemons, Guarded
 
 LIBRARY, SDK = "library", "sdk"
+# What a library may say of a connection that broke: rule 2 of docs/clients.md.
+BROKEN = ("UNAVAILABLE", "INTERNAL", "CANCELLED", "UNKNOWN")
 _connections = itertools.count(1)
 
 

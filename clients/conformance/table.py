@@ -3,18 +3,20 @@
 Invariant: the page is made of one run, of all clients; a mark without a footnote means what the legend says.
 """
 
-__all__ = ["PAGE", "as_json", "columns_of", "page_of", "progress_of", "summary_of", "terminal_table"]
+__all__ = ["PAGE", "as_json", "columns_of", "page_of", "progress_of", "summary_of", "terminal_table", "unmet_reasons"]
 
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd import __version__
 from rich.table import Table
 
 from conformance.adapter import Json
 from conformance.clients import CLIENTS
 from conformance.runner import FIRST_CLIENT, Column, Outcome, Result
+from conformance.scenarios.errors import NOT_PROVOKED
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 MARKS = {Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.NOT_APPLICABLE: "–"}
@@ -68,6 +70,7 @@ def as_json(columns: Sequence[Column]) -> Json:
                 "name": column.client.name,
                 "skipped": column.missing,
                 **column.hello,
+                "reasons": sorted(column.reasons),
                 "results": {
                     title: {"outcome": str(one.outcome), "seconds": round(one.seconds, 2), "detail": one.detail}
                     for title, one in column.results.items()
@@ -84,6 +87,7 @@ def columns_of(runs: Sequence[Json]) -> list[Column]:
     for one in (one for run in runs for one in run["clients"] if not one["skipped"]):
         column = columns[one["name"]]
         column.hello = {key: one[key] for key in ("library", "version", "runtime", "kind", "date")}
+        column.reasons |= set(one["reasons"])
         for title, result in one["results"].items():
             column.results[title] = Result(Outcome(result["outcome"]), result["seconds"], result["detail"])
     return [column for column in columns.values() if column.hello]
@@ -113,7 +117,24 @@ def page_of(columns: Sequence[Column], titles: Sequence[str]) -> str:
         "✓ passed; ✗ failed, see the note; – does not apply: the SDK does this itself, or the library cannot;",
         "· not run.\n",
     )
-    return "\n".join((*head, *rows, "", footnotes))
+    return "\n".join((*head, *rows, "", footnotes + _page_reasons(columns)))
+
+
+def unmet_reasons(columns: Sequence[Column]) -> set[str]:
+    """Returns the published reasons that no client told, although a scenario provokes them."""
+    met = {reason for column in columns for reason in column.reasons}
+    return (
+        {name.removeprefix("ERROR_REASON_") for name, number in pb.ErrorReason.items() if number}
+        - met
+        - NOT_PROVOKED.keys()
+    )
+
+
+def _page_reasons(columns: Sequence[Column]) -> str:
+    excused = "; ".join(f"`{reason}`: {why}" for reason, why in NOT_PROVOKED.items())
+    unmet = ", ".join(f"`{one}`" for one in sorted(unmet_reasons(columns)))
+    also = f" These were not met: {unmet}." if unmet else ""
+    return f"The scenarios provoke every reason of [errors.md](errors.md), except {excused}.{also}\n"
 
 
 def _page_cell(column: Column, title: str, notes: list[str]) -> str:

@@ -1,15 +1,12 @@
 """Restarts — the daemon is stopped or killed while clients use it: no gap, no repeat, nothing sent twice."""
 
 import itertools
-import threading
 import time
 from collections.abc import Callable
 
 from conformance.adapter import Connection, Json, Refused, Stream
-from conformance.scenario import LIBRARY, SDK, Run, message_of, scenario
+from conformance.scenario import BROKEN, LIBRARY, SDK, Run, message_of, scenario
 
-# What a library may say of a connection that broke: rule 2 of docs/clients.md.
-BROKEN = ("UNAVAILABLE", "INTERNAL", "CANCELLED", "UNKNOWN")
 PATIENCE_SEC = 120.0
 
 
@@ -32,14 +29,12 @@ def _resume(run: Run, *, kill: bool) -> None:
         stream = owner.live(bob)
         sent = [owner.send(bob, str(number))["message"]["id"] for number in range(5)]
         found = [message_of(stream.expect())["id"] for _ in range(3)]
-        restart = threading.Thread(target=guarded.restart, kwargs={"kill": kill})
-        restart.start()
-        sent += [_send_again(owner, bob, str(number)) for number in range(5, 10)]
-        if run.is_sdk:
-            found += [message_of(_next_message(stream))["id"] for _ in range(len(sent) - len(found))]
-        else:
-            found += _resumed(owner, stream, bob, len(sent) - len(found), expect_ok=not kill)
-        restart.join()
+        with guarded.restarting(kill=kill):
+            sent += [_send_again(owner, bob, str(number)) for number in range(5, 10)]
+            if run.is_sdk:
+                found += [message_of(_next_message(stream))["id"] for _ in range(len(sent) - len(found))]
+            else:
+                found += _resumed(owner, stream, bob, len(sent) - len(found), expect_ok=not kill)
         assert found == sent, (found, sent)
         if run.is_sdk:
             stream.assert_silent(0.3)
@@ -178,11 +173,10 @@ def unavailable(run: Run) -> None:
     with guarded.lock:
         owner, bob = run.owner("restarted"), run.name("bob")
         _contents(owner, bob)
-        guarded.daemon.stop()
-        started = time.monotonic()
-        error = owner.refusal("SendMessage", {"recipient": bob, "sender": "tester", "content": "x"}, 4)
-        took_sec = time.monotonic() - started
-        guarded.start_again()
+        with guarded.away():
+            started = time.monotonic()
+            error = owner.refusal("SendMessage", {"recipient": bob, "sender": "tester", "content": "x"}, 4)
+            took_sec = time.monotonic() - started
         assert error["code"] in ("UNAVAILABLE", "INTERNAL"), error
         assert took_sec < 10, f"after {took_sec:.1f} s"
         assert _send_again(owner, bob, "back")

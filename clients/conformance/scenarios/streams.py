@@ -15,9 +15,9 @@ def live(run: Run) -> None:
     owner, bob = run.owner(), run.name("bob")
     stream = owner.live(bob)
     sent = [owner.send(bob, str(number))["message"]["id"] for number in range(20)]
-    events = [stream.expect() for _ in sent]
-    assert [message_of(event)["id"] for event in events] == sent
-    assert [event["eventId"] for event in events] == sent
+    for message_id in sent:
+        event = stream.expect()
+        assert (message_of(event)["id"], event["eventId"]) == (message_id, message_id), event
     owner.send(run.name("carol"), "not for bob")
     stream.assert_silent(0.3)
     stream.cancel()

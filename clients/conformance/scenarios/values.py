@@ -110,6 +110,22 @@ def struct(run: Run) -> None:
         assert body["metadata"] == metadata, body["metadata"]
 
 
+@scenario("metadata of 32 levels, which are 98 of protobuf")
+def deep(run: Run) -> None:
+    """Sent, streamed and read; many libraries stop at 100."""
+    owner, bob = run.owner(), run.name("bob")
+    stream = owner.live(bob, maxBatch=10)
+    metadata: Json = {"level": 32}
+    for level in range(31, 0, -1):
+        metadata = {"level": level, "deeper": metadata}
+    owner.send(bob, metadata=metadata)
+    event = stream.expect()
+    (streamed,) = event.get("events") or [event]
+    (found,) = owner.call("CheckInbox", {"agent": bob})["messages"]
+    assert message_of(streamed)["metadata"] == found["metadata"] == metadata, found
+    stream.cancel()
+
+
 @scenario("NaN in metadata is refused")
 def nan(run: Run) -> None:
     """JSON has no such number."""
