@@ -10,11 +10,11 @@ from conformance import __main__ as command
 from conformance import scenarios
 from conformance.adapter import Adapter, AdapterFailed, Unsupported
 from conformance.clients import CLIENTS, Client, Missing
-from conformance.first_clients import PAGE, first_client
+from conformance.first_clients import FILES, PAGE, commands_of, first_client
 from conformance.runner import FIRST_CLIENT, Column, Outcome, Result
 from conformance.scenario import SCENARIOS
 from conformance.scenarios.errors import NOT_PROVOKED, REFUSALS
-from conformance.table import as_json, columns_of, page_of, summary_of
+from conformance.table import as_json, columns_of, page_of, summary_of, unmet_reasons
 from mailroom.v1 import mailroom_pb2 as pb
 
 HELLO = {"library": "lib", "version": "1.2", "runtime": "Tongue 3", "kind": "library", "date": "2026-11-29"}
@@ -52,17 +52,26 @@ def test_titles_are_unique_and_no_scenario_names_a_language() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("language", "suffix"),
-    [("python", "py"), ("js", "mjs"), ("rust", "rs"), ("java", "java"), ("cpp", "cc"), ("ruby", "rb")],
-)
-def test_the_page_has_a_first_client_with_the_given_address(tmp_path: Path, language: str, suffix: str) -> None:
-    file = first_client(language, tmp_path / f"first.{suffix}", "unix:///elsewhere")
+@pytest.mark.parametrize("language", FILES)
+def test_the_page_has_a_first_client_with_the_given_address(tmp_path: Path, language: str) -> None:
+    file = first_client(language, tmp_path / FILES[language], "unix:///elsewhere")
     assert "unix:///elsewhere" in file.read_text()
     assert (
         file.read_text().replace("unix:///elsewhere", "unix:///run/user/1000/mailroom/mailroom.sock")
         in PAGE.read_text()
     )
+
+
+@pytest.mark.parametrize("language", FILES)
+def test_the_page_has_commands_for_each_first_client(language: str) -> None:
+    commands = commands_of(language)
+    assert f"```sh\n{commands}```" in PAGE.read_text()
+    assert [one for one in FILES.values() if one in commands] in ([FILES[language]], []), "its own program only"
+
+
+def test_every_program_of_the_page_is_a_first_client() -> None:
+    kinds = set(re.findall(r"^```(\w+)$", PAGE.read_text(), re.MULTILINE))
+    assert kinds == {*FILES, "sh", "json"}
 
 
 def test_a_language_without_a_first_client_is_an_error(tmp_path: Path) -> None:
@@ -129,6 +138,18 @@ def test_the_page_marks_what_failed_and_says_why_below() -> None:
     assert page_of(columns_of([stored]), ["one", "two", "three"]) == page, "the same from stored results"
     again = as_json([column(two=Result(Outcome.PASSED, 2.0))])
     assert "| two | ✓ |" in page_of(columns_of([stored, again]), ["one", "two", "three"]), "the later result counts"
+
+
+def test_the_page_says_which_reasons_were_not_met() -> None:
+    shown = column()
+    shown.reasons = {"TTL_INVALID", "WAIT_INVALID"}
+    unmet = unmet_reasons(columns_of([as_json([shown])]))
+    assert "TTL_INVALID" not in unmet
+    assert "TOO_MANY" in unmet
+    assert not unmet & NOT_PROVOKED.keys()
+    assert "These were not met: `ADMIN_ONLY`, " in page_of([shown], [])
+    shown.reasons |= unmet
+    assert "not met" not in page_of([shown], [])
 
 
 def test_json_and_summary_have_every_result() -> None:
