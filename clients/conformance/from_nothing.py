@@ -16,7 +16,7 @@ from conformance.daemons import Daemons
 from conformance.first_clients import FILES, PAGE, commands_of, first_client
 
 BOUND_SEC = 1800.0
-KEPT = ("PATH", "LANG", "JAVA_HOME", "GOROOT", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "GOPROXY", "GOFLAGS", "GOTOOLCHAIN")
+CACHES = ("CARGO_HOME", "GOPATH", "GOCACHE", "GOMODCACHE", "npm_config_cache", "NPM_CONFIG_CACHE", "PIP_CACHE_DIR")
 
 
 def measure(languages: list[str]) -> None:
@@ -41,9 +41,10 @@ def _measure_one(language: str, directory: Path, daemons: Daemons) -> None:
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=PAGE.parent.parent, capture_output=True, check=True)
     subprocess.run(["tar", "-x", "-C", checkout], input=archive.stdout, check=True)
     first_client(language, place / FILES[language], daemons["main"].socket)
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    environment |= {"HOME": str(home), "MAILROOM": str(checkout), "DEBIAN_FRONTEND": "noninteractive"}
-    environment |= {"RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAILROOM_", "XDG_", *CACHES))}
+    places = {"HOME": str(home), "MAILROOM": str(checkout), "DEBIAN_FRONTEND": "noninteractive"}
+    toolchain = {"RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(Path.home() / ".rustup"))}  # it is no cache
+    environment = kept | places | toolchain
     started = time.monotonic()
     done = subprocess.run(
         ["bash", "-ec", commands_of(language)],
