@@ -36,6 +36,7 @@ EXPECTED = {  # in the order of ROLES
     "GetMessage": (OK, OK, OK, "MESSAGE_NOT_FOUND", NOBODY),
     "ListMessages": (OK, OK, OK, FOREIGN, NOBODY),
     "ClearMailbox": (OK, OK, OK, FOREIGN, NOBODY),
+    "GetTraffic": (OK, OK, NEVER, NEVER, NOBODY),
     "GetMailboxStats": (OK, OK, OK, FOREIGN, NOBODY),
     "GetQueueStats": (OK, OK, OK, FOREIGN, NOBODY),
     "SetAlias": (OK, OK, NEVER, NEVER, NOBODY),
@@ -80,10 +81,11 @@ def path_of(rpc: str) -> str:
 def test_every_method_of_every_service_asks_for_a_token_as_its_row_says(guarded: Guarded, role: str) -> None:
     rows = {rpc.path: rpc for rpc in RPCS}
     services = guarded.deployment.services()
-    assert len(services) == 4
+    assert len(services) == 5
     with connect(guarded.tcp, guarded.texts["bob"][:-3] + "AAA" if role == "liar" else "") as client:
         for service in services:
-            for method in cast("Any", descriptor_pool.Default().FindServiceByName(service)).methods:
+            declared = service.replace("reflection.v1.", "reflection.v1alpha.")  # which has the same methods
+            for method in cast("Any", descriptor_pool.Default().FindServiceByName(declared)).methods:
                 path = f"/{service}/{method.name}"
                 found = outcome(client, path, method, b"")
                 if path not in rows:
@@ -110,6 +112,7 @@ def requests(mail_id: str) -> dict[str, Message]:
         "GetMessage": pb.GetMessageRequest(id=mail_id),
         "ListMessages": pb.ListMessagesRequest(agent="bob"),
         "ClearMailbox": pb.ClearMailboxRequest(agent="bob"),
+        "GetTraffic": pb.GetTrafficRequest(),
         "GetMailboxStats": pb.GetMailboxStatsRequest(agent="bob"),
         "GetQueueStats": pb.GetQueueStatsRequest(session_id="bob"),
         "SetAlias": pb.SetAliasRequest(agent="bob", session="a-session-of-bob"),
@@ -177,6 +180,14 @@ def test_an_agent_cannot_read_all_mailboxes(bob: Client, rpc: str, request_for_a
     refusal = refusal_of(call)
     assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", field)
     assert "for bob, not for every mailbox" in refusal.sentence
+
+
+def test_an_agent_acknowledges_in_nobody_elses_name(guarded: Guarded, bob: Client) -> None:
+    mail = guarded.deployment.send("bob", "by whom?").message.id
+    refusal = refusal_of(lambda: bob.acknowledge("bob", [mail], by="carol"))
+    assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", "by")
+    assert list(bob.acknowledge("bob", [mail], by="bob").acknowledged_ids) == [mail]
+    assert {step.by for step in guarded.deployment.get(mail).history} == {""}, "that is bob itself"
 
 
 def test_an_alias_grants_an_agent_access_and_only_the_owner_can_set_it(guarded: Guarded, bob: Client) -> None:

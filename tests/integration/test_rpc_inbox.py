@@ -291,6 +291,29 @@ def test_unknown_ids_and_ids_of_another_mailbox_are_returned_and_change_nothing(
     assert deployment.filed(other) == [theirs]
 
 
+def test_who_acknowledged_in_an_agents_place_is_in_receipt_and_history(deployment: Deployment) -> None:
+    agent, sender = deployment.new_agent(), deployment.new_agent()
+    mail = [deployment.send(agent, "x", sender=sender).message.id for _ in range(2)]
+    stream = deployment.live(sender, include_receipts=True, observe=True)
+    deployment.acknowledge(agent, mail[:1], by="ops")
+    deployment.acknowledge(agent, mail)
+    receipts = [stream.next().receipt for _ in range(2)]
+    stream.cancel()
+    read = pb.DELIVERY_STATE_READ
+    assert [(one.message_id, one.state, one.by) for one in receipts] == [(mail[0], read, "ops"), (mail[1], read, "")]
+    assert [step.by for step in deployment.get(mail[0]).history] == ["", "", "ops"]
+    assert [step.by for step in deployment.get(mail[1]).history] == ["", "", ""]
+
+
+def test_an_agent_does_not_seem_present_because_somebody_acknowledged_for_it(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    mail = deployment.send(agent, "x").message.id
+    deployment.acknowledge(agent, [mail], by="ops")
+    assert not deployment.stats(agent).HasField("last_seen")
+    deployment.acknowledge(agent, [mail])
+    wait_until(lambda: deployment.stats(agent).HasField("last_seen"), "the agent's own call shows that it is there")
+
+
 def test_acknowledging_nothing_or_in_an_unknown_mailbox_succeeds(deployment: Deployment) -> None:
     agent = deployment.new_agent()
     assert deployment.acknowledge(agent, []) == pb.AcknowledgeMessagesResponse()
@@ -320,6 +343,8 @@ def test_a_malformed_id_is_refused_and_nothing_is_acknowledged(deployment: Deplo
         assert refusal.field == "message_ids"
     assert deployment.state(ids[0]) == pb.DELIVERY_STATE_FILED
     assert refusal_of(lambda: deployment.acknowledge("../x", ids)).reason == "AGENT_INVALID"
+    refusal = refusal_of(lambda: deployment.acknowledge(agent, ids, by="../x"))
+    assert (refusal.reason, refusal.field) == ("AGENT_INVALID", "by")
 
 
 def test_evicted_messages_can_be_acknowledged(small_deployment: Deployment) -> None:

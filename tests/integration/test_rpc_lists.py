@@ -5,13 +5,14 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC
 from typing import Any
 
 import grpc
 import pytest
 from mailroom import Mailroom
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.client import connect, refusal_of
+from support.harness.client import connect, refusal_of, struct
 from support.harness.deployment import Deployment, running_deployment
 from support.harness.waiting import wait_until
 
@@ -90,6 +91,32 @@ def test_a_list_can_be_limited_to_one_thread(deployment: Deployment) -> None:
     assert all_pages(deployment, agent, thread_id="none") == [[]]
 
 
+def test_a_list_can_be_limited_to_a_sender_and_to_states(deployment: Deployment) -> None:
+    agent, senders = deployment.new_agent(), [deployment.new_agent() for _ in range(2)]
+    ids = [deployment.send(agent, "x", sender=senders[index % 2]).message.id for index in range(8)]
+    assert all_pages(deployment, agent, sender=senders[1], page_size=3) == [[ids[7], ids[5], ids[3]], [ids[1]]]
+    assert all_pages(deployment, "", sender=senders[0]) == [ids[6::-2]]
+    deployment.acknowledge(agent, ids[:2])
+    deployment.mark_offered(agent, ids[2:4])
+    read, offered, filed = pb.DELIVERY_STATE_READ, pb.DELIVERY_STATE_OFFERED, pb.DELIVERY_STATE_FILED
+    assert all_pages(deployment, agent, states=[read]) == [ids[1::-1]]
+    assert all_pages(deployment, agent, states=[filed], page_size=3) == [ids[:4:-1], [ids[4]]]
+    assert all_pages(deployment, agent, states=[read, filed], sender=senders[0]) == [[ids[6], ids[4], ids[0]]]
+    wait_until(lambda: all_pages(deployment, agent, states=[offered]) == [ids[3:1:-1]], "the database has the states")
+    assert all_pages(deployment, agent, states=[pb.DELIVERY_STATE_OVERDUE]) == [[]], "no message is ever in it"
+
+
+def test_a_preview_ends_with_a_character_and_says_how_large_the_whole_is(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    deployment.send(agent, "\u00e4" * 10, metadata=struct({"a": 1}))
+    deployment.send(agent, "short", metadata=struct({"a": 1}))
+    short, cut = deployment.listed(agent, preview_bytes=5)
+    assert (cut.content, cut.content_bytes, cut.HasField("metadata")) == ("\u00e4" * 2, 20, False)
+    assert (short.content, short.content_bytes, short.HasField("metadata")) == ("short", 0, False)
+    assert [message.content_bytes for message in deployment.listed(agent)] == [0, 0]
+    assert deployment.get(cut.id).message.content == "\u00e4" * 10
+
+
 def test_evicted_messages_are_listed(small_deployment: Deployment) -> None:
     deployment, agent = small_deployment, small_deployment.new_agent()
     ids = deployment.fill(agent, 45, "x" * 300_000)
@@ -104,6 +131,8 @@ def test_evicted_messages_are_listed(small_deployment: Deployment) -> None:
         ({"agent": "a/b"}, "AGENT_INVALID", "agent"),
         ({"agent": "a", "page_size": -1}, "LIMIT_INVALID", "page_size"),
         ({"agent": "a", "page_token": "next"}, "PAGE_TOKEN_INVALID", "page_token"),
+        ({"agent": "a", "sender": "a/b"}, "SENDER_INVALID", "sender"),
+        ({"agent": "a", "preview_bytes": -1}, "LIMIT_INVALID", "preview_bytes"),
     ],
 )
 def test_an_invalid_list_request_is_refused(
@@ -112,6 +141,32 @@ def test_an_invalid_list_request_is_refused(
     refusal = refusal_of(lambda: deployment.page(**fields))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
     assert (refusal.field, refusal.domain) == (field, "mailroom")
+
+
+# -- GetTraffic -------------------------------------------------------------------------------------------------------
+
+
+def test_traffic_counts_who_sent_how_much_to_whom(deployment: Deployment) -> None:
+    ana, bob = deployment.new_agent(), deployment.new_agent()
+    for _ in range(3):
+        deployment.send(ana, "x", sender=bob)
+    deployment.send(bob, "x", sender=ana)
+    answer = deployment.traffic()
+    counts = {(pair.sender, pair.recipient): pair.messages for pair in answer.pairs}
+    assert (counts[bob, ana], counts[ana, bob]) == (3, 1)
+    assert answer.messages == sum(counts.values())
+    assert [pair.messages for pair in answer.pairs] == sorted(counts.values(), reverse=True)
+    since_sec = time.time() - answer.since.ToDatetime(tzinfo=UTC).timestamp()
+    assert 3599 < since_sec < 3700
+    deployment.call("ClearMailbox", pb.ClearMailboxRequest(agent=ana))
+    assert (bob, ana) not in {(pair.sender, pair.recipient) for pair in deployment.traffic(3600.0).pairs}
+
+
+@pytest.mark.parametrize("period_sec", [0.0, -1.0, 4e8])
+def test_traffic_of_an_invalid_period_is_refused(deployment: Deployment, period_sec: float) -> None:
+    refusal = refusal_of(lambda: deployment.traffic(period_sec))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_INVALID")
+    assert refusal.field == "period"
 
 
 # -- GetMailboxStats --------------------------------------------------------------------------------------------------

@@ -162,6 +162,7 @@ def test_the_status_shows_a_killed_worker(quick_deployment: Deployment, worker: 
     assert [worker.name for worker in status.workers] == list(WORKERS)
     assert status.version
     assert status.started_at.ToMilliseconds() <= before.started_at.ToMilliseconds()
+    assert (status.keep_read.ToSeconds(), status.max_unread) == (24 * 3600, 100_000)
 
 
 @pytest.mark.parametrize("worker", ["mailbox", "command-queue"])

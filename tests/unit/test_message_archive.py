@@ -2,6 +2,14 @@
 
 from typing import Any
 
+import pytest
+from mailroomd.model.errors import MailroomError
+from mailroomd.model.ids import MAX_ID, milliseconds_of
+from mailroomd.model.message import Message
+from mailroomd.model.message_filter import MessageFilter
+from mailroomd.model.page import Page
+from mailroomd.model.states import DeliveryState
+from mailroomd.storage.database import message_search, traffic
 from mailroomd.storage.database.message_archive import MessageArchive
 from support.harness.storing import NOW_MS, StoreHarness, draft
 
@@ -35,6 +43,68 @@ def test_a_page_ends_at_its_bounds_and_says_so(harness: StoreHarness) -> None:
     archive.close()
 
 
+def test_a_list_has_only_messages_of_its_sender_and_in_its_states(harness: StoreHarness) -> None:
+    ids = harness.send(*[draft("ab"[n % 2], sender="xyz"[n % 3]) for n in range(12)])
+    harness.commit(harness.reading("a", *ids[:6]))
+    archive = MessageArchive(harness.state_dir)
+
+    def found(mailbox: str | None, **wanted: Any) -> list[int]:
+        page = archive.listed(mailbox, MAX_ID, 100, MessageFilter(**wanted))
+        return [ids.index(message.id) for message in page]
+
+    assert found(None, sender="x") == [9, 6, 3, 0]
+    assert found("a", sender="x") == [6, 0]
+    assert found("a", states=frozenset({DeliveryState.READ})) == [4, 2, 0]
+    assert found(None, sender="y", states=frozenset({DeliveryState.READ})) == [4]
+    assert found(None, sender="y", states=frozenset({DeliveryState.READ}), unread_only=True) == []
+    assert found(None, states=frozenset()) == []
+    assert found(None, query="go", sender="z", states=frozenset({DeliveryState.FILED})) == [11, 8, 5]
+    archive.close()
+
+
+def test_a_list_that_takes_too_long_returns_what_it_has_or_says_so(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.send(*[draft("a", sender="x" if n == 299 else "y") for n in range(300)])
+    archive = MessageArchive(harness.state_dir)
+    monkeypatch.setattr(message_search, "CHECK_EVERY_STEPS", 500)
+
+    def found(states: frozenset[DeliveryState]) -> Page[Message]:
+        return archive.listed("a", MAX_ID, 1000, MessageFilter(states=states), is_cancelled=lambda: True)
+
+    with pytest.raises(MailroomError, match="timed out without a match"):
+        found(frozenset({DeliveryState.READ}))
+    page = found(frozenset({DeliveryState.FILED}))
+    assert page.is_cut
+    assert 0 < len(page) < 300
+    whole = archive.listed("a", MAX_ID, 1000, MessageFilter(states=frozenset({DeliveryState.FILED})))
+    assert len(whole) == 300, "the connection is good for the next one"
+    archive.close()
+
+
+def test_traffic_is_counted_by_sender_and_mailbox_since_a_time(harness: StoreHarness) -> None:
+    ids = harness.send(*[draft("ab"[n % 2], sender="xyz"[n % 3]) for n in range(12)])
+    archive = MessageArchive(harness.state_dir)
+    counted = archive.traffic(0, harness.last_id)
+    assert (counted.counts.total(), counted.since_ms) == (12, 0)
+    assert counted.counts["x", "a"] == counted.counts["z", "b"] == 2
+    assert archive.traffic(0, ids[5]).counts.total() == 6, "nothing above the mark"
+    assert archive.traffic(milliseconds_of(ids[-1]) + 1, harness.last_id).counts.total() == 0
+    archive.close()
+
+
+def test_traffic_that_takes_too_long_says_how_far_it_reaches(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = harness.send(*[draft("a") for _ in range(10)])
+    monkeypatch.setattr(traffic, "SLICE", 4)
+    archive = MessageArchive(harness.state_dir)
+    counted = archive.traffic(0, harness.last_id, lambda: True)
+    assert (counted.counts.total(), counted.since_ms) == (4, milliseconds_of(ids[-4]))
+    assert archive.traffic(0, harness.last_id).counts.total() == 10
+    archive.close()
+
+
 def test_the_queries_use_the_indexes_that_were_made_for_them(harness: StoreHarness) -> None:
     harness.commit(*[harness.message(draft("ab"[n % 2])) for n in range(50)])
     asked: list[str] = []
@@ -56,6 +126,11 @@ def test_the_queries_use_the_indexes_that_were_made_for_them(harness: StoreHarne
         lambda: archive.after("a", 5, mark, 10)
     )
     assert "USING INDEX messages_of_mailbox (recipient=? AND id<?)" in plan(lambda: archive.before("a", mark, 10))
+    of_sender = MessageFilter(sender="x")
+    assert "USING INDEX messages_of_sender (sender=? AND id<?)" in plan(
+        lambda: archive.listed(None, mark, 9, of_sender)
+    )
+    assert "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan(lambda: archive.traffic(0, mark))
     assert "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan(lambda: archive.after(None, 5, mark, 10))
     assert "USING INTEGER PRIMARY KEY" in plan(lambda: archive.newest(mark, 10))
     for ask in (archive.mailboxes, lambda: archive.mailbox("a")):

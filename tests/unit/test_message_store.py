@@ -46,6 +46,16 @@ def test_an_acknowledgement_marks_messages_read_and_names_unknown_ids(harness: S
     assert harness.rows("SELECT state, read_ms FROM messages WHERE id = ?", first.id) == [(READ, NOW_MS)]
 
 
+def test_an_acknowledgement_in_the_recipients_place_says_by_whom(harness: StoreHarness) -> None:
+    first, second = harness.message(draft("a")), harness.message(draft("a"))
+    harness.commit(first, second)
+    own, placed = harness.reading("a", first.id), harness.reading("a", first.id, second.id, by="ops")
+    harness.commit(own, placed)
+    columns = "SELECT message_id, acknowledged_by FROM receipts ORDER BY id"
+    assert harness.rows(columns) == [(first.id, ""), (second.id, "ops")], "what was read before stays as it was"
+    assert harness.rows("SELECT acknowledged_by FROM messages ORDER BY id") == [("",), ("ops",)]
+
+
 def test_an_acknowledgement_without_mail_creates_no_mailbox(harness: StoreHarness) -> None:
     assert counted(harness.commit(harness.reading("nobody", 7))) == {}
     assert harness.rows("SELECT * FROM mailboxes") == []

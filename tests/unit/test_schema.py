@@ -23,6 +23,7 @@ from support.harness.storing import FIRST_ID, NOW_MS, StoreHarness, answers, cou
 from support.harness.version_1 import VERSION_1
 from support.harness.version_2 import VERSION_2
 from support.harness.version_3 import VERSION_3
+from support.harness.version_4 import VERSION_4
 
 READ, FILED, STORED = DeliveryState.READ, DeliveryState.FILED, DeliveryState.STORED
 
@@ -237,6 +238,55 @@ def test_a_message_of_version_3_has_no_deadline_and_is_recognized_by_its_key(fro
     assert from_version_3.store.next_deadline_ms() is None
     from_version_3.send(Draft("bob", "amy", "go", reply_by_ms=NOW_MS + 5))
     assert from_version_3.store.next_deadline_ms() == NOW_MS + 5
+
+
+def make_version_4(state_dir: Path) -> None:
+    """Makes a database as its daemon left it: a message that was read, and its receipt."""
+    old = sqlite3.connect(state_dir / "mailroom.db", isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.executescript(VERSION_4)
+    old.execute(
+        "INSERT INTO messages (id, recipient, sender, content, type, metadata, thread_id, in_reply_to, priority,"
+        " ttl_ms, timestamp_ms, state, filed_id, filed_ms, read_ms)"
+        " VALUES (?, 'bob', 'amy', 'go', 'text', '{}', '', 0, 2, 0, ?, 4, ?, ?, ?)",
+        (MESSAGE_IDS[0], NOW_MS, MESSAGE_IDS[0] + 1, NOW_MS, NOW_MS),
+    )
+    old.execute("INSERT INTO receipts VALUES (?, 'amy', ?, 'bob', 4, ?)", (MESSAGE_IDS[2], MESSAGE_IDS[0], NOW_MS))
+    old.execute("INSERT INTO mailboxes VALUES ('bob', 1, 0, 7)")
+    old.execute(f"UPDATE meta SET value = {MESSAGE_IDS[2]} WHERE name IN ('last_id', 'synced_id')")
+    old.close()
+
+
+@pytest.fixture
+def from_version_4(tmp_path: Path) -> Iterator[StoreHarness]:
+    make_version_4(tmp_path)
+    made = StoreHarness(tmp_path)
+    made.last_id = MESSAGE_IDS[2]
+    yield made
+    made.store.close()
+
+
+def test_a_version_4_database_has_the_same_tables_and_indexes_as_a_new_one(
+    from_version_4: StoreHarness, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    new = StoreHarness(tmp_path / "new")
+    assert objects(from_version_4.connection) == objects(new.connection)
+    new.store.close()
+
+
+def test_what_was_read_in_version_4_was_read_by_its_recipient(from_version_4: StoreHarness) -> None:
+    archive = MessageArchive(from_version_4.state_dir)
+    history = archive.history(MESSAGE_IDS[0])
+    assert history is not None
+    assert (history.message.state, history.acknowledged_by) == (READ, "")
+    assert archive.receipts(None, MESSAGE_IDS[1], MAX_ID, 10) == [
+        Receipt(MESSAGE_IDS[2], "amy", MESSAGE_IDS[0], "bob", READ, NOW_MS)
+    ]
+    archive.close()
+    (sent,) = from_version_4.send(Draft("bob", "amy", "again"))
+    from_version_4.commit(from_version_4.reading("bob", sent, by="ops"))
+    assert from_version_4.rows("SELECT acknowledged_by FROM messages ORDER BY id") == [("",), ("ops",)]
 
 
 def test_an_upgrade_that_fails_half_way_changes_nothing_and_is_repeated(

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
     from mailroom.receipts import Receipt
     from mailroom.states import DeliveryState, Health, Priority
-    from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus
+    from mailroom.stats import MailboxStats, MetricSample, PairTraffic, QueueStats, Status, Traffic, WorkerStatus
     from mailroom.subscriptions import AsyncSubscription, Subscription
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "MessagePage",
     "MetricSample",
     "NotFound",
+    "PairTraffic",
     "PermissionDenied",
     "Priority",
     "QueueStats",
@@ -85,6 +86,7 @@ __all__ = [
     "Subscription",
     "TlsFailed",
     "TrackedMessage",
+    "Traffic",
     "Unauthenticated",
     "Unavailable",
     "WorkerStatus",
@@ -103,7 +105,7 @@ _EXPORTS = {
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
     "receipts": "Receipt",
     "states": "DeliveryState Health Priority",
-    "stats": "MailboxStats MetricSample QueueStats Status WorkerStatus",
+    "stats": "MailboxStats MetricSample PairTraffic QueueStats Status Traffic WorkerStatus",
     "subscriptions": "AsyncSubscription Subscription",
 }
 _MODULES = {name: f"mailroom.{module}" for module, names in _EXPORTS.items() for name in names.split()}

@@ -28,7 +28,7 @@ from mailroom.pipeline import AsyncPipeline
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
-from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, Traffic
 from mailroom.subscriptions import AsyncSubscription
 from mailroom.transport import AsyncTransport
 
@@ -160,10 +160,17 @@ class AsyncMailroom:
         return await self._run(call, timeout)
 
     async def acknowledge(
-        self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None
+        self, agent: str, ids: str | Iterable[str], *, by: str | None = None, timeout: float | None = None
     ) -> Acknowledgement:
-        """Marks messages as read and removes their inbox files. Repeating it is harmless."""
-        return Acknowledgement.joined([await self._run(call, timeout) for call in calls.acknowledge(agent, ids)])
+        """Marks messages as read and removes their inbox files. Repeating it is harmless.
+
+        Args:
+            agent: whose messages.
+            ids: of one message or several.
+            by: who acknowledges them in the agent's place, for the history; the agent by default.
+            timeout: seconds for all attempts.
+        """
+        return Acknowledgement.joined([await self._run(call, timeout) for call in calls.acknowledge(agent, ids, by)])
 
     async def mark_offered(self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None) -> None:
         """Records that messages were offered to their recipient by other means."""
@@ -231,6 +238,10 @@ class AsyncMailroom:
     async def stats(self, agent: str | None = None, *, timeout: float | None = None) -> list[MailboxStats]:
         """Returns the message counts of one mailbox, or of every mailbox, ordered by name."""
         return await self._fetch_all(partial(calls.stats, agent), timeout)
+
+    async def traffic(self, period: Span = 3600.0, *, timeout: float | None = None) -> Traffic:
+        """Returns how many messages each sender sent to each mailbox in a period until now, by default an hour."""
+        return await self._run(calls.traffic(period), timeout)
 
     async def queue_stats(self, session: str | None = None, *, timeout: float | None = None) -> list[QueueStats]:
         """Returns the number of pending inbox files for each session that has any."""

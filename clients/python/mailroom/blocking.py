@@ -25,7 +25,7 @@ from mailroom.pipeline import BlockingPipeline
 from mailroom.records import Page
 from mailroom.retry import Retries
 from mailroom.states import Health
-from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, Traffic
 from mailroom.subscriptions import Subscription
 from mailroom.transport import BlockingTransport
 
@@ -154,9 +154,18 @@ class Mailroom:
         )
         return self._run(call, timeout)
 
-    def acknowledge(self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None) -> Acknowledgement:
-        """Marks messages as read and removes their inbox files. Repeating it is harmless."""
-        return Acknowledgement.joined([self._run(call, timeout) for call in calls.acknowledge(agent, ids)])
+    def acknowledge(
+        self, agent: str, ids: str | Iterable[str], *, by: str | None = None, timeout: float | None = None
+    ) -> Acknowledgement:
+        """Marks messages as read and removes their inbox files. Repeating it is harmless.
+
+        Args:
+            agent: whose messages.
+            ids: of one message or several.
+            by: who acknowledges them in the agent's place, for the history; the agent by default.
+            timeout: seconds for all attempts.
+        """
+        return Acknowledgement.joined([self._run(call, timeout) for call in calls.acknowledge(agent, ids, by)])
 
     def mark_offered(self, agent: str, ids: str | Iterable[str], *, timeout: float | None = None) -> None:
         """Records that messages were offered to their recipient by other means."""
@@ -223,6 +232,10 @@ class Mailroom:
     def stats(self, agent: str | None = None, *, timeout: float | None = None) -> list[MailboxStats]:
         """Returns the message counts of one mailbox, or of every mailbox, ordered by name."""
         return self._fetch_all(partial(calls.stats, agent), timeout)
+
+    def traffic(self, period: Span = 3600.0, *, timeout: float | None = None) -> Traffic:
+        """Returns how many messages each sender sent to each mailbox in a period until now, by default an hour."""
+        return self._run(calls.traffic(period), timeout)
 
     def queue_stats(self, session: str | None = None, *, timeout: float | None = None) -> list[QueueStats]:
         """Returns the number of pending inbox files for each session that has any."""

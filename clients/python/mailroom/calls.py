@@ -24,6 +24,7 @@ __all__ = [
     "set_alias",
     "stats",
     "subscribe_request",
+    "traffic",
 ]
 
 import secrets
@@ -62,8 +63,8 @@ from mailroom.messages import Acknowledgement, Inbox, MessagePage, SendOutcome, 
 from mailroom.metadata import struct_from_metadata
 from mailroom.options import Deadline, ListOptions, SendOptions, Span, SubscribeOptions
 from mailroom.records import Page
-from mailroom.states import Health
-from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status
+from mailroom.states import DeliveryState, Health
+from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, Traffic
 from mailroom.v1 import mailroom_pb2 as pb
 
 Result = TypeVar("Result")
@@ -142,10 +143,11 @@ def check_inbox(
     return Call(Service.MAILBOX, "CheckInbox", request, conversion.inbox_from, extra_sec)
 
 
-def acknowledge(agent: str, ids: str | Iterable[str]) -> Iterator[Call[Acknowledgement]]:
+def acknowledge(agent: str, ids: str | Iterable[str], by: str | None) -> Iterator[Call[Acknowledgement]]:
     """Marks messages as read, in as many calls as necessary."""
     for message_ids in _portions(ids):
-        request = pb.AcknowledgeMessagesRequest(agent=_text("agent", agent), message_ids=message_ids)
+        names = {"agent": _text("agent", agent), "by": _text("by", by or "")}
+        request = pb.AcknowledgeMessagesRequest(**names, message_ids=message_ids)
         yield Call(Service.MAILBOX, "AcknowledgeMessages", request, conversion.acknowledgement_from)
 
 
@@ -171,8 +173,17 @@ def list_messages(agent: str | None, page_token: str, options: ListOptions) -> C
         query=_text("query", options.get("query") or ""),
         page_size=options.get("page_size") or 0,
         page_token=_text("page_token", page_token),
+        sender=_text("sender", options.get("sender") or ""),
+        states=map(_state, options.get("states") or ()),
+        preview_bytes=options.get("preview_bytes") or 0,
     )
     return Call(Service.MAILBOX, "ListMessages", request, conversion.page_from)
+
+
+def traffic(period: Span | None) -> Call[Traffic]:
+    """Counts the messages of a period by sender and recipient."""
+    request = pb.GetTrafficRequest(period=_duration("period", period, "LIMIT_INVALID"))
+    return Call(Service.MAILBOX, "GetTraffic", request, conversion.traffic_from)
 
 
 def clear(agent: str) -> Call[int]:
@@ -294,14 +305,23 @@ def _metadata(_: str, metadata: Mapping[str, Any]) -> Struct | None:
     return struct_from_metadata(metadata) if metadata else None
 
 
-def _duration(field: str, span: Span | None) -> Duration | None:
+def _state(state: str) -> int:
+    try:
+        return pb.DeliveryState.Value(f"DELIVERY_STATE_{state.upper()}")
+    except ValueError as error:
+        known = ", ".join(known for known in DeliveryState if known is not DeliveryState.UNKNOWN)
+        sentence = f"{state!r} is not a delivery state; use one of {known}"
+        raise InvalidArgument(sentence, reason="REQUEST_MALFORMED", field="states") from error
+
+
+def _duration(field: str, span: Span | None, reason: str = "") -> Duration | None:
     if span is None:
         return None
     duration = Duration()
     try:
         duration.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
     except (ValueError, OverflowError) as error:
-        reason = f"{field.upper()}_INVALID"
+        reason = reason or f"{field.upper()}_INVALID"
         raise InvalidArgument(f"{field}: {span!r} is not a valid duration", reason=reason, field=field) from error
     return duration
 

@@ -21,6 +21,7 @@ __all__ = [
     "stats_from",
     "status_from",
     "tracked_from",
+    "traffic_from",
     "whole_outcome_from",
 ]
 
@@ -65,7 +66,7 @@ from mailroom.metadata import metadata_from_struct
 from mailroom.receipts import Receipt
 from mailroom.records import Page
 from mailroom.states import DeliveryState, Health, Priority
-from mailroom.stats import MailboxStats, MetricSample, QueueStats, Status, WorkerStatus
+from mailroom.stats import MailboxStats, MetricSample, PairTraffic, QueueStats, Status, Traffic, WorkerStatus
 from mailroom.v1 import mailroom_pb2 as pb
 
 _STATES = {number: DeliveryState[name.removeprefix("DELIVERY_STATE_")] for name, number in pb.DeliveryState.items()[1:]}
@@ -162,7 +163,15 @@ def agents_from(response: pb.ListAgentsResponse) -> Page[AgentInfo]:
 def status_from(response: pb.GetStatusResponse) -> Status:
     """Converts the state of the workers."""
     workers = tuple(map(_worker_status, response.workers))
-    return Status(response.version, _moment(response, "started_at"), workers)
+    keep_read_sec = response.keep_read.ToTimedelta().total_seconds() if response.HasField("keep_read") else None
+    started_at = _moment(response, "started_at")
+    return Status(response.version, started_at, workers, keep_read_sec, response.max_unread or None)
+
+
+def traffic_from(response: pb.GetTrafficResponse) -> Traffic:
+    """Converts the numbers of messages by sender and recipient."""
+    pairs = tuple(PairTraffic(pair.sender, pair.recipient, pair.messages) for pair in response.pairs)
+    return Traffic(pairs, _moment(response, "since"), response.messages)
 
 
 def health_from(response: health_pb2.HealthCheckResponse) -> Health:
@@ -209,9 +218,8 @@ def _delivery(delivery: pb.Delivery) -> Delivery:
 
 
 def _receipt(receipt: pb.Receipt, event_id: str) -> Receipt:
-    return Receipt(
-        receipt.message_id, receipt.recipient, _state(receipt.state), _moment(receipt, "timestamp"), event_id
-    )
+    state, moment = _state(receipt.state), _moment(receipt, "timestamp")
+    return Receipt(receipt.message_id, receipt.recipient, state, moment, event_id, receipt.by or None)
 
 
 def _command_response(response: pb.CommandResponse, event_id: str) -> CommandResponse:
@@ -285,6 +293,7 @@ _message: Callable[[pb.Message], Message] = generate(
     f"""def message_from(message):
     return Message(
         id=message.id, timestamp=moment_or_none(message.timestamp), read=message.read, state=state(message.state),
+        content_bytes=message.content_bytes,
         {", ".join(map(_filled, FIELDS))},
     )
 """,

@@ -32,6 +32,7 @@ class Message(Record):
         expires_at: None if it never expires.
         sender_verified: whether the sender proved its name with a token.
         reply_by: by when the sender wants an answer; None if it named no time.
+        content_bytes: the size of the whole content, where a list shortened it (`preview_bytes`); otherwise 0.
     """
 
     id: str
@@ -49,6 +50,14 @@ class Message(Record):
     state: DeliveryState
     sender_verified: bool
     reply_by: datetime | None = None
+    content_bytes: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as JSON-ready values; `content_bytes` only where it says something."""
+        values = Record.to_dict(self)
+        if not self.content_bytes:
+            del values["content_bytes"]
+        return values
 
     @property
     def event_id(self) -> str:

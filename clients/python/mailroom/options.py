@@ -2,13 +2,13 @@
 
 __all__ = ["AccessOptions", "Deadline", "ListOptions", "SendOptions", "Span", "SubscribeOptions"]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, TypeAlias, TypedDict
 
 from mailroom.errors import MailroomError
-from mailroom.states import Priority
+from mailroom.states import DeliveryState, Priority
 
 Span: TypeAlias = float | timedelta  # a length of time; a number means seconds
 Deadline: TypeAlias = datetime | Span  # a moment with its time zone, or the span from now until then
@@ -69,12 +69,20 @@ class ListOptions(TypedDict, total=False):
         query: full-text search in the content. Matches messages that contain all of the words, in any order and case;
             "words in quotes" match as a phrase, and `word*` matches a prefix.
         page_size: the number of messages on a page.
+        sender: only messages of this sender.
+        states: only messages in one of these delivery states. Messages that were offered within the last second may be
+            missing.
+        preview_bytes: shorten each content to this number of bytes, and leave metadata out; `content_bytes` then has
+            the size of the whole.
     """
 
     unread_only: bool
     thread_id: str | None
     query: str | None
     page_size: int | None
+    sender: str | None
+    states: "Iterable[DeliveryState | str] | None"
+    preview_bytes: int | None
 
 
 class SubscribeOptions(TypedDict, total=False):

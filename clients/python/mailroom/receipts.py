@@ -14,10 +14,16 @@ from mailroom.states import DeliveryState
 
 @dataclass(frozen=True, slots=True)
 class Receipt(Record):
-    """A change of a message's delivery state. In a message's history `event_id` is empty."""
+    """A change of a message's delivery state.
+
+    Attributes:
+        event_id: its place in the global sequence; empty in a message's history.
+        by: who acknowledged the message in its recipient's place; None for the recipient.
+    """
 
     message_id: str
     recipient: str
     state: DeliveryState
     timestamp: datetime | None
     event_id: str = ""
+    by: str | None = None

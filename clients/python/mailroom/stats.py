@@ -1,6 +1,6 @@
-"""MailboxStats, QueueStats, MetricSample and Status — counts, metrics and the state of the daemon's workers."""
+"""MailboxStats, QueueStats, Traffic, MetricSample and Status — counts, metrics, and the state of the daemon."""
 
-__all__ = ["MailboxStats", "MetricSample", "QueueStats", "Status", "WorkerStatus"]
+__all__ = ["MailboxStats", "MetricSample", "PairTraffic", "QueueStats", "Status", "Traffic", "WorkerStatus"]
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,11 +50,42 @@ class WorkerStatus(Record):
 
 @dataclass(frozen=True, slots=True)
 class Status(Record):
-    """The daemon as a whole."""
+    """The daemon as a whole.
+
+    Attributes:
+        keep_read_sec: how long read and expired messages are kept; None if the daemon does not say.
+        max_unread: how many unread messages a mailbox may hold; None if the daemon does not say.
+    """
 
     version: str
     started_at: datetime | None
     workers: tuple[WorkerStatus, ...]
+    keep_read_sec: float | None = None
+    max_unread: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairTraffic(Record):
+    """How many messages one sender sent to one mailbox."""
+
+    sender: str
+    recipient: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic(Record):
+    """Who talks to whom.
+
+    Attributes:
+        pairs: the most messages first.
+        since: since when messages are counted; later than asked for where that would have taken too long.
+        messages: the number of all that are counted.
+    """
+
+    pairs: tuple[PairTraffic, ...]
+    since: datetime | None
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,15 @@ Owns the checks that need nothing but the request; a field's limit and reason ar
 here: the checks that depend on a mailbox, such as a full one or a message loop (`mailbox.requests`).
 """
 
-__all__ = ["check_agent", "check_draft", "check_key", "check_recipient", "check_session", "parse_message_id"]
+__all__ = [
+    "check_agent",
+    "check_draft",
+    "check_key",
+    "check_recipient",
+    "check_sender",
+    "check_session",
+    "parse_message_id",
+]
 
 from collections.abc import Callable
 from functools import partial
@@ -55,13 +63,22 @@ def check_key(key: str) -> None:
         )
 
 
-def check_agent(name: str) -> None:
+def check_agent(name: str, field: str = "agent") -> None:
     """Checks the name of an agent or mailbox.
 
     Raises:
         MailroomError: AGENT_INVALID.
     """
-    _check_name(name, Reason.AGENT_INVALID, "agent")
+    _check_name(name, Reason.AGENT_INVALID, field)
+
+
+def check_sender(name: str) -> None:
+    """Checks the name of a sender.
+
+    Raises:
+        MailroomError: SENDER_INVALID.
+    """
+    _check_name(name, Reason.SENDER_INVALID, "sender")
 
 
 def check_session(name: str) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     "draft_from_proto",
     "duration_to_ms",
     "message_to_proto",
+    "preview_to_proto",
     "receipt_to_proto",
     "response_to_proto",
     "timestamp_from_ms",
@@ -87,6 +88,16 @@ def message_to_proto(message: Message, *, with_body: bool = True) -> pb.Message:
     return proto
 
 
+def preview_to_proto(message: Message, preview_bytes: int) -> pb.Message:
+    """Returns a stored message with the beginning of its content, up to the end of a character, and no metadata."""
+    proto = message_to_proto(message, with_body=False)
+    content = message.draft.content.encode()
+    proto.content = content[:preview_bytes].decode(errors="ignore")
+    if len(content) > preview_bytes:
+        proto.content_bytes = len(content)
+    return proto
+
+
 def delivery_to_proto(
     state: DeliveryState, file_error: str, subscribers: int, recipient_seen_ms: int, team_inbox_error: str = ""
 ) -> pb.Delivery:
@@ -109,6 +120,7 @@ def receipt_to_proto(receipt: Receipt) -> pb.Receipt:
         message_id=format_id(receipt.message_id),
         recipient=receipt.recipient,
         state=receipt.state.value,  # pyright: ignore[reportArgumentType]
+        by=receipt.by,
     )
     if receipt.timestamp_ms:
         proto.timestamp.FromMilliseconds(receipt.timestamp_ms)

@@ -22,7 +22,7 @@ from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.list_response import ListResponse, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient, Submission
-from mailroomd.gateway.request_parsing import AgentIds, InboxCheck, NewAlias, SubscriptionStart
+from mailroomd.gateway.request_parsing import Acknowledgement, AgentIds, InboxCheck, NewAlias, SubscriptionStart
 from mailroomd.gateway.subscription import Subscription
 from mailroomd.gateway.wakeups import Wakeups, topics_of
 from mailroomd.model.clock import now_ms
@@ -155,13 +155,17 @@ class Inbox:
             await self._submit(MarkOffered(mailbox, message_ids), request.agent, call)
         return pb.MarkOfferedResponse()
 
-    async def acknowledge_messages(self, request: AgentIds, call: Call) -> pb.AcknowledgeMessagesResponse:
+    async def acknowledge_messages(self, request: Acknowledgement, call: Call) -> pb.AcknowledgeMessagesResponse:
         """Marks messages read; repeating it is harmless."""
+        by = self._aliases.agent_of(request.by) if request.by else ""
+        if by == self._aliases.agent_of(request.agent):
+            by = ""
         unknown = request.message_ids
         acknowledged: list[int] = []
         for mailbox in self._aliases.mailboxes_of(request.agent):
             if unknown:
-                result = cast("Acknowledged", await self._submit(Acknowledge(mailbox, unknown), request.agent, call))
+                acknowledge = Acknowledge(mailbox, unknown, by)
+                result = cast("Acknowledged", await self._submit(acknowledge, request.agent, call))
                 acknowledged += result.message_ids
                 unknown = result.unknown_ids
         return pb.AcknowledgeMessagesResponse(

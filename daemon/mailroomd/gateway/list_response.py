@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
-from mailroomd.gateway.conversion import message_to_proto
+from mailroomd.gateway.conversion import message_to_proto, preview_to_proto
 from mailroomd.gateway.cooperation import LoopShare
 from mailroomd.gateway.structs import encode_varint
 from mailroomd.model.limits import MAX_PAGE_BYTES
@@ -57,12 +57,19 @@ async def encode_items(
     return encoded
 
 
-async def encode_messages(messages: list[Message], share: LoopShare) -> list[bytes]:
-    """Returns as many messages as one response may carry, at least one, each as an encoded protobuf message."""
+async def encode_messages(messages: list[Message], share: LoopShare, preview_bytes: int = 0) -> list[bytes]:
+    """Returns as many messages as one response may carry, at least one, each as an encoded protobuf message.
+
+    Args:
+        messages: the page.
+        share: of the loop.
+        preview_bytes: what is shown of each content; 0 for all of it, and metadata.
+    """
     encoded: list[bytes] = []
     room = MAX_PAGE_BYTES
     for message in messages:
-        encoded_message = message_to_proto(message).SerializeToString()
+        proto = preview_to_proto(message, preview_bytes) if preview_bytes else message_to_proto(message)
+        encoded_message = proto.SerializeToString()
         room -= len(encoded_message)  # metadata is several times as large as in JSON
         if room < 0 and encoded:
             break

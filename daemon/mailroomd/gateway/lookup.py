@@ -28,6 +28,8 @@ from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import StoredHistory
 from mailroomd.table.layout import MailboxCounts
 
+MAX_PAIRS = 5_000  # in one response: with the longest names they fit into 3 MiB
+
 
 class Lookup:
     """The methods that only read.
@@ -65,21 +67,28 @@ class Lookup:
 
     async def list_messages(self, request: Listing, call: Call) -> ListResponse:
         """Returns a page of one mailbox, or of all mailboxes, newest first."""
-        size = request.page_size
-        async with call.work.searching if request.query else nullcontext(), call.work.slot() as share:
+        size, wanted = request.page_size, request.wanted
+        async with call.work.searching if wanted.is_search else nullcontext(), call.work.slot() as share:
             page = await self._reader.read_newest(
                 self._aliases.mailboxes_of(request.agent) if request.agent else None,
                 size + 1,
+                wanted,
                 before=request.before_id,
-                unread_only=request.unread_only,
-                thread_id=request.thread_id,
-                query=request.query,
                 budget_bytes=MAX_PAGE_BYTES,
             )
-            encoded = await encode_messages(page[:size], share)
+            encoded = await encode_messages(page[:size], share, request.preview_bytes)
         is_last = not encoded or not has_more(len(encoded), page, size)
         next_token = "" if is_last else format_id(page[len(encoded) - 1].id)
         return ListResponse(pb.ListMessagesResponse(next_page_token=next_token), "messages", encoded)
+
+    async def get_traffic(self, period_ms: int, call: Call) -> ListResponse:
+        """Returns the numbers of a period's messages by sender and mailbox, the largest first."""
+        async with call.work.searching, call.work.slot() as share:
+            traffic = await self._reader.read_traffic(now_ms() - period_ms)
+            pairs = traffic.counts.most_common(MAX_PAIRS)
+            encoded = await encode_items(pairs, _pair_to_proto, share)
+        rest = pb.GetTrafficResponse(since=timestamp_from_ms(traffic.since_ms), messages=traffic.counts.total())
+        return ListResponse(rest, "pairs", encoded)
 
     async def get_mailbox_stats(self, request: StatsPage, call: Call) -> ListResponse:
         """Returns the counts of one mailbox or of a page of them, from shared memory."""
@@ -143,6 +152,11 @@ class Lookup:
         return proto
 
 
+def _pair_to_proto(pair: tuple[tuple[str, str], int]) -> pb.PairTraffic:
+    (sender, recipient), messages = pair
+    return pb.PairTraffic(sender=sender, recipient=recipient, messages=messages)
+
+
 def _queue_to_proto(queue: tuple[str, PendingFiles]) -> pb.QueueStats:
     session, files = queue
     # The id tells when the message was accepted, by a clock that may have been ahead; the file cannot be older.
@@ -163,8 +177,9 @@ def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
         known_steps.append((DeliveryState.OFFERED, 0))
     draft = message.draft
     return [
-        receipt_to_proto(Receipt(0, draft.sender, message.id, draft.recipient, state, when_ms))
+        receipt_to_proto(Receipt(0, draft.sender, message.id, draft.recipient, state, when_ms, by))
         for state, when_ms in known_steps
+        for by in [history.acknowledged_by if state is DeliveryState.READ else ""]
     ]
 
 

@@ -21,10 +21,12 @@ from mailroomd.gateway.paging import AnnouncementPage, merge_announcements, merg
 from mailroomd.model.clock import now_ms
 from mailroomd.model.ids import MAX_ID, milliseconds_of
 from mailroomd.model.message import Message
+from mailroomd.model.message_filter import MessageFilter
 from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.model.states import DeliveryState
 from mailroomd.storage.database.message_archive import MailboxRow, MessageArchive, StoredHistory
 from mailroomd.storage.database.message_search import never
+from mailroomd.storage.database.traffic import Traffic
 from mailroomd.table.layout import MailboxCounts
 from mailroomd.table.reader import NotInTable, Record, TableReader
 
@@ -214,43 +216,40 @@ class MailReader:
         self,
         mailboxes: Sequence[str] | None,
         limit: int,
+        wanted: MessageFilter,
         *,
         budget_bytes: int = READ_BYTES,
         before: int = 0,
-        unread_only: bool = False,
-        thread_id: str = "",
-        query: str = "",
     ) -> Page[Message]:
         """Returns messages newest first, below the id `before` if given; of all mailboxes for None."""
         below_id = min(before or MAX_ID, self.high_water_mark + 1)
-        parts = [
-            await self._newest_of(name, limit, budget_bytes, below_id, unread_only, thread_id, query)
-            for name in mailboxes or (None,)
-        ]
+        parts = [await self._newest_of(name, limit, budget_bytes, below_id, wanted) for name in mailboxes or (None,)]
         return merge_listed(parts, limit)
 
     async def _newest_of(
-        self,
-        mailbox: str | None,
-        limit: int,
-        budget_bytes: int,
-        below_id: int,
-        unread_only: bool,
-        thread_id: str,
-        query: str,
+        self, mailbox: str | None, limit: int, budget_bytes: int, below_id: int, wanted: MessageFilter
     ) -> Page[Message]:
-        if mailbox is not None and not (thread_id or query):
+        if mailbox is not None and not (wanted.thread_id or wanted.is_search):
             try:
-                newest = self._table.newest(mailbox, limit, budget_bytes, below=below_id, unread_only=unread_only)
+                newest = self._table.newest(
+                    mailbox, limit, budget_bytes, below=below_id, unread_only=wanted.unread_only
+                )
                 return page_of(map(_message, newest), is_cut=newest.is_cut)
             except NotInTable:
                 pass
-        read = partial(_page_before, mailbox, below_id, limit, budget_bytes, unread_only, thread_id, query)
-        stored = await (self._archive.search(read) if query else self._archive.read(read))
-        current = await self._with_current_states(stored)
-        return page_of(
-            [message for message in current if message.state.is_unread or not unread_only], is_cut=stored.is_cut
-        )
+        while True:
+            read = partial(_page_before, mailbox, below_id, limit, budget_bytes, wanted)
+            stored = await (self._archive.search(read) if wanted.is_search else self._archive.read(read))
+            current = await self._with_current_states(stored)
+            kept = [message for message in current if wanted.has_state(message.state)]
+            if kept or not stored.is_cut:
+                return page_of(kept, is_cut=stored.is_cut)
+            below_id = stored[-1].id  # none of them is in a wanted state any more
+
+    async def read_traffic(self, begin_ms: int) -> Traffic:
+        """Returns how many messages each sender sent to each mailbox since a time, milliseconds since 1970."""
+        count = partial(_traffic, begin_ms, self.high_water_mark)
+        return await self._archive.search(count)
 
     async def read_parties(self, message_id: int) -> tuple[str, str]:
         """Returns sender and recipient of a message; empty names if it does not exist. Takes as long for both."""
@@ -352,22 +351,15 @@ def _page_before(
     below_id: int,
     limit: int,
     budget_bytes: int,
-    unread_only: bool,
-    thread_id: str,
-    query: str,
+    wanted: MessageFilter,
     archive: MessageArchive,
     is_cancelled: Callable[[], bool] = never,
 ) -> Page[Message]:
-    return archive.before(
-        mailbox,
-        below_id,
-        limit,
-        budget_bytes,
-        unread_only=unread_only,
-        thread_id=thread_id,
-        query=query,
-        is_cancelled=is_cancelled,
-    )
+    return archive.listed(mailbox, below_id, limit, wanted, budget_bytes, is_cancelled=is_cancelled)
+
+
+def _traffic(begin_ms: int, mark: int, archive: MessageArchive, is_cancelled: Callable[[], bool]) -> Traffic:
+    return archive.traffic(begin_ms, mark, is_cancelled)
 
 
 def age_sec(milliseconds: int) -> int:

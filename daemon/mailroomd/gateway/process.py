@@ -128,7 +128,7 @@ class Gateway:
             Sending(self._client, metrics),
             Inbox(self._reader, self._client, self._wakeups, self._aliases, metrics, lambda: self._guard.is_stopping),
             Lookup(self._reader, self._aliases, InboxCensus(self._context.settings.root)),
-            SupervisorService(self._context.control),
+            SupervisorService(self._context.control, lambda: self._context.settings),
             self._health.servicer,
         )
 

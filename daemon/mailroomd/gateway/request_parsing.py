@@ -6,6 +6,7 @@ needs more than the request (`sending`, `inbox`, `lookup`), the conversion and t
 """
 
 __all__ = [
+    "Acknowledgement",
     "AgentIds",
     "AgentPage",
     "Broadcast",
@@ -16,6 +17,7 @@ __all__ = [
     "SendRequest",
     "StatsPage",
     "SubscriptionStart",
+    "parse_acknowledgement",
     "parse_agent",
     "parse_agent_ids",
     "parse_agents",
@@ -29,6 +31,7 @@ __all__ = [
     "parse_send",
     "parse_stats",
     "parse_subscription",
+    "parse_traffic",
 ]
 
 from collections.abc import Sequence
@@ -36,7 +39,14 @@ from typing import NamedTuple
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.core.validation import check_agent, check_draft, check_key, check_session, parse_message_id
+from mailroomd.core.validation import (
+    check_agent,
+    check_draft,
+    check_key,
+    check_sender,
+    check_session,
+    parse_message_id,
+)
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import draft_from_proto, duration_to_ms
 from mailroomd.model.errors import MailroomError, Reason, too_large
@@ -44,10 +54,12 @@ from mailroomd.model.limits import (
     CHECK_DEFAULT_LIMIT,
     CHECK_MAX_LIMIT,
     DEFAULT_ALIAS_TTL_MS,
+    DEFAULT_PERIOD_MS,
     MAX_BATCH_EVENTS,
     MAX_BROADCAST_RECIPIENTS,
     MAX_BULK_MESSAGES,
     MAX_IDS_PER_CALL,
+    MAX_PREVIEW_BYTES,
     MAX_QUERY_CHARS,
     MAX_THREAD_ID_BYTES,
     MAX_TTL_MS,
@@ -56,7 +68,11 @@ from mailroomd.model.limits import (
     STATS_MAX_SIZE,
 )
 from mailroomd.model.message import Draft
+from mailroomd.model.message_filter import MessageFilter
 from mailroomd.model.names import NAME_RULE, is_name
+from mailroomd.model.states import DeliveryState
+
+LISTED_STATES = tuple(DeliveryState)[DeliveryState.STORED : DeliveryState.EXPIRED + 1]
 
 
 class SendRequest(NamedTuple):
@@ -112,6 +128,14 @@ class AgentIds(NamedTuple):
     message_ids: list[int]
 
 
+class Acknowledgement(NamedTuple):
+    """Messages of an agent that are read; `by` is who says so, or "" for the agent itself."""
+
+    agent: str
+    message_ids: list[int]
+    by: str
+
+
 class NewAlias(NamedTuple):
     """A session that becomes an alias of an agent, for `ttl_ms`; 0 ends it."""
 
@@ -121,14 +145,17 @@ class NewAlias(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A page of one mailbox, or of all; `before_id` is the id behind which it begins, or 0."""
+    """A page of one mailbox, or of all; `before_id` is the id behind which it begins, or 0.
+
+    Attributes:
+        preview_bytes: what is shown of each content; 0 for all of it, and metadata.
+    """
 
     agent: str
     page_size: int
     before_id: int
-    unread_only: bool
-    thread_id: str
-    query: str
+    wanted: MessageFilter
+    preview_bytes: int
 
 
 class StatsPage(NamedTuple):
@@ -229,6 +256,13 @@ async def parse_check(request: pb.CheckInboxRequest, _: Call) -> InboxCheck:
     )
 
 
+async def parse_acknowledgement(request: pb.AcknowledgeMessagesRequest, call: Call) -> Acknowledgement:
+    """Returns the messages that are read, and who says so."""
+    if request.by:
+        check_agent(request.by, "by")
+    return Acknowledgement(*await parse_agent_ids(request, call), request.by)
+
+
 async def parse_agent_ids(request: pb.MarkOfferedRequest | pb.AcknowledgeMessagesRequest, _: Call) -> AgentIds:
     """Returns the messages that a request names."""
     check_agent(request.agent)
@@ -275,7 +309,23 @@ async def parse_listing(request: pb.ListMessagesRequest, _: Call) -> Listing:
     _check_length(request.thread_id, MAX_THREAD_ID_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
     token = request.page_token
     before_id = parse_message_id(token, "page_token", Reason.PAGE_TOKEN_INVALID) if token else 0
-    return Listing(request.agent, size, before_id, request.unread_only, request.thread_id, request.query)
+    if request.sender:
+        check_sender(request.sender)
+    states = frozenset(state for state in LISTED_STATES if state in request.states) if request.states else None
+    wanted = MessageFilter(request.unread_only, request.thread_id, request.query, request.sender, states)
+    preview_bytes = _clamp_limit(request.preview_bytes, 0, MAX_PREVIEW_BYTES, "preview_bytes")
+    return Listing(request.agent, size, before_id, wanted, preview_bytes)
+
+
+async def parse_traffic(request: pb.GetTrafficRequest, _: Call) -> int:
+    """Returns the length of a period in milliseconds."""
+    if not request.HasField("period"):
+        return DEFAULT_PERIOD_MS
+    period_ms = duration_to_ms(request.period, Reason.LIMIT_INVALID, "period")
+    if not 0 < period_ms <= MAX_TTL_MS:
+        sentence = "period must be between one millisecond and ten years; an hour if absent"
+        raise MailroomError(Reason.LIMIT_INVALID, sentence, field="period")
+    return period_ms
 
 
 async def parse_stats(request: pb.GetMailboxStatsRequest, _: Call) -> StatsPage:

@@ -43,6 +43,10 @@ def _agent(request: Any) -> NamesByField:
     return [("agent", request.agent)]
 
 
+def _reader(request: Any) -> NamesByField:
+    return [("agent", request.agent), *([("by", request.by)] if request.by else [])]
+
+
 def _subscriber(request: Any) -> NamesByField:
     return [("all_agents", "") if request.all_agents else ("agent", request.agent)]
 
@@ -101,7 +105,13 @@ RPCS: tuple[Rpc, ...] = (
         is_refused_at_stop=True,
     ),
     Rpc(_MAILBOX, "MarkOffered", _OWN_MAILBOX, Inbox.mark_offered, parsing.parse_agent_ids),
-    Rpc(_MAILBOX, "AcknowledgeMessages", _OWN_MAILBOX, Inbox.acknowledge_messages, parsing.parse_agent_ids),
+    Rpc(
+        _MAILBOX,
+        "AcknowledgeMessages",
+        Rule("its own mailbox", own=_reader),
+        Inbox.acknowledge_messages,
+        parsing.parse_acknowledgement,
+    ),
     Rpc(_MAILBOX, "ClearMailbox", _OWN_MAILBOX, Inbox.clear_mailbox, parsing.parse_agent),
     Rpc(
         _MAILBOX,
@@ -111,6 +121,7 @@ RPCS: tuple[Rpc, ...] = (
         parsing.parse_id,
     ),
     Rpc(_MAILBOX, "ListMessages", _READS_MAILBOX, Lookup.list_messages, parsing.parse_listing),
+    Rpc(_MAILBOX, "GetTraffic", _FOR_OPERATORS, Lookup.get_traffic, parsing.parse_traffic),
     Rpc(
         _MAILBOX,
         "GetMailboxStats",

@@ -2,27 +2,41 @@
 
 __all__ = ["SupervisorService"]
 
+from collections.abc import Callable
+
+from google.protobuf import duration_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import timestamp_from_ms
 from mailroomd.ipc.control_page import ControlPage, WorkerStatus
 from mailroomd.ipc.worker_metrics import read_metrics
+from mailroomd.model.settings import Settings
 
 
 class SupervisorService:
-    """The methods of mailroom.v1.SupervisorService."""
+    """The methods of mailroom.v1.SupervisorService.
 
-    def __init__(self, control: ControlPage) -> None:
+    Args:
+        control: the supervisor's page.
+        settings: returns the settings that hold now.
+    """
+
+    def __init__(self, control: ControlPage, settings: Callable[[], Settings]) -> None:
         self._control = control
+        self._settings = settings
 
     async def get_status(self, _: pb.GetStatusRequest, __: Call) -> pb.GetStatusResponse:
         """Returns the state of the daemon and its workers."""
-        daemon = self._control.daemon()
+        daemon, settings = self._control.daemon(), self._settings()
+        keep_read = duration_pb2.Duration()
+        keep_read.FromMilliseconds(round(settings.keep_read_sec * 1000))
         return pb.GetStatusResponse(
             version=daemon.version,
             started_at=timestamp_from_ms(daemon.started_at_ms),
             workers=map(_worker_to_proto, self._control.statuses()),
+            keep_read=keep_read,
+            max_unread=settings.max_unread,
         )
 
     async def get_metrics(self, _: pb.GetMetricsRequest, __: Call) -> pb.GetMetricsResponse:

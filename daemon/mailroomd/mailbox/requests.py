@@ -103,8 +103,9 @@ class RequestHandler:
         match request.op:
             case Send() as send:
                 self._send(port, request, send)
-            case Acknowledge(mailbox, message_ids):
-                self._record_seen(self._table.entry(self._state.agent_of(mailbox)))
+            case Acknowledge(mailbox, message_ids, by):
+                if not by:  # somebody else's doing does not show that the agent is there
+                    self._record_seen(self._table.entry(self._state.agent_of(mailbox)))
                 self._submit(port, request, max(1, len(message_ids)))
             case MarkOffered() as marks:
                 self._mark_offered(port, request, marks)

@@ -22,6 +22,7 @@ class Receipt(msgspec.Struct, frozen=True):
         recipient: the mailbox that the message is in.
         state: the state that the message reached.
         timestamp_ms: when, in milliseconds since 1970.
+        by: who acknowledged it in the recipient's place, "" for the recipient.
     """
 
     id: int
@@ -30,6 +31,7 @@ class Receipt(msgspec.Struct, frozen=True):
     recipient: str
     state: DeliveryState
     timestamp_ms: int
+    by: str = ""
 
 
 class Response(msgspec.Struct, frozen=True):

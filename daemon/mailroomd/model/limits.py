@@ -9,6 +9,7 @@ __all__ = [
     "CHECK_MAX_LIMIT",
     "CLEAR_SLICE",
     "DEFAULT_ALIAS_TTL_MS",
+    "DEFAULT_PERIOD_MS",
     "IDLE_AGENTS_KEPT",
     "MAX_ALIASES",
     "MAX_BATCH_BYTES",
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_METADATA_BYTES",
     "MAX_METADATA_DEPTH",
     "MAX_PAGE_BYTES",
+    "MAX_PREVIEW_BYTES",
     "MAX_QUERY_CHARS",
     "MAX_STRUCT_BYTES",
     "MAX_STRUCT_VALUES",
@@ -48,6 +50,8 @@ MAX_BULK_MESSAGES = 1000  # messages in one SendMessagesRequest
 
 CHECK_DEFAULT_LIMIT = 50  # messages in one CheckInbox response
 CHECK_MAX_LIMIT = 1000
+MAX_PREVIEW_BYTES = 64 << 10  # of a message in a list
+DEFAULT_PERIOD_MS = 3_600_000  # of GetTraffic
 PAGE_DEFAULT_SIZE = 50  # messages on one page of ListMessages
 PAGE_MAX_SIZE = 1000
 STATS_MAX_SIZE = 20_000  # mailboxes on one page: with the longest names they fit into 3 MiB

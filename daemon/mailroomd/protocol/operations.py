@@ -45,10 +45,15 @@ class Send(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Acknowledge(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Mark messages of one mailbox read, and remove their inbox files. Result: Acknowledged."""
+    """Mark messages of one mailbox read, and remove their inbox files. Result: Acknowledged.
+
+    Attributes:
+        by: who acknowledges them in the recipient's place, "" for the recipient.
+    """
 
     mailbox: str
     message_ids: list[int]
+    by: str = ""
 
 
 class MarkOffered(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -19,7 +19,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
-from support.fakes.filters import is_listed, page_of, responses_of
+from support.fakes.filters import is_listed, page_of, preview_of, responses_of
 from support.fakes.scripted import Context, Refusal, StreamEnd
 
 LAST_ID_BEFORE = 0x0198_0000_0000_0000
@@ -121,11 +121,11 @@ class FakeDaemon:
         self._announce(pb.SubscribeResponse(command_response=response, event_id=event_id))
         return event_id
 
-    def mark_read(self, message_id: str) -> None:
+    def mark_read(self, message_id: str, by: str = "") -> None:
         """Marks a message as read and announces its receipt."""
         message = self.messages[message_id]
         message.read, message.state = True, pb.DELIVERY_STATE_READ
-        receipt = pb.Receipt(message_id=message_id, recipient=message.recipient, state=message.state)
+        receipt = pb.Receipt(message_id=message_id, recipient=message.recipient, state=message.state, by=by)
         receipt.timestamp.GetCurrentTime()
         self._announce(pb.SubscribeResponse(receipt=receipt, event_id=self._issue_id()))
 
@@ -201,7 +201,7 @@ class FakeDaemon:
         await self._enter("AcknowledgeMessages", request, context)
         known = [message_id for message_id in request.message_ids if message_id in self.messages]
         for message_id in known:
-            self.mark_read(message_id)
+            self.mark_read(message_id, request.by)
         unknown = [message_id for message_id in request.message_ids if message_id not in self.messages]
         return pb.AcknowledgeMessagesResponse(acknowledged_ids=known, unknown_ids=unknown)
 
@@ -222,7 +222,17 @@ class FakeDaemon:
         rest = [m for m in listed if not request.page_token or m.id < request.page_token]
         size = request.page_size or 50
         token = rest[size - 1].id if len(rest) > size else ""
-        return pb.ListMessagesResponse(messages=rest[:size], next_page_token=token)
+        shown = [preview_of(message, request.preview_bytes) for message in rest[:size]]
+        return pb.ListMessagesResponse(messages=shown, next_page_token=token)
+
+    async def GetTraffic(self, request: pb.GetTrafficRequest, context: Context) -> pb.GetTrafficResponse:  # noqa: N802
+        await self._enter("GetTraffic", request, context)
+        counts = Counter((message.sender, message.recipient) for message in self.messages.values())
+        response = pb.GetTrafficResponse(messages=counts.total())
+        response.since.FromDatetime(datetime.now(UTC) - request.period.ToTimedelta())
+        for (sender, recipient), messages in counts.most_common():
+            response.pairs.add(sender=sender, recipient=recipient, messages=messages)
+        return response
 
     async def GetMailboxStats(  # noqa: N802
         self, request: pb.GetMailboxStatsRequest, context: Context
@@ -270,7 +280,9 @@ class FakeDaemon:
             pb.WorkerStatus(name=name, pid=100 + number, state="running", restarts=number)
             for number, name in enumerate(("mailbox", "command-queue", "gateway"))
         ]
-        return pb.GetStatusResponse(version="9.9.9", workers=workers)
+        response = pb.GetStatusResponse(version="9.9.9", workers=workers, max_unread=100_000)
+        response.keep_read.FromSeconds(86_400)
+        return response
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: Context) -> pb.GetMetricsResponse:  # noqa: N802
         await self._enter("GetMetrics", request, context)

@@ -1,6 +1,6 @@
 """filters — which messages a fake daemon lists, and how it divides names into pages and events into responses."""
 
-__all__ = ["is_listed", "page_of", "responses_of"]
+__all__ = ["is_listed", "page_of", "preview_of", "responses_of"]
 
 from collections.abc import Iterator, Sequence
 
@@ -14,8 +14,23 @@ def is_listed(message: pb.Message, request: pb.ListMessagesRequest) -> bool:
         request.agent in ("", message.recipient)
         and not (request.unread_only and message.read)
         and request.thread_id in ("", message.thread_id)
+        and request.sender in ("", message.sender)
+        and (not request.states or message.state in request.states)
         and all(word in message.content.lower() for word in words)
     )
+
+
+def preview_of(message: pb.Message, preview_bytes: int) -> pb.Message:
+    """Returns a message as a list shows it; all of it for 0."""
+    content = message.content.encode()
+    if not preview_bytes:
+        return message
+    preview = pb.Message()
+    preview.CopyFrom(message)
+    preview.ClearField("metadata")
+    preview.content = content[:preview_bytes].decode(errors="ignore")
+    preview.content_bytes = len(content) if len(content) > preview_bytes else 0
+    return preview
 
 
 def page_of(names: Sequence[str], token: str, page_size: int) -> tuple[Sequence[str], str]:

@@ -203,8 +203,8 @@ class Client:
             request.wait.CopyFrom(duration(wait_sec))
         return cast("pb.CheckInboxResponse", self.call("CheckInbox", request))
 
-    def acknowledge(self, agent: str, ids: Iterable[str]) -> pb.AcknowledgeMessagesResponse:
-        request = pb.AcknowledgeMessagesRequest(agent=agent, message_ids=ids)
+    def acknowledge(self, agent: str, ids: Iterable[str], by: str = "") -> pb.AcknowledgeMessagesResponse:
+        request = pb.AcknowledgeMessagesRequest(agent=agent, message_ids=ids, by=by)
         return cast("pb.AcknowledgeMessagesResponse", self.call("AcknowledgeMessages", request))
 
     def mark_offered(self, agent: str, ids: Iterable[str]) -> None:
@@ -223,6 +223,12 @@ class Client:
     def listed(self, agent: str, **fields: Any) -> list[pb.Message]:
         """Returns the messages of the first page, newest first."""
         return list(self.page(agent, **fields).messages)
+
+    def traffic(self, period_sec: float | None = None) -> pb.GetTrafficResponse:
+        request = pb.GetTrafficRequest()
+        if period_sec is not None:
+            request.period.CopyFrom(duration(period_sec))
+        return cast("pb.GetTrafficResponse", self.call("GetTraffic", request))
 
     def all_stats(self) -> dict[str, pb.MailboxStats]:
         answer = self.call("GetMailboxStats", pb.GetMailboxStatsRequest())

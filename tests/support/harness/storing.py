@@ -92,9 +92,9 @@ class StoreHarness:
         send = Send(draft.recipient, draft.sender, draft.verified, key or f"own-{message_id}", client_key, digest)
         return Command(message_id, send, 2, draft.recipient, is_resubmitted=resubmitted)
 
-    def reading(self, agent: str, *message_ids: int) -> Command:
+    def reading(self, agent: str, *message_ids: int, by: str = "") -> Command:
         count = max(1, len(message_ids))
-        return Command(self.issue(count), Acknowledge(agent, list(message_ids)), count)
+        return Command(self.issue(count), Acknowledge(agent, list(message_ids), by), count)
 
     def offering(self, agent: str, *message_ids: int) -> Command:
         count = max(1, len(message_ids))

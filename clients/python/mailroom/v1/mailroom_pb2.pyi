@@ -134,7 +134,7 @@ ERROR_REASON_STOPPING: ErrorReason
 ERROR_REASON_STORAGE_FAILED: ErrorReason
 
 class Message(_message.Message):
-    __slots__ = ("id", "recipient", "sender", "content", "type", "timestamp", "read", "metadata", "thread_id", "in_reply_to", "priority", "expires_at", "state", "sender_verified", "reply_by")
+    __slots__ = ("id", "recipient", "sender", "content", "type", "timestamp", "read", "metadata", "thread_id", "in_reply_to", "priority", "expires_at", "state", "sender_verified", "reply_by", "content_bytes")
     ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +150,7 @@ class Message(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     SENDER_VERIFIED_FIELD_NUMBER: _ClassVar[int]
     REPLY_BY_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     id: str
     recipient: str
     sender: str
@@ -165,7 +166,8 @@ class Message(_message.Message):
     state: DeliveryState
     sender_verified: bool
     reply_by: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., read: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sender_verified: _Optional[bool] = ..., reply_by: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    content_bytes: int
+    def __init__(self, id: _Optional[str] = ..., recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., read: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sender_verified: _Optional[bool] = ..., reply_by: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_bytes: _Optional[int] = ...) -> None: ...
 
 class SendMessageRequest(_message.Message):
     __slots__ = ("recipient", "sender", "content", "type", "metadata", "thread_id", "in_reply_to", "priority", "ttl", "idempotency_key", "reply_by")
@@ -302,16 +304,18 @@ class SubscribeResponse(_message.Message):
     def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., command_response: _Optional[_Union[CommandResponse, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., going_away: _Optional[_Union[GoingAway, _Mapping]] = ..., event_id: _Optional[str] = ..., events: _Optional[_Iterable[_Union[SubscribeResponse, _Mapping]]] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("message_id", "recipient", "state", "timestamp")
+    __slots__ = ("message_id", "recipient", "state", "timestamp", "by")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     message_id: str
     recipient: str
     state: DeliveryState
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, message_id: _Optional[str] = ..., recipient: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    by: str
+    def __init__(self, message_id: _Optional[str] = ..., recipient: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ...) -> None: ...
 
 class CommandResponse(_message.Message):
     __slots__ = ("session_id", "body", "file_name", "body_json", "timestamp")
@@ -378,12 +382,14 @@ class MarkOfferedResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class AcknowledgeMessagesRequest(_message.Message):
-    __slots__ = ("agent", "message_ids")
+    __slots__ = ("agent", "message_ids", "by")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_IDS_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     agent: str
     message_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, agent: _Optional[str] = ..., message_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    by: str
+    def __init__(self, agent: _Optional[str] = ..., message_ids: _Optional[_Iterable[str]] = ..., by: _Optional[str] = ...) -> None: ...
 
 class AcknowledgeMessagesResponse(_message.Message):
     __slots__ = ("acknowledged_ids", "unknown_ids")
@@ -410,20 +416,26 @@ class GetMessageResponse(_message.Message):
     def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., history: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ...) -> None: ...
 
 class ListMessagesRequest(_message.Message):
-    __slots__ = ("agent", "unread_only", "thread_id", "query", "page_size", "page_token")
+    __slots__ = ("agent", "unread_only", "thread_id", "query", "page_size", "page_token", "sender", "states", "preview_bytes")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     UNREAD_ONLY_FIELD_NUMBER: _ClassVar[int]
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_BYTES_FIELD_NUMBER: _ClassVar[int]
     agent: str
     unread_only: bool
     thread_id: str
     query: str
     page_size: int
     page_token: str
-    def __init__(self, agent: _Optional[str] = ..., unread_only: _Optional[bool] = ..., thread_id: _Optional[str] = ..., query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    sender: str
+    states: _containers.RepeatedScalarFieldContainer[DeliveryState]
+    preview_bytes: int
+    def __init__(self, agent: _Optional[str] = ..., unread_only: _Optional[bool] = ..., thread_id: _Optional[str] = ..., query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., sender: _Optional[str] = ..., states: _Optional[_Iterable[_Union[DeliveryState, str]]] = ..., preview_bytes: _Optional[int] = ...) -> None: ...
 
 class ListMessagesResponse(_message.Message):
     __slots__ = ("messages", "next_page_token")
@@ -444,6 +456,32 @@ class ClearMailboxResponse(_message.Message):
     DELETED_FIELD_NUMBER: _ClassVar[int]
     deleted: int
     def __init__(self, deleted: _Optional[int] = ...) -> None: ...
+
+class GetTrafficRequest(_message.Message):
+    __slots__ = ("period",)
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    period: _duration_pb2.Duration
+    def __init__(self, period: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class GetTrafficResponse(_message.Message):
+    __slots__ = ("pairs", "since", "messages")
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedCompositeFieldContainer[PairTraffic]
+    since: _timestamp_pb2.Timestamp
+    messages: int
+    def __init__(self, pairs: _Optional[_Iterable[_Union[PairTraffic, _Mapping]]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., messages: _Optional[int] = ...) -> None: ...
+
+class PairTraffic(_message.Message):
+    __slots__ = ("sender", "recipient", "messages")
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    sender: str
+    recipient: str
+    messages: int
+    def __init__(self, sender: _Optional[str] = ..., recipient: _Optional[str] = ..., messages: _Optional[int] = ...) -> None: ...
 
 class GetMailboxStatsRequest(_message.Message):
     __slots__ = ("agent", "page_size", "page_token")
@@ -562,14 +600,18 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "started_at", "workers")
+    __slots__ = ("version", "started_at", "workers", "keep_read", "max_unread")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_READ_FIELD_NUMBER: _ClassVar[int]
+    MAX_UNREAD_FIELD_NUMBER: _ClassVar[int]
     version: str
     started_at: _timestamp_pb2.Timestamp
     workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
-    def __init__(self, version: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ...) -> None: ...
+    keep_read: _duration_pb2.Duration
+    max_unread: int
+    def __init__(self, version: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., keep_read: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_unread: _Optional[int] = ...) -> None: ...
 
 class GetMetricsRequest(_message.Message):
     __slots__ = ()

@@ -85,6 +85,11 @@ class MailboxServiceStub:
                 request_serializer=mailroom_dot_v1_dot_mailroom__pb2.ClearMailboxRequest.SerializeToString,
                 response_deserializer=mailroom_dot_v1_dot_mailroom__pb2.ClearMailboxResponse.FromString,
                 _registered_method=True)
+        self.GetTraffic = channel.unary_unary(
+                '/mailroom.v1.MailboxService/GetTraffic',
+                request_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetTrafficRequest.SerializeToString,
+                response_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetTrafficResponse.FromString,
+                _registered_method=True)
         self.GetMailboxStats = channel.unary_unary(
                 '/mailroom.v1.MailboxService/GetMailboxStats',
                 request_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetMailboxStatsRequest.SerializeToString,
@@ -189,6 +194,13 @@ class MailboxServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTraffic(self, request, context):
+        """Counts the messages of a period by sender and recipient: who talks to whom. Messages that were deleted since are not counted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMailboxStats(self, request, context):
         """Returns counts for each mailbox, from shared memory: it answers even while the mailbox worker is busy or stopped.
         """
@@ -271,6 +283,11 @@ def add_MailboxServiceServicer_to_server(servicer, server):
                     servicer.ClearMailbox,
                     request_deserializer=mailroom_dot_v1_dot_mailroom__pb2.ClearMailboxRequest.FromString,
                     response_serializer=mailroom_dot_v1_dot_mailroom__pb2.ClearMailboxResponse.SerializeToString,
+            ),
+            'GetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraffic,
+                    request_deserializer=mailroom_dot_v1_dot_mailroom__pb2.GetTrafficRequest.FromString,
+                    response_serializer=mailroom_dot_v1_dot_mailroom__pb2.GetTrafficResponse.SerializeToString,
             ),
             'GetMailboxStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMailboxStats,
@@ -564,6 +581,33 @@ class MailboxService:
             '/mailroom.v1.MailboxService/ClearMailbox',
             mailroom_dot_v1_dot_mailroom__pb2.ClearMailboxRequest.SerializeToString,
             mailroom_dot_v1_dot_mailroom__pb2.ClearMailboxResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mailroom.v1.MailboxService/GetTraffic',
+            mailroom_dot_v1_dot_mailroom__pb2.GetTrafficRequest.SerializeToString,
+            mailroom_dot_v1_dot_mailroom__pb2.GetTrafficResponse.FromString,
             options,
             channel_credentials,
             insecure,

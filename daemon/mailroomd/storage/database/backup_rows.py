@@ -54,7 +54,8 @@ class Table(NamedTuple):
     missing: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
-_STEP_COLUMNS = ("file_error", "team_error", "filed_id", "filed_ms", "offered_ms", "read_ms", "overdue_ms")
+_ERROR_COLUMNS = ("file_error", "team_error")
+_STEP_COLUMNS = (*_ERROR_COLUMNS, "acknowledged_by", "filed_id", "filed_ms", "offered_ms", "read_ms", "overdue_ms")
 _MESSAGE_COLUMNS = tuple(MESSAGE_COLUMNS.split(", "))
 
 
@@ -63,8 +64,8 @@ def _check_message(row: Row) -> None:
     check_draft(message.draft)
     if message.state is DeliveryState.VOIDED:
         raise ValueError("it is voided")
-    file_error, team_error, filed_id, *times = row[len(_MESSAGE_COLUMNS) :]
-    _check_texts(file_error, team_error)
+    file_error, team_error, acknowledged_by, filed_id, *times = row[len(_MESSAGE_COLUMNS) :]
+    _check_texts(file_error, team_error, acknowledged_by)
     _check_ids(message.id)
     _check_numbers(-1, MAX_RESTORED_ID, filed_id)
     _check_numbers(0, MAX_ID, message.draft.in_reply_to)  # the client's: nothing has to exist there
@@ -72,9 +73,9 @@ def _check_message(row: Row) -> None:
 
 
 def _check_receipt(row: Row) -> None:
-    receipt_id, sender, message_id, recipient, state, timestamp_ms = row
+    receipt_id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by = row
     _check_ids(receipt_id, message_id)
-    _check_texts(sender, recipient)
+    _check_texts(sender, recipient, acknowledged_by)
     _check_times(timestamp_ms)
     DeliveryState(state)
 
@@ -136,9 +137,14 @@ TABLES = {
             "messages",
             (*_MESSAGE_COLUMNS, *_STEP_COLUMNS),
             _check_message,
-            missing={"team_error": "''", "filed_id": "-1", "overdue_ms": "0"} | DEFAULTS,
+            missing={"team_error": "''", "filed_id": "-1", "overdue_ms": "0", "acknowledged_by": "''"} | DEFAULTS,
         ),
-        Table("receipts", ("id", "sender", "message_id", "recipient", "state", "timestamp_ms"), _check_receipt),
+        Table(
+            "receipts",
+            ("id", "sender", "message_id", "recipient", "state", "timestamp_ms", "acknowledged_by"),
+            _check_receipt,
+            missing={"acknowledged_by": "''"},
+        ),
         Table(
             "responses",
             ("id", "agent", "session", "file_name", "identity", "state", "timestamp_ms", "body"),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from mailroomd.model.announcement import Receipt, Response
 from mailroomd.model.errors import search_too_long
 from mailroomd.model.message import Message
+from mailroomd.model.message_filter import MessageFilter
 from mailroomd.model.page import READ_BYTES, Page
 from mailroomd.storage.database.alias_rows import live_aliases
 from mailroomd.storage.database.connection import DamagedRow, open_archive
@@ -28,12 +29,13 @@ from mailroomd.storage.database.responses import responses_after, waiting_respon
 from mailroomd.storage.database.rows import MESSAGE_COLUMNS, message_of
 from mailroomd.storage.database.search_index import match_expression
 from mailroomd.storage.database.state_conditions import NOT_OFFERED, UNREAD
+from mailroomd.storage.database.traffic import Traffic, count_traffic
 
 _MAILBOX_COLUMNS = (
     f"name, total, unread, coalesce((SELECT min(id) FROM messages WHERE recipient = name AND {UNREAD}), 0),"
     " last_seen_ms"
 )
-_HISTORY_COLUMNS = "file_error, team_error, filed_ms, offered_ms, read_ms, overdue_ms"
+_HISTORY_COLUMNS = "file_error, team_error, filed_ms, offered_ms, read_ms, overdue_ms, acknowledged_by"
 
 _HISTORY_WIDTH = _HISTORY_COLUMNS.count(",") + 1
 
@@ -49,7 +51,11 @@ class MailboxRow(NamedTuple):
 
 
 class StoredHistory(NamedTuple):
-    """One message with the times of its steps, milliseconds since 1970, 0 for a step that it has not made."""
+    """One message with the times of its steps, milliseconds since 1970, 0 for a step that it has not made.
+
+    Attributes:
+        acknowledged_by: who acknowledged it in its recipient's place, "" for the recipient.
+    """
 
     message: Message
     file_error: str
@@ -58,6 +64,7 @@ class StoredHistory(NamedTuple):
     offered_ms: int
     ended_ms: int
     overdue_ms: int
+    acknowledged_by: str
 
 
 class MessageArchive:
@@ -125,28 +132,48 @@ class MessageArchive:
         query: str = "",
         is_cancelled: Callable[[], bool] = never,
     ) -> Page[Message]:
+        """Returns messages below an id, newest first; in every mailbox if None is given. See `listed`."""
+        wanted = MessageFilter(unread_only, thread_id, query)
+        return self.listed(mailbox, bound, limit, wanted, budget_bytes, is_cancelled=is_cancelled)
+
+    def listed(
+        self,
+        mailbox: str | None,
+        bound: int,
+        limit: int,
+        wanted: MessageFilter,
+        budget_bytes: int = READ_BYTES,
+        *,
+        is_cancelled: Callable[[], bool] = never,
+    ) -> Page[Message]:
         """Returns messages below an id, newest first; in every mailbox if None is given.
 
         Args:
-            unread_only: omit messages that are read or expired.
-            thread_id: only messages of this thread.
-            query: only messages that match it, see `match_expression`. A search that takes too long returns what it
-                has found, as a page that is cut.
+            wanted: which of them. A search that takes too long returns what it has found, as a page that is cut.
             is_cancelled: returns whether the caller of a search has left; called often, from this thread.
 
         Raises:
             MailroomError: QUERY_TOO_LONG, a search found nothing within its time.
         """
-        terms: list[tuple[str, Any]] = [("id < ?", bound)]
-        if mailbox is not None:
-            terms.append(("recipient = ?", mailbox))
-        if thread_id:
-            terms.append(("thread_id = ? AND thread_id <> ''", thread_id))  # the second term selects the index
-        where = " AND ".join(term for term, _ in terms) + (f" AND {UNREAD}" if unread_only else "")
-        values = [value for _, value in terms]
-        if query:
-            return self._matching(query, mailbox, bound, where, values, limit, budget_bytes, Deadline(is_cancelled))
-        return self._messages(f"{where} ORDER BY id DESC", values, limit, budget_bytes)
+        where, values = _condition(mailbox, bound, wanted)
+        deadline = Deadline(is_cancelled)
+        if wanted.query:
+            return self._matching(wanted.query, mailbox, bound, where, values, limit, budget_bytes, deadline)
+        where = f"{where} ORDER BY id DESC"
+        if not wanted.is_search:
+            return self._messages(where, values, limit, budget_bytes)
+        page: Page[Message] = Page()
+        try:
+            with deadline.interrupting(self._connection):
+                return self._messages(where, values, limit, budget_bytes, page)
+        except SearchInterrupted as error:
+            if not page:
+                raise search_too_long() from error
+            return page.cut()
+
+    def traffic(self, begin_ms: int, durable_id: int, is_cancelled: Callable[[], bool] = never) -> Traffic:
+        """Returns how many messages each sender sent to each mailbox since a time, milliseconds since 1970."""
+        return count_traffic(self._connection, begin_ms, durable_id, Deadline(is_cancelled))
 
     def newest(self, below: int, limit: int, budget_bytes: int = READ_BYTES) -> Page[Message]:
         """Returns messages of every mailbox below an id, newest first."""
@@ -238,9 +265,15 @@ class MessageArchive:
             return page.cut()
         return page
 
-    def _messages(self, where: str, values: Sequence[Any], limit: int, budget_bytes: int) -> Page[Message]:
-        """Returns messages of a query, without those whose rows are damaged: these are set aside."""
-        page: Page[Message] = Page()
+    def _messages(
+        self, where: str, values: Sequence[Any], limit: int, budget_bytes: int, page: Page[Message] | None = None
+    ) -> Page[Message]:
+        """Returns messages of a query, without those whose rows are damaged: these are set aside.
+
+        Args:
+            page: an empty page to fill; it has what was found if the query is interrupted.
+        """
+        page = Page() if page is None else page
         sql = f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE {where} LIMIT ?"
         with closing(self._connection.execute(sql, (*values, limit))) as rows:
             number = 0
@@ -257,7 +290,24 @@ class MessageArchive:
                 budget_bytes -= len(message.draft.content) + len(message.draft.metadata)
         if number < limit:
             return page
-        return page.cut() if page else self._messages(where, values, limit * 2, budget_bytes)  # all of them are damaged
+        return page.cut() if page else self._messages(where, values, limit * 2, budget_bytes, page)  # all are damaged
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _condition(mailbox: str | None, bound: int, wanted: MessageFilter) -> tuple[str, list[Any]]:
+    """Returns the condition of a list as SQL, and its values."""
+    terms: list[tuple[str, Any]] = [("id < ?", bound)]
+    if mailbox is not None:
+        terms.append(("recipient = ?", mailbox))
+    if wanted.thread_id:
+        terms.append(("thread_id = ? AND thread_id <> ''", wanted.thread_id))  # the second term selects the index
+    if wanted.sender:
+        terms.append(("sender = ?", wanted.sender))
+    where = " AND ".join(term for term, _ in terms)
+    if wanted.unread_only:
+        where += f" AND {UNREAD}"
+    if wanted.states is not None:
+        where += f" AND state IN ({', '.join(f'{state:d}' for state in sorted(wanted.states))})"
+    return where, [value for _, value in terms]

@@ -24,7 +24,10 @@ from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.responses import ResponseRows
 from mailroomd.storage.database.state_conditions import EXPIRED, FILED, OFFERED, READ
 
-_END = "UPDATE messages SET state = {state}, read_ms = ?, file_error = '', team_error = '' WHERE id = ?"
+_END = (
+    "UPDATE messages SET state = {state}, read_ms = ?, acknowledged_by = ?, file_error = '', team_error = ''"
+    " WHERE id = ?"
+)
 
 
 class _Row(NamedTuple):
@@ -56,19 +59,26 @@ class MessageSteps:
         self._responses = responses
 
     def mark_read(
-        self, first_id: int, mailbox: str, message_ids: Sequence[int], now_ms: int
+        self, first_id: int, mailbox: str, message_ids: Sequence[int], now_ms: int, by: str = ""
     ) -> tuple[list[int], dict[str, None]]:
         """Marks messages read.
+
+        Args:
+            first_id: of the receipts.
+            mailbox: where the messages are; others are left alone.
+            message_ids: of the messages.
+            now_ms: when they were read, in milliseconds since 1970.
+            by: who acknowledges them in the recipient's place, "" for the recipient.
 
         Returns:
             The ids of those that are in this mailbox, read before or now, and the senders to notify.
         """
         rows = [(message_id, row) for message_id, row in self._rows(message_ids) if row.recipient == mailbox]
         changed = [(message_id, row) for message_id, row in rows if not has_ended(row.state)]
-        self._connection.executemany(_END.format(state=READ), [(now_ms, message_id) for message_id, _ in changed])
+        self._connection.executemany(_END.format(state=READ), [(now_ms, by, message_id) for message_id, _ in changed])
         if rows:  # even if none is changed: the command may be repeated because its outcomes were lost
             self._counters.subtract_unread(mailbox, len(changed))
-        self._write_receipts(first_id, changed, DeliveryState.READ, now_ms)
+        self._write_receipts(first_id, changed, DeliveryState.READ, now_ms, by)
         senders = dict.fromkeys(row.sender for _, row in rows)  # all of them, for the same reason
         return [message_id for message_id, _ in rows], senders
 
@@ -92,7 +102,8 @@ class MessageSteps:
     ) -> tuple[dict[str, list[int]], dict[str, None]]:
         """Ends messages whose time to live ran out unread; returns their ids by mailbox, and the senders to notify."""
         changed = [(message_id, row) for message_id, row in self._rows(message_ids) if is_unread(row.state)]
-        self._connection.executemany(_END.format(state=EXPIRED), [(now_ms, message_id) for message_id, _ in changed])
+        ends = [(now_ms, "", message_id) for message_id, _ in changed]
+        self._connection.executemany(_END.format(state=EXPIRED), ends)
         expired: dict[str, list[int]] = {}
         for message_id, row in changed:
             expired.setdefault(row.recipient, []).append(message_id)
@@ -115,10 +126,10 @@ class MessageSteps:
         return self._write_receipts(first_id, stored, DeliveryState.FILED, now_ms)
 
     def _write_receipts(
-        self, first_id: int, steps: Iterable[tuple[int, _Row]], state: DeliveryState, now_ms: int
+        self, first_id: int, steps: Iterable[tuple[int, _Row]], state: DeliveryState, now_ms: int, by: str = ""
     ) -> dict[str, None]:
         receipts = [
-            Receipt(receipt_id, row.sender, message_id, row.recipient, state, now_ms)
+            Receipt(receipt_id, row.sender, message_id, row.recipient, state, now_ms, by)
             for receipt_id, (message_id, row) in zip(count(first_id), steps, strict=False)
         ]
         self._receipts.insert(receipts)

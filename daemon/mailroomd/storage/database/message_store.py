@@ -205,8 +205,8 @@ class MessageStore:
     def _carry_out(self, command: Command, result: CommitResult, now_ms: int) -> Outcome:
         """Carries out an operation on messages that are stored, or on aliases; returns the outcome."""
         match command.op:
-            case Acknowledge(mailbox, message_ids):
-                known, senders = self._steps.mark_read(command.id, mailbox, message_ids, now_ms)
+            case Acknowledge(mailbox, message_ids, by):
+                known, senders = self._steps.mark_read(command.id, mailbox, message_ids, now_ms, by)
                 unknown = sorted(set(message_ids).difference(known))
                 result.removed.append((mailbox, known))
                 return Outcome(command.id, Acknowledged(known, unknown), list(senders))

@@ -38,7 +38,8 @@ class ReceiptRows:
     def insert(self, receipts: Iterable[Receipt]) -> None:
         """Inserts receipts."""
         self._connection.executemany(
-            "INSERT INTO receipts (id, sender, message_id, recipient, state, timestamp_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO receipts (id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     receipt.id,
@@ -47,6 +48,7 @@ class ReceiptRows:
                     receipt.recipient,
                     receipt.state.value,
                     receipt.timestamp_ms,
+                    receipt.by,
                 )
                 for receipt in receipts
             ],
@@ -89,18 +91,18 @@ def receipts_after(
     values = tuple(senders or ())
     # In this order: the first step of a message that is deleted meanwhile is read twice, not never.
     first_steps = connection.execute(
-        f"SELECT {_FIRST_STEP} FROM messages WHERE {of_senders} id >= ? AND id < ? AND filed_id <> -1"
+        f"SELECT {_FIRST_STEP}, '' FROM messages WHERE {of_senders} id >= ? AND id < ? AND filed_id <> -1"
         " ORDER BY id LIMIT ?",
         (*values, cursor, durable_id, limit),
     ).fetchall()
     rows = connection.execute(
-        "SELECT id, sender, message_id, recipient, state, timestamp_ms FROM receipts"
+        "SELECT id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by FROM receipts"
         f" WHERE {of_senders} id > ? AND id <= ? ORDER BY id LIMIT ?",
         (*values, cursor, durable_id, limit),
     ).fetchall()
     receipts = {
-        receipt_id: Receipt(receipt_id, sender, message_id, recipient, DeliveryState(state), timestamp_ms)
-        for receipt_id, sender, message_id, recipient, state, timestamp_ms in chain(first_steps, rows)
+        receipt_id: Receipt(receipt_id, sender, message_id, recipient, DeliveryState(state), timestamp_ms, by)
+        for receipt_id, sender, message_id, recipient, state, timestamp_ms, by in chain(first_steps, rows)
     }
     page = Page(receipts[receipt_id] for receipt_id in sorted(receipts)[:limit])
     return page.cut() if len(page) == limit else page

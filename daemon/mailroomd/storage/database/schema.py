@@ -19,7 +19,7 @@ from mailroom.message_fields import FIELDS, MessageField
 from mailroomd.model.ids import MS_SHIFT
 from mailroomd.storage.database.state_conditions import ENDED, UNREAD
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LARGE_BYTES = 1024  # a text that may be larger has its column behind the others
 BEAT_EVERY_STEPS = 1_000_000  # of SQLite's virtual machine: some 20 ms between two heartbeats during an upgrade
 
@@ -50,6 +50,7 @@ def _added_columns(version: int) -> str:
 
 
 _OVERDUE_COLUMN = "overdue_ms INTEGER NOT NULL DEFAULT 0"
+_BY_COLUMN = "acknowledged_by TEXT NOT NULL DEFAULT ''"
 
 _TABLES = f"""
 CREATE TABLE meta (
@@ -69,6 +70,7 @@ CREATE TABLE messages (
     offered_ms   INTEGER NOT NULL DEFAULT 0,
     read_ms      INTEGER NOT NULL DEFAULT 0, -- or when it expired
     {_OVERDUE_COLUMN}, -- when its sender learned that no answer had come
+    {_BY_COLUMN}, -- who acknowledged it in its recipient's place; '' for the recipient
     {_field_columns(is_large=True)} -- last: a look at the columns before them never walks through their pages
 );
 CREATE INDEX messages_of_mailbox ON messages (recipient, id);
@@ -164,6 +166,8 @@ CREATE TABLE deadlines (
 CREATE INDEX deadlines_by_time ON deadlines (reply_by_ms);
 """
 
+_SINCE_5 = f"ALTER TABLE receipts ADD COLUMN {_BY_COLUMN};"
+
 # The messages of version 1 have one id each, so there is none for their first receipt.
 _FROM_1 = """
 ALTER TABLE messages ADD COLUMN team_error TEXT NOT NULL DEFAULT '';
@@ -171,13 +175,15 @@ ALTER TABLE messages ADD COLUMN filed_id INTEGER NOT NULL DEFAULT 0;
 UPDATE messages SET filed_id = -1;
 """
 
-_FROM_3 = f"ALTER TABLE messages ADD COLUMN {_OVERDUE_COLUMN};"
+_FROM_4 = f"ALTER TABLE messages ADD COLUMN {_BY_COLUMN};"
+_FROM_3 = f"ALTER TABLE messages ADD COLUMN {_OVERDUE_COLUMN}; {_FROM_4}"
 
 _STEPS = {
-    0: _TABLES + _SINCE_2 + _SINCE_3 + _SINCE_4,
-    1: _added_columns(1) + _FROM_1 + _FROM_3 + _SINCE_2 + _SINCE_3 + _SINCE_4,
-    2: _added_columns(2) + _FROM_3 + _SINCE_3 + _SINCE_4,
-    3: _added_columns(3) + _FROM_3 + _SINCE_4,
+    0: _TABLES + _SINCE_2 + _SINCE_3 + _SINCE_4 + _SINCE_5,
+    1: _added_columns(1) + _FROM_1 + _FROM_3 + _SINCE_2 + _SINCE_3 + _SINCE_4 + _SINCE_5,
+    2: _added_columns(2) + _FROM_3 + _SINCE_3 + _SINCE_4 + _SINCE_5,
+    3: _added_columns(3) + _FROM_3 + _SINCE_4 + _SINCE_5,
+    4: _added_columns(4) + _FROM_4 + _SINCE_5,
 }
 
 
