@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from mailroom.errors import MailroomError
-from mailroomd.operator.service.manager import ServiceManager
-from mailroomd.operator.service.plan import plan_install, plan_uninstall
+from mailroomd.operator.service.manager import DASHBOARD, ServiceManager
+from mailroomd.operator.service.plan import plan_dashboard, plan_install, plan_uninstall
 from mailroomd.operator.service.steps import RunCommand, WriteFile
-from mailroomd.operator.service.units import system_unit, system_user, user_unit
+from mailroomd.operator.service.units import dashboard_unit, system_unit, system_user, user_unit
 from mailroomd.supervisor.exits import ExitCode
 from mailroomd.supervisor.shutdown import BUDGET_SEC
 
@@ -41,7 +41,9 @@ def values(unit: str, name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("unit", "scope"), [(system_unit, "--system"), (user_unit, "--user")])
+@pytest.mark.parametrize(
+    ("unit", "scope"), [(system_unit, "--system"), (user_unit, "--user"), (dashboard_unit, "--user")]
+)
 @pytest.mark.system
 def test_systemd_understands_every_line(tmp_path: Path, unit: Unit, scope: str) -> None:
     done = analyze(tmp_path, unit(PROGRAM), "verify", scope, "--man=no", "--recursive-errors=no")
@@ -55,8 +57,9 @@ def test_the_system_unit_is_hardened_below_1_6(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
-def test_the_user_unit_forbids_everything_that_needs_no_privilege(tmp_path: Path) -> None:
-    rated = analyze(tmp_path, user_unit(PROGRAM), "security", "--offline=true", "--json=short")
+@pytest.mark.parametrize("unit", [user_unit, dashboard_unit])
+def test_a_user_unit_forbids_everything_that_needs_no_privilege(tmp_path: Path, unit: Unit) -> None:
+    rated = analyze(tmp_path, unit(PROGRAM), "security", "--offline=true", "--json=short")
     allowed = [option["name"] for option in json.loads(rated.stdout) if option["set"] is False]
     assert len(allowed) > 20
     assert [name for name in allowed if not NOT_FOR_USERS.match(name)] == []
@@ -96,6 +99,27 @@ def test_installing_writes_the_unit_then_enables_and_restarts_it(
         ("systemctl", "--user", "enable", "mailroomd.service"),
         ("systemctl", "--user", "restart", "mailroomd.service"),
     ]
+
+
+def test_the_dashboard_is_installed_beside_the_service_and_prints_no_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    manager = ServiceManager(machine=False, service=DASHBOARD)
+    unit, *commands = plan_dashboard(manager, Path("/opt/a/mailroom"))
+    assert unit == WriteFile(
+        tmp_path / "systemd/user/mailroom-dashboard.service", dashboard_unit(Path("/opt/a/mailroom"))
+    )
+    assert values(dashboard_unit(Path("/opt/a/mailroom")), "ExecStart") == [
+        "/opt/a/mailroom dashboard --no-open --no-link"
+    ]
+    assert [step.words[2:] for step in commands if isinstance(step, RunCommand)] == [
+        ("daemon-reload",),
+        ("enable", "mailroom-dashboard.service"),
+        ("restart", "mailroom-dashboard.service"),
+    ]
+    with pytest.raises(MailroomError, match="is a user service"):
+        plan_dashboard(ServiceManager(machine=True, service=DASHBOARD), PROGRAM)
 
 
 def test_the_system_service_creates_its_user_first_and_never_removes_it() -> None:

@@ -4,11 +4,13 @@ The tests share a service manager. Each starts with the service running, whateve
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -234,6 +236,33 @@ def test_uninstalling_the_service_keeps_its_mail(service: Service) -> None:
     )
     assert service.cli("service", "uninstall").stderr == "mailroom: the service is not installed\n"
     service.cli("service", "install")
+    service.assert_no_mail_is_lost()
+
+
+def test_the_dashboard_runs_beside_the_daemon_and_its_links_are_in_no_journal(service: Service) -> None:
+    unit = "mailroom-dashboard.service"
+    program = f"ExecStart={BIN}/mailroom dashboard --no-open --no-link --listen 127.0.0.1:0"
+    service.systemd.drop_in(
+        unit, ["ExecStart=", program, f"Environment=MAILROOM_ADDRESS={service.address}", *QUICK[:1]]
+    )
+    assert "`mailroom dashboard link` opens it" in service.cli("service", "install", "--dashboard").stdout
+
+    def addresses() -> list[str]:
+        entries = service.systemd.journal(unit)
+        return [port for entry in entries for port in re.findall(r"ready at http://127.0.0.1:(\d+)/", entry["MESSAGE"])]
+
+    wait_until(lambda: len(addresses()) == 1, "the dashboard says where it is")
+    link = service.cli("dashboard", "link", "--listen", f"127.0.0.1:{addresses()[0]}").stdout.strip()
+    assert link.startswith(f"http://127.0.0.1:{addresses()[0]}/#k=")
+    with urllib.request.urlopen(link.partition("#")[0], timeout=10) as response:
+        assert response.status == 200
+    service.kill(service.systemd.show(unit, "MainPID")["MainPID"], signal.SIGKILL)
+    wait_until(lambda: len(addresses()) == 2, "it is restarted")
+    assert "#k=" not in str(service.systemd.journal(unit))
+    assert service.cli("service", "status", "--dashboard").returncode == 0
+    service.cli("service", "uninstall", "--dashboard")
+    assert not (service.systemd.unit_dir / unit).exists()
+    assert service.cli("service", "status", "--dashboard", check=False).returncode == os.EX_UNAVAILABLE
     service.assert_no_mail_is_lost()
 
 

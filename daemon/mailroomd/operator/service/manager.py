@@ -4,7 +4,7 @@ Owns the location of the unit file, the command lines of systemctl and journalct
 systemd. It writes nothing; `steps` does.
 """
 
-__all__ = ["SERVICE", "ServiceManager", "ServiceState"]
+__all__ = ["DASHBOARD", "SERVICE", "ServiceManager", "ServiceState"]
 
 import os
 import shutil
@@ -18,6 +18,7 @@ from mailroom.addresses import expand_home
 from mailroom.errors import MailroomError
 
 SERVICE = "mailroomd.service"
+DASHBOARD = "mailroom-dashboard.service"
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "StatusText", "MainPID", "NRestarts", "Result", "FragmentPath")
 _TIMEOUT_SEC = 10.0
 
@@ -59,10 +60,16 @@ class ServiceState:
 
 
 class ServiceManager:
-    """The systemd instance of this user, or of the whole machine."""
+    """The systemd instance of this user, or of the whole machine.
 
-    def __init__(self, *, machine: bool) -> None:
+    Args:
+        machine: whether it is that of the machine.
+        service: the unit that state and journal are about.
+    """
+
+    def __init__(self, *, machine: bool, service: str = SERVICE) -> None:
         self.is_machine = machine
+        self.service = service
         if not machine:
             _set_runtime_directory()
 
@@ -70,9 +77,9 @@ class ServiceManager:
     def unit_path(self) -> Path:
         """The location of the unit file."""
         if self.is_machine:
-            return Path("/etc/systemd/system") / SERVICE
+            return Path("/etc/systemd/system") / self.service
         base = os.environ.get("XDG_CONFIG_HOME", "")
-        return (Path(base) if base.startswith("/") else expand_home("~/.config")) / "systemd" / "user" / SERVICE
+        return (Path(base) if base.startswith("/") else expand_home("~/.config")) / "systemd" / "user" / self.service
 
     def systemctl(self, *words: str) -> tuple[str, ...]:
         """Returns the command line of a systemctl command."""
@@ -80,7 +87,7 @@ class ServiceManager:
 
     def journalctl(self, *words: str) -> tuple[str, ...]:
         """Returns the command line that shows the service's journal."""
-        return ("journalctl", f"--unit={SERVICE}" if self.is_machine else f"--user-unit={SERVICE}", *words)
+        return ("journalctl", f"--{'unit' if self.is_machine else 'user-unit'}={self.service}", *words)
 
     def require(self) -> None:
         """Makes sure that systemd is available.
@@ -102,7 +109,7 @@ class ServiceManager:
 
     def state(self) -> ServiceState:
         """Returns the state of the service. Call `require` first."""
-        result = self._run("show", SERVICE, f"--property={','.join(_PROPERTIES)}")
+        result = self._run("show", self.service, f"--property={','.join(_PROPERTIES)}")
         return ServiceState.from_properties(
             dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
         )

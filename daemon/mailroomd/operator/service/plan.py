@@ -1,10 +1,10 @@
-"""plan — the steps that install the service, and the steps that remove it.
+"""plan — the steps that install the service, and the dashboard beside it, and the steps that remove them.
 
 Installing ends with a restart, so that the same steps also upgrade the service; accepted mail survives it. Removing the
 service leaves mail, settings and drop-ins in place.
 """
 
-__all__ = ["plan_install", "plan_uninstall"]
+__all__ = ["plan_dashboard", "plan_install", "plan_uninstall"]
 
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from mailroom.errors import MailroomError
 
 from mailroomd.operator.service.manager import SERVICE, ServiceManager
 from mailroomd.operator.service.steps import RemoveFile, RunCommand, Step, WriteFile
-from mailroomd.operator.service.units import system_unit, system_user, user_unit
+from mailroomd.operator.service.units import dashboard_unit, system_unit, system_user, user_unit
 
 _SYSUSERS_FILE = Path("/etc/sysusers.d/mailroom.conf")
 _HIDDEN_DIRECTORIES = (Path("/home"), Path("/root"), Path("/run/user"))  # by ProtectHome= in the system unit
 _HINT = "see `mailroom service logs`"
+_DASHBOARD_HINT = "see `mailroom service logs --dashboard`"
 
 
 def plan_install(manager: ServiceManager, program: Path) -> list[Step]:
@@ -40,10 +41,33 @@ def plan_install(manager: ServiceManager, program: Path) -> list[Step]:
     ]
 
 
+def plan_dashboard(manager: ServiceManager, program: Path) -> list[Step]:
+    """Returns the steps that install the dashboard beside the service, or upgrade it, and start it.
+
+    Args:
+        manager: for the unit DASHBOARD, of a user.
+        program: `mailroom`.
+
+    Raises:
+        MailroomError: the manager is that of the machine.
+    """
+    if manager.is_machine:
+        raise MailroomError(
+            "the dashboard is one operator's page, so it is a user service: run `mailroom service install --dashboard` "
+            "as that user, or `mailroom dashboard` with an administrator's token"
+        )
+    return [
+        WriteFile(manager.unit_path, dashboard_unit(program)),
+        RunCommand(manager.systemctl("daemon-reload")),
+        RunCommand(manager.systemctl("enable", manager.service)),
+        RunCommand(manager.systemctl("restart", manager.service), _DASHBOARD_HINT),
+    ]
+
+
 def plan_uninstall(manager: ServiceManager) -> list[Step]:
-    """Returns the steps that stop the service and remove its files."""
+    """Returns the steps that stop a service and remove its files."""
     steps: list[Step] = [
-        RunCommand(manager.systemctl("disable", "--now", SERVICE)),
+        RunCommand(manager.systemctl("disable", "--now", manager.service)),
         RemoveFile(manager.unit_path),
     ]
     if manager.is_machine:

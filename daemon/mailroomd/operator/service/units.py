@@ -4,7 +4,7 @@ Only ExecStart depends on the installation; everything else is as in `systemd/`.
 (`systemctl edit`), which an upgrade preserves. Source of the quoting: systemd.service(5), "Command lines".
 """
 
-__all__ = ["system_unit", "system_user", "user_unit"]
+__all__ = ["dashboard_unit", "system_unit", "system_user", "user_unit"]
 
 import re
 from importlib.resources import files
@@ -23,6 +23,11 @@ def system_unit(program: Path) -> str:
     return _with_program(_packaged("mailroomd.service"), program)
 
 
+def dashboard_unit(program: Path) -> str:
+    """Returns the user unit that runs the dashboard of `program`, which is `mailroom`."""
+    return _with_program(_packaged("user", "mailroom-dashboard.service"), program, " dashboard --no-open --no-link")
+
+
 def system_user() -> str:
     """Returns the sysusers.d file that creates the user of the system service."""
     return _packaged("sysusers.d", "mailroom.conf")
@@ -32,8 +37,8 @@ def _packaged(*path: str) -> str:
     return files("mailroomd").joinpath("units", *path).read_text(encoding="utf-8")
 
 
-def _with_program(unit: str, program: Path) -> str:
-    return _EXEC_START.sub(lambda _: f"ExecStart={_quoted(program)}", unit)
+def _with_program(unit: str, program: Path, arguments: str = "") -> str:
+    return _EXEC_START.sub(lambda _: f"ExecStart={_quoted(program)}{arguments}", unit)
 
 
 def _quoted(program: Path) -> str:
