@@ -3,6 +3,7 @@
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from mailroom_apps.dashboard.sessions import Role
+from support.fakes.fake_daemon import FakeDaemon
 from support.fakes.scenes import InThread, in_thread
 from support.fakes.scripted import Refusal
 from support.harness.command_line import BOUND_SEC, command
@@ -20,8 +22,29 @@ from support.harness.dashboard import Dashboard, Signed, running_dashboard
 from support.harness.waiting import wait_until
 
 KEY = "8c5b1c1e-1111-4222-8333-0123456789ab"
-READS = ["hello", "situation", "messages", "message?id=0", "thread?id=t", "traffic", "health", "audit"]
-WRITES = ["send", "offered", "acknowledge", "manage/acknowledge", "manage/clear", "session/end", "session/revoke"]
+READS = [
+    "hello",
+    "situation",
+    "messages",
+    "export",
+    "message?id=0",
+    "thread?id=t",
+    "traffic",
+    "health",
+    "audit",
+    "drafts",
+]
+WRITES = [
+    "send",
+    "offered",
+    "acknowledge",
+    "manage/acknowledge",
+    "manage/clear",
+    "session/end",
+    "session/revoke",
+    "drafts",
+    "drafts/remove",
+]
 WITHOUT_THE_EXTRA = """
 import sys
 sys.modules["starlette"] = None  # as if it were not installed
@@ -128,6 +151,77 @@ def test_a_preflight_of_another_site_gets_no_permission(dashboard: Dashboard) ->
     answer = dashboard.raw("OPTIONS", "/api/send", headers)
     assert answer.status == 403
     assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:1", "127.0.0.1.:{port}", "localhost.:{port}", "127.1:{port}", "[::1]:{port}", ""]
+)
+def test_only_the_exact_names_of_the_server_are_answered(dashboard: Dashboard, host: str) -> None:
+    answer = dashboard.raw("GET", "/", {"Host": host.format(port=dashboard.port)})
+    assert (answer.status, answer.reason) == (421, "HOST_UNKNOWN")
+
+
+def test_a_request_without_a_host_or_with_two_is_not_answered(dashboard: Dashboard, operator: Signed) -> None:
+    with socket.create_connection(("127.0.0.1", dashboard.port), BOUND_SEC) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert b" 421 " in connection.recv(100)
+    with socket.create_connection(("127.0.0.1", dashboard.port), BOUND_SEC) as connection:
+        host = dashboard.host.encode()
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nHost: evil.example\r\n\r\n")
+        assert connection.recv(100).split(b" ")[1] in (b"400", b"421")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": "https://127.0.0.1:{port}"},
+        {"Origin": "http://localhost:{port}"},
+        {},
+    ],
+)
+def test_only_the_page_itself_is_a_source(dashboard: Dashboard, operator: Signed, source: dict[str, str]) -> None:
+    """Also not the page under another of its names, and not the address bar, whose requests carry the cookie."""
+    proof = {"Cookie": operator.cookie, "X-Mailroom-Page-Token": operator.token, "Content-Type": "application/json"}
+    given = proof | {name: value.format(port=dashboard.port) for name, value in source.items()}
+    for method, path in (("GET", "hello"), ("POST", "session"), ("GET", "stream"), ("POST", "drafts")):
+        answer = dashboard.raw(method, f"/api/{path}", given, b"{}" if method == "POST" else None)
+        assert (answer.status, answer.reason) == (403, "SOURCE_FOREIGN"), (method, path)
+
+
+def test_the_two_secrets_of_different_sessions_do_not_go_together(dashboard: Dashboard, operator: Signed) -> None:
+    other = dashboard.sign_in(Role.OBSERVER)
+    for mixed in (Signed(dashboard, operator.cookie, other.token), Signed(dashboard, other.cookie, operator.token)):
+        assert mixed.get("hello").reason == "SESSION_MISSING"
+
+
+def test_cookies_of_another_port_do_not_displace_the_sessions_own(dashboard: Dashboard, operator: Signed) -> None:
+    """A server on another port can set a cookie of the same name, which then comes first."""
+    name = operator.cookie.split("=")[0]
+    for header in (
+        f"{name}=forged; {operator.cookie}",
+        f"{operator.cookie}; {name}=",
+        f'{name}="x"; {operator.cookie}',
+    ):
+        assert dashboard.raw("GET", "/api/hello", operator.headers({"Cookie": header})).status == 200
+    assert dashboard.raw("GET", "/api/hello", operator.headers({"Cookie": f"{name}=forged"})).status == 401
+
+
+def test_a_request_that_anyone_may_make_is_not_read_beyond_a_kilobyte(dashboard: Dashboard) -> None:
+    body = b'{"key":"' + b"a" * 1_000_000 + b'"}'
+    answer = dashboard.raw("POST", "/api/session", dashboard.own_headers(), body)
+    assert (answer.status, answer.reason) == (400, "REQUEST_INVALID")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "HEAD", "CONNECT"])
+def test_no_other_method_reaches_an_entry(dashboard: Dashboard, operator: Signed, method: str) -> None:
+    for path in ("/", "/api/hello", "/api/send"):
+        status = dashboard.raw(method, path, operator.headers()).status
+        assert status in (400, 404, 405) or (method, path) == ("HEAD", "/")
 
 
 def test_the_cookie_alone_opens_nothing(dashboard: Dashboard, operator: Signed) -> None:
@@ -271,6 +365,7 @@ def test_management_needs_its_option_and_the_name_typed(fake: InThread, operator
     assert operator.post("manage/acknowledge", body).json["acknowledged_ids"] == [message_id]
     latest = operator.get("audit").json["entries"][0]
     assert (latest["action"], latest["agent"], latest["ids"]) == ("acknowledge for another", "gone", [message_id])
+    assert fake.do(lambda daemon: daemon.requests["AcknowledgeMessages"][-1].by) == "dashboard"
 
 
 # -- mail --------------------------------------------------------------------------------------------------------------
@@ -302,6 +397,10 @@ def test_one_refused_recipient_does_not_stop_the_others(operator: Signed) -> Non
     [
         {"key": "x"},
         {"key": None},
+        {"key": KEY + "\n"},
+        {"content": "\ud800"},
+        {"thread": "\ud800"},
+        {"metadata": {"a": 10**400}},
         {"to": []},
         {"to": ["b"] * 101},
         {"content": ""},
@@ -328,12 +427,20 @@ def test_a_body_that_is_no_submission_is_refused(dashboard: Dashboard, operator:
 
 def test_an_outcome_that_is_not_known_is_not_called_a_refusal(operator: Signed, fake: InThread) -> None:
     body = submission(key=KEY.replace("8", "6"), content="later")
+
+    def outcome_of(code: grpc.StatusCode | None) -> str:
+        def refuse_either(daemon: FakeDaemon) -> None:  # a send shortly after others shares their stream
+            for rpc in ("SendMessage", "SendMessages"):
+                daemon.refusals[rpc].clear()
+                daemon.refuse(rpc, *([Refusal(code)] if code else []))
+
+        fake.do(refuse_either)
+        return operator.post("send", body).json["results"][0]["outcome"]
+
     for code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
-        fake.do(lambda daemon, code=code: daemon.refuse("SendMessage", Refusal(code)))
-        assert operator.post("send", body).json["results"][0]["outcome"] == "unknown"
-    fake.do(lambda daemon: daemon.refuse("SendMessage", Refusal(grpc.StatusCode.FAILED_PRECONDITION)))
-    assert operator.post("send", body).json["results"][0]["outcome"] == "refused"
-    assert operator.post("send", body).json["results"][0]["outcome"] == "sent"
+        assert outcome_of(code) == "unknown"
+    assert outcome_of(grpc.StatusCode.FAILED_PRECONDITION) == "refused"
+    assert outcome_of(None) == "sent"
     assert len(fake.do(lambda daemon: [m for m in daemon.messages.values() if m.content == "later"])) == 1
 
 
@@ -365,6 +472,53 @@ def test_a_list_carries_previews_and_the_pane_the_content(operator: Signed, fake
     assert message["content"] == content
     assert operator.get("messages?to=carl&from=nobody").json["messages"] == []
     assert operator.get("message?id=ffff").status == 404
+
+
+def test_drafts_are_shared_by_the_operators_browsers_and_belong_to_no_observer(
+    dashboard: Dashboard, operator: Signed, observer: Signed
+) -> None:
+    draft = {"id": KEY, "at_ms": 5, "fields": {"to": ["bob"], "content": "half a sent\u0000"}}
+    assert operator.post("drafts", draft).status == 200
+    assert operator.post("drafts", draft | {"at_ms": 4, "fields": {"content": "older"}}).status == 200
+    other = dashboard.sign_in()
+    assert other.get("drafts").json == {"drafts": [draft]}
+    assert observer.get("drafts").reason == "OBSERVER_ONLY"
+    (file,) = (dashboard.files / "drafts").iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    assert other.post("drafts/remove", {"id": KEY}).status == 200
+    assert operator.get("drafts").json == {"drafts": []}
+
+
+@pytest.mark.parametrize("draft_id", ["../../sessions", "x", "", KEY + "/..", KEY.upper(), KEY + "\n"])
+def test_the_id_of_a_draft_is_no_path(dashboard: Dashboard, operator: Signed, draft_id: str) -> None:
+    before = (dashboard.files / "sessions.json").read_bytes()
+    assert operator.post("drafts", {"id": draft_id, "at_ms": 1, "fields": {}}).reason == "REQUEST_INVALID"
+    assert operator.post("drafts/remove", {"id": draft_id}).reason == "REQUEST_INVALID"
+    assert (dashboard.files / "sessions.json").read_bytes() == before
+
+
+def test_a_list_is_exported_whole_in_the_form_of_the_command(operator: Signed, fake: InThread) -> None:
+    ids = [fake.do(lambda daemon, n=number: daemon.deliver("exported", f"line\n{n}")) for number in range(450)]
+    answer = operator.get("export?to=exported&from=dashboard")
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    messages = [json.loads(line) for line in answer.body.splitlines()]
+    assert [message["id"] for message in messages] == ids[::-1]
+    assert messages[0]["content"] == "line\n449"
+    assert set(messages[0]) >= {"id", "recipient", "sender", "content", "metadata", "state", "timestamp"}
+    fake.do(
+        lambda daemon: daemon.refuse("ListMessages", Refusal(grpc.StatusCode.INVALID_ARGUMENT, "QUERY_TOO_LONG", "no"))
+    )
+    refused = operator.get("export?q=x")
+    assert (refused.status, refused.reason) == (400, "QUERY_TOO_LONG")
+
+
+def test_traffic_is_counted_by_the_daemon(operator: Signed, fake: InThread) -> None:
+    fake.do(lambda daemon: [daemon.deliver("to-count", "x", sender="counter") for _ in range(3)])
+    answer = operator.get("traffic?hours=0.25").json
+    assert {"from": "counter", "to": "to-count", "count": 3} in answer["pairs"]
+    assert answer["complete"] is True
+    assert fake.do(lambda daemon: daemon.requests["GetTraffic"][-1].period.seconds) == 900
+    assert operator.get("traffic?hours=x").reason == "REQUEST_INVALID"
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -403,6 +557,7 @@ def test_a_second_dashboard_on_the_port_is_told_about_the_first(dashboard: Dashb
         (["--public-url", "http://mail.example/"], "not an https URL"),
         (["--as", "no name"], "not an agent's name"),
         (["--read-only", "--manage"], "nothing to manage"),
+        (["--stuck-after", "0"], "must be more than zero"),
         (["link", "--listen", "127.0.0.1:1"], "no dashboard of this user"),
     ],
 )
@@ -418,6 +573,17 @@ def test_what_cannot_be_served_is_refused_in_one_sentence(tmp_path: Path, argume
     assert done.returncode in (1, 2)
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_links_have_the_name_that_was_chosen_and_every_loopback_name_is_answered(
+    fake: InThread, tmp_path: Path
+) -> None:
+    with running_dashboard(fake.address, tmp_path, "--name", "mailroom.localhost") as running:
+        assert running.first_link.startswith(f"http://mailroom.localhost:{running.port}/#k=")
+        assert running.link().startswith(f"http://mailroom.localhost:{running.port}/#k=")
+        for name in ("mailroom.localhost", "localhost", "127.0.0.1"):
+            assert running.raw("GET", "/", {"Host": f"{name}:{running.port}"}).status == 200
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ def signed_in(stage: Stage) -> Page:
     return page
 
 
+@pytest.mark.quick
 def test_a_dev_server_on_another_port_cannot_read_send_or_frame(stage: Stage) -> None:
     """The cookie goes to it, and its requests carry the cookie: only origin and page token keep it out."""
     page = signed_in(stage)
@@ -107,6 +108,7 @@ def test_a_form_on_another_site_sends_nothing(stage: Stage) -> None:
     assert list(stage.room.iter_messages("victim")) == []
 
 
+@pytest.mark.quick
 def test_a_name_rebound_to_loopback_gets_nothing(stage: Stage, launch: Callable[..., Browser]) -> None:
     browser = launch("--host-resolver-rules=MAP rebound.example 127.0.0.1")
     page = browser.new_page()
@@ -120,6 +122,7 @@ def test_a_name_rebound_to_loopback_gets_nothing(stage: Stage, launch: Callable[
     assert statuses == [421] * 5
 
 
+@pytest.mark.quick
 def test_the_key_of_the_link_leaves_the_address_and_the_history(stage: Stage) -> None:
     page = stage.watch(stage.context().new_page())
     key = stage.dashboard.new_key()

@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 from support.harness.stage import Stage
 from support.harness.waiting import pause, wait_until
@@ -25,6 +26,7 @@ def contents(stage: Stage, agent: str) -> list[str]:
     return [message.content for message in stage.room.iter_messages(agent)]
 
 
+@pytest.mark.quick
 def test_a_message_is_sent_and_shows_how_far_it_has_come(stage: Stage) -> None:
     stage.room.check_inbox("bob")
     page = stage.open()
@@ -40,6 +42,7 @@ def test_a_message_is_sent_and_shows_how_far_it_has_come(stage: Stage) -> None:
     assert page.evaluate(DRAFTS) == 0
 
 
+@pytest.mark.quick
 def test_typed_text_survives_a_reload_and_a_crash_of_the_tab(stage: Stage) -> None:
     page = stage.open()
     write(page, "bob", "half a sent")
@@ -81,6 +84,7 @@ def test_what_is_written_while_the_daemon_is_down_goes_out_once_when_it_is_back(
     assert contents(stage, "bob") == ["patience"]
 
 
+@pytest.mark.quick
 def test_an_answer_that_is_lost_leads_to_a_repeat_and_to_one_message(stage: Stage) -> None:
     page = stage.open()
     lost: list[APIResponse] = []
@@ -176,6 +180,44 @@ def test_a_draft_that_was_left_for_a_reply_can_be_continued(stage: Stage) -> Non
     expect(page.locator(".outbox .entry.sent")).to_contain_text("quick answer")
     page.get_by_role("button", name="Draft to bob").click()
     expect(text_of(page)).to_have_value("a long text")
+
+
+@pytest.mark.quick
+def test_a_draft_can_be_continued_in_another_browser_and_is_sent_once(stage: Stage) -> None:
+    one = stage.open()
+    write(one, "bob", "begun here")
+    expect(one.locator(".compose-form")).to_contain_text("draft saved")
+    other = stage.open()  # another profile
+    other.get_by_role("button", name="Write a message, or continue a draft").click()
+    other.get_by_role("button", name="Draft to bob, from another browser").click()
+    expect(text_of(other)).to_have_value("begun here")
+    text_of(other).press("Control+Enter")
+    expect(other.locator(".outbox .entry.sent")).to_contain_text("begun here")
+    text_of(one).press("Control+Enter")  # the same draft has the same key
+    expect(one.locator(".outbox .entry.sent")).to_contain_text("begun here")
+    assert contents(stage, "bob") == ["begun here"]
+    one.reload()
+    expect(one.get_by_role("button", name="Write a message", exact=True)).to_be_visible()
+    assert stage.dashboard.sign_in().get("drafts").json == {"drafts": []}
+
+
+def test_two_versions_of_a_draft_are_both_kept(stage: Stage) -> None:
+    one = stage.open()
+    write(one, "bob", "version one")
+    wait_until(lambda: bool(stage.dashboard.sign_in().get("drafts").json["drafts"]), "the server has the draft")
+    other = stage.open()
+    other.get_by_role("button", name="Write a message, or continue a draft").click()
+    other.get_by_role("button", name="Draft to bob, from another browser").click()
+    text_of(other).press_sequentially(", and two")
+    wait_until(lambda: "and two" in str(stage.dashboard.sign_in().get("drafts").json), "the server has the version")
+    one.reload()
+    expect(text_of(one)).to_have_value("version one")
+    one.get_by_role("button", name="Draft to bob, from another browser").click()
+    expect(text_of(one)).to_have_value("version one, and two")
+    text_of(one).press("Control+Enter")
+    expect(one.locator(".outbox .entry.sent")).to_contain_text("and two")
+    one.get_by_role("button", name="Draft to bob", exact=True).click()
+    expect(text_of(one)).to_have_value("version one")
 
 
 def test_several_recipients_have_an_outcome_each(stage: Stage) -> None:

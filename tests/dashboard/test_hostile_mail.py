@@ -32,7 +32,7 @@ def assert_unharmed(page: Page) -> None:
     assert "hacked" not in page.title()
 
 
-@pytest.mark.parametrize("field", ["content", "type", "thread", "metadata"])
+@pytest.mark.parametrize("field", [pytest.param("content", marks=pytest.mark.quick), "type", "thread", "metadata"])
 def test_nothing_that_a_sender_writes_becomes_more_than_text(stage: Stage, field: str) -> None:
     content = f"# {SCRIPT}\n\n{LINKS}\n\n{BIDI}\n\n| {SCRIPT} |\n|---|\n| {LINKS} |\n\n```html\n{SCRIPT}\n```"
     options = hostile(field)
@@ -65,6 +65,7 @@ def test_nothing_that_a_sender_writes_becomes_more_than_text(stage: Stage, field
         assert_unharmed(page)
 
 
+@pytest.mark.quick
 def test_names_of_agents_and_files_are_text_too(stage: Stage) -> None:
     """The contract allows few characters in names; a response's file name and a session are the agents' own."""
     outbox = stage.deployment.root / "outbox" / "eve"

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+import pytest
 from mailroom_apps.dashboard.sessions import Role
 from playwright.sync_api import Page, expect
 from support.harness.stage import Stage
@@ -33,6 +34,7 @@ def light(page: Page, name: str, *, connected: bool) -> None:
     expect(page.get_by_title(f"{name}: {'connected' if connected else 'not connected'}", exact=True)).to_be_visible()
 
 
+@pytest.mark.quick
 def test_a_message_appears_on_every_page_and_its_ticks_move_to_read(stage: Stage) -> None:
     stage.room.check_inbox("bob")
     one, other = stage.open(), stage.open(viewport={"width": 390, "height": 844})
@@ -87,6 +89,7 @@ def test_everything_that_is_sent_is_shown_once_through_kills_of_all(stage: Stage
     assert page.evaluate(ALL_PREVIEWS) == sent
 
 
+@pytest.mark.quick
 def test_a_daemon_that_goes_away_is_told_and_its_return_too(stage: Stage) -> None:
     stage.send("ana", "bob", "before")
     page = stage.open()
@@ -161,6 +164,7 @@ def test_who_waits_and_who_is_stuck_is_on_the_first_screen(stage: Stage) -> None
     expect(page).to_have_title("Mailroom")
 
 
+@pytest.mark.quick
 def test_mail_counts_as_offered_only_after_a_second_in_sight_and_never_as_read(stage: Stage) -> None:
     message_id = stage.send("ana", "dashboard", "look at this")
     assert stage.room.get_message(message_id).message.state == "filed"
@@ -177,6 +181,7 @@ def test_mail_counts_as_offered_only_after_a_second_in_sight_and_never_as_read(s
     wait_until(lambda: stage.room.get_message(message_id).message.state == "read", "a key press acknowledges it")
 
 
+@pytest.mark.quick
 def test_an_observer_marks_nothing_offered_and_has_nothing_to_write_with(stage: Stage) -> None:
     message_id = stage.send("ana", "dashboard", "not for your eyes")
     page = stage.open(role=Role.OBSERVER)

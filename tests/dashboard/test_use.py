@@ -1,5 +1,6 @@
 """Using the page: by keyboard alone, by links, with filters, in several sizes and schemes, for screen readers."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from mailroom_apps.dashboard.sessions import Role
 from playwright.sync_api import Page, expect
-from support.harness.stage import PHONE, WIDE, Stage
+from support.harness.stage import PHONE, WIDE, ZOOMED, Stage
 
 VIEWS = ["now", "mine", "agents", "m/reviewer", "feed", "search?q=build", "who?h=24", "health", "audit", "t/build-42"]
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -53,7 +54,7 @@ def visit(stage: Stage, page: Page, view: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("content", ["full", "empty", "down"])
+@pytest.mark.parametrize("content", ["full", pytest.param("empty", marks=pytest.mark.quick), "down"])
 def test_every_view_is_accessible_and_fits_its_width(
     stage: Stage, axe: Callable[[Page], list[str]], content: str, scheme: str
 ) -> None:
@@ -75,19 +76,20 @@ def test_every_view_is_accessible_and_fits_its_width(
         stage.deployment.kill()
         expect(page.get_by_title("daemon: not connected", exact=True)).to_be_visible()
     for view in VIEWS:
-        for size in (WIDE, PHONE):
+        for size in (WIDE, ZOOMED, PHONE):
             page.set_viewport_size(size)
             visit(stage, page, view)
-            if (size is WIDE) == (scheme == "light"):
+            if size is (WIDE if scheme == "light" else PHONE):
                 found += [f"{view} at {size['width']}: {one}" for one in axe(page)]
             if (overflow := page.evaluate(OVERFLOW)) > 0:
                 found.append(f"{view} at {size['width']}: {overflow} pixels too wide")
-            if pictures:
+            if pictures and size is not ZOOMED:
                 name = f"{view.split('?')[0].replace('/', '-')}-{content}-{scheme}-{size['width']}.png"
                 page.screenshot(path=Path(pictures) / name)
     assert not found, "\n".join(found)
 
 
+@pytest.mark.quick
 def test_a_day_is_spent_without_a_mouse(stage: Stage) -> None:
     fill(stage)
     page = stage.open()
@@ -136,6 +138,7 @@ def test_single_keys_can_be_turned_off_and_stay_off(stage: Stage) -> None:
     expect(page.get_by_role("dialog", name="Palette")).to_be_visible()
 
 
+@pytest.mark.quick
 def test_filters_are_in_the_address_and_back_leads_to_the_row(stage: Stage) -> None:
     fill(stage)
     page = stage.open("#/feed?from=tester&to=planner", viewport=PHONE)
@@ -153,6 +156,29 @@ def test_filters_are_in_the_address_and_back_leads_to_the_row(stage: Stage) -> N
     expect(page.locator(".side .item").first).to_contain_text("tester → planner")
     stage.go(page, "#/feed?from=nobody")
     expect(page.locator(".side .note")).to_contain_text("No message matches nobody")
+
+
+def test_a_list_is_exported_as_it_is_filtered(stage: Stage) -> None:
+    fill(stage)
+    page = stage.open("#/feed?from=tester")
+    expect(page.locator(".side .item")).to_have_count(8)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    assert download.value.suggested_filename == "feed.jsonl"
+    messages = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+    assert len(messages) == 8
+    assert {message["sender"] for message in messages} == {"tester"}
+    assert any("did you see the failure" in message["content"] for message in messages)
+
+
+def test_a_name_in_the_reading_pane_is_a_filter(stage: Stage) -> None:
+    message_id = stage.send("ana", "bob", "filter me")
+    stage.send("bob", "ana", "not me")
+    page = stage.open(f"#/id/{message_id}")
+    page.locator(".message header").get_by_role("link", name="ana").click()
+    expect(page.get_by_role("heading", name="Feed")).to_be_visible()
+    expect(page.locator(".side .item")).to_have_count(1)
+    expect(page.locator(".side .item")).to_contain_text("filter me")
 
 
 def test_the_traffic_matrix_leads_to_the_feed_of_a_pair(stage: Stage) -> None:

@@ -168,7 +168,8 @@ def test_a_public_url_adds_its_host_and_nothing_else(sessions: Sessions) -> None
     plain = headers(session, host="mail.example", origin="http://mail.example")
     assert verdict(sessions, ("GET", "/api/hello"), plain, by) == "SOURCE_FOREIGN"
     assert verdict(sessions, ("GET", "/"), headers(host="other.example"), by) == "HOST_UNKNOWN"
-    assert (by.site.url, by.site.cookie_path) == ("https://mail.example/mailroom/", "/mailroom/")
+    assert by.site.url == "https://mail.example/mailroom/"
+    assert (by.site.cookie_path("mail.example"), by.site.cookie_path(HOST)) == ("/mailroom/", "/")
 
 
 @pytest.mark.parametrize(

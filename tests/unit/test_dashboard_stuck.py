@@ -49,6 +49,26 @@ def test_mail_is_stuck_after_the_time_that_its_priority_allows(priority: str, li
     assert (found(limit - 1), found(limit)) == (0, 1)
 
 
+def test_the_time_can_be_chosen_and_urgent_mail_has_a_fifth_of_it() -> None:
+    stats = [MailboxStats("bob", 1, 1, 30, 0, None)]
+
+    def found(age_sec: float, priority: str) -> int:
+        return len(find_stuck(stats, agent(), {"bob": [message(age_sec, priority=priority)]}, {}, NOW, 100.0))
+
+    assert [found(20, "urgent"), found(19, "urgent"), found(40, "high"), found(99, "low")] == [1, 0, 1, 0]
+
+
+def test_a_mailbox_that_is_nearly_full_says_so_first() -> None:
+    def found(unread: int) -> tuple[str, str]:
+        stats = [MailboxStats("bob", unread, unread, 900, 0, None)]
+        (one,) = find_stuck(stats, agent(), {"bob": [message(900)]}, {}, NOW, max_unread=1000)
+        return one.why, one.sentence
+
+    assert found(899)[0] == "waiting"
+    assert found(934)[0] == "full"
+    assert found(934)[1].startswith("93 % of 1,000 unread messages, then sends to it are refused; in the inbox")
+
+
 def test_each_reason_is_named() -> None:
     assert why([message(900)], agent()) == (
         "waiting",

@@ -3,7 +3,7 @@
 A page that throws, breaks its content policy or asks another host for anything is recorded, and fails its test.
 """
 
-__all__ = ["BOUND_MS", "PHONE", "WIDE", "Stage"]
+__all__ = ["BOUND_MS", "PHONE", "WIDE", "ZOOMED", "Stage"]
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from support.harness.deployment import Deployment
 
 BOUND_MS = 40_000  # for anything that has to happen; most of it takes a tenth of a second
 WIDE, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
+ZOOMED = ViewportSize(width=720, height=450)  # the wide one at 200 %
 
 
 @dataclass
@@ -49,10 +50,10 @@ class Stage:
         self.contexts.append(context)
         return context
 
-    def watch(self, page: Page) -> Page:
-        """Records what a page must not do."""
+    def watch(self, page: Page, url: str = "") -> Page:
+        """Records what a page must not do; `url` is where it is served, if not by the dashboard directly."""
         watched = Watched(page)
-        own = self.dashboard.url.rstrip("/")
+        own = (url or self.dashboard.url).rstrip("/")
 
         def on_request(url: str) -> None:
             if not url.startswith((own, "data:", "blob:", "about:")):

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from mailroom.addresses import state_directory
@@ -16,6 +16,7 @@ from mailroom.inbox_directory import is_mailbox_name
 
 from mailroom_apps.cli.command_group import CommandGroup
 from mailroom_apps.cli.connection import connect_async, quiet_grpc
+from mailroom_apps.cli.durations import parse_duration
 from mailroom_apps.cli.extras import extra_missing
 from mailroom_apps.cli.options import Address, examples
 from mailroom_apps.cli.output import emit, emit_note
@@ -43,6 +44,23 @@ OpenBrowser = Annotated[bool, typer.Option("--open/--no-open", help="Open the br
 PublicUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="Where a proxy serves the page, e.g. https://mail.example/mailroom/.")
 ]
+HostName = Annotated[
+    Literal["127.0.0.1", "localhost", "mailroom.localhost"] | None,
+    typer.Option(
+        "--name", help="The host in the link; a browser sends the cookies of mailroom.localhost nowhere else."
+    ),
+]
+StuckAfter = Annotated[
+    float | None,
+    typer.Option(
+        metavar="TIME",
+        parser=parse_duration,
+        help="How long mail may be unread before it counts as stuck; two fifths of it with high priority, a fifth if "
+        "it is urgent.",
+        show_default="5m",
+    ),
+]
+PrintLink = Annotated[bool, typer.Option("--link/--no-link", help="Print a link, which opens one browser.")]
 Observer = Annotated[bool, typer.Option("--observer", help="The browser may only watch.")]
 
 
@@ -51,6 +69,7 @@ Observer = Annotated[bool, typer.Option("--observer", help="The browser may only
         "mailroom dashboard",
         "mailroom dashboard --as ana --no-open",
         "mailroom dashboard --read-only --listen 127.0.0.1:8100",
+        "mailroom service install --dashboard    # runs it beside the daemon, from login on",
         "ssh -L 8034:127.0.0.1:8034 build-host    # then here: the link that the dashboard there printed",
     )
 )
@@ -61,6 +80,9 @@ def run(
     read_only: ReadOnly = False,
     manage: Manage = False,
     open_browser: OpenBrowser = True,
+    print_link: PrintLink = True,
+    name: HostName = None,
+    stuck_after: StuckAfter = None,
     public_url: PublicUrl = None,
     address: Address = None,
 ) -> None:
@@ -72,22 +94,24 @@ def run(
         raise typer.BadParameter("--read-only leaves nothing to manage: give one of them", param_hint="--manage")
     quiet_grpc()
     try:
-        from mailroom_apps.dashboard.config import DashboardConfig, parse_public_url
+        from mailroom_apps.dashboard.config import DEFAULT_STUCK_SEC, DashboardConfig, parse_public_url
         from mailroom_apps.dashboard.server import serve
     except ModuleNotFoundError as error:
         raise extra_missing("dashboard", "dashboard", error) from error
     from mailroom_apps.loopback import parse_endpoint
 
+    if stuck_after is not None and stuck_after <= 0:
+        raise typer.BadParameter("must be more than zero", param_hint="--stuck-after")
     _check_name(operator)
     url = parse_public_url(public_url) if public_url else None
-    config = DashboardConfig(operator, read_only, manage, url)
+    config = DashboardConfig(operator, read_only, manage, url, name, stuck_after or DEFAULT_STUCK_SEC)
     with _listen(*parse_endpoint(listen, "--listen")) as listener:
         serve(
             lambda: connect_async(operator, address, timeout=TIMEOUT_SEC),
             config,
             listener,
             _directory(),
-            lambda running: _announce(running, open_browser=open_browser, read_only=read_only),
+            lambda running: _announce(running, print_link=print_link, open_browser=open_browser, read_only=read_only),
         )
 
 
@@ -115,14 +139,17 @@ def link(
     emit(running.link(Links(running.directory).create(Role.OBSERVER if observer else Role.OPERATOR)))
 
 
-def _announce(running: "RunningDashboard", *, open_browser: bool, read_only: bool) -> None:
+def _announce(running: "RunningDashboard", *, print_link: bool, open_browser: bool, read_only: bool) -> None:
     from mailroom_apps.dashboard.launch import can_open_browser, launch_browser, remove_launch_files
     from mailroom_apps.dashboard.links import Links
     from mailroom_apps.dashboard.sessions import Role
 
     links, role = Links(running.directory), Role.OBSERVER if read_only else Role.OPERATOR
-    emit(f"mailroom dashboard is ready: {running.link(links.create(role))}")
-    emit_note("the link opens one browser, within a minute; `mailroom dashboard link` prints another one")
+    if print_link:
+        emit(f"mailroom dashboard is ready: {running.link(links.create(role))}")
+        emit_note("the link opens one browser, within a minute; `mailroom dashboard link` prints another one")
+    else:
+        emit(f"mailroom dashboard is ready at {running.url}; `mailroom dashboard link` prints a link")
     remove_launch_files(running.directory)
     if open_browser and can_open_browser() and sys.stdout.isatty():
         target = running.link(links.create(role))

@@ -20,7 +20,7 @@ from mailroom_apps.dashboard.audit import Audit
 from mailroom_apps.dashboard.config import DashboardConfig
 from mailroom_apps.dashboard.feed import Feed, is_event_id
 from mailroom_apps.dashboard.guard import Access
-from mailroom_apps.dashboard.lists import Filters, list_page
+from mailroom_apps.dashboard.lists import Filters, export_lines, list_page
 from mailroom_apps.dashboard.requests import Ids, Named, answer, invalid, read_body, session_of
 from mailroom_apps.dashboard.sending import Submission, send_to_all
 from mailroom_apps.dashboard.series import Series
@@ -61,7 +61,7 @@ class Api:
         self._config = config
         self._sessions = sessions
         self._audit = audit
-        self._situation = Situation(client, config.operator)
+        self._situation = Situation(client, config.operator, config.stuck_after_sec)
         self._limits = StreamLimits()
         self._is_stopping = False
         self.feed = Feed(client)
@@ -74,6 +74,7 @@ class Api:
             Entry("GET", "/api/stream", Access.OBSERVER, self._stream),
             Entry("GET", "/api/situation", Access.OBSERVER, self._get_situation),
             Entry("GET", "/api/messages", Access.OBSERVER, self._list),
+            Entry("GET", "/api/export", Access.OBSERVER, self._export),
             Entry("GET", "/api/message", Access.OBSERVER, self._message),
             Entry("GET", "/api/thread", Access.OBSERVER, self._thread),
             Entry("GET", "/api/traffic", Access.OBSERVER, self._traffic),
@@ -146,6 +147,17 @@ class Api:
         parameters = request.query_params
         return answer(await list_page(self._client, Filters.read(parameters), parameters.get("page", "")))
 
+    async def _export(self, request: Request) -> Response:
+        lines = export_lines(self._client, Filters.read(request.query_params))
+        first = await anext(lines)  # an error before it is an answer of its own
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield first
+            async for chunk in lines:
+                yield chunk
+
+        return StreamingResponse(chunks(), media_type="application/x-ndjson")
+
     async def _message(self, request: Request) -> Response:
         tracked = await self._client.get_message(request.query_params.get("id", ""))
         return answer(await asyncio.to_thread(tracked_view, tracked))  # Markdown takes time
@@ -154,7 +166,7 @@ class Api:
         thread = request.query_params.get("id", "")
         if not thread:
             raise invalid("name the thread")
-        page = await self._client.list_messages(thread_id=thread, page_size=MAX_THREAD)
+        page = await self._client.list_messages(thread_id=thread, page_size=MAX_THREAD, preview_bytes=1)
         newest_first = await asyncio.gather(*(self._client.get_message(message.id) for message in page))
         views = await asyncio.to_thread(_thread_views, newest_first)
         return answer({"messages": views[::-1], "more": bool(page.next_page_token)})
@@ -196,7 +208,7 @@ class Api:
         _check_typed(body)
         if not body.ids:
             raise invalid("name the messages")
-        done = await self._client.acknowledge(body.agent, body.ids)
+        done = await self._client.acknowledge(body.agent, body.ids, by=self._config.operator)
         acknowledged = list(done.acknowledged_ids)
         self._audit.record(session_of(request), "acknowledge for another", agent=body.agent, ids=acknowledged)
         return answer(done.to_dict())

@@ -14,8 +14,10 @@ DIRECTORY_MODE = 0o700
 
 
 def make_private_directory(path: Path) -> Path:
-    """Creates a directory and its parents, and returns it."""
-    path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    """Creates a directory, and each parent that does not exist, and returns it."""
+    if not path.parent.exists():
+        make_private_directory(path.parent)
+    path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     path.chmod(DIRECTORY_MODE)
     return path
 

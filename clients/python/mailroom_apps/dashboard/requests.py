@@ -1,6 +1,16 @@
 """Requests — reading a request of the page within bounds, and answering it in JSON."""
 
-__all__ = ["Ids", "Named", "answer", "failure", "file_failure", "invalid", "read_body", "session_of"]
+__all__ = [
+    "UUID_PATTERN",
+    "Ids",
+    "Named",
+    "answer",
+    "failure",
+    "file_failure",
+    "invalid",
+    "read_body",
+    "session_of",
+]
 
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +24,8 @@ from mailroom_apps.dashboard.sessions import Session
 
 MAX_BODY_BYTES = 8 * 1024 * 1024  # 1 MiB of content may be six times as long as JSON
 MAX_IDS = 1_000
+MAX_NAME_CHARS = 300  # of an agent; what is longer is no name
+UUID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 
 _STATUS = {
     "INVALID_ARGUMENT": 400,
@@ -42,13 +54,13 @@ class Named(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         ids: the messages; none if the action is about the whole mailbox.
     """
 
-    agent: Annotated[str, msgspec.Meta(min_length=1)]
-    typed: str
+    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+    typed: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
     ids: Annotated[list[str], msgspec.Meta(max_length=MAX_IDS)] = []
 
 
-async def read_body(request: Request, kind: type[Body]) -> Body:
-    """Returns the JSON body of a request.
+async def read_body(request: Request, kind: type[Body], max_bytes: int = MAX_BODY_BYTES) -> Body:
+    """Returns the JSON body of a request of at most `max_bytes`.
 
     Raises:
         InvalidArgument: it is too large or not valid.
@@ -56,8 +68,8 @@ async def read_body(request: Request, kind: type[Body]) -> Body:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise invalid(f"the request is larger than {MAX_BODY_BYTES >> 20} MiB")
+        if len(body) > max_bytes:
+            raise invalid(f"the request is larger than {max_bytes:,} bytes")
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

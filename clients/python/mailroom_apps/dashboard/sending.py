@@ -16,6 +16,8 @@ from mailroom.aio import AsyncMailroom
 from mailroom.errors import InvalidArgument, MailroomError
 from mailroom.options import SendOptions
 
+from mailroom_apps.dashboard.requests import UUID_PATTERN
+
 TIMEOUT_SEC = 10.0
 MAX_RECIPIENTS = 100
 # With these nothing was stored. After any other error a message may be: the page asks again with its key.
@@ -38,7 +40,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         ttl_sec, reply_by_sec: from now on; None for none.
     """
 
-    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    key: Annotated[str, msgspec.Meta(pattern=UUID_PATTERN)]
     to: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_RECIPIENTS)]
     content: Annotated[str, msgspec.Meta(min_length=1)]
     type: str = ""

@@ -30,6 +30,8 @@ from mailroom_apps.dashboard.api import Api, Entry, Handler
 from mailroom_apps.dashboard.assets import Asset, load_assets
 from mailroom_apps.dashboard.audit import Audit
 from mailroom_apps.dashboard.config import DashboardConfig, Site
+from mailroom_apps.dashboard.draft_api import DraftApi
+from mailroom_apps.dashboard.drafts import Drafts
 from mailroom_apps.dashboard.guard import Guard, Rules
 from mailroom_apps.dashboard.links import Links
 from mailroom_apps.dashboard.private_files import make_private_directory, write_private
@@ -61,7 +63,7 @@ def serve(
         OSError: the directory cannot be written, or another process has its lock.
     """
     host, port = listener.getsockname()[:2]
-    site = Site.at(host, port, config.public_url)
+    site = Site.at(host, port, config.public_url, config.name)
     own = make_private_directory(directory / str(port))
     lock = os.open(own / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -83,7 +85,8 @@ async def _serve(
     sessions, audit = Sessions(directory), Audit(directory)
     async with client() as connected:
         api = Api(connected, config, sessions, audit)
-        entries = [*api.entries(), *SessionApi(site, sessions, Links(directory), audit, api.feed.wake).entries()]
+        session_api = SessionApi(site, sessions, Links(directory), audit, api.feed.wake)
+        entries = [*api.entries(), *session_api.entries(), *DraftApi(Drafts(directory)).entries()]
         app = build_app(config, site, sessions, entries, load_assets())
         async with _running(api):
             on_ready(RunningDashboard(site.url, directory))

@@ -20,6 +20,7 @@ from mailroom_apps.dashboard.requests import answer, read_body, session_of
 from mailroom_apps.dashboard.sessions import LIFETIME_SEC, Session, Sessions
 
 MAX_AGENT_CHARS = 200  # of the header User-Agent
+MAX_KEY_BYTES = 1_024  # of a request that anyone may make
 
 
 class Key(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -31,7 +32,7 @@ class Key(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Which(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A session to end."""
 
-    session: str
+    session: Annotated[str, msgspec.Meta(max_length=100)]
 
 
 class SessionApi:
@@ -64,13 +65,14 @@ class SessionApi:
         ]
 
     async def _open(self, request: Request) -> Response:
-        role = self._links.take((await read_body(request, Key)).key)
+        role = self._links.take((await read_body(request, Key, MAX_KEY_BYTES)).key)
         if role is None:
             refusal = {
                 "reason": "LINK_USED",
                 "message": "the link was used already, or is older than a minute: run `mailroom dashboard link`",
             }
             return answer(refusal, 401)
+        host = request.headers["host"].lower()
         opened = self._sessions.open(role, request.headers.get("user-agent", "")[:MAX_AGENT_CHARS])
         self._audit.record(opened.session, "open session")
         response = answer({"token": opened.token, "role": role})
@@ -78,8 +80,8 @@ class SessionApi:
             self._site.cookie_name,
             opened.cookie,
             max_age=LIFETIME_SEC,
-            path=self._site.cookie_path,
-            secure=request.headers["host"].lower() in self._site.secure_hosts,
+            path=self._site.cookie_path(host),
+            secure=host in self._site.secure_hosts,
             httponly=True,
             samesite="strict",
         )

@@ -18,7 +18,7 @@ from mailroom.records import iso_utc
 from mailroom.states import DeliveryState
 from mailroom.stats import MailboxStats
 
-from mailroom_apps.dashboard.stuck import MIN_LIMIT_SEC, Stuck, find_stuck
+from mailroom_apps.dashboard.stuck import MIN_SHARE, Stuck, find_stuck
 from mailroom_apps.dashboard.views import message_view
 
 CACHE_SEC = 1.0
@@ -34,11 +34,13 @@ class Situation:
     Args:
         client: the connection to it.
         operator: the operator's mailbox, whose unread mail waits for the operator; it never counts as stuck.
+        stuck_after_sec: after which time other unread mail of normal priority does.
     """
 
-    def __init__(self, client: AsyncMailroom, operator: str) -> None:
+    def __init__(self, client: AsyncMailroom, operator: str, stuck_after_sec: float) -> None:
         self._client = client
         self._operator = operator
+        self._stuck_after_sec = stuck_after_sec
         self._lock = asyncio.Lock()
         self._found: dict[str, Any] = {}
         self._found_at = float("-inf")
@@ -56,29 +58,35 @@ class Situation:
             return self._found
 
     async def _look(self) -> dict[str, Any]:
-        stats, agents, own = await asyncio.gather(
+        status, stats, agents, own = await asyncio.gather(
+            self._client.status(timeout=TIMEOUT_SEC),
             self._client.stats(timeout=TIMEOUT_SEC),
             self._client.agents(timeout=TIMEOUT_SEC),
             self._client.check_inbox(self._operator, limit=MAX_OWN, observe=True, timeout=TIMEOUT_SEC),
         )
-        stuck = await self._find_stuck(stats, agents)
+        stuck = await self._find_stuck(stats, agents, status.max_unread)
         return {
             "mine": [message_view(message) for message in own],
             "more_mine": own.more,
             "stuck": [each.to_dict() for each in stuck],
             "agents": _agent_rows(stats, agents, stuck),
+            "keep_read_sec": status.keep_read_sec,
         }
 
-    async def _find_stuck(self, stats: Sequence[MailboxStats], agents: Sequence[AgentInfo]) -> list[Stuck]:
+    async def _find_stuck(
+        self, stats: Sequence[MailboxStats], agents: Sequence[AgentInfo], max_unread: int | None
+    ) -> list[Stuck]:
+        earliest_sec = MIN_SHARE * self._stuck_after_sec
         suspects = [
             box.agent_id
             for box in sorted(stats, key=lambda box: -box.oldest_unread_age_sec)
-            if box.unread and box.oldest_unread_age_sec >= MIN_LIMIT_SEC and box.agent_id != self._operator
+            if box.unread and box.oldest_unread_age_sec >= int(earliest_sec) and box.agent_id != self._operator
         ][:MAX_CANDIDATES]
         inboxes = await asyncio.gather(*map(self._oldest, suspects))
         errors = await self._file_errors(message for inbox in inboxes for message in inbox)
         by_name = {name: agent for agent in agents for name in (agent.name, *agent.sessions)}
-        return find_stuck(stats, by_name, dict(zip(suspects, inboxes, strict=True)), errors, time.time())
+        unread = dict(zip(suspects, inboxes, strict=True))
+        return find_stuck(stats, by_name, unread, errors, time.time(), self._stuck_after_sec, max_unread)
 
     async def _oldest(self, agent: str) -> Sequence[Message]:
         inbox = await self._client.check_inbox(agent, limit=MESSAGES_EACH, observe=True, timeout=TIMEOUT_SEC)

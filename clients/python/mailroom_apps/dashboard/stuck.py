@@ -15,11 +15,12 @@ from mailroom.states import DeliveryState, Priority
 from mailroom.stats import MailboxStats
 
 from mailroom_apps.ages import format_age
+from mailroom_apps.dashboard.config import DEFAULT_STUCK_SEC
 from mailroom_apps.names import near_names
 
-LIMITS_SEC = {Priority.URGENT: 60, Priority.HIGH: 120}
-NORMAL_LIMIT_SEC = 300
-MIN_LIMIT_SEC = 60
+SHARES = {Priority.URGENT: 0.2, Priority.HIGH: 0.4}  # of the time that other mail has
+MIN_SHARE = min(SHARES.values())
+NEARLY_FULL = 0.9  # of the unread messages that a mailbox may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,15 @@ class Stuck(Record):
     urgent: bool
 
 
-def is_overdue(message: Message, now: float) -> bool:
-    """Returns whether a message is unread for longer than its priority allows; `now` in seconds since 1970."""
-    limit_sec = LIMITS_SEC.get(message.priority, NORMAL_LIMIT_SEC)
+def is_overdue(message: Message, now: float, normal_sec: float) -> bool:
+    """Returns whether a message is unread for longer than its priority allows.
+
+    Args:
+        message: the message.
+        now: seconds since 1970.
+        normal_sec: what a message of normal priority is allowed.
+    """
+    limit_sec = SHARES.get(message.priority, 1.0) * normal_sec
     return message.timestamp is not None and now - message.timestamp.timestamp() >= limit_sec
 
 
@@ -57,6 +64,8 @@ def find_stuck(
     unread: Mapping[str, Sequence[Message]],
     file_errors: Mapping[str, str],
     now: float,
+    normal_sec: float = DEFAULT_STUCK_SEC,
+    max_unread: int | None = None,
 ) -> list[Stuck]:
     """Returns the stuck mailboxes, those with urgent mail first, then the oldest.
 
@@ -66,13 +75,18 @@ def find_stuck(
         unread: the oldest unread messages of mailboxes that may be stuck.
         file_errors: why the inbox file of a message could not be written, by id.
         now: seconds since 1970.
+        normal_sec: how long a message of normal priority may be unread.
+        max_unread: how many unread messages a mailbox may hold; None if that is not known.
     """
     found: list[Stuck] = []
     for box in stats:
-        late = [message for message in unread.get(box.agent_id, ()) if is_overdue(message, now)]
+        late = [message for message in unread.get(box.agent_id, ()) if is_overdue(message, now, normal_sec)]
         if not late:
             continue
         why, sentence = _reason(late[0], box.agent_id, agents, file_errors, now)
+        if max_unread and box.unread >= NEARLY_FULL * max_unread:
+            share = f"{100 * box.unread // max_unread} % of {max_unread:,} unread messages"
+            why, sentence = "full", f"{share}, then sends to it are refused; {sentence}"
         urgent = any(message.priority is Priority.URGENT for message in late)
         found.append(
             Stuck(box.agent_id, box.unread, box.oldest_unread_age_sec, why, sentence, late[0].id, urgent=urgent)

@@ -33,7 +33,7 @@ def message_view(message: Message) -> dict[str, Any]:
         "at": iso_utc(message.timestamp) if message.timestamp else None,
         "expires_at": iso_utc(message.expires_at) if message.expires_at else None,
         "reply_by": iso_utc(message.reply_by) if message.reply_by else None,
-        "size": len(message.content.encode(errors="surrogatepass")),
+        "size": message.content_bytes or len(message.content.encode(errors="surrogatepass")),
         "preview": " ".join(message.content[:SCANNED_CHARS].split())[:PREVIEW_CHARS],
     }
 
@@ -62,7 +62,8 @@ def event_view(event: Event) -> dict[str, Any] | None:
             return {"kind": "mail"} | message_view(event)
         case Receipt():
             at = iso_utc(event.timestamp) if event.timestamp else None
-            return {"kind": "receipt", "id": event.message_id, "to": event.recipient, "state": event.state, "at": at}
+            step = {"id": event.message_id, "to": event.recipient, "state": event.state, "at": at, "by": event.by}
+            return {"kind": "receipt"} | step
         case CommandResponse():
             return {"kind": "response", "session": event.session_id, "file": event.file_name}
         case _:

@@ -28,6 +28,13 @@ export async function get(path, parameters = {}, signal = undefined) {
   return answer(await attempt(`api/${path}${query ? `?${query}` : ""}`, { headers: headers(), signal }));
 }
 
+export async function getFile(path, parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value);
+  const response = await attempt(`api/${path}?${new URLSearchParams(given)}`, { headers: headers() });
+  if (!response.ok) await answer(response); // throws
+  return response.blob();
+}
+
 export async function post(path, body) {
   const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) };
   return answer(await attempt(`api/${path}`, options));

@@ -24,6 +24,9 @@ export class Compose {
     on("receipt", () => this.drawOutbox());
     on("situation", () => this.drawNames());
     on("about", () => this.showRole());
+    on("drafts", () => this.drawOthers());
+    on("connection", () => state.connection.state === "live" && drafts.exchange());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && drafts.exchange());
     this.drawOutbox();
     this.ready = this.restore();
   }
@@ -103,7 +106,19 @@ export class Compose {
   // Drafts that were left for another one; a click continues them.
   drawOthers() {
     const others = drafts.stored().filter(([id, draft]) => id !== this.id && !drafts.isEmpty(draft));
-    replace(this.others, others.map(([id, draft]) => button(`Draft to ${draft.to.join(", ") || "nobody yet"}`, () => this.switchTo(id), { title: draft.content.slice(0, 80) })));
+    const elsewhere = drafts.fromElsewhere();
+    const label = (draft) => `Draft to ${draft.to.join(", ") || "nobody yet"}`;
+    replace(
+      this.others,
+      others.map(([id, draft]) => button(label(draft), () => this.switchTo(id), { title: draft.content.slice(0, 80) })),
+      elsewhere.map(([id, draft]) => button(`${label(draft)}, from another browser`, () => this.continueHere(id, draft), { title: draft.content.slice(0, 80) })),
+    );
+    if (this.form.hidden) setText(this.opener, this.openerText());
+  }
+
+  openerText() {
+    if (!drafts.isEmpty(this.draft)) return "Continue your draft";
+    return this.others.childElementCount ? "Write a message, or continue a draft" : "Write a message";
   }
 
   async switchTo(id) {
@@ -111,6 +126,19 @@ export class Compose {
     const found = drafts.stored().find(([name]) => name === id);
     if (!release || !found) return announce("this draft is open in another tab, or was sent");
     this.take(id, found[1], release);
+    this.content.focus();
+  }
+
+  // Continues what another browser has begun, under its key. Another version of a draft that this browser has, too,
+  // becomes a draft of its own: both are kept.
+  async continueHere(id, draft) {
+    const isVersion = drafts.stored().some(([name]) => name === id);
+    const own = isVersion ? { ...draft, key: drafts.newKey() } : draft;
+    const release = await drafts.claim(own.key);
+    if (!release) return announce("this draft is open in another tab");
+    drafts.save(own.key, own);
+    state.sharedDrafts = state.sharedDrafts.filter(([name]) => name !== id);
+    this.take(own.key, own, release);
     this.content.focus();
   }
 
@@ -126,7 +154,7 @@ export class Compose {
     this.form.hidden = true;
     this.opener.hidden = false;
     document.body.classList.remove("composing");
-    setText(this.opener, drafts.isEmpty(this.draft) ? "Write a message" : "Continue your draft");
+    setText(this.opener, this.openerText());
     this.opener.focus();
   }
 

@@ -26,6 +26,7 @@ import { ReadingView } from "./views/reading.js";
 import { WhoView } from "./views/who.js";
 
 const SITUATION_MS = 5000; // at least so often; after an event, sooner
+const HIDDEN_MS = 30_000; // the same for a hidden page that notifies
 const SETTLE_MS = 400;
 const VIEWS = {
   now: (context) => new NowView(context),
@@ -85,7 +86,7 @@ class Page {
       this.refresh();
       attention.start();
       offered.start();
-      setInterval(() => document.visibilityState === "visible" && this.refresh(), SITUATION_MS);
+      setInterval(() => this.refreshIfDue(), SITUATION_MS);
     } catch (error) {
       if (error.status === 401) return;
       this.onConnection("lost", error.message);
@@ -151,9 +152,16 @@ class Page {
     }, SETTLE_MS);
   }
 
+  // A hidden page that notifies looks less often: mail becomes stuck without any event.
+  refreshIfDue() {
+    const isVisible = document.visibilityState === "visible";
+    if (isVisible || (attention.leads() && Date.now() - this.refreshedAt >= HIDDEN_MS)) this.refresh();
+  }
+
   async refresh() {
     if (this.refreshing || !this.isSignedIn) return;
     this.refreshing = true;
+    this.refreshedAt = Date.now();
     try {
       state.situation = { ...(await calls.get("situation")), loaded: true };
       state.situationError = null;

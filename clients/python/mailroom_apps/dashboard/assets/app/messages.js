@@ -2,7 +2,7 @@
 
 import { h, hidden } from "./dom.js";
 import { deliveryOf, state } from "./store.js";
-import { ageOf, clock, full } from "./times.js";
+import { age, ageOf, clock, full } from "./times.js";
 
 export const STATES = {
   stored: ["·", "stored: durable, the inbox file is not written yet"],
@@ -45,6 +45,12 @@ export function messageRow(message) {
     h("span", { class: "line" }, parties(message), ...badges(message), h("time", { datetime: message.at, title: full(message.at), text: clock(message.at) })),
     h("span", { class: "line" }, ticks(deliveryOf(message)), h("span", { class: isUnread(message) ? "preview unread" : "preview", text: message.preview || "(empty)" })),
   ];
+}
+
+// How long the daemon keeps what was read; without this, people think that mail was lost.
+export function keptFor() {
+  const seconds = state.situation.keep_read_sec;
+  return seconds ? `Mail is deleted ${age(seconds)} after it was read or has expired` : "Mail is deleted some time after it was read";
 }
 
 export function size(bytes) {

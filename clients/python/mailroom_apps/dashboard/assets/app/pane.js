@@ -4,7 +4,7 @@ import { announce } from "./announce.js";
 import * as calls from "./calls.js";
 import { copy } from "./clipboard.js";
 import { button, download, fromTree, h, replace } from "./dom.js";
-import { badges, nameOf, parties, size, STATES, ticks } from "./messages.js";
+import { badges, keptFor, nameOf, parties, size, STATES, ticks } from "./messages.js";
 import { href } from "./router.js";
 import { deliveryOf, mayAct, on, recordState, state } from "./store.js";
 import { clock, full } from "./times.js";
@@ -67,7 +67,7 @@ export class Pane {
 
   showError(error, retry) {
     const isGone = error.reason === "MESSAGE_NOT_FOUND";
-    const sentence = isGone ? "There is no such message. Read mail is deleted a day after it was read, unless --keep-read says otherwise." : error.message;
+    const sentence = isGone ? `There is no such message. ${keptFor()}.` : error.message;
     this.messages = [];
     replace(this.body, this.closeButton(), h("p", { class: "error", role: "alert", text: sentence }), isGone ? null : button("Try again", retry));
   }
@@ -77,7 +77,7 @@ export class Pane {
   }
 
   redraw() {
-    if (!this.messages?.length) return this.shown && replace(this.body, this.closeButton(), h("p", { class: "hint", text: "No message of this thread is left. Read mail is deleted a day after it was read." }));
+    if (!this.messages?.length) return this.shown && replace(this.body, this.closeButton(), h("p", { class: "hint", text: `No message of this thread is left. ${keptFor()}.` }));
     const first = this.messages[0];
     const title = first.thread ? h("span", {}, "Thread ", h("a", { href: href("t", first.thread), text: first.thread })) : parties(first);
     replace(
@@ -93,7 +93,7 @@ export class Pane {
     return h(
       "article",
       { class: chosen ? "message chosen" : "message", data: { message: message.id, ...own(message) }, "aria-label": `from ${nameOf(message.from)} to ${nameOf(message.to)}` },
-      h("header", {}, parties(message), ...badges(message), h("time", { datetime: message.at, title: full(message.at), text: clock(message.at) })),
+      h("header", {}, linkedParties(message), ...badges(message), h("time", { datetime: message.at, title: full(message.at), text: clock(message.at) })),
       h("p", { class: "facts" }, ticks(deliveryOf(message)), " ", facts(message)),
       delivery(message),
       this.raw ? h("pre", { class: "content", tabindex: 0, text: message.content }) : h("div", { class: "content" }, fromTree(message.tree)),
@@ -144,8 +144,8 @@ export class Pane {
     const changed = (this.messages || []).filter((message) => ids.has(message.id));
     for (const message of changed) {
       const latest = receipts.filter((receipt) => receipt.id === message.id);
-      for (const { state: reached, at, to } of latest) {
-        if (!message.history.some((step) => step.state === reached)) message.history.push({ state: reached, timestamp: at, recipient: to });
+      for (const { state: reached, at, to, by } of latest) {
+        if (!message.history.some((step) => step.state === reached)) message.history.push({ state: reached, timestamp: at, recipient: to, by });
         if (reached === "filed") message.delivery.inbox_file_error = null;
       }
       this.refresh(message);
@@ -160,6 +160,17 @@ export class Pane {
     element.querySelector(".history").replaceWith(history(message, element.querySelector(".history").open));
     if (!element.querySelector(".actions").contains(document.activeElement)) element.querySelector(".actions").replaceWith(this.actions(message));
   }
+}
+
+// The names lead to the feed of each: a click is a filter.
+function linkedParties({ from, to }) {
+  return h(
+    "span",
+    { class: "parties" },
+    h("a", { href: href("feed", "", { from }), title: `everything from ${from}`, text: nameOf(from) }),
+    " → ",
+    h("a", { href: href("feed", "", { to }), title: `everything to ${to}`, text: nameOf(to) }),
+  );
 }
 
 function remember(message) {
@@ -196,7 +207,7 @@ function metadata(message) {
 }
 
 function history(message, isOpen = false) {
-  const steps = message.history.map((step) => h("li", {}, ticks(step.state), " ", step.state, " ", h("time", { datetime: step.timestamp, title: full(step.timestamp), text: clock(step.timestamp) })));
+  const steps = message.history.map((step) => h("li", {}, ticks(step.state), " ", step.state, step.by ? ` (by ${nameOf(step.by)}) ` : " ", h("time", { datetime: step.timestamp, title: full(step.timestamp), text: clock(step.timestamp) })));
   const answers = message.answers ? h("p", {}, "Answers ", h("a", { href: href("id", message.answers), text: message.answers })) : null;
   const block = h("details", { class: "history" }, h("summary", {}, "History"), h("ol", {}, steps), answers, h("p", { class: "dim", text: `id ${message.id}` }));
   block.open = isOpen;

@@ -13,6 +13,7 @@ export const state = {
   daemon: { live: false, sentence: "", reason: "", health: "unknown" },
   situation: { mine: [], stuck: [], agents: [], loaded: false },
   situationError: null,
+  sharedDrafts: [], // [id, draft] of this operator, as the server has them
   states: new Map(), // the latest known delivery state of messages, by id
 };
 

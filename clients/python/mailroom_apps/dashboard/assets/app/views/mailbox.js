@@ -2,9 +2,9 @@
 // in what they list and in the filters that they offer.
 
 import * as calls from "../calls.js";
-import { button, h, replace, setText } from "../dom.js";
+import { button, downloadBlob, h, replace, setText } from "../dom.js";
 import { List } from "../list.js";
-import { isUnread, messageRow } from "../messages.js";
+import { isUnread, keptFor, messageRow } from "../messages.js";
 import { Pane } from "../pane.js";
 import { change, go, href, parse } from "../router.js";
 import { deliveryOf, on, recordState, state } from "../store.js";
@@ -87,6 +87,7 @@ export class MailboxView {
       this.kind === "m" || this.kind === "mine" ? null : this.choice("state", "State", STATES, query.state || ""),
       this.unread,
       this.pause,
+      button("Export", () => this.export(), { title: "save this list as JSON lines" }),
       this.kind === "m" ? button("Write to them", () => this.context.onWrite(this.route.name)) : null,
       this.kind === "m" && state.about.manage ? button("Clear …", () => this.clear(), { class: "danger" }) : null,
       Object.values(query).some(Boolean) ? button("All", () => go(href(this.kind, this.route.name))) : null,
@@ -139,6 +140,16 @@ export class MailboxView {
     }
   }
 
+  // Saves the whole list, with contents, in the form of `mailroom export`.
+  async export() {
+    try {
+      this.context.announce("exporting …");
+      downloadBlob(`${this.route.name || this.kind}.jsonl`, await calls.getFile("export", this.filters()));
+    } catch (error) {
+      this.context.announce(`not exported: ${error.message}`);
+    }
+  }
+
   async loadMore() {
     if (!this.next || this.loadingMore || this.loading || this.list.items.length >= MAX_ROWS) return;
     this.loadingMore = true;
@@ -161,7 +172,7 @@ export class MailboxView {
   summary() {
     const count = this.list.items.length;
     if (!count) return "";
-    return this.next ? `${count} messages, more below` : `${count} messages; read mail is deleted a day after it was read`;
+    return this.next ? `${count} messages, more below` : `${count === 1 ? "1 message" : `${count} messages`}. ${keptFor()}.`;
   }
 
   emptyText() {

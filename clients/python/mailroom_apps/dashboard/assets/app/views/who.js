@@ -35,7 +35,7 @@ export class WhoView {
   }
 
   draw(traffic) {
-    const end = traffic.complete ? "" : `; only the latest ${traffic.messages} messages, since ${full(traffic.since)}, are counted`;
+    const end = traffic.complete ? "" : `, since ${full(traffic.since)}: to count the whole period takes too long`;
     setText(this.note, traffic.messages ? `${traffic.messages} messages${end}` : "No messages in this period.");
     if (!traffic.pairs.length) return replace(this.holder);
     const from = busiest(traffic.pairs, "from");
