@@ -87,13 +87,13 @@ faults: .venv/dev.stamp ## Run the long campaign of fault tests (an hour), and p
 soak: .venv/dev.stamp ## Run the daemon under everything at once for half an hour, and fail where it grows
 	@MAILROOM_SOAK_SEC=$${MAILROOM_SOAK_SEC:-1800} .venv/bin/python -m pytest -s -m faults tests/faults/test_soak.py $(ARGS)
 
-bench: .venv/bench.stamp ## Measure everything (half an hour), and put the figures into benchmarks/ and docs/
-	@scripts/need-debian h2load=nghttp2-client redis-server
+bench: .venv/bench.stamp .venv/browser.stamp ## Measure everything (half an hour), and put the figures into benchmarks/ and docs/
+	@scripts/need-debian h2load=nghttp2-client redis-server chromium=chromium
 	@.venv/bin/python -m benchmarks $(ARGS)
 	@.venv/bin/python -m benchmarks.report --write
 
-bench-quick: .venv/bench.stamp ## Measure everything roughly (some minutes); no figure to publish
-	@scripts/need-debian h2load=nghttp2-client redis-server
+bench-quick: .venv/bench.stamp .venv/browser.stamp ## Measure everything roughly (some minutes); no figure to publish
+	@scripts/need-debian h2load=nghttp2-client redis-server chromium=chromium
 	@.venv/bin/python -m benchmarks --quick $(ARGS)
 
 profile: .venv/bench.stamp ## Say where each process spends its time under load; ARGS="single" for another load
