@@ -20,7 +20,7 @@ func messageFrom(message *pb.Message) *Message {
 		Type: message.GetType(), Metadata: message.GetMetadata().AsMap(), Time: timeFrom(message.GetTimestamp()), Read: message.GetRead(),
 		ThreadID: message.GetThreadId(), InReplyTo: message.GetInReplyTo(), Priority: priority,
 		ExpiresAt: timeFrom(message.GetExpiresAt()), ReplyBy: timeFrom(message.GetReplyBy()), State: State(message.GetState()),
-		SenderVerified: message.GetSenderVerified(),
+		SenderVerified: message.GetSenderVerified(), ContentBytes: message.GetContentBytes(),
 	}
 }
 
@@ -56,7 +56,7 @@ func outcomeFrom(recipient string, result *pb.SendResult) Outcome {
 func receiptFrom(receipt *pb.Receipt, eventID string) *Receipt {
 	return &Receipt{
 		MessageID: receipt.GetMessageId(), Recipient: receipt.GetRecipient(), State: State(receipt.GetState()),
-		Time: timeFrom(receipt.GetTimestamp()), eventID: eventID,
+		Time: timeFrom(receipt.GetTimestamp()), By: receipt.GetBy(), eventID: eventID,
 	}
 }
 
@@ -102,7 +102,10 @@ func statusFrom(response *pb.GetStatusResponse) *Status {
 			StartedAt: timeFrom(worker.GetStartedAt()), LastExit: worker.GetLastExit(),
 		}
 	})
-	return &Status{Version: response.GetVersion(), StartedAt: timeFrom(response.GetStartedAt()), Workers: workers}
+	return &Status{
+		Version: response.GetVersion(), StartedAt: timeFrom(response.GetStartedAt()), Workers: workers,
+		KeepRead: response.GetKeepRead().AsDuration(), MaxUnread: response.GetMaxUnread(),
+	}
 }
 
 func metricFrom(sample *pb.MetricSample) Metric {
@@ -124,4 +127,11 @@ func mapped[From, To any](items []From, convert func(From) To) []To {
 		converted[i] = convert(item)
 	}
 	return converted
+}
+
+func trafficFrom(response *pb.GetTrafficResponse) *Traffic {
+	pairs := mapped(response.GetPairs(), func(pair *pb.PairTraffic) PairTraffic {
+		return PairTraffic{Sender: pair.GetSender(), Recipient: pair.GetRecipient(), Messages: pair.GetMessages()}
+	})
+	return &Traffic{Pairs: pairs, Since: timeFrom(response.GetSince()), Messages: response.GetMessages()}
 }

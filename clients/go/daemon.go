@@ -15,6 +15,7 @@ import (
 var (
 	listAgents      = mailbox(pb.MailboxServiceClient.ListAgents)
 	getMailboxStats = mailbox(pb.MailboxServiceClient.GetMailboxStats)
+	getTraffic      = mailbox(pb.MailboxServiceClient.GetTraffic)
 	getQueueStats   = mailbox(pb.MailboxServiceClient.GetQueueStats)
 	setAlias        = mailbox(pb.MailboxServiceClient.SetAlias)
 )
@@ -43,6 +44,15 @@ func (c *Client) MailboxStats(ctx context.Context, agent string, options ...Stat
 		response, err := call(ctx, c, 0, getMailboxStats, request)
 		return mapped(response.GetMailboxes(), mailboxStatsFrom), response.GetNextPageToken(), err
 	})
+}
+
+// Traffic returns how many messages of a period until now each sender sent to each mailbox. Over TCP it needs an administrator's token.
+func (c *Client) Traffic(ctx context.Context, period time.Duration) (*Traffic, error) {
+	response, err := call(ctx, c, 0, getTraffic, &pb.GetTrafficRequest{Period: durationpb.New(period)})
+	if err != nil {
+		return nil, err
+	}
+	return trafficFrom(response), nil
 }
 
 // QueueStats returns the number of pending inbox files of one session, or of each session that has any if session is empty, by name.

@@ -72,6 +72,7 @@ type Message struct {
 	ReplyBy        time.Time // by when the sender wants an answer
 	State          State
 	SenderVerified bool // the sender proved its name with a token
+	ContentBytes   int64 // the size of the whole content, where a list shortened it ([Preview]); otherwise 0
 }
 
 // A Delivery says what became of a message.
@@ -145,6 +146,7 @@ type Receipt struct {
 	Recipient string
 	State     State
 	Time      time.Time // when the message reached the state
+	By        string    // who acknowledged the message in its recipient's place; "" for the recipient
 
 	eventID string
 }
@@ -207,6 +209,22 @@ type Status struct {
 	Version   string
 	StartedAt time.Time
 	Workers   []Worker
+	KeepRead  time.Duration // how long read and expired messages are kept
+	MaxUnread int64         // how many unread messages a mailbox may hold
+}
+
+// PairTraffic is how many messages one sender sent to one mailbox.
+type PairTraffic struct {
+	Sender    string
+	Recipient string
+	Messages  int64
+}
+
+// Traffic says who talks to whom.
+type Traffic struct {
+	Pairs    []PairTraffic // the most messages first
+	Since    time.Time     // since when messages are counted; later than asked for where that would have taken too long
+	Messages int64         // all that are counted
 }
 
 // A Worker is one process of the daemon.

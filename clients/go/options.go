@@ -121,10 +121,17 @@ func (p Priority) applyToMessage(f *messageFields) { f.priority = p }
 
 func (p Priority) applyToReply(r *replyFields) { r.message.priority = p }
 
-// From sets the sender of one message. The default is the client's.
-func From(sender string) SendOption {
-	return messageOption(func(m *messageFields) { m.sender = &sender })
-}
+// FromOption is the result of [From].
+type FromOption string
+
+func (f FromOption) applyToMessage(m *messageFields) { sender := string(f); m.sender = &sender }
+
+func (f FromOption) applyToReply(r *replyFields) { f.applyToMessage(&r.message) }
+
+func (f FromOption) applyToList(l *listFields) { l.sender = string(f) }
+
+// From sets the sender of one message; the default is the client's. Of a list it is whose messages to list.
+func From(sender string) FromOption { return FromOption(sender) }
 
 // Type sets the type of a message, up to 128 bytes. The default is "text".
 func Type(name string) SendOption {

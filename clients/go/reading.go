@@ -43,8 +43,16 @@ func (c *Client) CheckInbox(ctx context.Context, agent string, options ...InboxO
 // Acknowledge marks messages read and removes their inbox files. To repeat it is harmless. It returns the ids that are read now, and
 // those that the mailbox does not have.
 func (c *Client) Acknowledge(ctx context.Context, agent string, ids ...string) (acknowledged, unknown []string, err error) {
+	return c.AcknowledgeFor(ctx, agent, "", ids...)
+}
+
+// AcknowledgeFor is [Client.Acknowledge] by somebody in the agent's place, such as an operator; the history and the receipt say so.
+func (c *Client) AcknowledgeFor(ctx context.Context, agent, by string, ids ...string) (acknowledged, unknown []string, err error) {
+	if err := checkText("by", by); err != nil {
+		return nil, nil, err
+	}
 	err = c.inPortions(agent, ids, func(portion []string) error {
-		request := &pb.AcknowledgeMessagesRequest{Agent: agent, MessageIds: portion}
+		request := &pb.AcknowledgeMessagesRequest{Agent: agent, MessageIds: portion, By: by}
 		response, err := call(ctx, c, 0, acknowledgeMessages, request)
 		acknowledged = append(acknowledged, response.GetAcknowledgedIds()...)
 		unknown = append(unknown, response.GetUnknownIds()...)
@@ -127,8 +135,13 @@ func (c *Client) ListPage(ctx context.Context, agent string, options ...ListOpti
 
 func (c *Client) listPage(ctx context.Context, fields listFields) (Page, error) {
 	size, err := countOf("page_size", fields.page.size)
+	preview := int32(0)
+	if err == nil {
+		preview, err = countOf("preview_bytes", fields.preview)
+	}
 	texts := map[string]string{
 		"agent": fields.agent, "thread_id": fields.thread, "query": fields.query, "page_token": fields.page.token,
+		"sender": fields.sender,
 	}
 	for field, text := range texts {
 		if err == nil {
@@ -140,7 +153,8 @@ func (c *Client) listPage(ctx context.Context, fields listFields) (Page, error) 
 	}
 	request := &pb.ListMessagesRequest{
 		Agent: fields.agent, UnreadOnly: fields.unread, ThreadId: fields.thread, Query: fields.query, PageSize: size,
-		PageToken: fields.page.token,
+		PageToken: fields.page.token, Sender: fields.sender, PreviewBytes: preview,
+		States: mapped(fields.states, func(state State) pb.DeliveryState { return pb.DeliveryState(state) }),
 	}
 	response, err := call(ctx, c, 0, listMessages, request)
 	if err != nil {

@@ -96,17 +96,21 @@ func NewestFirst() InboxOption {
 	return inboxOption(func(i *inboxFields) { i.newestFirst = true })
 }
 
-// A ListOption says which messages to list: [Unread], [Thread], [Matching], [InMailbox], [PageSize], [PageToken].
+// A ListOption says which messages to list, and what of them: [Unread], [Thread], [Matching], [InMailbox], [From], [InStates], [Preview],
+// [PageSize], [PageToken].
 type ListOption interface {
 	applyToList(*listFields)
 }
 
 type listFields struct {
-	agent  string
-	unread bool
-	thread string
-	query  string
-	page   pageFields
+	agent   string
+	unread  bool
+	thread  string
+	query   string
+	sender  string
+	states  []State
+	preview int
+	page    pageFields
 }
 
 type listOption func(*listFields)
@@ -116,6 +120,16 @@ func (o listOption) applyToList(l *listFields) { o(l) }
 // Matching lists only messages that match a full-text query, as [Client.Search] does.
 func Matching(query string) ListOption {
 	return listOption(func(l *listFields) { l.query = query })
+}
+
+// InStates lists only messages in one of these states. Messages that were offered within the last second may be missing.
+func InStates(states ...State) ListOption {
+	return listOption(func(l *listFields) { l.states = states })
+}
+
+// Preview shortens each content to a number of bytes, and leaves metadata out; ContentBytes then has its size.
+func Preview(bytes int) ListOption {
+	return listOption(func(l *listFields) { l.preview = bytes })
 }
 
 // InMailbox lists only messages of one mailbox.

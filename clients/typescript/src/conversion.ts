@@ -7,6 +7,7 @@ import { HealthCheckResponse_ServingStatus as ServingStatus } from './generated/
 import {
   type GetMessageResponse,
   type GetStatusResponse,
+  type GetTrafficResponse,
   type AgentInfo as ProtoAgentInfo,
   type CommandResponse as ProtoCommandResponse,
   type Delivery as ProtoDelivery,
@@ -31,7 +32,7 @@ import type {
   SentMessage,
   TrackedMessage,
 } from './messages.js';
-import type { AgentInfo, Health, MailboxStats, MetricSample, QueueStats, Status } from './stats.js';
+import type { AgentInfo, Health, MailboxStats, MetricSample, QueueStats, Status, Traffic } from './stats.js';
 
 const STATES: Readonly<Partial<Record<number, DeliveryState>>> = {
   [ProtoDeliveryState.STORED]: 'stored',
@@ -72,6 +73,7 @@ export function messageFrom(message: ProtoMessage): Message {
     ...(message.replyBy && { replyBy: message.replyBy }),
     state: stateFrom(message.state),
     senderVerified,
+    ...(message.contentBytes && { contentBytes: message.contentBytes }),
   };
 }
 
@@ -98,8 +100,8 @@ export function trackedFrom(response: GetMessageResponse): TrackedMessage {
 
 /** Converts a receipt. */
 export function receiptFrom(receipt: ProtoReceipt): Receipt {
-  const { messageId, recipient, state, timestamp } = receipt;
-  return { messageId, recipient, state: stateFrom(state), timestamp: moment(timestamp) };
+  const { messageId, recipient, state, timestamp, by } = receipt;
+  return { messageId, recipient, state: stateFrom(state), timestamp: moment(timestamp), ...(by && { by }) };
 }
 
 /** Converts a response from an outbox; a large one comes as text. */
@@ -129,12 +131,21 @@ export function agentFrom(agent: ProtoAgentInfo): AgentInfo {
 
 /** Converts the state of the daemon. */
 export function statusFrom(response: GetStatusResponse): Status {
-  const { version, startedAt, workers } = response;
+  const { version, startedAt, workers, keepRead, maxUnread } = response;
+  const keepReadMs = milliseconds(keepRead);
   return {
     version,
     ...(startedAt && { startedAt }),
     workers: workers.map(({ startedAt: since, ...worker }) => ({ ...worker, ...(since && { startedAt: since }) })),
+    ...(keepReadMs !== undefined && { keepReadMs }),
+    ...(maxUnread && { maxUnread }),
   };
+}
+
+/** Converts the numbers of messages by sender and recipient. */
+export function trafficFrom(response: GetTrafficResponse): Traffic {
+  const { pairs, since, messages } = response;
+  return { pairs, ...(since && { since }), messages };
 }
 
 /** Converts a metric sample. */

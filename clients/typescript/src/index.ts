@@ -19,6 +19,7 @@ export type {
 } from './messages.js';
 export type {
   AccessOptions,
+  AcknowledgeOptions,
   AgentsOptions,
   AliasOptions,
   CallOptions,
@@ -32,7 +33,18 @@ export type {
   SearchOptions,
   SendOptions,
   SubscribeOptions,
+  TrafficOptions,
 } from './options.js';
 export { Listing, type Page } from './pages.js';
-export type { AgentInfo, Health, MailboxStats, MetricSample, QueueStats, Status, WorkerStatus } from './stats.js';
+export type {
+  AgentInfo,
+  Health,
+  MailboxStats,
+  MetricSample,
+  PairTraffic,
+  QueueStats,
+  Status,
+  Traffic,
+  WorkerStatus,
+} from './stats.js';
 export { Subscription } from './subscription.js';

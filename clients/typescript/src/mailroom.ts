@@ -13,6 +13,7 @@ import {
   queueStatsFrom,
   statusFrom,
   trackedFrom,
+  trafficFrom,
 } from './conversion.js';
 import { findCredentials } from './credentials.js';
 import { MailroomError } from './errors.js';
@@ -20,6 +21,7 @@ import { ListAgentsRequest } from './generated/mailroom/v1/mailroom.js';
 import type { Acknowledgement, Inbox, Message, SendOutcome, SentMessage, TrackedMessage } from './messages.js';
 import * as methods from './methods.js';
 import type {
+  AcknowledgeOptions,
   AgentsOptions,
   AliasOptions,
   CallOptions,
@@ -31,6 +33,7 @@ import type {
   SearchOptions,
   SendOptions,
   SubscribeOptions,
+  TrafficOptions,
 } from './options.js';
 import { Listing } from './pages.js';
 import { Pipeline } from './pipeline.js';
@@ -43,8 +46,9 @@ import {
   listRequest,
   portions,
   text,
+  trafficRequest,
 } from './requests.js';
-import type { AgentInfo, Health, MailboxStats, MetricSample, QueueStats, Status } from './stats.js';
+import type { AgentInfo, Health, MailboxStats, MetricSample, QueueStats, Status, Traffic } from './stats.js';
 import { Subscription } from './subscription.js';
 import { Transport } from './transport.js';
 
@@ -146,11 +150,11 @@ export class Mailroom {
   async acknowledge(
     agent: string,
     ids: string | Iterable<string>,
-    options: CallOptions = {},
+    options: AcknowledgeOptions = {},
   ): Promise<Acknowledgement> {
     const result: Acknowledgement = { acknowledged: [], unknown: [] };
     for (const messageIds of portions(ids)) {
-      const request = { agent: text('agent', agent), messageIds };
+      const request = { agent: text('agent', agent), messageIds, by: text('by', options.by ?? '') };
       const response = await this.#caller.call(methods.ACKNOWLEDGE_MESSAGES, request, options);
       result.acknowledged.push(...response.acknowledgedIds);
       result.unknown.push(...response.unknownIds);
@@ -200,6 +204,11 @@ export class Mailroom {
       const response = await this.#caller.call(methods.GET_MAILBOX_STATS, request, options);
       return { items: response.mailboxes.map(mailboxStatsFrom), nextPageToken: response.nextPageToken };
     });
+  }
+
+  /** Counts the messages of a period by sender and mailbox; for the owner and administrators. */
+  async traffic(options: TrafficOptions = {}): Promise<Traffic> {
+    return trafficFrom(await this.#caller.call(methods.GET_TRAFFIC, trafficRequest(options.periodMs), options));
   }
 
   /** Lists the number of pending inbox files of one session, or of each session that has any. */

@@ -42,6 +42,8 @@ export interface Message {
   state: DeliveryState;
   /** The sender proved its name with its own token. */
   senderVerified: boolean;
+  /** The size of the whole content, where a list shortened it (`previewBytes`). */
+  contentBytes?: number;
 }
 
 /** The delivery of one message. */
@@ -78,6 +80,8 @@ export interface Receipt {
   recipient: string;
   state: DeliveryState;
   timestamp: Date;
+  /** Who acknowledged the message in its recipient's place. */
+  by?: string;
 }
 
 /** A message with its delivery and its history. */

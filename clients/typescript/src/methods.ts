@@ -46,6 +46,7 @@ export const ACKNOWLEDGE_MESSAGES = method(mailbox, mailboxMethods.acknowledgeMe
 export const GET_MESSAGE = method(mailbox, mailboxMethods.getMessage);
 export const LIST_MESSAGES = method(mailbox, mailboxMethods.listMessages);
 export const CLEAR_MAILBOX = method(mailbox, mailboxMethods.clearMailbox);
+export const GET_TRAFFIC = method(mailbox, mailboxMethods.getTraffic);
 export const GET_MAILBOX_STATS = method(mailbox, mailboxMethods.getMailboxStats);
 export const GET_QUEUE_STATS = method(mailbox, mailboxMethods.getQueueStats);
 export const SET_ALIAS = method(mailbox, mailboxMethods.setAlias);

@@ -1,7 +1,7 @@
 /** Options — what the program may pass to the client and to each call. Times are in milliseconds. */
 
 import type { MailroomError } from './errors.js';
-import type { Priority } from './messages.js';
+import type { DeliveryState, Priority } from './messages.js';
 
 /** A client's credentials. Each option defaults to an environment variable, then to none. */
 export interface AccessOptions {
@@ -121,6 +121,24 @@ export interface SearchOptions extends PageOptions {
   unreadOnly?: boolean | undefined;
   /** Only messages of this thread. */
   threadId?: string | undefined;
+  /** Only messages of this sender. */
+  sender?: string | undefined;
+  /** Only messages in one of these states. Messages that were offered within the last second may be missing. */
+  states?: readonly Exclude<DeliveryState, 'unknown'>[] | undefined;
+  /** Shorten each content to this number of bytes, and leave metadata out; `contentBytes` then has its size. */
+  previewBytes?: number | undefined;
+}
+
+/** The options of `acknowledge`. */
+export interface AcknowledgeOptions extends CallOptions {
+  /** Who acknowledges in the agent's place, for the history; the agent by default. */
+  by?: string | undefined;
+}
+
+/** The options of `traffic`. */
+export interface TrafficOptions extends CallOptions {
+  /** The length of the period until now; an hour by default. */
+  periodMs?: number | undefined;
 }
 
 /** Which messages to list. */

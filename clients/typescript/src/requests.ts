@@ -8,13 +8,15 @@ import type { Duration } from './generated/google/protobuf/duration.js';
 import {
   type BroadcastMessageRequest,
   CheckInboxRequest,
+  GetTrafficRequest,
   ListMessagesRequest,
+  DeliveryState as ProtoDeliveryState,
   Priority as ProtoPriority,
   SendMessageRequest,
   SetAliasRequest,
   SubscribeRequest,
 } from './generated/mailroom/v1/mailroom.js';
-import type { Priority } from './messages.js';
+import type { DeliveryState, Priority } from './messages.js';
 import { checkedMetadata } from './metadata.js';
 import type { Draft, InboxOptions, ListOptions, MessageOptions, SearchOptions, SubscribeOptions } from './options.js';
 
@@ -33,6 +35,8 @@ const PRIORITIES: Readonly<Record<Priority, ProtoPriority>> = {
   high: ProtoPriority.HIGH,
   urgent: ProtoPriority.URGENT,
 };
+
+const STATES: readonly DeliveryState[] = ['stored', 'filed', 'offered', 'read', 'expired', 'overdue']; // from 1 on
 
 /** Returns the request for one message; throws if a field is invalid or would not arrive unchanged. */
 export function draftRequest(draft: Draft, defaultSender: string | undefined): SendMessageRequest {
@@ -81,7 +85,15 @@ export function listRequest(options: ListOptions & SearchOptions, pageToken: str
     query: text('query', options.query ?? ''),
     pageSize: count('page_size', options.pageSize),
     pageToken: text('page_token', pageToken),
+    sender: text('sender', options.sender ?? ''),
+    states: (options.states ?? []).map(protoState),
+    previewBytes: count('preview_bytes', options.previewBytes),
   });
+}
+
+/** Returns the request for the numbers of a period's messages. */
+export function trafficRequest(periodMs: number | undefined): GetTrafficRequest {
+  return GetTrafficRequest.fromPartial({ period: duration('period', periodMs) });
 }
 
 /** Returns the request that sets an alias, or ends it if the lifetime is 0. */
@@ -176,18 +188,25 @@ function sender(name: string | undefined): string {
   throw invalidArgument(sentence, 'SENDER_INVALID', 'sender');
 }
 
+function protoState(state: Exclude<DeliveryState, 'unknown'>): ProtoDeliveryState {
+  const index = STATES.indexOf(state);
+  if (index >= 0) return (index + 1) as ProtoDeliveryState;
+  const sentence = `${state} is not a delivery state; use one of ${STATES.join(', ')}`;
+  throw invalidArgument(sentence, 'REQUEST_MALFORMED', 'states');
+}
+
 function protoPriority(priority: Priority): ProtoPriority {
   if (Object.hasOwn(PRIORITIES, priority)) return PRIORITIES[priority];
   const known = Object.keys(PRIORITIES).join(', ');
   throw invalidArgument(`${priority} is not a priority; use one of ${known}`, 'PRIORITY_INVALID', 'priority');
 }
 
-function duration(field: 'wait' | 'ttl', ms: number | undefined): Duration | undefined {
+function duration(field: 'wait' | 'ttl' | 'period', ms: number | undefined): Duration | undefined {
   if (ms === undefined) return undefined;
   if (Number.isFinite(ms) && Math.abs(ms) <= MAX_DURATION_MS) {
     const seconds = Math.trunc(ms / 1000);
     return { seconds, nanos: Math.round((ms - seconds * 1000) * 1e6) };
   }
-  const reason = field === 'wait' ? 'WAIT_INVALID' : 'TTL_INVALID';
-  throw invalidArgument(`${field}: ${ms} is not a number of milliseconds`, reason, field);
+  const reasons = { wait: 'WAIT_INVALID', ttl: 'TTL_INVALID', period: 'LIMIT_INVALID' } as const;
+  throw invalidArgument(`${field}: ${ms} is not a number of milliseconds`, reasons[field], field);
 }

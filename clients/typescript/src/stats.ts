@@ -52,6 +52,27 @@ export interface Status {
   version: string;
   startedAt?: Date;
   workers: WorkerStatus[];
+  /** How long read and expired messages are kept. */
+  keepReadMs?: number;
+  /** How many unread messages a mailbox may hold. */
+  maxUnread?: number;
+}
+
+/** How many messages one sender sent to one mailbox. */
+export interface PairTraffic {
+  sender: string;
+  recipient: string;
+  messages: number;
+}
+
+/** Who talks to whom. */
+export interface Traffic {
+  /** The most messages first. */
+  pairs: PairTraffic[];
+  /** Since when messages are counted; later than asked for where that would have taken too long. */
+  since?: Date;
+  /** The number of all that are counted. */
+  messages: number;
 }
 
 /** One metric sample, with the name and labels that Prometheus sees. */
