@@ -4,7 +4,6 @@ __all__ = ["Answer", "Dashboard", "Signed", "running_dashboard"]
 
 import http.client
 import json
-import re
 import signal
 import subprocess
 from collections.abc import Generator, Mapping
@@ -88,9 +87,8 @@ class Dashboard:
         )
         assert process.poll() is None, self.errors()
         self.first_link = out.read_text().split(" is ready: ")[1].strip()
-        found = re.search(r":(\d+)/", self.first_link)
-        assert found
-        self.port = int(found[1])
+        (own,) = (self.state_dir / "dashboard").iterdir()  # the link may name a proxy
+        self.port = int(own.name)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends it by a signal and returns its exit code."""
