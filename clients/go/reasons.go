@@ -39,7 +39,7 @@ const (
 	ErrReplyByInvalid Reason = "REPLY_BY_INVALID"
 	// INVALID_ARGUMENT. The wait is negative or too long. Do not retry the request.
 	ErrWaitInvalid Reason = "WAIT_INVALID"
-	// INVALID_ARGUMENT. The limit is negative. Do not retry the request.
+	// INVALID_ARGUMENT. A limit is negative, or a period is negative or too long. Do not retry the request.
 	ErrLimitInvalid Reason = "LIMIT_INVALID"
 	// INVALID_ARGUMENT. The page token does not come from a response. Begin with the first page.
 	ErrPageTokenInvalid Reason = "PAGE_TOKEN_INVALID"

@@ -1,6 +1,7 @@
 """Attention: notifications by one tab, for what needs the operator, while no tab is in sight; and few streams."""
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -129,7 +130,16 @@ def test_without_permission_nothing_is_shown_and_the_page_says_so(stage: Stage) 
     assert shown(page) == []
 
 
-def open_streams(page: Page) -> set[str]:
+def wait_for(page: Page, condition: Callable[[], bool]) -> None:
+    """Waits for what events of pages bring about; they are received only while the browser is asked for something."""
+    wait_until(lambda: page.evaluate("() => true") and condition(), "the streams are as few as they should be")
+
+
+def number_of(streams: dict[Page, set[Any]]) -> int:
+    return sum(map(len, streams.values()))
+
+
+def open_streams(page: Page) -> set[Any]:
     """Returns a set that always holds the page's open streams."""
     streams: set[Any] = set()
     page.on("request", lambda request: streams.add(request) if request.url.endswith("/api/stream") else None)
@@ -141,7 +151,7 @@ def open_streams(page: Page) -> set[str]:
 @pytest.mark.timeout(180)
 def test_twelve_tabs_need_two_streams_and_a_hidden_one_catches_up_at_once(stage: Stage) -> None:
     context = context_of(stage)
-    streams: dict[Page, set[str]] = {}
+    streams: dict[Page, set[Any]] = {}
     for number in range(12):
         page = stage.watch(context.new_page())
         streams[page] = open_streams(page)
@@ -149,11 +159,11 @@ def test_twelve_tabs_need_two_streams_and_a_hidden_one_catches_up_at_once(stage:
         expect(page.get_by_title("mail: connected", exact=True)).to_be_visible()
         if number != 11:
             hide(page)  # one window, in which the latest tab is in front
-        if number == 3:  # six streams would block the browser; the hidden ones have given theirs up by then
-            wait_until(lambda: sum(map(len, streams.values())) <= 1, "hidden tabs give their streams up")
-        if number == 7:
-            wait_until(lambda: sum(map(len, streams.values())) <= 1, "hidden tabs give their streams up")
-    wait_until(lambda: sum(map(len, streams.values())) == 2, "the leader and the tab in front have one each")
+        if number == 4:  # six open streams would block the browser
+            wait_for(page, lambda: number_of(streams) == 1)
+        if number == 8:
+            wait_for(page, lambda: number_of(streams) == 1)
+    wait_for(page, lambda: number_of(streams) == 2)  # of the tab that notifies, and of the one in front
     stage.send("ana", "bob", "seen later")
     hidden = list(streams)[5]
     expect(list(streams)[-1].locator(".feed-card")).to_contain_text("seen later")

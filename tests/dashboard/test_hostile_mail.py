@@ -45,7 +45,7 @@ def test_nothing_that_a_sender_writes_becomes_more_than_text(stage: Stage, field
         expect(page.locator("main > *")).to_be_visible()
         assert_unharmed(page)
     stage.go(page, f"#/id/{message_id}")
-    expect(page.locator(".message")).to_be_visible()
+    expect(page.locator(".message.chosen")).to_be_visible()
     for summary in page.locator("summary").all():
         if summary.is_visible():
             summary.click()

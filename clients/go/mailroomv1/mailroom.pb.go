@@ -208,7 +208,7 @@ const (
 	ErrorReason_ERROR_REASON_REPLY_BY_INVALID ErrorReason = 43
 	// INVALID_ARGUMENT. The wait is negative or too long. Do not retry the request.
 	ErrorReason_ERROR_REASON_WAIT_INVALID ErrorReason = 16
-	// INVALID_ARGUMENT. The limit is negative. Do not retry the request.
+	// INVALID_ARGUMENT. A limit is negative, or a period is negative or too long. Do not retry the request.
 	ErrorReason_ERROR_REASON_LIMIT_INVALID ErrorReason = 17
 	// INVALID_ARGUMENT. The page token does not come from a response. Begin with the first page.
 	ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID ErrorReason = 18
@@ -417,7 +417,9 @@ type Message struct {
 	// Whether the sender proved its name with its own token.
 	SenderVerified bool `protobuf:"varint,14,opt,name=sender_verified,json=senderVerified,proto3" json:"sender_verified,omitempty"`
 	// By when the sender wants an answer; absent if it named no time.
-	ReplyBy       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=reply_by,json=replyBy,proto3" json:"reply_by,omitempty"`
+	ReplyBy *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=reply_by,json=replyBy,proto3" json:"reply_by,omitempty"`
+	// Of a list with preview_bytes, where `content` is only the beginning: the size of the whole content in bytes. Otherwise 0.
+	ContentBytes  int64 `protobuf:"varint,16,opt,name=content_bytes,json=contentBytes,proto3" json:"content_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -555,6 +557,13 @@ func (x *Message) GetReplyBy() *timestamppb.Timestamp {
 		return x.ReplyBy
 	}
 	return nil
+}
+
+func (x *Message) GetContentBytes() int64 {
+	if x != nil {
+		return x.ContentBytes
+	}
+	return 0
 }
 
 // One message to send.
@@ -1475,7 +1484,9 @@ type Receipt struct {
 	// The state that it reached.
 	State DeliveryState `protobuf:"varint,3,opt,name=state,proto3,enum=mailroom.v1.DeliveryState" json:"state,omitempty"`
 	// When it reached that state, UTC.
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Of READ: who acknowledged it in the recipient's place; empty if the recipient did so itself.
+	By            string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1536,6 +1547,13 @@ func (x *Receipt) GetTimestamp() *timestamppb.Timestamp {
 		return x.Timestamp
 	}
 	return nil
+}
+
+func (x *Receipt) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
 }
 
 // A JSON object that an agent left as a file in its outbox.
@@ -1966,7 +1984,10 @@ type AcknowledgeMessagesRequest struct {
 	// Who has read them; required.
 	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
 	// Up to 1,000.
-	MessageIds    []string `protobuf:"bytes,2,rep,name=message_ids,json=messageIds,proto3" json:"message_ids,omitempty"`
+	MessageIds []string `protobuf:"bytes,2,rep,name=message_ids,json=messageIds,proto3" json:"message_ids,omitempty"`
+	// Who acknowledges them in the agent's place, such as an operator; empty for the agent itself. The receipt and the history
+	// say so, and the agent does not count as present. For the owner and administrators; an agent's token allows its own name.
+	By            string `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2013,6 +2034,13 @@ func (x *AcknowledgeMessagesRequest) GetMessageIds() []string {
 		return x.MessageIds
 	}
 	return nil
+}
+
+func (x *AcknowledgeMessagesRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
 }
 
 // What became of each message.
@@ -2195,7 +2223,14 @@ type ListMessagesRequest struct {
 	// 50 if 0, at most 1,000; a larger number counts as 1,000.
 	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before; empty for the first page.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only messages of this sender; empty: of every sender.
+	Sender string `protobuf:"bytes,7,opt,name=sender,proto3" json:"sender,omitempty"`
+	// Only messages in one of these states; empty: in any.
+	States []DeliveryState `protobuf:"varint,8,rep,packed,name=states,proto3,enum=mailroom.v1.DeliveryState" json:"states,omitempty"`
+	// Shorten each content to as many bytes, at the end of a character, and leave metadata out: for lists that show how a
+	// message begins. 0: whole messages. At most 65,536; a larger number counts as 65,536.
+	PreviewBytes  int32 `protobuf:"varint,9,opt,name=preview_bytes,json=previewBytes,proto3" json:"preview_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2270,6 +2305,27 @@ func (x *ListMessagesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListMessagesRequest) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
+}
+
+func (x *ListMessagesRequest) GetStates() []DeliveryState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListMessagesRequest) GetPreviewBytes() int32 {
+	if x != nil {
+		return x.PreviewBytes
+	}
+	return 0
 }
 
 // One page of messages.
@@ -2419,6 +2475,181 @@ func (x *ClearMailboxResponse) GetDeleted() int64 {
 	return 0
 }
 
+// Which messages to count.
+type GetTrafficRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far it reaches back from now: one millisecond to ten years; an hour if absent.
+	Period        *durationpb.Duration `protobuf:"bytes,1,opt,name=period,proto3" json:"period,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrafficRequest) Reset() {
+	*x = GetTrafficRequest{}
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrafficRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrafficRequest) ProtoMessage() {}
+
+func (x *GetTrafficRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrafficRequest.ProtoReflect.Descriptor instead.
+func (*GetTrafficRequest) Descriptor() ([]byte, []int) {
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetTrafficRequest) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+// Who sent how many messages to whom.
+type GetTrafficResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most messages first; up to 5,000 pairs.
+	Pairs []*PairTraffic `protobuf:"bytes,1,rep,name=pairs,proto3" json:"pairs,omitempty"`
+	// Since when messages are counted: the beginning of the period, or later where counting would have taken longer than two
+	// seconds.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Number of all messages that are counted.
+	Messages      int64 `protobuf:"varint,3,opt,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrafficResponse) Reset() {
+	*x = GetTrafficResponse{}
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrafficResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrafficResponse) ProtoMessage() {}
+
+func (x *GetTrafficResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrafficResponse.ProtoReflect.Descriptor instead.
+func (*GetTrafficResponse) Descriptor() ([]byte, []int) {
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *GetTrafficResponse) GetPairs() []*PairTraffic {
+	if x != nil {
+		return x.Pairs
+	}
+	return nil
+}
+
+func (x *GetTrafficResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *GetTrafficResponse) GetMessages() int64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+// The messages of one sender to one recipient.
+type PairTraffic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As named by the sends; the sender may have sent under the name of a session.
+	Sender string `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	// The mailbox.
+	Recipient string `protobuf:"bytes,2,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// Number of messages.
+	Messages      int64 `protobuf:"varint,3,opt,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PairTraffic) Reset() {
+	*x = PairTraffic{}
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PairTraffic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PairTraffic) ProtoMessage() {}
+
+func (x *PairTraffic) ProtoReflect() protoreflect.Message {
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PairTraffic.ProtoReflect.Descriptor instead.
+func (*PairTraffic) Descriptor() ([]byte, []int) {
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PairTraffic) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
+}
+
+func (x *PairTraffic) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+func (x *PairTraffic) GetMessages() int64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
 // Which mailboxes to count.
 type GetMailboxStatsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2434,7 +2665,7 @@ type GetMailboxStatsRequest struct {
 
 func (x *GetMailboxStatsRequest) Reset() {
 	*x = GetMailboxStatsRequest{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[28]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2677,7 @@ func (x *GetMailboxStatsRequest) String() string {
 func (*GetMailboxStatsRequest) ProtoMessage() {}
 
 func (x *GetMailboxStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[28]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2690,7 @@ func (x *GetMailboxStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMailboxStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetMailboxStatsRequest) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{28}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetMailboxStatsRequest) GetAgent() string {
@@ -2496,7 +2727,7 @@ type GetMailboxStatsResponse struct {
 
 func (x *GetMailboxStatsResponse) Reset() {
 	*x = GetMailboxStatsResponse{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[29]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2739,7 @@ func (x *GetMailboxStatsResponse) String() string {
 func (*GetMailboxStatsResponse) ProtoMessage() {}
 
 func (x *GetMailboxStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[29]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2752,7 @@ func (x *GetMailboxStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMailboxStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetMailboxStatsResponse) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{29}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetMailboxStatsResponse) GetMailboxes() []*MailboxStats {
@@ -2559,7 +2790,7 @@ type MailboxStats struct {
 
 func (x *MailboxStats) Reset() {
 	*x = MailboxStats{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[30]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2802,7 @@ func (x *MailboxStats) String() string {
 func (*MailboxStats) ProtoMessage() {}
 
 func (x *MailboxStats) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[30]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2815,7 @@ func (x *MailboxStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MailboxStats.ProtoReflect.Descriptor instead.
 func (*MailboxStats) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{30}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MailboxStats) GetAgentId() string {
@@ -2644,7 +2875,7 @@ type GetQueueStatsRequest struct {
 
 func (x *GetQueueStatsRequest) Reset() {
 	*x = GetQueueStatsRequest{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[31]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2887,7 @@ func (x *GetQueueStatsRequest) String() string {
 func (*GetQueueStatsRequest) ProtoMessage() {}
 
 func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[31]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +2900,7 @@ func (x *GetQueueStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsRequest) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{31}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetQueueStatsRequest) GetSessionId() string {
@@ -2706,7 +2937,7 @@ type GetQueueStatsResponse struct {
 
 func (x *GetQueueStatsResponse) Reset() {
 	*x = GetQueueStatsResponse{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[32]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +2949,7 @@ func (x *GetQueueStatsResponse) String() string {
 func (*GetQueueStatsResponse) ProtoMessage() {}
 
 func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[32]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +2962,7 @@ func (x *GetQueueStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueStatsResponse) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{32}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetQueueStatsResponse) GetQueues() []*QueueStats {
@@ -2763,7 +2994,7 @@ type QueueStats struct {
 
 func (x *QueueStats) Reset() {
 	*x = QueueStats{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[33]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +3006,7 @@ func (x *QueueStats) String() string {
 func (*QueueStats) ProtoMessage() {}
 
 func (x *QueueStats) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[33]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +3019,7 @@ func (x *QueueStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueStats.ProtoReflect.Descriptor instead.
 func (*QueueStats) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{33}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *QueueStats) GetSessionId() string {
@@ -2827,7 +3058,7 @@ type SetAliasRequest struct {
 
 func (x *SetAliasRequest) Reset() {
 	*x = SetAliasRequest{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[34]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +3070,7 @@ func (x *SetAliasRequest) String() string {
 func (*SetAliasRequest) ProtoMessage() {}
 
 func (x *SetAliasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[34]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +3083,7 @@ func (x *SetAliasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAliasRequest.ProtoReflect.Descriptor instead.
 func (*SetAliasRequest) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{34}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SetAliasRequest) GetAgent() string {
@@ -2887,7 +3118,7 @@ type SetAliasResponse struct {
 
 func (x *SetAliasResponse) Reset() {
 	*x = SetAliasResponse{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[35]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2899,7 +3130,7 @@ func (x *SetAliasResponse) String() string {
 func (*SetAliasResponse) ProtoMessage() {}
 
 func (x *SetAliasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[35]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2912,7 +3143,7 @@ func (x *SetAliasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAliasResponse.ProtoReflect.Descriptor instead.
 func (*SetAliasResponse) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{35}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetAliasResponse) GetExpiresAt() *timestamppb.Timestamp {
@@ -2937,7 +3168,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[36]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2949,7 +3180,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[36]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2962,7 +3193,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{36}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListAgentsRequest) GetAliveOnly() bool {
@@ -2999,7 +3230,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[37]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3011,7 +3242,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[37]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3024,7 +3255,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{37}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*AgentInfo {
@@ -3062,7 +3293,7 @@ type AgentInfo struct {
 
 func (x *AgentInfo) Reset() {
 	*x = AgentInfo{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[38]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3074,7 +3305,7 @@ func (x *AgentInfo) String() string {
 func (*AgentInfo) ProtoMessage() {}
 
 func (x *AgentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[38]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3087,7 +3318,7 @@ func (x *AgentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentInfo.ProtoReflect.Descriptor instead.
 func (*AgentInfo) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{38}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AgentInfo) GetName() string {
@@ -3141,7 +3372,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[39]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3384,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[39]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3397,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{39}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{42}
 }
 
 // The state of the daemon.
@@ -3177,14 +3408,18 @@ type GetStatusResponse struct {
 	// When it was started, UTC.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// One for each worker process.
-	Workers       []*WorkerStatus `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`
+	Workers []*WorkerStatus `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`
+	// How long read and expired messages are kept (--keep-read).
+	KeepRead *durationpb.Duration `protobuf:"bytes,4,opt,name=keep_read,json=keepRead,proto3" json:"keep_read,omitempty"`
+	// How many unread messages a mailbox may hold (--max-unread).
+	MaxUnread     int64 `protobuf:"varint,5,opt,name=max_unread,json=maxUnread,proto3" json:"max_unread,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[40]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3431,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[40]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3444,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{40}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -3233,6 +3468,20 @@ func (x *GetStatusResponse) GetWorkers() []*WorkerStatus {
 	return nil
 }
 
+func (x *GetStatusResponse) GetKeepRead() *durationpb.Duration {
+	if x != nil {
+		return x.KeepRead
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetMaxUnread() int64 {
+	if x != nil {
+		return x.MaxUnread
+	}
+	return 0
+}
+
 // Asks for all metrics.
 type GetMetricsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3242,7 +3491,7 @@ type GetMetricsRequest struct {
 
 func (x *GetMetricsRequest) Reset() {
 	*x = GetMetricsRequest{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[41]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3503,7 @@ func (x *GetMetricsRequest) String() string {
 func (*GetMetricsRequest) ProtoMessage() {}
 
 func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[41]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3516,7 @@ func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsRequest.ProtoReflect.Descriptor instead.
 func (*GetMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{41}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{44}
 }
 
 // The metrics of every worker.
@@ -3281,7 +3530,7 @@ type GetMetricsResponse struct {
 
 func (x *GetMetricsResponse) Reset() {
 	*x = GetMetricsResponse{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[42]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3293,7 +3542,7 @@ func (x *GetMetricsResponse) String() string {
 func (*GetMetricsResponse) ProtoMessage() {}
 
 func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[42]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3306,7 +3555,7 @@ func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsResponse.ProtoReflect.Descriptor instead.
 func (*GetMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{42}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetMetricsResponse) GetSamples() []*MetricSample {
@@ -3331,7 +3580,7 @@ type MetricSample struct {
 
 func (x *MetricSample) Reset() {
 	*x = MetricSample{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[43]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3343,7 +3592,7 @@ func (x *MetricSample) String() string {
 func (*MetricSample) ProtoMessage() {}
 
 func (x *MetricSample) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[43]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3356,7 +3605,7 @@ func (x *MetricSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricSample.ProtoReflect.Descriptor instead.
 func (*MetricSample) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{43}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MetricSample) GetName() string {
@@ -3401,7 +3650,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3413,7 +3662,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3426,7 +3675,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{44}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WorkerStatus) GetName() string {
@@ -3475,7 +3724,7 @@ var File_mailroom_v1_mailroom_proto protoreflect.FileDescriptor
 
 const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\n" +
-	"\x1amailroom/v1/mailroom.proto\x12\vmailroom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x04\n" +
+	"\x1amailroom/v1/mailroom.proto\x12\vmailroom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x04\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\trecipient\x18\x02 \x01(\tR\trecipient\x12\x16\n" +
@@ -3493,7 +3742,8 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"expires_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x120\n" +
 	"\x05state\x18\r \x01(\x0e2\x1a.mailroom.v1.DeliveryStateR\x05state\x12'\n" +
 	"\x0fsender_verified\x18\x0e \x01(\bR\x0esenderVerified\x125\n" +
-	"\breply_by\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\"\xaa\x03\n" +
+	"\breply_by\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\x12#\n" +
+	"\rcontent_bytes\x18\x10 \x01(\x03R\fcontentBytes\"\xaa\x03\n" +
 	"\x12SendMessageRequest\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x12\x16\n" +
 	"\x06sender\x18\x02 \x01(\tR\x06sender\x12\x18\n" +
@@ -3558,13 +3808,14 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"going_away\x18\x05 \x01(\v2\x16.mailroom.v1.GoingAwayH\x00R\tgoingAway\x12\x19\n" +
 	"\bevent_id\x18\x06 \x01(\tR\aeventId\x126\n" +
 	"\x06events\x18\a \x03(\v2\x1e.mailroom.v1.SubscribeResponseR\x06eventsB\a\n" +
-	"\x05event\"\xb2\x01\n" +
+	"\x05event\"\xc2\x01\n" +
 	"\aReceipt\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1c\n" +
 	"\trecipient\x18\x02 \x01(\tR\trecipient\x120\n" +
 	"\x05state\x18\x03 \x01(\x0e2\x1a.mailroom.v1.DeliveryStateR\x05state\x128\n" +
-	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xd1\x01\n" +
+	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\"\xd1\x01\n" +
 	"\x0fCommandResponse\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12+\n" +
@@ -3591,11 +3842,12 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1f\n" +
 	"\vmessage_ids\x18\x02 \x03(\tR\n" +
 	"messageIds\"\x15\n" +
-	"\x13MarkOfferedResponse\"S\n" +
+	"\x13MarkOfferedResponse\"c\n" +
 	"\x1aAcknowledgeMessagesRequest\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1f\n" +
 	"\vmessage_ids\x18\x02 \x03(\tR\n" +
-	"messageIds\"i\n" +
+	"messageIds\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\"i\n" +
 	"\x1bAcknowledgeMessagesResponse\x12)\n" +
 	"\x10acknowledged_ids\x18\x01 \x03(\tR\x0facknowledgedIds\x12\x1f\n" +
 	"\vunknown_ids\x18\x02 \x03(\tR\n" +
@@ -3605,7 +3857,7 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x12GetMessageResponse\x12.\n" +
 	"\amessage\x18\x01 \x01(\v2\x14.mailroom.v1.MessageR\amessage\x121\n" +
 	"\bdelivery\x18\x02 \x01(\v2\x15.mailroom.v1.DeliveryR\bdelivery\x12.\n" +
-	"\ahistory\x18\x03 \x03(\v2\x14.mailroom.v1.ReceiptR\ahistory\"\xbb\x01\n" +
+	"\ahistory\x18\x03 \x03(\v2\x14.mailroom.v1.ReceiptR\ahistory\"\xac\x02\n" +
 	"\x13ListMessagesRequest\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1f\n" +
 	"\vunread_only\x18\x02 \x01(\bR\n" +
@@ -3614,14 +3866,27 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x05query\x18\x04 \x01(\tR\x05query\x12\x1b\n" +
 	"\tpage_size\x18\x05 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tR\tpageToken\"p\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06sender\x18\a \x01(\tR\x06sender\x122\n" +
+	"\x06states\x18\b \x03(\x0e2\x1a.mailroom.v1.DeliveryStateR\x06states\x12#\n" +
+	"\rpreview_bytes\x18\t \x01(\x05R\fpreviewBytes\"p\n" +
 	"\x14ListMessagesResponse\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.mailroom.v1.MessageR\bmessages\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"+\n" +
 	"\x13ClearMailboxRequest\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\"0\n" +
 	"\x14ClearMailboxResponse\x12\x18\n" +
-	"\adeleted\x18\x01 \x01(\x03R\adeleted\"j\n" +
+	"\adeleted\x18\x01 \x01(\x03R\adeleted\"F\n" +
+	"\x11GetTrafficRequest\x121\n" +
+	"\x06period\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06period\"\x92\x01\n" +
+	"\x12GetTrafficResponse\x12.\n" +
+	"\x05pairs\x18\x01 \x03(\v2\x18.mailroom.v1.PairTrafficR\x05pairs\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1a\n" +
+	"\bmessages\x18\x03 \x01(\x03R\bmessages\"_\n" +
+	"\vPairTraffic\x12\x16\n" +
+	"\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1c\n" +
+	"\trecipient\x18\x02 \x01(\tR\trecipient\x12\x1a\n" +
+	"\bmessages\x18\x03 \x01(\x03R\bmessages\"j\n" +
 	"\x16GetMailboxStatsRequest\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -3675,12 +3940,15 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\vsubscribers\x18\x04 \x01(\x05R\vsubscribers\x12\x16\n" +
 	"\x06unread\x18\x05 \x01(\x03R\x06unread\x12\x1a\n" +
 	"\bsessions\x18\x06 \x03(\tR\bsessions\"\x12\n" +
-	"\x10GetStatusRequest\"\x9d\x01\n" +
+	"\x10GetStatusRequest\"\xf4\x01\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
 	"started_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x123\n" +
-	"\aworkers\x18\x03 \x03(\v2\x19.mailroom.v1.WorkerStatusR\aworkers\"\x13\n" +
+	"\aworkers\x18\x03 \x03(\v2\x19.mailroom.v1.WorkerStatusR\aworkers\x126\n" +
+	"\tkeep_read\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bkeepRead\x12\x1d\n" +
+	"\n" +
+	"max_unread\x18\x05 \x01(\x03R\tmaxUnread\"\x13\n" +
 	"\x11GetMetricsRequest\"I\n" +
 	"\x12GetMetricsResponse\x123\n" +
 	"\asamples\x18\x01 \x03(\v2\x19.mailroom.v1.MetricSampleR\asamples\"\xb2\x01\n" +
@@ -3758,7 +4026,8 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x1dERROR_REASON_TOO_MANY_ALIASES\x10'\x12\"\n" +
 	"\x1eERROR_REASON_WORKER_RESTARTING\x10(\x12\x19\n" +
 	"\x15ERROR_REASON_STOPPING\x10)\x12\x1f\n" +
-	"\x1bERROR_REASON_STORAGE_FAILED\x10*2\xbc\t\n" +
+	"\x1bERROR_REASON_STORAGE_FAILED\x10*2\x8b\n" +
+	"\n" +
 	"\x0eMailboxService\x12P\n" +
 	"\vSendMessage\x12\x1f.mailroom.v1.SendMessageRequest\x1a .mailroom.v1.SendMessageResponse\x12_\n" +
 	"\x10BroadcastMessage\x12$.mailroom.v1.BroadcastMessageRequest\x1a%.mailroom.v1.BroadcastMessageResponse\x12W\n" +
@@ -3771,7 +4040,9 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\n" +
 	"GetMessage\x12\x1e.mailroom.v1.GetMessageRequest\x1a\x1f.mailroom.v1.GetMessageResponse\x12S\n" +
 	"\fListMessages\x12 .mailroom.v1.ListMessagesRequest\x1a!.mailroom.v1.ListMessagesResponse\x12S\n" +
-	"\fClearMailbox\x12 .mailroom.v1.ClearMailboxRequest\x1a!.mailroom.v1.ClearMailboxResponse\x12\\\n" +
+	"\fClearMailbox\x12 .mailroom.v1.ClearMailboxRequest\x1a!.mailroom.v1.ClearMailboxResponse\x12M\n" +
+	"\n" +
+	"GetTraffic\x12\x1e.mailroom.v1.GetTrafficRequest\x1a\x1f.mailroom.v1.GetTrafficResponse\x12\\\n" +
 	"\x0fGetMailboxStats\x12#.mailroom.v1.GetMailboxStatsRequest\x1a$.mailroom.v1.GetMailboxStatsResponse\x12V\n" +
 	"\rGetQueueStats\x12!.mailroom.v1.GetQueueStatsRequest\x1a\".mailroom.v1.GetQueueStatsResponse\x12G\n" +
 	"\bSetAlias\x12\x1c.mailroom.v1.SetAliasRequest\x1a\x1d.mailroom.v1.SetAliasResponse\x12M\n" +
@@ -3796,7 +4067,7 @@ func file_mailroom_v1_mailroom_proto_rawDescGZIP() []byte {
 }
 
 var file_mailroom_v1_mailroom_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_mailroom_v1_mailroom_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_mailroom_v1_mailroom_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_mailroom_v1_mailroom_proto_goTypes = []any{
 	(Priority)(0),                       // 0: mailroom.v1.Priority
 	(DeliveryState)(0),                  // 1: mailroom.v1.DeliveryState
@@ -3829,50 +4100,53 @@ var file_mailroom_v1_mailroom_proto_goTypes = []any{
 	(*ListMessagesResponse)(nil),        // 28: mailroom.v1.ListMessagesResponse
 	(*ClearMailboxRequest)(nil),         // 29: mailroom.v1.ClearMailboxRequest
 	(*ClearMailboxResponse)(nil),        // 30: mailroom.v1.ClearMailboxResponse
-	(*GetMailboxStatsRequest)(nil),      // 31: mailroom.v1.GetMailboxStatsRequest
-	(*GetMailboxStatsResponse)(nil),     // 32: mailroom.v1.GetMailboxStatsResponse
-	(*MailboxStats)(nil),                // 33: mailroom.v1.MailboxStats
-	(*GetQueueStatsRequest)(nil),        // 34: mailroom.v1.GetQueueStatsRequest
-	(*GetQueueStatsResponse)(nil),       // 35: mailroom.v1.GetQueueStatsResponse
-	(*QueueStats)(nil),                  // 36: mailroom.v1.QueueStats
-	(*SetAliasRequest)(nil),             // 37: mailroom.v1.SetAliasRequest
-	(*SetAliasResponse)(nil),            // 38: mailroom.v1.SetAliasResponse
-	(*ListAgentsRequest)(nil),           // 39: mailroom.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),          // 40: mailroom.v1.ListAgentsResponse
-	(*AgentInfo)(nil),                   // 41: mailroom.v1.AgentInfo
-	(*GetStatusRequest)(nil),            // 42: mailroom.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),           // 43: mailroom.v1.GetStatusResponse
-	(*GetMetricsRequest)(nil),           // 44: mailroom.v1.GetMetricsRequest
-	(*GetMetricsResponse)(nil),          // 45: mailroom.v1.GetMetricsResponse
-	(*MetricSample)(nil),                // 46: mailroom.v1.MetricSample
-	(*WorkerStatus)(nil),                // 47: mailroom.v1.WorkerStatus
-	nil,                                 // 48: mailroom.v1.MetricSample.LabelsEntry
-	(*timestamppb.Timestamp)(nil),       // 49: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),             // 50: google.protobuf.Struct
-	(*durationpb.Duration)(nil),         // 51: google.protobuf.Duration
+	(*GetTrafficRequest)(nil),           // 31: mailroom.v1.GetTrafficRequest
+	(*GetTrafficResponse)(nil),          // 32: mailroom.v1.GetTrafficResponse
+	(*PairTraffic)(nil),                 // 33: mailroom.v1.PairTraffic
+	(*GetMailboxStatsRequest)(nil),      // 34: mailroom.v1.GetMailboxStatsRequest
+	(*GetMailboxStatsResponse)(nil),     // 35: mailroom.v1.GetMailboxStatsResponse
+	(*MailboxStats)(nil),                // 36: mailroom.v1.MailboxStats
+	(*GetQueueStatsRequest)(nil),        // 37: mailroom.v1.GetQueueStatsRequest
+	(*GetQueueStatsResponse)(nil),       // 38: mailroom.v1.GetQueueStatsResponse
+	(*QueueStats)(nil),                  // 39: mailroom.v1.QueueStats
+	(*SetAliasRequest)(nil),             // 40: mailroom.v1.SetAliasRequest
+	(*SetAliasResponse)(nil),            // 41: mailroom.v1.SetAliasResponse
+	(*ListAgentsRequest)(nil),           // 42: mailroom.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),          // 43: mailroom.v1.ListAgentsResponse
+	(*AgentInfo)(nil),                   // 44: mailroom.v1.AgentInfo
+	(*GetStatusRequest)(nil),            // 45: mailroom.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),           // 46: mailroom.v1.GetStatusResponse
+	(*GetMetricsRequest)(nil),           // 47: mailroom.v1.GetMetricsRequest
+	(*GetMetricsResponse)(nil),          // 48: mailroom.v1.GetMetricsResponse
+	(*MetricSample)(nil),                // 49: mailroom.v1.MetricSample
+	(*WorkerStatus)(nil),                // 50: mailroom.v1.WorkerStatus
+	nil,                                 // 51: mailroom.v1.MetricSample.LabelsEntry
+	(*timestamppb.Timestamp)(nil),       // 52: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),             // 53: google.protobuf.Struct
+	(*durationpb.Duration)(nil),         // 54: google.protobuf.Duration
 }
 var file_mailroom_v1_mailroom_proto_depIdxs = []int32{
-	49, // 0: mailroom.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	50, // 1: mailroom.v1.Message.metadata:type_name -> google.protobuf.Struct
+	52, // 0: mailroom.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	53, // 1: mailroom.v1.Message.metadata:type_name -> google.protobuf.Struct
 	0,  // 2: mailroom.v1.Message.priority:type_name -> mailroom.v1.Priority
-	49, // 3: mailroom.v1.Message.expires_at:type_name -> google.protobuf.Timestamp
+	52, // 3: mailroom.v1.Message.expires_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: mailroom.v1.Message.state:type_name -> mailroom.v1.DeliveryState
-	49, // 5: mailroom.v1.Message.reply_by:type_name -> google.protobuf.Timestamp
-	50, // 6: mailroom.v1.SendMessageRequest.metadata:type_name -> google.protobuf.Struct
+	52, // 5: mailroom.v1.Message.reply_by:type_name -> google.protobuf.Timestamp
+	53, // 6: mailroom.v1.SendMessageRequest.metadata:type_name -> google.protobuf.Struct
 	0,  // 7: mailroom.v1.SendMessageRequest.priority:type_name -> mailroom.v1.Priority
-	51, // 8: mailroom.v1.SendMessageRequest.ttl:type_name -> google.protobuf.Duration
-	49, // 9: mailroom.v1.SendMessageRequest.reply_by:type_name -> google.protobuf.Timestamp
+	54, // 8: mailroom.v1.SendMessageRequest.ttl:type_name -> google.protobuf.Duration
+	52, // 9: mailroom.v1.SendMessageRequest.reply_by:type_name -> google.protobuf.Timestamp
 	3,  // 10: mailroom.v1.SendMessageResponse.message:type_name -> mailroom.v1.Message
 	6,  // 11: mailroom.v1.SendMessageResponse.delivery:type_name -> mailroom.v1.Delivery
 	1,  // 12: mailroom.v1.Delivery.state:type_name -> mailroom.v1.DeliveryState
-	49, // 13: mailroom.v1.Delivery.recipient_last_seen:type_name -> google.protobuf.Timestamp
+	52, // 13: mailroom.v1.Delivery.recipient_last_seen:type_name -> google.protobuf.Timestamp
 	4,  // 14: mailroom.v1.BroadcastMessageRequest.message:type_name -> mailroom.v1.SendMessageRequest
 	11, // 15: mailroom.v1.BroadcastMessageResponse.results:type_name -> mailroom.v1.SendResult
 	4,  // 16: mailroom.v1.SendMessagesRequest.messages:type_name -> mailroom.v1.SendMessageRequest
 	11, // 17: mailroom.v1.SendMessagesResponse.results:type_name -> mailroom.v1.SendResult
 	5,  // 18: mailroom.v1.SendResult.ok:type_name -> mailroom.v1.SendMessageResponse
 	12, // 19: mailroom.v1.SendResult.error:type_name -> mailroom.v1.SendError
-	51, // 20: mailroom.v1.SendError.retry_delay:type_name -> google.protobuf.Duration
+	54, // 20: mailroom.v1.SendError.retry_delay:type_name -> google.protobuf.Duration
 	3,  // 21: mailroom.v1.SubscribeResponse.message:type_name -> mailroom.v1.Message
 	15, // 22: mailroom.v1.SubscribeResponse.receipt:type_name -> mailroom.v1.Receipt
 	16, // 23: mailroom.v1.SubscribeResponse.command_response:type_name -> mailroom.v1.CommandResponse
@@ -3880,64 +4154,71 @@ var file_mailroom_v1_mailroom_proto_depIdxs = []int32{
 	18, // 25: mailroom.v1.SubscribeResponse.going_away:type_name -> mailroom.v1.GoingAway
 	14, // 26: mailroom.v1.SubscribeResponse.events:type_name -> mailroom.v1.SubscribeResponse
 	1,  // 27: mailroom.v1.Receipt.state:type_name -> mailroom.v1.DeliveryState
-	49, // 28: mailroom.v1.Receipt.timestamp:type_name -> google.protobuf.Timestamp
-	50, // 29: mailroom.v1.CommandResponse.body:type_name -> google.protobuf.Struct
-	49, // 30: mailroom.v1.CommandResponse.timestamp:type_name -> google.protobuf.Timestamp
-	51, // 31: mailroom.v1.CheckInboxRequest.wait:type_name -> google.protobuf.Duration
+	52, // 28: mailroom.v1.Receipt.timestamp:type_name -> google.protobuf.Timestamp
+	53, // 29: mailroom.v1.CommandResponse.body:type_name -> google.protobuf.Struct
+	52, // 30: mailroom.v1.CommandResponse.timestamp:type_name -> google.protobuf.Timestamp
+	54, // 31: mailroom.v1.CheckInboxRequest.wait:type_name -> google.protobuf.Duration
 	3,  // 32: mailroom.v1.CheckInboxResponse.messages:type_name -> mailroom.v1.Message
 	3,  // 33: mailroom.v1.GetMessageResponse.message:type_name -> mailroom.v1.Message
 	6,  // 34: mailroom.v1.GetMessageResponse.delivery:type_name -> mailroom.v1.Delivery
 	15, // 35: mailroom.v1.GetMessageResponse.history:type_name -> mailroom.v1.Receipt
-	3,  // 36: mailroom.v1.ListMessagesResponse.messages:type_name -> mailroom.v1.Message
-	33, // 37: mailroom.v1.GetMailboxStatsResponse.mailboxes:type_name -> mailroom.v1.MailboxStats
-	49, // 38: mailroom.v1.MailboxStats.last_seen:type_name -> google.protobuf.Timestamp
-	36, // 39: mailroom.v1.GetQueueStatsResponse.queues:type_name -> mailroom.v1.QueueStats
-	51, // 40: mailroom.v1.SetAliasRequest.ttl:type_name -> google.protobuf.Duration
-	49, // 41: mailroom.v1.SetAliasResponse.expires_at:type_name -> google.protobuf.Timestamp
-	41, // 42: mailroom.v1.ListAgentsResponse.agents:type_name -> mailroom.v1.AgentInfo
-	49, // 43: mailroom.v1.AgentInfo.last_seen:type_name -> google.protobuf.Timestamp
-	49, // 44: mailroom.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	47, // 45: mailroom.v1.GetStatusResponse.workers:type_name -> mailroom.v1.WorkerStatus
-	46, // 46: mailroom.v1.GetMetricsResponse.samples:type_name -> mailroom.v1.MetricSample
-	48, // 47: mailroom.v1.MetricSample.labels:type_name -> mailroom.v1.MetricSample.LabelsEntry
-	49, // 48: mailroom.v1.WorkerStatus.started_at:type_name -> google.protobuf.Timestamp
-	4,  // 49: mailroom.v1.MailboxService.SendMessage:input_type -> mailroom.v1.SendMessageRequest
-	7,  // 50: mailroom.v1.MailboxService.BroadcastMessage:input_type -> mailroom.v1.BroadcastMessageRequest
-	9,  // 51: mailroom.v1.MailboxService.SendMessages:input_type -> mailroom.v1.SendMessagesRequest
-	13, // 52: mailroom.v1.MailboxService.Subscribe:input_type -> mailroom.v1.SubscribeRequest
-	19, // 53: mailroom.v1.MailboxService.CheckInbox:input_type -> mailroom.v1.CheckInboxRequest
-	21, // 54: mailroom.v1.MailboxService.MarkOffered:input_type -> mailroom.v1.MarkOfferedRequest
-	23, // 55: mailroom.v1.MailboxService.AcknowledgeMessages:input_type -> mailroom.v1.AcknowledgeMessagesRequest
-	25, // 56: mailroom.v1.MailboxService.GetMessage:input_type -> mailroom.v1.GetMessageRequest
-	27, // 57: mailroom.v1.MailboxService.ListMessages:input_type -> mailroom.v1.ListMessagesRequest
-	29, // 58: mailroom.v1.MailboxService.ClearMailbox:input_type -> mailroom.v1.ClearMailboxRequest
-	31, // 59: mailroom.v1.MailboxService.GetMailboxStats:input_type -> mailroom.v1.GetMailboxStatsRequest
-	34, // 60: mailroom.v1.MailboxService.GetQueueStats:input_type -> mailroom.v1.GetQueueStatsRequest
-	37, // 61: mailroom.v1.MailboxService.SetAlias:input_type -> mailroom.v1.SetAliasRequest
-	39, // 62: mailroom.v1.MailboxService.ListAgents:input_type -> mailroom.v1.ListAgentsRequest
-	42, // 63: mailroom.v1.SupervisorService.GetStatus:input_type -> mailroom.v1.GetStatusRequest
-	44, // 64: mailroom.v1.SupervisorService.GetMetrics:input_type -> mailroom.v1.GetMetricsRequest
-	5,  // 65: mailroom.v1.MailboxService.SendMessage:output_type -> mailroom.v1.SendMessageResponse
-	8,  // 66: mailroom.v1.MailboxService.BroadcastMessage:output_type -> mailroom.v1.BroadcastMessageResponse
-	10, // 67: mailroom.v1.MailboxService.SendMessages:output_type -> mailroom.v1.SendMessagesResponse
-	14, // 68: mailroom.v1.MailboxService.Subscribe:output_type -> mailroom.v1.SubscribeResponse
-	20, // 69: mailroom.v1.MailboxService.CheckInbox:output_type -> mailroom.v1.CheckInboxResponse
-	22, // 70: mailroom.v1.MailboxService.MarkOffered:output_type -> mailroom.v1.MarkOfferedResponse
-	24, // 71: mailroom.v1.MailboxService.AcknowledgeMessages:output_type -> mailroom.v1.AcknowledgeMessagesResponse
-	26, // 72: mailroom.v1.MailboxService.GetMessage:output_type -> mailroom.v1.GetMessageResponse
-	28, // 73: mailroom.v1.MailboxService.ListMessages:output_type -> mailroom.v1.ListMessagesResponse
-	30, // 74: mailroom.v1.MailboxService.ClearMailbox:output_type -> mailroom.v1.ClearMailboxResponse
-	32, // 75: mailroom.v1.MailboxService.GetMailboxStats:output_type -> mailroom.v1.GetMailboxStatsResponse
-	35, // 76: mailroom.v1.MailboxService.GetQueueStats:output_type -> mailroom.v1.GetQueueStatsResponse
-	38, // 77: mailroom.v1.MailboxService.SetAlias:output_type -> mailroom.v1.SetAliasResponse
-	40, // 78: mailroom.v1.MailboxService.ListAgents:output_type -> mailroom.v1.ListAgentsResponse
-	43, // 79: mailroom.v1.SupervisorService.GetStatus:output_type -> mailroom.v1.GetStatusResponse
-	45, // 80: mailroom.v1.SupervisorService.GetMetrics:output_type -> mailroom.v1.GetMetricsResponse
-	65, // [65:81] is the sub-list for method output_type
-	49, // [49:65] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	1,  // 36: mailroom.v1.ListMessagesRequest.states:type_name -> mailroom.v1.DeliveryState
+	3,  // 37: mailroom.v1.ListMessagesResponse.messages:type_name -> mailroom.v1.Message
+	54, // 38: mailroom.v1.GetTrafficRequest.period:type_name -> google.protobuf.Duration
+	33, // 39: mailroom.v1.GetTrafficResponse.pairs:type_name -> mailroom.v1.PairTraffic
+	52, // 40: mailroom.v1.GetTrafficResponse.since:type_name -> google.protobuf.Timestamp
+	36, // 41: mailroom.v1.GetMailboxStatsResponse.mailboxes:type_name -> mailroom.v1.MailboxStats
+	52, // 42: mailroom.v1.MailboxStats.last_seen:type_name -> google.protobuf.Timestamp
+	39, // 43: mailroom.v1.GetQueueStatsResponse.queues:type_name -> mailroom.v1.QueueStats
+	54, // 44: mailroom.v1.SetAliasRequest.ttl:type_name -> google.protobuf.Duration
+	52, // 45: mailroom.v1.SetAliasResponse.expires_at:type_name -> google.protobuf.Timestamp
+	44, // 46: mailroom.v1.ListAgentsResponse.agents:type_name -> mailroom.v1.AgentInfo
+	52, // 47: mailroom.v1.AgentInfo.last_seen:type_name -> google.protobuf.Timestamp
+	52, // 48: mailroom.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	50, // 49: mailroom.v1.GetStatusResponse.workers:type_name -> mailroom.v1.WorkerStatus
+	54, // 50: mailroom.v1.GetStatusResponse.keep_read:type_name -> google.protobuf.Duration
+	49, // 51: mailroom.v1.GetMetricsResponse.samples:type_name -> mailroom.v1.MetricSample
+	51, // 52: mailroom.v1.MetricSample.labels:type_name -> mailroom.v1.MetricSample.LabelsEntry
+	52, // 53: mailroom.v1.WorkerStatus.started_at:type_name -> google.protobuf.Timestamp
+	4,  // 54: mailroom.v1.MailboxService.SendMessage:input_type -> mailroom.v1.SendMessageRequest
+	7,  // 55: mailroom.v1.MailboxService.BroadcastMessage:input_type -> mailroom.v1.BroadcastMessageRequest
+	9,  // 56: mailroom.v1.MailboxService.SendMessages:input_type -> mailroom.v1.SendMessagesRequest
+	13, // 57: mailroom.v1.MailboxService.Subscribe:input_type -> mailroom.v1.SubscribeRequest
+	19, // 58: mailroom.v1.MailboxService.CheckInbox:input_type -> mailroom.v1.CheckInboxRequest
+	21, // 59: mailroom.v1.MailboxService.MarkOffered:input_type -> mailroom.v1.MarkOfferedRequest
+	23, // 60: mailroom.v1.MailboxService.AcknowledgeMessages:input_type -> mailroom.v1.AcknowledgeMessagesRequest
+	25, // 61: mailroom.v1.MailboxService.GetMessage:input_type -> mailroom.v1.GetMessageRequest
+	27, // 62: mailroom.v1.MailboxService.ListMessages:input_type -> mailroom.v1.ListMessagesRequest
+	29, // 63: mailroom.v1.MailboxService.ClearMailbox:input_type -> mailroom.v1.ClearMailboxRequest
+	31, // 64: mailroom.v1.MailboxService.GetTraffic:input_type -> mailroom.v1.GetTrafficRequest
+	34, // 65: mailroom.v1.MailboxService.GetMailboxStats:input_type -> mailroom.v1.GetMailboxStatsRequest
+	37, // 66: mailroom.v1.MailboxService.GetQueueStats:input_type -> mailroom.v1.GetQueueStatsRequest
+	40, // 67: mailroom.v1.MailboxService.SetAlias:input_type -> mailroom.v1.SetAliasRequest
+	42, // 68: mailroom.v1.MailboxService.ListAgents:input_type -> mailroom.v1.ListAgentsRequest
+	45, // 69: mailroom.v1.SupervisorService.GetStatus:input_type -> mailroom.v1.GetStatusRequest
+	47, // 70: mailroom.v1.SupervisorService.GetMetrics:input_type -> mailroom.v1.GetMetricsRequest
+	5,  // 71: mailroom.v1.MailboxService.SendMessage:output_type -> mailroom.v1.SendMessageResponse
+	8,  // 72: mailroom.v1.MailboxService.BroadcastMessage:output_type -> mailroom.v1.BroadcastMessageResponse
+	10, // 73: mailroom.v1.MailboxService.SendMessages:output_type -> mailroom.v1.SendMessagesResponse
+	14, // 74: mailroom.v1.MailboxService.Subscribe:output_type -> mailroom.v1.SubscribeResponse
+	20, // 75: mailroom.v1.MailboxService.CheckInbox:output_type -> mailroom.v1.CheckInboxResponse
+	22, // 76: mailroom.v1.MailboxService.MarkOffered:output_type -> mailroom.v1.MarkOfferedResponse
+	24, // 77: mailroom.v1.MailboxService.AcknowledgeMessages:output_type -> mailroom.v1.AcknowledgeMessagesResponse
+	26, // 78: mailroom.v1.MailboxService.GetMessage:output_type -> mailroom.v1.GetMessageResponse
+	28, // 79: mailroom.v1.MailboxService.ListMessages:output_type -> mailroom.v1.ListMessagesResponse
+	30, // 80: mailroom.v1.MailboxService.ClearMailbox:output_type -> mailroom.v1.ClearMailboxResponse
+	32, // 81: mailroom.v1.MailboxService.GetTraffic:output_type -> mailroom.v1.GetTrafficResponse
+	35, // 82: mailroom.v1.MailboxService.GetMailboxStats:output_type -> mailroom.v1.GetMailboxStatsResponse
+	38, // 83: mailroom.v1.MailboxService.GetQueueStats:output_type -> mailroom.v1.GetQueueStatsResponse
+	41, // 84: mailroom.v1.MailboxService.SetAlias:output_type -> mailroom.v1.SetAliasResponse
+	43, // 85: mailroom.v1.MailboxService.ListAgents:output_type -> mailroom.v1.ListAgentsResponse
+	46, // 86: mailroom.v1.SupervisorService.GetStatus:output_type -> mailroom.v1.GetStatusResponse
+	48, // 87: mailroom.v1.SupervisorService.GetMetrics:output_type -> mailroom.v1.GetMetricsResponse
+	71, // [71:88] is the sub-list for method output_type
+	54, // [54:71] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_mailroom_v1_mailroom_proto_init() }
@@ -3962,7 +4243,7 @@ func file_mailroom_v1_mailroom_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mailroom_v1_mailroom_proto_rawDesc), len(file_mailroom_v1_mailroom_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   46,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

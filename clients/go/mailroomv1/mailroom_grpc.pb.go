@@ -41,6 +41,7 @@ const (
 	MailboxService_GetMessage_FullMethodName          = "/mailroom.v1.MailboxService/GetMessage"
 	MailboxService_ListMessages_FullMethodName        = "/mailroom.v1.MailboxService/ListMessages"
 	MailboxService_ClearMailbox_FullMethodName        = "/mailroom.v1.MailboxService/ClearMailbox"
+	MailboxService_GetTraffic_FullMethodName          = "/mailroom.v1.MailboxService/GetTraffic"
 	MailboxService_GetMailboxStats_FullMethodName     = "/mailroom.v1.MailboxService/GetMailboxStats"
 	MailboxService_GetQueueStats_FullMethodName       = "/mailroom.v1.MailboxService/GetQueueStats"
 	MailboxService_SetAlias_FullMethodName            = "/mailroom.v1.MailboxService/SetAlias"
@@ -81,6 +82,8 @@ type MailboxServiceClient interface {
 	// Deletes the messages that are in a mailbox now, and their inbox files. Messages that arrive meanwhile stay. It works in
 	// slices; if it fails halfway, retry it.
 	ClearMailbox(ctx context.Context, in *ClearMailboxRequest, opts ...grpc.CallOption) (*ClearMailboxResponse, error)
+	// Counts the messages of a period by sender and recipient: who talks to whom. Messages that were deleted since are not counted.
+	GetTraffic(ctx context.Context, in *GetTrafficRequest, opts ...grpc.CallOption) (*GetTrafficResponse, error)
 	// Returns counts for each mailbox, from shared memory: it answers even while the mailbox worker is busy or stopped.
 	GetMailboxStats(ctx context.Context, in *GetMailboxStatsRequest, opts ...grpc.CallOption) (*GetMailboxStatsResponse, error)
 	// Returns the number of pending inbox files for each session; sessions without any are left out.
@@ -213,6 +216,16 @@ func (c *mailboxServiceClient) ClearMailbox(ctx context.Context, in *ClearMailbo
 	return out, nil
 }
 
+func (c *mailboxServiceClient) GetTraffic(ctx context.Context, in *GetTrafficRequest, opts ...grpc.CallOption) (*GetTrafficResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTrafficResponse)
+	err := c.cc.Invoke(ctx, MailboxService_GetTraffic_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *mailboxServiceClient) GetMailboxStats(ctx context.Context, in *GetMailboxStatsRequest, opts ...grpc.CallOption) (*GetMailboxStatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetMailboxStatsResponse)
@@ -287,6 +300,8 @@ type MailboxServiceServer interface {
 	// Deletes the messages that are in a mailbox now, and their inbox files. Messages that arrive meanwhile stay. It works in
 	// slices; if it fails halfway, retry it.
 	ClearMailbox(context.Context, *ClearMailboxRequest) (*ClearMailboxResponse, error)
+	// Counts the messages of a period by sender and recipient: who talks to whom. Messages that were deleted since are not counted.
+	GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error)
 	// Returns counts for each mailbox, from shared memory: it answers even while the mailbox worker is busy or stopped.
 	GetMailboxStats(context.Context, *GetMailboxStatsRequest) (*GetMailboxStatsResponse, error)
 	// Returns the number of pending inbox files for each session; sessions without any are left out.
@@ -336,6 +351,9 @@ func (UnimplementedMailboxServiceServer) ListMessages(context.Context, *ListMess
 }
 func (UnimplementedMailboxServiceServer) ClearMailbox(context.Context, *ClearMailboxRequest) (*ClearMailboxResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ClearMailbox not implemented")
+}
+func (UnimplementedMailboxServiceServer) GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTraffic not implemented")
 }
 func (UnimplementedMailboxServiceServer) GetMailboxStats(context.Context, *GetMailboxStatsRequest) (*GetMailboxStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetMailboxStats not implemented")
@@ -532,6 +550,24 @@ func _MailboxService_ClearMailbox_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MailboxService_GetTraffic_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTrafficRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MailboxServiceServer).GetTraffic(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MailboxService_GetTraffic_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MailboxServiceServer).GetTraffic(ctx, req.(*GetTrafficRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MailboxService_GetMailboxStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetMailboxStatsRequest)
 	if err := dec(in); err != nil {
@@ -642,6 +678,10 @@ var MailboxService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ClearMailbox",
 			Handler:    _MailboxService_ClearMailbox_Handler,
+		},
+		{
+			MethodName: "GetTraffic",
+			Handler:    _MailboxService_GetTraffic_Handler,
 		},
 		{
 			MethodName: "GetMailboxStats",

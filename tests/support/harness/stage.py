@@ -82,13 +82,15 @@ class Stage:
         return self.room.send(to, content, sender=sender, **options).id
 
     def restore(self) -> None:
-        """Starts again what a test has ended, and deletes all mail."""
+        """Starts again what a test has ended, and deletes all mail and drafts."""
         if self.deployment.process is None or self.deployment.process.poll() is not None:
             self.deployment.start()
         if self.dashboard.process is None or self.dashboard.process.poll() is not None:
             self.dashboard.start()
         for box in self.room.stats():
             self.room.clear(box.agent_id)
+        for draft in (self.dashboard.files / "drafts").glob("*"):
+            draft.unlink()
 
     def assert_clean(self) -> None:
         problems = [problem for watched in self.watched for problem in watched.problems]
