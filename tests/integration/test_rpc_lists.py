@@ -12,7 +12,7 @@ import grpc
 import pytest
 from mailroom import Mailroom
 from mailroom.v1 import mailroom_pb2 as pb
-from support.harness.client import connect, refusal_of, struct
+from support.harness.client import connect, refusal_of
 from support.harness.deployment import Deployment, running_deployment
 from support.harness.waiting import wait_until
 
@@ -108,8 +108,8 @@ def test_a_list_can_be_limited_to_a_sender_and_to_states(deployment: Deployment)
 
 def test_a_preview_ends_with_a_character_and_says_how_large_the_whole_is(deployment: Deployment) -> None:
     agent = deployment.new_agent()
-    deployment.send(agent, "\u00e4" * 10, metadata=struct({"a": 1}))
-    deployment.send(agent, "short", metadata=struct({"a": 1}))
+    deployment.send(agent, "\u00e4" * 10, metadata={"a": 1})
+    deployment.send(agent, "short", metadata={"a": 1})
     short, cut = deployment.listed(agent, preview_bytes=5)
     assert (cut.content, cut.content_bytes, cut.HasField("metadata")) == ("\u00e4" * 2, 20, False)
     assert (short.content, short.content_bytes, short.HasField("metadata")) == ("short", 0, False)

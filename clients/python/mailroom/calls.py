@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message as ProtoMessage
@@ -305,9 +305,9 @@ def _metadata(_: str, metadata: Mapping[str, Any]) -> Struct | None:
     return struct_from_metadata(metadata) if metadata else None
 
 
-def _state(state: str) -> int:
+def _state(state: str) -> pb.DeliveryState:
     try:
-        return pb.DeliveryState.Value(f"DELIVERY_STATE_{state.upper()}")
+        return cast("pb.DeliveryState", pb.DeliveryState.Value(f"DELIVERY_STATE_{state.upper()}"))
     except ValueError as error:
         known = ", ".join(known for known in DeliveryState if known is not DeliveryState.UNKNOWN)
         sentence = f"{state!r} is not a delivery state; use one of {known}"
