@@ -19,6 +19,7 @@ from mailroom_apps.overview import Overview, Sample, compute_overview
 WATCHED_SEC = 2.0
 UNWATCHED_SEC = 60.0
 TIMEOUT_SEC = 3.0
+FAILURES = 2  # in a row, before the daemon counts as unreachable: one may only have been slow
 FINE_POINTS = 1_800  # an hour at two seconds
 COARSE_POINTS = 1_440  # a day at a minute
 COARSE_MS = 60_000
@@ -43,11 +44,15 @@ class Series:
 
     async def run(self) -> None:
         """Samples until the task is cancelled."""
+        failures = 0
         while True:
             try:
                 self._add(await self._sample())
+                failures = 0
             except MailroomError:
-                self.health = "unreachable"
+                failures += 1
+                if failures >= FAILURES:
+                    self.health = "unreachable"
                 self._before = None  # counters start again with a new daemon
             waited = 0.0
             while waited < (WATCHED_SEC if self._is_watched() else UNWATCHED_SEC):

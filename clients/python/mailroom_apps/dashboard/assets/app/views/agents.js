@@ -70,7 +70,7 @@ function row(agent) {
   return h(
     "tr",
     { data: { agent: agent.name } },
-    h("th", { scope: "row" }, h("span", { class: agent.alive ? "dot alive" : "dot", "aria-hidden": "true" }, agent.alive ? "●" : "○"), hidden(agent.alive ? "alive " : "not alive "), h("a", { href: href("m", agent.name), text: nameOf(agent.name) })),
+    h("th", { scope: "row" }, h("span", { class: agent.alive ? "dot alive" : "dot", "aria-hidden": "true" }, agent.alive ? "●" : "○"), hidden(agent.alive ? "alive" : "not alive"), " ", h("a", { href: href("m", agent.name), text: nameOf(agent.name) })),
     h("td", { text: seen(agent) }),
     h("td", { class: "number", text: agent.streams }),
     h("td", { class: "number", text: agent.unread }),

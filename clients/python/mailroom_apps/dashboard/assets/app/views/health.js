@@ -90,7 +90,7 @@ function factsOf({ milliseconds, queues, refusals, gauges, per_second: rates }) 
   return [
     facts("Per second", Object.entries(rates).map(([name, rate]) => [name, rate.toFixed(1)])),
     facts("Latency, p50 / p99", latency),
-    facts("Waiting", Object.entries(queues)),
+    facts("Waiting", Object.entries(queues).map(([name, count]) => [name.replaceAll("_", " "), count])),
     facts("Refused since the last sample", Object.entries(refusals).length ? Object.entries(refusals) : [["none", ""]]),
     facts("Space", space),
   ];
@@ -104,17 +104,19 @@ function plot(title, points, value) {
   const known = points.map((point) => [point.at, value(point)]).filter(([, y]) => Number.isFinite(y));
   const max = Math.max(...known.map(([, y]) => y), 0);
   const latest = known.length ? known.at(-1)[1] : null;
-  const summary = latest === null ? "no value yet" : `now ${round(latest)}, highest ${round(max)}`;
-  return h("figure", { class: "card plot" }, h("figcaption", {}, h("b", { text: title }), " ", h("span", { class: "dim", text: summary })), drawing(known, max, `${title}: ${summary}`));
+  const summary = latest === null ? "no value yet" : `last ${round(latest)}, highest ${round(max)}`;
+  const period = points.length ? [points[0].at, points.at(-1).at] : [0, 0];
+  return h("figure", { class: "card plot" }, h("figcaption", {}, h("b", { text: title }), " ", h("span", { class: "dim", text: summary })), drawing(known, max, period, `${title}: ${summary}`));
 }
 
-function drawing(known, max, label) {
+// All plots have one period, so that what happened at one time is at one place. A single value is a short stroke.
+function drawing(known, max, [begin, end], label) {
   const image = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   image.append(svg("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 1, y2: HEIGHT - 1, class: "axis" }));
-  if (known.length < 2) return image;
-  const [begin, end] = [known[0][0], known.at(-1)[0]];
-  const line = known.map(([at, y]) => `${(((at - begin) / Math.max(1, end - begin)) * WIDTH).toFixed(1)},${(HEIGHT - 2 - (y / (max || 1)) * (HEIGHT - 6)).toFixed(1)}`);
-  image.append(svg("polyline", { points: line.join(" "), class: "curve" }));
+  if (!known.length) return image;
+  const place = (at, y) => `${(((at - begin) / Math.max(1, end - begin)) * WIDTH).toFixed(1)},${(HEIGHT - 2 - (y / (max || 1)) * (HEIGHT - 6)).toFixed(1)}`;
+  const single = known.length === 1 ? [[known[0][0] - (end - begin) / 100, known[0][1]]] : [];
+  image.append(svg("polyline", { points: [...single, ...known].map(([at, y]) => place(at, y)).join(" "), class: "curve" }));
   return image;
 }
 
