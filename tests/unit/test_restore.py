@@ -173,7 +173,7 @@ def test_triggers_views_and_further_tables_of_a_backup_stay_behind(shop: Shop) -
         "INSERT INTO cleared_files VALUES (5, '../../etc')",
         "INSERT INTO deadlines VALUES (5, 'amy', 'bob', -1)",
         "INSERT INTO deadlines VALUES (5, 'amy', '../bob', 1)",
-        "INSERT INTO receipts VALUES (5, 'a', 'b', 'c', 2, 1)",
+        "INSERT INTO receipts VALUES (5, 'a', 'b', 'c', 2, 1, '')",
         "ALTER TABLE receipts RENAME TO r; CREATE VIEW receipts AS SELECT * FROM r",
         "ALTER TABLE messages DROP COLUMN offered_ms",
         "PRAGMA user_version = 99",
