@@ -71,7 +71,7 @@ type Message struct {
 	ExpiresAt      time.Time
 	ReplyBy        time.Time // by when the sender wants an answer
 	State          State
-	SenderVerified bool // the sender proved its name with a token
+	SenderVerified bool  // the sender proved its name with a token
 	ContentBytes   int64 // the size of the whole content, where a list shortened it ([Preview]); otherwise 0
 }
 

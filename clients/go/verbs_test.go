@@ -261,6 +261,52 @@ func TestAgentsAndStatsCount(t *testing.T) {
 	}
 }
 
+func TestAListHasASenderAndStatesAndPreviews(t *testing.T) {
+	room := shared(t).room(t)
+	first := send(t, room, "listed", "from one", mailroom.From("one"), mailroom.Metadata{"a": 1})
+	send(t, room, "listed", "from the other", mailroom.From("other"))
+	if _, _, err := room.AcknowledgeFor(t.Context(), "listed", "operator", first.Message.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []struct {
+		option mailroom.ListOption
+		want   string
+	}{
+		{mailroom.From("one"), "from one"},
+		{mailroom.InStates(mailroom.StateFiled, mailroom.StateOffered), "from the other"},
+	} {
+		found, err := mailroom.Collect(room.List(t.Context(), "listed", one.option))
+		if err != nil || len(found) != 1 || found[0].Content != one.want {
+			t.Fatal(found, err)
+		}
+	}
+	short, err := mailroom.Collect(room.List(t.Context(), "listed", mailroom.From("one"), mailroom.Preview(4)))
+	if err != nil || len(short) != 1 || short[0].Content != "from" || short[0].ContentBytes != 8 || len(short[0].Metadata) != 0 {
+		t.Fatal(short, err)
+	}
+	tracked, err := room.Get(t.Context(), first.Message.ID)
+	if err != nil || tracked.History[0].By != "" || tracked.History[len(tracked.History)-1].By != "operator" {
+		t.Fatal(tracked, err)
+	}
+}
+
+func TestTrafficCountsWhoSendsHowMuchToWhom(t *testing.T) {
+	room := shared(t).room(t)
+	for range 2 {
+		send(t, room, "busy", "x", mailroom.From("talkative"))
+	}
+	traffic, err := room.Traffic(t.Context(), time.Minute)
+	if err != nil || traffic.Messages < 2 || traffic.Since.IsZero() {
+		t.Fatal(traffic, err)
+	}
+	want := mailroom.PairTraffic{Sender: "talkative", Recipient: "busy", Messages: 2}
+	if !slices.Contains(traffic.Pairs, want) {
+		t.Fatal(traffic)
+	}
+	_, err = room.Traffic(t.Context(), -time.Second)
+	assertError(t, err, codes.InvalidArgument, mailroom.ErrLimitInvalid, "period")
+}
+
 func TestClearDeletesAMailboxAndItsFiles(t *testing.T) {
 	room := shared(t).room(t)
 	send(t, room, "cleared", "one")
@@ -296,6 +342,9 @@ func TestHealthStatusAndMetricsDescribeTheDaemon(t *testing.T) {
 		t.Fatal(healthy, err)
 	}
 	status, err := room.Status(t.Context())
+	if err == nil && (status.KeepRead != 24*time.Hour || status.MaxUnread != 100_000) {
+		t.Fatal(status)
+	}
 	if err != nil || strings.Count(status.Version, ".") != 2 || status.StartedAt.IsZero() || len(status.Workers) < 3 {
 		t.Fatal(status, err)
 	}

@@ -76,6 +76,44 @@ def test_agents_and_statistics_come_from_every_page(kind: str, tmp_path: Path) -
 
 
 @KINDS
+def test_a_list_has_a_sender_states_and_previews(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        first, second = (daemon.deliver("abc", "ä" * 10, sender=sender) for sender in ("ana", "zoe"))
+        await client.acknowledge("abc", first, by="operator")
+        assert daemon.requests["AcknowledgeMessages"][-1].by == "operator"
+        (short,) = await client.list_messages("abc", sender="zoe", preview_bytes=5)
+        assert (short.id, short.content, short.content_bytes) == (second, "ää", 20)
+        assert short.to_dict()["content_bytes"] == 20
+        (read,) = await client.list_messages("abc", states=[DeliveryState.READ])
+        assert (read.id, read.content_bytes) == (first, 0)
+        assert "content_bytes" not in read.to_dict(), "where nothing was shortened, nothing is said"
+        assert len(await client.list_messages("abc", states=["read", "filed"])) == 2
+        with pytest.raises(InvalidArgument, match="'gone' is not a delivery state"):
+            await client.list_messages("abc", states=["gone"])
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_traffic_and_settings_come_as_values(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        for to in ("abc", "abc", "xyz"):
+            daemon.deliver(to, "x", sender="ana")
+        traffic = await client.traffic(timedelta(minutes=15))
+        assert daemon.requests["GetTraffic"][-1].period.seconds == 900
+        assert [(pair.sender, pair.recipient, pair.messages) for pair in traffic.pairs] == [
+            ("ana", "abc", 2),
+            ("ana", "xyz", 1),
+        ]
+        assert traffic.messages == 3
+        assert traffic.since is not None
+        status = await client.status()
+        assert (status.keep_read_sec, status.max_unread) == (86_400, 100_000)
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
 def test_a_search_covers_every_mailbox_or_one(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         first = daemon.deliver("abc", "the build is green")

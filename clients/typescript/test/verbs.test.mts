@@ -169,6 +169,35 @@ describe('the verbs', () => {
     assert.ok(pages.length > 1 && pages.every(({ items }) => items.length === 1));
   });
 
+  test('list filters by sender and state, and shortens contents', async () => {
+    const room = daemon.room();
+    const first = await room.send('listed', 'from one', { sender: 'one', metadata: { a: 1 } });
+    await room.send('listed', 'from the other', { sender: 'other' });
+    await room.acknowledge('listed', first.message.id, { by: 'operator' });
+    const contents = async (options: Parameters<typeof room.list>[1]) =>
+      (await room.list('listed', options).toArray()).map(({ content }) => content);
+    assert.deepEqual(await contents({ sender: 'one' }), ['from one']);
+    assert.deepEqual(await contents({ states: ['filed', 'offered'] }), ['from the other']);
+    const [short] = await room.list('listed', { sender: 'one', previewBytes: 4 }).toArray();
+    assert.deepEqual([short?.content, short?.contentBytes, short?.metadata], ['from', 8, {}]);
+    const history = (await room.get(first.message.id)).history;
+    assert.deepEqual([history.at(-1)?.state, history.at(-1)?.by, history[0]?.by], ['read', 'operator', undefined]);
+    const wrong = room.list('listed', { states: ['gone' as 'read'] }).toArray();
+    await assert.rejects(wrong, { reason: 'REQUEST_MALFORMED' });
+  });
+
+  test('traffic counts who sends how much to whom', async () => {
+    const room = daemon.room();
+    for (const content of ['x', 'y']) await room.send('busy', content, { sender: 'talkative' });
+    const { pairs, since, messages } = await room.traffic({ periodMs: 60_000 });
+    assert.deepEqual(
+      pairs.find(({ sender }) => sender === 'talkative'),
+      { sender: 'talkative', recipient: 'busy', messages: 2 },
+    );
+    assert.ok(messages >= 2 && since !== undefined && since.getTime() < Date.now());
+    await assert.rejects(room.traffic({ periodMs: -1 }), { reason: 'LIMIT_INVALID' });
+  });
+
   test('clear deletes a mailbox and its files', async () => {
     const room = daemon.room();
     await Promise.all([room.send('cleared', 'one'), room.send('cleared', 'two')]);
@@ -191,6 +220,7 @@ describe('the verbs', () => {
     const status = await room.status();
     assert.match(status.version, /^\d+\.\d+\.\d+/);
     assert.ok(status.startedAt instanceof Date);
+    assert.deepEqual([status.keepReadMs, status.maxUnread], [24 * 3_600_000, 100_000]);
     assert.ok(status.workers.some(({ name, state }) => name === 'gateway' && state === 'running'));
     const metrics = await room.metrics();
     assert.ok(
