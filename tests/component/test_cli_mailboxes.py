@@ -128,6 +128,17 @@ def test_list_filters_and_reports_an_empty_result(fake: InThread, run: Run) -> N
     fake.do(lambda daemon: daemon.deliver("bob", "other"))
     assert [row[0] for row in run("list", "bob", "--unread", "--thread", "t").rows] == [wanted]
     assert run("list", "carl", "--unread").err == "mailroom: no unread messages for carl\n"
+    sent = fake.do(lambda daemon: daemon.deliver("bob", "by eve", sender="eve"))
+    assert [row[0] for row in run("list", "bob", "--from", "eve").rows] == [sent]
+    assert [row[0] for row in run("list", "bob", "--from", "eve", "--state", "read").rows] == []
+    assert run("list", "bob", "--state", "gone").code == 2
+
+
+def test_who_acknowledged_in_an_agents_place_is_shown(fake: InThread, run: Run) -> None:
+    message_id = fake.do(lambda daemon: daemon.deliver("bob", "x"))
+    assert run("ack", "bob", message_id, "--by", "ops").out == "1 acknowledged\n"
+    assert fake.do(lambda daemon: daemon.requests["AcknowledgeMessages"][-1].by) == "ops"
+    assert "read (by ops)" in run("receipts", "dashboard").out
 
 
 def test_search_covers_every_mailbox_or_one(fake: InThread, run: Run) -> None:

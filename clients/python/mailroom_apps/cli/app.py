@@ -90,10 +90,22 @@ for _name, _command, _examples in (
     (
         "ack",
         ack,
-        ("mailroom ack abc 0198c0ffee000001 0198c0ffee000002", "mailroom ack abc --all"),
+        (
+            "mailroom ack abc 0198c0ffee000001 0198c0ffee000002",
+            "mailroom ack abc --all",
+            "mailroom ack abc --all --by ana",
+        ),
     ),
     ("show", show, ("mailroom show 0198c0ffee000001", "mailroom show 0198c0ffee000001 --json | jq .history")),
-    ("list", list_messages, ("mailroom list abc", "mailroom list abc --unread --thread pr-12 --limit 100")),
+    (
+        "list",
+        list_messages,
+        (
+            "mailroom list abc",
+            "mailroom list abc --unread --thread pr-12 --limit 100",
+            "mailroom list abc --from ana --state read",
+        ),
+    ),
     ("search", search, ("mailroom search 'build failed'", "mailroom search 'deploy*' --agent abc --json")),
     ("receipts", receipts, ("mailroom receipts dashboard", "mailroom receipts dashboard --follow")),
     ("clear", clear, ("mailroom clear abc", "mailroom clear abc --yes")),

@@ -2,7 +2,7 @@
 
 __all__ = ["list_messages", "search"]
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from mailroom.messages import Message
@@ -31,13 +31,27 @@ def list_messages(
     agent: Agent,
     unread: Unread = False,
     thread: ThreadFilter = None,
+    sender: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="Only from this sender.",
+            autocompletion=complete_agent,
+            callback=require_name,
+        ),
+    ] = None,
+    state: Annotated[
+        Literal["stored", "filed", "offered", "read", "expired"] | None,
+        typer.Option(help="Only in this delivery state."),
+    ] = None,
     limit: Limit = 20,
     page: PageToken = "",
     json: Json = False,
     address: Address = None,
 ) -> None:
     """List the messages of a mailbox, read and unread, newest first. `mailroom show ID` shows one in full."""
-    options = ListOptions(unread_only=unread, thread_id=thread)
+    options = ListOptions(unread_only=unread, thread_id=thread, sender=sender, states=[state] if state else None)
     with connect(address) as client:
         messages, next_token = _fetch(client, agent, options, limit, page)
     _show(messages, next_token, json=json, empty_note=f"no {'unread ' if unread else ''}messages for {agent}")

@@ -3,7 +3,16 @@
 All text of other agents is made printable here. Content is indented so that it cannot imitate the header of a message.
 """
 
-__all__ = ["FIRST_LINE_CHARS", "GAP", "first_line", "format_time", "render_event", "render_message", "sender_label"]
+__all__ = [
+    "FIRST_LINE_CHARS",
+    "GAP",
+    "first_line",
+    "format_time",
+    "render_event",
+    "render_message",
+    "sender_label",
+    "step_label",
+]
 
 import textwrap
 from datetime import datetime
@@ -28,11 +37,16 @@ def render_event(event: Event) -> str:
             return render_message(event)
         case Receipt():
             prefix = styled(f"{format_time(event.timestamp)}  {event.message_id}", dim=True)
-            return f"{prefix}  {printable_line(event.recipient)}  {event.state}"
+            return f"{prefix}  {printable_line(event.recipient)}  {step_label(event)}"
         case CommandResponse():
             return _render_response(event)
         case CaughtUp():
             return GAP if event.gap else ""
+
+
+def step_label(receipt: Receipt) -> str:
+    """Returns the state of a receipt, and who acknowledged if that was not the recipient."""
+    return f"{receipt.state} (by {printable_line(receipt.by)})" if receipt.by else str(receipt.state)
 
 
 def render_message(message: Message) -> str:

@@ -8,7 +8,7 @@ from mailroom.messages import Message
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.options import Address, Json, MessageId
 from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
-from mailroom_apps.cli.rendering import format_time, render_message
+from mailroom_apps.cli.rendering import format_time, render_message, step_label
 from mailroom_apps.cli.sending import delivery_errors
 from mailroom_apps.printable import printable
 
@@ -26,7 +26,7 @@ def show(message_id: MessageId, json: Json = False, address: Address = None) -> 
     for line in _details(tracked.message):
         emit(line)
     emit("")
-    emit_table(_HEADERS, [(receipt.state, format_time(receipt.timestamp)) for receipt in tracked.history])
+    emit_table(_HEADERS, [(step_label(receipt), format_time(receipt.timestamp)) for receipt in tracked.history])
     for error in delivery_errors(tracked.delivery):
         emit_note(error)
 
