@@ -52,6 +52,7 @@ export class Pane {
 
   async load(fetchAll, id) {
     this.body.setAttribute("aria-busy", "true");
+    if (!this.messages?.length) replace(this.body, this.closeButton(), h("p", { class: "hint", text: "loading …" }));
     try {
       const found = await fetchAll();
       if (this.shown !== id) return; // another one was chosen meanwhile

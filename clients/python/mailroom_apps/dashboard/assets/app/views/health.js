@@ -115,8 +115,9 @@ function drawing(known, max, [begin, end], label) {
   image.append(svg("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 1, y2: HEIGHT - 1, class: "axis" }));
   if (!known.length) return image;
   const place = (at, y) => `${(((at - begin) / Math.max(1, end - begin)) * WIDTH).toFixed(1)},${(HEIGHT - 2 - (y / (max || 1)) * (HEIGHT - 6)).toFixed(1)}`;
-  const single = known.length === 1 ? [[known[0][0] - (end - begin) / 100, known[0][1]]] : [];
-  image.append(svg("polyline", { points: [...single, ...known].map(([at, y]) => place(at, y)).join(" "), class: "curve" }));
+  const around = (end - begin) / 50;
+  const line = known.length > 1 ? known : [-around, around].map((by) => [known[0][0] + by, known[0][1]]);
+  image.append(svg("polyline", { points: line.map(([at, y]) => place(at, y)).join(" "), class: "curve" }));
   return image;
 }
 
