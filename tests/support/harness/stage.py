@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 from support.harness.dashboard import Dashboard
 from support.harness.deployment import Deployment
 
+CLEAR_SEC = 100.0  # 24,000 messages, on a busy machine
 BOUND_MS = 40_000  # for anything that has to happen; most of it takes a tenth of a second
 WIDE, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 ZOOMED = ViewportSize(width=720, height=450)  # the wide one at 200 %
@@ -88,7 +89,7 @@ class Stage:
         if self.dashboard.process is None or self.dashboard.process.poll() is not None:
             self.dashboard.start()
         for box in self.room.stats():
-            self.room.clear(box.agent_id)
+            self.room.clear(box.agent_id, timeout=CLEAR_SEC)
         for draft in (self.dashboard.files / "drafts").glob("*"):
             draft.unlink()
 
