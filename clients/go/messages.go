@@ -30,14 +30,14 @@ type State int32
 
 // The states, with the numbers of the contract.
 const (
-	StateStored   State = 1 // durable; writing the inbox file is pending
-	StateFiled    State = 2 // the inbox file has been written too
-	StateOffered  State = 3 // shown to the recipient at least once; unread
-	StateRead     State = 4 // acknowledged by the recipient
-	StateExpired  State = 5 // its time to live ended while it was unread
-	StateOverdue  State = 6 // of receipts only: the time for an answer passed without one
-	StateReturned State = 7 // the host that it was for did not take it
-	StateQueued   State = 8 // waits to leave for the host that it is for
+	StateStored    State = 1 // durable; writing the inbox file is pending
+	StateFiled     State = 2 // the inbox file has been written too
+	StateOffered   State = 3 // shown to the recipient at least once; unread
+	StateRead      State = 4 // acknowledged by the recipient
+	StateExpired   State = 5 // its time to live ended while it was unread
+	StateOverdue   State = 6 // of receipts only: the time for an answer passed without one
+	StateReturned  State = 7 // the host that it was for did not take it
+	StateQueued    State = 8 // waits to leave for the host that it is for
 	StateForwarded State = 9 // on its way to that host, which has not confirmed it
 )
 
