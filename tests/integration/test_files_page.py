@@ -61,7 +61,14 @@ def test_the_page_lists_the_keys_of_an_inbox_file(daemon: Daemon, room: Mailroom
     always = {key for key, _, present in ROWS if present == "always"}
     plain = room.send("carol", "x").id
     full = room.send(
-        "carol", "x", thread_id="t", in_reply_to=plain, priority="high", ttl=60, reply_by=60, metadata={"k": -0.0}
+        "carol",
+        "x",
+        thread_id="t",
+        in_reply_to=plain,
+        priority="high",
+        ttl=60,
+        reply_by=60,
+        metadata={"k": -0.0, "n": 2.0},
     ).id
 
     def written(message_id: str) -> dict[str, object]:
@@ -70,4 +77,4 @@ def test_the_page_lists_the_keys_of_an_inbox_file(daemon: Daemon, room: Mailroom
     assert written(plain).keys() == always
     assert {key for key, _, _ in ROWS} == {KIND_KEY, MAILBOX_KEY, *FILE_FIELDS}
     assert written(full).keys() | {"sender_verified"} == {key for key, _, _ in ROWS}  # no token, so not verified
-    assert '"metadata":{"k":0}' in (daemon.inbox / "carol" / f"{full}.json").read_text()
+    assert '"metadata":{"k":-0.0,"n":2}' in (daemon.inbox / "carol" / f"{full}.json").read_text()
