@@ -30,7 +30,7 @@ func deliveryFrom(delivery *pb.Delivery) Delivery {
 	return Delivery{
 		State: State(delivery.GetState()), InboxFileError: delivery.GetInboxFileError(), TeamInboxError: delivery.GetTeamInboxError(),
 		Subscribers: int(delivery.GetSubscribers()), RecipientKnown: delivery.GetRecipientKnown(),
-		RecipientLastSeen: timeFrom(delivery.GetRecipientLastSeen()),
+		RecipientLastSeen: timeFrom(delivery.GetRecipientLastSeen()), Reason: delivery.GetReason(),
 	}
 }
 

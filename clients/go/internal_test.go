@@ -139,3 +139,11 @@ func TestATokenIsNeverPrinted(t *testing.T) {
 		}
 	}
 }
+
+func TestADeliveryTellsWhyAMessageWasReturned(t *testing.T) {
+	reason := "MAILBOX_FULL: bob has no room"
+	delivery := deliveryFrom(&pb.Delivery{State: pb.DeliveryState_DELIVERY_STATE_RETURNED, Reason: reason})
+	if delivery.State != StateReturned || delivery.Reason != reason {
+		t.Fatalf("got %v %q", delivery.State, delivery.Reason)
+	}
+}

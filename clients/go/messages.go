@@ -87,6 +87,7 @@ type Delivery struct {
 	Subscribers       int    // live subscribers that were notified
 	RecipientKnown    bool   // the recipient has subscribed, checked its inbox or sent a message before
 	RecipientLastSeen time.Time
+	Reason            string // why another host has returned the message
 }
 
 // A Sent is a message that is durable, with its delivery.

@@ -167,7 +167,7 @@ export function milliseconds(duration: Duration | undefined): number | undefined
 }
 
 function deliveryFrom(delivery: ProtoDelivery): Delivery {
-  const { inboxFileError, teamInboxError, subscribers, recipientKnown, recipientLastSeen } = delivery;
+  const { inboxFileError, teamInboxError, subscribers, recipientKnown, recipientLastSeen, reason } = delivery;
   return {
     state: stateFrom(delivery.state),
     ...(inboxFileError && { inboxFileError }),
@@ -175,6 +175,7 @@ function deliveryFrom(delivery: ProtoDelivery): Delivery {
     subscribers,
     recipientKnown,
     ...(recipientLastSeen && { recipientLastSeen }),
+    ...(reason && { reason }),
   };
 }
 

@@ -68,6 +68,8 @@ export interface Delivery {
   /** The recipient has subscribed, checked its inbox or sent before. */
   recipientKnown: boolean;
   recipientLastSeen?: Date;
+  /** Why another host has returned the message. */
+  reason?: string;
 }
 
 /** A message that is durable, with its delivery. */
