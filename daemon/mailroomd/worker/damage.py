@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from mailroomd.model.settings import Settings
 from mailroomd.storage.database.connection import DATABASE_NAME, is_damaged
+from mailroomd.storage.database.transactions import StoreFailed
 from mailroomd.worker.context import CannotStart
 
 MAX_REASON_CHARS = 120  # of SQLite's text, which may quote damaged content of any length
@@ -27,8 +28,9 @@ def refuse_damaged_database(settings: Settings) -> Generator[None]:
     """
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        if not is_damaged(error):
+    except (sqlite3.DatabaseError, StoreFailed) as error:
+        shows_damage = error.is_of_damage if isinstance(error, StoreFailed) else is_damaged(error)
+        if not shows_damage:
             raise
         raise CannotStart(
             f"Restarting will not help: the database {settings.state_dir / DATABASE_NAME} is corrupted "
@@ -38,6 +40,6 @@ def refuse_damaged_database(settings: Settings) -> Generator[None]:
         ) from error
 
 
-def _shortened(error: sqlite3.Error) -> str:
+def _shortened(error: Exception) -> str:
     reason = "".join(char if char.isprintable() else "?" for char in str(error))
     return reason if len(reason) <= MAX_REASON_CHARS else f"{reason[:MAX_REASON_CHARS]}..."

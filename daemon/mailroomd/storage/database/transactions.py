@@ -18,6 +18,7 @@ from mailroomd.storage.database.connection import (
     LogInUse,
     clear_lost_write,
     has_lost_write,
+    is_damaged,
     is_full,
     is_lost_write,
     is_of_input,
@@ -41,12 +42,14 @@ class StoreFailed(Exception):  # noqa: N818 - a condition, not a defect
     Attributes:
         fatal: an fsync failed, so the database cannot be trusted any more.
         is_of_input: a value or a row was refused, not the database: other commands may be stored.
+        is_of_damage: the database is corrupted.
     """
 
     def __init__(self, cause: sqlite3.Error) -> None:
         super().__init__(str(cause))
         self.fatal = is_lost_write(cause)
         self.is_of_input = is_of_input(cause)
+        self.is_of_damage = is_damaged(cause)
 
 
 class Transactions:
