@@ -34,13 +34,12 @@ class ReverseProxy:
     speaking: threading.Event = field(default_factory=threading.Event)
 
 
-@contextmanager
-def running_proxy(prefix: str) -> Generator[ReverseProxy]:
-    """Runs a proxy during a context."""
+def handler_of(proxy: ReverseProxy) -> type[BaseHTTPRequestHandler]:
+    """Returns what passes one request on."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_one(self) -> None:
-            if not self.path.startswith(prefix):
+            if not self.path.startswith(proxy.prefix):
                 self.send_error(404)
                 return
             size = int(self.headers.get("content-length", 0))
@@ -48,7 +47,7 @@ def running_proxy(prefix: str) -> Generator[ReverseProxy]:
             connection = http.client.HTTPConnection("127.0.0.1", proxy.target_port, timeout=BOUND_SEC)
             try:
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
-                connection.request(self.command, "/" + self.path.removeprefix(prefix), body, headers)
+                connection.request(self.command, "/" + self.path.removeprefix(proxy.prefix), body, headers)
                 self.pass_on(connection.getresponse())
             except OSError:
                 self.close_connection = True  # one of both ends is gone
@@ -74,9 +73,16 @@ def running_proxy(prefix: str) -> Generator[ReverseProxy]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class names it
             """Logs nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def running_proxy(prefix: str) -> Generator[ReverseProxy]:
+    """Runs a proxy during a context."""
+    proxy = ReverseProxy("", prefix)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(proxy))
     server.daemon_threads = True
-    proxy = ReverseProxy(f"http://localhost:{server.server_port}{prefix}", prefix)
+    proxy.url = f"http://localhost:{server.server_port}{prefix}"
     proxy.speaking.set()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

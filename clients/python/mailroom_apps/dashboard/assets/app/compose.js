@@ -4,7 +4,9 @@
 import { announce } from "./announce.js";
 import { button, h, hidden, replace, setText } from "./dom.js";
 import * as drafts from "./drafts.js";
+import { field, select } from "./fields.js";
 import { nameOf, size, ticks } from "./messages.js";
+import { near } from "./nearest.js";
 import * as outbox from "./outbox.js";
 import { href } from "./router.js";
 import { later, mayAct, on, state } from "./store.js";
@@ -390,30 +392,4 @@ function refusals(entry) {
     .filter((result) => result.outcome === "refused")
     .map((result) => `${result.to}: ${result.error.message}${result.error.reason ? ` (${result.error.reason})` : ""}`)
     .join(" · ");
-}
-
-function near(name) {
-  const found = state.situation.agents.find((agent) => agent.known && distance(agent.name, name) <= 2);
-  return found ? `; did you mean ${found.name}?` : "";
-}
-
-function distance(a, b) {
-  if (Math.abs(a.length - b.length) > 2) return 3;
-  let row = [...Array(b.length + 1).keys()];
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length];
-}
-
-function select(label, choices, onChange) {
-  const id = `compose-${label.toLowerCase().replaceAll(" ", "-")}`;
-  const element = h("select", { id, on: { change: onChange } }, choices.map(([value, text]) => h("option", { value, text })));
-  return h("span", {}, h("label", { for: id, class: "sr", text: label }), element);
-}
-
-function field(label, input) {
-  return h("p", { class: "field" }, h("label", { for: input.id, text: label }), input);
 }
