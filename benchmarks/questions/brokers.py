@@ -40,7 +40,7 @@ AIMS: dict[tuple[str, Mode], Aim] = {
     ("JetStream", "many"): at_least(1.6),
     ("JetStream", "most"): at_least(2.2),
     ("JetStream", "bulk"): at_least(1.0),
-    ("Redis", "bulk"): at_least(1.0),
+    ("Redis", "bulk"): at_least(0.8),
 }
 
 

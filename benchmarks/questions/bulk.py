@@ -45,7 +45,7 @@ def measure(options: Options) -> Result:
     figures = [
         Figure("bare loop, messages", rounds.median("bare loop"), "/s", f"BareLoop.write({BATCH}) in a loop"),
         Figure("bulk sends, messages", rounds.median("daemon"), "/s", COMMAND),
-        Figure("bulk sends, vs. the bare loop", rounds.ratio("daemon", "bare loop"), "×", COMMAND, at_least(0.60)),
+        Figure("bulk sends, vs. the bare loop", rounds.ratio("daemon", "bare loop"), "×", COMMAND, at_least(0.75)),
     ]
     return new_result("bulk", QUESTION, METHOD, options, figures, rounds.samples)
 
