@@ -30,7 +30,7 @@ def main() -> None:
     """Measures both daemons in turn, and prints a table: other, this one, and their ratio."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.versions", description=__doc__)
     parser.add_argument("other", type=Path, help="the other checkout, after `make setup` in it")
-    parser.add_argument("--rounds", type=int, default=5, help="turns for each daemon (default: 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of turns for each daemon (default: 3)")
     arguments = parser.parse_args()
     python = arguments.other.resolve() / ".venv/bin/python"
     if not python.is_file():
@@ -45,16 +45,16 @@ def main() -> None:
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds} ...", flush=True)
             for load in (_sends, _bulk, _single):
-                # The first of two turns finds a colder machine: each daemon has it in every other round.
-                names = list(daemons) if number % 2 else list(reversed(daemons))
-                rounds.run(1, *(_turn(daemons[name], name, load, number) for name in names))
+                # The first of two turns finds a colder machine (up to a tenth): each daemon has it equally often.
+                for names in (list(daemons), list(reversed(daemons))):
+                    rounds.run(1, *(_turn(daemons[name], name, load, f"{number}-{names[0]}") for name in names))
     print(f"\nthis: {ROOT}\nother: {arguments.other.resolve()}\n")
     print(_table(rounds))
 
 
-def _turn(daemon: Server, name: str, load: Load, number: int) -> Callable[[int], Mapping[str, float]]:
+def _turn(daemon: Server, name: str, load: Load, turn: str) -> Callable[[int], Mapping[str, float]]:
     def measure(_: int) -> Mapping[str, float]:
-        return {f"{name} {figure}": value for figure, value in load(daemon, f"{load.__name__}-{number}").items()}
+        return {f"{name} {figure}": value for figure, value in load(daemon, f"{load.__name__}-{turn}").items()}
 
     return measure
 
