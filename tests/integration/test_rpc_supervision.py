@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -320,6 +320,24 @@ def test_two_gateways_share_a_port_and_their_clients_see_everything() -> None:
             assert send_when_possible(client, agent, "to any reader").message.id
         for stream in streams:
             stream.cancel()
+
+
+def test_what_a_sender_was_told_of_can_be_read_at_once_through_every_gateway() -> None:
+    flags = ("--gateways", "2", "--listen", "127.0.0.1:0", "--auth", "off")
+    with running_deployment(*flags) as deployment, ExitStack() as opened:
+        tcp = next(address for address in deployment.addresses if not address.startswith("unix:"))
+        clients = [opened.enter_context(connect(tcp)) for _ in range(12)]
+        for number in range(300):
+            sender, reader = clients[number % 12], clients[(number * 7 + 5) % 12]
+            agent = deployment.new_agent()
+            sent = sender.send(agent, "x").message.id
+            ways: list[Callable[[], list[str]]] = [
+                lambda: [message.id for message in reader.check(agent, observe=True).messages],  # noqa: B023
+                lambda: [message.id for message in reader.listed(agent)],  # noqa: B023
+                lambda: [reader.get(sent).message.id],  # noqa: B023
+                lambda: [sent] * reader.stats(agent).unread,  # noqa: B023
+            ]
+            assert ways[number % len(ways)]() == [sent]
 
 
 def _clients_of(pid: int, port: int) -> int:

@@ -31,6 +31,9 @@ def configs() -> Iterator[Configs]:
             config.table.close()
             for queue in (*config.requests, *config.events, config.writes, config.outcomes):
                 queue.close()
+        elif isinstance(config, CommandQueueConfig):
+            for queue in config.answers:
+                queue.close()
 
 
 def test_children_start_from_the_database_up_to_the_gateways(configs: Configs) -> None:
@@ -44,11 +47,12 @@ def test_every_queue_has_two_ends_and_every_worker_shares_one_table(configs: Con
     assert isinstance(mailbox, MailboxConfig)
     assert (command_queue.writes, command_queue.outcomes) == (mailbox.writes, mailbox.outcomes)
     assert command_queue.table is mailbox.table
-    assert len(mailbox.requests) == len(mailbox.events) == len(gateways) == 2
+    assert len(mailbox.requests) == len(mailbox.events) == len(command_queue.answers) == len(gateways) == 2
     for gateway in gateways:
         assert isinstance(gateway, GatewayConfig)
         assert gateway.requests is mailbox.requests[gateway.gateway]
         assert gateway.events is mailbox.events[gateway.gateway]
+        assert gateway.answers is command_queue.answers[gateway.gateway]
         assert gateway.table is mailbox.table
 
 

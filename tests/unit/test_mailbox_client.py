@@ -13,7 +13,7 @@ from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_ALIASES
 from mailroomd.model.message import Draft, pack_draft
 from mailroomd.protocol.operations import Send
-from mailroomd.protocol.packets import EVENTS, REQUESTS, AliasChanged, Answer, Event, Hello
+from mailroomd.protocol.packets import ANSWERS, EVENTS, REQUESTS, AliasChanged, Answer, Event, Hello
 from support.harness.waiting import BOUND_SEC
 
 Result = TypeVar("Result")
@@ -29,13 +29,14 @@ def ignore(_: Event | Hello) -> None:
 async def with_a_mailbox_that_does_not_read(play: Callable[[MailboxClient], Coroutine[Any, Any, Result]]) -> Result:
     requests: PacketQueue[Any] = PacketQueue("requests", REQUESTS)
     events: PacketQueue[Any] = PacketQueue("events", EVENTS)
-    client = MailboxClient(0, 1, requests, events, list, ignore)
+    answers: PacketQueue[Any] = PacketQueue("answers", ANSWERS)
+    client = MailboxClient(0, 1, requests, events, answers, list, ignore)
     try:
         return await asyncio.wait_for(play(client), 20)
     finally:
         client.close()
-        requests.close()
-        events.close()
+        for queue in (requests, events, answers):
+            queue.close()
 
 
 async def let_time_out(client: MailboxClient, count: int) -> None:
@@ -85,9 +86,10 @@ def test_no_call_waits_longer_than_a_gateways_own_keys_are_kept() -> None:
 def test_a_cancelled_batch_sends_none_of_its_queued_requests() -> None:
     requests: PacketQueue[Any] = PacketQueue("requests", REQUESTS)
     events: PacketQueue[Any] = PacketQueue("events", EVENTS)
+    answers: PacketQueue[Any] = PacketQueue("answers", ANSWERS)
 
     async def play() -> list[int]:
-        client = MailboxClient(0, 1, requests, events, list, ignore)
+        client = MailboxClient(0, 1, requests, events, answers, list, ignore)
         batch = asyncio.ensure_future(client.request_all([SMALL] * (MAX_IN_FLIGHT_ALONE + 50), None))
         sent: list[Any] = []
         async with asyncio.timeout(BOUND_SEC):
@@ -100,8 +102,8 @@ def test_a_cancelled_batch_sends_none_of_its_queued_requests() -> None:
         return [request.call & 0xFFFF for request in (*sent, *requests.receive_items())]
 
     sent = asyncio.run(play())
-    requests.close()
-    events.close()
+    for queue in (requests, events, answers):
+        queue.close()
     assert sent == list(range(1, MAX_IN_FLIGHT_ALONE + 1))
 
 
@@ -116,7 +118,8 @@ class Gateway:
         self.has_alias = asyncio.Event()
         self.requests: PacketQueue[Any] = PacketQueue("requests", REQUESTS)
         self.events: PacketQueue[Any] = PacketQueue("events", EVENTS)
-        self.client = MailboxClient(0, 1, self.requests, self.events, list, self._on_event)
+        self.answers: PacketQueue[Any] = PacketQueue("answers", ANSWERS)
+        self.client = MailboxClient(0, 1, self.requests, self.events, self.answers, list, self._on_event)
         self.port = self.new_port(1)
 
     def new_port(self, epoch: int) -> GatewayPort:
@@ -137,8 +140,8 @@ class Gateway:
 
     def close(self) -> None:
         self.client.close()
-        self.requests.close()
-        self.events.close()
+        for queue in (self.requests, self.events, self.answers):
+            queue.close()
 
     def _on_event(self, event: Event | Hello) -> None:
         if isinstance(event, AliasChanged):

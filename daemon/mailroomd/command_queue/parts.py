@@ -12,6 +12,7 @@ from mailroomd.command_queue.background_writes import BackgroundWrites
 from mailroomd.command_queue.commit import CommitObserver
 from mailroomd.command_queue.commit_filing import CommitFiling
 from mailroomd.command_queue.committer import Committer
+from mailroomd.command_queue.direct_answers import DirectAnswers
 from mailroomd.command_queue.disk_guard import DiskGuard
 from mailroomd.command_queue.gauges import CommandQueueGauges
 from mailroomd.command_queue.housekeeping import Housekeeping
@@ -32,6 +33,7 @@ from mailroomd.storage.outbox.outbox import Outbox
 from mailroomd.storage.team_inbox.filing import TeamFiling
 from mailroomd.storage.team_inbox.inboxes import TeamInboxes
 from mailroomd.storage.team_inbox.taken import TakenEntries
+from mailroomd.table.answered_mark import AnsweredMark
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.worker.config import CommandQueueConfig
@@ -73,6 +75,7 @@ class Parts:
         self.disk_guard = DiskGuard(lambda: context.settings, reserve, used_bytes, self.link.send)
         self.housekeeping = Housekeeping(settings, self.store, self.files)
         self.writes = BackgroundWrites(settings.state_dir, self.disk_guard)
+        self.direct_answers = DirectAnswers(config.answers, AnsweredMark(config.table.buffer))
         self.reporter = OutcomeReporter(self.link)
         self.team_entries = self._team_entries()
         resolve = Resolver(self.table, self.local_events).resolve
@@ -105,7 +108,8 @@ class Parts:
             self.local_events,
             CommitFiling(self.filing, self.store.files, self.writes),
             FilingTelemetry(context.metrics),
-            self.reporter,  # here a sender is answered; the rest follows while nobody waits
+            self.direct_answers,  # here a sender is answered; the rest follows while nobody waits
+            self.reporter,
             self.housekeeping,
             self.team_entries,
         )

@@ -73,6 +73,7 @@ class Inbox:
 
     async def subscribe(self, request: SubscriptionStart, call: Call) -> None:
         """Streams an agent's events, from now on or after a given id, as long as the caller may read them."""
+        await self._reader.catch_up()
         cursor = self._first_cursor(request)
         with ExitStack() as stack:
             stack.callback(self._wakeups.record_stream_ended)
@@ -105,13 +106,14 @@ class Inbox:
     def _first_cursor(self, request: SubscriptionStart) -> int:
         if request.after_id is None:
             return 0 if request.include_unread else self._reader.high_water_mark
-        if request.after_id > self._reader.high_water_mark:  # from another database: new mail would count as seen
+        if request.after_id > self._reader.newest_id:  # from another database: new mail would count as seen
             sentence = f"after_id {format_id(request.after_id)} has not been issued yet: subscribe without it"
             raise MailroomError(Reason.AFTER_ID_INVALID, sentence, field="after_id")
         return request.after_id
 
     async def check_inbox(self, request: InboxCheck, call: Call) -> ListResponse:
         """Returns unread messages; if requested, waits for the first one."""
+        await self._reader.catch_up()
         limit, deadline = request.limit, _wait_deadline(request.wait_sec, call)
         if not request.observe:
             self._client.send_oneway(NoteSeen(self._aliases.agent_of(request.agent)))

@@ -48,6 +48,7 @@ class Lookup:
 
     async def get_message(self, message_id: int, call: Call) -> pb.GetMessageResponse:
         """Returns one message and the history of its delivery."""
+        await self._reader.catch_up()
         async with call.work.slot():
             # Otherwise the time to read the content would reveal that another agent's message exists.
             is_agent = call.caller.role is Role.AGENT
@@ -74,6 +75,7 @@ class Lookup:
 
     async def list_messages(self, request: Listing, call: Call) -> ListResponse:
         """Returns a page of one mailbox, or of all mailboxes, newest first."""
+        await self._reader.catch_up()
         size, wanted = request.page_size, request.wanted
         async with call.work.searching if wanted.is_search else nullcontext(), call.work.slot() as share:
             page = await self._reader.read_newest(
@@ -90,6 +92,7 @@ class Lookup:
 
     async def get_traffic(self, period_ms: int, call: Call) -> ListResponse:
         """Returns the numbers of a period's messages by sender and mailbox, the largest first."""
+        await self._reader.catch_up()
         async with call.work.searching, call.work.slot() as share:
             traffic = await self._reader.read_traffic(now_ms() - period_ms)
             pairs = traffic.counts.most_common(MAX_PAIRS)
@@ -99,6 +102,7 @@ class Lookup:
 
     async def get_mailbox_stats(self, request: StatsPage, call: Call) -> ListResponse:
         """Returns the counts of one mailbox or of a page of them, from shared memory."""
+        await self._reader.catch_up()
         if request.agent:
             name = self._aliases.agent_of(request.agent)
             counts = await self._reader.read_counts(name)
@@ -121,6 +125,7 @@ class Lookup:
 
     async def list_agents(self, request: AgentPage, call: Call) -> ListResponse:
         """Returns the agents that have connected. A session that is an alias is listed with its agent."""
+        await self._reader.catch_up()
         async with call.work.slot() as share:
             agents: list[tuple[str, MailboxCounts]] = []
             for name, counts in await self._reader.read_all_counts():

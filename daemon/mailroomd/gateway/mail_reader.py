@@ -31,6 +31,8 @@ from mailroomd.storage.database.traffic import Traffic
 from mailroomd.table.layout import MailboxCounts
 from mailroomd.table.reader import NotInTable, Record, TableReader
 
+CATCH_UP_SEC = 2.0  # a restart of the mailbox takes about half a second
+CATCH_UP_PAUSE_SEC = 0.0005  # reading a word is cheaper than a notification of its own
 SHARED_PAGES = 16  # pages kept for streams that read the same
 SHARED_SEC = 0.02  # enough for all streams that one notification wakes, too short to be noticed
 STATES_AT_ONCE = 64  # messages of one lookup: some milliseconds if they are far apart in the table
@@ -56,6 +58,23 @@ class MailReader:
     def high_water_mark(self) -> int:
         """The newest id that may be shown: everything up to it is durable."""
         return self._table.durable_id
+
+    @property
+    def newest_id(self) -> int:
+        """The newest id that anyone can know of."""
+        return max(self._table.durable_id, self._table.answered_id)
+
+    async def catch_up(self) -> None:
+        """Returns once every message is visible whose sender was answered before this call.
+
+        That takes a fraction of a millisecond. If the mailbox has died just then, it takes until its successor has
+        filled the table; a reader does not wait longer than CATCH_UP_SEC for that.
+        """
+        answered_id = self._table.answered_id
+        pauses = int(CATCH_UP_SEC / CATCH_UP_PAUSE_SEC)
+        while pauses and self._table.durable_id < answered_id:
+            await asyncio.sleep(CATCH_UP_PAUSE_SEC)
+            pauses -= 1
 
     def record_offered(self, message_ids: Iterable[int]) -> list[int]:
         """Records that this gateway has offered messages, which table and database show a moment later.

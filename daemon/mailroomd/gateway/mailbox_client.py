@@ -79,6 +79,7 @@ class MailboxClient:
         epoch: counts the starts of this gateway.
         requests: the queue that the mailbox reads.
         events: the queue that the mailbox writes.
+        answers: the queue that the command-queue writes: answers that the mailbox need not pass on.
         subscriber_counts: returns each agent's number of live subscribers, for a mailbox that has restarted.
         on_event: called with each event that answers no call, and with each Hello.
     """
@@ -89,6 +90,7 @@ class MailboxClient:
         epoch: int,
         requests: PacketQueue[Request | CountSubscribers | NoteSeen],
         events: PacketQueue[Event],
+        answers: PacketQueue[Answer],
         subscriber_counts: Callable[[], list[tuple[str, int]]],
         on_event: Callable[[Event | Hello], None],
     ) -> None:
@@ -109,6 +111,9 @@ class MailboxClient:
         self._connected = asyncio.Event()
         self._events_fileno = events.reader_fileno()
         self._loop.add_reader(self._events_fileno, self._receive_events)
+        self._answers = answers
+        self._answers_fileno = answers.reader_fileno()
+        self._loop.add_reader(self._answers_fileno, self._receive_answers)
 
     @property
     def is_connected(self) -> bool:
@@ -137,6 +142,7 @@ class MailboxClient:
     def close(self) -> None:
         """Stops receiving."""
         self._loop.remove_reader(self._events_fileno)
+        self._loop.remove_reader(self._answers_fileno)
 
     def new_key(self) -> str:
         """Returns an idempotency key for a send whose client gave none; its time says when it may be forgotten."""
@@ -325,7 +331,18 @@ class MailboxClient:
                 self._resolve(event.call, event)
             else:
                 self._on_event(event)
-        if events and (self._flush_timer is not None or self._link.backlog):
+        if events:
+            self._flush_gathered()
+
+    def _receive_answers(self) -> None:
+        """Resolves calls; an answer to a call of this gateway's predecessor, or one that came before, finds none."""
+        for answer in self._answers.receive_items():
+            self._resolve(answer.call, answer)
+        self._flush_gathered()
+
+    def _flush_gathered(self) -> None:
+        """Sends the requests that have gathered while the answered ones were on their way."""
+        if self._flush_timer is not None or self._link.backlog:
             self._flush()
 
     def _unresolved_requests(self) -> list[Request | CountSubscribers | NoteSeen]:

@@ -85,6 +85,7 @@ class Gateway:
             context.epoch,
             config.requests,
             config.events,
+            config.answers,
             self._wakeups.subscriber_counts,
             self._on_event,
         )

@@ -96,7 +96,7 @@ class OutcomeHandler:
         self._state.announce_receipts(outcome.receipt_senders)
         match in_flight.command.op, outcome.result:
             case Send() as send, Sent(is_repeated=False) as sent:
-                self._message_sent(in_flight, send, sent)
+                self._message_sent(in_flight, send, sent, is_answered=outcome.is_answered)
             case Send(), result:
                 self._message_voided(in_flight, result)
             case _, Acknowledged() as result:
@@ -110,7 +110,7 @@ class OutcomeHandler:
 
     # -- sends ----------------------------------------------------------------------------------------------------
 
-    def _message_sent(self, in_flight: InFlightCommand, send: Send, sent: Sent) -> None:
+    def _message_sent(self, in_flight: InFlightCommand, send: Send, sent: Sent, *, is_answered: bool) -> None:
         announced_ns = time.time_ns() if in_flight.span is not None else 0
         entry, command = in_flight.message_entry, in_flight.command
         if sent.state != DeliveryState.FILED:
@@ -122,11 +122,12 @@ class OutcomeHandler:
         self._state.announce_receipts((send.sender,))
         now_ns = time.monotonic_ns()
         self._count_stored(in_flight, sent, now_ns)
-        answer = Answer(in_flight.call, sent, entry.subscribers, entry.last_seen_ms, now_ns)
-        if sent.awaits_team:
-            self._awaiting_team[sent.id] = in_flight.gateway, answer, sent
-        else:
-            self._send_answer(in_flight.gateway, answer)
+        if not is_answered:
+            answer = Answer(in_flight.call, sent, entry.subscribers, entry.last_seen_ms, now_ns)
+            if sent.awaits_team:
+                self._awaiting_team[sent.id] = in_flight.gateway, answer, sent
+            else:
+                self._send_answer(in_flight.gateway, answer)
         if in_flight.span is not None:
             tracing.record_span(
                 "announce", tracing.traceparent_of(in_flight.span), announced_ns, message_id=format_id(sent.id)

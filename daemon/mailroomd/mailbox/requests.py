@@ -191,6 +191,10 @@ class RequestHandler:
                 request.is_resubmitted,
                 refusal,
                 tracing.traceparent_of(span) if trace else "",
+                port.index,
+                request.call,
+                entry.subscribers,
+                entry.last_seen_ms,
             )
             self._in_flight.submit(InFlightCommand(command, port.index, request.call, entry, at_ns, span))
         except Exception:

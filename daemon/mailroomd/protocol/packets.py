@@ -7,6 +7,7 @@ command-queue reports by itself (`protocol.reports`), packing several items into
 """
 
 __all__ = [
+    "ANSWERS",
     "EVENTS",
     "OUTCOMES",
     "REQUESTS",
@@ -90,7 +91,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag=True):
     Attributes:
         subscribers: how many streams of the recipient are live.
         recipient_seen_ms: when the recipient last made a call, in milliseconds since 1970; 0 for never.
-        resolved_ns: when the mailbox processed the outcome, on the monotonic clock.
+        resolved_ns: when the answer was made, on the monotonic clock.
     """
 
     call: int
@@ -113,6 +114,10 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
         is_resubmitted: whether the request may have been committed before, under another id.
         refusal: the result, unless the request was committed before; set if the mailbox is full, for example.
         trace: the W3C `traceparent` of the enclosing span; "" if the request is not traced.
+        gateway: the index of the gateway whose call waits.
+        call: the number of that call; 0 if the mailbox answers.
+        subscribers: what the Answer says of the recipient's streams.
+        recipient_seen_ms: likewise, of the recipient's last call.
     """
 
     id: int
@@ -124,6 +129,10 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
     is_resubmitted: bool = False
     refusal: Refused | None = None
     trace: str = ""
+    gateway: int = 0
+    call: int = 0
+    subscribers: int = 0
+    recipient_seen_ms: int = 0
 
     @property
     def last_id(self) -> int:
@@ -137,11 +146,13 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=True):
     Attributes:
         id: of the command.
         receipt_senders: senders of other messages who have new receipts.
+        is_answered: whether the command-queue has answered the call that waits.
     """
 
     id: int
     result: Result
     receipt_senders: list[str] = msgspec.field(default_factory=list[str])
+    is_answered: bool = False
 
 
 class CountSubscribers(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -190,6 +201,7 @@ class AliasesSent(msgspec.Struct, frozen=True, array_like=True, tag=True):
 LazyCommand = NoteSeen | ForgetAgent  # without an id: nothing waits for them
 Event = Answer | HighWaterMarkAdvanced | AliasChanged | AliasesSent | StorageStateChanged
 
+ANSWERS = (Answer,)
 REQUESTS = (Hello, Reset, Request, CountSubscribers, NoteSeen)
 EVENTS = (Hello, Reset, Answer, HighWaterMarkAdvanced, AliasChanged, AliasesSent, StorageStateChanged)
 WRITES = (Hello, Reset, Command, NoteSeen, ForgetAgent)

@@ -13,7 +13,7 @@ from mailroomd.ipc.queue import PacketQueue
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.model.quantities import is_tcp
 from mailroomd.model.settings import Settings
-from mailroomd.protocol.packets import EVENTS, OUTCOMES, REQUESTS, WRITES
+from mailroomd.protocol.packets import ANSWERS, EVENTS, OUTCOMES, REQUESTS, WRITES
 from mailroomd.supervisor.child import ChildSpec
 from mailroomd.supervisor.metrics_socket import open_metrics_socket
 from mailroomd.supervisor.tls_files import TlsFiles
@@ -41,10 +41,11 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
     gateways = range(settings.gateways)
     requests = tuple(PacketQueue(f"requests{_suffix(gateway)}", REQUESTS) for gateway in gateways)
     events = tuple(PacketQueue(f"events{_suffix(gateway)}", EVENTS) for gateway in gateways)
+    answers = tuple(PacketQueue(f"answers{_suffix(gateway)}", ANSWERS) for gateway in gateways)
     tls = TlsFiles(settings)
     writes = PacketQueue("writes", WRITES)
     outcomes = PacketQueue("outcomes", OUTCOMES)
-    command_queue = CommandQueueConfig(writes, outcomes, table)
+    command_queue = CommandQueueConfig(writes, outcomes, answers, table)
     relay = _relay_config(settings, table)
     to_relay = ((relay.requests,), (relay.events,)) if relay else ((), ())
     mailbox = MailboxConfig(requests + to_relay[0], events + to_relay[1], writes, outcomes, table)
@@ -52,8 +53,8 @@ def mailroom_children(settings: Settings) -> tuple[ChildSpec, ...]:
         _spec("command-queue", "command_queue", command_queue, _COMMAND_QUEUE_SHUTDOWN_SEC),
         _spec("mailbox", "mailbox", mailbox, _MAILBOX_SHUTDOWN_SEC),
         *(
-            _gateway_spec(GatewayConfig(gateway, requests[gateway], events[gateway], table, settings.listen), tls)
-            for gateway in gateways
+            _gateway_spec(GatewayConfig(gateway, *queues, table, settings.listen), tls)
+            for gateway, queues in enumerate(zip(requests, events, answers, strict=True))
         ),
         *([_spec("relay", "relay", relay, _RELAY_SHUTDOWN_SEC)] if relay else []),
         *_metrics_specs(settings),

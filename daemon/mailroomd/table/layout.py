@@ -70,6 +70,8 @@ class Header(IntEnum):
     """Length of the list of used slots."""
     OVERFLOWED = 7
     """1 once a mailbox found no free slot: readers that miss a mailbox ask the database."""
+    ANSWERED_ID = 9
+    """The highest id that a sender was told of; the command-queue alone writes it. See `AnsweredMark`."""
     MOVES = 8
     """Grows before and after mailboxes change slots; while it is odd, a list of all mailboxes may miss one."""
 

@@ -50,6 +50,11 @@ class TableReader:
         return self._words[Header.DURABLE_ID]
 
     @property
+    def answered_id(self) -> int:
+        """The highest id that a sender was told of, which may be above the high-water mark for a moment."""
+        return self._words[Header.ANSWERED_ID]
+
+    @property
     def evicted_through(self) -> int:
         """The id up to which records may be missing in the table."""
         return self._words[Header.EVICTED_THROUGH]

@@ -1,7 +1,7 @@
 """config — the one frozen argument of each role: the queues and the shared memory that it works with.
 
 A queue is named for what it carries. The mailbox has one pair of queues per gateway, indexed by the gateway's number,
-and behind these one for the relay, if there is one; a gateway has its own pair. Created by `supervisor.children` and
+and behind these one for the relay, if there is one; a gateway has its own pair, and a queue of the command-queue's answers. Created by `supervisor.children` and
 passed on at each start; settings come with the context.
 """
 
@@ -17,10 +17,11 @@ from mailroomd.worker.inherited import InheritedDescriptor
 
 @dataclass(frozen=True, slots=True)
 class CommandQueueConfig:
-    """Reads `writes`, writes `outcomes`, reads the table."""
+    """Reads `writes`, writes `outcomes` and each gateway's `answers`, reads the table and says how far it answered."""
 
     writes: PacketQueue[Any]
     outcomes: PacketQueue[Any]
+    answers: tuple[PacketQueue[Any], ...]
     table: SharedMemory
 
 
@@ -46,7 +47,7 @@ class TlsCredentials:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """Writes `requests`, reads `events`, reads the table; listens on its addresses.
+    """Writes `requests`, reads `events` and `answers`, reads the table; listens on its addresses.
 
     At the first start `listen` holds the addresses from the settings; at a restart, those that were bound, so that a
     port chosen by the system stays the same. Only gateway 0 listens on Unix sockets. `tls` is None without TLS.
@@ -55,6 +56,7 @@ class GatewayConfig:
     gateway: int
     requests: PacketQueue[Any]
     events: PacketQueue[Any]
+    answers: PacketQueue[Any]
     table: SharedMemory
     listen: tuple[str, ...]
     tls: TlsCredentials | None = None

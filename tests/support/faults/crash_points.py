@@ -66,6 +66,8 @@ _COMMAND_QUEUE = (
     ("fill a file, before its rename", "storage.inbox.files:write_whole"),
     ("take files away", "storage.inbox.filing:Filing.remove_files"),
     ("remove a file", "storage.inbox.files:InboxFiles.remove"),
+    ("answer senders", "command_queue.direct_answers:DirectAnswers.on_committed"),
+    ("say how far senders were answered", "table.answered_mark:AnsweredMark.advance"),
     ("report outcomes", "ipc.queue:PacketQueue.send_items"),
     ("report a commit", "command_queue.outcome_reporter:OutcomeReporter.on_committed"),
     ("submit team entries", "command_queue.team_entries:TeamEntries.on_committed"),
@@ -129,6 +131,8 @@ _GATEWAY = (
     ("send a one-way request", "gateway.mailbox_client:MailboxClient.send_oneway"),
     ("send requests", "ipc.queue:PacketQueue.send_items"),
     ("take answers from the queue", "ipc.queue:PacketQueue.receive_items"),
+    ("take direct answers from the queue", "ipc.queue:PacketQueue.receive_items"),
+    ("receive direct answers", "gateway.mailbox_client:MailboxClient._receive_answers"),
     ("receive events", "gateway.mailbox_client:MailboxClient._receive_events"),
     ("notify the waiters", "gateway.wakeups:Wakeups.notify"),
     ("read a page", "gateway.mail_reader:MailReader.read_after"),
@@ -150,6 +154,7 @@ _QUEUES = {
     "send answers": "events",
     "send requests": "requests",
     "take answers from the queue": "events",
+    "take direct answers from the queue": "answers",
 }
 _WITH_RESULT = frozenset(
     {

@@ -6,9 +6,12 @@ here: the worker's loop (`mailbox.process`), which is the daemon's.
 
 __all__ = ["MailboxWorker"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mailroomd.command_queue.commit import Commit
+from mailroomd.command_queue.direct_answers import DirectAnswers
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.mailbox.gateway_port import GatewayPort
@@ -21,6 +24,7 @@ from mailroomd.model.settings import Settings
 from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.protocol.operations import Operation
 from mailroomd.protocol.packets import (
+    ANSWERS,
     EVENTS,
     OUTCOMES,
     REQUESTS,
@@ -34,6 +38,8 @@ from mailroomd.protocol.packets import (
     Request,
 )
 from mailroomd.protocol.reports import Report
+from mailroomd.storage.database.message_store import CommitResult
+from mailroomd.table.answered_mark import AnsweredMark
 from mailroomd.table.layout import TableLayout
 from mailroomd.table.reader import TableReader
 from mailroomd.table.writer import TableWriter
@@ -55,7 +61,7 @@ class MailboxWorker:
         writer = TableWriter(self._memory.buffer, layout)
         writer.begin_rebuild(0)
         writer.finish_rebuild(0)
-        names = {"writes": WRITES, "outcomes": OUTCOMES, "requests": REQUESTS, "events": EVENTS}
+        names = {"writes": WRITES, "outcomes": OUTCOMES, "requests": REQUESTS, "events": EVENTS, "answers": ANSWERS}
         self._queues: dict[str, PacketQueue[Any]] = {name: PacketQueue(name, types) for name, types in names.items()}
         in_flight = InFlightCommands(lambda command: self._link.send(command))
         self.state = MailboxState(writer, in_flight, MetricsBlock.private())
@@ -69,7 +75,14 @@ class MailboxWorker:
         settings = Settings(root=Path("/r"), state_dir=Path("/s"), listen=("unix:/l",), max_unread=max_unread)
         self.request_handler = RequestHandler(self.state, settings, self._link)
         self.outcome_handler = OutcomeHandler(self.state)
+        self._direct_answers = DirectAnswers((self._queues["answers"],), AnsweredMark(self._memory.buffer))
         self._connect(port)
+
+    def answer(self, commands: Sequence[Command], outcomes: Sequence[Outcome | Report]) -> list[Outcome | Report]:
+        """Answers as the command-queue does after a commit; returns the outcomes that it would report then."""
+        result = CommitResult(list(outcomes))
+        self._direct_answers.on_committed(Commit(commands, result, 0, 0, 0, 0))
+        return result.outcomes
 
     def handle(self, request: Request) -> None:
         """Processes a request of the gateway."""
@@ -89,9 +102,10 @@ class MailboxWorker:
         self.state.table.advance_high_water_mark(self.state.in_flight.high_water_mark)
 
     def answers(self) -> list[Event]:
-        """Returns the events that the gateway has received since the last call."""
+        """Returns the command-queue's answers and the events that the gateway has received since the last call."""
         self.state.ports[0].flush()
-        return [event for event in self._gateway.receive() if not isinstance(event, Hello | AliasesSent)]
+        events = [event for event in self._gateway.receive() if not isinstance(event, Hello | AliasesSent)]
+        return [*self._queues["answers"].receive_items(), *events]
 
     def close(self) -> None:
         for queue in self._queues.values():
