@@ -20,7 +20,7 @@ func messageFrom(message *pb.Message) *Message {
 		Type: message.GetType(), Metadata: message.GetMetadata().AsMap(), Time: timeFrom(message.GetTimestamp()), Read: message.GetRead(),
 		ThreadID: message.GetThreadId(), InReplyTo: message.GetInReplyTo(), Priority: priority,
 		ExpiresAt: timeFrom(message.GetExpiresAt()), ReplyBy: timeFrom(message.GetReplyBy()), State: State(message.GetState()),
-		SenderVerified: message.GetSenderVerified(), ContentBytes: message.GetContentBytes(),
+		SenderVerified: message.GetSenderVerified(), ContentSize: message.GetContentSize(),
 	}
 }
 

@@ -127,7 +127,7 @@ func InStates(states ...State) ListOption {
 	return listOption(func(l *listFields) { l.states = states })
 }
 
-// Preview shortens each content to a number of bytes, and leaves metadata out; ContentBytes then has its size.
+// Preview shortens each content to a number of bytes, and leaves metadata out; ContentSize then has its size.
 func Preview(bytes int) ListOption {
 	return listOption(func(l *listFields) { l.preview = bytes })
 }

@@ -281,7 +281,7 @@ func TestAListHasASenderAndStatesAndPreviews(t *testing.T) {
 		}
 	}
 	short, err := mailroom.Collect(room.List(t.Context(), "listed", mailroom.From("one"), mailroom.Preview(4)))
-	if err != nil || len(short) != 1 || short[0].Content != "from" || short[0].ContentBytes != 8 || len(short[0].Metadata) != 0 {
+	if err != nil || len(short) != 1 || short[0].Content != "from" || short[0].ContentSize != 8 || len(short[0].Metadata) != 0 {
 		t.Fatal(short, err)
 	}
 	tracked, err := room.Get(t.Context(), first.Message.ID)

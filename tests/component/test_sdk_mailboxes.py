@@ -82,11 +82,11 @@ def test_a_list_has_a_sender_states_and_previews(kind: str, tmp_path: Path) -> N
         await client.acknowledge("abc", first, by="operator")
         assert daemon.requests["AcknowledgeMessages"][-1].by == "operator"
         (short,) = await client.list_messages("abc", sender="zoe", preview_bytes=5)
-        assert (short.id, short.content, short.content_bytes) == (second, "ää", 20)
-        assert short.to_dict()["content_bytes"] == 20
+        assert (short.id, short.content, short.content_size) == (second, "ää", 20)
+        assert short.to_dict()["content_size"] == 20
         (read,) = await client.list_messages("abc", states=[DeliveryState.READ])
-        assert (read.id, read.content_bytes) == (first, 0)
-        assert "content_bytes" not in read.to_dict(), "where nothing was shortened, nothing is said"
+        assert (read.id, read.content_size) == (first, 0)
+        assert "content_size" not in read.to_dict(), "where nothing was shortened, nothing is said"
         assert len(await client.list_messages("abc", states=["read", "filed"])) == 2
         with pytest.raises(InvalidArgument, match="'gone' is not a delivery state"):
             await client.list_messages("abc", states=["gone"])

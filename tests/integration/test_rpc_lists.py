@@ -111,9 +111,9 @@ def test_a_preview_ends_with_a_character_and_says_how_large_the_whole_is(deploym
     deployment.send(agent, "\u00e4" * 10, metadata={"a": 1})
     deployment.send(agent, "short", metadata={"a": 1})
     short, cut = deployment.listed(agent, preview_bytes=5)
-    assert (cut.content, cut.content_bytes, cut.HasField("metadata")) == ("\u00e4" * 2, 20, False)
-    assert (short.content, short.content_bytes, short.HasField("metadata")) == ("short", 0, False)
-    assert [message.content_bytes for message in deployment.listed(agent)] == [0, 0]
+    assert (cut.content, cut.content_size, cut.HasField("metadata")) == ("\u00e4" * 2, 20, False)
+    assert (short.content, short.content_size, short.HasField("metadata")) == ("short", 0, False)
+    assert [message.content_size for message in deployment.listed(agent)] == [0, 0]
     assert deployment.get(cut.id).message.content == "\u00e4" * 10
 
 

@@ -9,7 +9,7 @@ from mailroomd.model.errors import Reason
 from mailroomd.model.message import Draft
 from mailroomd.storage.database.schema import SCHEMA_VERSION
 
-ADDED_BY_THE_DAEMON = {"id", "timestamp", "read", "state", "content_bytes"}
+ADDED_BY_THE_DAEMON = {"id", "timestamp", "read", "state", "content_size"}
 SCALARS = {"string": "TYPE_STRING", "bool": "TYPE_BOOL"}
 
 

@@ -439,7 +439,7 @@ type Message struct {
 	// By when the sender wants an answer; absent if it named no time.
 	ReplyBy *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=reply_by,json=replyBy,proto3" json:"reply_by,omitempty"`
 	// Of a list with preview_bytes, where `content` is only the beginning: the size of the whole content in bytes. Otherwise 0.
-	ContentBytes  int64 `protobuf:"varint,16,opt,name=content_bytes,json=contentBytes,proto3" json:"content_bytes,omitempty"`
+	ContentSize   int64 `protobuf:"varint,16,opt,name=content_size,json=contentSize,proto3" json:"content_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -579,9 +579,9 @@ func (x *Message) GetReplyBy() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Message) GetContentBytes() int64 {
+func (x *Message) GetContentSize() int64 {
 	if x != nil {
-		return x.ContentBytes
+		return x.ContentSize
 	}
 	return 0
 }
@@ -3763,7 +3763,7 @@ var File_mailroom_v1_mailroom_proto protoreflect.FileDescriptor
 
 const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\n" +
-	"\x1amailroom/v1/mailroom.proto\x12\vmailroom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x04\n" +
+	"\x1amailroom/v1/mailroom.proto\x12\vmailroom.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x04\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\trecipient\x18\x02 \x01(\tR\trecipient\x12\x16\n" +
@@ -3781,8 +3781,8 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"expires_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x120\n" +
 	"\x05state\x18\r \x01(\x0e2\x1a.mailroom.v1.DeliveryStateR\x05state\x12'\n" +
 	"\x0fsender_verified\x18\x0e \x01(\bR\x0esenderVerified\x125\n" +
-	"\breply_by\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\x12#\n" +
-	"\rcontent_bytes\x18\x10 \x01(\x03R\fcontentBytes\"\xaa\x03\n" +
+	"\breply_by\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\x12!\n" +
+	"\fcontent_size\x18\x10 \x01(\x03R\vcontentSize\"\xaa\x03\n" +
 	"\x12SendMessageRequest\x12\x1c\n" +
 	"\trecipient\x18\x01 \x01(\tR\trecipient\x12\x16\n" +
 	"\x06sender\x18\x02 \x01(\tR\x06sender\x12\x18\n" +

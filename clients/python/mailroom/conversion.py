@@ -294,7 +294,7 @@ _message: Callable[[pb.Message], Message] = generate(
     f"""def message_from(message):
     return Message(
         id=message.id, timestamp=moment_or_none(message.timestamp), read=message.read, state=state(message.state),
-        content_bytes=message.content_bytes,
+        content_size=message.content_size,
         {", ".join(map(_filled, FIELDS))},
     )
 """,

@@ -32,7 +32,7 @@ class Message(Record):
         expires_at: None if it never expires.
         sender_verified: whether the sender proved its name with a token.
         reply_by: by when the sender wants an answer; None if it named no time.
-        content_bytes: the size of the whole content, where a list shortened it (`preview_bytes`); otherwise 0.
+        content_size: the size of the whole content, where a list shortened it (`preview_bytes`); otherwise 0.
     """
 
     id: str
@@ -50,13 +50,13 @@ class Message(Record):
     state: DeliveryState
     sender_verified: bool
     reply_by: datetime | None = None
-    content_bytes: int = 0
+    content_size: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON-ready values; `content_bytes` only where it says something."""
+        """Returns the fields as JSON-ready values; `content_size` only where it says something."""
         values = Record.to_dict(self)
-        if not self.content_bytes:
-            del values["content_bytes"]
+        if not self.content_size:
+            del values["content_size"]
         return values
 
     @property

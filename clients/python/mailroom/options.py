@@ -72,7 +72,7 @@ class ListOptions(TypedDict, total=False):
         sender: only messages of this sender.
         states: only messages in one of these delivery states. Messages that were offered within the last second may be
             missing.
-        preview_bytes: shorten each content to this number of bytes, and leave metadata out; `content_bytes` then has
+        preview_bytes: shorten each content to this number of bytes, and leave metadata out; `content_size` then has
             the size of the whole.
     """
 

@@ -76,7 +76,7 @@ export function messageFrom(message: ProtoMessage): Message {
     ...(message.replyBy && { replyBy: message.replyBy }),
     state: stateFrom(message.state),
     senderVerified,
-    ...(message.contentBytes && { contentBytes: message.contentBytes }),
+    ...(message.contentSize && { contentSize: message.contentSize }),
   };
 }
 

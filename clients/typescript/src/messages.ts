@@ -53,7 +53,7 @@ export interface Message {
   /** The sender proved its name with its own token. */
   senderVerified: boolean;
   /** The size of the whole content, where a list shortened it (`previewBytes`). */
-  contentBytes?: number;
+  contentSize?: number;
 }
 
 /** The delivery of one message. */

@@ -125,7 +125,7 @@ export interface SearchOptions extends PageOptions {
   sender?: string | undefined;
   /** Only messages in one of these states. Messages that were offered within the last second may be missing. */
   states?: readonly Exclude<DeliveryState, 'unknown'>[] | undefined;
-  /** Shorten each content to this number of bytes, and leave metadata out; `contentBytes` then has its size. */
+  /** Shorten each content to this number of bytes, and leave metadata out; `contentSize` then has its size. */
   previewBytes?: number | undefined;
 }
 

@@ -179,7 +179,7 @@ describe('the verbs', () => {
     assert.deepEqual(await contents({ sender: 'one' }), ['from one']);
     assert.deepEqual(await contents({ states: ['filed', 'offered'] }), ['from the other']);
     const [short] = await room.list('listed', { sender: 'one', previewBytes: 4 }).toArray();
-    assert.deepEqual([short?.content, short?.contentBytes, short?.metadata], ['from', 8, {}]);
+    assert.deepEqual([short?.content, short?.contentSize, short?.metadata], ['from', 8, {}]);
     const history = (await room.get(first.message.id)).history;
     assert.deepEqual([history.at(-1)?.state, history.at(-1)?.by, history[0]?.by], ['read', 'operator', undefined]);
     const wrong = room.list('listed', { states: ['gone' as 'read'] }).toArray();

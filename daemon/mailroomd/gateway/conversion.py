@@ -95,7 +95,7 @@ def preview_to_proto(message: Message, preview_bytes: int) -> pb.Message:
     content = message.draft.content.encode()
     proto.content = content[:preview_bytes].decode(errors="ignore")
     if len(content) > preview_bytes:
-        proto.content_bytes = len(content)
+        proto.content_size = len(content)
     return proto
 
 

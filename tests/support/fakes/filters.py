@@ -29,7 +29,7 @@ def preview_of(message: pb.Message, preview_bytes: int) -> pb.Message:
     preview.CopyFrom(message)
     preview.ClearField("metadata")
     preview.content = content[:preview_bytes].decode(errors="ignore")
-    preview.content_bytes = len(content) if len(content) > preview_bytes else 0
+    preview.content_size = len(content) if len(content) > preview_bytes else 0
     return preview
 
 

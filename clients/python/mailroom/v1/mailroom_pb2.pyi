@@ -144,7 +144,7 @@ ERROR_REASON_STOPPING: ErrorReason
 ERROR_REASON_STORAGE_FAILED: ErrorReason
 
 class Message(_message.Message):
-    __slots__ = ("id", "recipient", "sender", "content", "type", "timestamp", "read", "metadata", "thread_id", "in_reply_to", "priority", "expires_at", "state", "sender_verified", "reply_by", "content_bytes")
+    __slots__ = ("id", "recipient", "sender", "content", "type", "timestamp", "read", "metadata", "thread_id", "in_reply_to", "priority", "expires_at", "state", "sender_verified", "reply_by", "content_size")
     ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
@@ -160,7 +160,7 @@ class Message(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     SENDER_VERIFIED_FIELD_NUMBER: _ClassVar[int]
     REPLY_BY_FIELD_NUMBER: _ClassVar[int]
-    CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_SIZE_FIELD_NUMBER: _ClassVar[int]
     id: str
     recipient: str
     sender: str
@@ -176,8 +176,8 @@ class Message(_message.Message):
     state: DeliveryState
     sender_verified: bool
     reply_by: _timestamp_pb2.Timestamp
-    content_bytes: int
-    def __init__(self, id: _Optional[str] = ..., recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., read: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sender_verified: _Optional[bool] = ..., reply_by: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_bytes: _Optional[int] = ...) -> None: ...
+    content_size: int
+    def __init__(self, id: _Optional[str] = ..., recipient: _Optional[str] = ..., sender: _Optional[str] = ..., content: _Optional[str] = ..., type: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., read: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., thread_id: _Optional[str] = ..., in_reply_to: _Optional[str] = ..., priority: _Optional[_Union[Priority, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., sender_verified: _Optional[bool] = ..., reply_by: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_size: _Optional[int] = ...) -> None: ...
 
 class SendMessageRequest(_message.Message):
     __slots__ = ("recipient", "sender", "content", "type", "metadata", "thread_id", "in_reply_to", "priority", "ttl", "idempotency_key", "reply_by")

@@ -33,7 +33,7 @@ def message_view(message: Message) -> dict[str, Any]:
         "at": iso_utc(message.timestamp) if message.timestamp else None,
         "expires_at": iso_utc(message.expires_at) if message.expires_at else None,
         "reply_by": iso_utc(message.reply_by) if message.reply_by else None,
-        "size": message.content_bytes or len(message.content.encode(errors="surrogatepass")),
+        "size": message.content_size or len(message.content.encode(errors="surrogatepass")),
         "preview": " ".join(message.content[:SCANNED_CHARS].split())[:PREVIEW_CHARS],
     }
 
