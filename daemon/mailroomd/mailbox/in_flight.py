@@ -21,16 +21,12 @@ class InFlightCommand(NamedTuple):
     """An unresolved command and the call that waits for it.
 
     Attributes:
-        gateway: index of the gateway whose call waits.
-        call: number of the call; 0 if none waits.
         entry: of a message's mailbox; None for other commands.
         submitted_ns: when a message was submitted, on the monotonic clock.
         span: open until the command is resolved; None if it is not traced.
     """
 
     command: Command
-    gateway: int = 0
-    call: int = 0
     entry: MailboxEntry | None = None
     submitted_ns: int = 0
     span: Any = None
@@ -88,7 +84,7 @@ class InFlightCommands:
     def has_call(self, gateway: int, call: int) -> bool:
         """Returns whether the newest command is that of a call."""
         newest = next(reversed(self._unresolved.values()), None)
-        return newest is not None and (newest.gateway, newest.call) == (gateway, call)
+        return newest is not None and (newest.command.gateway, newest.command.call) == (gateway, call)
 
     def resolve(self, command_id: int) -> InFlightCommand | None:
         """Removes and returns a command; None if it was resolved before."""

@@ -123,11 +123,11 @@ class OutcomeHandler:
         now_ns = time.monotonic_ns()
         self._count_stored(in_flight, sent, now_ns)
         if not is_answered:
-            answer = Answer(in_flight.call, sent, entry.subscribers, entry.last_seen_ms, now_ns)
+            answer = Answer(command.call, sent, entry.subscribers, entry.last_seen_ms, now_ns)
             if sent.awaits_team:
-                self._awaiting_team[sent.id] = in_flight.gateway, answer, sent
+                self._awaiting_team[sent.id] = command.gateway, answer, sent
             else:
-                self._send_answer(in_flight.gateway, answer)
+                self._send_answer(command.gateway, answer)
         if in_flight.span is not None:
             tracing.record_span(
                 "announce", tracing.traceparent_of(in_flight.span), announced_ns, message_id=format_id(sent.id)
@@ -162,12 +162,12 @@ class OutcomeHandler:
         if isinstance(result, Sent):
             self._metrics.count(REPEATS.at)
         self._send_answer(
-            in_flight.gateway,
-            Answer(in_flight.call, result, entry.subscribers, entry.last_seen_ms, time.monotonic_ns()),
+            in_flight.command.gateway,
+            Answer(in_flight.command.call, result, entry.subscribers, entry.last_seen_ms, time.monotonic_ns()),
         )
 
     def _answer(self, in_flight: InFlightCommand, result: Result) -> None:
-        self._send_answer(in_flight.gateway, Answer(in_flight.call, result))
+        self._send_answer(in_flight.command.gateway, Answer(in_flight.command.call, result))
 
     def _send_answer(self, gateway: int, answer: Answer) -> None:
         if answer.call:

@@ -134,8 +134,9 @@ class RequestHandler:
         The delivery marks go first: a message that is read takes no mark any more.
         """
         self._submit_delivery_marks(joins_others=True)
-        command = Command(self._in_flight.allocate_ids(id_count), request.op, id_count)
-        self._in_flight.submit(InFlightCommand(command, port.index, request.call))
+        first_id = self._in_flight.allocate_ids(id_count)
+        command = Command(first_id, request.op, id_count, gateway=port.index, call=request.call)
+        self._in_flight.submit(InFlightCommand(command))
 
     def delivery_marks_due_in_sec(self, now_sec: float) -> float:
         """Returns in how many seconds to call `submit_delivery_marks` at the latest; monotonic clock."""
@@ -173,14 +174,13 @@ class RequestHandler:
         if refusal is not None and not (send.is_client_key or request.is_resubmitted or send.origin):
             port.send(Answer(request.call, refusal))
             return
+        position = self._append(message_id, at_ms, entry, request.body, sender, refusal)
         try:
-            position = self._table.append(message_id, at_ms, entry, request.body, DeliveryState.FILED)
-        except TableFull:
-            self._unread_shares.give_back(entry, sender, refusal)
-            raise
-        try:
-            trace = request.trace
-            span = tracing.start_span("mailbox", trace, message_id=format_id(message_id)) if trace else None
+            span = (
+                tracing.start_span("mailbox", request.trace, message_id=format_id(message_id))
+                if request.trace
+                else None
+            )
             command = Command(
                 message_id,
                 send,
@@ -190,19 +190,33 @@ class RequestHandler:
                 len(request.body),
                 request.is_resubmitted,
                 refusal,
-                tracing.traceparent_of(span) if trace else "",
+                tracing.traceparent_of(span) if request.trace else "",
                 port.index,
                 request.call,
                 entry.subscribers,
                 entry.last_seen_ms,
             )
-            self._in_flight.submit(InFlightCommand(command, port.index, request.call, entry, at_ns, span))
+            self._in_flight.submit(InFlightCommand(command, entry, at_ns, span))
         except Exception:
             self._void(entry, position)
             raise
         if log.is_debugging:
             log.debug("message submitted", message_id=format_id(message_id), request=send.key, recipient=mailbox)
         self._record_sender(send, sender)
+
+    def _append(
+        self, message_id: int, at_ms: int, entry: MailboxEntry, body: bytes, sender: str, refusal: Refused | None
+    ) -> int:
+        """Appends a message's record to the table, above the high-water mark; returns its position.
+
+        Raises:
+            TableFull: the table has no room; nothing was done.
+        """
+        try:
+            return self._table.append(message_id, at_ms, entry, body, DeliveryState.FILED)
+        except TableFull:
+            self._unread_shares.give_back(entry, sender, refusal)
+            raise
 
     def _record_sender(self, send: Send, sender: str) -> None:
         if send.origin is None:  # an agent of another host is present there

@@ -115,7 +115,7 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
         refusal: the result, unless the request was committed before; set if the mailbox is full, for example.
         trace: the W3C `traceparent` of the enclosing span; "" if the request is not traced.
         gateway: the index of the gateway whose call waits.
-        call: the number of that call; 0 if the mailbox answers.
+        call: the number of that call; 0 if none waits.
         subscribers: what the Answer says of the recipient's streams.
         recipient_seen_ms: likewise, of the recipient's last call.
     """

@@ -1,8 +1,8 @@
 """config — the one frozen argument of each role: the queues and the shared memory that it works with.
 
 A queue is named for what it carries. The mailbox has one pair of queues per gateway, indexed by the gateway's number,
-and behind these one for the relay, if there is one; a gateway has its own pair, and a queue of the command-queue's answers. Created by `supervisor.children` and
-passed on at each start; settings come with the context.
+and behind these one for the relay, if there is one; a gateway has its own pair, and a queue of answers that the
+command-queue writes. Created by `supervisor.children` and passed on at each start; settings come with the context.
 """
 
 __all__ = ["CommandQueueConfig", "GatewayConfig", "MailboxConfig", "MetricsConfig", "RelayConfig", "TlsCredentials"]
