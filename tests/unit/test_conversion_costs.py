@@ -106,6 +106,8 @@ class ManyMailboxes:
     def __init__(self, names: list[str]) -> None:
         self._all = [(name, MailboxCounts(3, 2, 7 << 30, last_seen_ms=1_000_000, subscribers=1)) for name in names]
 
+    async def catch_up(self) -> None: ...
+
     async def read_all_counts(self) -> list[tuple[str, MailboxCounts]]:
         return self._all
 

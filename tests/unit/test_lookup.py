@@ -20,6 +20,8 @@ class RecordingReader:
     def __init__(self) -> None:
         self.reads: list[str] = []
 
+    async def catch_up(self) -> None: ...
+
     async def read_parties(self, message_id: int) -> tuple[str, str]:
         self.reads.append("parties")
         return ("bob", "alice") if message_id == 7 else ("", "")

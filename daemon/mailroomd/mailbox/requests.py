@@ -176,11 +176,8 @@ class RequestHandler:
             return
         position = self._append(message_id, at_ms, entry, request.body, sender, refusal)
         try:
-            span = (
-                tracing.start_span("mailbox", request.trace, message_id=format_id(message_id))
-                if request.trace
-                else None
-            )
+            trace = request.trace
+            span = tracing.start_span("mailbox", trace, message_id=format_id(message_id)) if trace else None
             command = Command(
                 message_id,
                 send,
@@ -190,7 +187,7 @@ class RequestHandler:
                 len(request.body),
                 request.is_resubmitted,
                 refusal,
-                tracing.traceparent_of(span) if request.trace else "",
+                tracing.traceparent_of(span) if trace else "",
                 port.index,
                 request.call,
                 entry.subscribers,
