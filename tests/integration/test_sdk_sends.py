@@ -133,7 +133,7 @@ def test_threads_that_share_a_client_each_get_their_own_message(deployment: Depl
 def test_a_caller_whose_time_is_over_gets_the_usual_error_and_others_wait_on(deployment: Deployment) -> None:
     agent = deployment.new_agent()
     patient: dict[str, Any] = {"to": agent}
-    impatient: dict[str, Any] = {"to": agent, "timeout": 0.5, "idempotency_key": "impatient"}
+    impatient: dict[str, Any] = {"to": agent, "timeout": 2.0, "idempotency_key": "impatient"}
 
     async def scene() -> None:
         async with AsyncMailroom(deployment.target, sender="me") as client:

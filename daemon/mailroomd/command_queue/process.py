@@ -51,7 +51,7 @@ class CommandQueue:
         self._reporter = parts.reporter
         self._team = parts.team_entries
         self._writes, self._outcomes = config.writes, config.outcomes
-        self._unconfirmed: list[Report] = []
+        self._unconfirmed_since_ms: int | None = None  # what changed since then is to be repeated
         self._is_clock_wrong = False
 
     def run(self) -> None:
@@ -97,11 +97,15 @@ class CommandQueue:
         return bool(received)
 
     def _report_unconfirmed(self) -> None:
-        """Repeats what the mailbox may not have received from a predecessor, before anything newer is committed."""
-        if self._unconfirmed and self._link.is_established:
+        """Repeats what the mailbox may not have received from a predecessor, before anything newer is committed.
+
+        It is read from the database now: what was read at the start would undo what has been swept and reported since.
+        """
+        if self._unconfirmed_since_ms is not None and self._link.is_established:
             deletions = lost_deletions(self._parts.table, self._store.transactions.connection, self._store.counted)
-            self._reporter.report([*deletions, *self._unconfirmed])
-            self._unconfirmed = []
+            changes = self._store.changed_since(self._unconfirmed_since_ms) if self._context.epoch > 1 else []
+            self._reporter.report([*deletions, *changes, *self._unanswered()])
+            self._unconfirmed_since_ms = None
 
     def _process(self, commands: Sequence[Command | LazyCommand]) -> None:
         for batch in _batches(commands):
@@ -155,8 +159,7 @@ class CommandQueue:
         self._disk_guard.start()
         # A mailbox that outlived this worker's predecessor has that one's view of the disk, and may not have received
         # its last changes that no command asked for.
-        changes = self._store.changed_since(now_ms() - UNCONFIRMED_MS) if self._context.epoch > 1 else []
-        self._unconfirmed = [*changes, *self._unanswered()]
+        self._unconfirmed_since_ms = now_ms() - UNCONFIRMED_MS
         self._link.send_hello()
         self._context.report_ready()
 
