@@ -17,7 +17,7 @@ from support.faults.sound_evidence import (
     sound_evidence,
 )
 
-FILED, OFFERED, READ, EXPIRED = 2, 3, 4, 5
+FILED, OFFERED, READ, EXPIRED, OVERDUE = 2, 3, 4, 5, 6
 BROKEN = "database disk image is malformed"
 
 
@@ -61,6 +61,18 @@ def show_a_state_that_goes_back(evidence: Evidence) -> None:
 
 def stream_receipts_that_nobody_wanted(evidence: Evidence) -> None:
     evidence.streams[0].receipts.append(Step(FIRST + 1, FIRST, FILED))
+
+
+def never_tell_of_a_missing_answer(evidence: Evidence) -> None:
+    evidence.receipts = [row for row in evidence.receipts if row[0].state != OVERDUE]
+
+
+def tell_of_a_missing_answer_twice(evidence: Evidence) -> None:
+    evidence.receipts.append((Step(TAKEN_ONE + 200, SECOND, OVERDUE), "s"))
+
+
+def tell_of_an_answer_that_nobody_wanted(evidence: Evidence) -> None:
+    evidence.receipts.append((Step(TAKEN_ONE + 200, FIRST, OVERDUE), "s"))
 
 
 def mix_up_the_order_of_events(evidence: Evidence) -> None:
@@ -172,6 +184,9 @@ def put_a_taken_file_back_to_unread(evidence: Evidence) -> None:
         (show_an_offer_that_is_not_stored, "receipts: the subscriber of s saw"),
         (show_a_state_that_goes_back, "receipts"),
         (stream_receipts_that_nobody_wanted, "receipts"),
+        (never_tell_of_a_missing_answer, "overdue"),
+        (tell_of_a_missing_answer_twice, "overdue"),
+        (tell_of_an_answer_that_nobody_wanted, "overdue"),
         (mix_up_the_order_of_events, "stream"),
         (lose_a_response, "responses"),
         (store_a_response_twice, "responses"),

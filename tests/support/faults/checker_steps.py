@@ -1,6 +1,6 @@
 """checker_steps — the promises about what follows a message, and about everything beside messages.
 
-Receipts, responses, team inboxes, expiry, clearing, aliases, the full-text index. Pure, like `checker`, whose list
+Receipts, missing answers, responses, team inboxes, expiry, clearing, aliases, the full-text index. Pure, like `checker`, whose list
 of judges has these at its end.
 """
 
@@ -13,7 +13,7 @@ from itertools import pairwise
 from support.faults.evidence import Evidence, Step, Stream
 from support.faults.load_plan import CLEARED_MAILBOX, STEADY_SESSION, TEAM_MAILBOX
 
-STORED, FILED, OFFERED, READ, EXPIRED = 1, 2, 3, 4, 5
+STORED, FILED, OFFERED, READ, EXPIRED, OVERDUE = 1, 2, 3, 4, 5, 6
 NO_FIRST_RECEIPT = -1
 
 
@@ -28,10 +28,11 @@ def _steps_of(evidence: Evidence) -> list[tuple[Step, str]]:
 
 
 def _receipts_are_the_steps(evidence: Evidence) -> Iterator[str]:
-    """Each message's receipts go forward, and the last one says how far it came."""
+    """Each message's receipts go forward, and the last one says how far it came; OVERDUE is no step of the message."""
     by_message: dict[int, list[int]] = defaultdict(list)
     for step, sender in _steps_of(evidence):
-        by_message[step.message_id].append(step.state)
+        if step.state != OVERDUE:
+            by_message[step.message_id].append(step.state)
         stored = evidence.messages.get(step.message_id)
         if stored is not None and stored.sender != sender:
             yield f"receipts: one of {step.message_id:016x} belongs to {sender}, its sender is {stored.sender}"
@@ -72,11 +73,26 @@ def _may_be_unknown(evidence: Evidence, step: Step) -> bool:
 def _states_go_forward(evidence: Evidence, stream: Stream) -> Iterator[str]:
     last: dict[int, int] = {}
     for step in stream.receipts:
+        if step.state == OVERDUE:
+            continue
         before = last.get(step.message_id, 0)
         is_repeated_offer = evidence.had_power_cuts and step.state == before == OFFERED
         if step.state <= before and not is_repeated_offer:
             yield f"receipts: {step.message_id:016x} went from {before} to {step.state} for {_name(stream)}"
         last[step.message_id] = step.state
+
+
+def _missing_answers_are_told_once(evidence: Evidence) -> Iterator[str]:
+    """Nobody answers in a load, so that each deadline ends with one receipt, also if its message is gone."""
+    told = Counter(step.message_id for step, _ in evidence.receipts if step.state == OVERDUE)
+    for number, count in told.items():
+        if count > 1:
+            yield f"overdue: the sender of {number:016x} was told {count} times"
+    for number, has_deadline in {sent.id: sent.has_deadline for sent in evidence.sends}.items():
+        if has_deadline and not told[number]:
+            yield f"overdue: the sender of {number:016x} was not told"
+        elif told[number] and not has_deadline:
+            yield f"overdue: the sender of {number:016x} was told, and wanted no answer"
 
 
 def _events_are_in_order(evidence: Evidence) -> Iterator[str]:
@@ -178,6 +194,7 @@ def _name(stream: Stream) -> str:
 STEP_JUDGES = (
     _receipts_are_the_steps,
     _streams_have_every_receipt,
+    _missing_answers_are_told_once,
     _events_are_in_order,
     _responses_are_taken_once,
     _streams_have_every_response,

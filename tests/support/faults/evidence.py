@@ -19,6 +19,7 @@ class Sent:
     Attributes:
         to: what the sender wrote, where an alias led it elsewhere.
         ended: when the answer came, in seconds since 1970.
+        has_deadline: whether an answer to it was wanted by some time, which has passed since.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Sent:
     has_ttl: bool = False
     begun: float = 0.0
     ended: float = 0.0
+    has_deadline: bool = False
 
 
 @dataclass

@@ -29,6 +29,7 @@ _BEHIND = (
     # Those too whose time is up in a moment: else they expire between two looks.
     "SELECT count(*) FROM messages WHERE state < 4 AND ttl_ms > 0"
     " AND timestamp_ms + ttl_ms < 1000 * (5 + CAST(strftime('%s') AS INTEGER))",
+    "SELECT count(*) FROM deadlines",
 )
 
 _ENDED = "SELECT count(*) FROM messages WHERE state >= 4"
@@ -212,6 +213,7 @@ def _sent(row: dict[str, Any]) -> Sent:
         row["ttl"],
         row["begun"],
         row["ended"],
+        row["reply_by"],
     )
 
 

@@ -104,6 +104,7 @@ class LoadContext:
             answered_digest=digest_of(answer.message.content),
             state=answer.delivery.state,
             ttl=request.HasField("ttl"),
+            reply_by=request.HasField("reply_by"),
             again=again,
             begun=begun,
             ended=time.time(),

@@ -80,6 +80,8 @@ async def _send(context: LoadContext, sender: str, number: int, chance: random.R
         idempotency_key=key if chance.random() < 0.9 else "",
         ttl=Duration(nanos=chance.randrange(200, 999) * 1_000_000) if recipient == EXPIRING_MAILBOX else None,
     )
+    if chance.random() < 0.1:  # nobody answers
+        request.reply_by.FromNanoseconds(time.time_ns() + chance.randrange(100, 2000) * 1_000_000)
     if not request.idempotency_key:  # once only, and with patience: the gateway repeats it by itself
         await context.attempt(request, 20.0, again=False)
     elif await context.send_until_answered(request, chance) and chance.random() < 0.05:

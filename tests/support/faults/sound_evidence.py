@@ -1,6 +1,6 @@
 """sound_evidence — a small daemon that kept every promise: what tests of the checker tamper with.
 
-Two messages for r0, one for r1, which was read, one for a team, one that expired and one whose file was taken; a stream
+Two messages for r0, one for r1, which was read and never answered, one for a team, one that expired and one whose file was taken; a stream
 of r0, one of all mailboxes that began behind the first message, and one of the sender's receipts; one response; an
 alias; a clearing. Everything has a constant of its own, so that a test can say what it touches.
 """
@@ -31,7 +31,7 @@ from support.faults.load_plan import (
 )
 
 FIRST, SECOND, THIRD, TEAM_ONE, EXPIRED_ONE, TAKEN_ONE = (0x0198_0000_0000_0000 + (n << 20) for n in range(1, 7))
-FILED, READ, EXPIRED = 2, 4, 5
+FILED, READ, EXPIRED, OVERDUE = 2, 4, 5, 6
 SENDER = "s"
 EXPIRES_MS = 1000
 SWEPT_SEC = 10.0  # when the clearing began; everything that is there was sent before, elsewhere
@@ -49,6 +49,7 @@ _LATER_STEPS = (  # after all messages were filed
     Step(SECOND + 100, SECOND, READ),
     Step(EXPIRED_ONE + 100, EXPIRED_ONE, EXPIRED),
     Step(TAKEN_ONE + 100, TAKEN_ONE, READ),
+    Step(TAKEN_ONE + 110, SECOND, OVERDUE),
 )
 
 
@@ -63,7 +64,17 @@ def sound_evidence() -> Evidence:
     counts = {"r0": (2, 2), "r1": (1, 0), TEAM_MAILBOX: (1, 1), EXPIRING_MAILBOX: (1, 0), TAKEN_MAILBOX: (1, 0)}
     return Evidence(
         sends=[
-            Sent(f"key {number}", number, SENDER, mailbox, _DIGESTS[number], _DIGESTS[number], FILED, to=mailbox)
+            Sent(
+                f"key {number}",
+                number,
+                SENDER,
+                mailbox,
+                _DIGESTS[number],
+                _DIGESTS[number],
+                FILED,
+                to=mailbox,
+                has_deadline=number == SECOND,
+            )
             for number, (mailbox, _, _) in _MAIL.items()
         ],
         streams=_streams(),
@@ -78,7 +89,7 @@ def sound_evidence() -> Evidence:
         left=[("o0", "1.json", 1)],
         messages={number: _stored(number) for number in _MAIL},
         keys={(SENDER, f"key {number}"): number for number in _MAIL},
-        last_id=TAKEN_ONE + 100,
+        last_id=TAKEN_ONE + 110,
         counters=dict(counts),
         stats=dict(counts),
         first_unread={"r0": [FIRST, THIRD], "r1": []},
