@@ -189,6 +189,8 @@ def test_clear_requires_yes_without_a_terminal(fake: InThread, run: Run) -> None
     assert fake.do(lambda daemon: len(daemon.messages)) == 3
     assert run("clear", "bob", "--yes").out == "3 deleted\n"
     assert run("clear", "bob", "-y", "--json").json == [{"agent": "bob", "deleted": 0}]
+    assert run("clear", "bob", "-y", "--by", "ops").code == 0
+    assert fake.do(lambda daemon: [request.by for request in daemon.requests["ClearMailbox"]]) == ["", "", "ops"]
 
 
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])

@@ -217,7 +217,7 @@ class Api:
         body = await read_body(request, Named)
         _check_typed(body)
         self._audit.record(session_of(request), "clear begins", agent=body.agent)
-        deleted = await self._client.clear(body.agent)
+        deleted = await self._client.clear(body.agent, by=self._config.operator)
         self._audit.record(session_of(request), "clear", agent=body.agent, deleted=deleted)
         return answer({"deleted": deleted})
 
