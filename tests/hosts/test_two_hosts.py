@@ -74,6 +74,7 @@ def test_a_full_mailbox_returns_the_message_and_the_link_goes_on(bed: Bed) -> No
         assert "MAILBOX_FULL" in client.get(ids[-1]).delivery.reason
         assert client.get(ids[-1]).message.content == "2", "its content is still here"
         assert "MAILBOX_FULL" in client.get(ids[-1]).history[-1].reason
+        assert [message.id for message in client.listed("", states=[RETURNED])] == [ids[-1]]
         stream = client.subscribe("amy", include_receipts=True, after_id="0" * 16)
         events = list(iter(lambda: stream.next().receipt, pb.Receipt()))  # up to CaughtUp, which has none
         stream.cancel()

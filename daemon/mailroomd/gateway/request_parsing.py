@@ -57,9 +57,9 @@ from mailroomd.model.limits import (
 )
 from mailroomd.model.message import Draft
 from mailroomd.model.message_filter import MessageFilter
-from mailroomd.model.states import DeliveryState
+from mailroomd.model.states import MESSAGE_STATES, DeliveryState
 
-LISTED_STATES = tuple(DeliveryState)[DeliveryState.STORED : DeliveryState.EXPIRED + 1]
+LISTED_STATES = MESSAGE_STATES - {DeliveryState.VOIDED}
 
 
 class SendRequest(NamedTuple):

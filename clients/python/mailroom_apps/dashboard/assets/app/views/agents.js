@@ -5,7 +5,7 @@ import { nameOf } from "../messages.js";
 import { change, href } from "../router.js";
 import { on, state } from "../store.js";
 import { age } from "../times.js";
-import { seen } from "./now.js";
+import { bars, seen } from "./now.js";
 
 const SORTS = {
   needs: (a, b) => Boolean(b.stuck) - Boolean(a.stuck) || b.oldest_sec - a.oldest_sec || a.name.localeCompare(b.name),
@@ -22,7 +22,7 @@ export class AgentsView {
     this.sort = h("select", { "aria-label": "Sort by", on: { change: () => change({ sort: this.sort.value }) } }, Object.keys(SORTS).map((name) => h("option", { value: name, text: `by ${name}` })));
     this.alive = h("input", { type: "checkbox", id: "alive-only", on: { change: () => change({ alive: this.alive.checked ? "1" : "" }) } });
     this.note = h("p", { class: "hint", role: "status" });
-    const names = ["Agent", "Seen", "Streams", "Unread", "Oldest", "Messages", "Sessions", "Note"];
+    const names = ["Agent", "Seen", "Streams", "Unread", "Oldest", "Stored", "Last hour", "Sessions", "Note"];
     this.element = h(
       "div",
       { class: "page" },
@@ -76,6 +76,7 @@ function row(agent) {
     h("td", { class: "number", text: agent.unread }),
     h("td", { class: "number", text: agent.unread ? age(agent.oldest_sec) : "" }),
     h("td", { class: "number", text: agent.total }),
+    h("td", { class: "hour" }, bars(agent)),
     h("td", { class: "dim", text: agent.sessions.join(", ") }),
     h("td", { class: agent.stuck ? "warning" : "", text: agent.stuck || "" }),
   );
