@@ -281,6 +281,10 @@ def test_no_spelling_of_a_path_avoids_the_session(dashboard: Dashboard, target: 
 @pytest.mark.parametrize(
     "target", ["/../server.py", "/%2e%2e/server.py", "/app/../../server.py", "/app/%2e%2e/%2e%2e/guard.py"]
 )
+def test_no_file_outside_the_assets_is_served(dashboard: Dashboard, operator: Signed, target: str) -> None:
+    assert dashboard.raw("GET", target, operator.headers()).status == 404
+
+
 def test_a_web_socket_is_not_opened_not_even_with_a_session(dashboard: Dashboard, operator: Signed) -> None:
     upgrade = {
         "Connection": "Upgrade",
@@ -322,10 +326,6 @@ def test_another_user_of_the_machine_reads_no_file_and_gets_nothing(dashboard: D
     assert set(found["statuses"]) == {401}
     assert found["cmdline"], "processes of others can be listed"
     assert not any(secret in found["cmdline"] for secret in (operator.token, operator.cookie, "#k="))
-
-
-def test_no_file_outside_the_assets_is_served(dashboard: Dashboard, operator: Signed, target: str) -> None:
-    assert dashboard.raw("GET", target, operator.headers()).status == 404
 
 
 def test_every_answer_has_the_strict_headers(dashboard: Dashboard, operator: Signed) -> None:
