@@ -14,6 +14,7 @@ const SORTS = {
   unread: (a, b) => b.unread - a.unread || a.name.localeCompare(b.name),
 };
 const MAX_SHOWN = 500;
+const SECONDARY = new Set(["Streams", "Stored"]); // left out where there is little room
 
 export class AgentsView {
   constructor(context) {
@@ -28,7 +29,7 @@ export class AgentsView {
       { class: "page" },
       h("div", { class: "toolbar" }, h("h1", { text: "Agents" }), this.sort, h("label", { for: "alive-only" }, this.alive, " alive only")),
       this.note,
-      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Agents" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, names.map((text) => h("th", { scope: "col", text })))), this.body)),
+      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Agents" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, names.map((text) => h("th", { scope: "col", class: SECONDARY.has(text) ? "secondary" : null, text })))), this.body)),
     );
     this.ends = [on("situation", () => this.draw()), on("times", () => this.draw())];
   }
@@ -72,10 +73,10 @@ function row(agent) {
     { data: { agent: agent.name } },
     h("th", { scope: "row" }, h("span", { class: agent.alive ? "dot alive" : "dot", "aria-hidden": "true" }, agent.alive ? "●" : "○"), hidden(agent.alive ? "alive" : "not alive"), " ", h("a", { href: href("m", agent.name), text: nameOf(agent.name) })),
     h("td", { text: seen(agent) }),
-    h("td", { class: "number", text: agent.streams }),
+    h("td", { class: "number secondary", text: agent.streams }),
     h("td", { class: "number", text: agent.unread }),
     h("td", { class: "number", text: agent.unread ? age(agent.oldest_sec) : "" }),
-    h("td", { class: "number", text: agent.total }),
+    h("td", { class: "number secondary", text: agent.total }),
     h("td", { class: "hour" }, bars(agent)),
     h("td", { class: "dim", text: agent.sessions.join(", ") }),
     h("td", { class: agent.stuck ? "warning" : "", text: agent.stuck || "" }),

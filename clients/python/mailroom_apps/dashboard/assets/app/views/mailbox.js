@@ -41,6 +41,7 @@ export class MailboxView {
       on("receipt", (receipts) => this.onReceipts(receipts)),
       on("situation", () => this.addIncidents()),
       on("reset", () => this.load()),
+      on("daemon", () => state.daemon.live && this.failed && this.load()),
       on("times", () => this.list.update((message) => ({ ...message }))),
     ];
   }
@@ -143,6 +144,7 @@ export class MailboxView {
   async load() {
     const load = (this.loading = {});
     this.next = null;
+    this.failed = null;
     this.fresh = [];
     setText(this.status, this.list.items.length ? "" : "loading …");
     try {
@@ -154,7 +156,6 @@ export class MailboxView {
       this.loading = null;
       const messages = [...this.fresh.filter((message) => !known.has(message.id)), ...page.messages];
       this.list.set(this.hasIncidents() ? among(messages, { isWhole: !page.next }) : messages);
-      this.failed = null;
       setText(this.status, this.summary());
     } catch (error) {
       if (this.loading !== load) return;

@@ -20,7 +20,7 @@ export class NowView {
     this.mineTitle = h("h2", { text: "Needs you" });
     this.stuckTitle = h("h2", { text: "Stuck" });
     this.agents = h("div", { class: "agents-table" });
-    this.feed = new List({ label: "Latest messages", row: (item) => (isIncident(item) ? incidentRow(item) : messageRow(item)), href: (item) => (isIncident(item) ? incidentHref(item) : href("feed", "", { id: item.id })), empty: () => this.failed?.message ?? (this.loaded ? "No mail yet." : "loading …") });
+    this.feed = new List({ label: "Latest messages", row: (item) => (isIncident(item) ? incidentRow(item) : messageRow(item)), href: (item) => (isIncident(item) ? incidentHref(item) : href("feed", "", { id: item.id })), empty: () => this.emptyText() });
     this.error = h("p", { class: "error", role: "alert", hidden: true });
     this.element = h(
       "div",
@@ -35,6 +35,7 @@ export class NowView {
       on("mail", (messages) => this.onMail(messages)),
       on("receipt", () => this.feed.update((message) => ({ ...message }))),
       on("reset", () => this.load()),
+      on("daemon", () => (state.daemon.live && this.failed ? this.load() : this.feed.items.length || this.feed.draw())),
       on("times", () => (this.draw(), this.feed.update((message) => ({ ...message })))),
     ];
   }
@@ -50,12 +51,18 @@ export class NowView {
     this.draw();
   }
 
+  emptyText() {
+    if (this.loaded) return "No mail yet.";
+    if (!state.daemon.live) return "The daemon does not answer. Its mail is shown when it is back.";
+    return this.failed?.message ?? "loading …";
+  }
+
   async load() {
+    this.failed = null;
     try {
       const page = await calls.get("messages");
       page.messages.forEach((message) => recordState(message.id, message.state));
       const known = new Set(page.messages.map((message) => message.id));
-      this.failed = null;
       this.loaded = true;
       const fresh = this.feed.items.filter((item) => !isIncident(item) && !known.has(item.id) && item.id > (page.messages[0]?.id || ""));
       this.feed.set(among([...fresh, ...page.messages], { isWhole: !page.next }));
