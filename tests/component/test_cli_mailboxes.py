@@ -141,6 +141,12 @@ def test_who_acknowledged_in_an_agents_place_is_shown(fake: InThread, run: Run) 
     assert "read (by ops)" in run("receipts", "dashboard").out
 
 
+def test_why_a_message_was_returned_is_shown(fake: InThread, run: Run) -> None:
+    message_id = fake.do(lambda daemon: daemon.deliver("bob:far", "x"))
+    fake.do(lambda daemon: daemon.give_back(message_id, "MAILBOX_FULL: bob\x1b is full"))
+    assert "returned: MAILBOX_FULL: bob\\x1b is full" in run("receipts", "dashboard").out
+
+
 def test_search_covers_every_mailbox_or_one(fake: InThread, run: Run) -> None:
     first, second = fake.do(lambda daemon: [daemon.deliver(name, "build is red") for name in ("bob", "carl")])
     assert [row[0] for row in run("search", "red build").rows] == [second, first]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from mailroom.errors import MailroomError
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from support.harness.stage import Stage
 from support.harness.waiting import pause, wait_until
 
@@ -137,6 +137,33 @@ def test_send_again_opens_a_draft_with_a_key_of_its_own_and_sends_nothing(stage:
     assert second.timestamp is not None
     assert second.expires_at is not None
     assert second.expires_at - second.timestamp == timedelta(hours=1)
+
+
+def test_a_returned_message_says_why_and_is_sent_again_to_its_host(stage: Stage) -> None:
+    message_id = stage.send("dashboard", "bob", "for the other host")
+    page = stage.open()
+
+    def give_back(route: Route) -> None:
+        """Answers as for a message that the host build7 has returned; two hosts are tested in tests/hosts."""
+        answer = route.fetch()
+        message = answer.json()
+        reason = "MAILBOX_FULL: bob has no room"
+        step = {"state": "returned", "timestamp": message["at"], "recipient": "bob:build7", "by": None}
+        message |= {"to": "bob:build7", "state": "returned", "history": [step | {"reason": reason}]}
+        message["delivery"] |= {"state": "returned", "reason": reason, "recipient_known": False}
+        route.fulfill(response=answer, json=message)
+
+    page.route("**/api/message?*", give_back)
+    stage.go(page, f"#/id/{message_id}")
+    expect(page.locator(".facts")).to_contain_text("returned: the host that it was for did not take it")
+    expect(page.locator(".delivery")).to_have_text("The other host did not take it: MAILBOX_FULL: bob has no room")
+    page.get_by_text("History").click()
+    expect(page.locator(".history ol")).to_contain_text("returned (MAILBOX_FULL: bob has no room)")
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value("for the other host")
+    expect(page.locator(".chip")).to_contain_text("bob:build7")
+    expect(page.locator(".chip.bad")).to_have_count(0)
+    expect(page.locator("#compose-hint")).to_have_text("18 bytes")
 
 
 def test_only_own_mail_is_sent_again(stage: Stage) -> None:
