@@ -32,7 +32,7 @@ def message(age_sec: float, sender: str = "ana", to: str = "bob") -> Message:
 
 def test_messages_are_counted_on_both_sides_in_bars_of_five_minutes() -> None:
     activity = Activity()
-    for age_sec in (1, 2, 299, 3_300, 3_540):
+    for age_sec in (1, 2, 239, 3_300, 3_540):
         activity.record(message(age_sec))
     activity.record(message(1, "bob", "ana"))
     assert activity.of("bob", NOW) == {"in": 5, "out": 1, "bars": [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4]}
