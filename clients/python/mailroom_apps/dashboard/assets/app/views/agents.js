@@ -24,12 +24,13 @@ export class AgentsView {
     this.alive = h("input", { type: "checkbox", id: "alive-only", on: { change: () => change({ alive: this.alive.checked ? "1" : "" }) } });
     this.note = h("p", { class: "hint", role: "status" });
     const names = ["Agent", "Seen", "Streams", "Unread", "Oldest", "Stored", "Last hour", "Sessions", "Note"];
+    this.holder = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Agents" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, names.map((text) => h("th", { scope: "col", class: SECONDARY.has(text) ? "secondary" : null, text })))), this.body));
     this.element = h(
       "div",
       { class: "page" },
       h("div", { class: "toolbar" }, h("h1", { text: "Agents" }), this.sort, h("label", { for: "alive-only" }, this.alive, " alive only")),
       this.note,
-      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Agents" }, h("table", { class: "wide" }, h("thead", {}, h("tr", {}, names.map((text) => h("th", { scope: "col", class: SECONDARY.has(text) ? "secondary" : null, text })))), this.body)),
+      this.holder,
     );
     this.ends = [on("situation", () => this.draw()), on("times", () => this.draw())];
   }
@@ -51,6 +52,7 @@ export class AgentsView {
     this.element.classList.toggle("stale", Boolean(state.situationError) || state.connection.state !== "live");
     const empty = this.query.alive && agents.length ? `None of ${agents.length} agents is alive.` : "No agent has been present yet. `mailroom setup claude-code --agent NAME` connects one.";
     replace(this.note, state.situationError?.message || (loaded && !shown.length ? empty : shown.length > MAX_SHOWN ? `${MAX_SHOWN} of ${shown.length} are shown` : ""));
+    this.holder.hidden = !shown.length;
     const focused = document.activeElement?.closest?.("[data-agent]")?.dataset.agent;
     replace(this.body, shown.slice(0, MAX_SHOWN).map(row));
     if (focused) this.body.querySelector(`[data-agent="${CSS.escape(focused)}"] a`)?.focus();
