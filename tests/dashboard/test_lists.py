@@ -167,6 +167,25 @@ def test_a_returned_message_says_why_and_is_sent_again_to_its_host(stage: Stage)
     expect(page.locator("#compose-hint")).to_have_text("18 bytes")
 
 
+def test_what_is_typed_before_the_panel_has_the_focus_is_no_command(stage: Stage) -> None:
+    message_id = stage.send("ana", "dashboard", "answer me")
+    page = stage.open(f"#/mine?id={message_id}")
+    expect(page.locator(".message")).to_contain_text("answer me")
+    page.evaluate(
+        """() => {
+          const request = navigator.locks.request.bind(navigator.locks);
+          navigator.locks.request = async (...all) => {
+            await new Promise((done) => setTimeout(done, 1500));
+            return request(...all);
+          };
+        }"""
+    )
+    page.keyboard.press("r")
+    page.keyboard.press("e")  # otherwise it acknowledges
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_be_focused()
+    assert unread(stage, "dashboard") == [message_id]
+
+
 def test_only_own_mail_is_sent_again(stage: Stage) -> None:
     message_id = stage.send("ana", "dashboard", "yours?")
     page = stage.open(f"#/id/{message_id}")

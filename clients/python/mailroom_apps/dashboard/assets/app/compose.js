@@ -158,6 +158,16 @@ export class Compose {
     this.opener.focus();
   }
 
+  // Does what ends with the focus in the panel. Until then, keys are no commands: somebody may be typing the message already.
+  async opening(open) {
+    this.isOpening = true;
+    try {
+      await open();
+    } finally {
+      this.isOpening = false;
+    }
+  }
+
   // Begins or continues a reply; the draft that was open stays stored.
   async reply(message, acknowledges) {
     await this.ready;

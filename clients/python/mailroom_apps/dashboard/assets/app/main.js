@@ -52,7 +52,7 @@ class Page {
     this.help = helpDialog(this.keys);
     this.frame = new Frame({ palette: () => this.palette.open(), help: () => this.help.showModal(), theme: () => announce(`theme: ${nextTheme()}`), times: () => this.nextTimes(), notifications: async () => announce(await attention.toggle()) });
     this.frame.mount(this.compose.element, toast, this.palette.element, this.help);
-    this.context = { onReply: (message, acknowledges) => this.compose.reply(message, acknowledges), onAgain: (message) => this.compose.again(message), onWrite: (agent) => this.compose.writeTo(agent), announce };
+    this.context = { onReply: (message, acknowledges) => this.compose.opening(() => this.compose.reply(message, acknowledges)), onAgain: (message) => this.compose.opening(() => this.compose.again(message)), onWrite: (agent) => this.compose.writeTo(agent), announce };
     this.stream = new Stream({
       onEvent: (id, data) => this.onEvent(id, data),
       onStatus: (data) => this.onStatus(data),
@@ -204,12 +204,13 @@ class Page {
   // -- keys and commands --------------------------------------------------------------------------------------------
 
   handlerOf(key) {
+    if (this.compose.isOpening) return () => {}; // meant for the panel, which has no focus yet
     const message = () => this.view?.message?.() || null;
     const picked = () => (this.view?.picking?.keys.size ? this.view.picking : null);
     const common = {
       c: () => this.compose.open(),
-      r: () => message() && this.compose.reply(message(), false),
-      R: () => message() && this.compose.reply(message(), true),
+      r: () => message() && this.context.onReply(message(), false),
+      R: () => message() && this.context.onReply(message(), true),
       s: () => this.sendAgain(),
       e: () => (picked() ? picked().acknowledgeOwn() : this.acknowledgeOwn(message())),
       y: () => message() && copyLink(message()),
@@ -234,7 +235,7 @@ class Page {
     const message = this.view?.message?.();
     if (!message || message.from !== state.about.operator) return announce("only your own mail can be sent again");
     try {
-      await this.compose.again(message.content === undefined ? await calls.get("message", { id: message.id }) : message);
+      await this.compose.opening(async () => this.compose.again(message.content === undefined ? await calls.get("message", { id: message.id }) : message));
     } catch (error) {
       announce(`not opened: ${error.message}`);
     }
