@@ -12,7 +12,7 @@ SYSTEM_PACKAGES := openssl=openssl node=nodejs npm=npm mkfs.ext4=e2fsprogs setpr
 # Where it is set, every process of every test would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard test-agents test-hosts hosts conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
+.PHONY: help setup run test test-system test-all test-pythons test-typescript test-go test-dashboard pictures test-agents test-hosts hosts conformance check protos docs lock dist audit faults soak bench bench-quick profile format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ test-dashboard: .venv/browser.stamp ## Run the tests of the dashboard in Chromiu
 	@scripts/need-debian chromium=chromium npm=npm
 	@scripts/fetch-axe .venv/axe
 	@scripts/test-dashboard $(ARGS)
+
+pictures: .venv/browser.stamp .venv/bench.stamp ## Take the pictures in docs/dashboard/ again; look at them
+	@scripts/need-debian chromium=chromium npm=npm
+	@scripts/fetch-axe .venv/axe
+	@scripts/pictures
 
 test-agents: .venv/dev.stamp ## Install the real agent programs from npm and test Mailroom with them (ARGS="-m quick": a part)
 	@scripts/need-debian node=nodejs npm=npm tmux=tmux unshare=util-linux ip=iproute2 git=git

@@ -1,9 +1,9 @@
-"""report — renders results as Markdown: the tables in README.md and docs/performance.md, and the summary of a run.
+"""report — renders results as Markdown: the tables in README.md and on two pages of docs/, and the summary of a run.
 
 Invariant: every figure is shown with its command and its machine.
 """
 
-__all__ = ["main", "summary", "tables"]
+__all__ = ["budgets", "main", "summary", "tables"]
 
 import sys
 from pathlib import Path
@@ -16,6 +16,7 @@ from benchmarks.results import RESULTS, Figure, Result, load_results
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "benchmarks" / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
+DASHBOARD = ROOT / "docs" / "dashboard.md"
 PLOT = RESULTS / "aims.svg"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 NO_RESULTS = "No results yet: run `make bench`.\n"
@@ -38,6 +39,18 @@ def summary(results: list[Result]) -> str:
 def tables(results: list[Result]) -> str:
     """Returns every figure of these results as Markdown."""
     return "\n".join(_table(result) for result in results) or NO_RESULTS
+
+
+def budgets(results: list[Result]) -> str:
+    """Returns what the dashboard may cost, and what it costs, as Markdown."""
+    result = next((result for result in results if result.name == "dashboard"), None)
+    if result is None:
+        return NO_RESULTS
+    rows = [
+        f"| {_cell(figure.name)} | {_value(figure)} | {figure.aim} | {figure.verdict} |" for figure in result.figures
+    ]
+    where = f"By `{result.command}`. {_where(result.machine, result.taken_at)}"
+    return "\n".join(["| figure | measured | budget | |", "|---|---:|---:|---|", *rows, "", where]) + "\n"
 
 
 def _table(result: Result) -> str:
@@ -92,6 +105,7 @@ def main() -> None:
         return
     _replace_figures(README, tables(results))
     _replace_figures(PERFORMANCE, summary(results))
+    _replace_figures(DASHBOARD, budgets(results))
     draw(results, PLOT)
 
 

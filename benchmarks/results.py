@@ -62,6 +62,8 @@ class Aim:
 
     def share(self, value: float) -> float:
         """Returns a value as a share of the aim: 1 or more means met, for minimum and maximum alike."""
+        if not self.bound:
+            return float(self.is_met_by(value))
         return value / self.bound if self.is_minimum else self.bound / max(value, 1e-9)
 
 

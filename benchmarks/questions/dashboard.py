@@ -2,6 +2,7 @@
 
 __all__ = ["measure"]
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -68,6 +69,8 @@ SCROLL = """async () => {
 }"""
 SIZE = """() => [performance.getEntriesByType('navigation')[0], ...performance.getEntriesByType('resource')]
   .filter((one) => !one.name.includes('/api/')).reduce((sum, one) => sum + one.transferSize, 0)"""
+FOREIGN = """() => performance.getEntriesByType('resource')
+  .filter((one) => /^https?:/.test(one.name) && new URL(one.name).origin !== location.origin).length"""
 LIST_OF_ONE = "() => document.querySelectorAll('.side .item').length === 1"
 
 
@@ -84,6 +87,7 @@ def measure(options: Options) -> Result:
                 *_keys(dashboard, browser, room, options, samples),
                 *_long_list(dashboard, browser, room, options, samples),
                 *_process(dashboard, browser, samples),
+                *_silence(dashboard, browser, options, samples),
                 *_long_day(dashboard, browser, room, options, samples),
             ]
         figures += _returns(dashboard, browser, socket, data, options, samples)
@@ -106,12 +110,13 @@ def _first_screen(
     fresh = browser.new_context().new_page()
     fresh.goto(dashboard.new_link())
     fresh.wait_for_function(CONNECTED)
-    size = fresh.evaluate(SIZE) / 1000
+    size, foreign = fresh.evaluate(SIZE) / 1000, fresh.evaluate(FOREIGN)
     _close(page, fresh)
     return [
         Figure("first paint, warm, p50", _p50(paints), "ms", COMMAND, at_most(200)),
         Figure("first screen with data, p50", _p50(screens), "ms", COMMAND, at_most(500)),
         Figure("page, scripts and style, compressed", size, "kB", COMMAND, at_most(80)),
+        Figure("requests to other hosts", foreign, "", COMMAND, at_most(0)),
     ]
 
 
@@ -132,6 +137,7 @@ def _pushes(dashboard: Dashboard, browser: Browser, room: Mailroom, options: Opt
     return [
         Figure("send to pixel, two pages, 20 a second, p50", _p50(delays), "ms", COMMAND, at_most(50)),
         Figure("send to pixel, two pages, 20 a second, p99", _p99(delays), "ms", COMMAND, at_most(250)),
+        Figure("send to pixel, two pages, 20 a second, worst", max(delays), "ms", COMMAND, at_most(1000)),
     ]
 
 
@@ -232,6 +238,25 @@ def _long_day(
             for name, label in (("Nodes", "nodes"), ("JSEventListeners", "listeners"))
         ),
     ]
+
+
+def _silence(dashboard: Dashboard, browser: Browser, options: Options, samples: Samples) -> list[Figure]:
+    """How long the page needs to notice that its connection is open and dead: the dashboard stands still."""
+    page = dashboard.sign_in(browser)
+    silences = samples.setdefault("silence shown", [])
+    for _ in range(options.pick(3, 1)):
+        page.wait_for_function(CONNECTED, polling=50)
+        time.sleep(1.0)
+        dashboard.process.send_signal(signal.SIGSTOP)
+        try:
+            begin = time.monotonic()
+            page.wait_for_function("() => !document.querySelector('.light.on')", polling=50)
+            silences.append(time.monotonic() - begin)
+        finally:
+            dashboard.process.send_signal(signal.SIGCONT)
+    page.wait_for_function(CONNECTED)
+    _close(page)
+    return [Figure("dashboard silent, page says so, worst", max(silences), "s", COMMAND, at_most(13))]
 
 
 def _returns(

@@ -56,7 +56,8 @@ func outcomeFrom(recipient string, result *pb.SendResult) Outcome {
 func receiptFrom(receipt *pb.Receipt, eventID string) *Receipt {
 	return &Receipt{
 		MessageID: receipt.GetMessageId(), Recipient: receipt.GetRecipient(), State: State(receipt.GetState()),
-		Time: timeFrom(receipt.GetTimestamp()), By: receipt.GetBy(), eventID: eventID,
+		Time: timeFrom(receipt.GetTimestamp()), By: receipt.GetBy(), Reason: receipt.GetReason(),
+		eventID: eventID,
 	}
 }
 

@@ -147,3 +147,11 @@ func TestADeliveryTellsWhyAMessageWasReturned(t *testing.T) {
 		t.Fatalf("got %v %q", delivery.State, delivery.Reason)
 	}
 }
+
+func TestAReceiptTellsWhyAMessageWasReturned(t *testing.T) {
+	reason := "MAILBOX_FULL: bob has no room"
+	receipt := receiptFrom(&pb.Receipt{State: pb.DeliveryState_DELIVERY_STATE_RETURNED, Reason: reason}, "")
+	if receipt.State != StateReturned || receipt.Reason != reason {
+		t.Fatalf("got %v %q", receipt.State, receipt.Reason)
+	}
+}

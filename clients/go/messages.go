@@ -152,6 +152,7 @@ type Receipt struct {
 	State     State
 	Time      time.Time // when the message reached the state
 	By        string    // who acknowledged the message in its recipient's place; "" for the recipient
+	Reason    string    // why the message was returned; "" if it was not
 
 	eventID string
 }

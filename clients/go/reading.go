@@ -166,10 +166,19 @@ func (c *Client) listPage(ctx context.Context, fields listFields) (Page, error) 
 // Clear deletes every message of a mailbox and its inbox files; it returns the number of deleted messages. A large mailbox is deleted
 // in portions: after an error some messages may be left.
 func (c *Client) Clear(ctx context.Context, agent string) (int64, error) {
-	if err := checkText("agent", agent); err != nil {
+	return c.ClearFor(ctx, agent, "")
+}
+
+// ClearFor is [Client.Clear] by somebody in the agent's place, such as an operator; the daemon's log says so.
+func (c *Client) ClearFor(ctx context.Context, agent, by string) (int64, error) {
+	err := checkText("agent", agent)
+	if err == nil {
+		err = checkText("by", by)
+	}
+	if err != nil {
 		return 0, err
 	}
-	response, err := call(ctx, c, 0, clearMailbox, &pb.ClearMailboxRequest{Agent: agent})
+	response, err := call(ctx, c, 0, clearMailbox, &pb.ClearMailboxRequest{Agent: agent, By: by})
 	return response.GetDeleted(), err
 }
 

@@ -2,7 +2,8 @@ package mailroom
 
 import "time"
 
-// A SubscribeOption says where a subscription starts and what it yields: [Unread], [After], [Receipts], [Observe], [OnInterrupted].
+// A SubscribeOption says where a subscription starts and what it yields: [Unread], [After], [Receipts], [Observe], [Preview],
+// [OnInterrupted].
 type SubscribeOption interface {
 	applyToSubscription(*subscriptionFields)
 }
@@ -12,6 +13,7 @@ type subscriptionFields struct {
 	unread        bool
 	receipts      bool
 	observe       bool
+	preview       int
 	onInterrupted func(error)
 }
 
@@ -127,10 +129,16 @@ func InStates(states ...State) ListOption {
 	return listOption(func(l *listFields) { l.states = states })
 }
 
-// Preview shortens each content to a number of bytes, and leaves metadata out; ContentSize then has its size.
-func Preview(bytes int) ListOption {
-	return listOption(func(l *listFields) { l.preview = bytes })
-}
+// PreviewOption is the result of [Preview].
+type PreviewOption int
+
+func (p PreviewOption) applyToList(l *listFields) { l.preview = int(p) }
+
+func (p PreviewOption) applyToSubscription(s *subscriptionFields) { s.preview = int(p) }
+
+// Preview shortens each content to a number of bytes, and leaves metadata out; ContentSize then has its size. A subscription that gets
+// previews must [Observe], or be that of [Client.SubscribeAll].
+func Preview(bytes int) PreviewOption { return PreviewOption(bytes) }
 
 // InMailbox lists only messages of one mailbox.
 func InMailbox(agent string) ListOption {

@@ -268,6 +268,12 @@ func TestSubscribeAllYieldsTheMessagesOfEveryMailbox(t *testing.T) {
 	if messages[0].Recipient != "first-of-all" || messages[1].Recipient != "second-of-all" {
 		t.Fatal(messages)
 	}
+	short := read(t, room.SubscribeAll(t.Context(), mailroom.Preview(4)))
+	short.caughtUp()
+	send(t, room, "first-of-all", "1234 and more", mailroom.Metadata{"a": 1})
+	if found := short.messages(1)[0]; found.Content != "1234" || found.ContentSize != 13 || len(found.Metadata) != 0 {
+		t.Fatal(found)
+	}
 }
 
 func TestSubscribeEndsWithItsContextAndItsClient(t *testing.T) {

@@ -32,7 +32,11 @@ func (c *Client) subscribe(ctx context.Context, request *pb.SubscribeRequest, op
 	}
 	request.IncludeReceipts, request.Observe, request.MaxBatch = fields.receipts, fields.observe, maxEvents
 	return func(yield func(Event, error) bool) {
-		err := checkText("agent", request.GetAgent())
+		preview, err := countOf("preview_bytes", fields.preview)
+		request.PreviewBytes = preview
+		if err == nil {
+			err = checkText("agent", request.GetAgent())
+		}
 		if err == nil {
 			err = checkText("after_id", fields.after)
 		}
@@ -96,7 +100,7 @@ func (s *subscription) converse(ctx context.Context, yield func(Event, error) bo
 	}
 	request := &pb.SubscribeRequest{
 		Agent: s.request.Agent, AllAgents: s.request.AllAgents, IncludeReceipts: s.request.IncludeReceipts, Observe: s.request.Observe,
-		MaxBatch: s.request.MaxBatch, AfterId: s.cursor.after, IncludeUnread: s.cursor.unread,
+		MaxBatch: s.request.MaxBatch, PreviewBytes: s.request.PreviewBytes, AfterId: s.cursor.after, IncludeUnread: s.cursor.unread,
 	}
 	stream, err := pb.NewMailboxServiceClient(channel).Subscribe(ctx, request, s.client.connection.callOptions()...)
 	if err != nil {

@@ -297,6 +297,9 @@ func TestClearDeletesAMailboxAndItsFiles(t *testing.T) {
 	if deleted, err := room.Clear(t.Context(), "cleared"); err != nil || deleted != 2 {
 		t.Fatal(deleted, err)
 	}
+	if deleted, err := room.ClearFor(t.Context(), "cleared", "operator"); err != nil || deleted != 0 {
+		t.Fatal(deleted, err)
+	}
 	shared(t).assertStored(t, "cleared", nil, true)
 }
 

@@ -141,6 +141,12 @@ def test_who_acknowledged_in_an_agents_place_is_shown(fake: InThread, run: Run) 
     assert "read (by ops)" in run("receipts", "dashboard").out
 
 
+def test_why_a_message_was_returned_is_shown(fake: InThread, run: Run) -> None:
+    message_id = fake.do(lambda daemon: daemon.deliver("bob:far", "x"))
+    fake.do(lambda daemon: daemon.give_back(message_id, "MAILBOX_FULL: bob\x1b is full"))
+    assert "returned: MAILBOX_FULL: bob\\x1b is full" in run("receipts", "dashboard").out
+
+
 def test_search_covers_every_mailbox_or_one(fake: InThread, run: Run) -> None:
     first, second = fake.do(lambda daemon: [daemon.deliver(name, "build is red") for name in ("bob", "carl")])
     assert [row[0] for row in run("search", "red build").rows] == [second, first]
@@ -189,6 +195,8 @@ def test_clear_requires_yes_without_a_terminal(fake: InThread, run: Run) -> None
     assert fake.do(lambda daemon: len(daemon.messages)) == 3
     assert run("clear", "bob", "--yes").out == "3 deleted\n"
     assert run("clear", "bob", "-y", "--json").json == [{"agent": "bob", "deleted": 0}]
+    assert run("clear", "bob", "-y", "--by", "ops").code == 0
+    assert fake.do(lambda daemon: [request.by for request in daemon.requests["ClearMailbox"]]) == ["", "", "ops"]
 
 
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("y", 0)])

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -50,6 +51,33 @@ import sys
 sys.modules["starlette"] = None  # as if it were not installed
 from mailroom_apps.__main__ import main
 sys.exit(main())
+"""
+AS_ANOTHER_USER = """
+import http.client, json, pathlib, sys
+port, entries, files = json.loads(sys.argv[1])
+read, statuses = [], []
+for name in files:
+    try:
+        path = pathlib.Path(name)
+        read.append([name, len(list(path.iterdir()) if path.is_dir() else path.read_bytes())])
+    except PermissionError:
+        pass
+for entry in entries:
+    method, path = entry.split()
+    own = {"Origin": f"http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
+    guess = {"Cookie": f"mailroom_{port}=guess", "X-Mailroom-Page-Token": "guess"}
+    for headers in (own, own | guess):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request(method, path, "{}" if method == "POST" else None, headers)
+        statuses.append(connection.getresponse().status)
+        connection.close()
+lines = []
+for file in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    try:
+        lines.append(file.read_bytes().decode(errors="replace").replace("\\0", " "))
+    except OSError:
+        pass
+print(json.dumps({"read": read, "statuses": statuses, "cmdline": "\\n".join(lines)}))
 """
 
 
@@ -255,6 +283,49 @@ def test_no_spelling_of_a_path_avoids_the_session(dashboard: Dashboard, target: 
 )
 def test_no_file_outside_the_assets_is_served(dashboard: Dashboard, operator: Signed, target: str) -> None:
     assert dashboard.raw("GET", target, operator.headers()).status == 404
+
+
+def test_a_web_socket_is_not_opened_not_even_with_a_session(dashboard: Dashboard, operator: Signed) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    for path in ("/", "/api/stream", "/api/hello"):
+        assert dashboard.raw("GET", path, upgrade).status in (200, 403), "as if it had not asked"
+        assert dashboard.raw("GET", path, upgrade | {"Origin": "http://evil.example"}).status in (200, 403)
+    assert dashboard.raw("GET", "/api/hello", operator.headers(upgrade)).status == 200
+
+
+@pytest.mark.system
+def test_another_user_of_the_machine_reads_no_file_and_gets_nothing(dashboard: Dashboard, operator: Signed) -> None:
+    """As uid nobody: every file of the dashboard, its links, and each entry of the interface; then the port itself."""
+    operator.post("drafts", {"id": KEY, "at_ms": 5, "fields": {"content": "private"}})
+    dashboard.new_key()
+    for parent in dashboard.directory.parents:  # pytest's own directories are private: only ours are to be tried
+        if parent.stat().st_uid == os.geteuid() and parent.is_relative_to("/tmp"):
+            parent.chmod(0o755)
+    dashboard.directory.chmod(0o755)
+    entries = [*(f"GET /api/{path}" for path in READS), *(f"POST /api/{path}" for path in WRITES)]
+    files = [str(path) for path in (dashboard.files, *dashboard.files.rglob("*"))]
+    assert any("/links/" in file for file in files)
+    assert any("/drafts/" in file for file in files)
+    attack = [sys.executable, "-c", AS_ANOTHER_USER, json.dumps([dashboard.port, entries, files])]
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *attack],
+        capture_output=True,
+        text=True,
+        timeout=BOUND_SEC,
+        env={"PATH": "/usr/bin:/bin"},
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["read"] == []
+    assert set(found["statuses"]) == {401}
+    assert found["cmdline"], "processes of others can be listed"
+    assert not any(secret in found["cmdline"] for secret in (operator.token, operator.cookie, "#k="))
 
 
 def test_every_answer_has_the_strict_headers(dashboard: Dashboard, operator: Signed) -> None:
@@ -472,6 +543,34 @@ def test_a_list_carries_previews_and_the_pane_the_content(operator: Signed, fake
     assert message["content"] == content
     assert operator.get("messages?to=carl&from=nobody").json["messages"] == []
     assert operator.get("message?id=ffff").status == 404
+
+
+def test_the_stream_fetches_previews_only_and_says_how_large_the_whole_is(operator: Signed, fake: InThread) -> None:
+    content = "long " * 100_000
+    with stream(operator) as frames:
+        message_id = fake.do(lambda daemon: daemon.deliver("carl", content))
+        event = next(frame for frame in frames if frame[0] == "event")
+    assert (event[1], event[2]["size"], len(event[2]["preview"])) == (message_id, len(content), 400)
+    assert all(fake.do(lambda daemon: [one.preview_bytes for one in daemon.requests["Subscribe"]]))
+
+
+def test_the_page_learns_of_restarts_activity_and_of_its_own_version(operator: Signed, fake: InThread) -> None:
+    fake.do(lambda daemon: daemon.deliver("busy", "x", sender="ana"))
+    wait_until(
+        lambda: any(row["in"] for row in operator.get("situation").json["agents"] if row["name"] == "busy"),
+        "the dashboard has counted the message",
+    )
+    situation = operator.get("situation").json
+    (busy,) = [row for row in situation["agents"] if row["name"] == "busy"]
+    assert (busy["in"], busy["out"], busy["bars"][-1]) == (1, 0, 1)
+    assert situation["incidents"] == [], "the fake daemon's workers have no time of start"
+    assert len(operator.get("hello").json["page"]) == 16
+
+
+def test_a_mailbox_is_cleared_in_the_operators_name(operator: Signed, fake: InThread) -> None:
+    fake.do(lambda daemon: daemon.deliver("full", "x"))
+    assert operator.post("manage/clear", {"agent": "full", "typed": "full"}).json == {"deleted": 1}
+    assert fake.do(lambda daemon: daemon.requests["ClearMailbox"][-1].by) == "dashboard"
 
 
 def test_drafts_are_shared_by_the_operators_browsers_and_belong_to_no_observer(

@@ -95,6 +95,17 @@ def test_a_list_has_a_sender_states_and_previews(kind: str, tmp_path: Path) -> N
 
 
 @KINDS
+def test_a_mailbox_is_cleared_by_somebody(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.deliver("abc", "x")
+        assert await client.clear("abc", by="operator") == 1
+        assert await client.clear("abc") == 0
+        assert [request.by for request in daemon.requests["ClearMailbox"]] == ["operator", ""]
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
 def test_traffic_and_settings_come_as_values(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         for to in ("abc", "abc", "xyz"):

@@ -113,6 +113,35 @@ def test_a_daemon_that_stops_in_the_middle_of_a_batch_loses_and_repeats_nothing(
 
 
 @KINDS
+def test_an_observer_of_everything_gets_previews(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        daemon.deliver("abc", "ä" * 10)
+        async with client.subscribe(all_agents=True, after_id="0" * 16, preview_bytes=5) as events:
+            message = await anext(events)
+        assert isinstance(message, Message)
+        assert (message.content, message.content_size) == ("ää", 20)
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
+def test_a_receipt_says_why_a_message_was_returned(kind: str, tmp_path: Path) -> None:
+    async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
+        first, second = (daemon.deliver("bob:far", "x", sender="ana") for _ in range(2))
+        daemon.give_back(first, "MAILBOX_FULL: full")
+        daemon.mark_read(second)
+        receipts: list[Receipt] = []
+        async with client.subscribe(all_agents=True, after_id="0" * 16, caught_up=True) as events:
+            async for event in events:
+                if isinstance(event, CaughtUp):
+                    break
+                receipts += [event] if isinstance(event, Receipt) else []
+        assert [(one.state, one.reason) for one in receipts] == [("returned", "MAILBOX_FULL: full"), ("read", None)]
+
+    play(kind, tmp_path, scene)
+
+
+@KINDS
 def test_an_unknown_kind_of_event_is_passed_over_alone_and_in_a_batch(kind: str, tmp_path: Path) -> None:
     async def scene(daemon: FakeDaemon, client: AsyncMailroom) -> None:
         daemon.announce_unknown()

@@ -36,9 +36,15 @@ def arguments() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Generator[Deployment]:
+def flags() -> tuple[str, ...]:
+    """The daemon's flags; a module may define its own."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def daemon(flags: tuple[str, ...]) -> Generator[Deployment]:
     """One daemon for a module; starting one takes longer than most tests."""
-    with running_deployment() as deployment:
+    with running_deployment(*flags) as deployment:
         yield deployment
 
 

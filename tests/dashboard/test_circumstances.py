@@ -51,6 +51,7 @@ def test_the_page_works_below_the_path_of_a_proxy(stage: Stage, proxy: ReversePr
     page.locator(f"[data-key='{message_id}'] a").click()
     expect(page.locator(".message")).to_contain_text("through the proxy")
     page.get_by_role("button", name="Reply", exact=True).click()
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_be_focused()
     page.keyboard.type("and back")
     page.keyboard.press("Control+Enter")
     expect(page.locator(".outbox .entry.sent")).to_contain_text("and back")

@@ -106,6 +106,19 @@ def test_a_daemon_that_goes_away_is_told_and_its_return_too(stage: Stage) -> Non
     expect(page.locator(".feed-card")).to_contain_text("after")
 
 
+@pytest.mark.parametrize("view", ["", "feed", "m/bob", "who?h=24"])
+def test_a_view_that_was_opened_without_a_daemon_is_filled_when_it_is_there(stage: Stage, view: str) -> None:
+    stage.send("ana", "bob", "it was here all the time")
+    page = stage.open("#/health")
+    stage.deployment.kill()
+    light(page, "daemon", connected=False)
+    stage.go(page, f"#/{view}")
+    expect(page.get_by_role("main")).to_contain_text("daemon")
+    stage.deployment.start()
+    shown = "1 message" if view.startswith("who") else "it was here all the time"
+    expect(page.get_by_role("main")).to_contain_text(shown)
+
+
 def test_a_dashboard_that_is_silent_is_noticed_and_nothing_is_missed(stage: Stage) -> None:
     page = stage.open()
     light(page, "daemon", connected=True)

@@ -73,4 +73,14 @@ def test_a_full_mailbox_returns_the_message_and_the_link_goes_on(bed: Bed) -> No
         wait_until(lambda: client.get(ids[-1]).delivery.state == RETURNED, "the last one is returned")
         assert "MAILBOX_FULL" in client.get(ids[-1]).delivery.reason
         assert client.get(ids[-1]).message.content == "2", "its content is still here"
+        assert "MAILBOX_FULL" in client.get(ids[-1]).history[-1].reason
+        assert [message.id for message in client.listed("", states=[RETURNED])] == [ids[-1]]
+        stream = client.subscribe("amy", include_receipts=True, after_id="0" * 16)
+        events = list(iter(lambda: stream.next().receipt, pb.Receipt()))  # up to CaughtUp, which has none
+        stream.cancel()
+        receipts = [receipt for receipt in events if receipt.recipient == "gus:d"]
+        returned = [receipt for receipt in receipts if receipt.state == RETURNED]
+        assert [receipt.message_id for receipt in returned] == [ids[-1]]
+        assert "MAILBOX_FULL" in returned[0].reason
+        assert {receipt.reason for receipt in receipts if receipt.state != RETURNED} == {""}
         wait_until(lambda: small.hosts["d"].contents("hal") == ["after"], "the next one has arrived")

@@ -190,6 +190,14 @@ def test_an_agent_acknowledges_in_nobody_elses_name(guarded: Guarded, bob: Clien
     assert {step.by for step in guarded.deployment.get(mail).history} == {""}, "that is bob itself"
 
 
+def test_an_agent_clears_in_nobody_elses_name(guarded: Guarded, bob: Client) -> None:
+    guarded.deployment.send("bob", "still here")
+    clearing = pb.ClearMailboxRequest(agent="bob", by="carol")
+    refusal = refusal_of(lambda: bob.call("ClearMailbox", clearing))
+    assert (refusal.code, refusal.reason, refusal.field) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_YOURS", "by")
+    assert guarded.deployment.stats("bob").total > 0
+
+
 def test_an_alias_grants_an_agent_access_and_only_the_owner_can_set_it(guarded: Guarded, bob: Client) -> None:
     alias = pb.SetAliasRequest(agent="bob", session="session-of-bob")
     assert refusal_of(lambda: bob.check("session-of-bob")).reason == "NOT_YOURS"

@@ -1,5 +1,6 @@
 """ListMessages and GetMailboxStats of a real daemon."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Generator
@@ -160,6 +161,25 @@ def test_traffic_counts_who_sent_how_much_to_whom(deployment: Deployment) -> Non
     assert 3599 < since_sec < 3700
     deployment.call("ClearMailbox", pb.ClearMailboxRequest(agent=ana))
     assert (bob, ana) not in {(pair.sender, pair.recipient) for pair in deployment.traffic(3600.0).pairs}
+
+
+def test_the_log_says_who_cleared_a_mailbox(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    for _ in range(2):
+        deployment.send(agent, "x")
+    deployment.call("ClearMailbox", pb.ClearMailboxRequest(agent=agent, by="ops"))
+
+    def lines() -> list[dict[str, Any]]:
+        entries = map(json.loads, deployment.log().rpartition("\n")[0].splitlines())
+        return [entry for entry in entries if entry.get("mailbox") == agent]
+
+    wait_until(lambda: len(lines()) == 2, "the log has two lines about it")
+    found = [(line["event"], line["by"], line.get("deleted")) for line in lines()]
+    assert found == [("clearing mailbox", "ops", None), ("mailbox cleared", "ops", 2)]
+    assert not deployment.stats(agent).HasField("last_seen"), "somebody else's doing does not show that it is there"
+    invalid = pb.ClearMailboxRequest(agent=agent, by="a/b")
+    refusal = refusal_of(lambda: deployment.call("ClearMailbox", invalid))
+    assert (refusal.reason, refusal.field) == ("AGENT_INVALID", "by")
 
 
 @pytest.mark.parametrize("period_sec", [0.0, -1.0, 4e8])

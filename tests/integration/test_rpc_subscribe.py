@@ -330,6 +330,22 @@ def test_a_present_observer_counts_as_a_subscriber_and_marks_nothing_offered(dep
     stream.cancel()
 
 
+def test_an_observer_gets_previews_and_another_one_the_whole_message(deployment: Deployment) -> None:
+    agent = deployment.new_agent()
+    short, whole = deployment.live(all_agents=True, preview_bytes=5), deployment.live(agent, observe=True)
+    sent = deployment.send(agent, "\u00e4" * 10, metadata={"a": 1}).message.id
+    (preview,), (message,) = short.messages(1), whole.messages(1)
+    assert (preview.id, preview.content, preview.content_size) == (sent, "\u00e4" * 2, 20)
+    assert not preview.HasField("metadata")
+    assert (message.content, message.content_size, message.metadata["a"]) == ("\u00e4" * 10, 0, 1)
+    replay = deployment.subscribe(agent, observe=True, after_id=FIRST_ID, preview_bytes=20)
+    (fits,) = replay.until_caught_up()[0]
+    assert (fits.content, fits.content_size) == ("\u00e4" * 10, 0)
+    for stream in (short, whole, replay):
+        stream.cancel()
+    assert deployment.state(sent) == pb.DELIVERY_STATE_FILED
+
+
 def test_observers_mark_nothing_offered_and_do_not_count_as_subscribers(deployment: Deployment) -> None:
     agent = deployment.new_agent()
     streams = [deployment.live(agent, observe=True), deployment.live(all_agents=True)]
@@ -393,6 +409,9 @@ def test_streams_of_a_client_that_stalled_and_died_are_cleaned_up(deployment: De
         ({"agent": "a", "after_id": "yesterday"}, "AFTER_ID_INVALID", "after_id"),
         ({"all_agents": True, "after_id": "f" * 16}, "AFTER_ID_INVALID", "after_id"),
         ({"agent": "a", "max_batch": -1}, "LIMIT_INVALID", "max_batch"),
+        ({"agent": "a", "preview_bytes": 5}, "OPTIONS_CONFLICT", "preview_bytes"),
+        ({"agent": "a", "present": True, "preview_bytes": 5}, "OPTIONS_CONFLICT", "preview_bytes"),
+        ({"agent": "a", "observe": True, "preview_bytes": -1}, "LIMIT_INVALID", "preview_bytes"),
     ],
 )
 def test_invalid_subscriptions_are_refused(

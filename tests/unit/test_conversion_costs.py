@@ -19,7 +19,7 @@ from mailroomd.gateway.cooperation import SLICE_SEC, WorkSlots
 from mailroomd.gateway.encoding import EventEncoder
 from mailroomd.gateway.inbox_census import PendingFiles
 from mailroomd.gateway.lookup import Lookup
-from mailroomd.gateway.request_parsing import parse_agents, parse_queues, parse_stats
+from mailroomd.gateway.page_requests import parse_agents, parse_queues, parse_stats
 from mailroomd.gateway.request_types import SendMessageRequest
 from mailroomd.gateway.structs import encode_struct, encode_varint, metadata_to_json
 from mailroomd.model.announcement import Response

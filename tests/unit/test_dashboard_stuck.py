@@ -86,6 +86,19 @@ def test_each_reason_is_named() -> None:
     assert full == ("file", "inbox file not written: No space left on device")
 
 
+def test_mail_for_another_host_is_judged_by_what_that_host_has_said() -> None:
+    def found(state: str) -> tuple[str, str]:
+        stats = [MailboxStats("bob:build7", 1, 1, 900, 0, None)]
+        (one,) = find_stuck(stats, {}, {"bob:build7": [message(900, state=state)]}, {}, NOW)
+        return one.why, one.sentence
+
+    assert found("stored") == (
+        "host",
+        "not yet confirmed by the host build7; `mailroom hub hosts` says why mail for it waits",
+    )
+    assert found("filed") == ("unread", "on the host build7, but not acknowledged there")
+
+
 def test_urgent_mail_comes_first_then_the_oldest() -> None:
     stats = [MailboxStats(name, 1, 1, age, 0, None) for name, age in (("a", 400), ("b", 900), ("c", 70))]
     unread = {"a": [message(400)], "b": [message(900)], "c": [message(70, priority="urgent")]}

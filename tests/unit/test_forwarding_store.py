@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mailroomd.model.ids import MAX_ID
 from mailroomd.model.message import Draft
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import MailExpired
@@ -20,6 +21,7 @@ from mailroomd.protocol.operations import (
 )
 from mailroomd.protocol.packets import Command, Outcome
 from mailroomd.protocol.reports import StatesAdvanced
+from mailroomd.storage.database.message_archive import MessageArchive
 from mailroomd.storage.database.message_store import StoredMail
 from support.harness.storing import NOW_MS, StoreHarness, answers, draft
 
@@ -232,6 +234,10 @@ def test_a_returned_message_has_ended_with_its_reason(harness: StoreHarness) -> 
         (RETURNED, "MAILBOX_FULL: full")
     ]
     assert harness.rows("SELECT unread FROM mailboxes WHERE name = 'bob:b'") == [(0,)]
+    archive = MessageArchive(harness.state_dir)
+    reasons = {one.state: one.reason for one in archive.receipts(None, 0, MAX_ID, 10)}
+    assert reasons == {STORED: "", RETURNED: "MAILBOX_FULL: full"}
+    archive.close()
     deleted, _ = harness.store.delete_ended(NOW_MS + 99, 10, NOW_MS)
     assert deleted == [("bob:b", away)]
     assert harness.rows("SELECT * FROM departures") == []

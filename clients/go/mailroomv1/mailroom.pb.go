@@ -438,7 +438,7 @@ type Message struct {
 	SenderVerified bool `protobuf:"varint,14,opt,name=sender_verified,json=senderVerified,proto3" json:"sender_verified,omitempty"`
 	// By when the sender wants an answer; absent if it named no time.
 	ReplyBy *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=reply_by,json=replyBy,proto3" json:"reply_by,omitempty"`
-	// Of a list with preview_bytes, where `content` is only the beginning: the size of the whole content in bytes. Otherwise 0.
+	// With preview_bytes, where `content` is only the beginning: the size of the whole content in bytes. Otherwise 0.
 	ContentSize   int64 `protobuf:"varint,16,opt,name=content_size,json=contentSize,proto3" json:"content_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1264,7 +1264,10 @@ type SubscribeRequest struct {
 	// response; none waits for another.
 	MaxBatch int32 `protobuf:"varint,7,opt,name=max_batch,json=maxBatch,proto3" json:"max_batch,omitempty"`
 	// With observe: count as present all the same, as a program does that waits for mail to wake the agent.
-	Present       bool `protobuf:"varint,8,opt,name=present,proto3" json:"present,omitempty"`
+	Present bool `protobuf:"varint,8,opt,name=present,proto3" json:"present,omitempty"`
+	// With observe or all_agents: shorten the content of each message as ListMessagesRequest.preview_bytes does, and leave metadata
+	// out. 0: whole messages. A stream that marks messages offered has them whole.
+	PreviewBytes  int32 `protobuf:"varint,9,opt,name=preview_bytes,json=previewBytes,proto3" json:"preview_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1353,6 +1356,13 @@ func (x *SubscribeRequest) GetPresent() bool {
 		return x.Present
 	}
 	return false
+}
+
+func (x *SubscribeRequest) GetPreviewBytes() int32 {
+	if x != nil {
+		return x.PreviewBytes
+	}
+	return 0
 }
 
 // One event; or, if the request has max_batch, several in `events`.
@@ -1525,7 +1535,9 @@ type Receipt struct {
 	// When it reached that state, UTC.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// Of READ: who acknowledged it in the recipient's place; empty if the recipient did so itself.
-	By            string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	By string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	// Of RETURNED: why the other host did not take the message; otherwise empty.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1591,6 +1603,13 @@ func (x *Receipt) GetTimestamp() *timestamppb.Timestamp {
 func (x *Receipt) GetBy() string {
 	if x != nil {
 		return x.By
+	}
+	return ""
+}
+
+func (x *Receipt) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -2426,7 +2445,10 @@ func (x *ListMessagesResponse) GetNextPageToken() string {
 type ClearMailboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name; required.
-	Agent         string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Who clears it in the agent's place, such as an operator; empty for the agent itself. The daemon's log says so. For the owner
+	// and administrators; an agent's token allows its own name.
+	By            string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2464,6 +2486,13 @@ func (*ClearMailboxRequest) Descriptor() ([]byte, []int) {
 func (x *ClearMailboxRequest) GetAgent() string {
 	if x != nil {
 		return x.Agent
+	}
+	return ""
+}
+
+func (x *ClearMailboxRequest) GetBy() string {
+	if x != nil {
+		return x.By
 	}
 	return ""
 }
@@ -3829,7 +3858,7 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12:\n" +
 	"\vretry_delay\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryDelay\x12\x14\n" +
-	"\x05field\x18\x05 \x01(\tR\x05field\"\x85\x02\n" +
+	"\x05field\x18\x05 \x01(\tR\x05field\"\xaa\x02\n" +
 	"\x10SubscribeRequest\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1d\n" +
 	"\n" +
@@ -3839,7 +3868,8 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x10include_receipts\x18\x05 \x01(\bR\x0fincludeReceipts\x12\x18\n" +
 	"\aobserve\x18\x06 \x01(\bR\aobserve\x12\x1b\n" +
 	"\tmax_batch\x18\a \x01(\x05R\bmaxBatch\x12\x18\n" +
-	"\apresent\x18\b \x01(\bR\apresent\"\x8d\x03\n" +
+	"\apresent\x18\b \x01(\bR\apresent\x12#\n" +
+	"\rpreview_bytes\x18\t \x01(\x05R\fpreviewBytes\"\x8d\x03\n" +
 	"\x11SubscribeResponse\x120\n" +
 	"\amessage\x18\x01 \x01(\v2\x14.mailroom.v1.MessageH\x00R\amessage\x120\n" +
 	"\areceipt\x18\x02 \x01(\v2\x14.mailroom.v1.ReceiptH\x00R\areceipt\x12I\n" +
@@ -3849,14 +3879,15 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"going_away\x18\x05 \x01(\v2\x16.mailroom.v1.GoingAwayH\x00R\tgoingAway\x12\x19\n" +
 	"\bevent_id\x18\x06 \x01(\tR\aeventId\x126\n" +
 	"\x06events\x18\a \x03(\v2\x1e.mailroom.v1.SubscribeResponseR\x06eventsB\a\n" +
-	"\x05event\"\xc2\x01\n" +
+	"\x05event\"\xda\x01\n" +
 	"\aReceipt\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1c\n" +
 	"\trecipient\x18\x02 \x01(\tR\trecipient\x120\n" +
 	"\x05state\x18\x03 \x01(\x0e2\x1a.mailroom.v1.DeliveryStateR\x05state\x128\n" +
 	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x0e\n" +
-	"\x02by\x18\x05 \x01(\tR\x02by\"\xd1\x01\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xd1\x01\n" +
 	"\x0fCommandResponse\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12+\n" +
@@ -3913,9 +3944,10 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\rpreview_bytes\x18\t \x01(\x05R\fpreviewBytes\"p\n" +
 	"\x14ListMessagesResponse\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.mailroom.v1.MessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\";\n" +
 	"\x13ClearMailboxRequest\x12\x14\n" +
-	"\x05agent\x18\x01 \x01(\tR\x05agent\"0\n" +
+	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\"0\n" +
 	"\x14ClearMailboxResponse\x12\x18\n" +
 	"\adeleted\x18\x01 \x01(\x03R\adeleted\"F\n" +
 	"\x11GetTrafficRequest\x121\n" +

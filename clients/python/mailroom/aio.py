@@ -228,12 +228,17 @@ class AsyncMailroom:
         """
         return self.iter_messages(agent, query=query, unread_only=unread_only, thread_id=thread_id, page_size=page_size)
 
-    async def clear(self, agent: str, *, timeout: float | None = None) -> int:
+    async def clear(self, agent: str, *, by: str | None = None, timeout: float | None = None) -> int:
         """Deletes every message of a mailbox and its inbox files; returns the number of deleted messages.
 
         A large mailbox is deleted in portions. After a failure some messages may be left: call it again.
+
+        Args:
+            agent: whose mailbox.
+            by: who clears it in the agent's place, for the daemon's log; the agent by default.
+            timeout: seconds for all attempts.
         """
-        return await self._run(calls.clear(agent), timeout)
+        return await self._run(calls.clear(agent, by), timeout)
 
     async def stats(self, agent: str | None = None, *, timeout: float | None = None) -> list[MailboxStats]:
         """Returns the message counts of one mailbox, or of every mailbox, ordered by name."""

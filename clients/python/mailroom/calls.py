@@ -186,9 +186,9 @@ def traffic(period: Span | None) -> Call[Traffic]:
     return Call(Service.MAILBOX, "GetTraffic", request, conversion.traffic_from)
 
 
-def clear(agent: str) -> Call[int]:
+def clear(agent: str, by: str | None) -> Call[int]:
     """Deletes all messages of a mailbox."""
-    request = pb.ClearMailboxRequest(agent=_text("agent", agent))
+    request = pb.ClearMailboxRequest(agent=_text("agent", agent), by=_text("by", by or ""))
     return Call(Service.MAILBOX, "ClearMailbox", request, conversion.deleted_from)
 
 
@@ -244,6 +244,7 @@ def subscribe_request(agent: str | None, options: SubscribeOptions, cursor: Curs
         observe=options.get("observe", False),
         present=options.get("present", False),
         max_batch=MAX_BATCH,
+        preview_bytes=options.get("preview_bytes") or 0,
     )
 
 

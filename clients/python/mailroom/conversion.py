@@ -220,7 +220,8 @@ def _delivery(delivery: pb.Delivery) -> Delivery:
 
 def _receipt(receipt: pb.Receipt, event_id: str) -> Receipt:
     state, moment = _state(receipt.state), _moment(receipt, "timestamp")
-    return Receipt(receipt.message_id, receipt.recipient, state, moment, event_id, receipt.by or None)
+    by, reason = receipt.by or None, receipt.reason or None
+    return Receipt(receipt.message_id, receipt.recipient, state, moment, event_id, by, reason)
 
 
 def _command_response(response: pb.CommandResponse, event_id: str) -> CommandResponse:

@@ -32,7 +32,7 @@ class Message(Record):
         expires_at: None if it never expires.
         sender_verified: whether the sender proved its name with a token.
         reply_by: by when the sender wants an answer; None if it named no time.
-        content_size: the size of the whole content, where a list shortened it (`preview_bytes`); otherwise 0.
+        content_size: the size of the whole content, where it was shortened (`preview_bytes`); otherwise 0.
     """
 
     id: str

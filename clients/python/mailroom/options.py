@@ -95,6 +95,8 @@ class SubscribeOptions(TypedDict, total=False):
         include_receipts: also yield the receipts of messages that this agent sent.
         observe: neither mark messages as offered nor count as presence of the agent.
         present: with `observe`, count as presence all the same: for a program that waits for mail to wake the agent.
+        preview_bytes: with `observe` or `all_agents`, shorten each content to this number of bytes, and leave metadata
+            out; `content_size` then has the size of the content.
         caught_up: also yield CaughtUp at the end of each replay.
         on_interrupted: called with the error each time the stream broke and will be resumed.
     """
@@ -105,5 +107,6 @@ class SubscribeOptions(TypedDict, total=False):
     include_receipts: bool
     observe: bool
     present: bool
+    preview_bytes: int | None
     caught_up: bool
     on_interrupted: Callable[[MailroomError], None] | None

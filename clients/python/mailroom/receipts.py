@@ -19,6 +19,7 @@ class Receipt(Record):
     Attributes:
         event_id: its place in the global sequence; empty in a message's history.
         by: who acknowledged the message in its recipient's place; None for the recipient.
+        reason: why the message was returned; None if it was not.
     """
 
     message_id: str
@@ -27,3 +28,4 @@ class Receipt(Record):
     timestamp: datetime | None
     event_id: str = ""
     by: str | None = None
+    reason: str | None = None

@@ -103,8 +103,9 @@ export function trackedFrom(response: GetMessageResponse): TrackedMessage {
 
 /** Converts a receipt. */
 export function receiptFrom(receipt: ProtoReceipt): Receipt {
-  const { messageId, recipient, state, timestamp, by } = receipt;
-  return { messageId, recipient, state: stateFrom(state), timestamp: moment(timestamp), ...(by && { by }) };
+  const { messageId, recipient, state, timestamp, by, reason } = receipt;
+  const details = { ...(by && { by }), ...(reason && { reason }) };
+  return { messageId, recipient, state: stateFrom(state), timestamp: moment(timestamp), ...details };
 }
 
 /** Converts a response from an outbox; a large one comes as text. */

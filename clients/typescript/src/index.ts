@@ -23,6 +23,7 @@ export type {
   AgentsOptions,
   AliasOptions,
   CallOptions,
+  ClearOptions,
   Draft,
   InboxOptions,
   ListOptions,

@@ -25,6 +25,7 @@ import type {
   AgentsOptions,
   AliasOptions,
   CallOptions,
+  ClearOptions,
   InboxOptions,
   ListOptions,
   MailroomOptions,
@@ -222,8 +223,9 @@ export class Mailroom {
   }
 
   /** Deletes every message of a mailbox and its inbox files; returns their number. After a failure, call it again. */
-  async clear(agent: string, options: CallOptions = {}): Promise<number> {
-    return (await this.#caller.call(methods.CLEAR_MAILBOX, { agent: text('agent', agent) }, options)).deleted;
+  async clear(agent: string, options: ClearOptions = {}): Promise<number> {
+    const request = { agent: text('agent', agent), by: text('by', options.by ?? '') };
+    return (await this.#caller.call(methods.CLEAR_MAILBOX, request, options)).deleted;
   }
 
   /** Makes a session an alias of an agent: its mail goes to the agent's mailbox. Returns when the alias expires. */

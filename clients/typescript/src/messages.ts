@@ -94,6 +94,8 @@ export interface Receipt {
   timestamp: Date;
   /** Who acknowledged the message in its recipient's place. */
   by?: string;
+  /** Why the message was returned. */
+  reason?: string;
 }
 
 /** A message with its delivery and its history. */

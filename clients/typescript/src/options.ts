@@ -85,6 +85,8 @@ export interface SubscribeOptions {
   receipts?: boolean | undefined;
   /** Neither mark messages as offered nor count as presence of the agent. */
   observe?: boolean | undefined;
+  /** When observing: shorten each content to this number of bytes, and leave metadata out; `contentSize` then has its size. */
+  previewBytes?: number | undefined;
   /** Ends the iteration when it is aborted: it throws the signal's reason. */
   signal?: AbortSignal | undefined;
   /** Called with the error each time the stream broke and will be resumed. */
@@ -132,6 +134,12 @@ export interface SearchOptions extends PageOptions {
 /** The options of `acknowledge`. */
 export interface AcknowledgeOptions extends CallOptions {
   /** Who acknowledges in the agent's place, for the history; the agent by default. */
+  by?: string | undefined;
+}
+
+/** The options of `clear`. */
+export interface ClearOptions extends CallOptions {
+  /** Who clears the mailbox in the agent's place, for the daemon's log; the agent by default. */
   by?: string | undefined;
 }
 

@@ -119,6 +119,7 @@ export function subscribeRequest(
     includeReceipts: options.receipts ?? false,
     observe: options.observe ?? false,
     maxBatch: MAX_BATCH,
+    previewBytes: count('preview_bytes', options.previewBytes),
   });
 }
 

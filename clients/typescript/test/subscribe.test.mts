@@ -202,6 +202,12 @@ describe('subscribe', () => {
       ['first-of-all', 'second-of-all'],
     );
     subscription.close();
+    const short = room.subscribeAll({ previewBytes: 4 });
+    await short.ready();
+    await room.send('first-of-all', '1234 and more', { metadata: { a: 1 } });
+    const [preview] = await readMessages(short, 1);
+    assert.deepEqual([preview?.content, preview?.contentSize, preview?.metadata], ['1234', 13, {}]);
+    short.close();
   });
 
   test('throws the reason of its signal', async () => {

@@ -171,18 +171,18 @@ describe('the verbs', () => {
 
   test('list filters by sender and state, and shortens contents', async () => {
     const room = daemon.room();
-    const first = await room.send('listed', 'from one', { sender: 'one', metadata: { a: 1 } });
-    await room.send('listed', 'from the other', { sender: 'other' });
-    await room.acknowledge('listed', first.message.id, { by: 'operator' });
+    const first = await room.send('filtered', 'from one', { sender: 'one', metadata: { a: 1 } });
+    await room.send('filtered', 'from the other', { sender: 'other' });
+    await room.acknowledge('filtered', first.message.id, { by: 'operator' });
     const contents = async (options: Parameters<typeof room.list>[1]) =>
-      (await room.list('listed', options).toArray()).map(({ content }) => content);
+      (await room.list('filtered', options).toArray()).map(({ content }) => content);
     assert.deepEqual(await contents({ sender: 'one' }), ['from one']);
     assert.deepEqual(await contents({ states: ['filed', 'offered'] }), ['from the other']);
-    const [short] = await room.list('listed', { sender: 'one', previewBytes: 4 }).toArray();
+    const [short] = await room.list('filtered', { sender: 'one', previewBytes: 4 }).toArray();
     assert.deepEqual([short?.content, short?.contentSize, short?.metadata], ['from', 8, {}]);
     const history = (await room.get(first.message.id)).history;
     assert.deepEqual([history.at(-1)?.state, history.at(-1)?.by, history[0]?.by], ['read', 'operator', undefined]);
-    const wrong = room.list('listed', { states: ['gone' as 'read'] }).toArray();
+    const wrong = room.list('filtered', { states: ['gone' as 'read'] }).toArray();
     await assert.rejects(wrong, { reason: 'REQUEST_MALFORMED' });
   });
 
@@ -201,7 +201,7 @@ describe('the verbs', () => {
   test('clear deletes a mailbox and its files', async () => {
     const room = daemon.room();
     await Promise.all([room.send('cleared', 'one'), room.send('cleared', 'two')]);
-    assert.equal(await room.clear('cleared'), 2);
+    assert.equal(await room.clear('cleared', { by: 'operator' }), 2);
     daemon.assertStored('cleared', []);
   });
 

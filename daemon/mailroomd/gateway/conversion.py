@@ -139,6 +139,7 @@ def receipt_to_proto(receipt: Receipt) -> pb.Receipt:
         recipient=receipt.recipient,
         state=receipt.state.value,  # pyright: ignore[reportArgumentType]
         by=receipt.by,
+        reason=receipt.reason,
     )
     if receipt.timestamp_ms:
         proto.timestamp.FromMilliseconds(receipt.timestamp_ms)

@@ -1,7 +1,8 @@
 """EventEncoder — encodes events as SubscribeResponses, mail once for all of its streams, and joins them to batches.
 
 Owns a bounded cache of the messages and responses that were encoded last. Its key has their state, so a hit is never
-stale. A large response is converted in a thread: there may be 50,000 numbers in it to look at.
+stale, and how much of the content is shown. A large response is converted in a thread: there may be 50,000 numbers in
+it to look at.
 """
 
 __all__ = ["EventEncoder", "join_events"]
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 from mailroom.v1 import mailroom_pb2 as pb
 
-from mailroomd.gateway.conversion import message_to_proto, receipt_to_proto, response_to_proto
+from mailroomd.gateway.conversion import message_to_proto, preview_to_proto, receipt_to_proto, response_to_proto
 from mailroomd.gateway.cooperation import work_in_thread
 from mailroomd.gateway.list_response import ListResponse
 from mailroomd.model.announcement import Announcement, Receipt, Response
@@ -27,26 +28,31 @@ class EventEncoder:
     """Serializes events."""
 
     def __init__(self) -> None:
-        self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
         self._cached_bytes = 0
 
-    async def encode_announcement(self, announcement: Announcement) -> bytes:
-        """Returns a message, a receipt or a response as a serialized event, and keeps it for other streams."""
+    async def encode_announcement(self, announcement: Announcement, preview_bytes: int = 0) -> bytes:
+        """Returns a message, a receipt or a response as a serialized event, and keeps it for other streams.
+
+        Args:
+            announcement: the item.
+            preview_bytes: what is shown of a message's content; 0 for all of it, and metadata.
+        """
         if isinstance(announcement, Response) and len(announcement.body) > LARGE_RESPONSE_BYTES:
             encoded = await work_in_thread(_encode, announcement)
         else:
-            encoded = _encode(announcement)
+            encoded = _encode(announcement, preview_bytes)
         if not isinstance(announcement, Receipt):
-            self._remember((announcement.id, announcement.state), encoded)
+            self._remember((announcement.id, announcement.state, preview_bytes), encoded)
         return encoded
 
-    def find_encoded(self, announcement: Announcement) -> bytes | None:
+    def find_encoded(self, announcement: Announcement, preview_bytes: int = 0) -> bytes | None:
         """Returns the serialized event of a message or a response if the cache has it."""
         if isinstance(announcement, Receipt):
             return None
-        return self._cache.get((announcement.id, announcement.state))
+        return self._cache.get((announcement.id, announcement.state, preview_bytes))
 
-    def _remember(self, key: tuple[int, int], encoded: bytes) -> None:
+    def _remember(self, key: tuple[int, int, int], encoded: bytes) -> None:
         if key in self._cache:  # another stream was faster
             return
         self._cache[key] = encoded
@@ -73,10 +79,11 @@ def join_events(events: Sequence[bytes], last_id: int) -> bytes:
     return ListResponse(pb.SubscribeResponse(event_id=format_id(last_id)), "events", events).SerializeToString()
 
 
-def _encode(announcement: Announcement) -> bytes:
+def _encode(announcement: Announcement, preview_bytes: int = 0) -> bytes:
     match announcement:
         case Message():
-            event = pb.SubscribeResponse(message=message_to_proto(announcement))
+            shown = preview_to_proto(announcement, preview_bytes) if preview_bytes else message_to_proto(announcement)
+            event = pb.SubscribeResponse(message=shown)
         case Receipt():
             event = pb.SubscribeResponse(receipt=receipt_to_proto(announcement))
         case Response():

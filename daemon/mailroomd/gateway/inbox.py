@@ -22,19 +22,24 @@ from mailroomd.gateway.fair_scheduler import FlowKey
 from mailroomd.gateway.list_response import ListResponse, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.gateway.mailbox_client import MailboxClient, Submission
-from mailroomd.gateway.request_parsing import Acknowledgement, AgentIds, InboxCheck, NewAlias, SubscriptionStart
+from mailroomd.gateway.request_parsing import (
+    Acknowledgement,
+    AgentIds,
+    Clearing,
+    InboxCheck,
+    NewAlias,
+    SubscriptionStart,
+)
 from mailroomd.gateway.subscription import Subscription
 from mailroomd.gateway.wakeups import Wakeups, topics_of
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.ids import MAX_ID, format_id
-from mailroomd.model.limits import (
-    CLEAR_SLICE,
-    MAX_PAGE_BYTES,
-)
+from mailroomd.model.limits import CLEAR_SLICE, MAX_PAGE_BYTES
 from mailroomd.model.message import Message
 from mailroomd.model.page import Page
 from mailroomd.model.states import DeliveryState
+from mailroomd.observability.log import log
 from mailroomd.observability.metrics_block import MetricsBlock
 from mailroomd.protocol.operations import Acknowledge, Acknowledged, Clear, Cleared, MarkOffered, Result, SetAlias
 from mailroomd.protocol.packets import NoteSeen
@@ -94,6 +99,7 @@ class Inbox:
                 request.include_receipts,
                 request.observe,
                 request.max_batch,
+                request.preview_bytes,
                 self._is_stopping,
                 call.write,
             )
@@ -174,15 +180,21 @@ class Inbox:
             acknowledged_ids=map(format_id, acknowledged), unknown_ids=map(format_id, unknown)
         )
 
-    async def clear_mailbox(self, agent: str, call: Call) -> pb.ClearMailboxResponse:
-        """Deletes the messages that are in a mailbox now, slice by slice; messages that arrive meanwhile stay."""
+    async def clear_mailbox(self, request: Clearing, call: Call) -> pb.ClearMailboxResponse:
+        """Deletes the messages that are in a mailbox now, slice by slice; messages that arrive meanwhile stay.
+
+        The log says who wanted it before anything is deleted: afterwards nothing else would.
+        """
+        by = self._aliases.agent_of(request.by or request.agent)
         deleted = 0
-        for mailbox in self._aliases.mailboxes_of(agent):
+        for mailbox in self._aliases.mailboxes_of(request.agent):
+            log.info("clearing mailbox", mailbox=mailbox, by=by)
             cleared = Cleared([], MAX_ID, has_more=True)  # the first slice says where the mailbox ends now
             while cleared.has_more:
                 clear = Clear(mailbox, cleared.through_id, CLEAR_SLICE)
-                cleared = cast("Cleared", await self._submit(clear, agent, call))
+                cleared = cast("Cleared", await self._submit(clear, request.agent, call))
                 deleted += len(cleared.message_ids)
+        log.info("mailbox cleared", mailbox=request.agent, by=by, deleted=deleted)
         return pb.ClearMailboxResponse(deleted=deleted)
 
     async def set_alias(self, request: NewAlias, call: Call) -> pb.SetAliasResponse:

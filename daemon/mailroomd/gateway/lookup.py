@@ -18,7 +18,8 @@ from mailroomd.gateway.inbox_census import InboxCensus, PendingFiles
 from mailroomd.gateway.list_response import ListResponse, encode_items, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader, age_sec
 from mailroomd.gateway.name_pages import page_by_name
-from mailroomd.gateway.request_parsing import AgentPage, Listing, QueuePage, StatsPage
+from mailroomd.gateway.page_requests import AgentPage, QueuePage, StatsPage
+from mailroomd.gateway.request_parsing import Listing
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.clock import now_ms
 from mailroomd.model.errors import message_not_found
@@ -70,7 +71,7 @@ class Lookup:
                 history.team_error,
                 on_its_way,
             ),
-            history=_history_to_proto(history),
+            history=_history_to_proto(history, on_its_way.reason if on_its_way else ""),
         )
 
     async def list_messages(self, request: Listing, call: Call) -> ListResponse:
@@ -176,7 +177,7 @@ def _queue_to_proto(queue: tuple[str, PendingFiles]) -> pb.QueueStats:
     return pb.QueueStats(session_id=session, pending_count=files.files, oldest_age_sec=oldest_age_sec)
 
 
-def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
+def _history_to_proto(history: StoredHistory, return_reason: str) -> list[pb.Receipt]:
     message = history.message
     end = message.state if message.state >= DeliveryState.READ else DeliveryState.READ
     steps = [(DeliveryState.STORED, message.timestamp_ms), (DeliveryState.FILED, history.filed_ms)]
@@ -188,10 +189,12 @@ def _history_to_proto(history: StoredHistory) -> list[pb.Receipt]:
     if message.state is DeliveryState.OFFERED and not history.offered_ms:  # the database learns of it a little later
         known_steps.append((DeliveryState.OFFERED, 0))
     draft = message.draft
+    details = {DeliveryState.READ: (history.acknowledged_by, ""), DeliveryState.RETURNED: ("", return_reason)}
     return [
-        receipt_to_proto(Receipt(0, draft.sender, message.id, draft.recipient, state, when_ms, by))
+        receipt_to_proto(
+            Receipt(0, draft.sender, message.id, draft.recipient, state, when_ms, *details.get(state, ("", "")))
+        )
         for state, when_ms in known_steps
-        for by in [history.acknowledged_by if state is DeliveryState.READ else ""]
     ]
 
 

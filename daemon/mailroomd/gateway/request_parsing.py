@@ -8,28 +8,23 @@ needs more than the request (`sending`, `inbox`, `lookup`), the conversion and t
 __all__ = [
     "Acknowledgement",
     "AgentIds",
-    "AgentPage",
     "Broadcast",
+    "Clearing",
     "InboxCheck",
     "Listing",
     "NewAlias",
-    "QueuePage",
     "SendRequest",
-    "StatsPage",
     "SubscriptionStart",
     "parse_acknowledgement",
-    "parse_agent",
     "parse_agent_ids",
-    "parse_agents",
     "parse_alias",
     "parse_batch",
     "parse_broadcast",
     "parse_check",
+    "parse_clearing",
     "parse_id",
     "parse_listing",
-    "parse_queues",
     "parse_send",
-    "parse_stats",
     "parse_subscription",
     "parse_traffic",
 ]
@@ -42,6 +37,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.core.validation import check_agent, check_draft, check_key, check_sender, check_session, parse_message_id
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import draft_from_proto, duration_to_ms
+from mailroomd.gateway.page_requests import clamp_limit
 from mailroomd.model.errors import MailroomError, Reason, too_large
 from mailroomd.model.limits import (
     CHECK_DEFAULT_LIMIT,
@@ -58,14 +54,12 @@ from mailroomd.model.limits import (
     MAX_TTL_MS,
     PAGE_DEFAULT_SIZE,
     PAGE_MAX_SIZE,
-    STATS_MAX_SIZE,
 )
 from mailroomd.model.message import Draft
 from mailroomd.model.message_filter import MessageFilter
-from mailroomd.model.names import NAME_RULE, is_name
-from mailroomd.model.states import DeliveryState
+from mailroomd.model.states import MESSAGE_STATES, DeliveryState
 
-LISTED_STATES = tuple(DeliveryState)[DeliveryState.STORED : DeliveryState.EXPIRED + 1]
+LISTED_STATES = MESSAGE_STATES - {DeliveryState.VOIDED}
 
 
 class SendRequest(NamedTuple):
@@ -94,7 +88,9 @@ class Broadcast(NamedTuple):
 class SubscriptionStart(NamedTuple):
     """What a stream begins with: after which id (0: the beginning, None: now); the rest is as in the contract.
 
-    `present`: whether the stream counts as presence of the agent.
+    Attributes:
+        present: whether the stream counts as presence of the agent.
+        preview_bytes: what is shown of each content; 0 for all of it, and metadata.
     """
 
     agent: str
@@ -105,6 +101,7 @@ class SubscriptionStart(NamedTuple):
     observe: bool
     max_batch: int
     present: bool
+    preview_bytes: int
 
 
 class InboxCheck(NamedTuple):
@@ -133,6 +130,13 @@ class Acknowledgement(NamedTuple):
     by: str
 
 
+class Clearing(NamedTuple):
+    """A mailbox to clear; `by` is who does so, or "" for the agent itself."""
+
+    agent: str
+    by: str
+
+
 class NewAlias(NamedTuple):
     """A session that becomes an alias of an agent, for `ttl_ms`; 0 ends it."""
 
@@ -153,30 +157,6 @@ class Listing(NamedTuple):
     before_id: int
     wanted: MessageFilter
     preview_bytes: int
-
-
-class StatsPage(NamedTuple):
-    """One mailbox, or a page of all; `page_token` is the name behind which it begins, or ""."""
-
-    agent: str
-    page_size: int
-    page_token: str
-
-
-class QueuePage(NamedTuple):
-    """One session, or a page of all; `page_token` is the name behind which it begins, or ""."""
-
-    session: str
-    page_size: int
-    page_token: str
-
-
-class AgentPage(NamedTuple):
-    """A page of the agents; `page_token` is the name behind which it begins, or ""."""
-
-    page_size: int
-    page_token: str
-    alive_only: bool
 
 
 async def parse_send(request: pb.SendMessageRequest, call: Call) -> SendRequest:
@@ -227,6 +207,9 @@ async def parse_subscription(request: pb.SubscribeRequest, _: Call) -> Subscript
         raise MailroomError(
             Reason.OPTIONS_CONFLICT, "after_id and include_unread cannot be combined: give one", field="after_id"
         )
+    if request.preview_bytes and not (request.observe or request.all_agents):
+        sentence = "preview_bytes needs observe: a reader is offered whole messages"
+        raise MailroomError(Reason.OPTIONS_CONFLICT, sentence, field="preview_bytes")
     if not request.all_agents:
         check_agent(request.agent)
     return SubscriptionStart(
@@ -236,8 +219,9 @@ async def parse_subscription(request: pb.SubscribeRequest, _: Call) -> Subscript
         request.include_unread,
         request.include_receipts or request.all_agents,
         request.observe or request.all_agents,
-        _clamp_limit(request.max_batch, 1, MAX_BATCH_EVENTS, "max_batch"),
+        clamp_limit(request.max_batch, 1, MAX_BATCH_EVENTS, "max_batch"),
         not request.all_agents and (request.present or not request.observe),
+        clamp_limit(request.preview_bytes, 0, MAX_PREVIEW_BYTES, "preview_bytes"),
     )
 
 
@@ -246,7 +230,7 @@ async def parse_check(request: pb.CheckInboxRequest, _: Call) -> InboxCheck:
     check_agent(request.agent)
     return InboxCheck(
         request.agent,
-        _clamp_limit(request.limit, CHECK_DEFAULT_LIMIT, CHECK_MAX_LIMIT, "limit"),
+        clamp_limit(request.limit, CHECK_DEFAULT_LIMIT, CHECK_MAX_LIMIT, "limit"),
         duration_to_ms(request.wait, Reason.WAIT_INVALID, "wait") / 1000,
         request.unoffered_only,
         request.newest_first,
@@ -271,10 +255,12 @@ async def parse_agent_ids(request: pb.MarkOfferedRequest | pb.AcknowledgeMessage
     return AgentIds(request.agent, [parse_message_id(text, "message_ids") for text in request.message_ids])
 
 
-async def parse_agent(request: pb.ClearMailboxRequest, _: Call) -> str:
-    """Returns the agent that a request names."""
+async def parse_clearing(request: pb.ClearMailboxRequest, _: Call) -> Clearing:
+    """Returns the mailbox that is to be cleared, and who wants it."""
     check_agent(request.agent)
-    return request.agent
+    if request.by:
+        check_agent(request.by, "by")
+    return Clearing(request.agent, request.by)
 
 
 async def parse_alias(request: pb.SetAliasRequest, _: Call) -> NewAlias:
@@ -302,7 +288,7 @@ async def parse_listing(request: pb.ListMessagesRequest, _: Call) -> Listing:
     """Returns the page that a request asks for."""
     if request.agent:
         check_agent(request.agent)
-    size = _clamp_limit(request.page_size, PAGE_DEFAULT_SIZE, PAGE_MAX_SIZE, "page_size")
+    size = clamp_limit(request.page_size, PAGE_DEFAULT_SIZE, PAGE_MAX_SIZE, "page_size")
     _check_length(request.query, MAX_QUERY_CHARS, Reason.QUERY_TOO_LONG, "query")
     _check_length(request.thread_id, MAX_THREAD_ID_BYTES, Reason.THREAD_ID_TOO_LONG, "thread_id")
     token = request.page_token
@@ -311,7 +297,7 @@ async def parse_listing(request: pb.ListMessagesRequest, _: Call) -> Listing:
         check_sender(request.sender)
     states = frozenset(state for state in LISTED_STATES if state in request.states) if request.states else None
     wanted = MessageFilter(request.unread_only, request.thread_id, request.query, request.sender, states)
-    preview_bytes = _clamp_limit(request.preview_bytes, 0, MAX_PREVIEW_BYTES, "preview_bytes")
+    preview_bytes = clamp_limit(request.preview_bytes, 0, MAX_PREVIEW_BYTES, "preview_bytes")
     return Listing(request.agent, size, before_id, wanted, preview_bytes)
 
 
@@ -324,29 +310,6 @@ async def parse_traffic(request: pb.GetTrafficRequest, _: Call) -> int:
         sentence = "period must be between one millisecond and ten years; an hour if absent"
         raise MailroomError(Reason.LIMIT_INVALID, sentence, field="period")
     return period_ms
-
-
-async def parse_stats(request: pb.GetMailboxStatsRequest, _: Call) -> StatsPage:
-    """Returns the mailbox, or the page of all, that a request asks for."""
-    if request.agent:
-        check_agent(request.agent)
-        return StatsPage(request.agent, 1, "")
-    size = _clamp_limit(request.page_size, STATS_MAX_SIZE, STATS_MAX_SIZE, "page_size")
-    return StatsPage("", size, _name_token(request.page_token))
-
-
-async def parse_queues(request: pb.GetQueueStatsRequest, _: Call) -> QueuePage:
-    """Returns the session, or the page of all, that a request asks for."""
-    if request.session_id:
-        check_session(request.session_id)
-    size = _clamp_limit(request.page_size, STATS_MAX_SIZE, STATS_MAX_SIZE, "page_size")
-    return QueuePage(request.session_id, size, _name_token(request.page_token))
-
-
-async def parse_agents(request: pb.ListAgentsRequest, _: Call) -> AgentPage:
-    """Returns the page of agents that a request asks for."""
-    size = _clamp_limit(request.page_size, PAGE_MAX_SIZE, PAGE_MAX_SIZE, "page_size")
-    return AgentPage(size, _name_token(request.page_token), request.alive_only)
 
 
 async def _parse_send(
@@ -373,23 +336,6 @@ def _check_count(count: int, limit: int, field: str) -> None:
         )
 
 
-def _clamp_limit(requested: int, default: int, maximum: int, field: str) -> int:
-    """Returns a requested number of items: the default for 0, and never more than the maximum."""
-    if requested < 0:
-        raise MailroomError(
-            Reason.LIMIT_INVALID, f"{field} must be between 1 and {maximum}; 0 means {default}", field=field
-        )
-    return min(requested or default, maximum)
-
-
 def _check_length(text: str, max_chars: int, reason: Reason, field: str) -> None:
     if len(text) > max_chars:
         raise too_large(reason, field, len(text), max_chars, "characters")
-
-
-def _name_token(token: str) -> str:
-    """Returns a page token that is a name, or "" for the first page."""
-    if token and not is_name(token):
-        sentence = f"page_token must be the next_page_token of a response: {NAME_RULE}"
-        raise MailroomError(Reason.PAGE_TOKEN_INVALID, sentence, field="page_token")
-    return token

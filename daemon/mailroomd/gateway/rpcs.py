@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.auth.access import NamesByField, Rule
+from mailroomd.gateway import page_requests
 from mailroomd.gateway import request_parsing as parsing
 from mailroomd.gateway.inbox import Inbox
 from mailroomd.gateway.lookup import Lookup
@@ -43,7 +44,7 @@ def _agent(request: Any) -> NamesByField:
     return [("agent", request.agent)]
 
 
-def _reader(request: Any) -> NamesByField:
+def _agent_and_deputy(request: Any) -> NamesByField:
     return [("agent", request.agent), *([("by", request.by)] if request.by else [])]
 
 
@@ -108,11 +109,17 @@ RPCS: tuple[Rpc, ...] = (
     Rpc(
         _MAILBOX,
         "AcknowledgeMessages",
-        Rule("its own mailbox", own=_reader),
+        Rule("its own mailbox", own=_agent_and_deputy),
         Inbox.acknowledge_messages,
         parsing.parse_acknowledgement,
     ),
-    Rpc(_MAILBOX, "ClearMailbox", _OWN_MAILBOX, Inbox.clear_mailbox, parsing.parse_agent),
+    Rpc(
+        _MAILBOX,
+        "ClearMailbox",
+        Rule("its own mailbox", own=_agent_and_deputy),
+        Inbox.clear_mailbox,
+        parsing.parse_clearing,
+    ),
     Rpc(
         _MAILBOX,
         "GetMessage",
@@ -127,21 +134,21 @@ RPCS: tuple[Rpc, ...] = (
         "GetMailboxStats",
         Rule("its own", own=_agent, is_rechecked=True),
         Lookup.get_mailbox_stats,
-        parsing.parse_stats,
+        page_requests.parse_stats,
     ),
     Rpc(
         _MAILBOX,
         "GetQueueStats",
         Rule("its own", own=lambda request: [("session_id", request.session_id)], is_rechecked=True),
         Lookup.get_queue_stats,
-        parsing.parse_queues,
+        page_requests.parse_queues,
     ),
     Rpc(
         _MAILBOX,
         "ListAgents",
         Rule("yes: it is the address book", is_rechecked=True),
         Lookup.list_agents,
-        parsing.parse_agents,
+        page_requests.parse_agents,
     ),
     # An alias takes over the mail of another name, and anyone who wrote to a session knows its name. So only the owner
     # and administrators decide which agent a session belongs to.

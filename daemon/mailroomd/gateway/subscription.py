@@ -44,6 +44,7 @@ class Subscription:
         receipts: include receipts for the senders of these names.
         observe: mark nothing offered.
         max_batch: how many events one response may carry.
+        preview_bytes: what is shown of each content; 0 for all of it, and metadata.
         write: writes a serialized response, and returns when gRPC has room for the next one.
     """
 
@@ -60,6 +61,7 @@ class Subscription:
     receipts: bool
     observe: bool
     max_batch: int
+    preview_bytes: int
     is_stopping: Callable[[], bool]
     write: Write
     _is_live: bool = False
@@ -128,9 +130,9 @@ class Subscription:
         room = MAX_BATCH_BYTES
         async with self.work.slot() as share:
             for announcement in announcements:
-                event = self.encoder.find_encoded(announcement)
+                event = self.encoder.find_encoded(announcement, self.preview_bytes)
                 if event is None:
-                    event = await self.encoder.encode_announcement(announcement)
+                    event = await self.encoder.encode_announcement(announcement, self.preview_bytes)
                     await share.yield_if_due()
                 room -= len(event)
                 if room < 0 and events:

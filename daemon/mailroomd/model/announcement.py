@@ -23,6 +23,7 @@ class Receipt(msgspec.Struct, frozen=True):
         state: the state that the message reached.
         timestamp_ms: when, in milliseconds since 1970.
         by: who acknowledged it in the recipient's place, "" for the recipient.
+        reason: why it was returned, "" if it was not.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Receipt(msgspec.Struct, frozen=True):
     state: DeliveryState
     timestamp_ms: int
     by: str = ""
+    reason: str = ""
 
 
 class Response(msgspec.Struct, frozen=True):

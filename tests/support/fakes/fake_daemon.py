@@ -19,7 +19,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroom.v1 import mailroom_pb2_grpc
-from support.fakes.filters import is_listed, page_of, preview_of, responses_of
+from support.fakes.filters import is_listed, page_of, preview_of, responses_of, shortened
 from support.fakes.scripted import Context, Refusal, StreamEnd
 
 LAST_ID_BEFORE = 0x0198_0000_0000_0000
@@ -126,6 +126,14 @@ class FakeDaemon:
         message = self.messages[message_id]
         message.read, message.state = True, pb.DELIVERY_STATE_READ
         receipt = pb.Receipt(message_id=message_id, recipient=message.recipient, state=message.state, by=by)
+        receipt.timestamp.GetCurrentTime()
+        self._announce(pb.SubscribeResponse(receipt=receipt, event_id=self._issue_id()))
+
+    def give_back(self, message_id: str, reason: str) -> None:
+        """Returns a message to its sender, as another host would."""
+        message = self.messages[message_id]
+        message.state = pb.DELIVERY_STATE_RETURNED
+        receipt = pb.Receipt(message_id=message_id, recipient=message.recipient, state=message.state, reason=reason)
         receipt.timestamp.GetCurrentTime()
         self._announce(pb.SubscribeResponse(receipt=receipt, event_id=self._issue_id()))
 
@@ -312,7 +320,8 @@ class FakeDaemon:
             else:
                 async for ready in self._ready_events(request):
                     events = ready if after is None else ready[: after - sent]
-                    for response in responses_of(events, min(request.max_batch, self.max_batch)):
+                    shown = [shortened(event, request.preview_bytes) for event in events]
+                    for response in responses_of(shown, min(request.max_batch, self.max_batch)):
                         yield response
                     last_id, sent = events[-1].event_id or events[-1].caught_up.last_id, sent + len(events)
                     if sent == after:

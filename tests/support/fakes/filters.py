@@ -1,6 +1,6 @@
 """filters — which messages a fake daemon lists, and how it divides names into pages and events into responses."""
 
-__all__ = ["is_listed", "page_of", "preview_of", "responses_of"]
+__all__ = ["is_listed", "page_of", "preview_of", "responses_of", "shortened"]
 
 from collections.abc import Iterator, Sequence
 
@@ -31,6 +31,13 @@ def preview_of(message: pb.Message, preview_bytes: int) -> pb.Message:
     preview.content = content[:preview_bytes].decode(errors="ignore")
     preview.content_size = len(content) if len(content) > preview_bytes else 0
     return preview
+
+
+def shortened(event: pb.SubscribeResponse, preview_bytes: int) -> pb.SubscribeResponse:
+    """Returns an event as a stream with previews has it."""
+    if not (preview_bytes and event.HasField("message")):
+        return event
+    return pb.SubscribeResponse(message=preview_of(event.message, preview_bytes), event_id=event.event_id)
 
 
 def page_of(names: Sequence[str], token: str, page_size: int) -> tuple[Sequence[str], str]:

@@ -34,6 +34,7 @@ class Stage:
 
     Attributes:
         room: a client for the agents of a test.
+        keeps_mail: leave the mail where it is after the test: deleting masses takes longer than a new daemon.
     """
 
     deployment: Deployment
@@ -42,6 +43,7 @@ class Stage:
     room: Mailroom
     watched: list[Watched] = field(default_factory=list[Watched])
     contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
+    keeps_mail: bool = False
 
     def context(self, **options: Any) -> BrowserContext:
         """Returns a new browser profile, without a session."""
@@ -88,7 +90,7 @@ class Stage:
             self.deployment.start()
         if self.dashboard.process is None or self.dashboard.process.poll() is not None:
             self.dashboard.start()
-        for box in self.room.stats():
+        for box in [] if self.keeps_mail else self.room.stats():
             self.room.clear(box.agent_id, timeout=CLEAR_SEC)
         for draft in (self.dashboard.files / "drafts").glob("*"):
             draft.unlink()

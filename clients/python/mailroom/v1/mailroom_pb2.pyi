@@ -280,7 +280,7 @@ class SendError(_message.Message):
     def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., field: _Optional[str] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("agent", "all_agents", "after_id", "include_unread", "include_receipts", "observe", "max_batch", "present")
+    __slots__ = ("agent", "all_agents", "after_id", "include_unread", "include_receipts", "observe", "max_batch", "present", "preview_bytes")
     AGENT_FIELD_NUMBER: _ClassVar[int]
     ALL_AGENTS_FIELD_NUMBER: _ClassVar[int]
     AFTER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -289,6 +289,7 @@ class SubscribeRequest(_message.Message):
     OBSERVE_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     PRESENT_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_BYTES_FIELD_NUMBER: _ClassVar[int]
     agent: str
     all_agents: bool
     after_id: str
@@ -297,7 +298,8 @@ class SubscribeRequest(_message.Message):
     observe: bool
     max_batch: int
     present: bool
-    def __init__(self, agent: _Optional[str] = ..., all_agents: _Optional[bool] = ..., after_id: _Optional[str] = ..., include_unread: _Optional[bool] = ..., include_receipts: _Optional[bool] = ..., observe: _Optional[bool] = ..., max_batch: _Optional[int] = ..., present: _Optional[bool] = ...) -> None: ...
+    preview_bytes: int
+    def __init__(self, agent: _Optional[str] = ..., all_agents: _Optional[bool] = ..., after_id: _Optional[str] = ..., include_unread: _Optional[bool] = ..., include_receipts: _Optional[bool] = ..., observe: _Optional[bool] = ..., max_batch: _Optional[int] = ..., present: _Optional[bool] = ..., preview_bytes: _Optional[int] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("message", "receipt", "command_response", "caught_up", "going_away", "event_id", "events")
@@ -318,18 +320,20 @@ class SubscribeResponse(_message.Message):
     def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., command_response: _Optional[_Union[CommandResponse, _Mapping]] = ..., caught_up: _Optional[_Union[CaughtUp, _Mapping]] = ..., going_away: _Optional[_Union[GoingAway, _Mapping]] = ..., event_id: _Optional[str] = ..., events: _Optional[_Iterable[_Union[SubscribeResponse, _Mapping]]] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("message_id", "recipient", "state", "timestamp", "by")
+    __slots__ = ("message_id", "recipient", "state", "timestamp", "by", "reason")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     message_id: str
     recipient: str
     state: DeliveryState
     timestamp: _timestamp_pb2.Timestamp
     by: str
-    def __init__(self, message_id: _Optional[str] = ..., recipient: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, message_id: _Optional[str] = ..., recipient: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CommandResponse(_message.Message):
     __slots__ = ("session_id", "body", "file_name", "body_json", "timestamp")
@@ -460,10 +464,12 @@ class ListMessagesResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ClearMailboxRequest(_message.Message):
-    __slots__ = ("agent",)
+    __slots__ = ("agent", "by")
     AGENT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     agent: str
-    def __init__(self, agent: _Optional[str] = ...) -> None: ...
+    by: str
+    def __init__(self, agent: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
 
 class ClearMailboxResponse(_message.Message):
     __slots__ = ("deleted",)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mailroom_apps.cli.completion import complete_agent
 from mailroom_apps.cli.connection import connect
-from mailroom_apps.cli.options import Address, Agent, Json
+from mailroom_apps.cli.options import Address, Agent, Json, require_name
 from mailroom_apps.cli.output import emit, emit_json
 from mailroom_apps.printable import printable_line
 
@@ -16,6 +17,15 @@ from mailroom_apps.printable import printable_line
 def clear(
     agent: Agent,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who clears it in the agent's place; the daemon's log says so.",
+            autocompletion=complete_agent,
+            callback=require_name,
+        ),
+    ] = None,
     json: Json = False,
     address: Address = None,
 ) -> None:
@@ -24,7 +34,7 @@ def clear(
         if not yes:
             [mailbox] = client.stats(agent)
             _confirm(f"Delete all {mailbox.total} messages of {printable_line(agent)} ({mailbox.unread} unread)?")
-        deleted = client.clear(agent)
+        deleted = client.clear(agent, by=by)
     emit_json({"agent": agent, "deleted": deleted}) if json else emit(f"{deleted} deleted")
 
 

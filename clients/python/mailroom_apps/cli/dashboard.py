@@ -47,7 +47,10 @@ PublicUrl = Annotated[
 HostName = Annotated[
     Literal["127.0.0.1", "localhost", "mailroom.localhost"] | None,
     typer.Option(
-        "--name", help="The host in the link; a browser sends the cookies of mailroom.localhost nowhere else."
+        "--name",
+        metavar="HOST",
+        help="The host in the link: 127.0.0.1, localhost or mailroom.localhost. A browser sends the cookies of the "
+        "last to no other server.",
     ),
 ]
 StuckAfter = Annotated[
@@ -164,7 +167,9 @@ def _listen(host: str, port: int) -> socket.socket:
         from mailroom_apps.dashboard.running import find_running
 
         running = find_running(_directory(), port)
-        hint = "your dashboard is running already: `mailroom dashboard link` opens it" if running else error.strerror
+        where = "" if f"{host}:{port}" == DEFAULT_LISTEN else f" --listen {host}:{port}"
+        own = f"your dashboard is running already: `mailroom dashboard link{where}` opens it"
+        hint = own if running else error.strerror
         raise MailroomError(
             f"cannot listen on {host}:{port}: {hint}; --listen takes another port", reason="PORT_IN_USE"
         ) from error

@@ -45,8 +45,9 @@ def render_event(event: Event) -> str:
 
 
 def step_label(receipt: Receipt) -> str:
-    """Returns the state of a receipt, and who acknowledged if that was not the recipient."""
-    return f"{receipt.state} (by {printable_line(receipt.by)})" if receipt.by else str(receipt.state)
+    """Returns the state of a receipt, who acknowledged in the recipient's place, and why a message was returned."""
+    by = f" (by {printable_line(receipt.by)})" if receipt.by else ""
+    return f"{receipt.state}{by}: {printable_line(receipt.reason)}" if receipt.reason else f"{receipt.state}{by}"
 
 
 def render_message(message: Message) -> str:

@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import PermissionDenied
-from mailroom.messages import TrackedMessage
+from mailroom.events import Event
+from mailroom.messages import Message, TrackedMessage
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from mailroom_apps.dashboard.activity import Activity
 from mailroom_apps.dashboard.audit import Audit
 from mailroom_apps.dashboard.config import DashboardConfig
 from mailroom_apps.dashboard.feed import Feed, is_event_id
 from mailroom_apps.dashboard.guard import Access
+from mailroom_apps.dashboard.incidents import Incidents
 from mailroom_apps.dashboard.lists import Filters, export_lines, list_page
 from mailroom_apps.dashboard.requests import Ids, Named, answer, invalid, read_body, session_of
 from mailroom_apps.dashboard.sending import Submission, send_to_all
@@ -54,18 +57,23 @@ class Api:
         config: the options of this dashboard.
         sessions: the known sessions.
         audit: where actions are recorded.
+        page_version: of the files of the page.
     """
 
-    def __init__(self, client: AsyncMailroom, config: DashboardConfig, sessions: Sessions, audit: Audit) -> None:
+    def __init__(
+        self, client: AsyncMailroom, config: DashboardConfig, sessions: Sessions, audit: Audit, page_version: str
+    ) -> None:
         self._client = client
         self._config = config
         self._sessions = sessions
         self._audit = audit
-        self._situation = Situation(client, config.operator, config.stuck_after_sec)
+        self._page_version = page_version
+        incidents, self._activity = Incidents(), Activity()
+        self._situation = Situation(client, config.operator, config.stuck_after_sec, incidents, self._activity)
         self._limits = StreamLimits()
         self._is_stopping = False
-        self.feed = Feed(client)
-        self.series = Series(client, lambda: self._limits.total > 0)
+        self.feed = Feed(client, self._count)
+        self.series = Series(client, lambda: self._limits.total > 0, incidents)
 
     def entries(self) -> list[Entry]:
         """Returns every entry."""
@@ -91,6 +99,10 @@ class Api:
         self._is_stopping = True
         self.feed.wake()
 
+    def _count(self, event: Event) -> None:
+        if isinstance(event, Message):
+            self._activity.record(event)
+
     def may_act(self, session: Session) -> bool:
         """Returns whether a session may do more than watch."""
         return session.role is Role.OPERATOR and not self._config.read_only
@@ -99,6 +111,7 @@ class Api:
         """Returns what each heartbeat says."""
         state = self.feed.state
         return {
+            "page": self._page_version,
             "live": state.live,
             "since_ms": int(state.since * 1000),
             "sentence": state.sentence,
@@ -217,7 +230,7 @@ class Api:
         body = await read_body(request, Named)
         _check_typed(body)
         self._audit.record(session_of(request), "clear begins", agent=body.agent)
-        deleted = await self._client.clear(body.agent)
+        deleted = await self._client.clear(body.agent, by=self._config.operator)
         self._audit.record(session_of(request), "clear", agent=body.agent, deleted=deleted)
         return answer({"deleted": deleted})
 

@@ -3,7 +3,7 @@
 Invariant: only the names found then are served; no path of a request ever reaches the file system.
 """
 
-__all__ = ["Asset", "load_assets"]
+__all__ = ["Asset", "load_assets", "version_of"]
 
 import gzip
 import hashlib
@@ -38,6 +38,12 @@ def load_assets() -> dict[str, Asset]:
     """Returns each file by the path under which it is served; the page itself also by "/"."""
     assets = dict(_walk(files("mailroom_apps.dashboard") / "assets", "/"))
     return assets | {"/": assets["/index.html"]}
+
+
+def version_of(assets: dict[str, Asset]) -> str:
+    """Returns a name for exactly these files: a page of another version says so, and offers to load itself again."""
+    names = "".join(sorted(f"{path}{asset.etag}" for path, asset in assets.items()))
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 def _walk(directory: Traversable, prefix: str) -> "list[tuple[str, Asset]]":

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import orjson
@@ -18,7 +18,7 @@ from mailroom.aio import AsyncMailroom
 from mailroom.errors import InvalidArgument, MailroomError
 from mailroom.events import CaughtUp, Event
 
-from mailroom_apps.dashboard.views import event_view
+from mailroom_apps.dashboard.views import PREVIEW_BYTES, event_view
 
 RING_EVENTS = 5_000
 RETRY_SEC = 1.0  # while no daemon has ever answered
@@ -59,10 +59,12 @@ class Feed:
 
     Args:
         client: the connection to the daemon.
+        on_event: called with each event, once.
     """
 
-    def __init__(self, client: AsyncMailroom) -> None:
+    def __init__(self, client: AsyncMailroom, on_event: Callable[[Event], None]) -> None:
         self._client = client
+        self._on_event = on_event
         self._ring: deque[FeedEvent] = deque()
         self._news = asyncio.Event()
         self._floor: str | None = None
@@ -74,7 +76,11 @@ class Feed:
         while True:
             try:
                 async with self._client.subscribe(
-                    all_agents=True, caught_up=True, after_id=self.position, on_interrupted=self._record_loss
+                    all_agents=True,
+                    caught_up=True,
+                    after_id=self.position,
+                    preview_bytes=PREVIEW_BYTES,
+                    on_interrupted=self._record_loss,
                 ) as events:
                     async for event in events:
                         self._record(event)
@@ -114,7 +120,9 @@ class Feed:
             raise TooFarBehindError
         count = 0
         try:
-            async with self._client.subscribe(all_agents=True, caught_up=True, after_id=position) as events:
+            async with self._client.subscribe(
+                all_agents=True, caught_up=True, after_id=position, preview_bytes=PREVIEW_BYTES
+            ) as events:
                 async for event in events:
                     if isinstance(event, CaughtUp):
                         return
@@ -144,6 +152,7 @@ class Feed:
             self._record_live(event.last_id)
         else:
             self._append(FeedEvent(event.event_id, _data(event)))
+            self._on_event(event)
         self.wake()
 
     def _record_live(self, position: str) -> None:

@@ -15,12 +15,11 @@ from mailroom.aio import AsyncMailroom
 from mailroom.messages import Message, MessagePage
 from mailroom.options import ListOptions
 
-from mailroom_apps.dashboard.views import message_view
+from mailroom_apps.dashboard.views import PREVIEW_BYTES, message_view
 
 PAGE_SIZE = 200
 FILTERED_PAGE_SIZE = 1_000
 MAX_PAGES = 5  # of the daemon, for one page of the answer
-PREVIEW_BYTES = 4_000  # of each message in a list: what `views` shortens further
 MAX_EXPORTED = 100_000  # messages of one file
 
 

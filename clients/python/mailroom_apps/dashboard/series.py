@@ -14,6 +14,7 @@ from typing import Any
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import MailroomError
 
+from mailroom_apps.dashboard.incidents import Incidents
 from mailroom_apps.overview import Overview, Sample, compute_overview
 
 WATCHED_SEC = 2.0
@@ -31,11 +32,13 @@ class Series:
     Args:
         client: the connection to it.
         is_watched: whether a page is open.
+        incidents: is told what the samples show of restarts and refusals.
     """
 
-    def __init__(self, client: AsyncMailroom, is_watched: Callable[[], bool]) -> None:
+    def __init__(self, client: AsyncMailroom, is_watched: Callable[[], bool], incidents: Incidents) -> None:
         self._client = client
         self._is_watched = is_watched
+        self._incidents = incidents
         self._fine: deque[dict[str, Any]] = deque(maxlen=FINE_POINTS)
         self._coarse: deque[dict[str, Any]] = deque(maxlen=COARSE_POINTS)
         self._before: Sample | None = None
@@ -79,11 +82,13 @@ class Series:
 
     def _add(self, sample: Sample) -> None:
         self.health = sample.health
+        self._incidents.record_workers(sample.status.workers)
         before, self._before = self._before, sample
         if before is None:
             self._latest = compute_overview(sample, sample)
             return
         self._latest = compute_overview(before, sample)
+        self._incidents.record_refusals(self._latest.refusals, int(time.time() * 1000))
         point = _point(self._latest)
         self._fine.append(point)
         if not self._coarse or point["at"] - self._coarse[-1]["at"] >= COARSE_MS:

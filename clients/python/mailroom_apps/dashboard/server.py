@@ -27,7 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mailroom_apps.connections import BoundedServer, connection_limit
 from mailroom_apps.dashboard.api import Api, Entry, Handler
-from mailroom_apps.dashboard.assets import Asset, load_assets
+from mailroom_apps.dashboard.assets import Asset, load_assets, version_of
 from mailroom_apps.dashboard.audit import Audit
 from mailroom_apps.dashboard.config import DashboardConfig, Site
 from mailroom_apps.dashboard.draft_api import DraftApi
@@ -82,12 +82,12 @@ async def _serve(
     directory: Path,
     on_ready: Callable[[RunningDashboard], None],
 ) -> None:
-    sessions, audit = Sessions(directory), Audit(directory)
+    sessions, audit, assets = Sessions(directory), Audit(directory), load_assets()
     async with client() as connected:
-        api = Api(connected, config, sessions, audit)
+        api = Api(connected, config, sessions, audit, version_of(assets))
         session_api = SessionApi(site, sessions, Links(directory), audit, api.feed.wake)
         entries = [*api.entries(), *session_api.entries(), *DraftApi(Drafts(directory)).entries()]
-        app = build_app(config, site, sessions, entries, load_assets())
+        app = build_app(config, site, sessions, entries, assets)
         async with _running(api):
             on_ready(RunningDashboard(site.url, directory))
             await _Server(_uvicorn_config(app), listener, connection_limit(), api.stop).serve(sockets=[])

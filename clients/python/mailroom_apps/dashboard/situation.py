@@ -18,6 +18,8 @@ from mailroom.records import iso_utc
 from mailroom.states import DeliveryState
 from mailroom.stats import MailboxStats
 
+from mailroom_apps.dashboard.activity import Activity
+from mailroom_apps.dashboard.incidents import Incidents
 from mailroom_apps.dashboard.stuck import MIN_SHARE, Stuck, find_stuck
 from mailroom_apps.dashboard.views import message_view
 
@@ -35,12 +37,23 @@ class Situation:
         client: the connection to it.
         operator: the operator's mailbox, whose unread mail waits for the operator; it never counts as stuck.
         stuck_after_sec: after which time other unread mail of normal priority does.
+        incidents: of the daemon, which the pages show among the mail.
+        activity: of each agent.
     """
 
-    def __init__(self, client: AsyncMailroom, operator: str, stuck_after_sec: float) -> None:
+    def __init__(
+        self,
+        client: AsyncMailroom,
+        operator: str,
+        stuck_after_sec: float,
+        incidents: Incidents,
+        activity: Activity,
+    ) -> None:
         self._client = client
         self._operator = operator
         self._stuck_after_sec = stuck_after_sec
+        self._incidents = incidents
+        self._activity = activity
         self._lock = asyncio.Lock()
         self._found: dict[str, Any] = {}
         self._found_at = float("-inf")
@@ -64,12 +77,15 @@ class Situation:
             self._client.agents(timeout=TIMEOUT_SEC),
             self._client.check_inbox(self._operator, limit=MAX_OWN, observe=True, timeout=TIMEOUT_SEC),
         )
+        self._incidents.record_workers(status.workers)
         stuck = await self._find_stuck(stats, agents, status.max_unread)
+        now = time.time()
         return {
             "mine": [message_view(message) for message in own],
             "more_mine": own.more,
             "stuck": [each.to_dict() for each in stuck],
-            "agents": _agent_rows(stats, agents, stuck),
+            "agents": [row | self._activity.of(row["name"], now) for row in _agent_rows(stats, agents, stuck)],
+            "incidents": self._incidents.latest(),
             "keep_read_sec": status.keep_read_sec,
         }
 

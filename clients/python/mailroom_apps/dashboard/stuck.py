@@ -99,6 +99,8 @@ def _reason(
 ) -> tuple[str, str]:
     if error := file_errors.get(oldest.id):
         return "file", f"inbox file not written: {error}"
+    if ":" in name:  # on another host, which alone knows its agents
+        return _elsewhere(oldest, name.rpartition(":")[2])
     agent = agents.get(name)
     if agent is None:
         near = near_names(name, agents)
@@ -112,3 +114,9 @@ def _reason(
     if oldest.state is DeliveryState.STORED:
         return "file", "inbox file not written yet"
     return "waiting", "in the inbox, but not offered yet; are the agent's hooks set up?"
+
+
+def _elsewhere(oldest: Message, host: str) -> tuple[str, str]:
+    if oldest.state is DeliveryState.STORED:
+        return "host", f"not yet confirmed by the host {host}; `mailroom hub hosts` says why mail for it waits"
+    return "unread", f"on the host {host}, but not acknowledged there"

@@ -3,7 +3,7 @@
 A list and the stream carry previews; the whole content goes only to the reading pane.
 """
 
-__all__ = ["event_view", "message_view", "tracked_view"]
+__all__ = ["PREVIEW_BYTES", "event_view", "message_view", "tracked_view"]
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from mailroom.records import iso_utc
 from mailroom_apps.dashboard.markup import parse_markdown, plain
 
 PREVIEW_CHARS = 400
+PREVIEW_BYTES = 4_000  # of each message in lists and on the stream: what is shortened further here
 SCANNED_CHARS = 2_000  # whose white space is collapsed for the preview
 
 
@@ -62,8 +63,8 @@ def event_view(event: Event) -> dict[str, Any] | None:
             return {"kind": "mail"} | message_view(event)
         case Receipt():
             at = iso_utc(event.timestamp) if event.timestamp else None
-            step = {"id": event.message_id, "to": event.recipient, "state": event.state, "at": at, "by": event.by}
-            return {"kind": "receipt"} | step
+            step = {"id": event.message_id, "to": event.recipient, "state": event.state, "at": at}
+            return {"kind": "receipt"} | step | {"by": event.by, "reason": event.reason}
         case CommandResponse():
             return {"kind": "response", "session": event.session_id, "file": event.file_name}
         case _:

@@ -123,4 +123,4 @@ class Arrivals:
             self._connection.execute("UPDATE departures SET reason = ? WHERE id = ?", (item.reason, item.message_id))
         self._counters.subtract_unread(recipient, int(is_end))
         assert host_of(recipient) == item.origin.host
-        return Receipt(receipt_id, sender, item.message_id, recipient, state, item.timestamp_ms)
+        return Receipt(receipt_id, sender, item.message_id, recipient, state, item.timestamp_ms, reason=item.reason)

@@ -75,9 +75,9 @@ def _check_message(row: Row) -> None:
 
 
 def _check_receipt(row: Row) -> None:
-    receipt_id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by = row
+    receipt_id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by, reason = row
     _check_ids(receipt_id, message_id)
-    _check_texts(sender, recipient, acknowledged_by)
+    _check_texts(sender, recipient, acknowledged_by, reason)
     _check_times(timestamp_ms)
     DeliveryState(state)
 
@@ -181,9 +181,9 @@ TABLES = {
         ),
         Table(
             "receipts",
-            ("id", "sender", "message_id", "recipient", "state", "timestamp_ms", "acknowledged_by"),
+            ("id", "sender", "message_id", "recipient", "state", "timestamp_ms", "acknowledged_by", "reason"),
             _check_receipt,
-            missing={"acknowledged_by": "''"},
+            missing={"acknowledged_by": "''", "reason": "''"},
         ),
         Table(
             "responses",

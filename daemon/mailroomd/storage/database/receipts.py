@@ -23,6 +23,7 @@ from mailroomd.storage.database.state_conditions import FILED, STORED
 KEPT_MS = 24 * 3600 * 1000  # what the contract promises; also for responses
 FORGET_SLICE = 500  # rows deleted in one transaction: a few milliseconds
 
+_COLUMNS = "id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by, reason"
 _FIRST_STEP = f"id + 1, sender, id, recipient, CASE filed_id WHEN id + 1 THEN {FILED} ELSE {STORED} END, timestamp_ms"
 
 
@@ -42,8 +43,7 @@ class ReceiptRows:
         """Inserts receipts."""
         self._forward_queue.add_receipts(receipts)
         self._connection.executemany(
-            "INSERT INTO receipts (id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO receipts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     receipt.id,
@@ -53,6 +53,7 @@ class ReceiptRows:
                     receipt.state.value,
                     receipt.timestamp_ms,
                     receipt.by,
+                    receipt.reason,
                 )
                 for receipt in receipts
             ],
@@ -95,18 +96,17 @@ def receipts_after(
     values = tuple(senders or ())
     # In this order: the first step of a message that is deleted meanwhile is read twice, not never.
     first_steps = connection.execute(
-        f"SELECT {_FIRST_STEP}, '' FROM messages WHERE {of_senders} id >= ? AND id < ? AND filed_id <> -1"
+        f"SELECT {_FIRST_STEP}, '', '' FROM messages WHERE {of_senders} id >= ? AND id < ? AND filed_id <> -1"
         " ORDER BY id LIMIT ?",
         (*values, cursor, durable_id, limit),
     ).fetchall()
     rows = connection.execute(
-        "SELECT id, sender, message_id, recipient, state, timestamp_ms, acknowledged_by FROM receipts"
-        f" WHERE {of_senders} id > ? AND id <= ? ORDER BY id LIMIT ?",
+        f"SELECT {_COLUMNS} FROM receipts WHERE {of_senders} id > ? AND id <= ? ORDER BY id LIMIT ?",
         (*values, cursor, durable_id, limit),
     ).fetchall()
     receipts = {
-        receipt_id: Receipt(receipt_id, sender, message_id, recipient, DeliveryState(state), timestamp_ms, by)
-        for receipt_id, sender, message_id, recipient, state, timestamp_ms, by in chain(first_steps, rows)
+        receipt_id: Receipt(receipt_id, sender, message_id, recipient, DeliveryState(state), *rest)
+        for receipt_id, sender, message_id, recipient, state, *rest in chain(first_steps, rows)
     }
     page = Page(receipts[receipt_id] for receipt_id in sorted(receipts)[:limit])
     return page.cut() if len(page) == limit else page

@@ -168,6 +168,7 @@ CREATE INDEX deadlines_by_time ON deadlines (reply_by_ms);
 
 _SINCE_5 = f"""
 ALTER TABLE receipts ADD COLUMN {_BY_COLUMN};
+ALTER TABLE receipts ADD COLUMN reason TEXT NOT NULL DEFAULT ''; -- why the message was returned
 CREATE TABLE forward_queue (
     host         TEXT NOT NULL, -- that has to store it
     id           INTEGER NOT NULL, -- its sequence id

@@ -2,19 +2,20 @@
 // while somebody types.
 
 import { announce } from "./announce.js";
-import { button, h, hidden, replace, setText } from "./dom.js";
+import { button, h, replace, setText } from "./dom.js";
 import * as drafts from "./drafts.js";
 import { field, select } from "./fields.js";
-import { nameOf, size, ticks } from "./messages.js";
+import { size } from "./messages.js";
 import { near } from "./nearest.js";
 import * as outbox from "./outbox.js";
-import { href } from "./router.js";
-import { later, mayAct, on, state } from "./store.js";
+import { OutboxList } from "./outbox-list.js";
+import { mayAct, on, state } from "./store.js";
+import { clock } from "./times.js";
 
 const LIFETIMES = [["", "never expires"], ["600", "expires in 10 minutes"], ["3600", "expires in 1 hour"], ["86400", "expires in 1 day"], ["604800", "expires in 1 week"]];
 const DEADLINES = [["", "no answer needed"], ["300", "answer within 5 minutes"], ["3600", "answer within 1 hour"], ["86400", "answer within 1 day"]];
 const PRIORITIES = [["normal", "normal priority"], ["low", "low priority"], ["high", "high priority"], ["urgent", "urgent"]];
-const NAME = /^(?!\.)[A-Za-z0-9._-]{1,128}(?:@(?!\.)[A-Za-z0-9._-]{1,128})?$/;
+const NAME = /^(?!\.)[A-Za-z0-9._-]{1,128}(?:@(?!\.)[A-Za-z0-9._-]{1,128})?(?::[a-z0-9-]{1,63})?$/;
 const MAX_CONTENT = 1024 * 1024;
 
 export class Compose {
@@ -22,14 +23,11 @@ export class Compose {
     this.draft = drafts.emptyDraft();
     this.id = null;
     this.build();
-    on("outbox", () => this.drawOutbox());
-    on("receipt", () => this.drawOutbox());
     on("situation", () => this.drawNames());
     on("about", () => this.showRole());
     on("drafts", () => this.drawOthers());
     on("connection", () => state.connection.state === "live" && drafts.exchange());
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && drafts.exchange());
-    this.drawOutbox();
     this.ready = this.restore();
   }
 
@@ -49,7 +47,7 @@ export class Compose {
     this.saved = h("span", { class: "dim" });
     this.others = h("span", { class: "others" });
     this.sendButton = button("Send", () => this.send(), { class: "primary" });
-    this.outboxList = h("ul", { class: "outbox", "aria-label": "Outbox" });
+    this.outboxList = new OutboxList((entry) => this.edit(entry)).element;
     this.more = h("details", { class: "more" }, h("summary", {}, "More"), field("Thread", this.thread), field("Type", this.type), field("Metadata", this.metadata));
     this.form = h(
       "div",
@@ -160,6 +158,16 @@ export class Compose {
     this.opener.focus();
   }
 
+  // Does what ends with the focus in the panel. Until then, keys are no commands: somebody may be typing the message already.
+  async opening(open) {
+    this.isOpening = true;
+    try {
+      await open();
+    } finally {
+      this.isOpening = false;
+    }
+  }
+
   // Begins or continues a reply; the draft that was open stays stored.
   async reply(message, acknowledges) {
     await this.ready;
@@ -201,7 +209,7 @@ export class Compose {
 
   check() {
     const problems = this.problems();
-    const unknown = this.draft.to.filter((name) => state.situation.loaded && !state.situation.agents.some((agent) => agent.known && (agent.name === name || agent.sessions.includes(name))));
+    const unknown = this.draft.to.filter((name) => state.situation.loaded && !name.includes(":") && !state.situation.agents.some((agent) => agent.known && (agent.name === name || agent.sessions.includes(name))));
     const notes = [...problems, ...unknown.map((name) => `no agent named ${name} has ever been present${near(name)}`)];
     setText(this.hint, notes.join(" · ") || `${size(new TextEncoder().encode(this.content.value).length)}`);
     this.hint.classList.toggle("warning", notes.length > 0);
@@ -323,6 +331,26 @@ export class Compose {
     this.close();
   }
 
+  // Fills the panel with a message that was sent before, as a new draft with a key of its own; sending it is the reader's.
+  async again(message) {
+    await this.ready;
+    if (!mayAct()) return announce("this session may only watch");
+    const seconds = message.expires_at ? String(Math.round((Date.parse(message.expires_at) - Date.parse(message.at)) / 1000)) : "";
+    await this.startNew({
+      to: [message.to],
+      content: message.content,
+      priority: message.priority,
+      ttl: LIFETIMES.some(([value]) => value === seconds) ? seconds : "",
+      thread: message.thread || "",
+      answers: message.answers || "",
+      about: `again, as sent ${clock(message.at)}`,
+      type: message.type === "text" ? "" : message.type,
+      metadata: Object.keys(message.metadata || {}).length ? JSON.stringify(message.metadata) : "",
+    });
+    this.changed();
+    await this.open();
+  }
+
   // Makes a draft of an entry that was refused, for those recipients only that did not get it; under a new key, since the
   // text may change.
   async edit(entry) {
@@ -345,51 +373,4 @@ export class Compose {
     outbox.discard(entry.key); // the draft has it now
     await this.open();
   }
-
-  drawOutbox() {
-    replace(this.outboxList, outbox.entries().map((entry) => h("li", { class: `entry ${entry.status}` }, this.outboxLine(entry))));
-  }
-
-  outboxLine(entry) {
-    const { submission, status } = entry;
-    const target = submission.to.map(nameOf).join(", ");
-    const text = h("span", { class: "preview", text: submission.content.slice(0, 120) });
-    const result = {
-      sending: () => [h("span", { text: `sending to ${target} …` })],
-      unknown: () => [h("span", { class: "warning", text: `not yet confirmed, to ${target}: it goes out when the daemon answers, once` })],
-      "too-old": () => [h("span", { class: "warning", text: `never confirmed, to ${target}: it may have arrived; look into the mailbox` })],
-      refused: () => [h("span", { class: "error", text: `refused: ${refusals(entry)}` })],
-      sent: () => [h("span", { text: `to ${target} ` }), ...entry.results.map(sentResult), readOf(entry)],
-    }[status]();
-    const actions = [];
-    if (status === "refused" || status === "too-old") actions.push(button("Edit", () => this.edit(entry)));
-    if (status !== "sending") actions.push(button(status === "unknown" ? "Give up" : "Dismiss", () => this.dismiss(entry), { "aria-label": `${status === "unknown" ? "give up" : "dismiss"} the message to ${target}` }));
-    return [...result, text, ...actions];
-  }
-
-  dismiss(entry) {
-    if (entry.status === "unknown" && !confirm("The message may have been sent already. Stop trying, and forget it here?")) return;
-    outbox.discard(entry.key);
-  }
-}
-
-function readOf(entry) {
-  if (entry.results.length < 2) return null;
-  const read = entry.results.filter((result) => delivered(result) === "read").length;
-  return h("span", { class: "dim", text: ` ${read} of ${entry.results.length} read ` });
-}
-
-function delivered(result) {
-  return later(result.state, state.states.get(result.id));
-}
-
-function sentResult(result) {
-  return h("a", { href: href("id", result.id), title: result.to }, ticks(delivered(result)), hidden(`, message to ${result.to}`), " ");
-}
-
-function refusals(entry) {
-  return entry.results
-    .filter((result) => result.outcome === "refused")
-    .map((result) => `${result.to}: ${result.error.message}${result.error.reason ? ` (${result.error.reason})` : ""}`)
-    .join(" · ");
 }

@@ -16,7 +16,9 @@ export class Frame {
     this.links.get("mine").append(" ", this.badge);
     this.lights = h("span", { class: "lights" });
     this.asOf = h("span", { class: "dim as-of" });
-    this.notice = h("p", { class: "notice", role: "alert", hidden: true });
+    this.sentenceShown = h("span");
+    this.reload = button("Reload", () => location.reload(), { hidden: true });
+    this.notice = h("p", { class: "notice", role: "alert", hidden: true }, this.sentenceShown, " ", this.reload);
     this.main = h("main", { id: "main", tabindex: -1 });
     const skip = h("a", { href: "#main-content", class: "skip", text: "Skip to the content", on: { click: (event) => (event.preventDefault(), this.main.focus()) } });
     this.header = h(
@@ -56,7 +58,8 @@ export class Frame {
     }
     const sentence = this.sentence(isLive);
     this.notice.hidden = !sentence;
-    setText(this.notice, sentence);
+    setText(this.sentenceShown, sentence);
+    this.reload.hidden = !(isLive && state.isOutdated && daemon.live);
     document.body.classList.toggle("away", !isLive || !daemon.live);
     this.links.get("audit").hidden = state.about.role !== "operator";
     this.drawAge();
@@ -68,6 +71,7 @@ export class Frame {
     if (!isLive) return `Not connected: ${connection.sentence}. What you see is older; you can go on writing.`;
     if (!daemon.live) return `${daemon.sentence} What you write goes out when it is back.`;
     if (daemon.health === "not_serving") return "The daemon runs, but does not accept mail now; `mailroom doctor` says why.";
+    if (state.isOutdated) return "The dashboard was updated: this page is of the version before. What you write is kept.";
     return Math.abs(skewSec()) > MAX_SKEW_SEC ? `The clock of this computer and that of the server differ by ${age(Math.abs(skewSec()))}; times are the server's.` : "";
   }
 

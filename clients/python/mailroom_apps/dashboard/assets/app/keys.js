@@ -10,7 +10,9 @@ export const HELP = [
   ["Ctrl+K, >", "palette: agents, views, commands"],
   ["c", "compose"],
   ["r / R", "reply; reply and acknowledge"],
+  ["s", "send again (your own mail): opens it as a draft"],
   ["e", "acknowledge (own mail)"],
+  ["x / X", "select the message; all up to here. e and Y then act on them"],
   ["u", "unread only"],
   ["g n, g m, g a, g f, g w, g h", "go to now, mine, agents, feed, who, health"],
   ["[ / ]", "previous, next message of the thread"],
@@ -68,5 +70,5 @@ export class Keys {
 }
 
 function isTyping(target) {
-  return target instanceof HTMLElement && (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName));
+  return target instanceof HTMLElement && target.type !== "checkbox" && (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName));
 }

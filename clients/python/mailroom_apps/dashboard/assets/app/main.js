@@ -1,6 +1,7 @@
 // The page: connects stream, state, views and keys. A view is made when its address is opened, and told of every change of
 // the address after that.
 
+import { acknowledge, copyLink } from "./actions.js";
 import { announce, element as toast } from "./announce.js";
 import * as attention from "./attention.js";
 import * as calls from "./calls.js";
@@ -11,7 +12,6 @@ import { replace } from "./dom.js";
 import { Frame } from "./frame.js";
 import { Keys } from "./keys.js";
 import * as offered from "./offered.js";
-import { acknowledge, copyLink } from "./pane.js";
 import { go, href, parse } from "./router.js";
 import { deliveryOf, on, recordState, state, tell } from "./store.js";
 import { Stream } from "./stream.js";
@@ -52,7 +52,7 @@ class Page {
     this.help = helpDialog(this.keys);
     this.frame = new Frame({ palette: () => this.palette.open(), help: () => this.help.showModal(), theme: () => announce(`theme: ${nextTheme()}`), times: () => this.nextTimes(), notifications: async () => announce(await attention.toggle()) });
     this.frame.mount(this.compose.element, toast, this.palette.element, this.help);
-    this.context = { onReply: (message, acknowledges) => this.compose.reply(message, acknowledges), onWrite: (agent) => this.compose.writeTo(agent), announce };
+    this.context = { onReply: (message, acknowledges) => this.compose.opening(() => this.compose.reply(message, acknowledges)), onAgain: (message) => this.compose.opening(() => this.compose.again(message)), onWrite: (agent) => this.compose.writeTo(agent), announce };
     this.stream = new Stream({
       onEvent: (id, data) => this.onEvent(id, data),
       onStatus: (data) => this.onStatus(data),
@@ -107,8 +107,10 @@ class Page {
     this.refreshSoon();
   }
 
-  onStatus({ now_ms: nowMs, live, sentence, reason, health }) {
+  onStatus({ now_ms: nowMs, live, sentence, reason, health, page }) {
     if (nowMs) times.setServerTime(nowMs);
+    this.version ??= page;
+    state.isOutdated = page !== this.version;
     const wasLive = state.daemon.live;
     state.daemon = { live, sentence, reason, health };
     state.connection.at = Date.now();
@@ -202,14 +204,17 @@ class Page {
   // -- keys and commands --------------------------------------------------------------------------------------------
 
   handlerOf(key) {
+    if (this.compose.isOpening) return () => {}; // meant for the panel, which has no focus yet
     const message = () => this.view?.message?.() || null;
+    const picked = () => (this.view?.picking?.keys.size ? this.view.picking : null);
     const common = {
       c: () => this.compose.open(),
-      r: () => message() && this.compose.reply(message(), false),
-      R: () => message() && this.compose.reply(message(), true),
-      e: () => this.acknowledgeOwn(message()),
+      r: () => message() && this.context.onReply(message(), false),
+      R: () => message() && this.context.onReply(message(), true),
+      s: () => this.sendAgain(),
+      e: () => (picked() ? picked().acknowledgeOwn() : this.acknowledgeOwn(message())),
       y: () => message() && copyLink(message()),
-      Y: () => message() && copy(message().id, "id"),
+      Y: () => (picked() ? picked().copyIds() : message() && copy(message().id, "id")),
       "/": () => go(href("search")),
       ">": () => this.palette.open(),
       "?": () => this.help.showModal(),
@@ -225,6 +230,17 @@ class Page {
     return this.view?.keys?.()[key] || common[key];
   }
 
+  // Opens a message that this operator has sent as a new draft. A list has only its beginning, so it is fetched.
+  async sendAgain() {
+    const message = this.view?.message?.();
+    if (!message || message.from !== state.about.operator) return announce("only your own mail can be sent again");
+    try {
+      await this.compose.opening(async () => this.compose.again(message.content === undefined ? await calls.get("message", { id: message.id }) : message));
+    } catch (error) {
+      announce(`not opened: ${error.message}`);
+    }
+  }
+
   acknowledgeOwn(message) {
     if (!message || message.to !== state.about.operator) return announce("only your own mail can be acknowledged");
     if (deliveryOf(message) !== "read") acknowledge([message]);
@@ -236,6 +252,7 @@ class Page {
       ...state.situation.agents.map((agent) => ({ label: agent.name, hint: agent.alive ? "agent, alive" : "mailbox", run: () => go(href("m", agent.name)) })),
       ...views.map(([label, view]) => ({ label, hint: "view", run: () => go(href(view)) })),
       { label: "Write a message", hint: "c", run: () => this.compose.open() },
+      { label: "Mail that you sent", hint: "view", run: () => go(href("feed", "", { from: state.about.operator })) },
       ...state.situation.agents.map((agent) => ({ label: `Write to ${agent.name}`, hint: "command", run: () => this.compose.writeTo(agent.name) })),
       { label: "Change times", hint: "z", run: () => this.nextTimes() },
       { label: "Change theme", hint: "t", run: () => announce(`theme: ${nextTheme()}`) },

@@ -10,6 +10,9 @@ export const STATES = {
   offered: ["✓✓", "offered: shown to its recipient, not acknowledged"],
   read: ["✓✓✓", "read: acknowledged"],
   expired: ["⌛", "expired: its time to live ran out unread"],
+  returned: ["↩", "returned: the host that it was for did not take it"],
+  queued: ["·", "queued: waits to leave for the host that it is for"],
+  forwarded: ["→", "forwarded: on its way to the host that it is for, not confirmed yet"],
   overdue: ["!", "overdue: no answer by the time that the sender named"],
 };
 

@@ -1,6 +1,6 @@
 // The reading pane: one message with its history, or a thread. Its content is fetched when it is shown.
 
-import { announce } from "./announce.js";
+import { acknowledge, acknowledgeFor, copyLink } from "./actions.js";
 import * as calls from "./calls.js";
 import { copy } from "./clipboard.js";
 import { button, download, fromTree, h, replace } from "./dom.js";
@@ -13,7 +13,7 @@ const CACHED = 64;
 const cache = new Map();
 
 export class Pane {
-  // options: `onReply(message, acknowledges)`, `onClose()` or null.
+  // options: `onReply(message, acknowledges)`, `onAgain(message)`, `onClose()` or null.
   constructor(options) {
     this.options = options;
     this.body = h("div", { class: "pane-body" });
@@ -95,8 +95,8 @@ export class Pane {
       "article",
       { class: chosen ? "message chosen" : "message", data: { message: message.id, ...own(message) }, "aria-label": `from ${nameOf(message.from)} to ${nameOf(message.to)}` },
       h("header", {}, linkedParties(message), ...badges(message), h("time", { datetime: message.at, title: full(message.at), text: clock(message.at) })),
-      h("p", { class: "facts" }, ticks(deliveryOf(message)), " ", facts(message)),
-      delivery(message),
+      h("p", { class: "facts" }, facts(message)),
+      h("div", { class: "delivery" }, delivery(message)),
       this.raw ? h("pre", { class: "content", tabindex: 0, text: message.content }) : h("div", { class: "content" }, fromTree(message.tree)),
       metadata(message),
       this.actions(message),
@@ -106,14 +106,15 @@ export class Pane {
 
   actions(message) {
     const isOwn = message.to === state.about.operator;
-    const isOpen = !["read", "expired"].includes(deliveryOf(message));
+    const isOpen = !["read", "expired", "returned"].includes(deliveryOf(message));
     return h(
       "div",
       { class: "actions" },
       mayAct() ? button("Reply", () => this.options.onReply(message, false), { title: "r" }) : null,
       mayAct() && isOwn && isOpen ? button("Reply and acknowledge", () => this.options.onReply(message, true), { title: "R" }) : null,
       mayAct() && isOwn && isOpen ? button("Acknowledge", () => acknowledge([message]), { title: "e" }) : null,
-      state.about.manage && !isOwn && isOpen ? button(`Acknowledge for ${message.to} …`, () => acknowledgeFor(message)) : null,
+      state.about.manage && !isOwn && isOpen ? button(`Acknowledge for ${message.to} …`, () => acknowledgeFor(message.to, [message])) : null,
+      mayAct() && message.from === state.about.operator ? button("Send again …", () => this.options.onAgain(message), { title: "s" }) : null,
       button("Copy link", () => copyLink(message), { title: "y" }),
       button("Copy text", () => copy(message.content, "text")),
       button(this.raw ? "Formatted" : "Raw", () => this.toggleRaw(), { title: "m", "aria-pressed": String(this.raw) }),
@@ -145,8 +146,9 @@ export class Pane {
     const changed = (this.messages || []).filter((message) => ids.has(message.id));
     for (const message of changed) {
       const latest = receipts.filter((receipt) => receipt.id === message.id);
-      for (const { state: reached, at, to, by } of latest) {
-        if (!message.history.some((step) => step.state === reached)) message.history.push({ state: reached, timestamp: at, recipient: to, by });
+      for (const { state: reached, at, to, by, reason } of latest) {
+        if (!message.history.some((step) => step.state === reached)) message.history.push({ state: reached, timestamp: at, recipient: to, by, reason });
+        if (reason) message.delivery.reason = reason;
         if (reached === "filed") message.delivery.inbox_file_error = null;
       }
       this.refresh(message);
@@ -157,7 +159,8 @@ export class Pane {
   refresh(message) {
     const element = this.body.querySelector(`[data-message="${CSS.escape(message.id)}"]`);
     if (!element) return;
-    replace(element.querySelector(".facts"), ticks(deliveryOf(message)), " ", facts(message));
+    replace(element.querySelector(".facts"), facts(message));
+    replace(element.querySelector(".delivery"), delivery(message));
     element.querySelector(".history").replaceWith(history(message, element.querySelector(".history").open));
     if (!element.querySelector(".actions").contains(document.activeElement)) element.querySelector(".actions").replaceWith(this.actions(message));
   }
@@ -187,16 +190,29 @@ function own(message) {
 
 function facts(message) {
   const sender = message.verified ? "sender verified" : "sender not verified";
-  const parts = [STATES[deliveryOf(message)]?.[1] || deliveryOf(message), sender, size(message.size)];
+  const reached = stateOf(message);
+  const parts = [STATES[reached]?.[1] || reached, sender, size(message.size)];
   if (message.expires_at) parts.push(`expires ${clock(message.expires_at)}`);
   if (message.reply_by) parts.push(`answer wanted by ${clock(message.reply_by)}`);
-  return parts.join(" · ");
+  return [ticks(reached), " ", parts.join(" · ")];
+}
+
+// Of a message for another host that is stored, the delivery knows whether it has left.
+function stateOf(message) {
+  const reached = deliveryOf(message);
+  return reached === "stored" && isElsewhere(message) ? message.delivery.state : reached;
+}
+
+function isElsewhere(message) {
+  return message.to.includes(":");
 }
 
 function delivery(message) {
   const errors = [message.delivery.inbox_file_error, message.delivery.team_inbox_error].filter(Boolean);
-  const unknown = !message.delivery.recipient_known && deliveryOf(message) !== "read";
+  const unknown = !message.delivery.recipient_known && !isElsewhere(message) && deliveryOf(message) !== "read";
+  const { reason } = message.delivery;
   return [
+    reason ? h("p", { class: "warning", text: `${deliveryOf(message) === "returned" ? "The other host did not take it" : "It waits"}: ${reason}` }) : null,
     errors.map((error) => h("p", { class: "warning", text: `Not in the inbox yet: ${error}. The daemon retries until it is.` })),
     unknown ? h("p", { class: "warning", text: `No agent named ${message.to} has ever been present.` }) : null,
   ];
@@ -208,35 +224,11 @@ function metadata(message) {
 }
 
 function history(message, isOpen = false) {
-  const steps = message.history.map((step) => h("li", {}, ticks(step.state), " ", step.state, step.by ? ` (by ${nameOf(step.by)}) ` : " ", h("time", { datetime: step.timestamp, title: full(step.timestamp), text: clock(step.timestamp) })));
+  const steps = message.history.map((step) => h("li", {}, ticks(step.state), " ", step.state, step.by ? ` (by ${nameOf(step.by)}) ` : " ", step.reason ? `(${step.reason}) ` : null, h("time", { datetime: step.timestamp, title: full(step.timestamp), text: clock(step.timestamp) })));
   const answers = message.answers ? h("p", {}, "Answers ", h("a", { href: href("id", message.answers), text: message.answers })) : null;
   const block = h("details", { class: "history" }, h("summary", {}, "History"), h("ol", {}, steps), answers, h("p", { class: "dim", text: `id ${message.id}` }));
   block.open = isOpen;
   return block;
-}
-
-export async function acknowledge(messages) {
-  try {
-    const { acknowledged_ids: done } = await calls.post("acknowledge", { ids: messages.map((message) => message.id) });
-    announce(done.length === 1 ? "acknowledged" : `${done.length} acknowledged`);
-  } catch (error) {
-    announce(`not acknowledged: ${error.message}`);
-  }
-}
-
-async function acknowledgeFor(message) {
-  const typed = prompt(`Only ${message.to} should mark its mail read. To do it anyway, type the agent's name:`);
-  if (typed === null) return;
-  try {
-    await calls.post("manage/acknowledge", { agent: message.to, typed, ids: [message.id] });
-    announce(`acknowledged for ${message.to}`);
-  } catch (error) {
-    announce(`not acknowledged: ${error.message}`);
-  }
-}
-
-export function copyLink(message) {
-  return copy(`${location.origin}${location.pathname}${href("id", message.id)}`, "link");
 }
 
 function save(message) {

@@ -11,7 +11,8 @@ export const state = {
   about: { operator: "dashboard", role: "observer", manage: false },
   connection: { state: "connecting", sentence: "", at: 0 },
   daemon: { live: false, sentence: "", reason: "", health: "unknown" },
-  situation: { mine: [], stuck: [], agents: [], loaded: false },
+  isOutdated: false, // the server has another version of this page
+  situation: { mine: [], stuck: [], agents: [], incidents: [], loaded: false },
   situationError: null,
   sharedDrafts: [], // [id, draft] of this operator, as the server has them
   states: new Map(), // the latest known delivery state of messages, by id
@@ -43,7 +44,7 @@ function flush() {
 
 document.addEventListener("visibilitychange", () => isScheduled && flush());
 
-const RANK = { stored: 0, filed: 1, offered: 2, read: 3, expired: 3 };
+const RANK = { stored: 0, filed: 1, offered: 2, read: 3, expired: 3, returned: 3 };
 
 // Returns the later one of two delivery states: a list that was fetched before a receipt must not take it back.
 export function later(a, b) {

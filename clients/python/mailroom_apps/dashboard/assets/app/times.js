@@ -42,6 +42,13 @@ export function clock(iso) {
   return format(isToday ? { hour: "2-digit", minute: "2-digit", second: "2-digit" } : { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" }).format(moment);
 }
 
+// The day of a moment, for a line in a list; empty for today.
+export function dayOf(iso) {
+  const name = format({ weekday: "short", day: "numeric", month: "short" });
+  const day = name.format(new Date(iso));
+  return day === name.format(now()) && now() - Date.parse(iso) < 7 * 86_400_000 ? "" : day;
+}
+
 export function full(iso) {
   if (!iso) return "";
   const moment = new Date(iso);

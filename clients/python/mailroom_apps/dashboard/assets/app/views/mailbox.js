@@ -3,15 +3,17 @@
 
 import * as calls from "../calls.js";
 import { button, downloadBlob, h, replace, setText } from "../dom.js";
+import { among, incidentHref, incidentRow, isIncident } from "../incidents.js";
 import { List } from "../list.js";
 import { isUnread, keptFor, messageRow } from "../messages.js";
 import { Pane } from "../pane.js";
+import { Picking } from "../picking.js";
 import { change, go, href, parse } from "../router.js";
 import { deliveryOf, on, recordState, state } from "../store.js";
 
 const FILTERS = { from: "From", to: "To", type: "Type", q: "Words" };
 const PRIORITIES = ["", "urgent", "high", "normal", "low"];
-const STATES = ["", "unread", "stored", "filed", "offered", "read", "expired"];
+const STATES = ["", "unread", "stored", "filed", "offered", "read", "expired", "returned"];
 const MAX_ROWS = 10_000;
 
 export class MailboxView {
@@ -20,22 +22,26 @@ export class MailboxView {
     this.kind = kind;
     this.context = context;
     this.route = null;
+    this.picking = new Picking(() => this.messages());
     this.list = new List({
       label: "Messages",
-      key: (message) => message.id,
-      row: messageRow,
-      href: (message) => this.hrefOf(message),
+      row: (item) => (isIncident(item) ? incidentRow(item) : messageRow(item)),
+      href: (item) => (isIncident(item) ? incidentHref(item) : this.hrefOf(item)),
       empty: () => this.emptyText(),
       onEnd: () => this.loadMore(),
+      picking: this.picking,
+      canPick: (item) => !isIncident(item),
     });
-    this.pane = new Pane({ onReply: context.onReply, onClose: () => this.back() });
+    this.pane = new Pane({ onReply: context.onReply, onAgain: context.onAgain, onClose: () => this.back() });
     this.toolbar = h("div", { class: "toolbar" });
     this.status = h("p", { class: "status", role: "status" });
-    this.element = h("div", { class: "mailbox" }, h("div", { class: "side" }, this.toolbar, this.status, this.list.element), this.pane.element);
+    this.element = h("div", { class: "mailbox" }, h("div", { class: "side" }, this.toolbar, this.picking.bar, this.status, this.list.element), this.pane.element);
     this.ends = [
       on("mail", (messages) => this.onMail(messages)),
       on("receipt", (receipts) => this.onReceipts(receipts)),
+      on("situation", () => this.addIncidents()),
       on("reset", () => this.load()),
+      on("daemon", () => state.daemon.live && this.failed && this.load()),
       on("times", () => this.list.update((message) => ({ ...message }))),
     ];
   }
@@ -66,8 +72,26 @@ export class MailboxView {
       if (left && !id) this.list.focus(this.list.items.findIndex((message) => message.id === left));
       return;
     }
+    this.picking.clear();
     this.drawToolbar();
     this.load();
+  }
+
+  // The rows that are messages.
+  messages() {
+    return this.list.items.filter((item) => !isIncident(item));
+  }
+
+  // What happened to the daemon belongs to the feed of all mail only.
+  hasIncidents() {
+    return this.kind === "feed" && Object.entries(this.route.query).every(([name, value]) => name === "id" || !value);
+  }
+
+  addIncidents() {
+    if (!this.route || this.loading || !this.hasIncidents() || !this.list.items.length) return;
+    const known = new Set([...this.list.items, ...this.list.waiting].map((item) => item.id));
+    const added = state.situation.incidents.filter(({ id }) => id > this.list.items[0].id && !known.has(id));
+    if (added.length) this.list.add(added);
   }
 
   title() {
@@ -87,7 +111,9 @@ export class MailboxView {
       this.kind === "m" || this.kind === "mine" ? null : this.choice("state", "State", STATES, query.state || ""),
       this.unread,
       this.pause,
+      this.picking.toggleButton,
       button("Export", () => this.export(), { title: "save this list as JSON lines" }),
+      this.kind === "mine" ? button("Sent by you", () => go(href("feed", "", { from: state.about.operator }))) : null,
       this.kind === "m" ? button("Write to them", () => this.context.onWrite(this.route.name)) : null,
       this.kind === "m" && state.about.manage ? button("Clear …", () => this.clear(), { class: "danger" }) : null,
       Object.values(query).some(Boolean) ? button("All", () => go(href(this.kind, this.route.name))) : null,
@@ -118,6 +144,7 @@ export class MailboxView {
   async load() {
     const load = (this.loading = {});
     this.next = null;
+    this.failed = null;
     this.fresh = [];
     setText(this.status, this.list.items.length ? "" : "loading …");
     try {
@@ -127,8 +154,8 @@ export class MailboxView {
       const known = new Set(page.messages.map((message) => message.id));
       this.next = page.next;
       this.loading = null;
-      this.list.set([...this.fresh.filter((message) => !known.has(message.id)), ...page.messages]);
-      this.failed = null;
+      const messages = [...this.fresh.filter((message) => !known.has(message.id)), ...page.messages];
+      this.list.set(this.hasIncidents() ? among(messages, { isWhole: !page.next }) : messages);
       setText(this.status, this.summary());
     } catch (error) {
       if (this.loading !== load) return;
@@ -159,7 +186,8 @@ export class MailboxView {
       if (this.next !== next) return; // another list meanwhile
       const known = new Set(this.list.items.map((message) => message.id));
       this.next = page.next;
-      this.list.extend(page.messages.filter((message) => !known.has(message.id)));
+      const older = page.messages.filter((message) => !known.has(message.id));
+      this.list.extend(this.hasIncidents() ? among(older, { newest: this.list.items.at(-1)?.id, isWhole: !page.next }) : older);
       setText(this.status, this.summary());
     } catch (error) {
       setText(this.status, `older messages: ${error.message}`);
@@ -170,7 +198,7 @@ export class MailboxView {
   }
 
   summary() {
-    const count = this.list.items.length;
+    const count = this.messages().length;
     if (!count) return "";
     return this.next ? `${count} messages, more below` : `${count === 1 ? "1 message" : `${count} messages`}. ${keptFor()}.`;
   }
@@ -212,6 +240,7 @@ export class MailboxView {
   onReceipts(receipts) {
     const ids = new Set(receipts.map((receipt) => receipt.id));
     if ([...this.list.items, ...this.list.waiting].some((message) => ids.has(message.id))) this.list.update((message) => (ids.has(message.id) ? { ...message } : message));
+    this.picking.refresh();
   }
 
   hrefOf(message) {
@@ -236,21 +265,24 @@ export class MailboxView {
   }
 
   message() {
-    return this.route.query.id ? this.pane.chosen() : this.list.currentItem();
+    const item = this.route.query.id ? this.pane.chosen() : this.list.currentItem();
+    return item && isIncident(item) ? null : item;
   }
 
   keys() {
     return {
       j: () => this.list.move(1),
       k: () => this.list.move(-1),
-      o: () => this.list.currentItem() && go(this.hrefOf(this.list.currentItem())),
+      o: () => this.list.currentItem() && go(this.list.options.href(this.list.currentItem())),
+      x: () => this.list.pick(),
+      X: () => this.list.pick({ extends: true }),
       u: () => this.unread.click(),
       ".": () => this.togglePause(),
       m: () => this.pane.toggleRaw(),
       "[": () => this.pane.step(-1),
       "]": () => this.pane.step(1),
       "/": () => this.toolbar.querySelector("input").focus(),
-      Escape: () => parse().query.id && this.back(),
+      Escape: () => (this.picking.isOn ? this.picking.clear() : parse().query.id && this.back()),
     };
   }
 }

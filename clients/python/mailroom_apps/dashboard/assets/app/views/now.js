@@ -1,6 +1,7 @@
 // The first screen: who needs the operator, who is stuck and why, which agents there are, and what is being said.
 
 import { button, h, replace, setText } from "../dom.js";
+import { among, incidentHref, incidentRow, isIncident } from "../incidents.js";
 import { List } from "../list.js";
 import * as calls from "../calls.js";
 import { badges, messageRow, nameOf } from "../messages.js";
@@ -19,7 +20,7 @@ export class NowView {
     this.mineTitle = h("h2", { text: "Needs you" });
     this.stuckTitle = h("h2", { text: "Stuck" });
     this.agents = h("div", { class: "agents-table" });
-    this.feed = new List({ label: "Latest messages", key: (message) => message.id, row: messageRow, href: (message) => href("feed", "", { id: message.id }), empty: () => this.failed?.message ?? (this.loaded ? "No mail yet." : "loading …") });
+    this.feed = new List({ label: "Latest messages", row: (item) => (isIncident(item) ? incidentRow(item) : messageRow(item)), href: (item) => (isIncident(item) ? incidentHref(item) : href("feed", "", { id: item.id })), empty: () => this.emptyText() });
     this.error = h("p", { class: "error", role: "alert", hidden: true });
     this.element = h(
       "div",
@@ -30,10 +31,11 @@ export class NowView {
       h("section", { class: "card feed-card" }, h("h2", {}, h("a", { href: href("feed"), text: "Feed" })), this.feed.element),
     );
     this.ends = [
-      on("situation", () => this.draw()),
+      on("situation", () => (this.draw(), this.addIncidents())),
       on("mail", (messages) => this.onMail(messages)),
       on("receipt", () => this.feed.update((message) => ({ ...message }))),
       on("reset", () => this.load()),
+      on("daemon", () => (state.daemon.live && this.failed ? this.load() : this.feed.items.length || this.feed.draw())),
       on("times", () => (this.draw(), this.feed.update((message) => ({ ...message })))),
     ];
   }
@@ -49,18 +51,33 @@ export class NowView {
     this.draw();
   }
 
+  emptyText() {
+    if (this.loaded) return "No mail yet.";
+    if (!state.daemon.live) return "The daemon does not answer. Its mail is shown when it is back.";
+    return this.failed?.message ?? "loading …";
+  }
+
   async load() {
+    this.failed = null;
     try {
       const page = await calls.get("messages");
       page.messages.forEach((message) => recordState(message.id, message.state));
       const known = new Set(page.messages.map((message) => message.id));
-      this.failed = null;
       this.loaded = true;
-      this.feed.set([...this.feed.items.filter((message) => !known.has(message.id) && message.id > (page.messages[0]?.id || "")), ...page.messages]);
+      const fresh = this.feed.items.filter((item) => !isIncident(item) && !known.has(item.id) && item.id > (page.messages[0]?.id || ""));
+      this.feed.set(among([...fresh, ...page.messages], { isWhole: !page.next }));
     } catch (error) {
       this.failed = error;
       this.feed.draw();
     }
+  }
+
+  addIncidents() {
+    if (!this.loaded) return;
+    const known = new Set([...this.feed.items, ...this.feed.waiting].map((item) => item.id));
+    const newest = this.feed.items[0]?.id || "";
+    const added = state.situation.incidents.filter(({ id }) => id > newest && !known.has(id));
+    if (added.length) this.feed.add(added);
   }
 
   onMail(messages) {
@@ -102,7 +119,9 @@ export class NowView {
 
   message() {
     const focused = document.activeElement?.closest?.("[data-own]");
-    return focused ? state.situation.mine.find((message) => message.id === focused.dataset.own) : this.feed.currentItem() || state.situation.mine[0] || null;
+    if (focused) return state.situation.mine.find((message) => message.id === focused.dataset.own);
+    const item = this.feed.currentItem();
+    return item && !isIncident(item) ? item : state.situation.mine[0] || null;
   }
 
   keys() {
@@ -151,13 +170,23 @@ export function agentsTable(agents, max = Infinity) {
       h("td", { text: seen(agent) }),
       h("td", { class: "number", text: agent.unread }),
       h("td", { class: "number", text: agent.unread ? age(agent.oldest_sec) : "" }),
+      h("td", { class: "hour" }, bars(agent)),
     ),
   );
   const more = agents.length - shown.length;
   return [
-    h("table", {}, h("thead", {}, h("tr", {}, ["Agent", "Seen", "Unread", "Oldest"].map((text, index) => h("th", { scope: "col", class: index > 1 ? "number" : null, text })))), h("tbody", {}, rows)),
+    h("table", {}, h("thead", {}, h("tr", {}, ["Agent", "Seen", "Unread", "Oldest", "Last hour"].map((text, index) => h("th", { scope: "col", class: [null, null, "number", "number", "hour"][index], text })))), h("tbody", {}, rows)),
     more > 0 ? h("p", {}, h("a", { href: href("agents"), text: `${more} more` })) : null,
   ];
+}
+
+const BLOCKS = "▁▂▃▄▅▆▇█";
+
+// The messages of an agent in the last hour, in and out, as twelve bars of five minutes; the highest bar is full.
+export function bars(agent) {
+  const max = Math.max(...agent.bars);
+  const drawn = agent.bars.map((count) => BLOCKS[count ? Math.max(1, Math.ceil((count / max) * 7)) : 0]).join("");
+  return [h("span", { class: "bars", "aria-hidden": "true", title: "messages in and out, by five minutes; since the dashboard was started", text: drawn }), h("span", { class: "dim", text: ` ${agent.in} in, ${agent.out} out` })];
 }
 
 export function seen(agent) {

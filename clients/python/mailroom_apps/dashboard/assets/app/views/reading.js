@@ -6,7 +6,7 @@ import { Pane } from "../pane.js";
 export class ReadingView {
   constructor(kind, context) {
     this.kind = kind;
-    this.pane = new Pane({ onReply: context.onReply, onClose: () => history.back() });
+    this.pane = new Pane({ onReply: context.onReply, onAgain: context.onAgain, onClose: () => history.back() });
     this.element = h("div", { class: "mailbox reading alone" }, h("h1", { class: "sr", text: kind === "t" ? "Thread" : "Message" }), this.pane.element);
   }
 

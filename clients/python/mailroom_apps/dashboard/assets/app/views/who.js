@@ -4,6 +4,7 @@ import * as calls from "../calls.js";
 import { button, h, replace, setText } from "../dom.js";
 import { nameOf } from "../messages.js";
 import { change, href } from "../router.js";
+import { on, state } from "../store.js";
 import { full } from "../times.js";
 
 const PERIODS = [["0.25", "15 minutes"], ["1", "1 hour"], ["24", "24 hours"]];
@@ -15,9 +16,12 @@ export class WhoView {
     this.note = h("p", { class: "hint", role: "status" });
     this.holder = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Messages by sender and recipient" });
     this.element = h("div", { class: "page" }, h("div", { class: "toolbar" }, h("h1", { text: "Who talks to whom" }), this.period, button("Count again", () => this.load())), this.note, this.holder);
+    this.ends = [on("daemon", () => state.daemon.live && this.failed && this.load())];
   }
 
-  destroy() {}
+  destroy() {
+    this.ends.forEach((end) => end());
+  }
 
   show(route) {
     this.period.value = PERIODS.some(([value]) => value === route.query.h) ? route.query.h : "1";
@@ -25,10 +29,12 @@ export class WhoView {
   }
 
   async load() {
+    this.failed = false;
     setText(this.note, "counting …");
     try {
       this.draw(await calls.get("traffic", { hours: this.period.value }));
     } catch (error) {
+      this.failed = true;
       setText(this.note, error.message);
       replace(this.holder);
     }
