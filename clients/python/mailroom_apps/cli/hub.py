@@ -39,27 +39,30 @@ HostName = Annotated[str, typer.Argument(metavar="HOST", help="The name of a hos
     epilog=examples(
         "mailroom hub init ./hub --server nats://hub.example:4222 --host laptop --host build7",
         "mailroom hub init ./hub --host build8",
-        "nats-server -c ./hub/nats-server.conf",
+        "mailroom hub init ./hub --server nats://h1:4222,h2:4222,h3:4222 --host laptop --host build7",
     )
 )
 def init(
     directory: HubDirectory,
     host: Annotated[list[str], typer.Option(metavar="NAME", help="A host that may join. May be repeated.")],
     server: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Address by which hosts reach the hub. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="URL", help="Address by which hosts reach the hub. Of a cluster, one for each server."),
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Address that the server listens on.", show_default=False)
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Address that the server listens on; default: 0.0.0.0:4222."),
     ] = None,
     cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) of the server: hosts then use TLS.")] = None,
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) of --cert.")] = None,
     ca: Annotated[Path | None, typer.Option(help="Authority (PEM) by which hosts check --cert.")] = None,
 ) -> None:
-    """Write the configuration of a hub's NATS server, and an invitation for each host.
+    """Write the configuration of a hub's NATS servers, and an invitation for each host.
 
-    A further call adds hosts. Then reload the server (`nats-server --signal reload`), and bring each host its
+    A further call adds hosts. Then reload each server (`nats-server --signal reload`), and bring each host its
     invitation: it holds a password.
     """
+    from mailroomd.operator.hub.server_config import server_urls
     from mailroomd.operator.hub.setting_up import Hub, add_host, read_hub, write_server_config
 
     if (cert is None) != (key is None):
@@ -71,16 +74,24 @@ def init(
     if present is None and not server:
         raise typer.BadParameter("a new hub needs the address by which hosts reach it", param_hint="--server")
     made = present or Hub([], "0.0.0.0:4222")
-    made.servers = server or made.servers
+    try:
+        made.servers = server_urls(server or []) or made.servers
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--server") from None
     made.listen = listen or made.listen
     for name, path in (("cert", cert), ("key", key), ("ca", ca)):
         if path is not None:
             setattr(made, name, str(expand_home(path).absolute()))
-    emit(str(write_server_config(made, directory)))
-    for name in host:
-        emit(str(add_host(made, name, directory)))
     write_server_config(made, directory)
-    emit_note("start the server with `nats-server -c` and the first file, or reload it; then run on each host:")
+    invitations = [add_host(made, name, directory) for name in host]
+    configs = write_server_config(made, directory)
+    for path in configs + invitations:
+        emit(str(path))
+    if len(configs) > 1:
+        emit_note(
+            f"bring each server's machine its own file of these {len(configs)}; the paths in it have to exist there."
+        )
+    emit_note("start each server with `nats-server -c` and its file, or reload it; then run on each host:")
     emit_note("  mailroom hub join HOST.invitation")
 
 
@@ -182,7 +193,8 @@ def remove(directory: HubDirectory, host: HostName) -> None:
         _refuse(f"there is no hub in {directory}")
     if not remove_host(present, host, directory):
         _refuse(f"{host} is not a host of this hub")
-    emit(str(write_server_config(present, directory)))
+    for path in write_server_config(present, directory):
+        emit(str(path))
     emit_note("reload the server now: `nats-server --signal reload`. Mail for the host stays where it was sent.")
 
 
