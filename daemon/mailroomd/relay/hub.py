@@ -5,14 +5,14 @@ API as subjects. Not here: what is published when, and what is done with what ar
 Invariant: a batch is acknowledged to the hub only by its receiver's own call.
 """
 
-__all__ = ["Delivery", "Hub", "HubUnreachable"]
+__all__ = ["Hub", "HubUnreachable"]
 
 import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import nats
 from nats.aio.client import Client
@@ -21,6 +21,7 @@ from nats.errors import Error as NatsError
 
 from mailroomd.observability.log import log
 from mailroomd.relay.hub_file import HubFile
+from mailroomd.relay.hub_messages import Delivery, StoredRecord, delivery_of, record_of, status_of
 from mailroomd.relay.hub_objects import (
     BUCKETS,
     UNACKNOWLEDGED_BATCHES,
@@ -45,24 +46,6 @@ HEARTBEAT = 100
 
 class HubUnreachable(Exception):  # noqa: N818 - a condition, not a defect
     """The hub did not do what was asked, or did not answer; the text says why."""
-
-
-class Delivery(NamedTuple):
-    """A batch from the hub.
-
-    Attributes:
-        sender: the host in its subject, which the hub has admitted.
-        data: the batch.
-        reply: the subject of its acknowledgement.
-        deliveries: how often it was delivered, this time included.
-        pending: how many batches wait behind it.
-    """
-
-    sender: str
-    data: bytes
-    reply: str
-    deliveries: int
-    pending: int
 
 
 OnMessage = Callable[[str, bytes], Awaitable[bytes | None]]
@@ -162,9 +145,9 @@ class Hub:
             try:
                 while left and status in (0, HEARTBEAT):
                     message = await asyncio.wait_for(arrived.get(), HEARTBEAT_SEC * MISSED_HEARTBEATS)
-                    status = _status_of(message)
+                    status = status_of(message)
                     if not status:
-                        take(_delivery_of(message))
+                        take(delivery_of(message))
                         left -= 1
             finally:
                 await subscription.unsubscribe()
@@ -252,7 +235,7 @@ class Hub:
         info = await self._api(f"STREAM.INFO.KV_{bucket}", {"subjects_filter": f"{prefix}>"})
         return [str(subject).removeprefix(prefix) for subject in info["state"].get("subjects") or ()]
 
-    async def record(self, bucket: str, host: str) -> bytes | None:
+    async def record(self, bucket: str, host: str) -> StoredRecord | None:
         """Returns the record of a host; None if it has none.
 
         Raises:
@@ -263,7 +246,7 @@ class Hub:
             message: Msg = await self._client.request(subject, b"", REQUEST_SEC)
         except (NatsError, OSError, TimeoutError) as error:
             raise HubUnreachable(_describe(error)) from error
-        return None if "Status" in (message.headers or {}) else message.data
+        return record_of(message)
 
     # -- parts ----------------------------------------------------------------------------------------------------
 
@@ -355,19 +338,6 @@ _PULL = {
     "expires": int(PULL_SEC * 1e9),
     "idle_heartbeat": int(HEARTBEAT_SEC * 1e9),
 }
-
-
-def _status_of(message: Msg) -> int:
-    """Returns what the hub says of a pull; 0 for a batch."""
-    status = (message.headers or {}).get("Status")
-    return int(status) if status and not message.data else 0
-
-
-def _delivery_of(message: Msg) -> Delivery:
-    tokens = message.reply.split(".")  # $JS.ACK.[domain.account.]stream.consumer.delivered.stream seq.seq.time.pending
-    start = 4 if len(tokens) == 9 else 6
-    sender = message.subject.rsplit(".", 1)[-1]
-    return Delivery(sender, message.data, message.reply, int(tokens[start]), int(tokens[start + 4]))
 
 
 def _uses_tls(hub_file: HubFile) -> bool:

@@ -26,7 +26,7 @@ UNACKNOWLEDGED_BATCHES = 64
 
 
 class Bucket(NamedTuple):
-    """A bucket: where its records are, and how long; 0 for ever."""
+    """A bucket: where its records are, and how long, or 0 if they stay."""
 
     storage: str
     age_sec: int

@@ -8,7 +8,7 @@ __all__ = ["Bed", "Host", "running_bed"]
 
 import sqlite3
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -33,10 +33,10 @@ class Host:
         self.daemon = Daemon(directory, base_flags=IMPATIENT)
         self.client = Client(self.daemon.address)
 
-    def join(self, invitation: Path) -> None:
-        """Joins the hub."""
+    def join(self, invitation: Path, servers: Sequence[str] = ()) -> None:
+        """Joins the hub; `servers` are those that it is told of, in place of all."""
         self.daemon.state_dir.mkdir(mode=0o700, exist_ok=True)
-        path, _ = join(invitation, self.daemon.state_dir)
+        path, _ = join(invitation, self.daemon.state_dir, servers)
         self.daemon.flags = ("--hub", str(path))
 
     def knows(self, host: str) -> bool:
@@ -72,7 +72,7 @@ class Bed:
         accepted: (sender's host, address, content) of each message that a daemon accepted, in order.
     """
 
-    def __init__(self, directory: Path, names: Iterable[str], servers: int = 1) -> None:
+    def __init__(self, directory: Path, names: Iterable[str], servers: int = 1, knows_servers: int = 0) -> None:
         self.directory = directory
         numbers = range(1, servers + 1) if servers > 1 else [0]
         self.brokers = [Broker(directory / "hub", number) for number in numbers]
@@ -81,7 +81,7 @@ class Bed:
         self.hosts = {name: Host(name, directory / name) for name in names}
         self.accepted: list[tuple[str, str, str]] = []
         for name, host in self.hosts.items():
-            host.join(add_host(self.hub, name, self.broker.directory))
+            host.join(add_host(self.hub, name, self.broker.directory), self.hub.servers[:knows_servers])
         write_server_config(self.hub, self.broker.directory)
 
     def start(self) -> None:
@@ -164,10 +164,10 @@ class Bed:
 
 
 @contextmanager
-def running_bed(*names: str, servers: int = 1) -> Generator[Bed]:
+def running_bed(*names: str, servers: int = 1, knows_servers: int = 0) -> Generator[Bed]:
     """Gives hosts that know each other, and their hub of one server or several; files are kept if the test fails."""
     with short_directory() as directory:
-        bed = Bed(directory, names, servers)
+        bed = Bed(directory, names, servers, knows_servers)
         try:
             bed.start()
             yield bed

@@ -29,7 +29,8 @@ class Hub(msgspec.Struct, omit_defaults=True):
         cert, key, ca: paths of the certificate of the server, of its key, and of the authority that hosts check it by.
         operator: the password of the user as which `mailroom hub` works on the servers.
         cluster_password: by which the servers of a cluster know each other.
-        leaving: the passwords of hosts that are being removed, by name.
+        leaving: the passwords of hosts that are being removed, by name: servers may still let them in.
+        removed: the hosts that are marked as removed on the servers.
     """
 
     servers: list[str]
@@ -42,3 +43,4 @@ class Hub(msgspec.Struct, omit_defaults=True):
     operator: str = msgspec.field(default_factory=new_password)
     cluster_password: str = msgspec.field(default_factory=new_password)
     leaving: dict[str, str] = {}
+    removed: list[str] = []

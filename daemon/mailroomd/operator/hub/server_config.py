@@ -7,6 +7,7 @@ configuration.
 
 __all__ = ["OPERATOR", "config_names", "server_config", "server_urls"]
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ CLUSTER_PORT_ABOVE = 2000  # 4222 for hosts, 6222 between the servers, as is usu
 BUCKETS = ("hosts", "alive", "removed")
 
 
-def server_urls(given: list[str]) -> list[str]:
+def server_urls(given: Sequence[str]) -> list[str]:
     """Returns the addresses of servers, one each, from what NATS's users write: nats://h1:4222,h2:4222,h3:4222.
 
     Raises:

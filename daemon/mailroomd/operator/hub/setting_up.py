@@ -56,9 +56,12 @@ def add_host(hub: Hub, host: str, directory: Path) -> Path:
 
 
 def remove_host(hub: Hub, host: str, directory: Path) -> bool:
-    """Takes the rights of a host away; returns whether it had any."""
+    """Takes the rights of a host away in the configuration; returns whether it ever had any."""
     (directory / f"{host}.invitation").unlink(missing_ok=True)
-    return hub.hosts.pop(host, None) is not None
+    password = hub.hosts.pop(host, None)
+    if password is not None:
+        hub.leaving[host] = password
+    return host in hub.leaving or host in hub.removed
 
 
 def write_server_config(hub: Hub, directory: Path) -> list[Path]:
