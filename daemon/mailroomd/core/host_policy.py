@@ -1,7 +1,7 @@
 """HostPolicy — which other hosts may write to which agents here (`--hub-accept`, `--hub-deny`).
 
 Owns the rules' form: HOST, or HOST=AGENT, with `*` and `?` as in file names. A denied host is refused whatever accepts
-it; where anything is accepted, everything else is refused. Not here: what becomes of a refused message (the mailbox).
+it. Not here: what becomes of a refused message (the mailbox).
 """
 
 __all__ = ["HostPolicy"]
@@ -14,8 +14,8 @@ class HostPolicy:
     """Decides which mail of other hosts is taken.
 
     Args:
-        accept: rules; none of them: everything is accepted.
-        deny: rules.
+        accept: rules; "*" accepts everything.
+        deny: rules; "" denies nothing.
     """
 
     def __init__(self, accept: Sequence[str], deny: Sequence[str]) -> None:
@@ -26,14 +26,18 @@ class HostPolicy:
         """Returns why a host may not write to an agent, as a sentence; "" if it may."""
         if any(_matches(rule, host, agent) for rule in self._deny):
             return f"host {host} may not write to {agent} here (--hub-deny of the receiving host)"
-        if self._accept and not any(_matches(rule, host, agent) for rule in self._accept):
+        if not any(_matches(rule, host, agent) for rule in self._accept):
             return f"host {host} may not write to {agent} here (--hub-accept of the receiving host)"
         return ""
 
     def unmatched(self, hosts: Collection[str]) -> list[str]:
         """Returns the rules that match none of these hosts: they may be misspelled."""
-        rules = (*self._accept, *self._deny)
-        return [rule for rule in rules if not any(fnmatchcase(host, rule.partition("=")[0]) for host in hosts)]
+        patterns = {rule: rule.partition("=")[0] for rule in (*self._accept, *self._deny)}
+        return [
+            rule
+            for rule, pattern in patterns.items()
+            if pattern.strip("*") and not any(fnmatchcase(host, pattern) for host in hosts)
+        ]
 
 
 def _matches(rule: str, host: str, agent: str) -> bool:

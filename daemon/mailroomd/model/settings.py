@@ -252,15 +252,15 @@ class Settings:
         reloadable=True,
     )  # fmt: skip
     hub_accept: tuple[str, ...] = _setting(
-        (), "HOST[=AGENT]", quantities.host_rule, "other hosts",
-        "Other hosts that may write to agents here, with * and ? as in file names: `build*=bob`. Without any rule, all "
-        "of them may write to all agents. What is refused returns to its sender. May be repeated.",
-        shown="every host", example="build*=bob", repeatable=True, reloadable=True,
+        ("*",), "HOST[=AGENT]", quantities.host_rule, "other hosts",
+        "Other hosts that may write to agents here, with * and ? as in file names: `build*=bob`. What is refused "
+        "returns to its sender. May be repeated.",
+        shown="*", repeatable=True, reloadable=True,
     )  # fmt: skip
     hub_deny: tuple[str, ...] = _setting(
-        (), "HOST[=AGENT]", quantities.host_rule, "other hosts",
+        ("",), "HOST[=AGENT]", quantities.none_or(quantities.host_rule, ""), "other hosts",
         "Other hosts that may not write to agents here, whatever --hub-accept says. May be repeated.",
-        shown="none", example="laptop=ops*", repeatable=True, reloadable=True,
+        shown="none", repeatable=True, reloadable=True,
     )  # fmt: skip
     max_forward_bytes: int = _setting(
         MAX_FORWARD_BYTES, "SIZE", quantities.size_bytes(1 << 20, 1 << 50), "other hosts",
