@@ -76,7 +76,7 @@ type Message struct {
 	ReplyBy        time.Time // by when the sender wants an answer
 	State          State
 	SenderVerified bool  // the sender proved its name with a token
-	ContentSize   int64 // the size of the whole content, where a list shortened it ([Preview]); otherwise 0
+	ContentSize    int64 // the size of the whole content, where a list shortened it ([Preview]); otherwise 0
 }
 
 // A Delivery says what became of a message.
