@@ -1,7 +1,7 @@
 """checker_steps — the promises about what follows a message, and about everything beside messages.
 
-Receipts, missing answers, responses, team inboxes, expiry, clearing, aliases, the full-text index. Pure, like `checker`, whose list
-of judges has these at its end.
+Receipts, missing answers, responses, team inboxes, expiry, clearing, aliases, the full-text index. Pure, like
+`checker`, whose list of judges has these at its end.
 """
 
 __all__ = ["STEP_JUDGES"]
