@@ -14,6 +14,7 @@ from benchmarks.questions import (
     fan_out,
     gateways,
     hook,
+    hosts,
     idle,
     mailboxes,
     mcp,
@@ -49,4 +50,5 @@ BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "gateways": gateways.measure,
     "brokers": brokers.measure,
     "rivals": rivals.measure,
+    "hosts": hosts.measure,
 }

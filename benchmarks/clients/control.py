@@ -11,11 +11,13 @@ __all__ = [
     "SERVING",
     "SUBSCRIBE",
     "count_messages",
+    "wait_until",
     "wait_until_serving",
     "worker_names",
 ]
 
 import time
+from collections.abc import Callable
 
 import grpc
 from mailroom.v1 import mailroom_pb2 as pb
@@ -31,6 +33,19 @@ SERVING = b"\x08\x01"
 
 CALL_TIMEOUT_SEC = 5.0
 POLL_SEC = 0.005
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_sec: float, step_sec: float = POLL_SEC) -> None:
+    """Waits until a condition holds.
+
+    Raises:
+        TimeoutError: it did not in time.
+    """
+    deadline = time.monotonic() + timeout_sec
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not after {timeout_sec:.0f} s")
+        time.sleep(step_sec)
 
 
 def wait_until_serving(address: str, timeout_sec: float = 30.0) -> None:

@@ -15,12 +15,17 @@ import subprocess
 import tempfile
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+import msgspec
 from mailroom import AsyncMailroom, Draft, Mailroom, ResourceExhausted
 from mailroomd.auth.token_file import TokenFile
+from mailroomd.core.host_directory import DIRECTORY_NAME, HostRecord, HostsFile
+from mailroomd.relay.hub_file import HubFile
 from support.harness.daemon import Daemon
 
 FLAGS: dict[str, tuple[str, ...]] = {
@@ -31,6 +36,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
         *("--client-in-flight-size", "1MiB"),
     ),
     "full": ("--max-disk-size", "8MiB"),  # filled up at once: every send finds the disk full
+    "joined": ("--max-forward-size", "1MiB"),  # knows a host, and reaches no hub: as much as may wait for it does
     "tls": (),
     "mutual tls": (),
     "crowded": (),  # of SESSIONS sessions with long names, and of as many aliases as there may be
@@ -206,6 +212,8 @@ class Daemons:
         guarded = Guarded(Daemon(directory, flags, base_flags=("--max-restarts", "1000/10")))
         try:
             guarded.daemon.start_bound_sec = START_SEC
+            if name in BEFORE_THE_START:
+                BEFORE_THE_START[name](guarded)
             guarded.daemon.start()
             if name in PREPARATIONS:
                 PREPARATIONS[name](guarded)
@@ -215,12 +223,23 @@ class Daemons:
         return guarded
 
 
-def _fill(guarded: Guarded) -> None:
-    """Sends to `reader` until the disk is full."""
+def _join(guarded: Guarded) -> None:
+    """Makes the files of a host on a hub that nobody runs, which has seen the host `elsewhere`."""
+    hub_file = HubFile("here", ["nats://127.0.0.1:1"], b64encode(os.urandom(32)).decode())
+    path = guarded.daemon.state_dir / "hub.json"
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.encode(hub_file))
+    hosts = HostsFile("here", hosts={"elsewhere": HostRecord()})
+    (guarded.daemon.state_dir / DIRECTORY_NAME).write_bytes(msgspec.json.encode(hosts))
+    guarded.daemon.flags = (*guarded.daemon.flags, "--hub", str(path))
+
+
+def _fill(recipient: str, guarded: Guarded) -> None:
+    """Sends to a recipient until a message is refused."""
     with Mailroom(guarded.daemon.address, sender="crowd", timeout=5) as room, suppress(ResourceExhausted):
         for _ in range(100):
-            room.send("reader", "x" * 500_000)
-        raise RuntimeError("the disk does not fill up")
+            room.send(recipient, "x" * 500_000)
+        raise RuntimeError(f"{recipient} takes everything")
 
 
 def _crowd(guarded: Guarded) -> None:
@@ -240,4 +259,5 @@ async def _fill_aliases(address: str) -> None:
             await asyncio.gather(*(room.set_alias(f"agent-{first}", f"alias-{number}") for number in numbers))
 
 
-PREPARATIONS = {"full": _fill, "crowded": _crowd}
+BEFORE_THE_START = {"joined": _join}
+PREPARATIONS = {"full": partial(_fill, "reader"), "crowded": _crowd, "joined": partial(_fill, "reader:elsewhere")}

@@ -31,6 +31,7 @@ func deliveryFrom(delivery *pb.Delivery) Delivery {
 		State: State(delivery.GetState()), InboxFileError: delivery.GetInboxFileError(), TeamInboxError: delivery.GetTeamInboxError(),
 		Subscribers: int(delivery.GetSubscribers()), RecipientKnown: delivery.GetRecipientKnown(),
 		RecipientLastSeen: timeFrom(delivery.GetRecipientLastSeen()), Reason: delivery.GetReason(),
+		AlsoAt: delivery.GetAlsoAt(),
 	}
 }
 
@@ -80,7 +81,7 @@ func trackedFrom(response *pb.GetMessageResponse) *Tracked {
 func agentFrom(agent *pb.AgentInfo) *Agent {
 	return &Agent{
 		Name: agent.GetName(), Alive: agent.GetAlive(), LastSeen: timeFrom(agent.GetLastSeen()), Subscribers: int(agent.GetSubscribers()),
-		Unread: agent.GetUnread(), Sessions: agent.GetSessions(),
+		Unread: agent.GetUnread(), Sessions: agent.GetSessions(), Host: agent.GetHost(),
 	}
 }
 
@@ -106,6 +107,23 @@ func statusFrom(response *pb.GetStatusResponse) *Status {
 	return &Status{
 		Version: response.GetVersion(), StartedAt: timeFrom(response.GetStartedAt()), Workers: workers,
 		KeepRead: response.GetKeepRead().AsDuration(), MaxUnread: response.GetMaxUnread(),
+		Hub: hubFrom(response.GetHub()),
+	}
+}
+
+func hubFrom(hub *pb.HubStatus) *Hub {
+	if hub == nil {
+		return nil
+	}
+	hosts := mapped(hub.GetHosts(), func(host *pb.HostStatus) Host {
+		return Host{
+			Name: host.GetName(), LastSeen: timeFrom(host.GetLastSeen()), Waiting: host.GetWaiting(),
+			WaitingBytes: host.GetWaitingBytes(), Problem: host.GetProblem(),
+		}
+	})
+	return &Hub{
+		Host: hub.GetHost(), Connected: hub.GetConnected(), LastContact: timeFrom(hub.GetLastContact()), Problem: hub.GetProblem(),
+		Hosts: hosts,
 	}
 }
 

@@ -31,7 +31,7 @@ func (c *Client) Agents(ctx context.Context, options ...AgentsOption) iter.Seq2[
 		if err != nil {
 			return nil, "", err
 		}
-		request := &pb.ListAgentsRequest{AliveOnly: fields.alive, PageSize: size, PageToken: token}
+		request := &pb.ListAgentsRequest{AliveOnly: fields.alive, AllHosts: fields.allHosts, PageSize: size, PageToken: token}
 		response, err := call(ctx, c, 0, listAgents, request)
 		return mapped(response.GetAgents(), agentFrom), response.GetNextPageToken(), err
 	})

@@ -76,7 +76,7 @@ type Message struct {
 	ReplyBy        time.Time // by when the sender wants an answer
 	State          State
 	SenderVerified bool  // the sender proved its name with a token
-	ContentSize   int64 // the size of the whole content, where a list shortened it ([Preview]); otherwise 0
+	ContentSize    int64 // the size of the whole content, where a list shortened it ([Preview]); otherwise 0
 }
 
 // A Delivery says what became of a message.
@@ -87,7 +87,8 @@ type Delivery struct {
 	Subscribers       int    // live subscribers that were notified
 	RecipientKnown    bool   // the recipient has subscribed, checked its inbox or sent a message before
 	RecipientLastSeen time.Time
-	Reason            string // why another host has returned the message
+	Reason            string   // why another host has returned the message
+	AlsoAt            []string // if the recipient is not known on this host: others that list an agent of its name
 }
 
 // A Sent is a message that is durable, with its delivery.
@@ -191,6 +192,7 @@ type Agent struct {
 	Subscribers int // its open streams
 	Unread      int64
 	Sessions    []string // its current aliases
+	Host        string   // that it is on; empty if it is this one. The name of an agent on another host ends with it: bob:build7
 }
 
 // MailboxStats are the counts of one mailbox.
@@ -217,6 +219,25 @@ type Status struct {
 	Workers   []Worker
 	KeepRead  time.Duration // how long read and expired messages are kept
 	MaxUnread int64         // how many unread messages a mailbox may hold
+	Hub       *Hub          // the exchange of mail with other hosts; nil if the daemon runs without --hub
+}
+
+// A Hub is the exchange of mail with other hosts.
+type Hub struct {
+	Host        string // the name of this host
+	Connected   bool   // mail is exchanged
+	LastContact time.Time
+	Problem     string // why no mail is exchanged
+	Hosts       []Host // the other hosts, by name
+}
+
+// A Host is another host.
+type Host struct {
+	Name         string
+	LastSeen     time.Time // when it last wrote to the hub
+	Waiting      int64     // messages that wait here until it confirms them
+	WaitingBytes int64
+	Problem      string // why nothing is sent to it
 }
 
 // PairTraffic is how many messages one sender sent to one mailbox.

@@ -145,14 +145,15 @@ func InMailbox(agent string) ListOption {
 	return listOption(func(l *listFields) { l.agent = agent })
 }
 
-// An AgentsOption says which agents to list: [Alive] or [PageSize].
+// An AgentsOption says which agents to list: [Alive], [AllHosts] or [PageSize].
 type AgentsOption interface {
 	applyToAgents(*agentsFields)
 }
 
 type agentsFields struct {
-	alive bool
-	page  pageFields
+	alive    bool
+	allHosts bool
+	page     pageFields
 }
 
 // AliveOption is the result of [Alive].
@@ -162,6 +163,14 @@ func (AliveOption) applyToAgents(a *agentsFields) { a.alive = true }
 
 // Alive lists only agents that are subscribed now, or were active within the last five minutes.
 func Alive() AliveOption { return AliveOption{} }
+
+// AllHostsOption is the result of [AllHosts].
+type AllHostsOption struct{}
+
+func (AllHostsOption) applyToAgents(a *agentsFields) { a.allHosts = true }
+
+// AllHosts also lists the agents that are present on other hosts, as this one last heard from the hub.
+func AllHosts() AllHostsOption { return AllHostsOption{} }
 
 // A StatsOption is a [PageSize].
 type StatsOption interface {

@@ -89,6 +89,8 @@ const (
 	ErrTooManyBytes Reason = "TOO_MANY_BYTES"
 	// RESOURCE_EXHAUSTED. The daemon has reached its limit of aliases. End some. Retry when some have expired.
 	ErrTooManyAliases Reason = "TOO_MANY_ALIASES"
+	// RESOURCE_EXHAUSTED. As much as is allowed waits for the recipient's host already. Retry after the delay, when it has taken some.
+	ErrHostBacklogFull Reason = "HOST_BACKLOG_FULL"
 	// UNAVAILABLE. A worker is restarting, or did not answer in time. Retry with the same idempotency key.
 	ErrWorkerRestarting Reason = "WORKER_RESTARTING"
 	// UNAVAILABLE. The daemon is stopping. Retry with the same idempotency key once it is running again.

@@ -51,7 +51,7 @@ func TestSendStoresAMessageWithAllOfItsFields(t *testing.T) {
 	if !reflect.DeepEqual(message, wanted) {
 		t.Fatalf("%+v instead of %+v", message, wanted)
 	}
-	if sent.Delivery != (mailroom.Delivery{State: mailroom.StateFiled}) {
+	if !reflect.DeepEqual(sent.Delivery, mailroom.Delivery{State: mailroom.StateFiled}) {
 		t.Fatalf("%+v", sent.Delivery)
 	}
 	shared(t).assertStored(t, "fields", []string{"first", "go"}, true)

@@ -65,6 +65,7 @@ def test_send_accepts_every_option_and_prints_json(fake: InThread) -> None:
         "state": "filed",
         "inbox_file_error": None,
         "reason": None,
+        "also_at": [],
         "team_inbox_error": None,
         "subscribers": 0,
         "recipient_known": True,

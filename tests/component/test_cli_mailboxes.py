@@ -227,6 +227,16 @@ def test_queues_and_agents_are_tables_or_json(fake: InThread, run: Run) -> None:
     assert [line["name"] for line in run("agents", "--alive", "--json").json] == ["ana", "bob"]
 
 
+def test_agents_of_other_hosts_are_listed_and_named_to_who_writes_to_a_stranger(fake: InThread, run: Run) -> None:
+    assert run("agents", "--hub").err == "mailroom: no agent of another host is known\n"
+    fake.do(lambda daemon: daemon.known.add("ana") or daemon.elsewhere.update({"bob:build7", "bob:laptop"}))
+    assert [line["name"] for line in run("agents", "--hub", "--json").json] == ["bob:build7", "bob:laptop"]
+    assert [row[:2] for row in run("agents", "--hub").rows] == [["bob:build7", "yes"], ["bob:laptop", "yes"]]
+    note = run("send", "bob", "hello", "--from", "ana").err
+    assert "An agent of this name is on another host: bob:build7 or bob:laptop." in note
+    assert "this host is here, connected; 2 other hosts, 2,400 messages wait for them" in run("status").out
+
+
 def test_an_alias_is_set_and_ended(fake: InThread, run: Run) -> None:
     assert re.fullmatch(r"s-1 is an alias of bob until 20..-.*\n", run("alias", "bob", "s-1", "--ttl", "2h").out)
     assert fake.do(lambda daemon: daemon.requests["SetAlias"][0].ttl.seconds) == 7200

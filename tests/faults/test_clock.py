@@ -9,10 +9,14 @@ from pathlib import Path
 import grpc
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.core.host_directory import HostDirectory
+from mailroomd.operator.hub.checking import check
 from support.faults.moved_clock import MovedClock
 from support.harness.client import duration, refusal_of
+from support.harness.daemon import short_directory
 from support.harness.deployment import Deployment, new_deployment
 from support.harness.waiting import pause, wait_until
+from support.hosts.bed import Bed
 
 pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(120)]
 
@@ -142,3 +146,24 @@ def test_an_alias_ends_by_the_clock_and_no_mail_is_out_of_sight(tmp_path: Path) 
         assert [one.content for one in deployment.check("s1").messages] == ["to the session"]
         deployment.call("SetAlias", alias)
         assert {one.content for one in deployment.check("bob").messages} == {"to bob", "to the session"}
+
+
+def test_a_time_to_live_ends_right_although_the_hosts_clocks_differ(tmp_path: Path) -> None:
+    clock = MovedClock(tmp_path / "clock")
+    with short_directory() as directory:
+        bed = Bed(directory, ["a", "b"])
+        bed.hosts["b"].daemon.environment = clock.environment()
+        try:
+            bed.start()
+            clock.move("+1h")  # a message of a minute would be over by b's clock before it arrives
+            state_dir = bed.hosts["b"].daemon.state_dir
+            wait_until(lambda: HostDirectory(state_dir).content().behind_ms < -3_500_000, "b knows of it", 90.0)
+            assert [found.subject for found in check(state_dir) if found.problem] == ["clock"]
+            lasting = bed.hosts["a"].client.send("bob:b", "lasts", ttl_sec=60.0).message.id
+            wait_until(lambda: bed.hosts["b"].contents("bob") == ["lasts"], "it has arrived")
+            ended = bed.hosts["a"].client.send("bob:b", "ends", ttl_sec=3.0).message.id
+            client = bed.hosts["a"].client
+            wait_until(lambda: client.get(ended).delivery.state == pb.DELIVERY_STATE_EXPIRED, "the short one has ended")
+            assert client.get(lasting).delivery.state != pb.DELIVERY_STATE_EXPIRED
+        finally:
+            bed.close()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
+from mailroomd.core.host_directory import HostDirectory
 from support.harness.client import refusal_of
 from support.harness.waiting import wait_until
 from support.hosts.bed import Bed, running_bed
@@ -61,6 +62,79 @@ def test_the_own_host_and_an_unknown_one(bed: Bed) -> None:
     assert (refusal.reason, refusal.field) == ("HOST_UNKNOWN", "recipient")
     refusal = refusal_of(lambda: client.check("bob:b"))
     assert refusal.reason == "AGENT_ELSEWHERE"
+
+
+def test_an_agent_that_is_elsewhere_is_named(bed: Bed) -> None:
+    a, b = bed.hosts["a"].client, bed.hosts["b"].client
+    b.check("zoe")  # she is present there now
+    wait_until(
+        lambda: "zoe" in HostDirectory(bed.hosts["a"].daemon.state_dir).content().hosts["b"].agents, "seen", 90.0
+    )
+    response = a.send("zoe", "here?", sender="amy")
+    assert list(response.delivery.also_at) == ["b"]
+    assert list(a.get(response.message.id).delivery.also_at) == ["b"]
+    assert list(a.send("zoe:b", "there", sender="amy").delivery.also_at) == []
+    a.check("zoe")
+    assert list(a.send("zoe", "here.", sender="amy").delivery.also_at) == [], "she is known here now"
+    agents = a.call("ListAgents", pb.ListAgentsRequest(all_hosts=True)).agents
+    assert [(agent.name, agent.host, agent.alive) for agent in agents if "zoe" in agent.name and agent.host] == [
+        ("zoe:b", "b", True)
+    ]
+    assert not [agent for agent in a.call("ListAgents", pb.ListAgentsRequest()).agents if agent.host]
+
+
+def test_the_state_of_the_hub_is_part_of_the_daemons(bed: Bed) -> None:
+    client = bed.hosts["a"].client
+    hub = client.status().hub
+    assert (hub.host, hub.connected, hub.problem) == ("a", True, "")
+    assert [host.name for host in hub.hosts] == ["b"]
+    bed.hosts["b"].daemon.stop()
+    client.send("bob:b", "x" * 1000, sender="amy")
+
+    def waiting() -> tuple[int, int]:
+        (host,) = client.status().hub.hosts
+        return host.waiting, host.waiting_bytes
+
+    wait_until(lambda: waiting() == (1, 1002), "the message is counted", 60.0)
+    bed.hosts["b"].daemon.start()
+    wait_until(lambda: waiting() == (0, 0), "it has arrived", 60.0)
+
+
+def test_the_receiving_host_decides_who_may_write_to_whom() -> None:
+    with running_bed("a", "b") as made:
+        made.hosts["b"].daemon.stop()
+        made.hosts["b"].daemon.start("--hub-accept", "a", "--hub-deny", "a=ops*")
+        client = made.hosts["a"].client
+        denied = client.send("ops:b", "not for you", sender="amy").message.id
+        made.send("a", "bob:b", "for you")
+        wait_until(lambda: client.get(denied).delivery.state == RETURNED, "the message has returned")
+        reason = "REFUSED: host a may not write to ops here (--hub-deny of the receiving host)"
+        assert client.get(denied).delivery.reason == reason
+        wait_until(lambda: made.hosts["b"].contents("bob") == ["for you"], "the other one has arrived")
+        assert made.hosts["b"].contents("ops") == []
+        made.hosts["b"].client.send("ann:a", "answers", sender="ops")
+        wait_until(lambda: made.hosts["a"].contents("ann") == ["answers"], "ops itself can write")
+
+
+def test_more_than_the_limit_does_not_wait_for_a_host() -> None:
+    with running_bed("a", "b") as made:
+        made.hosts["b"].daemon.stop()
+        made.hosts["a"].daemon.stop()
+        made.hosts["a"].daemon.start("--max-forward-size", "1MiB")
+        client = made.hosts["a"].client
+        first = client.send("bob:b", "x" * 900_000, sender="amy").message.id
+        refusal = refusal_of(lambda: client.send("ben:b", "x" * 200_000, sender="ann"))
+        assert (refusal.code.name, refusal.reason, refusal.field) == (
+            "RESOURCE_EXHAUSTED",
+            "HOST_BACKLOG_FULL",
+            "recipient",
+        )
+        assert "1 MiB wait for host b" in refusal.sentence
+        client.send("ben:b", "small", sender="ann")
+        client.send("ben", "x" * 200_000, sender="ann")
+        made.hosts["b"].daemon.start()
+        wait_until(lambda: client.get(first).delivery.state == FILED, "the first one has arrived")
+        client.send("ben:b", "x" * 200_000, sender="ann")
 
 
 def test_a_full_mailbox_returns_the_message_and_the_link_goes_on(bed: Bed) -> None:

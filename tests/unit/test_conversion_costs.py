@@ -12,6 +12,7 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.auth.caller import OWNER
+from mailroomd.core.host_directory import HostDirectory
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import draft_from_proto, response_to_proto
@@ -123,7 +124,7 @@ def test_a_list_of_every_mailbox_there_can_be_keeps_no_call_waiting_for_50_ms(rp
     many: Any = ManyMailboxes([f"{number * 7919 % 131_071:016x}" for number in range(131_000)])
     nothing: Any = None
     call = Call(OWNER, nothing, lambda: None, lambda _: True, WorkSlots(1))
-    lookup = Lookup(many, AliasCache(), many)
+    lookup = Lookup(many, AliasCache(), many, HostDirectory(None))
 
     async def look_up() -> None:
         if rpc == "GetMailboxStats":
@@ -167,7 +168,7 @@ def test_other_calls_run_while_thousands_of_mailboxes_are_listed(rpc: str) -> No
     reader: Any = ManyMailboxes(NAMES)
     nothing: Any = None
     call = Call(OWNER, nothing, lambda: None, lambda _: True, WorkSlots(1))
-    lookup = Lookup(reader, AliasCache(), nothing)
+    lookup = Lookup(reader, AliasCache(), nothing, HostDirectory(None))
     responses: list[bytes] = []
 
     async def look_up() -> None:

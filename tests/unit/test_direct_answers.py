@@ -1,4 +1,4 @@
-"""DirectAnswers over real queues: whom the command-queue answers itself, what a full queue leaves to the mailbox."""
+"""DirectAnswers over real queues: whom the command-queue answers itself, and what it leaves to the mailbox."""
 
 from collections.abc import Iterator
 from typing import Any

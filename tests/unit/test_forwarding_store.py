@@ -12,6 +12,8 @@ from mailroomd.protocol.operations import (
     Confirm,
     Done,
     ForwardedReceipt,
+    GiveUp,
+    IdsAllocated,
     Intend,
     Origin,
     RecordReceipts,
@@ -22,7 +24,7 @@ from mailroomd.protocol.operations import (
 from mailroomd.protocol.packets import Command, Outcome
 from mailroomd.protocol.reports import StatesAdvanced
 from mailroomd.storage.database.message_archive import MessageArchive
-from mailroomd.storage.database.message_store import StoredMail
+from mailroomd.storage.database.message_store import MessageStore, StoredMail
 from support.harness.storing import NOW_MS, StoreHarness, answers, draft
 
 STORED, FILED, READ = DeliveryState.STORED, DeliveryState.FILED, DeliveryState.READ
@@ -120,6 +122,88 @@ def test_a_message_of_an_earlier_run_does_not_expire_here(harness: StoreHarness)
     harness.send(draft("bob:b", ttl_ms=5))
     harness.reopen()
     assert harness.store.expired(NOW_MS + 99, 10) == [], "a restored backup may have forgotten that it left"
+
+
+def test_what_waits_for_a_host_that_is_gone_returns_to_its_senders(harness: StoreHarness) -> None:
+    forwarded, queued_id = harness.send(draft("bob:b", sender="amy"), draft("ben:b", sender="ann"))
+    (elsewhere,) = harness.send(draft("cat:c"))
+    command = Command(harness.issue(2), GiveUp("b", [forwarded, queued_id], "HOST_REMOVED: gone"), 2)
+    outcomes = harness.commit(command)
+    assert StatesAdvanced(RETURNED, [forwarded, queued_id]) in outcomes
+    assert Outcome(command.id, Done(), ["amy", "ann"]) in outcomes
+    assert queued(harness) == [("c", elsewhere, 0)]
+    assert harness.rows("SELECT id, state, reason FROM messages JOIN departures USING (id) WHERE host = 'b'") == [
+        (forwarded, RETURNED, "HOST_REMOVED: gone"),
+        (queued_id, RETURNED, "HOST_REMOVED: gone"),
+    ]
+    assert harness.rows("SELECT sender, message_id, state FROM receipts ORDER BY id") == [
+        ("amy", forwarded, RETURNED),
+        ("ann", queued_id, RETURNED),
+    ]
+    assert harness.rows("SELECT sum(unread) FROM mailboxes WHERE name LIKE '%:b'") == [(0,)]
+
+
+def test_a_message_is_given_up_once(harness: StoreHarness) -> None:
+    (away,) = harness.send(draft("bob:b", sender="amy"))
+    harness.commit(Command(harness.issue(), GiveUp("b", [away], "HOST_REMOVED: gone")))
+    again = Command(harness.issue(), GiveUp("b", [away], "another reason"))
+    outcomes = harness.commit(again)  # as after a restart, whose outcome was lost
+    assert Outcome(again.id, Done(), ["amy"]) in outcomes
+    assert StatesAdvanced(RETURNED, [away]) in outcomes
+    assert harness.rows("SELECT count(*) FROM receipts") == [(1,)]
+    assert harness.rows("SELECT reason FROM departures") == [("HOST_REMOVED: gone",)]
+
+
+def test_what_a_host_has_reported_as_stored_is_not_returned(harness: StoreHarness) -> None:
+    (away,) = harness.send(draft("bob:b"))
+    harness.commit(recording(harness, receipt(harness, 3, away, FILED)))
+    harness.commit(Command(harness.issue(), GiveUp("b", [away], "HOST_REMOVED: gone")))
+    assert harness.rows("SELECT state FROM messages") == [(FILED,)]
+    assert queued(harness) == []
+
+
+def test_receipts_for_a_host_that_is_gone_are_forgotten(harness: StoreHarness) -> None:
+    command = arriving(harness, 5)
+    harness.commit(command)
+    ((_, receipt_id, _),) = queued(harness)
+    harness.commit(Command(harness.issue(), GiveUp("a", [receipt_id], "HOST_REMOVED: gone")))
+    assert queued(harness) == []
+    assert harness.rows("SELECT state FROM messages") == [(FILED,)], "the message itself is here, and stays"
+
+
+def reopened_with_limit(harness: StoreHarness, limit: int) -> None:
+    harness.store.close()
+    harness.store = MessageStore(harness.state_dir, max_forward_bytes=lambda: limit)
+
+
+def test_more_than_the_limit_does_not_wait_for_one_host(harness: StoreHarness) -> None:
+    reopened_with_limit(harness, 1000)
+    (first,) = harness.send(draft("bob:b", "x" * 900))
+    refused, elsewhere = harness.message(draft("ben:b", "é" * 60)), harness.message(draft("cat:c"))
+    outcomes = answers(harness.commit(refused, elsewhere))
+    assert isinstance(outcomes[0], Outcome)
+    assert isinstance(outcomes[0].result, Refused)
+    assert (outcomes[0].result.reason, outcomes[0].result.field) == ("HOST_BACKLOG_FULL", "recipient")
+    assert outcomes[0].result.retry_after_ms > 0
+    assert outcomes[1] == harness.sent(elsewhere, STORED)
+    (run,) = harness.rows("SELECT DISTINCT run FROM forward_queue")[0]
+    harness.commit(Command(harness.issue(), Confirm("b", {run: first})))
+    again = harness.message(draft("ben:b", "é" * 60))
+    assert answers(harness.commit(again)) == [harness.sent(again, STORED)]
+
+
+def test_what_waits_is_counted_again_after_a_restart_and_a_rollback(harness: StoreHarness) -> None:
+    reopened_with_limit(harness, 1000)
+    harness.send(draft("bob:b", "x" * 400))
+    broken = Command(harness.issue(), IdsAllocated(1))  # the store cannot carry it out
+    with pytest.raises(TypeError):
+        harness.commit(harness.message(draft("bob:b", "x" * 400)), broken)
+    harness.send(draft("bob:b", "x" * 500))
+    assert len(queued(harness)) == 2
+    reopened_with_limit(harness, 1000)
+    (outcome,) = answers(harness.commit(harness.message(draft("bob:b", "x" * 200))))
+    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome.result, Refused)
 
 
 def test_an_intent_never_goes_back(harness: StoreHarness) -> None:

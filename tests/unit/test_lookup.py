@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from mailroomd.auth.access import may_see_message
 from mailroomd.auth.caller import Caller, Role
+from mailroomd.core.host_directory import HostDirectory
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.cooperation import WorkSlots
 from mailroomd.gateway.lookup import Lookup
@@ -36,6 +37,6 @@ def test_a_message_between_others_is_read_no_further_than_an_absent_one(message_
     nothing: Any = None
     call = Call(EVE, nothing, lambda: None, lambda parties: may_see_message(EVE, parties, str), WorkSlots(1))
     with pytest.raises(MailroomError) as refused:
-        asyncio.run(Lookup(reader, nothing, nothing).get_message(message_id, call))
+        asyncio.run(Lookup(reader, nothing, nothing, HostDirectory(None)).get_message(message_id, call))
     assert refused.value.reason is Reason.MESSAGE_NOT_FOUND
     assert reader.reads == ["parties"]

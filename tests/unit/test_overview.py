@@ -1,6 +1,8 @@
 """Two samples of the daemon give rates, percentiles and a list of busy mailboxes."""
 
-from mailroom.stats import MailboxStats, MetricSample, Status
+from dataclasses import replace
+
+from mailroom.stats import HostStatus, HubStatus, MailboxStats, MetricSample, Status
 from mailroom_apps.overview import Sample, compute_overview
 
 
@@ -20,6 +22,14 @@ def test_rates_are_differences_divided_by_the_time_between() -> None:
     assert overview.per_second["sends"] == 15
     assert overview.per_second["read"] == 1
     assert overview.seconds == 2
+
+
+def test_other_hosts_are_part_of_it_where_there_are_any() -> None:
+    hub = HubStatus("a", connected=True, last_contact=None, problem="", hosts=(HostStatus("b", None, 3, 900, ""),))
+    before, now = sample(0, {}, {}), sample(1, {}, {})
+    assert compute_overview(before, now).to_dict()["hub"] is None
+    joined = replace(now, status=replace(now.status, hub=hub))
+    assert compute_overview(before, joined).to_dict()["hub"]["hosts"][0]["waiting"] == 3
 
 
 def test_percentiles_are_bucket_bounds_of_the_values_between() -> None:

@@ -9,15 +9,34 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mailroomd.protocol.local_events import FilesTaken, MailExpired, MailFiled, ResponseLeft
+from mailroomd.protocol.operations import GiveUp
 from mailroomd.protocol.packets import Command, LazyCommand, NoteSeen
 from mailroomd.storage.database.message_store import SequencedEvent
 from mailroomd.storage.database.transactions import StoreFailed
 from support.faults.failing import Failing, connect
 from support.harness.storing import NOW_MS, StoreHarness, draft, recounted
 
-KINDS = ("send", "send", "keyed", "read", "take", "expire", "offer", "file", "clear", "alias", "seen", "respond")
+KINDS = (
+    "send",
+    "send",
+    "keyed",
+    "read",
+    "take",
+    "expire",
+    "offer",
+    "file",
+    "clear",
+    "alias",
+    "seen",
+    "respond",
+    "depart",
+    "give up",
+)
 works = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from("ab"), st.integers(0, 7)), min_size=1, max_size=6)
 TABLES = ("meta", "messages", "mailboxes", "receipts", "responses", "aliases", "cleared_files")
+DEPARTURES = (  # without the run, which each store draws by itself
+    "SELECT q.host, q.id, q.size_bytes, d.reason FROM departures d LEFT JOIN forward_queue q USING (id) ORDER BY d.id"
+)
 KEYS = ("idempotency_keys", "request_keys")
 INDEX = "SELECT rowid FROM search WHERE search MATCH 'word'"
 
@@ -25,7 +44,7 @@ INDEX = "SELECT rowid FROM search WHERE search MATCH 'word'"
 def content(harness: StoreHarness) -> list[Any]:
     """Returns all that the database holds."""
     tables: list[Any] = [harness.rows(f"SELECT * FROM {table} ORDER BY 1") for table in (*TABLES, *KEYS)]
-    return [*tables, harness.rows(INDEX)]
+    return [*tables, harness.rows(INDEX), harness.rows(DEPARTURES)]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +95,11 @@ def work_of(harness: StoreHarness, steps: list[tuple[str, str, int]]) -> list[Co
                 work.append(harness.clearing(name, ids[index % 8]))
             case "alias":
                 work.append(harness.aliasing(f"s{index}", name, NOW_MS + index))
+            case "depart":
+                work.append(harness.message(draft("c:h", "word")))
+            case "give up":
+                newest = sorted(harness.table)[-3:]
+                work.append(Command(harness.issue(3), GiveUp("h", newest, "HOST_REMOVED: gone"), 3))
             case "seen":
                 work.append(NoteSeen(name, index))
             case _:

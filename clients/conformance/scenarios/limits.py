@@ -81,6 +81,17 @@ def storage_full(run: Run) -> None:
     assert len(message["content"]) == 500_000
 
 
+@scenario("what waits for another host is bounded, with a delay")
+def host_backlog(run: Run) -> None:
+    """The host is not reached, and as much waits for it as may."""
+    owner = run.owner("joined")
+    request = {"recipient": run.name("bob") + ":elsewhere", "sender": "tester", "content": "x" * 700_000}
+    error = owner.refusal("SendMessage", request, 3 if run.is_sdk else 20)
+    _refused_with_delay(error, "HOST_BACKLOG_FULL")
+    request["content"] = "small enough"
+    assert owner.call("SendMessage", request)["message"]["id"]
+
+
 @scenario("too many bytes in flight are refused with a delay", LIBRARY)
 def bytes_in_flight(run: Run) -> None:
     """The mailbox worker stands still, so a large request stays in flight; a second one is beyond 1 MiB."""

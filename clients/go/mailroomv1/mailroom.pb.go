@@ -270,6 +270,8 @@ const (
 	ErrorReason_ERROR_REASON_TOO_MANY_BYTES ErrorReason = 38
 	// RESOURCE_EXHAUSTED. The daemon has reached its limit of aliases. End some. Retry when some have expired.
 	ErrorReason_ERROR_REASON_TOO_MANY_ALIASES ErrorReason = 39
+	// RESOURCE_EXHAUSTED. As much as is allowed waits for the recipient's host already. Retry after the delay, when it has taken some.
+	ErrorReason_ERROR_REASON_HOST_BACKLOG_FULL ErrorReason = 46
 	// UNAVAILABLE. A worker is restarting, or did not answer in time. Retry with the same idempotency key.
 	ErrorReason_ERROR_REASON_WORKER_RESTARTING ErrorReason = 40
 	// UNAVAILABLE. The daemon is stopping. Retry with the same idempotency key once it is running again.
@@ -324,6 +326,7 @@ var (
 		37: "ERROR_REASON_TOO_MANY_STREAMS",
 		38: "ERROR_REASON_TOO_MANY_BYTES",
 		39: "ERROR_REASON_TOO_MANY_ALIASES",
+		46: "ERROR_REASON_HOST_BACKLOG_FULL",
 		40: "ERROR_REASON_WORKER_RESTARTING",
 		41: "ERROR_REASON_STOPPING",
 		42: "ERROR_REASON_STORAGE_FAILED",
@@ -372,6 +375,7 @@ var (
 		"ERROR_REASON_TOO_MANY_STREAMS":        37,
 		"ERROR_REASON_TOO_MANY_BYTES":          38,
 		"ERROR_REASON_TOO_MANY_ALIASES":        39,
+		"ERROR_REASON_HOST_BACKLOG_FULL":       46,
 		"ERROR_REASON_WORKER_RESTARTING":       40,
 		"ERROR_REASON_STOPPING":                41,
 		"ERROR_REASON_STORAGE_FAILED":          42,
@@ -798,7 +802,9 @@ type Delivery struct {
 	// When the recipient last made a call; absent if it never did.
 	RecipientLastSeen *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=recipient_last_seen,json=recipientLastSeen,proto3" json:"recipient_last_seen,omitempty"`
 	// Why the message was returned; empty if it was not.
-	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// If the recipient is not known here: other hosts that list an agent of its name, up to ten. Each has mailboxes of its own.
+	AlsoAt        []string `protobuf:"bytes,8,rep,name=also_at,json=alsoAt,proto3" json:"also_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -880,6 +886,13 @@ func (x *Delivery) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Delivery) GetAlsoAt() []string {
+	if x != nil {
+		return x.AlsoAt
+	}
+	return nil
 }
 
 // One message to several recipients.
@@ -3229,7 +3242,9 @@ type ListAgentsRequest struct {
 	// 1,000 if 0, which is also the maximum.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before; empty for the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Also those that are present on other hosts, as this host last heard from the hub.
+	AllHosts      bool `protobuf:"varint,4,opt,name=all_hosts,json=allHosts,proto3" json:"all_hosts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3283,6 +3298,13 @@ func (x *ListAgentsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListAgentsRequest) GetAllHosts() bool {
+	if x != nil {
+		return x.AllHosts
+	}
+	return false
 }
 
 // One page of agents.
@@ -3343,18 +3365,20 @@ func (x *ListAgentsResponse) GetNextPageToken() string {
 // One agent.
 type AgentInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name.
+	// Its name; with :host if it is on another host.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// It is subscribed now, or was present within the last five minutes.
 	Alive bool `protobuf:"varint,2,opt,name=alive,proto3" json:"alive,omitempty"`
-	// When it last made a call.
+	// When it last made a call; of an agent on another host: when its host, where it was present, was last heard of.
 	LastSeen *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
 	// Number of its live subscribers.
 	Subscribers int32 `protobuf:"varint,4,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
 	// Number of its unread messages.
 	Unread int64 `protobuf:"varint,5,opt,name=unread,proto3" json:"unread,omitempty"`
 	// Its current aliases.
-	Sessions      []string `protobuf:"bytes,6,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Sessions []string `protobuf:"bytes,6,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	// The host that it is on; empty if it is this one.
+	Host          string `protobuf:"bytes,7,opt,name=host,proto3" json:"host,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3431,6 +3455,13 @@ func (x *AgentInfo) GetSessions() []string {
 	return nil
 }
 
+func (x *AgentInfo) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
 // Asks for the state of the daemon.
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3480,7 +3511,9 @@ type GetStatusResponse struct {
 	// How long read and expired messages are kept (--keep-read).
 	KeepRead *durationpb.Duration `protobuf:"bytes,4,opt,name=keep_read,json=keepRead,proto3" json:"keep_read,omitempty"`
 	// How many unread messages a mailbox may hold (--max-unread).
-	MaxUnread     int64 `protobuf:"varint,5,opt,name=max_unread,json=maxUnread,proto3" json:"max_unread,omitempty"`
+	MaxUnread int64 `protobuf:"varint,5,opt,name=max_unread,json=maxUnread,proto3" json:"max_unread,omitempty"`
+	// The exchange of mail with other hosts; absent without --hub.
+	Hub           *HubStatus `protobuf:"bytes,6,opt,name=hub,proto3" json:"hub,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3550,6 +3583,177 @@ func (x *GetStatusResponse) GetMaxUnread() int64 {
 	return 0
 }
 
+func (x *GetStatusResponse) GetHub() *HubStatus {
+	if x != nil {
+		return x.Hub
+	}
+	return nil
+}
+
+// The exchange of mail with other hosts, as the relay saw it within the last half minute.
+type HubStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of this host.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// Mail is exchanged.
+	Connected bool `protobuf:"varint,2,opt,name=connected,proto3" json:"connected,omitempty"`
+	// When the hub last answered; absent if it never did.
+	LastContact *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
+	// Why no mail is exchanged; empty if it is.
+	Problem string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The other hosts, by name.
+	Hosts         []*HostStatus `protobuf:"bytes,5,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HubStatus) Reset() {
+	*x = HubStatus{}
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HubStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HubStatus) ProtoMessage() {}
+
+func (x *HubStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HubStatus.ProtoReflect.Descriptor instead.
+func (*HubStatus) Descriptor() ([]byte, []int) {
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *HubStatus) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *HubStatus) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *HubStatus) GetLastContact() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastContact
+	}
+	return nil
+}
+
+func (x *HubStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *HubStatus) GetHosts() []*HostStatus {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+// Another host.
+type HostStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When it last wrote to the hub; absent if it was not seen.
+	LastSeen *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	// Number of messages that wait here until it confirms them.
+	Waiting int64 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Their size.
+	WaitingBytes int64 `protobuf:"varint,4,opt,name=waiting_bytes,json=waitingBytes,proto3" json:"waiting_bytes,omitempty"`
+	// Why nothing is sent to it; empty if nothing is in the way.
+	Problem       string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostStatus) Reset() {
+	*x = HostStatus{}
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostStatus) ProtoMessage() {}
+
+func (x *HostStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostStatus.ProtoReflect.Descriptor instead.
+func (*HostStatus) Descriptor() ([]byte, []int) {
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *HostStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostStatus) GetLastSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeen
+	}
+	return nil
+}
+
+func (x *HostStatus) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *HostStatus) GetWaitingBytes() int64 {
+	if x != nil {
+		return x.WaitingBytes
+	}
+	return 0
+}
+
+func (x *HostStatus) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // Asks for all metrics.
 type GetMetricsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3559,7 +3763,7 @@ type GetMetricsRequest struct {
 
 func (x *GetMetricsRequest) Reset() {
 	*x = GetMetricsRequest{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3775,7 @@ func (x *GetMetricsRequest) String() string {
 func (*GetMetricsRequest) ProtoMessage() {}
 
 func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[44]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3788,7 @@ func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsRequest.ProtoReflect.Descriptor instead.
 func (*GetMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{44}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{46}
 }
 
 // The metrics of every worker.
@@ -3598,7 +3802,7 @@ type GetMetricsResponse struct {
 
 func (x *GetMetricsResponse) Reset() {
 	*x = GetMetricsResponse{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[45]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3610,7 +3814,7 @@ func (x *GetMetricsResponse) String() string {
 func (*GetMetricsResponse) ProtoMessage() {}
 
 func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[45]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3623,7 +3827,7 @@ func (x *GetMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsResponse.ProtoReflect.Descriptor instead.
 func (*GetMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{45}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetMetricsResponse) GetSamples() []*MetricSample {
@@ -3648,7 +3852,7 @@ type MetricSample struct {
 
 func (x *MetricSample) Reset() {
 	*x = MetricSample{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[46]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3864,7 @@ func (x *MetricSample) String() string {
 func (*MetricSample) ProtoMessage() {}
 
 func (x *MetricSample) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[46]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +3877,7 @@ func (x *MetricSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricSample.ProtoReflect.Descriptor instead.
 func (*MetricSample) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{46}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MetricSample) GetName() string {
@@ -3718,7 +3922,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[47]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3934,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mailroom_v1_mailroom_proto_msgTypes[47]
+	mi := &file_mailroom_v1_mailroom_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3947,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{47}
+	return file_mailroom_v1_mailroom_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WorkerStatus) GetName() string {
@@ -3827,7 +4031,7 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\breply_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\"x\n" +
 	"\x13SendMessageResponse\x12.\n" +
 	"\amessage\x18\x01 \x01(\v2\x14.mailroom.v1.MessageR\amessage\x121\n" +
-	"\bdelivery\x18\x02 \x01(\v2\x15.mailroom.v1.DeliveryR\bdelivery\"\xbf\x02\n" +
+	"\bdelivery\x18\x02 \x01(\v2\x15.mailroom.v1.DeliveryR\bdelivery\"\xd8\x02\n" +
 	"\bDelivery\x120\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1a.mailroom.v1.DeliveryStateR\x05state\x12(\n" +
 	"\x10inbox_file_error\x18\x02 \x01(\tR\x0einboxFileError\x12(\n" +
@@ -3835,7 +4039,8 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\vsubscribers\x18\x04 \x01(\rR\vsubscribers\x12'\n" +
 	"\x0frecipient_known\x18\x05 \x01(\bR\x0erecipientKnown\x12J\n" +
 	"\x13recipient_last_seen\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11recipientLastSeen\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"t\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x17\n" +
+	"\aalso_at\x18\b \x03(\tR\x06alsoAt\"t\n" +
 	"\x17BroadcastMessageRequest\x12\x1e\n" +
 	"\n" +
 	"recipients\x18\x01 \x03(\tR\n" +
@@ -3996,24 +4201,26 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"M\n" +
 	"\x10SetAliasResponse\x129\n" +
 	"\n" +
-	"expires_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"n\n" +
+	"expires_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x8b\x01\n" +
 	"\x11ListAgentsRequest\x12\x1d\n" +
 	"\n" +
 	"alive_only\x18\x01 \x01(\bR\taliveOnly\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"l\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\tall_hosts\x18\x04 \x01(\bR\ballHosts\"l\n" +
 	"\x12ListAgentsResponse\x12.\n" +
 	"\x06agents\x18\x01 \x03(\v2\x16.mailroom.v1.AgentInfoR\x06agents\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc4\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd8\x01\n" +
 	"\tAgentInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05alive\x18\x02 \x01(\bR\x05alive\x127\n" +
 	"\tlast_seen\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x12 \n" +
 	"\vsubscribers\x18\x04 \x01(\x05R\vsubscribers\x12\x16\n" +
 	"\x06unread\x18\x05 \x01(\x03R\x06unread\x12\x1a\n" +
-	"\bsessions\x18\x06 \x03(\tR\bsessions\"\x12\n" +
-	"\x10GetStatusRequest\"\xf4\x01\n" +
+	"\bsessions\x18\x06 \x03(\tR\bsessions\x12\x12\n" +
+	"\x04host\x18\a \x01(\tR\x04host\"\x12\n" +
+	"\x10GetStatusRequest\"\x9e\x02\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -4021,7 +4228,21 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\aworkers\x18\x03 \x03(\v2\x19.mailroom.v1.WorkerStatusR\aworkers\x126\n" +
 	"\tkeep_read\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bkeepRead\x12\x1d\n" +
 	"\n" +
-	"max_unread\x18\x05 \x01(\x03R\tmaxUnread\"\x13\n" +
+	"max_unread\x18\x05 \x01(\x03R\tmaxUnread\x12(\n" +
+	"\x03hub\x18\x06 \x01(\v2\x16.mailroom.v1.HubStatusR\x03hub\"\xc5\x01\n" +
+	"\tHubStatus\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1c\n" +
+	"\tconnected\x18\x02 \x01(\bR\tconnected\x12=\n" +
+	"\flast_contact\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vlastContact\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12-\n" +
+	"\x05hosts\x18\x05 \x03(\v2\x17.mailroom.v1.HostStatusR\x05hosts\"\xb2\x01\n" +
+	"\n" +
+	"HostStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\tlast_seen\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x03R\awaiting\x12#\n" +
+	"\rwaiting_bytes\x18\x04 \x01(\x03R\fwaitingBytes\x12\x18\n" +
+	"\aproblem\x18\x05 \x01(\tR\aproblem\"\x13\n" +
 	"\x11GetMetricsRequest\"I\n" +
 	"\x12GetMetricsResponse\x123\n" +
 	"\asamples\x18\x01 \x03(\v2\x19.mailroom.v1.MetricSampleR\asamples\"\xb2\x01\n" +
@@ -4056,7 +4277,7 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x16DELIVERY_STATE_OVERDUE\x10\x06\x12\x1b\n" +
 	"\x17DELIVERY_STATE_RETURNED\x10\a\x12\x19\n" +
 	"\x15DELIVERY_STATE_QUEUED\x10\b\x12\x1c\n" +
-	"\x18DELIVERY_STATE_FORWARDED\x10\t*\x8b\f\n" +
+	"\x18DELIVERY_STATE_FORWARDED\x10\t*\xaf\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_MALFORMED\x10\x01\x12\"\n" +
@@ -4102,6 +4323,7 @@ const file_mailroom_v1_mailroom_proto_rawDesc = "" +
 	"\x1dERROR_REASON_TOO_MANY_STREAMS\x10%\x12\x1f\n" +
 	"\x1bERROR_REASON_TOO_MANY_BYTES\x10&\x12!\n" +
 	"\x1dERROR_REASON_TOO_MANY_ALIASES\x10'\x12\"\n" +
+	"\x1eERROR_REASON_HOST_BACKLOG_FULL\x10.\x12\"\n" +
 	"\x1eERROR_REASON_WORKER_RESTARTING\x10(\x12\x19\n" +
 	"\x15ERROR_REASON_STOPPING\x10)\x12\x1f\n" +
 	"\x1bERROR_REASON_STORAGE_FAILED\x10*2\x8b\n" +
@@ -4145,7 +4367,7 @@ func file_mailroom_v1_mailroom_proto_rawDescGZIP() []byte {
 }
 
 var file_mailroom_v1_mailroom_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_mailroom_v1_mailroom_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_mailroom_v1_mailroom_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_mailroom_v1_mailroom_proto_goTypes = []any{
 	(Priority)(0),                       // 0: mailroom.v1.Priority
 	(DeliveryState)(0),                  // 1: mailroom.v1.DeliveryState
@@ -4194,37 +4416,39 @@ var file_mailroom_v1_mailroom_proto_goTypes = []any{
 	(*AgentInfo)(nil),                   // 44: mailroom.v1.AgentInfo
 	(*GetStatusRequest)(nil),            // 45: mailroom.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),           // 46: mailroom.v1.GetStatusResponse
-	(*GetMetricsRequest)(nil),           // 47: mailroom.v1.GetMetricsRequest
-	(*GetMetricsResponse)(nil),          // 48: mailroom.v1.GetMetricsResponse
-	(*MetricSample)(nil),                // 49: mailroom.v1.MetricSample
-	(*WorkerStatus)(nil),                // 50: mailroom.v1.WorkerStatus
-	nil,                                 // 51: mailroom.v1.MetricSample.LabelsEntry
-	(*timestamppb.Timestamp)(nil),       // 52: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),             // 53: google.protobuf.Struct
-	(*durationpb.Duration)(nil),         // 54: google.protobuf.Duration
+	(*HubStatus)(nil),                   // 47: mailroom.v1.HubStatus
+	(*HostStatus)(nil),                  // 48: mailroom.v1.HostStatus
+	(*GetMetricsRequest)(nil),           // 49: mailroom.v1.GetMetricsRequest
+	(*GetMetricsResponse)(nil),          // 50: mailroom.v1.GetMetricsResponse
+	(*MetricSample)(nil),                // 51: mailroom.v1.MetricSample
+	(*WorkerStatus)(nil),                // 52: mailroom.v1.WorkerStatus
+	nil,                                 // 53: mailroom.v1.MetricSample.LabelsEntry
+	(*timestamppb.Timestamp)(nil),       // 54: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),             // 55: google.protobuf.Struct
+	(*durationpb.Duration)(nil),         // 56: google.protobuf.Duration
 }
 var file_mailroom_v1_mailroom_proto_depIdxs = []int32{
-	52, // 0: mailroom.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
-	53, // 1: mailroom.v1.Message.metadata:type_name -> google.protobuf.Struct
+	54, // 0: mailroom.v1.Message.timestamp:type_name -> google.protobuf.Timestamp
+	55, // 1: mailroom.v1.Message.metadata:type_name -> google.protobuf.Struct
 	0,  // 2: mailroom.v1.Message.priority:type_name -> mailroom.v1.Priority
-	52, // 3: mailroom.v1.Message.expires_at:type_name -> google.protobuf.Timestamp
+	54, // 3: mailroom.v1.Message.expires_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: mailroom.v1.Message.state:type_name -> mailroom.v1.DeliveryState
-	52, // 5: mailroom.v1.Message.reply_by:type_name -> google.protobuf.Timestamp
-	53, // 6: mailroom.v1.SendMessageRequest.metadata:type_name -> google.protobuf.Struct
+	54, // 5: mailroom.v1.Message.reply_by:type_name -> google.protobuf.Timestamp
+	55, // 6: mailroom.v1.SendMessageRequest.metadata:type_name -> google.protobuf.Struct
 	0,  // 7: mailroom.v1.SendMessageRequest.priority:type_name -> mailroom.v1.Priority
-	54, // 8: mailroom.v1.SendMessageRequest.ttl:type_name -> google.protobuf.Duration
-	52, // 9: mailroom.v1.SendMessageRequest.reply_by:type_name -> google.protobuf.Timestamp
+	56, // 8: mailroom.v1.SendMessageRequest.ttl:type_name -> google.protobuf.Duration
+	54, // 9: mailroom.v1.SendMessageRequest.reply_by:type_name -> google.protobuf.Timestamp
 	3,  // 10: mailroom.v1.SendMessageResponse.message:type_name -> mailroom.v1.Message
 	6,  // 11: mailroom.v1.SendMessageResponse.delivery:type_name -> mailroom.v1.Delivery
 	1,  // 12: mailroom.v1.Delivery.state:type_name -> mailroom.v1.DeliveryState
-	52, // 13: mailroom.v1.Delivery.recipient_last_seen:type_name -> google.protobuf.Timestamp
+	54, // 13: mailroom.v1.Delivery.recipient_last_seen:type_name -> google.protobuf.Timestamp
 	4,  // 14: mailroom.v1.BroadcastMessageRequest.message:type_name -> mailroom.v1.SendMessageRequest
 	11, // 15: mailroom.v1.BroadcastMessageResponse.results:type_name -> mailroom.v1.SendResult
 	4,  // 16: mailroom.v1.SendMessagesRequest.messages:type_name -> mailroom.v1.SendMessageRequest
 	11, // 17: mailroom.v1.SendMessagesResponse.results:type_name -> mailroom.v1.SendResult
 	5,  // 18: mailroom.v1.SendResult.ok:type_name -> mailroom.v1.SendMessageResponse
 	12, // 19: mailroom.v1.SendResult.error:type_name -> mailroom.v1.SendError
-	54, // 20: mailroom.v1.SendError.retry_delay:type_name -> google.protobuf.Duration
+	56, // 20: mailroom.v1.SendError.retry_delay:type_name -> google.protobuf.Duration
 	3,  // 21: mailroom.v1.SubscribeResponse.message:type_name -> mailroom.v1.Message
 	15, // 22: mailroom.v1.SubscribeResponse.receipt:type_name -> mailroom.v1.Receipt
 	16, // 23: mailroom.v1.SubscribeResponse.command_response:type_name -> mailroom.v1.CommandResponse
@@ -4232,71 +4456,75 @@ var file_mailroom_v1_mailroom_proto_depIdxs = []int32{
 	18, // 25: mailroom.v1.SubscribeResponse.going_away:type_name -> mailroom.v1.GoingAway
 	14, // 26: mailroom.v1.SubscribeResponse.events:type_name -> mailroom.v1.SubscribeResponse
 	1,  // 27: mailroom.v1.Receipt.state:type_name -> mailroom.v1.DeliveryState
-	52, // 28: mailroom.v1.Receipt.timestamp:type_name -> google.protobuf.Timestamp
-	53, // 29: mailroom.v1.CommandResponse.body:type_name -> google.protobuf.Struct
-	52, // 30: mailroom.v1.CommandResponse.timestamp:type_name -> google.protobuf.Timestamp
-	54, // 31: mailroom.v1.CheckInboxRequest.wait:type_name -> google.protobuf.Duration
+	54, // 28: mailroom.v1.Receipt.timestamp:type_name -> google.protobuf.Timestamp
+	55, // 29: mailroom.v1.CommandResponse.body:type_name -> google.protobuf.Struct
+	54, // 30: mailroom.v1.CommandResponse.timestamp:type_name -> google.protobuf.Timestamp
+	56, // 31: mailroom.v1.CheckInboxRequest.wait:type_name -> google.protobuf.Duration
 	3,  // 32: mailroom.v1.CheckInboxResponse.messages:type_name -> mailroom.v1.Message
 	3,  // 33: mailroom.v1.GetMessageResponse.message:type_name -> mailroom.v1.Message
 	6,  // 34: mailroom.v1.GetMessageResponse.delivery:type_name -> mailroom.v1.Delivery
 	15, // 35: mailroom.v1.GetMessageResponse.history:type_name -> mailroom.v1.Receipt
 	1,  // 36: mailroom.v1.ListMessagesRequest.states:type_name -> mailroom.v1.DeliveryState
 	3,  // 37: mailroom.v1.ListMessagesResponse.messages:type_name -> mailroom.v1.Message
-	54, // 38: mailroom.v1.GetTrafficRequest.period:type_name -> google.protobuf.Duration
+	56, // 38: mailroom.v1.GetTrafficRequest.period:type_name -> google.protobuf.Duration
 	33, // 39: mailroom.v1.GetTrafficResponse.pairs:type_name -> mailroom.v1.PairTraffic
-	52, // 40: mailroom.v1.GetTrafficResponse.since:type_name -> google.protobuf.Timestamp
+	54, // 40: mailroom.v1.GetTrafficResponse.since:type_name -> google.protobuf.Timestamp
 	36, // 41: mailroom.v1.GetMailboxStatsResponse.mailboxes:type_name -> mailroom.v1.MailboxStats
-	52, // 42: mailroom.v1.MailboxStats.last_seen:type_name -> google.protobuf.Timestamp
+	54, // 42: mailroom.v1.MailboxStats.last_seen:type_name -> google.protobuf.Timestamp
 	39, // 43: mailroom.v1.GetQueueStatsResponse.queues:type_name -> mailroom.v1.QueueStats
-	54, // 44: mailroom.v1.SetAliasRequest.ttl:type_name -> google.protobuf.Duration
-	52, // 45: mailroom.v1.SetAliasResponse.expires_at:type_name -> google.protobuf.Timestamp
+	56, // 44: mailroom.v1.SetAliasRequest.ttl:type_name -> google.protobuf.Duration
+	54, // 45: mailroom.v1.SetAliasResponse.expires_at:type_name -> google.protobuf.Timestamp
 	44, // 46: mailroom.v1.ListAgentsResponse.agents:type_name -> mailroom.v1.AgentInfo
-	52, // 47: mailroom.v1.AgentInfo.last_seen:type_name -> google.protobuf.Timestamp
-	52, // 48: mailroom.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	50, // 49: mailroom.v1.GetStatusResponse.workers:type_name -> mailroom.v1.WorkerStatus
-	54, // 50: mailroom.v1.GetStatusResponse.keep_read:type_name -> google.protobuf.Duration
-	49, // 51: mailroom.v1.GetMetricsResponse.samples:type_name -> mailroom.v1.MetricSample
-	51, // 52: mailroom.v1.MetricSample.labels:type_name -> mailroom.v1.MetricSample.LabelsEntry
-	52, // 53: mailroom.v1.WorkerStatus.started_at:type_name -> google.protobuf.Timestamp
-	4,  // 54: mailroom.v1.MailboxService.SendMessage:input_type -> mailroom.v1.SendMessageRequest
-	7,  // 55: mailroom.v1.MailboxService.BroadcastMessage:input_type -> mailroom.v1.BroadcastMessageRequest
-	9,  // 56: mailroom.v1.MailboxService.SendMessages:input_type -> mailroom.v1.SendMessagesRequest
-	13, // 57: mailroom.v1.MailboxService.Subscribe:input_type -> mailroom.v1.SubscribeRequest
-	19, // 58: mailroom.v1.MailboxService.CheckInbox:input_type -> mailroom.v1.CheckInboxRequest
-	21, // 59: mailroom.v1.MailboxService.MarkOffered:input_type -> mailroom.v1.MarkOfferedRequest
-	23, // 60: mailroom.v1.MailboxService.AcknowledgeMessages:input_type -> mailroom.v1.AcknowledgeMessagesRequest
-	25, // 61: mailroom.v1.MailboxService.GetMessage:input_type -> mailroom.v1.GetMessageRequest
-	27, // 62: mailroom.v1.MailboxService.ListMessages:input_type -> mailroom.v1.ListMessagesRequest
-	29, // 63: mailroom.v1.MailboxService.ClearMailbox:input_type -> mailroom.v1.ClearMailboxRequest
-	31, // 64: mailroom.v1.MailboxService.GetTraffic:input_type -> mailroom.v1.GetTrafficRequest
-	34, // 65: mailroom.v1.MailboxService.GetMailboxStats:input_type -> mailroom.v1.GetMailboxStatsRequest
-	37, // 66: mailroom.v1.MailboxService.GetQueueStats:input_type -> mailroom.v1.GetQueueStatsRequest
-	40, // 67: mailroom.v1.MailboxService.SetAlias:input_type -> mailroom.v1.SetAliasRequest
-	42, // 68: mailroom.v1.MailboxService.ListAgents:input_type -> mailroom.v1.ListAgentsRequest
-	45, // 69: mailroom.v1.SupervisorService.GetStatus:input_type -> mailroom.v1.GetStatusRequest
-	47, // 70: mailroom.v1.SupervisorService.GetMetrics:input_type -> mailroom.v1.GetMetricsRequest
-	5,  // 71: mailroom.v1.MailboxService.SendMessage:output_type -> mailroom.v1.SendMessageResponse
-	8,  // 72: mailroom.v1.MailboxService.BroadcastMessage:output_type -> mailroom.v1.BroadcastMessageResponse
-	10, // 73: mailroom.v1.MailboxService.SendMessages:output_type -> mailroom.v1.SendMessagesResponse
-	14, // 74: mailroom.v1.MailboxService.Subscribe:output_type -> mailroom.v1.SubscribeResponse
-	20, // 75: mailroom.v1.MailboxService.CheckInbox:output_type -> mailroom.v1.CheckInboxResponse
-	22, // 76: mailroom.v1.MailboxService.MarkOffered:output_type -> mailroom.v1.MarkOfferedResponse
-	24, // 77: mailroom.v1.MailboxService.AcknowledgeMessages:output_type -> mailroom.v1.AcknowledgeMessagesResponse
-	26, // 78: mailroom.v1.MailboxService.GetMessage:output_type -> mailroom.v1.GetMessageResponse
-	28, // 79: mailroom.v1.MailboxService.ListMessages:output_type -> mailroom.v1.ListMessagesResponse
-	30, // 80: mailroom.v1.MailboxService.ClearMailbox:output_type -> mailroom.v1.ClearMailboxResponse
-	32, // 81: mailroom.v1.MailboxService.GetTraffic:output_type -> mailroom.v1.GetTrafficResponse
-	35, // 82: mailroom.v1.MailboxService.GetMailboxStats:output_type -> mailroom.v1.GetMailboxStatsResponse
-	38, // 83: mailroom.v1.MailboxService.GetQueueStats:output_type -> mailroom.v1.GetQueueStatsResponse
-	41, // 84: mailroom.v1.MailboxService.SetAlias:output_type -> mailroom.v1.SetAliasResponse
-	43, // 85: mailroom.v1.MailboxService.ListAgents:output_type -> mailroom.v1.ListAgentsResponse
-	46, // 86: mailroom.v1.SupervisorService.GetStatus:output_type -> mailroom.v1.GetStatusResponse
-	48, // 87: mailroom.v1.SupervisorService.GetMetrics:output_type -> mailroom.v1.GetMetricsResponse
-	71, // [71:88] is the sub-list for method output_type
-	54, // [54:71] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	54, // 47: mailroom.v1.AgentInfo.last_seen:type_name -> google.protobuf.Timestamp
+	54, // 48: mailroom.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	52, // 49: mailroom.v1.GetStatusResponse.workers:type_name -> mailroom.v1.WorkerStatus
+	56, // 50: mailroom.v1.GetStatusResponse.keep_read:type_name -> google.protobuf.Duration
+	47, // 51: mailroom.v1.GetStatusResponse.hub:type_name -> mailroom.v1.HubStatus
+	54, // 52: mailroom.v1.HubStatus.last_contact:type_name -> google.protobuf.Timestamp
+	48, // 53: mailroom.v1.HubStatus.hosts:type_name -> mailroom.v1.HostStatus
+	54, // 54: mailroom.v1.HostStatus.last_seen:type_name -> google.protobuf.Timestamp
+	51, // 55: mailroom.v1.GetMetricsResponse.samples:type_name -> mailroom.v1.MetricSample
+	53, // 56: mailroom.v1.MetricSample.labels:type_name -> mailroom.v1.MetricSample.LabelsEntry
+	54, // 57: mailroom.v1.WorkerStatus.started_at:type_name -> google.protobuf.Timestamp
+	4,  // 58: mailroom.v1.MailboxService.SendMessage:input_type -> mailroom.v1.SendMessageRequest
+	7,  // 59: mailroom.v1.MailboxService.BroadcastMessage:input_type -> mailroom.v1.BroadcastMessageRequest
+	9,  // 60: mailroom.v1.MailboxService.SendMessages:input_type -> mailroom.v1.SendMessagesRequest
+	13, // 61: mailroom.v1.MailboxService.Subscribe:input_type -> mailroom.v1.SubscribeRequest
+	19, // 62: mailroom.v1.MailboxService.CheckInbox:input_type -> mailroom.v1.CheckInboxRequest
+	21, // 63: mailroom.v1.MailboxService.MarkOffered:input_type -> mailroom.v1.MarkOfferedRequest
+	23, // 64: mailroom.v1.MailboxService.AcknowledgeMessages:input_type -> mailroom.v1.AcknowledgeMessagesRequest
+	25, // 65: mailroom.v1.MailboxService.GetMessage:input_type -> mailroom.v1.GetMessageRequest
+	27, // 66: mailroom.v1.MailboxService.ListMessages:input_type -> mailroom.v1.ListMessagesRequest
+	29, // 67: mailroom.v1.MailboxService.ClearMailbox:input_type -> mailroom.v1.ClearMailboxRequest
+	31, // 68: mailroom.v1.MailboxService.GetTraffic:input_type -> mailroom.v1.GetTrafficRequest
+	34, // 69: mailroom.v1.MailboxService.GetMailboxStats:input_type -> mailroom.v1.GetMailboxStatsRequest
+	37, // 70: mailroom.v1.MailboxService.GetQueueStats:input_type -> mailroom.v1.GetQueueStatsRequest
+	40, // 71: mailroom.v1.MailboxService.SetAlias:input_type -> mailroom.v1.SetAliasRequest
+	42, // 72: mailroom.v1.MailboxService.ListAgents:input_type -> mailroom.v1.ListAgentsRequest
+	45, // 73: mailroom.v1.SupervisorService.GetStatus:input_type -> mailroom.v1.GetStatusRequest
+	49, // 74: mailroom.v1.SupervisorService.GetMetrics:input_type -> mailroom.v1.GetMetricsRequest
+	5,  // 75: mailroom.v1.MailboxService.SendMessage:output_type -> mailroom.v1.SendMessageResponse
+	8,  // 76: mailroom.v1.MailboxService.BroadcastMessage:output_type -> mailroom.v1.BroadcastMessageResponse
+	10, // 77: mailroom.v1.MailboxService.SendMessages:output_type -> mailroom.v1.SendMessagesResponse
+	14, // 78: mailroom.v1.MailboxService.Subscribe:output_type -> mailroom.v1.SubscribeResponse
+	20, // 79: mailroom.v1.MailboxService.CheckInbox:output_type -> mailroom.v1.CheckInboxResponse
+	22, // 80: mailroom.v1.MailboxService.MarkOffered:output_type -> mailroom.v1.MarkOfferedResponse
+	24, // 81: mailroom.v1.MailboxService.AcknowledgeMessages:output_type -> mailroom.v1.AcknowledgeMessagesResponse
+	26, // 82: mailroom.v1.MailboxService.GetMessage:output_type -> mailroom.v1.GetMessageResponse
+	28, // 83: mailroom.v1.MailboxService.ListMessages:output_type -> mailroom.v1.ListMessagesResponse
+	30, // 84: mailroom.v1.MailboxService.ClearMailbox:output_type -> mailroom.v1.ClearMailboxResponse
+	32, // 85: mailroom.v1.MailboxService.GetTraffic:output_type -> mailroom.v1.GetTrafficResponse
+	35, // 86: mailroom.v1.MailboxService.GetMailboxStats:output_type -> mailroom.v1.GetMailboxStatsResponse
+	38, // 87: mailroom.v1.MailboxService.GetQueueStats:output_type -> mailroom.v1.GetQueueStatsResponse
+	41, // 88: mailroom.v1.MailboxService.SetAlias:output_type -> mailroom.v1.SetAliasResponse
+	43, // 89: mailroom.v1.MailboxService.ListAgents:output_type -> mailroom.v1.ListAgentsResponse
+	46, // 90: mailroom.v1.SupervisorService.GetStatus:output_type -> mailroom.v1.GetStatusResponse
+	50, // 91: mailroom.v1.SupervisorService.GetMetrics:output_type -> mailroom.v1.GetMetricsResponse
+	75, // [75:92] is the sub-list for method output_type
+	58, // [58:75] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_mailroom_v1_mailroom_proto_init() }
@@ -4321,7 +4549,7 @@ func file_mailroom_v1_mailroom_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mailroom_v1_mailroom_proto_rawDesc), len(file_mailroom_v1_mailroom_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   49,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

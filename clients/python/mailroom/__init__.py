@@ -46,7 +46,17 @@ if TYPE_CHECKING:
     )
     from mailroom.receipts import Receipt
     from mailroom.states import DeliveryState, Health, Priority
-    from mailroom.stats import MailboxStats, MetricSample, PairTraffic, QueueStats, Status, Traffic, WorkerStatus
+    from mailroom.stats import (
+        HostStatus,
+        HubStatus,
+        MailboxStats,
+        MetricSample,
+        PairTraffic,
+        QueueStats,
+        Status,
+        Traffic,
+        WorkerStatus,
+    )
     from mailroom.subscriptions import AsyncSubscription, Subscription
 
 __all__ = [
@@ -65,6 +75,8 @@ __all__ = [
     "Draft",
     "Event",
     "Health",
+    "HostStatus",
+    "HubStatus",
     "Inbox",
     "InvalidArgument",
     "MailboxStats",
@@ -105,7 +117,7 @@ _EXPORTS = {
     "messages": "Acknowledgement Delivery Inbox Message MessagePage SendOutcome SentMessage TrackedMessage",
     "receipts": "Receipt",
     "states": "DeliveryState Health Priority",
-    "stats": "MailboxStats MetricSample PairTraffic QueueStats Status Traffic WorkerStatus",
+    "stats": "HostStatus HubStatus MailboxStats MetricSample PairTraffic QueueStats Status Traffic WorkerStatus",
     "subscriptions": "AsyncSubscription Subscription",
 }
 _MODULES = {name: f"mailroom.{module}" for module, names in _EXPORTS.items() for name in names.split()}

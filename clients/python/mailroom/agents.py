@@ -16,6 +16,7 @@ class AgentInfo(Record):
         alive: it is subscribed now, or was active within the last five minutes.
         subscribers: the number of its open streams.
         sessions: its current aliases.
+        host: that it is on; None if it is this one. The name of an agent on another host ends with it: bob:build7.
     """
 
     name: str
@@ -24,3 +25,4 @@ class AgentInfo(Record):
     subscribers: int
     unread: int
     sessions: tuple[str, ...]
+    host: str | None = None

@@ -262,9 +262,11 @@ class Mailroom:
         """
         return self._run(calls.set_alias(agent, session, ttl), timeout)
 
-    def agents(self, *, alive_only: bool = False, timeout: float | None = None) -> list[AgentInfo]:
-        """Returns the known agents, ordered by name, and whether each is alive."""
-        return self._fetch_all(partial(calls.agents, alive_only), timeout)
+    def agents(
+        self, *, alive_only: bool = False, all_hosts: bool = False, timeout: float | None = None
+    ) -> list[AgentInfo]:
+        """Returns the known agents, by name, and whether each is alive; with `all_hosts` also those elsewhere."""
+        return self._fetch_all(partial(calls.agents, alive_only, all_hosts), timeout)
 
     def status(self, *, timeout: float | None = None) -> Status:
         """Returns the daemon's version and its workers."""

@@ -212,9 +212,9 @@ def set_alias(agent: str, session: str, ttl: Span | None) -> Call[datetime | Non
     return Call(Service.MAILBOX, "SetAlias", request, conversion.expiry_from)
 
 
-def agents(alive_only: bool, page_token: str) -> Call[Page[AgentInfo]]:
+def agents(alive_only: bool, all_hosts: bool, page_token: str) -> Call[Page[AgentInfo]]:
     """Fetches one page of the known agents."""
-    request = pb.ListAgentsRequest(alive_only=alive_only, page_token=page_token)
+    request = pb.ListAgentsRequest(alive_only=alive_only, all_hosts=all_hosts, page_token=page_token)
     return Call(Service.MAILBOX, "ListAgents", request, conversion.agents_from)
 
 

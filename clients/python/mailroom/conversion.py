@@ -66,7 +66,17 @@ from mailroom.metadata import metadata_from_struct
 from mailroom.receipts import Receipt
 from mailroom.records import Page
 from mailroom.states import DeliveryState, Health, Priority
-from mailroom.stats import MailboxStats, MetricSample, PairTraffic, QueueStats, Status, Traffic, WorkerStatus
+from mailroom.stats import (
+    HostStatus,
+    HubStatus,
+    MailboxStats,
+    MetricSample,
+    PairTraffic,
+    QueueStats,
+    Status,
+    Traffic,
+    WorkerStatus,
+)
 from mailroom.v1 import mailroom_pb2 as pb
 
 _STATES = {number: DeliveryState[name.removeprefix("DELIVERY_STATE_")] for name, number in pb.DeliveryState.items()[1:]}
@@ -165,7 +175,18 @@ def status_from(response: pb.GetStatusResponse) -> Status:
     workers = tuple(map(_worker_status, response.workers))
     keep_read_sec = response.keep_read.ToTimedelta().total_seconds() if response.HasField("keep_read") else None
     started_at = _moment(response, "started_at")
-    return Status(response.version, started_at, workers, keep_read_sec, response.max_unread or None)
+    return Status(response.version, started_at, workers, keep_read_sec, response.max_unread or None, _hub(response))
+
+
+def _hub(response: pb.GetStatusResponse) -> HubStatus | None:
+    if not response.HasField("hub"):
+        return None
+    hub = response.hub
+    hosts = tuple(
+        HostStatus(host.name, _moment(host, "last_seen"), host.waiting, host.waiting_bytes, host.problem)
+        for host in hub.hosts
+    )
+    return HubStatus(hub.host, hub.connected, _moment(hub, "last_contact"), hub.problem, hosts)
 
 
 def traffic_from(response: pb.GetTrafficResponse) -> Traffic:
@@ -215,6 +236,7 @@ def _delivery(delivery: pb.Delivery) -> Delivery:
         recipient_known=delivery.recipient_known,
         recipient_last_seen=_moment(delivery, "recipient_last_seen"),
         reason=delivery.reason or None,
+        also_at=tuple(delivery.also_at),
     )
 
 
@@ -237,8 +259,8 @@ def _body(response: pb.CommandResponse) -> dict[str, Any]:
 
 
 def _agent_info(agent: pb.AgentInfo) -> AgentInfo:
-    sessions = tuple(agent.sessions)
-    return AgentInfo(agent.name, agent.alive, _moment(agent, "last_seen"), agent.subscribers, agent.unread, sessions)
+    last_seen, sessions = _moment(agent, "last_seen"), tuple(agent.sessions)
+    return AgentInfo(agent.name, agent.alive, last_seen, agent.subscribers, agent.unread, sessions, agent.host or None)
 
 
 def _mailbox_stats(stats: pb.MailboxStats) -> MailboxStats:

@@ -75,6 +75,7 @@ class Delivery(Record):
         subscribers: the number of live subscribers that were notified.
         recipient_known: whether the recipient has ever subscribed, checked its inbox or sent a message.
         reason: why another host has returned the message; None if it has not.
+        also_at: if the recipient is not known on this host: others that list an agent of its name.
     """
 
     state: DeliveryState
@@ -84,6 +85,7 @@ class Delivery(Record):
     recipient_known: bool
     recipient_last_seen: datetime | None
     reason: str | None = None
+    also_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,16 @@
 """MailboxStats, QueueStats, Traffic, MetricSample and Status — counts, metrics, and the state of the daemon."""
 
-__all__ = ["MailboxStats", "MetricSample", "PairTraffic", "QueueStats", "Status", "Traffic", "WorkerStatus"]
+__all__ = [
+    "HostStatus",
+    "HubStatus",
+    "MailboxStats",
+    "MetricSample",
+    "PairTraffic",
+    "QueueStats",
+    "Status",
+    "Traffic",
+    "WorkerStatus",
+]
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,12 +59,50 @@ class WorkerStatus(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class HostStatus(Record):
+    """Another host.
+
+    Attributes:
+        last_seen: when it last wrote to the hub.
+        waiting: the number of messages that wait here until it confirms them.
+        waiting_bytes: their size.
+        problem: why nothing is sent to it; "" if nothing is in the way.
+    """
+
+    name: str
+    last_seen: datetime | None
+    waiting: int
+    waiting_bytes: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubStatus(Record):
+    """The exchange of mail with other hosts.
+
+    Attributes:
+        host: the name of this host.
+        connected: whether mail is exchanged.
+        last_contact: when the hub last answered.
+        problem: why no mail is exchanged; "" if it is.
+        hosts: the other hosts, by name.
+    """
+
+    host: str
+    connected: bool
+    last_contact: datetime | None
+    problem: str
+    hosts: tuple[HostStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status(Record):
     """The daemon as a whole.
 
     Attributes:
         keep_read_sec: how long read and expired messages are kept; None if the daemon does not say.
         max_unread: how many unread messages a mailbox may hold; None if the daemon does not say.
+        hub: the exchange of mail with other hosts; None if the daemon runs without --hub.
     """
 
     version: str
@@ -62,6 +110,7 @@ class Status(Record):
     workers: tuple[WorkerStatus, ...]
     keep_read_sec: float | None = None
     max_unread: int | None = None
+    hub: HubStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

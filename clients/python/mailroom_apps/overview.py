@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailroom.records import Record
-from mailroom.stats import MailboxStats, MetricSample, Status, WorkerStatus
+from mailroom.stats import HubStatus, MailboxStats, MetricSample, Status, WorkerStatus
 
 _PREFIX = "mailroom_"
 _WAITING = frozenset({"orders_pending", "calls_waiting", "files_waiting", "team_entries_waiting", "index_backlog"})
@@ -55,6 +55,7 @@ class Overview(Record):
         queues: the number of waiting items by queue.
         refusals: the number of refusals between the samples by reason.
         gauges: space, table and subscribers by metric name without its prefix.
+        hub: the exchange of mail with other hosts; None without it.
     """
 
     health: str
@@ -67,12 +68,13 @@ class Overview(Record):
     refusals: Mapping[str, int] = field(hash=False)
     gauges: Mapping[str, int] = field(hash=False)
     mailboxes: tuple[BusyMailbox, ...] = ()
+    hub: HubStatus | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the overview as JSON-ready values."""
         plain = ("health", "version", "seconds", "per_second", "milliseconds", "queues", "refusals", "gauges")
         lists = {name: [record.to_dict() for record in getattr(self, name)] for name in ("workers", "mailboxes")}
-        return {name: getattr(self, name) for name in plain} | lists
+        return {name: getattr(self, name) for name in plain} | lists | {"hub": self.hub.to_dict() if self.hub else None}
 
 
 def compute_overview(before: Sample, now: Sample) -> Overview:
@@ -97,6 +99,7 @@ def compute_overview(before: Sample, now: Sample) -> Overview:
         {reason: int(count) for reason, count in refusals.items() if count},
         _gauges(now.metrics),
         _busiest(before.mailboxes, now.mailboxes),
+        now.status.hub,
     )
 
 

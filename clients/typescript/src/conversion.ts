@@ -12,6 +12,7 @@ import {
   type CommandResponse as ProtoCommandResponse,
   type Delivery as ProtoDelivery,
   DeliveryState as ProtoDeliveryState,
+  type HubStatus as ProtoHubStatus,
   type MailboxStats as ProtoMailboxStats,
   type Message as ProtoMessage,
   type MetricSample as ProtoMetricSample,
@@ -32,7 +33,7 @@ import type {
   SentMessage,
   TrackedMessage,
 } from './messages.js';
-import type { AgentInfo, Health, MailboxStats, MetricSample, QueueStats, Status, Traffic } from './stats.js';
+import type { AgentInfo, Health, HubStatus, MailboxStats, MetricSample, QueueStats, Status, Traffic } from './stats.js';
 
 const STATES: Readonly<Partial<Record<number, DeliveryState>>> = {
   [ProtoDeliveryState.STORED]: 'stored',
@@ -129,13 +130,13 @@ export function queueStatsFrom(stats: ProtoQueueStats): QueueStats {
 
 /** Converts an agent. */
 export function agentFrom(agent: ProtoAgentInfo): AgentInfo {
-  const { name, alive, lastSeen, subscribers, unread, sessions } = agent;
-  return { name, alive, ...(lastSeen && { lastSeen }), subscribers, unread, sessions };
+  const { name, alive, lastSeen, subscribers, unread, sessions, host } = agent;
+  return { name, alive, ...(lastSeen && { lastSeen }), subscribers, unread, sessions, ...(host && { host }) };
 }
 
 /** Converts the state of the daemon. */
 export function statusFrom(response: GetStatusResponse): Status {
-  const { version, startedAt, workers, keepRead, maxUnread } = response;
+  const { version, startedAt, workers, keepRead, maxUnread, hub } = response;
   const keepReadMs = milliseconds(keepRead);
   return {
     version,
@@ -143,7 +144,14 @@ export function statusFrom(response: GetStatusResponse): Status {
     workers: workers.map(({ startedAt: since, ...worker }) => ({ ...worker, ...(since && { startedAt: since }) })),
     ...(keepReadMs !== undefined && { keepReadMs }),
     ...(maxUnread && { maxUnread }),
+    ...(hub && { hub: hubFrom(hub) }),
   };
+}
+
+function hubFrom(hub: ProtoHubStatus): HubStatus {
+  const { host, connected, lastContact, problem } = hub;
+  const hosts = hub.hosts.map(({ lastSeen, ...other }) => ({ ...other, ...(lastSeen && { lastSeen }) }));
+  return { host, connected, ...(lastContact && { lastContact }), problem, hosts };
 }
 
 /** Converts the numbers of messages by sender and recipient. */
@@ -168,7 +176,7 @@ export function milliseconds(duration: Duration | undefined): number | undefined
 }
 
 function deliveryFrom(delivery: ProtoDelivery): Delivery {
-  const { inboxFileError, teamInboxError, subscribers, recipientKnown, recipientLastSeen, reason } = delivery;
+  const { inboxFileError, teamInboxError, subscribers, recipientKnown, recipientLastSeen, reason, alsoAt } = delivery;
   return {
     state: stateFrom(delivery.state),
     ...(inboxFileError && { inboxFileError }),
@@ -177,6 +185,7 @@ function deliveryFrom(delivery: ProtoDelivery): Delivery {
     recipientKnown,
     ...(recipientLastSeen && { recipientLastSeen }),
     ...(reason && { reason }),
+    ...(alsoAt.length > 0 && { alsoAt }),
   };
 }
 

@@ -40,6 +40,8 @@ export { Listing, type Page } from './pages.js';
 export type {
   AgentInfo,
   Health,
+  HostStatus,
+  HubStatus,
   MailboxStats,
   MetricSample,
   PairTraffic,

@@ -190,6 +190,7 @@ export class Mailroom {
     return this.#listing(options, async (pageToken) => {
       const request = ListAgentsRequest.fromPartial({
         aliveOnly: options.aliveOnly ?? false,
+        allHosts: options.allHosts ?? false,
         pageSize: count('page_size', options.pageSize),
         pageToken,
       });

@@ -70,6 +70,8 @@ export interface Delivery {
   recipientLastSeen?: Date;
   /** Why another host has returned the message. */
   reason?: string;
+  /** If the recipient is not known on this host: others that list an agent of its name. */
+  alsoAt?: string[];
 }
 
 /** A message that is durable, with its delivery. */

@@ -159,6 +159,8 @@ export interface ListOptions extends Omit<SearchOptions, 'agent'> {
 export interface AgentsOptions extends PageOptions {
   /** Only agents that are subscribed now, or were present within the last five minutes. */
   aliveOnly?: boolean | undefined;
+  /** Also the agents that are present on other hosts, as this one last heard from the hub. */
+  allHosts?: boolean | undefined;
 }
 
 /** The options of `setAlias`. */

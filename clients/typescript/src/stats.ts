@@ -32,6 +32,8 @@ export interface AgentInfo {
   unread: number;
   /** Its current aliases. */
   sessions: string[];
+  /** The host that it is on, if it is another one; its name ends with it: `bob:build7`. */
+  host?: string;
 }
 
 /** One process of the daemon. */
@@ -56,6 +58,35 @@ export interface Status {
   keepReadMs?: number;
   /** How many unread messages a mailbox may hold. */
   maxUnread?: number;
+  /** The exchange of mail with other hosts, if the daemon runs with `--hub`. */
+  hub?: HubStatus;
+}
+
+/** The exchange of mail with other hosts. */
+export interface HubStatus {
+  /** The name of this host. */
+  host: string;
+  /** Mail is exchanged. */
+  connected: boolean;
+  /** When the hub last answered. */
+  lastContact?: Date;
+  /** Why no mail is exchanged; `''` if it is. */
+  problem: string;
+  /** The other hosts, by name. */
+  hosts: HostStatus[];
+}
+
+/** Another host. */
+export interface HostStatus {
+  name: string;
+  /** When it last wrote to the hub. */
+  lastSeen?: Date;
+  /** The number of messages that wait here until it confirms them. */
+  waiting: number;
+  /** Their size. */
+  waitingBytes: number;
+  /** Why nothing is sent to it; `''` if nothing is in the way. */
+  problem: string;
 }
 
 /** How many messages one sender sent to one mailbox. */

@@ -65,7 +65,7 @@ def open_store(context: WorkerContext) -> MessageStore:
     state_dir = context.settings.state_dir
     try:
         take_restored(state_dir, context.beat)
-        store = MessageStore(state_dir, context.beat)
+        store = MessageStore(state_dir, context.beat, lambda: context.settings.max_forward_bytes)
     except (DatabaseTooNew, ForeignObject) as error:
         raise CannotStart(str(error)) from error
     except sqlite3.DatabaseError as error:

@@ -18,6 +18,7 @@ __all__ = [
 import json
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import cast
 
@@ -106,6 +107,7 @@ def delivery_to_proto(
     recipient_seen_ms: int,
     team_inbox_error: str = "",
     departure: Departure | None = None,
+    also_at: Sequence[str] = (),
 ) -> pb.Delivery:
     """Returns the state of a message's delivery, for its sender.
 
@@ -113,6 +115,7 @@ def delivery_to_proto(
 
     Args:
         departure: of a message for another host.
+        also_at: other hosts that list the recipient, which is not known here.
     """
     has_entry = "@" in message.draft.recipient and not team_inbox_error and message.state < DeliveryState.EXPIRED
     proto = pb.Delivery(
@@ -121,6 +124,7 @@ def delivery_to_proto(
         team_inbox_error=team_inbox_error,
         subscribers=max(0, subscribers),
         recipient_known=recipient_seen_ms > 0 or has_entry,
+        also_at=also_at,
     )
     if departure is not None:
         proto.reason = departure.reason

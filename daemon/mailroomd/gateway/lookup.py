@@ -11,9 +11,11 @@ from contextlib import nullcontext
 from mailroom.v1 import mailroom_pb2 as pb
 
 from mailroomd.auth.caller import Role
+from mailroomd.core.host_directory import HostDirectory, HostRecord
 from mailroomd.gateway.alias_cache import AliasCache
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import delivery_to_proto, message_to_proto, receipt_to_proto, timestamp_from_ms
+from mailroomd.gateway.host_conversion import remote_agent_to_proto, remote_agents
 from mailroomd.gateway.inbox_census import InboxCensus, PendingFiles
 from mailroomd.gateway.list_response import ListResponse, encode_items, encode_messages, has_more
 from mailroomd.gateway.mail_reader import MailReader, age_sec
@@ -40,12 +42,14 @@ class Lookup:
         reader: reads mail.
         aliases: resolves names.
         census: counts inbox files.
+        hosts: the other hosts.
     """
 
-    def __init__(self, reader: MailReader, aliases: AliasCache, census: InboxCensus) -> None:
+    def __init__(self, reader: MailReader, aliases: AliasCache, census: InboxCensus, hosts: HostDirectory) -> None:
         self._reader = reader
         self._aliases = aliases
         self._census = census
+        self._hosts = hosts
 
     async def get_message(self, message_id: int, call: Call) -> pb.GetMessageResponse:
         """Returns one message and the history of its delivery."""
@@ -70,6 +74,7 @@ class Lookup:
                 counts.last_seen_ms,
                 history.team_error,
                 on_its_way,
+                self._hosts.listing(message.draft.recipient, counts.last_seen_ms),
             ),
             history=_history_to_proto(history, on_its_way.reason if on_its_way else ""),
         )
@@ -128,12 +133,14 @@ class Lookup:
         """Returns the agents that have connected. A session that is an alias is listed with its agent."""
         await self._reader.catch_up()
         async with call.work.slot() as share:
-            agents: list[tuple[str, MailboxCounts]] = []
+            agents: list[tuple[str, MailboxCounts | HostRecord]] = []
             for name, counts in await self._reader.read_all_counts():
                 is_listed = _is_alive(counts) or (counts.last_seen_ms and not request.alive_only)
                 if is_listed and self._aliases.agent_of(name) == name:
                     agents.append((name, counts))
                 await share.yield_if_due()
+            if request.all_hosts:
+                agents += remote_agents(self._hosts, alive_only=request.alive_only)
             page, next_token = await page_by_name(agents, request.page_token, request.page_size, share)
             encoded = await encode_items(page, self._agent_to_proto, share)
         return ListResponse(pb.ListAgentsResponse(next_page_token=next_token), "agents", encoded)
@@ -151,8 +158,10 @@ class Lookup:
             stats.last_seen.CopyFrom(timestamp_from_ms(counts.last_seen_ms))
         return stats
 
-    def _agent_to_proto(self, agent: tuple[str, MailboxCounts]) -> pb.AgentInfo:
+    def _agent_to_proto(self, agent: tuple[str, MailboxCounts | HostRecord]) -> pb.AgentInfo:
         name, counts = agent
+        if isinstance(counts, HostRecord):
+            return remote_agent_to_proto(name, counts)
         proto = pb.AgentInfo(
             name=name,
             alive=_is_alive(counts),

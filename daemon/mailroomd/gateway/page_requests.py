@@ -38,6 +38,7 @@ class AgentPage(NamedTuple):
     page_size: int
     page_token: str
     alive_only: bool
+    all_hosts: bool
 
 
 async def parse_stats(request: pb.GetMailboxStatsRequest, _: Call) -> StatsPage:
@@ -60,7 +61,7 @@ async def parse_queues(request: pb.GetQueueStatsRequest, _: Call) -> QueuePage:
 async def parse_agents(request: pb.ListAgentsRequest, _: Call) -> AgentPage:
     """Returns the page of agents that a request asks for."""
     size = clamp_limit(request.page_size, PAGE_MAX_SIZE, PAGE_MAX_SIZE, "page_size")
-    return AgentPage(size, _name_token(request.page_token), request.alive_only)
+    return AgentPage(size, _name_token(request.page_token), request.alive_only, request.all_hosts)
 
 
 def clamp_limit(requested: int, default: int, maximum: int, field: str) -> int:

@@ -126,11 +126,12 @@ class Gateway:
     def _servicers(self) -> tuple[object, ...]:
         """Returns the objects whose methods `gateway.rpcs` names."""
         metrics, settings = self._context.metrics, self._context.settings
+        hosts = HostDirectory(settings.state_dir if settings.hub else None)
         return (
-            Sending(self._client, metrics, HostDirectory(settings.state_dir if settings.hub else None)),
+            Sending(self._client, metrics, hosts),
             Inbox(self._reader, self._client, self._wakeups, self._aliases, metrics, lambda: self._guard.is_stopping),
-            Lookup(self._reader, self._aliases, InboxCensus(settings.root)),
-            SupervisorService(self._context.control, lambda: self._context.settings),
+            Lookup(self._reader, self._aliases, InboxCensus(settings.root), hosts),
+            SupervisorService(self._context.control, lambda: self._context.settings, hosts),
             self._health.servicer,
         )
 

@@ -185,6 +185,7 @@ class Sending:
                 answer.recipient_seen_ms,
                 sent.team_error,
                 QUEUED if has_host(sent.mailbox) else None,
+                self._hosts.listing(sent.mailbox, answer.recipient_seen_ms),
             ),
         )
 

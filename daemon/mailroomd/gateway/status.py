@@ -43,6 +43,7 @@ _CODES: dict[Reason, grpc.StatusCode] = {  # of the reasons that do not mean INV
     Reason.TOO_MANY_BYTES: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.HOST_UNKNOWN: grpc.StatusCode.NOT_FOUND,
     Reason.AGENT_ELSEWHERE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.HOST_BACKLOG_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 

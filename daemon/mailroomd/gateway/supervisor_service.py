@@ -7,8 +7,10 @@ from collections.abc import Callable
 from google.protobuf import duration_pb2
 from mailroom.v1 import mailroom_pb2 as pb
 
+from mailroomd.core.host_directory import HostDirectory
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.conversion import timestamp_from_ms
+from mailroomd.gateway.host_conversion import hub_to_proto
 from mailroomd.ipc.control_page import ControlPage, WorkerStatus
 from mailroomd.ipc.worker_metrics import read_metrics
 from mailroomd.model.settings import Settings
@@ -20,11 +22,13 @@ class SupervisorService:
     Args:
         control: the supervisor's page.
         settings: returns the settings that hold now.
+        hosts: the other hosts.
     """
 
-    def __init__(self, control: ControlPage, settings: Callable[[], Settings]) -> None:
+    def __init__(self, control: ControlPage, settings: Callable[[], Settings], hosts: HostDirectory) -> None:
         self._control = control
         self._settings = settings
+        self._hosts = hosts
 
     async def get_status(self, _: pb.GetStatusRequest, __: Call) -> pb.GetStatusResponse:
         """Returns the state of the daemon and its workers."""
@@ -37,6 +41,7 @@ class SupervisorService:
             workers=map(_worker_to_proto, self._control.statuses()),
             keep_read=keep_read,
             max_unread=settings.max_unread,
+            hub=hub_to_proto(self._hosts.content()) if self._hosts.is_configured() else None,
         )
 
     async def get_metrics(self, _: pb.GetMetricsRequest, __: Call) -> pb.GetMetricsResponse:

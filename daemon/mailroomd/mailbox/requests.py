@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from mailroomd.core.fair_share import Admission, may_use
+from mailroomd.core.host_policy import HostPolicy
 from mailroomd.core.loop_guard import LoopGuard
 from mailroomd.ipc.link import Link
 from mailroomd.mailbox.delivery_marks import PendingDeliveryMarks
@@ -34,6 +35,7 @@ from mailroomd.protocol.operations import (
     Clear,
     Confirm,
     Done,
+    GiveUp,
     Intend,
     MarkOffered,
     RecordReceipts,
@@ -85,11 +87,13 @@ class RequestHandler:
         self._new_names = NewNames()
         self._loop_guard = LoopGuard(settings.loop_guard_per_min)
         self._delivery_marks = PendingDeliveryMarks()
+        self._host_policy = HostPolicy(settings.hub_accept, settings.hub_deny)
 
     def apply_settings(self, settings: Settings) -> None:
         """Uses these limits from now on."""
         self._settings = settings
         self._loop_guard.limit_per_min = settings.loop_guard_per_min
+        self._host_policy = HostPolicy(settings.hub_accept, settings.hub_deny)
 
     def restore_shares(self, archive: MessageArchive, beat: Callable[[], None]) -> None:
         """Counts, when the table is filled and the aliases are known, who holds the reserves of crowded mailboxes."""
@@ -125,6 +129,8 @@ class RequestHandler:
                 self._submit(port, request)
             case RecordReceipts(receipts):
                 self._submit(port, request, max(1, len(receipts)))
+            case GiveUp(_, ids):
+                self._submit(port, request, max(1, len(ids)))
             case SetAlias() as alias:
                 self._set_alias(port, request, alias)
 
@@ -232,6 +238,10 @@ class RequestHandler:
 
     def _refusal(self, send: Send, entry: MailboxEntry, sender: str) -> Refused | None:
         """Returns why a new message may not enter its mailbox, None if it may."""
+        if send.origin is not None:
+            problem = self._host_policy.refusal(send.origin.host, entry.name)
+            if problem:
+                return Refused("REFUSED", problem)
         refusal = self._unread_shares.refusal(entry, sender, self._settings.max_unread)
         if (
             refusal is not None or send.origin is not None

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     TOO_MANY_BYTES = "TOO_MANY_BYTES"
     HOST_UNKNOWN = "HOST_UNKNOWN"
     AGENT_ELSEWHERE = "AGENT_ELSEWHERE"
+    HOST_BACKLOG_FULL = "HOST_BACKLOG_FULL"
 
 
 class MailroomError(Exception):

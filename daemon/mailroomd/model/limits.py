@@ -17,6 +17,7 @@ __all__ = [
     "MAX_BROADCAST_RECIPIENTS",
     "MAX_BULK_MESSAGES",
     "MAX_CONTENT_BYTES",
+    "MAX_FORWARD_BYTES",
     "MAX_IDS_PER_CALL",
     "MAX_KEY_CHARS",
     "MAX_METADATA_BYTES",
@@ -63,6 +64,7 @@ MAX_PAGE_BYTES = 3 << 20  # of content and metadata in one response; by default,
 MAX_STRUCT_BYTES = 1 << 20  # of a response as JSON; larger ones are sent as text
 MAX_STRUCT_VALUES = 50_000  # in a response, likewise: as a Struct each value takes about 20 bytes and 1 µs
 DEFAULT_ALIAS_TTL_MS = 24 * 3600 * 1000
+MAX_FORWARD_BYTES = 1 << 30  # that wait for one other host, unless --max-forward-size says otherwise
 ALIVE_MS = 5 * 60 * 1000  # since its last call: an agent without a subscription counts as alive for this long
 CLEAR_SLICE = 500  # messages deleted in one transaction of ClearMailbox: about 10 ms
 

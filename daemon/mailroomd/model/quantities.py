@@ -13,6 +13,7 @@ __all__ = [
     "at_least",
     "duration_sec",
     "format_value",
+    "host_rule",
     "intensity",
     "is_loopback",
     "is_tcp",
@@ -105,6 +106,14 @@ def one_of(*words: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def host_rule(text: str) -> str:
+    """Parses HOST or HOST=AGENT, where both may hold the wildcards * and ?."""
+    host, equals, agent = text.partition("=")
+    if re.fullmatch(r"[a-z0-9*?-]+", host) and (re.fullmatch(r"[A-Za-z0-9._@*?-]+", agent) or not equals):
+        return text
+    raise ValueError(f"must be HOST or HOST=AGENT, such as build* or build7=bob, not {_quoted(text)}")
 
 
 def as_path(text: str) -> Path:

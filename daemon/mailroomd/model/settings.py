@@ -26,6 +26,7 @@ from mailroom.home import NO_HOME, home_directory
 from mailroom.inbox_directory import NoHomeDirectoryError, claude_directory
 
 from mailroomd.model import quantities
+from mailroomd.model.limits import MAX_FORWARD_BYTES
 from mailroomd.model.quantities import Intensity
 
 RESTORE_DIRECTORY = "restore"
@@ -249,6 +250,22 @@ class Settings:
         30 * 24 * 3600.0, "TIME", quantities.duration_sec, "retention",
         "Forget an agent that has not connected for this long and has no mail.", shown="30d",
         reloadable=True,
+    )  # fmt: skip
+    hub_accept: tuple[str, ...] = _setting(
+        ("*",), "HOST[=AGENT]", quantities.host_rule, "other hosts",
+        "Other hosts that may write to agents here, with * and ? as in file names: `build*=bob`. What is refused "
+        "returns to its sender. May be repeated.",
+        shown="*", repeatable=True, reloadable=True,
+    )  # fmt: skip
+    hub_deny: tuple[str, ...] = _setting(
+        ("",), "HOST[=AGENT]", quantities.none_or(quantities.host_rule, ""), "other hosts",
+        "Other hosts that may not write to agents here, whatever --hub-accept says. May be repeated.",
+        shown="none", repeatable=True, reloadable=True,
+    )  # fmt: skip
+    max_forward_bytes: int = _setting(
+        MAX_FORWARD_BYTES, "SIZE", quantities.size_bytes(1 << 20, 1 << 50), "other hosts",
+        "Total size of the messages that may wait for one other host before further sends to it are refused.",
+        shown="1GiB", reloadable=True,
     )  # fmt: skip
     table_bytes: int = _setting(
         64 << 20, "SIZE", quantities.size_bytes(8 << 20, 64 << 30), "memory",

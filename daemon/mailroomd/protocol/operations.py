@@ -14,6 +14,7 @@ __all__ = [
     "Confirm",
     "Done",
     "ForwardedReceipt",
+    "GiveUp",
     "IdsAllocated",
     "Intend",
     "MarkOffered",
@@ -165,6 +166,21 @@ class Return(msgspec.Struct, frozen=True, array_like=True, tag=True):
     reason: str
 
 
+class GiveUp(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Forget items that wait for a host: it will never store them. The messages return to their senders, each with a
+    receipt. Result: Done.
+
+    Attributes:
+        host: that was removed.
+        ids: of the items.
+        reason: for the senders.
+    """
+
+    host: str
+    ids: list[int]
+    reason: str
+
+
 class IdsAllocated(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Commit the local event that requested the sequence ids of this command with `AllocateIds`. Result: Done.
 
@@ -240,6 +256,16 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 Operation = (
-    Send | Acknowledge | MarkOffered | Clear | SetAlias | Intend | Confirm | RecordReceipts | Return | IdsAllocated
+    Send
+    | Acknowledge
+    | MarkOffered
+    | Clear
+    | SetAlias
+    | Intend
+    | Confirm
+    | RecordReceipts
+    | Return
+    | GiveUp
+    | IdsAllocated
 )
 Result = Sent | Acknowledged | Cleared | Done | Refused

@@ -34,6 +34,7 @@ from mailroomd.protocol.operations import (
     Acknowledge,
     Clear,
     Confirm,
+    GiveUp,
     Intend,
     MarkOffered,
     Operation,
@@ -78,7 +79,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """
 
     call: int
-    op: Send | Acknowledge | MarkOffered | Clear | SetAlias | Intend | Confirm | RecordReceipts | Return
+    op: Send | Acknowledge | MarkOffered | Clear | SetAlias | Intend | Confirm | RecordReceipts | Return | GiveUp
     body: bytes = b""
     is_resubmitted: bool = False
     asked_ns: int = 0

@@ -67,6 +67,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         sender, recipient: the hosts.
         after_run, after_id: the position of the item before the first one.
+        sent_ms: when it was sealed, by the sender's clock.
     """
 
     sender: str
@@ -74,6 +75,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     after_run: int
     after_id: int
     items: list[MessageItem | ReceiptItem]
+    sent_ms: int = 0
 
 
 class ReportBody(msgspec.Struct, frozen=True, array_like=True):

@@ -17,10 +17,13 @@ from pathlib import Path
 import msgspec
 
 from mailroomd.core.host_directory import DIRECTORY_NAME, HostDirectory, HostRecord, HostsFile
+from mailroomd.core.host_policy import HostPolicy
 from mailroomd.model.clock import now_ms
 from mailroomd.model.names import is_host
+from mailroomd.model.settings import Settings
 from mailroomd.observability.log import log
 from mailroomd.relay.hub import Hub, HubUnreachable
+from mailroomd.relay.hub_messages import StoredRecord
 from mailroomd.relay.sealing import Sealer
 
 PRESENCE_SEC = 30.0  # between two records of this host
@@ -50,30 +53,42 @@ class HostRecords:
     Args:
         hub: the hub.
         sealer: this host's key, and the pinned ones.
-        state_dir: where the file is.
+        settings: returns the settings: where the file is, and who may write.
         shard: of this host.
         agents: returns the names of the agents that are present here.
         problems: returns why nothing is sent to a host, by host.
+        waiting: returns how many messages wait for a host, and their size, by host.
         on_open: called when mail may be sent and fetched.
+        on_removed: called with a host that was removed.
+
+    Attributes:
+        removed: the hosts that the operator of the hub has removed.
+        behind_ms: how far the clock of this host is behind the hub's.
     """
 
     def __init__(
         self,
         hub: Hub,
         sealer: Sealer,
-        state_dir: Path,
+        settings: Callable[[], Settings],
         shard: str,
         agents: Callable[[], list[str]],
         problems: Callable[[], Mapping[str, str]],
+        waiting: Callable[[], Mapping[str, tuple[int, int]]],
         on_open: Callable[[], None],
+        on_removed: Callable[[str], None],
     ) -> None:
         self._hub = hub
         self._sealer = sealer
+        state_dir = settings().state_dir
+        self._settings = settings
         self._path = state_dir / DIRECTORY_NAME
         self._shard = shard
         self._agents = agents
         self._problems = problems
+        self._waiting = waiting
         self._on_open = on_open
+        self._on_removed = on_removed
         self._machine = _machine(state_dir)
         self._shards: dict[str, str] = {}
         self._changed = asyncio.Event()
@@ -81,6 +96,8 @@ class HostRecords:
         self._own_due_sec = 0.0
         known = HostDirectory(state_dir).content()
         self._hosts = dict(known.hosts)
+        self.removed = frozenset(known.removed)
+        self.behind_ms = known.behind_ms
         self._contact_ms = known.contact_ms
 
     def shard_of(self, host: str) -> str:
@@ -113,6 +130,7 @@ class HostRecords:
                 await asyncio.wait_for(self._changed.wait(), REFRESH_SEC)
 
     async def _exchange(self, now_sec: float) -> None:
+        await self._read_removed()  # first of all: nothing is sent to a host that is gone
         if now_sec >= self._own_due_sec:
             await self._claim()
             self._own_due_sec = now_sec + PRESENCE_SEC
@@ -124,17 +142,29 @@ class HostRecords:
             self._others_due_sec = now_sec + max(REFRESH_SEC, REFRESH_SEC_PER_HOST * len(hosts))
         self._contact_ms = now_ms()
 
+    async def _read_removed(self) -> None:
+        removed = frozenset(filter(is_host, await self._hub.record_names("removed")))
+        gone, self.removed = removed - self.removed, removed
+        for host in removed:
+            self._hosts.pop(host, None)
+        for host in sorted(gone):
+            log.warning("host was removed from the hub: what waits for it returns to its senders", host=host)
+            self._on_removed(host)
+
     async def _claim(self) -> None:
         """Writes this host's records, unless another machine has just written them."""
         hub = self._hub
         record = await hub.record("alive", hub.host)
         if record is not None:
-            presence = msgspec.json.decode(record, type=_Presence)
+            presence = self._presence_of(record)
             if presence.machine != self._machine and now_ms() - presence.seen_ms < TAKEN_MS:
                 hub.is_open, hub.problem = False, TAKEN.format(host=hub.host)
                 log.error("host name is taken: no mail is exchanged", host=hub.host)
                 return
         await hub.put_record("alive", msgspec.json.encode(_Presence(now_ms(), self._machine, self._agents())))
+        own = await hub.record("alive", hub.host)
+        if own is not None and own.stored_ms:
+            self.behind_ms = own.stored_ms - self._presence_of(own).seen_ms
         if not hub.is_open:
             await hub.put_record("hosts", msgspec.json.encode(_Identity(self._sealer.public_key, self._shard, SPEAKS)))
             await hub.say_hello()
@@ -143,29 +173,55 @@ class HostRecords:
         hub.problem = ""
 
     async def _read_host(self, host: str) -> None:
-        identity_data, presence_data = await self._hub.record("hosts", host), await self._hub.record("alive", host)
-        if identity_data is None:
+        if host in self.removed:
+            return
+        identity_record, presence_record = await self._hub.record("hosts", host), await self._hub.record("alive", host)
+        if identity_record is None:
             return
         try:
-            identity = msgspec.json.decode(identity_data, type=_Identity)
-            presence = msgspec.json.decode(presence_data, type=_Presence) if presence_data else _Presence(0, "", [])
+            identity = msgspec.json.decode(identity_record.data, type=_Identity)
+            presence = self._presence_of(presence_record) if presence_record else _Presence(0, "", [])
         except msgspec.MsgspecError as error:
             log.warning("record of a host not readable", host=host, error=str(error))
             return
         self._sealer.see(host, identity.key)
         self._shards[host] = identity.shard
         before = self._hosts.get(host, HostRecord())
-        self._hosts[host] = HostRecord(presence.seen_ms or before.seen_ms, presence.agents)
+        behind_ms = (
+            presence_record.stored_ms - presence.seen_ms
+            if presence_record and presence_record.stored_ms
+            else before.behind_ms
+        )
+        self._hosts[host] = HostRecord(presence.seen_ms or before.seen_ms, presence.agents, behind_ms=behind_ms)
+
+    @staticmethod
+    def _presence_of(record: StoredRecord) -> _Presence:
+        return msgspec.json.decode(record.data, type=_Presence)
 
     def _write(self) -> None:
         """Writes the file; a reader sees the old one or the new one."""
-        problems = self._problems()
+        problems, waiting, settings = self._problems(), self._waiting(), self._settings()
         hosts = {
-            host: HostRecord(record.seen_ms, record.agents, self._sealer.problem(host) or problems.get(host, ""))
+            host: HostRecord(
+                record.seen_ms,
+                record.agents,
+                self._sealer.problem(host) or problems.get(host, ""),
+                *waiting.get(host, (0, 0)),
+                record.behind_ms,
+            )
             for host, record in sorted(self._hosts.items())
         }
         is_connected = self._hub.is_connected and self._hub.is_open
-        content = HostsFile(self._hub.host, self._contact_ms, is_connected, self._hub.problem, hosts)
+        content = HostsFile(
+            self._hub.host,
+            self._contact_ms,
+            is_connected,
+            self._hub.problem,
+            hosts,
+            sorted(self.removed),
+            self.behind_ms,
+            HostPolicy(settings.hub_accept, settings.hub_deny).unmatched(hosts),
+        )
         temporary = self._path.with_suffix(".tmp")
         try:
             temporary.write_bytes(msgspec.json.encode(content))

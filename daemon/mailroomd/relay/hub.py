@@ -5,14 +5,14 @@ API as subjects. Not here: what is published when, and what is done with what ar
 Invariant: a batch is acknowledged to the hub only by its receiver's own call.
 """
 
-__all__ = ["Delivery", "Hub", "HubUnreachable"]
+__all__ = ["Hub", "HubUnreachable"]
 
 import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import nats
 from nats.aio.client import Client
@@ -21,40 +21,31 @@ from nats.errors import Error as NatsError
 
 from mailroomd.observability.log import log
 from mailroomd.relay.hub_file import HubFile
+from mailroomd.relay.hub_messages import Delivery, StoredRecord, delivery_of, record_of, status_of
+from mailroomd.relay.hub_objects import (
+    BUCKETS,
+    UNACKNOWLEDGED_BATCHES,
+    bucket_config,
+    consumer_config,
+    copies,
+    mail_config,
+)
 
 REQUEST_SEC = 5.0  # for an answer of the hub itself
 ASK_SEC = 2.0  # for one of another host
 PULL_SEC = 20.0  # how long one pull stays at the hub
-PULL_BATCHES = 64
+HEARTBEAT_SEC = 2.0  # while nothing arrives, so that a server that is gone is noticed
+MISSED_HEARTBEATS = 3
 PULL_BYTES = 4 << 20
-ACK_WAIT_SEC = 60
-KEPT_SEC = 30 * 24 * 3600
-MAX_BATCHES_PER_PAIR = 10_000
 NEEDED_PAYLOAD = 2 << 20  # bytes: a message of 1 MiB, with its metadata
 RECONNECT_SEC = 1.0
 NOT_FOUND = 404
+NO_RESPONDERS = 503
+HEARTBEAT = 100
 
 
 class HubUnreachable(Exception):  # noqa: N818 - a condition, not a defect
     """The hub did not do what was asked, or did not answer; the text says why."""
-
-
-class Delivery(NamedTuple):
-    """A batch from the hub.
-
-    Attributes:
-        sender: the host in its subject, which the hub has admitted.
-        data: the batch.
-        reply: the subject of its acknowledgement.
-        deliveries: how often it was delivered, this time included.
-        pending: how many batches wait behind it.
-    """
-
-    sender: str
-    data: bytes
-    reply: str
-    deliveries: int
-    pending: int
 
 
 OnMessage = Callable[[str, bytes], Awaitable[bytes | None]]
@@ -145,37 +136,31 @@ class Hub:
             HubUnreachable: the consumer is missing, or the connection is lost.
         """
         inbox = self._client.new_inbox()
-        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        left = PULL_BATCHES
-
-        async def receive(message: Msg) -> None:
-            nonlocal left
-            status = (message.headers or {}).get("Status")
-            if status and not message.data:
-                if not ended.done():
-                    ended.set_result(int(status))
-                return
-            take(_delivery_of(message))
-            left -= 1
-            if not left and not ended.done():
-                ended.set_result(0)
-
+        arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        left = UNACKNOWLEDGED_BATCHES
+        status = 0
         try:
-            subscription = await self._client.subscribe(inbox, cb=receive)
-            pull = {"batch": PULL_BATCHES, "max_bytes": PULL_BYTES, "expires": int(PULL_SEC * 1e9)}
-            subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self.host}"
-            await self._client.publish(subject, json.dumps(pull).encode(), reply=inbox)
+            subscription = await self._client.subscribe(inbox, cb=arrived.put)
+            await self._client.publish(self._next_subject(), json.dumps(_PULL).encode(), reply=inbox)
             try:
-                status = await asyncio.wait_for(ended, PULL_SEC + REQUEST_SEC)
+                while left and status in (0, HEARTBEAT):
+                    message = await asyncio.wait_for(arrived.get(), HEARTBEAT_SEC * MISSED_HEARTBEATS)
+                    status = status_of(message)
+                    if not status:
+                        take(delivery_of(message))
+                        left -= 1
             finally:
                 await subscription.unsubscribe()
         except TimeoutError:
             raise HubUnreachable("a pull was not answered") from None
         except (NatsError, OSError) as error:
             raise HubUnreachable(_describe(error)) from error
-        if status in (NOT_FOUND, 503):
+        if status in (NOT_FOUND, NO_RESPONDERS):
             raise HubUnreachable("the hub has no consumer for this host")
-        return PULL_BATCHES - left
+        return UNACKNOWLEDGED_BATCHES - left
+
+    def _next_subject(self) -> str:
+        return f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self.host}"
 
     async def mend(self) -> None:
         """Makes stream and consumer again if they are missing, or if the consumer passes over what the stream holds.
@@ -250,7 +235,7 @@ class Hub:
         info = await self._api(f"STREAM.INFO.KV_{bucket}", {"subjects_filter": f"{prefix}>"})
         return [str(subject).removeprefix(prefix) for subject in info["state"].get("subjects") or ()]
 
-    async def record(self, bucket: str, host: str) -> bytes | None:
+    async def record(self, bucket: str, host: str) -> StoredRecord | None:
         """Returns the record of a host; None if it has none.
 
         Raises:
@@ -261,7 +246,7 @@ class Hub:
             message: Msg = await self._client.request(subject, b"", REQUEST_SEC)
         except (NatsError, OSError, TimeoutError) as error:
             raise HubUnreachable(_describe(error)) from error
-        return None if "Status" in (message.headers or {}) else message.data
+        return record_of(message)
 
     # -- parts ----------------------------------------------------------------------------------------------------
 
@@ -317,25 +302,16 @@ class Hub:
 
     async def _prepare(self) -> None:
         """Makes what is missing: the streams, which the first host makes, and this host's consumer."""
-        await self._ensure_stream(self._stream, _mail_stream(self._stream, self._file.shard))
-        for bucket, storage, age_sec in (("hosts", "file", 0), ("alive", "memory", 180)):
-            await self._ensure_stream(f"KV_{bucket}", _bucket(bucket, storage, age_sec))
-        subject = f"mail.{self._file.shard}.{self.host}.*"
-        config = {
-            "durable_name": self.host,
-            "filter_subject": subject,
-            "ack_policy": "explicit",
-            "deliver_policy": "all",
-            "ack_wait": int(ACK_WAIT_SEC * 1e9),
-            "max_deliver": -1,
-            "max_ack_pending": PULL_BATCHES,
-        }
+        await self._ensure_stream(self._stream, mail_config(self._stream, self._file.shard))
+        for name, bucket in BUCKETS.items():
+            await self._ensure_stream(f"KV_{name}", bucket_config(name, bucket))
+        config = consumer_config(self.host, self._file.shard)
         body = {"stream_name": self._stream, "config": config}
-        await self._api(f"CONSUMER.CREATE.{self._stream}.{self.host}.{subject}", body)
+        await self._api(f"CONSUMER.CREATE.{self._stream}.{self.host}.{config['filter_subject']}", body)
 
     async def _ensure_stream(self, name: str, config: dict[str, Any]) -> None:
         if await self._api(f"STREAM.INFO.{name}", None, may_be_missing=True) is None:
-            await self._api(f"STREAM.CREATE.{name}", config)
+            await self._api(f"STREAM.CREATE.{name}", {**config, "num_replicas": copies(self._file.servers)})
 
     async def _api(self, name: str, body: object, *, may_be_missing: bool = False) -> Any:
         data = b"" if body is None else json.dumps(body).encode()
@@ -356,40 +332,12 @@ class Hub:
         return answer
 
 
-def _mail_stream(name: str, shard: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "subjects": [f"mail.{shard}.*.*"],
-        "storage": "file",
-        "retention": "workqueue",
-        "discard": "new",
-        "discard_new_per_subject": True,
-        "max_msgs_per_subject": MAX_BATCHES_PER_PAIR,
-        "max_age": int(KEPT_SEC * 1e9),
-        "duplicate_window": int(120 * 1e9),
-        "num_replicas": 1,
-    }
-
-
-def _bucket(name: str, storage: str, age_sec: int) -> dict[str, Any]:
-    return {
-        "name": f"KV_{name}",
-        "subjects": [f"$KV.{name}.>"],
-        "storage": storage,
-        "max_msgs_per_subject": 1,
-        "discard": "new",
-        "allow_direct": True,
-        "allow_rollup_hdrs": True,
-        "max_age": int(age_sec * 1e9),
-        "num_replicas": 1,
-    }
-
-
-def _delivery_of(message: Msg) -> Delivery:
-    tokens = message.reply.split(".")  # $JS.ACK.[domain.account.]stream.consumer.delivered.stream seq.seq.time.pending
-    start = 4 if len(tokens) == 9 else 6
-    sender = message.subject.rsplit(".", 1)[-1]
-    return Delivery(sender, message.data, message.reply, int(tokens[start]), int(tokens[start + 4]))
+_PULL = {
+    "batch": UNACKNOWLEDGED_BATCHES,
+    "max_bytes": PULL_BYTES,
+    "expires": int(PULL_SEC * 1e9),
+    "idle_heartbeat": int(HEARTBEAT_SEC * 1e9),
+}
 
 
 def _uses_tls(hub_file: HubFile) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from mailroomd.core.forwarding.clocks import end_here_ms
 from mailroomd.core.forwarding.position import Position, Verdict, judge
 from mailroomd.core.validation import check_draft
 from mailroomd.model.clock import now_ms
@@ -36,7 +37,8 @@ from mailroomd.relay.envelope import (
     open_envelope,
     seal_report,
 )
-from mailroomd.relay.hub import Delivery, HubUnreachable
+from mailroomd.relay.hub import HubUnreachable
+from mailroomd.relay.hub_messages import Delivery
 from mailroomd.relay.parts import RelayParts
 from mailroomd.relay.sealing import KeyMissing
 
@@ -109,7 +111,7 @@ class Inbound:
             log.error("batch not readable", host=sender, error=str(error))
             await parts.hub.acknowledge(delivery)
             return
-        if not envelope.items or await self._submit(envelope):
+        if not envelope.items or await self._submit(envelope, delivery.stored_ms):
             self.misses.discard(sender)
             parts.metrics.count(_STORED)
             await parts.hub.acknowledge(delivery)
@@ -126,9 +128,10 @@ class Inbound:
             parts.metrics.count(_PUT_OFF)
             await parts.hub.put_off(delivery, min(RETRY_SEC * delivery.deliveries, MAX_RETRY_SEC))
 
-    async def _submit(self, envelope: Envelope) -> bool:
+    async def _submit(self, envelope: Envelope, stored_ms: int) -> bool:
         """Has the items stored; returns whether all of them are."""
-        submitted = [(origin, self._parts.client.submit(op, body)) for origin, op, body in self._operations(envelope)]
+        operations = self._operations(envelope, stored_ms)
+        submitted = [(origin, self._parts.client.submit(op, body)) for origin, op, body in operations]
         for origin, future in submitted:
             result = await future
             if isinstance(result, Refused) and result.reason == Reason.INTERNAL:
@@ -157,9 +160,10 @@ class Inbound:
 
     # -- items ----------------------------------------------------------------------------------------------------
 
-    def _operations(self, envelope: Envelope) -> Iterator[tuple[Origin, Operation, bytes]]:
+    def _operations(self, envelope: Envelope, stored_ms: int) -> Iterator[tuple[Origin, Operation, bytes]]:
         """Yields the operations that store what is not stored yet, in order; receipts in a row share one."""
         stored = self._parts.reading.stored(envelope.sender, {item.run for item in envelope.items})
+        behind_ms = self._parts.behind_ms()
         receipts: list[ForwardedReceipt] = []
         after = Position(envelope.after_run, envelope.after_id)
         for item in envelope.items:
@@ -174,24 +178,24 @@ class Inbound:
             if receipts:
                 yield receipts[0].origin, RecordReceipts(receipts), b""
                 receipts = []
-            op, body = self._arrival(origin, item)
+            op, body = self._arrival(origin, item, end_here_ms(item.expires_ms, envelope.sent_ms, stored_ms, behind_ms))
             yield origin, op, body
         if receipts:
             yield receipts[0].origin, RecordReceipts(receipts), b""
 
-    def _arrival(self, origin: Origin, item: MessageItem) -> tuple[Send | Return, bytes]:
+    def _arrival(self, origin: Origin, item: MessageItem, expires_ms: int) -> tuple[Send | Return, bytes]:
         """Returns what stores a message, or what returns one that cannot be stored."""
         if self._failures[origin.host, origin.run, origin.id] >= ATTEMPTS:
             return Return(origin, "UNREADABLE: the other host cannot store this message; its log says why"), b""
         try:
-            draft = self._draft_of(origin.host, item)
+            draft = self._draft_of(origin.host, item, expires_ms)
         except (msgspec.MsgspecError, MailroomError) as error:
             return Return(origin, f"UNREADABLE: {error}"), b""
         send = Send(draft.recipient, draft.sender, draft.verified, f"{origin.run:x}.{origin.id:x}", origin=origin)
         return send, pack_draft(draft)
 
-    def _draft_of(self, host: str, item: MessageItem) -> Draft:
-        """Returns a message as it is stored here.
+    def _draft_of(self, host: str, item: MessageItem, expires_ms: int) -> Draft:
+        """Returns a message as it is stored here; it expires at a moment of this host's clock, 0 for never.
 
         Raises:
             MsgspecError, MailroomError: it is not one that any daemon accepts.
@@ -202,5 +206,5 @@ class Inbound:
         if has_host(draft.recipient) or not is_address(sender):
             raise MailroomError(Reason.RECIPIENT_INVALID, f"{sender} to {draft.recipient} is not an address here")
         answered = item.answers_yours or (item.answers_mine and self._parts.reading.id_here(host, item.answers_mine))
-        ttl_ms = max(1, item.expires_ms - now_ms()) if item.expires_ms else 0
+        ttl_ms = max(1, expires_ms - now_ms()) if expires_ms else 0
         return msgspec.structs.replace(draft, sender=sender, in_reply_to=answered, ttl_ms=ttl_ms)

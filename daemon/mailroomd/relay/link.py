@@ -15,11 +15,12 @@ from contextlib import suppress
 import msgspec
 
 from mailroomd.core.forwarding.outgoing import Batch, Outgoing, Report, Row
+from mailroomd.model.clock import now_ms
 from mailroomd.model.message import pack_draft
 from mailroomd.model.names import name_of
 from mailroomd.observability.log import log
 from mailroomd.observability.metrics import HUB_BATCHES, HUB_REPEATS
-from mailroomd.protocol.operations import Confirm, Done, Intend
+from mailroomd.protocol.operations import Confirm, Done, GiveUp, Intend
 from mailroomd.relay.envelope import (
     Envelope,
     MessageItem,
@@ -38,6 +39,11 @@ from mailroomd.storage.database.forward_reading import WaitingMessage, WaitingRe
 RETRY_SEC = 1.0  # after the hub refused or did not answer
 LOOK_SEC = 2.0  # while something is published and not confirmed
 RECEIPTS_WAIT_SEC = 0.25  # for company
+GIVE_UP_ITEMS = 200  # in one transaction
+_RETURNED_QUEUED = "HOST_REMOVED: {host} was removed from the hub before this message left"
+_RETURNED_FORWARDED = (
+    "HOST_REMOVED: {host} was removed from the hub before it confirmed this message; it may have got it before that"
+)
 _SENT = HUB_BATCHES.word("sent")
 
 
@@ -93,6 +99,9 @@ class HostLink:
         """Publishes what can be published; returns how long there will be nothing to do, None forever."""
         if not self._rows(0, 1):
             return None
+        if self._parts.is_removed(self.host):
+            await self._give_up()
+            return LOOK_SEC
         if not (self._parts.hub.is_connected and self._parts.hub.is_open):
             raise HubUnreachable(self._parts.hub.problem or "the hub is not reached")
         if problem := self._parts.sealer.problem(self.host):
@@ -100,9 +109,23 @@ class HostLink:
         if self._outgoing.should_ask(time.monotonic()):
             self._outgoing.on_asked(time.monotonic())
             await self._ask()
-        while (batch := self._outgoing.next_batch()) is not None:
+        while (batch := self._outgoing.next_batch()) is not None and not self._parts.is_removed(self.host):
             await self._publish(batch)
         return LOOK_SEC
+
+    async def _give_up(self) -> None:
+        """Returns everything that waits for a host that was removed. Nothing of it is at the hub any more."""
+        while rows := self._rows(0, GIVE_UP_ITEMS):
+            sent_id = self._parts.reading.sent(self.host).id
+            ids = [row.position.id for row in rows]
+            for reason, chosen in (
+                (_RETURNED_FORWARDED, [item_id for item_id in ids if item_id <= sent_id]),
+                (_RETURNED_QUEUED, [item_id for item_id in ids if item_id > sent_id]),
+            ):
+                if chosen:
+                    result = await self._parts.client.submit(GiveUp(self.host, chosen, reason.format(host=self.host)))
+                    if not isinstance(result, Done):
+                        raise HubUnreachable(f"the database does not take back what waits: {result}")
 
     # -- publishing -----------------------------------------------------------------------------------------------
 
@@ -116,7 +139,7 @@ class HostLink:
         last = waiting[-1].position if waiting else None
         if waiting:
             items = [self._item_of(item) for item in waiting]
-            envelope = Envelope(self._parts.hub.host, self.host, batch.after.run, batch.after.id, items)
+            envelope = Envelope(self._parts.hub.host, self.host, batch.after.run, batch.after.id, items, now_ms())
             batch_id = f"{self._session}.{batch.last.id:x}.{batch.copy}"
             data = seal_envelope(envelope, self._parts.sealer)
             await self._parts.hub.publish(self.host, self._parts.shard_of(self.host), data, batch_id)

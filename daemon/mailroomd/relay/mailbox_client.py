@@ -15,7 +15,7 @@ import msgspec
 
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.queue import PacketQueue
-from mailroomd.protocol.operations import Confirm, Intend, RecordReceipts, Result, Return, Send
+from mailroomd.protocol.operations import Confirm, GiveUp, Intend, RecordReceipts, Result, Return, Send
 from mailroomd.protocol.packets import Answer, Event, Hello, HighWaterMarkAdvanced, Request
 
 CALL_ID_BITS = 40  # the relay's epoch is above them
@@ -58,7 +58,7 @@ class MailboxClient:
         self._loop.remove_reader(self._events_fileno)
 
     def submit(
-        self, op: Send | Intend | Confirm | RecordReceipts | Return, body: bytes = b""
+        self, op: Send | Intend | Confirm | RecordReceipts | Return | GiveUp, body: bytes = b""
     ) -> "asyncio.Future[Result]":
         """Submits an operation; returns its result, which comes when it is durable or refused."""
         self._last_call += 1

@@ -24,6 +24,8 @@ class RelayParts:
         durable_id: returns the high-water mark.
         metrics: the relay's.
         shard_of: returns the part of the hub that holds a host's mail.
+        is_removed: returns whether the operator of the hub has removed a host.
+        behind_ms: returns how far this host's clock is behind the hub's.
     """
 
     hub: Hub
@@ -33,3 +35,5 @@ class RelayParts:
     durable_id: Callable[[], int]
     metrics: MetricsBlock
     shard_of: Callable[[str], str]
+    is_removed: Callable[[str], bool]
+    behind_ms: Callable[[], int]

@@ -53,7 +53,15 @@ class Relay:
         client = MailboxClient(context.epoch, config.requests, config.events, self._on_advanced)
         self._links: dict[str, HostLink] = {}
         self._records = HostRecords(
-            self._hub, sealer, settings.state_dir, hub_file.shard, self._present_agents, self._problems, self._on_open
+            self._hub,
+            sealer,
+            lambda: context.settings,
+            hub_file.shard,
+            self._present_agents,
+            self._problems,
+            self._waiting,
+            self._on_open,
+            lambda host: self._link_to(host).wake(),
         )
         self._parts = RelayParts(
             self._hub,
@@ -63,6 +71,8 @@ class Relay:
             lambda: self._table.durable_id,
             context.metrics,
             self._records.shard_of,
+            lambda host: host in self._records.removed,
+            lambda: self._records.behind_ms,
         )
         self._inbound = Inbound(self._parts, self._start)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -196,6 +206,13 @@ class Relay:
         except (KeyMissing, Unreadable) as error:
             log.warning("question of a host not answered", host=host, error=str(error))
             return None
+
+    def _waiting(self) -> dict[str, tuple[int, int]]:
+        try:
+            return self._parts.reading.waiting()
+        except sqlite3.Error as error:  # the command-queue reports what is wrong with the database
+            log.debug("waiting messages not counted", error=str(error))
+            return {}
 
     def _problems(self) -> dict[str, str]:
         return {host: link.problem for host, link in self._links.items()}

@@ -36,6 +36,7 @@ class FakeDaemon:
         inbox_file_error: the error in every delivery.
         busy: recipients for which one bulk send fails with WORKER_RESTARTING.
         asleep: known agents that are not alive.
+        elsewhere: addresses of agents on other hosts.
         aliases: agent by session.
         page_size: the number of mailboxes or agents on a page.
         max_batch: the most events in one response; 1 for a daemon that does not know batches.
@@ -51,6 +52,7 @@ class FakeDaemon:
     inbox_file_error: str = ""
     busy: set[str] = field(default_factory=set[str])
     asleep: set[str] = field(default_factory=set[str])
+    elsewhere: set[str] = field(default_factory=set[str])
     aliases: dict[str, str] = field(default_factory=dict[str, str])
     page_size: int = 2
     max_batch: int = 3
@@ -279,7 +281,8 @@ class FakeDaemon:
     async def ListAgents(self, request: pb.ListAgentsRequest, context: Context) -> pb.ListAgentsResponse:  # noqa: N802
         await self._enter("ListAgents", request, context)
         alive = self.known - self.asleep
-        page, token = page_of(sorted(alive if request.alive_only else self.known), request.page_token, self.page_size)
+        names = sorted([*(alive if request.alive_only else self.known), *(self.elsewhere if request.all_hosts else ())])
+        page, token = page_of(names, request.page_token, self.page_size)
         return pb.ListAgentsResponse(agents=map(self._agent, page), next_page_token=token)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
@@ -290,6 +293,9 @@ class FakeDaemon:
         ]
         response = pb.GetStatusResponse(version="9.9.9", workers=workers, max_unread=100_000)
         response.keep_read.FromSeconds(86_400)
+        if self.elsewhere:
+            hosts = [pb.HostStatus(name=address.partition(":")[2], waiting=1200) for address in sorted(self.elsewhere)]
+            response.hub.CopyFrom(pb.HubStatus(host="here", connected=True, hosts=hosts))
         return response
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: Context) -> pb.GetMetricsResponse:  # noqa: N802
@@ -420,7 +426,11 @@ class FakeDaemon:
     def _delivery(self, message: pb.Message) -> pb.Delivery:
         state = pb.DELIVERY_STATE_STORED if self.inbox_file_error else message.state
         known = message.recipient in self.known
-        return pb.Delivery(state=state, inbox_file_error=self.inbox_file_error, recipient_known=known)
+        elsewhere = () if known else sorted(self.elsewhere)
+        also_at = [
+            host for name, _, host in (address.partition(":") for address in elsewhere) if name == message.recipient
+        ]
+        return pb.Delivery(state=state, inbox_file_error=self.inbox_file_error, recipient_known=known, also_at=also_at)
 
     def _unread(self, request: pb.CheckInboxRequest) -> list[pb.Message]:
         unread = [m for m in self.messages.values() if m.recipient == request.agent and not m.read]
@@ -440,7 +450,13 @@ class FakeDaemon:
         sessions = sorted(session for session, agent in self.aliases.items() if agent == name)
         alive = name not in self.asleep
         return pb.AgentInfo(
-            name=name, alive=alive, last_seen=stats.last_seen, unread=stats.unread, sessions=sessions, subscribers=0
+            name=name,
+            alive=alive,
+            last_seen=stats.last_seen,
+            unread=stats.unread,
+            sessions=sessions,
+            subscribers=0,
+            host=name.partition(":")[2],
         )
 
     def _issue_id(self) -> str:

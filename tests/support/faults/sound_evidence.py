@@ -1,9 +1,8 @@
 """sound_evidence — a small daemon that kept every promise: what tests of the checker tamper with.
 
-Two messages for r0, one for r1, which was read and never answered, one for a team, one that expired and one whose
-file was taken; a stream of r0,
-one of all mailboxes that began behind the first message, and one of the sender's receipts; one response; an
-alias; a clearing. Everything has a constant of its own, so that a test can say what it touches.
+Two messages for r0, one for r1, which was read and never answered, one for a team, one that expired and one whose file
+was taken; a stream of r0, one of all mailboxes that began behind the first message, and one of the sender's receipts;
+one response; an alias; a clearing. Everything has a constant of its own, so that a test can say what it touches.
 """
 
 __all__ = [

@@ -8,7 +8,7 @@ __all__ = ["Bed", "Host", "running_bed"]
 
 import sqlite3
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -33,10 +33,10 @@ class Host:
         self.daemon = Daemon(directory, base_flags=IMPATIENT)
         self.client = Client(self.daemon.address)
 
-    def join(self, invitation: Path) -> None:
-        """Joins the hub."""
+    def join(self, invitation: Path, servers: Sequence[str] = ()) -> None:
+        """Joins the hub; `servers` are those that it is told of, in place of all."""
         self.daemon.state_dir.mkdir(mode=0o700, exist_ok=True)
-        path, _ = join(invitation, self.daemon.state_dir)
+        path, _ = join(invitation, self.daemon.state_dir, servers)
         self.daemon.flags = ("--hub", str(path))
 
     def knows(self, host: str) -> bool:
@@ -66,24 +66,30 @@ class Bed:
 
     Attributes:
         directory: holds everything.
-        broker: the hub's server.
+        broker: the hub's server; of a cluster, the first one.
+        brokers: all of them.
         hosts: by name.
         accepted: (sender's host, address, content) of each message that a daemon accepted, in order.
     """
 
-    def __init__(self, directory: Path, names: Iterable[str]) -> None:
+    def __init__(self, directory: Path, names: Iterable[str], servers: int = 1, knows_servers: int = 0) -> None:
         self.directory = directory
-        self.broker = Broker(directory / "hub")
-        self.hub = Hub([self.broker.url], f"127.0.0.1:{self.broker.port}")
+        numbers = range(1, servers + 1) if servers > 1 else [0]
+        self.brokers = [Broker(directory / "hub", number) for number in numbers]
+        self.broker = self.brokers[0]
+        self.hub = Hub([broker.url for broker in self.brokers], f"127.0.0.1:{self.broker.port}")
         self.hosts = {name: Host(name, directory / name) for name in names}
         self.accepted: list[tuple[str, str, str]] = []
         for name, host in self.hosts.items():
-            host.join(add_host(self.hub, name, self.broker.directory))
+            host.join(add_host(self.hub, name, self.broker.directory), self.hub.servers[:knows_servers])
         write_server_config(self.hub, self.broker.directory)
 
     def start(self) -> None:
         """Starts everything, and waits until the hosts know each other."""
-        self.broker.start()
+        for broker in self.brokers:
+            broker.launch()
+        for broker in self.brokers:
+            wait_until(broker.is_ready, f"{broker.url} is ready", 60.0)
         for host in self.hosts.values():
             host.daemon.start()
         self.wait_acquainted()
@@ -103,7 +109,8 @@ class Bed:
         """Takes the rights of a host away."""
         remove_host(self.hub, name, self.broker.directory)
         write_server_config(self.hub, self.broker.directory)
-        self.broker.reload()
+        for broker in self.brokers:
+            broker.reload()
 
     def send(self, host: str, address: str, *contents: str, sender: str = "amy") -> list[pb.SendMessageResponse]:
         """Has a host accept messages."""
@@ -152,14 +159,15 @@ class Bed:
         for host in self.hosts.values():
             host.client.close()
             host.daemon.kill_everything()
-        self.broker.close()
+        for broker in self.brokers:
+            broker.close()
 
 
 @contextmanager
-def running_bed(*names: str) -> Generator[Bed]:
-    """Gives hosts that know each other; their files are kept if the test fails."""
+def running_bed(*names: str, servers: int = 1, knows_servers: int = 0) -> Generator[Bed]:
+    """Gives hosts that know each other, and their hub of one server or several; files are kept if the test fails."""
     with short_directory() as directory:
-        bed = Bed(directory, names)
+        bed = Bed(directory, names, servers, knows_servers)
         try:
             bed.start()
             yield bed

@@ -21,15 +21,20 @@ NATS_SERVER = str(Path(sys.executable).with_name("nats-server"))
 class Broker:
     """One server, over all its starts on the same store.
 
+    Args:
+        directory: the hub's.
+        number: of a cluster's server, counted from 1; 0 for a hub of one server.
+
     Attributes:
-        directory: holds configuration, store and log.
+        directory: holds configuration, store and log, of all servers of a cluster.
         port: where hosts reach it.
         process: None while it is stopped.
     """
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True)
+    def __init__(self, directory: Path, number: int = 0) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self._suffix = f"-{number}" if number else ""  # of a cluster's server, counted from 1
         self.port, self._monitoring = _free_port(), _free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -41,11 +46,26 @@ class Broker:
     @property
     def config(self) -> Path:
         """Its configuration, as `mailroom hub init` writes it."""
-        return self.directory / "nats-server.conf"
+        return self.directory / f"nats-server{self._suffix}.conf"
+
+    @property
+    def store(self) -> Path:
+        """Where it stores."""
+        return self.directory / f"jetstream{self._suffix}"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.directory / f"log{self._suffix}"
 
     def start(self) -> None:
         """Starts it and waits until it takes connections."""
-        with (self.directory / "log").open("ab") as log:
+        self.launch()
+        wait_until(self.is_ready, "nats-server is ready")
+
+    def launch(self) -> None:
+        """Starts it."""
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [NATS_SERVER, "-c", str(self.config), "-m", str(self._monitoring)],
                 stdout=log,
@@ -53,7 +73,6 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        wait_until(self._is_ready, "nats-server is ready")
 
     def reload(self) -> None:
         """Has it read its configuration again."""
@@ -80,24 +99,28 @@ class Broker:
     def lose_store(self) -> None:
         """Kills it and deletes all that it has stored."""
         self.kill()
-        shutil.rmtree(self.directory / "jetstream")
+        shutil.rmtree(self.store)
 
     def streams(self) -> dict[str, int]:
         """Returns how many messages each stream holds."""
-        report = self._monitor("jsz?streams=true&accounts=true")
+        return {stream["name"]: stream["state"]["messages"] for stream in self.stream_details()}
+
+    def stream_details(self) -> list[dict[str, Any]]:
+        """Returns what the server knows of each stream."""
+        report = self._monitor("jsz?streams=true&accounts=true&config=true")
         accounts: list[dict[str, Any]] = report.get("account_details") or []
         details: list[list[dict[str, Any]]] = [account.get("stream_detail") or [] for account in accounts]
-        streams = [stream for detail in details for stream in detail]
-        return {stream["name"]: stream["state"]["messages"] for stream in streams}
+        return [stream for detail in details for stream in detail]
 
     def close(self) -> None:
         """Ends it."""
         if self.process is not None:
             self.kill()
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Returns whether it takes connections, and its streams are whole."""
         assert self.process is not None
-        assert self.process.poll() is None, (self.directory / "log").read_text()[-2000:]
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
         try:
             return self._monitor("healthz").get("status") == "ok"
         except OSError:

@@ -78,6 +78,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TOO_MANY_STREAMS: _ClassVar[ErrorReason]
     ERROR_REASON_TOO_MANY_BYTES: _ClassVar[ErrorReason]
     ERROR_REASON_TOO_MANY_ALIASES: _ClassVar[ErrorReason]
+    ERROR_REASON_HOST_BACKLOG_FULL: _ClassVar[ErrorReason]
     ERROR_REASON_WORKER_RESTARTING: _ClassVar[ErrorReason]
     ERROR_REASON_STOPPING: _ClassVar[ErrorReason]
     ERROR_REASON_STORAGE_FAILED: _ClassVar[ErrorReason]
@@ -139,6 +140,7 @@ ERROR_REASON_TOO_MANY_WAITING: ErrorReason
 ERROR_REASON_TOO_MANY_STREAMS: ErrorReason
 ERROR_REASON_TOO_MANY_BYTES: ErrorReason
 ERROR_REASON_TOO_MANY_ALIASES: ErrorReason
+ERROR_REASON_HOST_BACKLOG_FULL: ErrorReason
 ERROR_REASON_WORKER_RESTARTING: ErrorReason
 ERROR_REASON_STOPPING: ErrorReason
 ERROR_REASON_STORAGE_FAILED: ErrorReason
@@ -214,7 +216,7 @@ class SendMessageResponse(_message.Message):
     def __init__(self, message: _Optional[_Union[Message, _Mapping]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("state", "inbox_file_error", "team_inbox_error", "subscribers", "recipient_known", "recipient_last_seen", "reason")
+    __slots__ = ("state", "inbox_file_error", "team_inbox_error", "subscribers", "recipient_known", "recipient_last_seen", "reason", "also_at")
     STATE_FIELD_NUMBER: _ClassVar[int]
     INBOX_FILE_ERROR_FIELD_NUMBER: _ClassVar[int]
     TEAM_INBOX_ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +224,7 @@ class Delivery(_message.Message):
     RECIPIENT_KNOWN_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ALSO_AT_FIELD_NUMBER: _ClassVar[int]
     state: DeliveryState
     inbox_file_error: str
     team_inbox_error: str
@@ -229,7 +232,8 @@ class Delivery(_message.Message):
     recipient_known: bool
     recipient_last_seen: _timestamp_pb2.Timestamp
     reason: str
-    def __init__(self, state: _Optional[_Union[DeliveryState, str]] = ..., inbox_file_error: _Optional[str] = ..., team_inbox_error: _Optional[str] = ..., subscribers: _Optional[int] = ..., recipient_known: _Optional[bool] = ..., recipient_last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    also_at: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, state: _Optional[_Union[DeliveryState, str]] = ..., inbox_file_error: _Optional[str] = ..., team_inbox_error: _Optional[str] = ..., subscribers: _Optional[int] = ..., recipient_known: _Optional[bool] = ..., recipient_last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., also_at: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BroadcastMessageRequest(_message.Message):
     __slots__ = ("recipients", "message")
@@ -582,14 +586,16 @@ class SetAliasResponse(_message.Message):
     def __init__(self, expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListAgentsRequest(_message.Message):
-    __slots__ = ("alive_only", "page_size", "page_token")
+    __slots__ = ("alive_only", "page_size", "page_token", "all_hosts")
     ALIVE_ONLY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ALL_HOSTS_FIELD_NUMBER: _ClassVar[int]
     alive_only: bool
     page_size: int
     page_token: str
-    def __init__(self, alive_only: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    all_hosts: bool
+    def __init__(self, alive_only: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., all_hosts: _Optional[bool] = ...) -> None: ...
 
 class ListAgentsResponse(_message.Message):
     __slots__ = ("agents", "next_page_token")
@@ -600,38 +606,70 @@ class ListAgentsResponse(_message.Message):
     def __init__(self, agents: _Optional[_Iterable[_Union[AgentInfo, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class AgentInfo(_message.Message):
-    __slots__ = ("name", "alive", "last_seen", "subscribers", "unread", "sessions")
+    __slots__ = ("name", "alive", "last_seen", "subscribers", "unread", "sessions", "host")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBERS_FIELD_NUMBER: _ClassVar[int]
     UNREAD_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
     name: str
     alive: bool
     last_seen: _timestamp_pb2.Timestamp
     subscribers: int
     unread: int
     sessions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., alive: _Optional[bool] = ..., last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subscribers: _Optional[int] = ..., unread: _Optional[int] = ..., sessions: _Optional[_Iterable[str]] = ...) -> None: ...
+    host: str
+    def __init__(self, name: _Optional[str] = ..., alive: _Optional[bool] = ..., last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., subscribers: _Optional[int] = ..., unread: _Optional[int] = ..., sessions: _Optional[_Iterable[str]] = ..., host: _Optional[str] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "started_at", "workers", "keep_read", "max_unread")
+    __slots__ = ("version", "started_at", "workers", "keep_read", "max_unread", "hub")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     KEEP_READ_FIELD_NUMBER: _ClassVar[int]
     MAX_UNREAD_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
     version: str
     started_at: _timestamp_pb2.Timestamp
     workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
     keep_read: _duration_pb2.Duration
     max_unread: int
-    def __init__(self, version: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., keep_read: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_unread: _Optional[int] = ...) -> None: ...
+    hub: HubStatus
+    def __init__(self, version: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., keep_read: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_unread: _Optional[int] = ..., hub: _Optional[_Union[HubStatus, _Mapping]] = ...) -> None: ...
+
+class HubStatus(_message.Message):
+    __slots__ = ("host", "connected", "last_contact", "problem", "hosts")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    LAST_CONTACT_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    connected: bool
+    last_contact: _timestamp_pb2.Timestamp
+    problem: str
+    hosts: _containers.RepeatedCompositeFieldContainer[HostStatus]
+    def __init__(self, host: _Optional[str] = ..., connected: _Optional[bool] = ..., last_contact: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., hosts: _Optional[_Iterable[_Union[HostStatus, _Mapping]]] = ...) -> None: ...
+
+class HostStatus(_message.Message):
+    __slots__ = ("name", "last_seen", "waiting", "waiting_bytes", "problem")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    last_seen: _timestamp_pb2.Timestamp
+    waiting: int
+    waiting_bytes: int
+    problem: str
+    def __init__(self, name: _Optional[str] = ..., last_seen: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., waiting: _Optional[int] = ..., waiting_bytes: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class GetMetricsRequest(_message.Message):
     __slots__ = ()

@@ -9,12 +9,12 @@ from mailroom.agents import AgentInfo
 
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.durations import format_ago
-from mailroom_apps.cli.hub import emit_agents
 from mailroom_apps.cli.options import Address, Json
 from mailroom_apps.cli.output import emit_records
 from mailroom_apps.printable import printable_line
 
 _HEADERS = ("AGENT", "ALIVE", "LAST SEEN", "WATCHING", "UNREAD", "SESSIONS")
+_HUB_HEADERS = ("AGENT", "ALIVE", "HOST LAST SEEN")
 
 
 def agents(
@@ -24,11 +24,12 @@ def agents(
     address: Address = None,
 ) -> None:
     """List the known agents. An agent is alive if it is subscribed or was active in the last five minutes."""
-    if hub:
-        emit_agents(json=json)
-        return
     with connect(address) as client:
-        known = client.agents(alive_only=alive)
+        known = client.agents(alive_only=alive, all_hosts=hub)
+    if hub:
+        known = [agent for agent in known if agent.host]
+        emit_records(known, _HUB_HEADERS, _hub_row, json=json, empty_note="no agent of another host is known")
+        return
     empty_note = "no agent is alive" if alive else "no agent has connected yet"
     emit_records(known, _HEADERS, _row, json=json, empty_note=empty_note)
 
@@ -42,3 +43,7 @@ def _row(agent: AgentInfo) -> tuple[str, ...]:
         str(agent.unread),
         ", ".join(map(printable_line, agent.sessions)),
     )
+
+
+def _hub_row(agent: AgentInfo) -> tuple[str, ...]:
+    return (printable_line(agent.name), "yes" if agent.alive else "no", format_ago(agent.last_seen))

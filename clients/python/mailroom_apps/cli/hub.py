@@ -3,7 +3,7 @@
 Works on files: those of the hub, and those of the daemon's state directory, whether the daemon runs or not.
 """
 
-__all__ = ["emit_agents", "hub"]
+__all__ = ["hub"]
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +13,18 @@ import typer
 from mailroom.addresses import expand_home, state_directory
 
 from mailroom_apps.cli.command_group import CommandGroup
-from mailroom_apps.cli.durations import format_ago
+from mailroom_apps.cli.durations import format_ago, parse_duration
 from mailroom_apps.cli.exit_codes import ExitCode
 from mailroom_apps.cli.options import Json, StateDir, examples
 from mailroom_apps.cli.output import emit, emit_json, emit_note, emit_table
 from mailroom_apps.printable import printable_line
 
 if TYPE_CHECKING:
+    from mailroomd.operator.hub.hub_description import Hub
     from mailroomd.operator.hub.joining import HostRecord
 
-_HEADERS = ("HOST", "LAST SEEN", "AGENTS", "PROBLEM")
+REMOVAL_SEC = 60.0  # for the operator to reload the servers
+_HEADERS = ("HOST", "LAST SEEN", "WAITING", "AGENTS", "PROBLEM")
 
 hub = typer.Typer(
     cls=CommandGroup,
@@ -39,54 +41,64 @@ HostName = Annotated[str, typer.Argument(metavar="HOST", help="The name of a hos
     epilog=examples(
         "mailroom hub init ./hub --server nats://hub.example:4222 --host laptop --host build7",
         "mailroom hub init ./hub --host build8",
-        "nats-server -c ./hub/nats-server.conf",
+        "mailroom hub init ./hub --server nats://h1:4222,h2:4222,h3:4222 --host laptop --host build7",
     )
 )
 def init(
     directory: HubDirectory,
     host: Annotated[list[str], typer.Option(metavar="NAME", help="A host that may join. May be repeated.")],
     server: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Address by which hosts reach the hub. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="URL", help="Address by which hosts reach the hub. Of a cluster, one for each server."),
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Address that the server listens on.", show_default=False)
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Address that the server listens on; default: 0.0.0.0:4222."),
     ] = None,
     cert: Annotated[Path | None, typer.Option(help="Certificate (PEM) of the server: hosts then use TLS.")] = None,
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) of --cert.")] = None,
     ca: Annotated[Path | None, typer.Option(help="Authority (PEM) by which hosts check --cert.")] = None,
 ) -> None:
-    """Write the configuration of a hub's NATS server, and an invitation for each host.
+    """Write the configuration of a hub's NATS servers, and an invitation for each host.
 
-    A further call adds hosts. Then reload the server (`nats-server --signal reload`), and bring each host its
+    A further call adds hosts. Then reload each server (`nats-server --signal reload`), and bring each host its
     invitation: it holds a password.
     """
-    from mailroomd.operator.hub.setting_up import Hub, add_host, read_hub, write_server_config
+    from mailroomd.operator.hub.setting_up import add_host, write_server_config
 
     if (cert is None) != (key is None):
         raise typer.BadParameter("give both --cert and --key, or neither")
     for name in host:
         _require_host(name)
     directory = expand_home(directory).absolute()
-    present = read_hub(directory)
-    if present is None and not server:
-        raise typer.BadParameter("a new hub needs the address by which hosts reach it", param_hint="--server")
-    made = present or Hub([], "0.0.0.0:4222")
-    made.servers = server or made.servers
-    made.listen = listen or made.listen
-    for name, path in (("cert", cert), ("key", key), ("ca", ca)):
-        if path is not None:
-            setattr(made, name, str(expand_home(path).absolute()))
-    emit(str(write_server_config(made, directory)))
-    for name in host:
-        emit(str(add_host(made, name, directory)))
+    made = _description(directory, server or [], listen)
+    made.cert, made.key, made.ca = _path(cert) or made.cert, _path(key) or made.key, _path(ca) or made.ca
     write_server_config(made, directory)
-    emit_note("start the server with `nats-server -c` and the first file, or reload it; then run on each host:")
+    _readmit(made, host)
+    invitations = [add_host(made, name, directory) for name in host]
+    configs = write_server_config(made, directory)
+    for path in configs + invitations:
+        emit(str(path))
+    if len(configs) > 1:
+        emit_note(f"bring each server's machine its own of these {len(configs)} files; its paths have to exist there.")
+    emit_note("start each server with `nats-server -c` and its file, or reload it; then run on each host:")
     emit_note("  mailroom hub join HOST.invitation")
 
 
-@hub.command(epilog=examples("mailroom hub join build7.invitation"))
+@hub.command(
+    epilog=examples(
+        "mailroom hub join build7.invitation",
+        "mailroom hub join build7.invitation --server nats://10.0.0.1:4222,10.0.0.2:4222,10.0.0.3:4222",
+    )
+)
 def join(
     invitation: Annotated[Path, typer.Argument(metavar="INVITATION", help="A file that `mailroom hub init` wrote.")],
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="Reach the hub here, not at the addresses in the invitation. May be repeated."
+        ),
+    ] = None,
     state_dir: StateDir = None,
 ) -> None:
     """Join a hub: write the hub file of this host, with a key of its own."""
@@ -94,9 +106,11 @@ def join(
     from mailroomd.operator.hub.joining import join as join_hub
 
     try:
-        path, joined = join_hub(expand_home(invitation), _state_dir(state_dir))
+        path, joined = join_hub(expand_home(invitation), _state_dir(state_dir), server or [])
     except CannotJoin as problem:
         _refuse(str(problem))
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--server") from None
     emit(str(path))
     emit_note(f"this host is {joined.host} now. Start the daemon with --hub {path}, or set `hub` in its configuration.")
     emit_note("the machine-wide systemd unit allows loopback addresses only: `systemctl edit mailroomd`, and add")
@@ -118,6 +132,8 @@ def hosts(state_dir: StateDir = None, json: Json = False) -> None:
                     "host": name,
                     "last_seen": _iso_time(record.seen_ms),
                     "agents": record.agents,
+                    "waiting": record.waiting,
+                    "waiting_bytes": record.waiting_bytes,
                     "problem": record.problem or None,
                 }
             )
@@ -127,22 +143,6 @@ def hosts(state_dir: StateDir = None, json: Json = False) -> None:
     contact = format_ago(_time(directory.contact_ms))
     state = "reached" if directory.is_connected else "NOT reached"
     emit_note(f"this host is {directory.host}; the hub was {state}, last contact {contact}")
-
-
-def emit_agents(*, json: bool) -> None:
-    """Prints the agents of other hosts, as the daemon of this user last heard of them."""
-    from mailroomd.operator.hub.joining import known_hosts
-
-    hosts_by_name = known_hosts(state_directory()).hosts
-    found = [(f"{agent}:{name}", record) for name, record in hosts_by_name.items() for agent in record.agents]
-    if json:
-        for address, record in found:
-            emit_json({"name": address, "host_last_seen": _iso_time(record.seen_ms)})
-    elif found:
-        rows = [(printable_line(address), format_ago(_time(record.seen_ms))) for address, record in found]
-        emit_table(("AGENT", "HOST LAST SEEN"), rows)
-    else:
-        emit_note("no agent of another host is known")
 
 
 @hub.command(epilog=examples("mailroom hub doctor", "mailroom hub doctor --json"))
@@ -171,9 +171,23 @@ def trust(host: HostName, state_dir: StateDir = None) -> None:
     emit(f"the key of {host} is forgotten; the one that it has now will be accepted")
 
 
-@hub.command(epilog=examples("mailroom hub remove ./hub build7"))
-def remove(directory: HubDirectory, host: HostName) -> None:
-    """Take the rights of a host away. Reload the server afterwards."""
+@hub.command(epilog=examples("mailroom hub remove ./hub build7", "mailroom hub remove ./hub build7 --wait 10m"))
+def remove(
+    directory: HubDirectory,
+    host: HostName,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_duration, metavar="DURATION", help="Wait this long for the servers.", show_default="1m"
+        ),
+    ] = None,
+) -> None:
+    """Remove a host: no server lets it in any more, and what waits for it anywhere returns to its senders.
+
+    The command writes the servers' configuration, and waits until you have reloaded every server. Then it deletes the
+    host's mail at the hub. If a server did not refuse the host in time, run the command again.
+    """
+    from mailroomd.operator.hub.removing import CannotReach, finish_removal
     from mailroomd.operator.hub.setting_up import read_hub, remove_host, write_server_config
 
     directory = expand_home(directory).absolute()
@@ -182,12 +196,74 @@ def remove(directory: HubDirectory, host: HostName) -> None:
         _refuse(f"there is no hub in {directory}")
     if not remove_host(present, host, directory):
         _refuse(f"{host} is not a host of this hub")
-    emit(str(write_server_config(present, directory)))
-    emit_note("reload the server now: `nats-server --signal reload`. Mail for the host stays where it was sent.")
+    for path in write_server_config(present, directory):
+        emit(str(path))
+    emit_note("reload every server now: `nats-server --signal reload`")
+    try:
+        finish_removal(
+            present, host, REMOVAL_SEC if wait is None else wait, lambda problem: emit_note(f"waiting: {problem}")
+        )
+    except CannotReach as problem:
+        _refuse(f"{host} is not removed yet: {problem}. Then run this command again.")
+    write_server_config(present, directory)
+    emit_note(f"{host} is removed. What waits for it elsewhere returns to its senders within a minute.")
+
+
+@hub.command(epilog=examples("mailroom hub spread ./hub"))
+def spread(directory: HubDirectory) -> None:
+    """Give each stream of a hub three copies: for a hub that has become a cluster of three servers."""
+    from mailroomd.operator.hub.removing import CannotReach
+    from mailroomd.operator.hub.removing import spread as spread_streams
+    from mailroomd.operator.hub.setting_up import read_hub
+
+    present = read_hub(expand_home(directory).absolute())
+    if present is None:
+        _refuse(f"there is no hub in {directory}")
+    try:
+        changed = spread_streams(present)
+    except CannotReach as problem:
+        _refuse(f"the hub is not reached: {problem}")
+    for stream in changed:
+        emit(stream)
+    if not changed:
+        emit_note("every stream has as many copies as this hub can hold")
 
 
 def _state_dir(state_dir: str | None) -> Path:
     return expand_home(Path(state_dir)).absolute() if state_dir is not None else state_directory()
+
+
+def _path(path: Path | None) -> str:
+    return str(expand_home(path).absolute()) if path is not None else ""
+
+
+def _description(directory: Path, servers: list[str], listen: str | None) -> "Hub":
+    """Returns what is known of a hub, or a new one, with the addresses that are given."""
+    from mailroomd.operator.hub.server_config import server_urls
+    from mailroomd.operator.hub.setting_up import Hub, read_hub
+
+    present = read_hub(directory)
+    if present is None and not servers:
+        raise typer.BadParameter("a new hub needs the address by which hosts reach it", param_hint="--server")
+    described = present or Hub([], "0.0.0.0:4222")
+    try:
+        described.servers = server_urls(servers) or described.servers
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--server") from None
+    described.listen = listen or described.listen
+    return described
+
+
+def _readmit(hub: "Hub", hosts: list[str]) -> None:
+    """Takes back the removal of hosts, on the servers."""
+    from mailroomd.operator.hub.removing import CannotReach, is_marked, readmit
+
+    for host in hosts:
+        try:
+            if is_marked(hub, host):
+                readmit(hub, host)
+        except CannotReach as problem:
+            _refuse(str(problem))
 
 
 def _require_host(host: str) -> None:
@@ -204,7 +280,13 @@ def _refuse(sentence: str) -> NoReturn:
 
 def _row(name: str, record: "HostRecord") -> tuple[str, ...]:
     agents = ", ".join(map(printable_line, record.agents))
-    return (name, format_ago(_time(record.seen_ms)), agents or "-", printable_line(record.problem) or "-")
+    return (
+        name,
+        format_ago(_time(record.seen_ms)),
+        f"{record.waiting:,}",
+        agents or "-",
+        printable_line(record.problem) or "-",
+    )
 
 
 def _time(time_ms: int) -> datetime | None:

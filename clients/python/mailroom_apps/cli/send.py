@@ -2,6 +2,7 @@
 
 __all__ = ["send"]
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,7 @@ from mailroom_apps.cli.sending import (
     takes_message_options,
 )
 from mailroom_apps.names import near_names
+from mailroom_apps.printable import printable_line
 
 if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
@@ -58,15 +60,18 @@ def send(
     with connect(address) as client:
         sent = client.send(to, text, **options)
         emit_json(sent.to_dict()) if json else emit(render_delivery(sent.id, sent.delivery))
-        if not sent.delivery.recipient_known:
-            emit_note(_unknown_recipient(to, client))
+        if not sent.delivery.recipient_known and ":" not in to:  # of agents elsewhere nothing is known here
+            emit_note(_unknown_recipient(to, sent.delivery.also_at, client))
 
 
-def _unknown_recipient(recipient: str, client: "Mailroom") -> str:
+def _unknown_recipient(recipient: str, also_at: Sequence[str], client: "Mailroom") -> str:
     note = (
         f'Unknown recipient "{recipient}": no agent with this name has connected yet. '
         "The message is stored and will be delivered when it does."
     )
+    if also_at:
+        addresses = " or ".join(printable_line(f"{recipient}:{host}") for host in also_at)
+        return f"{note} An agent of this name is on another host: {addresses}."
     try:
         known = [stats.agent_id for stats in client.stats(timeout=LOOK_UP_TIMEOUT_SEC) if stats.last_seen]
     except MailroomError:  # the message was sent, so a missing suggestion is no failure

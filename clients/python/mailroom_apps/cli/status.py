@@ -4,7 +4,7 @@ __all__ = ["status"]
 
 from datetime import UTC, datetime
 
-from mailroom.stats import WorkerStatus
+from mailroom.stats import HubStatus, WorkerStatus
 
 from mailroom_apps.cli.connection import connect
 from mailroom_apps.cli.durations import format_age
@@ -24,6 +24,17 @@ def status(json: Json = False, address: Address = None) -> None:
         return
     emit(f"mailroomd {printable_line(daemon.version)}  {health.replace('_', ' ')}  {client.address}")
     emit_table(_HEADERS, [_row(worker) for worker in daemon.workers])
+    if daemon.hub is not None:
+        emit(hub_line(daemon.hub))
+
+
+def hub_line(hub: HubStatus) -> str:
+    """Returns the exchange with other hosts in a line."""
+    state = (
+        "connected" if hub.connected else f"NOT connected ({printable_line(hub.problem) or 'the hub is not reached'})"
+    )
+    waiting = sum(host.waiting for host in hub.hosts)
+    return f"hub: this host is {hub.host}, {state}; {len(hub.hosts)} other hosts, {waiting:,} messages wait for them"
 
 
 def _row(worker: WorkerStatus) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from mailroomd.core.host_directory import HostDirectory
+from mailroomd.core.host_directory import HostDirectory, HostRecord
 from mailroomd.model.clock import now_ms
 from mailroomd.operator.hub.joining import HUB_FILE_NAME
 from mailroomd.relay.hub_file import HubFileUnusable, read_hub_file
 
+CLOCK_TOLERATED_MS = 60_000
 SILENT_MS = 120_000  # the relay writes its file every 15 s, and talks to the hub every 30 s
 
 
@@ -38,7 +39,26 @@ def check(state_dir: Path) -> list[Check]:
         problem = f"the daemon has not run with --hub {state_dir / HUB_FILE_NAME} yet: start it so"
         return [*checks, Check("relay", problem)]
     checks.append(Check("hub", directory.problem or _contact_problem(directory.contact_ms)))
-    return checks + [Check(f"host {name}", record.problem) for name, record in directory.hosts.items()]
+    checks.append(Check("rules", _rules_problem(directory.unmatched_rules)))
+    checks.append(Check("clock", _clock_problem("this host", directory.behind_ms)))
+    return checks + [Check(f"host {name}", _host_problem(name, record)) for name, record in directory.hosts.items()]
+
+
+def _rules_problem(unmatched: list[str]) -> str:
+    rules = ", ".join(unmatched)
+    return f"{rules} of --hub-accept or --hub-deny: no such host was seen; check its name" if unmatched else ""
+
+
+def _host_problem(name: str, record: HostRecord) -> str:
+    return record.problem or _clock_problem(name, record.behind_ms)
+
+
+def _clock_problem(host: str, behind_ms: int) -> str:
+    """Returns what is wrong with a clock; mail crosses all the same, and times to live are corrected."""
+    if abs(behind_ms) <= CLOCK_TOLERATED_MS:
+        return ""
+    direction = "behind" if behind_ms > 0 else "ahead of"
+    return f"the clock of {host} is {abs(behind_ms) // 1000:,} s {direction} the hub's: set one of them right (NTP)"
 
 
 def _package_problem() -> str:

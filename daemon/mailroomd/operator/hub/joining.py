@@ -16,12 +16,14 @@ __all__ = [
 
 import os
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from mailroomd.core.host_directory import HostDirectory, HostRecord, HostsFile
 from mailroomd.model.names import HOST_RULE, is_host
+from mailroomd.operator.hub.server_config import server_urls
 from mailroomd.operator.hub.setting_up import Invitation
 from mailroomd.relay.hub_file import HubFile, HubFileUnusable, read_hub_file
 
@@ -34,10 +36,16 @@ class CannotJoin(Exception):  # noqa: N818 - a condition, not a defect
     """The invitation cannot be used; the text says why and what to do."""
 
 
-def join(invitation: Path, state_dir: Path) -> tuple[Path, HubFile]:
+def join(invitation: Path, state_dir: Path, servers: Sequence[str] = ()) -> tuple[Path, HubFile]:
     """Writes the hub file, and returns its path and content. A host that joins again keeps its key.
 
+    Args:
+        invitation: the file from the hub.
+        state_dir: of the daemon.
+        servers: where this host reaches the hub; none for the addresses in the invitation.
+
     Raises:
+        ValueError: one of the servers is not an address.
         CannotJoin: the invitation cannot be used.
         OSError: a file cannot be read or written.
     """
@@ -62,7 +70,8 @@ def join(invitation: Path, state_dir: Path) -> tuple[Path, HubFile]:
     if invited.ca_pem:
         ca = str(state_dir / AUTHORITY_NAME)
         _write(Path(ca), invited.ca_pem.encode())
-    hub_file = HubFile(invited.host, invited.servers, secret, invited.shard, invited.user, invited.password, ca)
+    addresses = server_urls(servers) or invited.servers
+    hub_file = HubFile(invited.host, addresses, secret, invited.shard, invited.user, invited.password, ca)
     _write(path, msgspec.json.format(msgspec.json.encode(hub_file)))
     return path, hub_file
 

@@ -133,12 +133,12 @@ def _check_cleared_file(row: Row) -> None:
 
 
 def _check_forwarded(row: Row) -> None:
-    host, item_id, run, origin_run, origin_id, state, timestamp_ms, reason = row
+    host, item_id, run, origin_run, origin_id, state, timestamp_ms, reason, size_bytes = row
     _check_hosts(host)
     _check_ids(item_id)
     _check_runs(run, origin_run, origin_id)
     DeliveryState(state)
-    _check_times(timestamp_ms)
+    _check_times(timestamp_ms, size_bytes)
     _check_texts(reason)
 
 
@@ -204,7 +204,7 @@ TABLES = {
         Table("cleared_files", ("id", "mailbox"), _check_cleared_file),
         Table(
             "forward_queue",
-            ("host", "id", "run", "origin_run", "origin_id", "state", "timestamp_ms", "reason"),
+            ("host", "id", "run", "origin_run", "origin_id", "state", "timestamp_ms", "reason", "size_bytes"),
             _check_forwarded,
             "host, id",
         ),

@@ -18,12 +18,12 @@ from collections.abc import Iterable, Sequence
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.names import has_host, host_of
 from mailroomd.model.states import DeliveryState
-from mailroomd.protocol.operations import Confirm, Intend, Origin
+from mailroomd.protocol.operations import Confirm, GiveUp, Intend, Origin
 
 RUN_BITS = 62  # SQLite's integers are signed
 _INSERT = (
-    "INSERT OR IGNORE INTO forward_queue (host, id, run, origin_run, origin_id, state, timestamp_ms, reason)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO forward_queue (host, id, run, origin_run, origin_id, state, timestamp_ms, reason,"
+    " size_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -40,16 +40,31 @@ class ForwardQueue:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.run = secrets.randbits(RUN_BITS) | 1
+        self._waiting_bytes: dict[str, int] = {}
 
     # -- what leaves ----------------------------------------------------------------------------------------------
 
-    def add_message(self, message_id: int, recipient: str) -> None:
+    def waiting_bytes(self, host: str) -> int:
+        """Returns the size of the messages that wait for a host."""
+        size_bytes = self._waiting_bytes.get(host)
+        if size_bytes is None:
+            row = self._connection.execute("SELECT total(size_bytes) FROM forward_queue WHERE host = ?", (host,))
+            size_bytes = self._waiting_bytes[host] = int(row.fetchone()[0])
+        return size_bytes
+
+    def forget_counts(self) -> None:
+        """Forgets what was counted: the transaction was rolled back."""
+        self._waiting_bytes = {}
+
+    def add_message(self, message_id: int, recipient: str, size_bytes: int) -> None:
         """Adds a message for another host."""
         host = host_of(recipient)
         self._connection.execute(
             "INSERT INTO departures (id, host, run) VALUES (?, ?, ?)", (message_id, host, self.run)
         )
-        self._connection.execute(_INSERT, (host, message_id, self.run, 0, 0, 0, 0, ""))
+        self._connection.execute(_INSERT, (host, message_id, self.run, 0, 0, 0, 0, "", size_bytes))
+        if host in self._waiting_bytes:
+            self._waiting_bytes[host] += size_bytes
 
     def add_receipts(self, receipts: Sequence[Receipt]) -> None:
         """Adds the receipts whose senders are on other hosts."""
@@ -60,14 +75,14 @@ class ForwardQueue:
             ).fetchone()
             if row is not None and receipt.state is not DeliveryState.OVERDUE:  # the sender's host has the deadline
                 host, run, origin_id = row
-                values = (host, receipt.id, self.run, run, origin_id, receipt.state.value, receipt.timestamp_ms, "")
+                values = (host, receipt.id, self.run, run, origin_id, receipt.state.value, receipt.timestamp_ms, "", 0)
                 self._connection.execute(_INSERT, values)
 
     def add_receipt_of(
         self, origin: Origin, receipt_id: int, state: DeliveryState, timestamp_ms: int, reason: str = ""
     ) -> None:
         """Adds the first receipt for a message that arrives now, or the one that returns it."""
-        values = (origin.host, receipt_id, self.run, origin.run, origin.id, state.value, timestamp_ms, reason)
+        values = (origin.host, receipt_id, self.run, origin.run, origin.id, state.value, timestamp_ms, reason, 0)
         self._connection.execute(_INSERT, values)
 
     def intend(self, intent: Intend) -> None:
@@ -80,10 +95,22 @@ class ForwardQueue:
 
     def confirm(self, confirmed: Confirm) -> None:
         """Deletes what a host has stored."""
-        self._connection.executemany(
-            "DELETE FROM forward_queue WHERE host = ? AND run = ? AND id <= ?",
-            [(confirmed.host, run, stored_id) for run, stored_id in confirmed.stored.items()],
-        )
+        for run, stored_id in confirmed.stored.items():
+            self._delete(confirmed.host, "run = ? AND id <= ?", run, stored_id)
+
+    def give_up(self, given_up: GiveUp) -> set[int]:
+        """Deletes items that a host will never store; returns the ids of those that waited."""
+        return {item_id for item_id in given_up.ids if self._delete(given_up.host, "id = ?", item_id)}
+
+    def _delete(self, host: str, condition: str, *values: int) -> int:
+        """Deletes rows of a host's queue; returns how many."""
+        deleted = self._connection.execute(
+            f"DELETE FROM forward_queue WHERE host = ? AND {condition} RETURNING size_bytes",  # noqa: S608 - own text
+            (host, *values),
+        ).fetchall()
+        if host in self._waiting_bytes:
+            self._waiting_bytes[host] -= sum(size_bytes for (size_bytes,) in deleted)
+        return len(deleted)
 
     # -- what never leaves ----------------------------------------------------------------------------------------
 
@@ -98,10 +125,10 @@ class ForwardQueue:
 
     def remove_expired(self, message_ids: Iterable[int]) -> None:
         """Deletes messages that have expired here."""
-        self._connection.executemany(
-            "DELETE FROM forward_queue WHERE id = ?1 AND host = (SELECT host FROM departures WHERE id = ?1)",
-            [(message_id,) for message_id in message_ids],
-        )
+        for message_id in message_ids:
+            row = self._connection.execute("SELECT host FROM departures WHERE id = ?", (message_id,)).fetchone()
+            if row is not None:
+                self._delete(row[0], "id = ?", message_id)
 
     def forget_messages(self, message_ids: Sequence[int]) -> None:
         """Deletes what is known of the origins and departures of messages that are deleted."""

@@ -65,6 +65,13 @@ class ForwardReading:
         row = self._connection.execute("SELECT count(*), coalesce(min(id), 0) FROM forward_queue").fetchone()
         return row[0], row[1]
 
+    def waiting(self) -> dict[str, tuple[int, int]]:
+        """Returns how many messages wait for each host, and their size in bytes."""
+        rows = self._connection.execute(
+            "SELECT host, count(*), total(size_bytes) FROM forward_queue WHERE origin_run = 0 GROUP BY host"
+        )
+        return {host: (count, int(size_bytes)) for host, count, size_bytes in rows}
+
     def sent(self, host: str) -> Position:
         """Returns the position that was sent last."""
         row = self._connection.execute("SELECT sent_run, sent_id FROM links WHERE host = ?", (host,)).fetchone()
@@ -73,9 +80,7 @@ class ForwardReading:
     def rows(self, host: str, after_id: int, durable_id: int, limit: int) -> list[Row]:
         """Returns what waits for a host after an id, in order, up to the high-water mark."""
         rows = self._connection.execute(
-            "SELECT q.run, q.id, coalesce(length(m.content) + length(m.metadata), 0) FROM forward_queue q"
-            " LEFT JOIN messages m ON m.id = q.id AND q.origin_run = 0"
-            " WHERE q.host = ? AND q.id > ? AND q.id <= ? ORDER BY q.id LIMIT ?",
+            "SELECT run, id, size_bytes FROM forward_queue WHERE host = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?",
             (host, after_id, durable_id, limit),
         )
         return [Row(Position(run, item_id), ROW_BYTES + size) for run, item_id, size in rows]

@@ -19,12 +19,13 @@ from typing import NamedTuple
 from mailroomd.model.announcement import Receipt
 from mailroomd.model.names import has_host
 from mailroomd.model.states import DeliveryState
+from mailroomd.protocol.operations import GiveUp
 from mailroomd.storage.database.damaged_rows import has_ended, is_unread
 from mailroomd.storage.database.forward_queue import ForwardQueue
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.receipts import ReceiptRows
 from mailroomd.storage.database.responses import ResponseRows
-from mailroomd.storage.database.state_conditions import EXPIRED, FILED, OFFERED, READ
+from mailroomd.storage.database.state_conditions import EXPIRED, FILED, OFFERED, READ, RETURNED
 
 _END = (
     "UPDATE messages SET state = {state}, read_ms = ?, acknowledged_by = ?, file_error = '', team_error = ''"
@@ -120,6 +121,32 @@ class MessageSteps:
         for mailbox, expired_ids in expired.items():
             self._counters.subtract_unread(mailbox, len(expired_ids))
         return expired, self._write_receipts(first_id, changed, DeliveryState.EXPIRED, now_ms)
+
+    def mark_returned(self, first_id: int, given_up: GiveUp, now_ms: int) -> tuple[list[int], dict[str, None]]:
+        """Gives messages back to their senders that wait for a host which is gone, and forgets what waits for it.
+
+        A message that the host has reported as stored keeps its state.
+
+        Returns:
+            The ids of the messages that are returned, now or before, and the senders to notify.
+        """
+        waiting = self._forward_queue.give_up(given_up)
+        rows = [(message_id, row) for message_id, row in self._rows(given_up.ids) if has_host(row.recipient)]
+        changed = [
+            (message_id, row) for message_id, row in rows if message_id in waiting and row.state == DeliveryState.STORED
+        ]
+        ends = [(now_ms, "", message_id) for message_id, _ in changed]
+        self._connection.executemany(_END.format(state=RETURNED), ends)
+        self._connection.executemany(
+            "UPDATE departures SET reason = ? WHERE id = ?",
+            [(given_up.reason, message_id) for message_id, _ in changed],
+        )
+        for _, row in changed:
+            self._counters.subtract_unread(row.recipient, 1)
+        senders = self._write_receipts(first_id, changed, DeliveryState.RETURNED, now_ms)
+        before = [(message_id, row) for message_id, row in rows if row.state == DeliveryState.RETURNED]
+        returned_ids = [message_id for message_id, _ in changed + before]
+        return returned_ids, senders | dict.fromkeys(row.sender for _, row in before)
 
     def mark_filed(self, first_id: int, message_ids: Sequence[int], now_ms: int) -> dict[str, None]:
         """Records that delayed files are written; returns the senders of messages that step from STORED to FILED."""

@@ -17,6 +17,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from mailroomd.model.limits import MAX_FORWARD_BYTES
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.local_events import (
     EntriesTaken,
@@ -34,6 +35,7 @@ from mailroomd.protocol.operations import (
     Clear,
     Confirm,
     Done,
+    GiveUp,
     Intend,
     MarkOffered,
     RecordReceipts,
@@ -48,6 +50,7 @@ from mailroomd.storage.database.alias_rows import AliasRows
 from mailroomd.storage.database.arrivals import Arrivals
 from mailroomd.storage.database.damaged_rows import is_unread
 from mailroomd.storage.database.file_ledger import FileLedger
+from mailroomd.storage.database.forward_operations import ForwardOperations
 from mailroomd.storage.database.forward_queue import ForwardQueue
 from mailroomd.storage.database.mailbox_counters import MailboxCounters
 from mailroomd.storage.database.message_steps import MessageSteps
@@ -110,6 +113,7 @@ class MessageStore:
     Args:
         state_dir: where `mailroom.db` is.
         beat: called while an old database is upgraded, for the heartbeat.
+        max_forward_bytes: returns how much may wait for one other host.
 
     Attributes:
         files: what is known of the inbox files.
@@ -120,7 +124,12 @@ class MessageStore:
         DatabaseTooNew, ForeignObject, sqlite3.Error, StoreFailed: as in `Transactions`.
     """
 
-    def __init__(self, state_dir: Path, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        beat: Callable[[], None] = lambda: None,
+        max_forward_bytes: Callable[[], int] = lambda: MAX_FORWARD_BYTES,
+    ) -> None:
         self.transactions = Transactions(state_dir, beat)
         self._connection = self.transactions.connection
         self._keys = RequestKeys(self._connection)
@@ -132,11 +141,18 @@ class MessageStore:
         self._deadlines = ReplyDeadlines(self._connection, self._receipts)
         self._arrivals = Arrivals(self._connection, self._counters, self._receipts)
         self._messages = NewMessages(
-            self._connection, self._keys, self._counters, self._deadlines, self._forward_queue, self._arrivals
+            self._connection,
+            self._keys,
+            self._counters,
+            self._deadlines,
+            self._forward_queue,
+            self._arrivals,
+            max_forward_bytes,
         )
         self._steps = MessageSteps(
             self._connection, self._counters, self._receipts, self._responses, self._forward_queue
         )
+        self._forwarding = ForwardOperations(self._forward_queue, self._messages, self._arrivals, self._steps)
         self.search = SearchIndex(self._connection)
         self.files = FileLedger(self.transactions)
         self._retention = Retention(self._connection, self._counters, self._receipts, self.search, self._forward_queue)
@@ -250,17 +266,8 @@ class MessageStore:
             case SetAlias(session, agent, expires_ms):
                 self._aliases.write(session, agent, expires_ms)
                 return Outcome(command.id, Done())
-            case Intend() as intent:
-                self._forward_queue.intend(intent)
-                return Outcome(command.id, Done())
-            case Confirm() as confirmed:
-                self._forward_queue.confirm(confirmed)
-                return Outcome(command.id, Done())
-            case Return(origin, reason):
-                self._messages.give_back(origin, command.id, reason, now_ms)
-                return Outcome(command.id, Done())
-            case RecordReceipts(receipts):
-                advanced, senders = self._arrivals.apply_receipts(command.id, receipts, now_ms)
+            case Intend() | Confirm() | Return() | RecordReceipts() | GiveUp() as op:
+                advanced, senders = self._forwarding.carry_out(op, command.id, now_ms)
                 result.outcomes.extend(advanced)
                 return Outcome(command.id, Done(), list(senders))
             case op:
@@ -381,6 +388,7 @@ class MessageStore:
                 yield
         except BaseException:
             self._counters.reset()
+            self._forward_queue.forget_counts()
             raise
 
     def index_more(self) -> int:

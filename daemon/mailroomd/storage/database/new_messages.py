@@ -8,12 +8,14 @@ Invariant: an id is used for one commit only; a request is stored at most once.
 __all__ = ["NewMail", "NewMessages", "StoredMail"]
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailroomd.core.forwarding.position import Verdict
 from mailroomd.model.errors import Reason
 from mailroomd.model.ids import milliseconds_of
 from mailroomd.model.message import Draft
+from mailroomd.model.names import host_of
 from mailroomd.model.states import DeliveryState
 from mailroomd.protocol.operations import Origin, Refused, Send, Sent
 from mailroomd.protocol.packets import Command
@@ -25,6 +27,7 @@ from mailroomd.storage.database.request_keys import KeyReused, RequestKeys
 from mailroomd.storage.database.rows import INSERT_MESSAGE, departing_row_of, row_of
 
 RETRY_AFTER_LOSS_MS = 100  # the sender's next attempt gets an id of its own, so it need not wait
+RETRY_AFTER_BACKLOG_MS = 60_000
 TEAM_PENDING = "being written"  # until the team inbox has its entry
 _LOST = "message buffer overrun before storage; retry"
 _NOT_STORED = "the message could not be stored; retry"
@@ -79,6 +82,7 @@ class NewMessages:
         deadlines: for answers.
         forward_queue: takes the messages for other hosts.
         arrivals: admits those from other hosts.
+        max_forward_bytes: returns how much may wait for one other host.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class NewMessages:
         deadlines: ReplyDeadlines,
         forward_queue: ForwardQueue,
         arrivals: Arrivals,
+        max_forward_bytes: Callable[[], int],
     ) -> None:
         self._connection = connection
         self._keys = keys
@@ -96,6 +101,7 @@ class NewMessages:
         self._deadlines = deadlines
         self._forward_queue = forward_queue
         self._arrivals = arrivals
+        self._max_forward_bytes = max_forward_bytes
 
     def write(self, new: NewMail, mail: list[StoredMail], last_id: int, now_ms: int) -> Sent | Refused:
         """Adds a message to those of the transaction, unless it or its request is already stored; returns the result.
@@ -121,6 +127,8 @@ class NewMessages:
             return Refused(Reason.STORAGE_FAILED, _LOST, retry_after_ms=RETRY_AFTER_LOSS_MS)
         if command.id <= last_id:  # its transaction failed, later ones did not: an id is used for one commit only
             return Refused(Reason.STORAGE_FAILED, _NOT_STORED, retry_after_ms=RETRY_AFTER_LOSS_MS)
+        if message.departs and (refusal := self._backlog_refusal(message)) is not None:
+            return refusal
         if origin is None:
             self._keys.remember(new.send, command.id, now_ms)
         else:
@@ -130,9 +138,20 @@ class NewMessages:
         mail.append(message)
         state = DeliveryState.FILED
         if message.departs:
-            self._forward_queue.add_message(command.id, message.draft.recipient)
+            self._forward_queue.add_message(command.id, message.draft.recipient, _size_of(message.draft))
             state = DeliveryState.STORED
         return Sent(message.id, message.timestamp_ms, state, message.draft.recipient, awaits_team=message.is_for_team)
+
+    def _backlog_refusal(self, message: StoredMail) -> Refused | None:
+        """Returns why a message for another host is not taken; None if it is."""
+        host, limit = host_of(message.draft.recipient), self._max_forward_bytes()
+        if self._forward_queue.waiting_bytes(host) + _size_of(message.draft) <= limit:
+            return None
+        sentence = (
+            f"{limit / (1 << 20):,.0f} MiB wait for host {host} already, which is the limit (--max-forward-size): wait "
+            "until it has taken some of them; `mailroom hub hosts` says why it does not"
+        )
+        return Refused(Reason.HOST_BACKLOG_FULL, sentence, "recipient", RETRY_AFTER_BACKLOG_MS)
 
     def _result_of_arrived(self, command: Command, origin: Origin) -> Sent | Refused | None:
         """Returns the result of a message from another host that is not to be stored now; None if it is."""
@@ -228,3 +247,8 @@ class NewMessages:
                     first_verified=message.draft.verified,
                 )
         return Sent(first_id, milliseconds_of(first_id), DeliveryState.READ, mailbox, is_repeated=True)  # deleted
+
+
+def _size_of(draft: Draft) -> int:
+    """Returns how much a message counts while it waits for another host."""
+    return len(draft.content.encode()) + len(draft.metadata)

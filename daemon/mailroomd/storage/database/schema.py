@@ -178,6 +178,7 @@ CREATE TABLE forward_queue (
     state        INTEGER NOT NULL,
     timestamp_ms INTEGER NOT NULL,
     reason       TEXT NOT NULL,
+    size_bytes   INTEGER NOT NULL DEFAULT 0, -- of a message
     PRIMARY KEY (host, id)
 ) WITHOUT ROWID;
 CREATE TABLE links (

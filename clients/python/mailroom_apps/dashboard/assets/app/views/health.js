@@ -77,7 +77,7 @@ function workersTable({ version, workers }) {
   return [h("table", { class: "wide" }, h("caption", { text: `mailroomd ${version}` }), h("thead", {}, h("tr", {}, names.map((text) => h("th", { scope: "col", text })))), h("tbody", {}, rows))];
 }
 
-function factsOf({ milliseconds, queues, refusals, gauges, per_second: rates }) {
+function factsOf({ milliseconds, queues, refusals, gauges, per_second: rates, hub }) {
   const latency = Object.entries(milliseconds).map(([name, pair]) => [name, pair ? `${pair[0]} / ${pair[1]} ms` : "–"]);
   const share = (name) => `${(((gauges[`${name}_used`] || 0) / Math.max(1, gauges[`${name}_size`] || 0)) * 100).toFixed(1)} %`;
   const space = [
@@ -93,7 +93,12 @@ function factsOf({ milliseconds, queues, refusals, gauges, per_second: rates }) 
     facts("Waiting", Object.entries(queues).map(([name, count]) => [name.replaceAll("_", " "), count])),
     facts("Refused since the last sample", Object.entries(refusals).length ? Object.entries(refusals) : [["none", ""]]),
     facts("Space", space),
+    ...(hub ? [facts(`Other hosts: ${hub.problem || (hub.connected ? "connected" : "the hub is not reached")}`, hub.hosts.map(hostFact))] : []),
   ];
+}
+
+function hostFact({ name, waiting, problem }) {
+  return [name, problem || (waiting ? `${waiting} messages wait for it` : "nothing waits")];
 }
 
 function facts(title, pairs) {
