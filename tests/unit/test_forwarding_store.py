@@ -136,9 +136,9 @@ def test_what_waits_for_a_host_that_is_gone_returns_to_its_senders(harness: Stor
         (forwarded, RETURNED, "HOST_REMOVED: gone"),
         (queued_id, RETURNED, "HOST_REMOVED: gone"),
     ]
-    assert harness.rows("SELECT sender, message_id, state FROM receipts ORDER BY id") == [
-        ("amy", forwarded, RETURNED),
-        ("ann", queued_id, RETURNED),
+    assert harness.rows("SELECT sender, message_id, state, reason FROM receipts ORDER BY id") == [
+        ("amy", forwarded, RETURNED, "HOST_REMOVED: gone"),
+        ("ann", queued_id, RETURNED, "HOST_REMOVED: gone"),
     ]
     assert harness.rows("SELECT sum(unread) FROM mailboxes WHERE name LIKE '%:b'") == [(0,)]
 

@@ -143,7 +143,7 @@ class MessageSteps:
         )
         for _, row in changed:
             self._counters.subtract_unread(row.recipient, 1)
-        senders = self._write_receipts(first_id, changed, DeliveryState.RETURNED, now_ms)
+        senders = self._write_receipts(first_id, changed, DeliveryState.RETURNED, now_ms, reason=given_up.reason)
         before = [(message_id, row) for message_id, row in rows if row.state == DeliveryState.RETURNED]
         returned_ids = [message_id for message_id, _ in changed + before]
         return returned_ids, senders | dict.fromkeys(row.sender for _, row in before)
@@ -163,10 +163,16 @@ class MessageSteps:
         return self._write_receipts(first_id, stored, DeliveryState.FILED, now_ms)
 
     def _write_receipts(
-        self, first_id: int, steps: Iterable[tuple[int, _Row]], state: DeliveryState, now_ms: int, by: str = ""
+        self,
+        first_id: int,
+        steps: Iterable[tuple[int, _Row]],
+        state: DeliveryState,
+        now_ms: int,
+        by: str = "",
+        reason: str = "",
     ) -> dict[str, None]:
         receipts = [
-            Receipt(receipt_id, row.sender, message_id, row.recipient, state, now_ms, by)
+            Receipt(receipt_id, row.sender, message_id, row.recipient, state, now_ms, by, reason)
             for receipt_id, (message_id, row) in zip(count(first_id), steps, strict=False)
         ]
         self._receipts.insert(receipts)
