@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from mailroomd.command_queue.commit import Commit
-from mailroomd.command_queue.direct_answers import DirectAnswers
+from mailroomd.command_queue.direct_answers import FEW_COMMANDS, DirectAnswers
 from mailroomd.ipc.queue import PacketQueue
 from mailroomd.memory.shared_memory import SharedMemory
 from mailroomd.protocol.operations import Done, Refused, Result, Send, Sent
@@ -89,12 +89,19 @@ def test_everything_else_is_left_to_the_mailbox(answering: Answering, one: Comma
 
 
 def test_answers_for_which_a_queue_has_no_room_are_left_to_the_mailbox(answering: Answering) -> None:
-    pairs = [(command(number), sent(number)) for number in range(1, 20_000)]
-    answered = answering.commit(*pairs)
-    assert 0 < sum(answered) < len(pairs)
-    assert answered == sorted(answered, reverse=True), "the first ones"
+    answered: list[bool] = []
+    while all(answered):
+        assert len(answered) < 100_000, "the queue takes everything"
+        numbers = range(len(answered) + 1, len(answered) + 1 + FEW_COMMANDS)
+        answered += answering.commit(*((command(number), sent(number)) for number in numbers))
     received: list[Answer] = []
     while answers := answering.answers(0):
         received += answers
-    assert [one.call for one in received] == list(range(1, sum(answered) + 1))
-    assert answering.commit((command(30_000), sent(30_000))) == [True], "there is room again"
+    assert [one.call for one in received] == list(range(1, sum(answered) + 1)), "the first ones"
+    assert answering.commit((command(200_000), sent(200_000))) == [True], "there is room again"
+
+
+def test_the_answers_of_a_large_commit_are_left_to_the_mailbox(answering: Answering) -> None:
+    numbers = range(1, FEW_COMMANDS + 2)
+    assert answering.commit(*((command(number), sent(number)) for number in numbers)) == [False] * len(numbers)
+    assert answering.answers(0) == []

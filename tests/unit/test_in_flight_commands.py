@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from mailroomd.command_queue.direct_answers import FEW_COMMANDS
 from mailroomd.model.message import Draft, pack_draft
 from mailroomd.protocol.operations import (
     Acknowledge,
@@ -115,7 +116,7 @@ class InFlightMachine(RuleBasedStateMachine):
     def die_between_answers_and_outcomes(self, picks: set[int]) -> None:
         """The command-queue commits and answers, and is killed; its successor gets the commands again."""
         commands = [self.unresolved[command_id] for command_id in self.picked(picks)]
-        sends = [command for command in commands if isinstance(command.op, Send) and command.refusal is None]
+        sends = [one for one in commands if isinstance(one.op, Send) and one.refusal is None][:FEW_COMMANDS]
         outcomes = [Outcome(command.id, Sent(command.id, 1, FILED, command.mailbox)) for command in sends]
         self.worker.answer(sends, outcomes)
         assert self.worker.reader.answered_id >= max((command.id for command in sends), default=0)

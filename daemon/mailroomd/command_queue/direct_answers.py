@@ -1,9 +1,9 @@
 """DirectAnswers — answers senders as soon as their messages are durable and filed, without a detour by the mailbox.
 
-Owns the queues of answers to the gateways. It answers the plain case only: a new message that waits for nothing else.
-Every other outcome, and an answer for which a queue has no room, is left to the mailbox. As an observer of commits it
-follows the inbox files and precedes the outcomes, which say who is answered. Not here: what an outcome says
-(`MessageStore`). Above: `Parts`; below: `PacketQueue`, `AnsweredMark`.
+Owns the queues of answers to the gateways. It answers the plain case only: a new message that waits for nothing else,
+in a commit of few. Every other outcome, and an answer for which a queue has no room, is left to the mailbox. As an
+observer of commits it follows the inbox files and precedes the outcomes, which say who is answered. Not here: what an
+outcome says (`MessageStore`). Above: `Parts`; below: `PacketQueue`, `AnsweredMark`.
 Invariants: a sender is answered only after its message is durable and filed; an answer says nothing that the mailbox
 would not say, so a call that is answered twice, after a crash between the two, was answered alike.
 """
@@ -22,6 +22,9 @@ from mailroomd.protocol.operations import Sent
 from mailroomd.protocol.packets import Answer, Command, Outcome
 from mailroomd.table.answered_mark import AnsweredMark
 
+FEW_COMMANDS = 4
+"""Of one commit: a larger one has company, the mailbox is awake, and has more time to spare than the command-queue."""
+
 
 class DirectAnswers(CommitObserver):
     """Answers senders.
@@ -36,7 +39,9 @@ class DirectAnswers(CommitObserver):
         self._mark = mark
 
     def on_committed(self, commit: Commit) -> None:
-        """Answers the senders of a transaction's messages, and notes in the outcomes which ones."""
+        """Answers the senders of a transaction's messages, if they are few, and notes in the outcomes which ones."""
+        if len(commit.commands) > FEW_COMMANDS:
+            return
         waiting: defaultdict[int, list[tuple[int, Answer]]] = defaultdict(list)
         now_ns = time.monotonic_ns()
         for command, sent in self._answerable(commit):
