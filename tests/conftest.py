@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 FAST_TESTS = "not slow and not system"  # what `make test` selects
-HOST_TESTS = "hosts"  # what `make test-hosts` selects: several daemons and their hub
+HOST_TESTS = "hosts"  # what `make test-hosts` selects, or begins with: several daemons and their hub
 BROWSER_TESTS = "browser"  # what `make test-dashboard` selects; nothing else collects them: they need more packages
 SLOW_DIRECTORIES = {"integration", "e2e", "faults"}
 QUICK = {"test_uc_0052.py", "test_rpc_send.py"}
@@ -27,7 +27,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.name == "dashboard" and config.option.markexpr != BROWSER_TESTS:
         return collection_path.parent.name == "tests" or None
     if collection_path.name == "hosts" and collection_path.parent.name == "tests":
-        return None if config.option.markexpr == HOST_TESTS else True
+        return None if config.option.markexpr.startswith(HOST_TESTS) else True
     if collection_path.name == "agents" and collection_path.parent.name == "tests":
         return None if "MAILROOM_AGENTS_BIN" in os.environ else True  # `make test-agents` installs the programs
     return True if config.option.markexpr == FAST_TESTS and is_slow(collection_path) else None
