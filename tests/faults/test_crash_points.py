@@ -7,7 +7,7 @@ point, so one load passes many. MAILROOM_TEST_SEED repeats a run's choice.
 import signal
 
 import pytest
-from support.faults.crash_points import AFTER, BEFORE, MOMENTS, POINTS, CrashPoint, Shot, points_of
+from support.faults.crash_points import AFTER, BEFORE, HUB_POINTS, MOMENTS, POINTS, CrashPoint, Shot, points_of
 from support.faults.fuses import burnt, daemon_with_fuses, without_fuses
 from support.faults.under_load import daemon_under_load
 from support.harness.daemon import WORKERS, short_directory
@@ -107,7 +107,7 @@ def test_a_supervisor_that_dies_while_it_replaces_a_worker_breaks_no_promise(poi
 
 
 def test_every_crash_point_has_a_name_of_its_own_in_its_process_and_both_moments() -> None:
-    names = [(point.process, point.name) for point in POINTS]
+    names = [(point.process, point.name) for point in (*POINTS, *HUB_POINTS)]
     assert len(names) == len(set(names))
     assert {point.process for point in POINTS} == {*WORKERS, "supervisor"}
     assert MOMENTS == (BEFORE, AFTER)

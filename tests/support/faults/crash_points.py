@@ -6,7 +6,18 @@ and after. The fuse is laid around the function in the one process that is to di
 (the tests). Invariant: a fuse that burns leaves a line in the journal before the process is gone.
 """
 
-__all__ = ["AFTER", "BEFORE", "MOMENTS", "POINTS", "CrashPoint", "Shot", "arm", "points_of", "resolve"]
+__all__ = [
+    "AFTER",
+    "BEFORE",
+    "HUB_POINTS",
+    "MOMENTS",
+    "POINTS",
+    "CrashPoint",
+    "Shot",
+    "arm",
+    "points_of",
+    "resolve",
+]
 
 import functools
 import importlib
@@ -145,6 +156,38 @@ _SUPERVISOR = (
     ("mark a worker ready", "supervisor.child:Child.mark_ready"),
     ("reap a worker", "supervisor.child:Child.reap"),
 )
+_RELAY = (
+    ("publish a batch", "relay.link:HostLink._publish"),
+    ("make an item", "relay.link:HostLink._item_of"),
+    ("have the hub take it", "relay.hub:Hub.publish"),
+    ("note that the hub has it", "core.forwarding.outgoing:Outgoing.on_published"),
+    ("take a batch from the hub", "relay.inbound:Inbound.take"),
+    ("open a batch", "relay.inbound:open_envelope"),
+    ("have its items stored", "relay.inbound:Inbound._submit"),
+    ("acknowledge it to the hub", "relay.hub:Hub.acknowledge"),
+    ("report what is stored", "relay.inbound:Inbound._tell"),
+    ("take a report", "relay.link:HostLink.take_report"),
+    ("plan by a report", "core.forwarding.outgoing:Outgoing.on_report"),
+    ("send operations", "ipc.queue:PacketQueue.send_items"),
+    ("take results", "ipc.queue:PacketQueue.receive_items"),
+)
+_RELAY_STARTS = (
+    ("connect to the hub", "relay.hub:Hub._connect"),
+    ("ask what is stored", "relay.link:HostLink._ask"),
+    ("write the own records", "relay.host_records:HostRecords._claim"),
+    ("read a host's records", "relay.host_records:HostRecords._read_host"),
+)
+_COMMAND_QUEUE_WITH_HUB = (
+    ("queue a message for a host", "storage.database.forward_queue:ForwardQueue.add_message"),
+    ("queue the first receipt", "storage.database.forward_queue:ForwardQueue.add_receipt_of"),
+    ("queue receipts for a host", "storage.database.forward_queue:ForwardQueue.add_receipts"),
+    ("record an intent", "storage.database.forward_queue:ForwardQueue.intend"),
+    ("delete what is confirmed", "storage.database.forward_queue:ForwardQueue.confirm"),
+    ("judge an arrival", "storage.database.arrivals:Arrivals.judge"),
+    ("advance a position", "storage.database.arrivals:Arrivals.advance"),
+    ("record an origin", "storage.database.arrivals:Arrivals.record_origin"),
+    ("apply receipts of a host", "storage.database.arrivals:Arrivals.apply_receipts"),
+)
 _QUEUES = {
     "take commands from the queue": "writes",
     "report outcomes": "outcomes",
@@ -153,6 +196,8 @@ _QUEUES = {
     "take outcomes from the queue": "outcomes",
     "send answers": "events",
     "send requests": "requests",
+    "send operations": "requests",
+    "take results": "events",
     "take answers from the queue": "events",
     "take direct answers from the queue": "answers",
 }
@@ -185,8 +230,16 @@ POINTS = (
 )
 
 
+HUB_POINTS = (
+    *_points("relay", _RELAY),
+    *_points("relay", _RELAY_STARTS, at_start=True),
+    *_points("command-queue", _COMMAND_QUEUE_WITH_HUB),
+)
+"""Those of mail between hosts."""
+
+
 def points_of(process: str) -> list[CrashPoint]:
-    """Returns the points of one process, in the order of the way of a message."""
+    """Returns the points of one process, in the order of the way of a message, without those of mail between hosts."""
     return [one for one in POINTS if one.process == process]
 
 
@@ -199,7 +252,7 @@ def arm(process: str, shot: Shot, journal: str) -> None:
     Raises:
         AttributeError, ImportError, StopIteration: there is no such point (any more).
     """
-    point = next(one for one in points_of(process) if one.name == shot.name)
+    point = next(one for one in (*POINTS, *HUB_POINTS) if (one.process, one.name) == (process, shot.name))
     owner, name = resolve(point.place)
     function = getattr(owner, name)
     setattr(owner, name, _with_fuse(function, point, _Fuse(shot, f"{process}: {shot.moment} {shot.name}", journal)))

@@ -19,7 +19,7 @@ from support.faults.crash_points import Shot, arm
 PLAN, JOURNAL = "CRASH_PLAN_OF_TEST", "CRASH_JOURNAL_OF_TEST"
 """Environment variables: shots by process, as JSON; and where a burnt fuse leaves its line."""
 
-_TARGETS = {"command-queue": "command_queue", "mailbox": "mailbox", "gateway": "gateway"}
+_TARGETS = {"command-queue": "command_queue", "mailbox": "mailbox", "gateway": "gateway", "relay": "relay"}
 
 
 def main(context: WorkerContext, config: Any) -> None:

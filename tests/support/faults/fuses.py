@@ -3,7 +3,7 @@
 Owns how the plan gets there (an environment variable, read once at a worker's start) and the journal of what burnt.
 """
 
-__all__ = ["burnt", "daemon_with_fuses", "without_fuses"]
+__all__ = ["burnt", "daemon_with_fuses", "lay_fuses", "without_fuses"]
 
 import json
 import sys
@@ -25,9 +25,20 @@ def daemon_with_fuses(directory: Path, plan: Mapping[str, Sequence[Shot]], flags
         plan: by process; each start of a worker takes the next shot. The supervisor has all of its own at once.
         flags: further flags; a worker that is slow is not stuck here, as that would be a fault which nobody planned.
     """
-    environment = {"PYTHONPATH": str(_TESTS), PLAN: json.dumps(plan), JOURNAL: str(directory / "journal")}
-    flags = ("--stuck-after", "10s", *flags)
-    return Daemon(directory, flags, (sys.executable, "-m", "support.faults.crashing_daemon"), environment)
+    daemon = Daemon(directory, flags)
+    lay_fuses(daemon, plan)
+    return daemon
+
+
+def lay_fuses(daemon: Daemon, plan: Mapping[str, Sequence[Shot]]) -> None:
+    """Gives a daemon fuses; it is not started yet."""
+    daemon.program = (sys.executable, "-m", "support.faults.crashing_daemon")
+    daemon.flags = ("--stuck-after", "10s", *daemon.flags)
+    daemon.environment |= {
+        "PYTHONPATH": str(_TESTS),
+        PLAN: json.dumps(plan),
+        JOURNAL: str(daemon.directory / "journal"),
+    }
 
 
 def without_fuses(daemon: Daemon) -> None:
