@@ -137,26 +137,25 @@ class Hub:
         """
         inbox = self._client.new_inbox()
         arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        left = UNACKNOWLEDGED_BATCHES
-        status = 0
+        left, unused = UNACKNOWLEDGED_BATCHES, 0
         try:
             subscription = await self._client.subscribe(inbox, cb=arrived.put)
             await self._client.publish(self._next_subject(), json.dumps(_PULL).encode(), reply=inbox)
             try:
-                while left and status in (0, HEARTBEAT):
+                while left > unused:
                     message = await asyncio.wait_for(arrived.get(), HEARTBEAT_SEC * MISSED_HEARTBEATS)
                     status = status_of(message)
                     if not status:
                         take(delivery_of(message))
                         left -= 1
+                    elif status != HEARTBEAT:
+                        unused = _unused(message, status)
             finally:
                 await subscription.unsubscribe()
         except TimeoutError:
             raise HubUnreachable("a pull was not answered") from None
         except (NatsError, OSError) as error:
             raise HubUnreachable(_describe(error)) from error
-        if status in (NOT_FOUND, NO_RESPONDERS):
-            raise HubUnreachable("the hub has no consumer for this host")
         return UNACKNOWLEDGED_BATCHES - left
 
     def _next_subject(self) -> str:
@@ -346,3 +345,17 @@ def _uses_tls(hub_file: HubFile) -> bool:
 
 def _describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
+def _unused(message: Msg, status: int) -> int:
+    """Returns how many batches of a pull that is over will not come. A cluster says so before the last ones arrive.
+
+    Raises:
+        HubUnreachable: the hub does not say; the last ones may be lost.
+    """
+    if status in (NOT_FOUND, NO_RESPONDERS):
+        raise HubUnreachable("the hub has no consumer for this host")
+    headers = message.headers or {}
+    if "Nats-Pending-Messages" not in headers:
+        raise HubUnreachable(f"the hub has ended a pull: {headers.get('Description', status)}")
+    return int(headers["Nats-Pending-Messages"])
+
+
