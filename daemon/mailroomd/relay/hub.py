@@ -172,8 +172,16 @@ class Hub:
         info = await self._api(f"STREAM.INFO.{self._stream}", filters)
         if info["state"].get("subjects") and not await self.pending():  # as after a power cut of the server
             log.warning("consumer at the hub made anew, it passed over mail", host=self.host)
-            await self._api(f"CONSUMER.DELETE.{self._stream}.{self.host}", {})
-            await self._prepare()
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Makes the consumer anew, so that what was delivered to an earlier relay of this host comes at once.
+
+        Raises:
+            HubUnreachable: it could not.
+        """
+        await self._api(f"CONSUMER.DELETE.{self._stream}.{self.host}", {}, may_be_missing=True)
+        await self._prepare()
 
     async def acknowledge(self, delivery: Delivery) -> None:
         """Tells the hub that a batch is stored, or not wanted."""

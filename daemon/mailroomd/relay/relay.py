@@ -137,22 +137,25 @@ class Relay:
         """Takes what the hub delivers, for as long as the relay runs."""
         if not self._hub.is_connected:
             await self._hub.connect()
+        may_have_lost = True  # what the hub has delivered: to an earlier relay, or over a connection that broke
         while True:
             await self._is_open.wait()
             if not self._hub.is_open:  # another machine has taken the name
                 self._is_open.clear()
+                may_have_lost = True
                 continue
             try:
+                if may_have_lost:
+                    await self._hub.renew()
+                    may_have_lost = False
                 if not await self._hub.pull(self._inbound.take):
                     await self._hub.mend()
             except HubUnreachable as error:
                 log.debug("pull ended", error=str(error))
+                may_have_lost = True
                 await asyncio.sleep(RETRY_SEC)
                 if self._hub.is_closed:
                     await self._hub.connect()
-                with suppress(HubUnreachable):
-                    if self._hub.is_connected:
-                        await self._hub.mend()
 
     def _on_hub_change(self) -> None:
         is_connected = self._hub.is_connected
