@@ -168,9 +168,7 @@ class Hub:
             HubUnreachable: it could not.
         """
         await self._prepare()
-        filters = {"subjects_filter": f"mail.{self._file.shard}.{self.host}.>"}
-        info = await self._api(f"STREAM.INFO.{self._stream}", filters)
-        if info["state"].get("subjects") and not await self.pending():  # as after a power cut of the server
+        if await self._held("*") > await self._pending():  # as after a power cut of the server
             log.warning("consumer at the hub made anew, it passed over mail", host=self.host)
             await self.renew()
 
@@ -195,14 +193,25 @@ class Hub:
         with suppress(NatsError, OSError):  # otherwise it comes again
             await self._client.publish(delivery.reply, answer)
 
-    async def pending(self) -> int:
-        """Returns how many batches wait for this host, or are delivered and not acknowledged.
+    async def is_idle(self, sender: str) -> bool:
+        """Returns whether nothing of a host waits for this one: what others sent may have to wait for long.
 
         Raises:
             HubUnreachable: the hub did not say.
         """
+        return not await self._pending() or not await self._held(sender)
+
+    async def _pending(self) -> int:
+        """Returns how many batches wait for this host, or are delivered and not acknowledged."""
         info = await self._api(f"CONSUMER.INFO.{self._stream}.{self.host}", None)
         return int(info["num_pending"]) + int(info["num_ack_pending"])
+
+    async def _held(self, sender: str) -> int:
+        """Returns how many batches for this host the stream holds, of one host or of all ("*")."""
+        filters = {"subjects_filter": f"mail.{self._file.shard}.{self.host}.{sender}"}
+        info = await self._api(f"STREAM.INFO.{self._stream}", filters)
+        subjects: dict[str, int] = info["state"].get("subjects") or {}
+        return sum(subjects.values())
 
     # -- hosts ----------------------------------------------------------------------------------------------------
 

@@ -79,9 +79,9 @@ class Inbound:
             queue.put_nowait(delivery)
 
     async def answer(self, host: str, runs: list[int]) -> ReportBody:
-        """Returns what is stored of a host that asks, and whether anything still waits at the hub."""
+        """Returns what is stored of a host that asks, and whether anything of it still waits at the hub."""
         try:
-            is_idle = not await self._parts.hub.pending()
+            is_idle = await self._parts.hub.is_idle(host)
         except HubUnreachable:
             is_idle = False
         return self._report(host, runs, is_idle=is_idle)
