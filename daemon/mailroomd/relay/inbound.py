@@ -43,7 +43,6 @@ from mailroomd.relay.parts import RelayParts
 from mailroomd.relay.sealing import KeyMissing
 
 MAX_WAITING = 256  # batches in memory; the hub delivers at most 64 at a time
-HELD_DELIVERIES = 5  # of a batch after a gap, before it is dropped: its host sends it again
 RETRY_SEC = 1.0
 MAX_RETRY_SEC = 30.0
 ATTEMPTS = 3  # to store a message that raises, before it is returned
@@ -117,13 +116,11 @@ class Inbound:
             await parts.hub.acknowledge(delivery)
             await self._tell(envelope)
             return
-        is_gap = self._is_gap(envelope)
-        if is_gap:
+        if self._is_gap(envelope):  # its host, which still has it, is told to send again
             self.misses.add(sender)
-            await self._tell(envelope)
-        if is_gap and delivery.deliveries >= HELD_DELIVERIES:
             parts.metrics.count(_DROPPED)
             await parts.hub.acknowledge(delivery)
+            await self._tell(envelope)
         else:
             parts.metrics.count(_PUT_OFF)
             await parts.hub.put_off(delivery, min(RETRY_SEC * delivery.deliveries, MAX_RETRY_SEC))
