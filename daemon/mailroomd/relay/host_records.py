@@ -1,9 +1,9 @@
 """HostRecords — the hosts on the hub: writes this host's records, reads those of the others into the directory file.
 
 Owns the records (`hosts`: key and shard; `alive`: the machine and its agents), and the file that gateways read. Guards
-the name of this host: while another machine writes records under it, nothing is sent or fetched. Not here: pinned keys
+the name of this host: while another machine answers under it, nothing is sent or fetched. Not here: pinned keys
 (`sealing`), reading the file (`core.host_directory`).
-Invariant: a host whose name another machine has just used stays closed.
+Invariant: a host whose name another machine uses stays closed.
 """
 
 __all__ = ["HostRecords"]
@@ -29,7 +29,7 @@ from mailroomd.relay.sealing import Sealer
 PRESENCE_SEC = 30.0  # between two records of this host
 REFRESH_SEC = 15.0  # between two looks at all others, at least ...
 REFRESH_SEC_PER_HOST = 0.6  # ... since each costs two requests
-TAKEN_MS = 90_000  # a record of another machine that is not older
+CLAIMS = 3  # unanswered questions after which the machine that wrote this host's record is thought to be gone
 SPEAKS = [1]  # versions of the envelope
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TAKEN = "HOST_TAKEN: another machine uses the name {host} on this hub. If this one is a copy, join under another name"
@@ -152,25 +152,38 @@ class HostRecords:
             self._on_removed(host)
 
     async def _claim(self) -> None:
-        """Writes this host's records, unless another machine has just written them."""
+        """Writes this host's records, unless another machine uses its name."""
         hub = self._hub
-        record = await hub.record("alive", hub.host)
-        if record is not None:
-            presence = self._presence_of(record)
-            if presence.machine != self._machine and now_ms() - presence.seen_ms < TAKEN_MS:
-                hub.is_open, hub.problem = False, TAKEN.format(host=hub.host)
-                log.error("host name is taken: no mail is exchanged", host=hub.host)
-                return
+        if await self._is_used_elsewhere():
+            hub.is_open, hub.problem = False, TAKEN.format(host=hub.host)
+            log.error("host name is taken: no mail is exchanged", host=hub.host)
+            return
         await hub.put_record("alive", msgspec.json.encode(_Presence(now_ms(), self._machine, self._agents())))
         own = await hub.record("alive", hub.host)
         if own is not None and own.stored_ms:
             self.behind_ms = own.stored_ms - self._presence_of(own).seen_ms
-        if not hub.is_open:
+        if not hub.is_open or await hub.record("hosts", hub.host) is None:  # the hub may have lost it
             await hub.put_record("hosts", msgspec.json.encode(_Identity(self._sealer.public_key, self._shard, SPEAKS)))
             await hub.say_hello()
+        if not hub.is_open:
             hub.is_open = True
             self._on_open()
         hub.problem = ""
+
+    async def _is_used_elsewhere(self) -> bool:
+        """Returns whether the machine that wrote the record of this name last is another one, and answers."""
+        record = await self._hub.record("alive", self._hub.host)
+        if record is None or self._presence_of(record).machine == self._machine:
+            return False
+        for _ in range(CLAIMS):
+            if await self._hub.ask(self._hub.host, self._machine.encode()) is not None:
+                return True
+        return False
+
+    def answer_claim(self, machine: bytes) -> bytes | None:
+        """Answers a machine that wants to use the name of this host; None if it is free, or if it is this machine."""
+        is_used = self._hub.is_open and machine != self._machine.encode()
+        return self._machine.encode() if is_used else None
 
     async def _read_host(self, host: str) -> None:
         if host in self.removed:

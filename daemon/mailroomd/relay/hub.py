@@ -356,12 +356,6 @@ _PULL = {
 }
 
 
-def _uses_tls(hub_file: HubFile) -> bool:
-    return bool(hub_file.ca) or any(server.startswith("tls://") for server in hub_file.servers)
-
-
-def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 def _unused(message: Msg, status: int) -> int:
     """Returns how many batches of a pull that is over will not come. A cluster says so before the last ones arrive.
 
@@ -376,3 +370,9 @@ def _unused(message: Msg, status: int) -> int:
     return int(headers["Nats-Pending-Messages"])
 
 
+def _uses_tls(hub_file: HubFile) -> bool:
+    return bool(hub_file.ca) or any(server.startswith("tls://") for server in hub_file.servers)
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -198,8 +198,12 @@ class Relay:
         return link
 
     async def _on_ask(self, host: str, data: bytes) -> bytes | None:
-        """Answers the question of a host what is stored of it, or takes its own report."""
+        """Answers the question of a host what is stored of it, or takes its own report; nothing if this is a copy."""
         parts = self._parts
+        if host == self._hub.host:
+            return self._records.answer_claim(data)
+        if not self._hub.is_open:
+            return None
         try:
             body: ReportBody = open_report(data, host, self._hub.host, parts.sealer)
             if not body.runs:
