@@ -61,12 +61,14 @@ test-agents: .venv/dev.stamp ## Install the real agent programs from npm and tes
 	@scripts/need-debian node=nodejs npm=npm tmux=tmux unshare=util-linux ip=iproute2 git=git
 	@scripts/test-agents $(ARGS)
 
-test-hosts: .venv/dev.stamp ## Run the tests of several hosts: daemons and a real NATS server on loopback, killed and restored
-	@scripts/pytest -m hosts --numprocesses 2 tests/hosts $(ARGS)
+test-hosts: .venv/dev.stamp ## Run the tests of several hosts: daemons and real NATS servers, killed, cut off and restored (needs root)
+	@scripts/test-hosts $(ARGS)
 
-hosts: .venv/dev.stamp ## Run the campaign of several hosts (half an hour), and put its figures into tests/hosts/results.json
-	@MAILROOM_TEST_ROUNDS=$${MAILROOM_TEST_ROUNDS:-40} MAILROOM_HOSTS_RESULTS=tests/hosts/results.json \
-	  .venv/bin/python -m pytest -m hosts --timeout 3600 tests/hosts/test_campaign.py $(ARGS)
+hosts: .venv/dev.stamp ## Run the campaign of several hosts (half an hour, as root), and put its figures into docs/hosts.md
+	@scripts/need-debian ip=iproute2 nsenter=util-linux mkfs.ext4=e2fsprogs faketime=faketime
+	@scripts/fetch-old-nats .venv/nats-server-old
+	@MAILROOM_HOSTS_SEC=$${MAILROOM_HOSTS_SEC:-1800} \
+	  .venv/bin/python -m pytest -s -m hosts --timeout 3600 tests/hosts/test_campaign.py -k half_an_hour $(ARGS)
 
 check: .venv/dev.stamp .venv/bench.stamp .venv/browser.stamp ## Check format, lint, types, layers, the contract, generated code and pages, spelling, words
 	@scripts/check

@@ -17,7 +17,7 @@ from mailroomd.core.host_directory import HostDirectory
 from mailroomd.operator.hub.joining import join
 from mailroomd.operator.hub.setting_up import Hub, add_host, remove_host, write_server_config
 from support.harness.client import Client
-from support.harness.daemon import IMPATIENT, Daemon, short_directory
+from support.harness.daemon import IMPATIENT, MAILROOMD, Daemon, short_directory
 from support.harness.waiting import wait_until
 from support.hosts.broker import Broker
 
@@ -25,12 +25,18 @@ REST_SEC = 90.0  # for everything to arrive, once nothing is broken any more
 
 
 class Host:
-    """One host: a daemon that has joined the hub, and a client of it."""
+    """One host: a daemon that has joined the hub, and a client of it.
 
-    def __init__(self, name: str, directory: Path) -> None:
+    Args:
+        name: its name.
+        directory: holds everything of it.
+        where: what starts a program on its machine; the command follows.
+    """
+
+    def __init__(self, name: str, directory: Path, where: Sequence[str] = ()) -> None:
         directory.mkdir()
         self.name = name
-        self.daemon = Daemon(directory, base_flags=IMPATIENT)
+        self.daemon = Daemon(directory, program=(*where, MAILROOMD), base_flags=IMPATIENT)
         self.client = Client(self.daemon.address)
 
     def join(self, invitation: Path, servers: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Broker — a real nats-server with JetStream on loopback, which tests start, injure and empty."""
+"""Broker — a real nats-server with JetStream that tests start, injure and empty: on loopback, or on another machine."""
 
 __all__ = ["NATS_SERVER", "Broker"]
 
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from support.harness.waiting import BOUND_SEC, wait_until
+from support.hosts.network import Machine
 
 NATS_SERVER = str(Path(sys.executable).with_name("nats-server"))
+PORT, MONITORING_PORT = 4222, 8222  # on a machine of its own
 
 
 class Broker:
@@ -24,24 +26,28 @@ class Broker:
     Args:
         directory: the hub's.
         number: of a cluster's server, counted from 1; 0 for a hub of one server.
+        machine: where it runs; None for this one, on loopback.
 
     Attributes:
+        program: the server's program; may change between two starts.
         directory: holds configuration, store and log, of all servers of a cluster.
         port: where hosts reach it.
         process: None while it is stopped.
     """
 
-    def __init__(self, directory: Path, number: int = 0) -> None:
+    def __init__(self, directory: Path, number: int = 0, machine: Machine | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._suffix = f"-{number}" if number else ""  # of a cluster's server, counted from 1
-        self.port, self._monitoring = _free_port(), _free_port()
+        self.program = NATS_SERVER
+        self._machine = machine
+        self.port, self._monitoring = (PORT, MONITORING_PORT) if machine else (_free_port(), _free_port())
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The address for hosts."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self._machine.address if self._machine else '127.0.0.1'}:{self.port}"
 
     @property
     def config(self) -> Path:
@@ -65,9 +71,10 @@ class Broker:
 
     def launch(self) -> None:
         """Starts it."""
+        where = self._machine.program() if self._machine else ()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [NATS_SERVER, "-c", str(self.config), "-m", str(self._monitoring)],
+                [*where, self.program, "-c", str(self.config), "-m", str(self._monitoring)],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -86,6 +93,13 @@ class Broker:
         self.process.wait(BOUND_SEC)
         self.process = None
 
+    def stop(self) -> None:
+        """Stops it as its operator would."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(BOUND_SEC)
+        self.process = None
+
     def pause(self) -> None:
         """Stops it with SIGSTOP."""
         assert self.process is not None
@@ -99,7 +113,8 @@ class Broker:
     def lose_store(self) -> None:
         """Kills it and deletes all that it has stored."""
         self.kill()
-        shutil.rmtree(self.store)
+        for path in self.store.iterdir():
+            shutil.rmtree(path)
 
     def streams(self) -> dict[str, int]:
         """Returns how many messages each stream holds."""
@@ -127,6 +142,9 @@ class Broker:
             return False
 
     def _monitor(self, page: str) -> Any:
+        return self._machine.run(lambda: self._read(page)) if self._machine else self._read(page)
+
+    def _read(self, page: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._monitoring}/{page}", timeout=2.0) as response:
             return json.load(response)
 
