@@ -89,7 +89,7 @@ def test_claude_code_gets_a_server_hooks_doorbells_and_a_rule(options: SetupOpti
     words = "--dialect claude-code --agent bob"
     for event in ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop", "SessionEnd"):
         assert handlers(settings_of(options), event)[0]["command"] == f"'{COMMAND}' hook {words}"
-    for event in ("SessionStart", "Stop"):
+    for event in ("SessionStart", "UserPromptSubmit", "Stop"):
         doorbell = handlers(settings_of(options), event)[1]
         assert doorbell["command"] == f"'{COMMAND}' doorbell {words}"
         assert doorbell["asyncRewake"] is True

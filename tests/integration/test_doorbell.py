@@ -1,22 +1,19 @@
 """Hook and doorbell with a real daemon: what senders see of them, and when the doorbell exits."""
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from mailroom import DeliveryState, Mailroom
 from support.harness.daemon import Daemon, short_directory
+from support.harness.doorbells import MAIL, NO_MAIL, end_of, is_watching, state_of, wait_until_watching
 from support.harness.hooks import Session
 from support.harness.waiting import BOUND_SEC, pause, wait_until
-
-MAIL, NO_MAIL = 2, 0
 
 
 @pytest.fixture(scope="module")
@@ -42,44 +39,22 @@ def session(daemon: Daemon, request: pytest.FixtureRequest) -> Session:
     return Session(daemon.directory, id=f"s-{name}", address=daemon.address)
 
 
-def is_watching(session: Session) -> bool:
-    """Returns whether a doorbell watches the session."""
-    bell = session.state_file.with_suffix(".bell")
-    return bell.exists() and bool(bell.read_bytes())
-
-
-def wait_until_watching(session: Session) -> None:
-    """Waits until a doorbell watches the session and has gRPC's threads: its stream is open, or about to be.
-
-    The daemon does not report observing streams. Nothing depends on that: mail that arrives before the stream is open
-    is found in the inbox directory.
-    """
-    bell = session.state_file.with_suffix(".bell")
-
-    def has_threads() -> bool:
-        with suppress(OSError, ValueError):
-            return len(list(Path(f"/proc/{int(bell.read_bytes())}/task").iterdir())) > 1
-        return False
-
-    wait_until(has_threads, "a doorbell watches")
-
-
-def end_of(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
-    """Returns the exit code of a doorbell and its stderr."""
-    _, stderr = process.communicate(timeout=BOUND_SEC)
-    return process.returncode, (stderr or b"").decode()
-
-
-def state_of(client: Mailroom, message_id: str) -> DeliveryState:
-    return client.get_message(message_id).delivery.state
-
-
 def test_a_message_that_a_hook_has_shown_is_offered_and_not_read(client: Mailroom, session: Session) -> None:
     sent = client.send(session.id, "hello")
     assert state_of(client, sent.id) is DeliveryState.FILED
     assert "hello" in session.hook("UserPromptSubmit")
     assert state_of(client, sent.id) is DeliveryState.OFFERED
     assert [message.id for message in client.check_inbox(session.id, observe=True)] == [sent.id]
+
+
+def test_a_message_that_a_hook_has_cut_is_not_offered(client: Mailroom, session: Session) -> None:
+    """`check_inbox(new_only)` left it out, and its end reached no model."""
+    sent = client.send(session.id, "x" * 20_000)
+    assert "[cut: 20000 characters in all" in session.hook("UserPromptSubmit")
+    assert state_of(client, sent.id) is DeliveryState.FILED
+    assert session.hook("UserPromptSubmit") == "", "a hook does not repeat it"
+    [new] = client.check_inbox(session.id, unoffered_only=True)
+    assert new.id == sent.id
 
 
 def test_a_new_session_becomes_an_alias_of_its_agent(client: Mailroom, session: Session) -> None:
@@ -168,6 +143,16 @@ def test_the_end_of_a_session_dismisses_its_doorbell_and_work_does_not(session: 
     assert end_of(doorbell) == (NO_MAIL, "")
 
 
+def test_a_prompt_arms_a_doorbell_only_if_none_watches(client: Mailroom, session: Session) -> None:
+    """The turn of a prompt may be interrupted, and the doorbell that woke the session has exited."""
+    first = session.doorbell(stdin=session.event("UserPromptSubmit"))
+    wait_until_watching(session)
+    assert end_of(session.doorbell(stdin=session.event("UserPromptSubmit"))) == (NO_MAIL, "")
+    assert first.poll() is None
+    client.send(session.id, "to the interrupted session")
+    assert end_of(first)[0] == MAIL
+
+
 def test_the_next_session_of_a_process_takes_its_doorbell_over(client: Mailroom, session: Session) -> None:
     first = session.doorbell("--dialect", "claude-code")
     wait_until_watching(session)
@@ -212,71 +197,6 @@ def test_mail_that_a_tool_has_just_shown_does_not_ring(client: Mailroom, session
     client.send(session.id, "rings")
     code, stderr = end_of(doorbell)
     assert (code, "rings" in stderr, "shown by" in stderr) == (MAIL, True, False)
-
-
-def test_mail_goes_to_the_command_that_wakes_another_program(client: Mailroom, session: Session) -> None:
-    taken = session.directory / f"taken-{session.id}"
-    doorbell = session.doorbell("--dialect", "codex", "--then", f'cat >"{taken}.$MAILROOM_SESSION"')
-    wait_until_watching(session)
-    sent = client.send(session.id, "wake up")
-    assert end_of(doorbell) == (NO_MAIL, "")
-    assert "wake up" in Path(f"{taken}.{session.id}").read_text()
-    assert state_of(client, sent.id) is DeliveryState.OFFERED
-    assert session.hook("UserPromptSubmit") == ""
-
-
-def test_gemini_on_call_is_answered_with_the_mail(client: Mailroom, session: Session) -> None:
-    doorbell = session.doorbell("--dialect", "gemini", stdin=session.event("AfterAgent"))
-    sent = client.send(session.id, "one more task")
-    stdout, _ = doorbell.communicate(timeout=BOUND_SEC)
-    assert doorbell.returncode == NO_MAIL
-    answer = json.loads(stdout)
-    assert answer["decision"] == "block"
-    assert "one more task" in answer["reason"]
-    assert state_of(client, sent.id) is DeliveryState.OFFERED
-
-
-@pytest.mark.parametrize("form", ["--input-file={}", "--input-file {}"])
-def test_qwen_is_woken_by_its_input_file(client: Mailroom, session: Session, tmp_path: Path, form: str) -> None:
-    file = tmp_path / "input.jsonl"
-    file.write_text('{"type": "submit", "text": "before"}\n')
-    words = form.format(file.name).split()  # relative to where it works
-    with subprocess.Popen([sys.executable, "-c", "input()", *words], cwd=tmp_path, stdin=subprocess.PIPE) as qwen:
-        doorbell = session.doorbell("--dialect", "qwen", "--pid", str(qwen.pid))
-        client.send(session.id, "wake up")
-        assert end_of(doorbell)[0] == NO_MAIL
-        qwen.kill()
-    submitted = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [each["type"] for each in submitted] == ["submit", "submit"]
-    assert "wake up" in submitted[1]["text"]
-
-
-def test_qwen_without_an_input_file_has_no_doorbell(session: Session) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as qwen:
-        doorbell = session.doorbell("--dialect", "qwen", "--pid", str(qwen.pid))
-        assert end_of(doorbell) == (NO_MAIL, "")
-        qwen.kill()
-
-
-@pytest.mark.parametrize(("command", "is_woken"), [("exec", False), ("app-server", True)])
-def test_a_run_of_codex_that_ends_by_itself_has_no_doorbell(
-    client: Mailroom, session: Session, command: str, is_woken: bool
-) -> None:
-    sent = client.send(session.id, "waits")
-    codex = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[2:])", command]
-    doorbell = session.command("doorbell", "--dialect", "codex", "--then", "cat")
-    subprocess.run([*codex, *doorbell], env=session.environment(), input=session.event("Stop"), timeout=BOUND_SEC)
-    assert state_of(client, sent.id) is (DeliveryState.OFFERED if is_woken else DeliveryState.FILED)
-
-
-def test_mail_that_the_command_did_not_take_stays_unseen(client: Mailroom, session: Session) -> None:
-    doorbell = session.doorbell("--then", "echo no such thread >&2; exit 3")
-    wait_until_watching(session)
-    sent = client.send(session.id, "still unseen")
-    code, stderr = end_of(doorbell)
-    assert (code, "--then failed (3): no such thread" in stderr) == (1, True)
-    assert state_of(client, sent.id) is DeliveryState.FILED
-    assert "still unseen" in session.hook("UserPromptSubmit")
 
 
 def test_the_doorbell_survives_restarts_of_the_daemon(daemon: Daemon, client: Mailroom, session: Session) -> None:

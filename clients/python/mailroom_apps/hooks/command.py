@@ -23,8 +23,8 @@ from mailroom_apps.hooks.event import (
     read_event,
 )
 from mailroom_apps.hooks.first_name import use_first_name
-from mailroom_apps.hooks.options import Options, UsageError, read_options
-from mailroom_apps.hooks.session_state import SessionState, is_watched
+from mailroom_apps.hooks.options import CODEX, Options, UsageError, read_options
+from mailroom_apps.hooks.session_state import SessionState, is_watched, of_agent
 from mailroom_apps.hooks.stderr import print_error
 from mailroom_apps.hooks.unseen import find_unseen
 
@@ -64,12 +64,29 @@ def _run(options: Options, event: HookEvent) -> None:
 
         if error := set_alias(event.agent, event.session, options.address):
             _print_error(f"{event.session} is not an alias of {event.agent}; mail for both is shown here: {error}")
-    if event.name == SESSION_END and not event.in_subagent and is_watched(event.state_key):
-        from mailroom_apps.hooks.doorbell_lock import dismiss_doorbell
-
-        dismiss_doorbell(event.state_key)  # its process may go on with another session
+    _dismiss_doorbell(options, event)
     if unread and (event.tool_responses or find_unseen(event, unread, SessionState.read(event.state_key))):
         _show(options, event, unread)
+
+
+def _dismiss_doorbell(options: Options, event: HookEvent) -> None:
+    """Dismisses the doorbell of a session that has ended, and in Codex that of a turn that begins.
+
+    The process of the session may go on with another one. Codex queues a prompt that comes during a turn, whose hooks
+    show the mail between its steps; and it holds back what is queued for a session whose turn was interrupted.
+    """
+    if event.in_subagent:
+        return
+    if event.name == SESSION_END:
+        doorbell = event.state_key
+    elif event.name == USER_PROMPT_SUBMIT and options.dialect == CODEX:
+        doorbell = of_agent(event.agent)
+    else:
+        return
+    if is_watched(doorbell):
+        from mailroom_apps.hooks.doorbell_lock import dismiss_doorbell
+
+        dismiss_doorbell(doorbell)
 
 
 def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
@@ -95,7 +112,7 @@ def _show(options: Options, event: HookEvent, unread: dict[str, str]) -> None:
         return
     from mailroom_apps.hooks.daemon_calls import report_shown
 
-    if error := report_shown(event, report.messages, options.address):
+    if error := report_shown(event, report, options.address):
         _print_error(f"the mail was shown, but that could not be reported to the daemon: {error}")
     prune_sessions()
 

@@ -8,7 +8,7 @@ __all__ = ["TIMEOUT_SEC", "needs_alias", "report_shown", "set_alias"]
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mailroom.inbox_file import InboxFile
@@ -17,6 +17,8 @@ from mailroom_apps.hooks.event import HookEvent
 
 if TYPE_CHECKING:
     from mailroom.blocking import Mailroom
+
+    from mailroom_apps.hooks.report import Report
 
 TIMEOUT_SEC = 4.0  # the session waits for its hook; a healthy daemon on an idle machine answers within milliseconds
 
@@ -29,20 +31,22 @@ def needs_alias(event: HookEvent, messages: Iterable[InboxFile]) -> bool:
     return event.has_own_mailbox and any(message.mailbox == event.session for message in messages)
 
 
-def report_shown(event: HookEvent, messages: Collection[InboxFile], address: str | None) -> str:
-    """Tells the daemon that messages were shown, and renews the session's alias if its own mail was.
+def report_shown(event: HookEvent, shown: "Report", address: str | None) -> str:
+    """Tells the daemon which messages were shown whole, and renews the session's alias if its own mail was shown.
+
+    One that was cut is not offered yet: tools that return what is new return it, too.
 
     Returns:
         An error sentence, or "".
     """
     by_mailbox: dict[str, list[str]] = defaultdict(list)
-    for message in messages:
+    for message in shown.whole:
         by_mailbox[message.mailbox].append(message.id)
 
     def report(client: "Mailroom") -> None:
         for mailbox, ids in by_mailbox.items():
             client.mark_offered(mailbox, ids)
-        if needs_alias(event, messages):
+        if needs_alias(event, shown.messages):
             client.set_alias(event.agent, event.session)
 
     return _call(report, address)

@@ -1,12 +1,13 @@
 """`mailroom doorbell` — waits until a session has mail, then exits with 2 and the mail on stderr.
 
 That is how a Claude Code hook with `asyncRewake` wakes an idle session. Other programs are woken by a command of their
-own, which gets the mail on stdin (`--then`); Gemini's hook answers with the mail, which keeps its turn open. The
+own, which gets the mail on stdin (`--then`); Gemini's hook answers with the mail, which keeps its turn open; Codex and
+Qwen are only told that there is mail, which their hooks show (`ringing_watcher`). The
 observing stream only signals that mail may be there: as in a hook, the inbox directories and the session's state decide
 what is new. So no message wakes a session twice, and none that a hook has shown wakes it at all. Unshown mail that is
 there at the start is shown at once.
-It exits quietly when its session ends, when a newer doorbell takes over (`doorbell_lock`), or on SIGTERM. It survives
-restarts of the daemon, and waits while the daemon is down.
+It exits quietly when its session ends, when a newer doorbell takes over (`doorbell_lock`), or on SIGTERM; that of a
+prompt exits if one watches already. It survives restarts of the daemon, and waits while the daemon is down.
 Invariant: exit code 2 means that mail was written and recorded as shown. Nothing else exits with 2: that would wake the
 session for nothing, at every stop anew. Mail that the command of `--then` did not take is not recorded.
 """
@@ -27,16 +28,18 @@ from functools import partial
 
 from mailroom.errors import MailroomError
 
-from mailroom_apps.hooks.event import DOORBELL, EventError, HookEvent, read_event
+from mailroom_apps.hooks.event import DOORBELL, USER_PROMPT_SUBMIT, EventError, HookEvent, read_event
 from mailroom_apps.hooks.first_name import use_first_name
-from mailroom_apps.hooks.options import CLAUDE_CODE, Options, UsageError, read_options
+from mailroom_apps.hooks.input_file import InputFile
+from mailroom_apps.hooks.options import CLAUDE_CODE, CODEX, Options, UsageError, read_options
+from mailroom_apps.hooks.session_state import of_agent
 from mailroom_apps.hooks.stderr import print_error
 
-CODEX, GEMINI, QWEN = "codex", "gemini", "qwen"
-INPUT_FILE = "--input-file"  # of Qwen: each line that is appended to this file is submitted
+GEMINI, QWEN = "gemini", "qwen"
 CODEX_EXEC = frozenset(("exec", "e"))  # the command of a run without a terminal, and its short form
 COMMAND_TIMEOUT_SEC = 30.0
 MAIL, NO_MAIL, FAILED = 2, 0, 1  # exit codes
+RUNG_SEC = 1.0  # a doorbell that has rung tells the daemon, and exits
 STDIN_TIMEOUT_SEC = 5.0  # a hook's event is there at once, even on a busy machine; a script may leave stdin open
 
 
@@ -84,16 +87,32 @@ def _run(options: Options, event: HookEvent) -> int:
     from mailroom_apps.hooks.doorbell_lock import DoorbellLock
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would become part of the mail
+    is_prompt = event.given_name == USER_PROMPT_SUBMIT  # a turn that a person interrupts has no stop
     with ExitStack() as stack:
-        locks = [stack.enter_context(DoorbellLock(event.state_key))]
-        if options.dialect == CLAUDE_CODE:  # one process, one session: `/clear` leaves the doorbell of the last one
-            locks.append(stack.enter_context(DoorbellLock(f".process-{session}")))
+        own = DoorbellLock(event.state_key, RUNG_SEC, takes_over=False) if is_prompt else DoorbellLock(event.state_key)
+        locks = [stack.enter_context(own)]
+        if is_prompt and not own.held:
+            return NO_MAIL
+        if shared := _shared_lock(options.dialect, event.agent, session):
+            locks.append(stack.enter_context(DoorbellLock(shared)))
         if not all(lock.held for lock in locks):
             print_error("doorbell", "another doorbell watches this session and did not exit")
             return NO_MAIL
         has_shown_mail = asyncio.run(_wait_for_mail(options, event, session))
         wakes_by_code = options.then is None and (options.dialect not in (GEMINI, QWEN) or not is_hook)
         return MAIL if has_shown_mail and wakes_by_code else NO_MAIL
+
+
+def _shared_lock(dialect: str | None, agent: str, session: int) -> str | None:
+    """Returns what a session shares with the one that it replaces, whose doorbell must not ring as well; None: nothing.
+
+    Claude Code and Qwen have one session at a time in a process, and `/clear` starts the next one. Codex keeps all of
+    them in a server in the background, also those that nobody watches any more: the one that was used last has the
+    doorbell of its agent. In opencode the plugin sees to that.
+    """
+    if dialect in (CLAUDE_CODE, QWEN):
+        return f".process-{session}"
+    return of_agent(agent) if dialect == CODEX else None
 
 
 def _can_be_woken(dialect: str, session: int) -> bool:
@@ -109,7 +128,7 @@ def _can_be_woken(dialect: str, session: int) -> bool:
 
         return CODEX_EXEC.isdisjoint(arguments_of(session))
     if dialect == QWEN:
-        return _input_file(session) is not None
+        return InputFile.of(session) is not None
     return dialect != CLAUDE_CODE or os.environ.get("CLAUDE_CODE_ENTRYPOINT", "cli") == "cli"
 
 
@@ -119,15 +138,19 @@ async def _wait_for_mail(options: Options, event: HookEvent, session: int) -> bo
 
     from mailroom_apps.hooks.dialect import dialect_of
     from mailroom_apps.hooks.mail_watcher import MailWatcher
+    from mailroom_apps.hooks.ringing_watcher import RingingWatcher
     from mailroom_apps.hooks.session_end import on_session_end
 
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     on_session_end(session, ended.set)
     async with AsyncMailroom(options.address, grace=math.inf) as client:
-        watcher = MailWatcher(
-            client, event, options.root, dialect_of(event, options.dialect), _way_to_write(options, event, session)
-        )
+        write = _way_to_write(options, event, session)
+        rings = event.given_name != DOORBELL and options.dialect in (CODEX, QWEN)
+        watches = RingingWatcher if rings else MailWatcher
+        watcher = watches(client, event, options.root, dialect_of(event, options.dialect), write)
+        if isinstance(watcher, RingingWatcher):
+            watcher.repeats = options.dialect == QWEN
         tasks = [asyncio.create_task(watcher.watch()), asyncio.create_task(_wait_for(ended))]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -149,29 +172,7 @@ def _way_to_write(options: Options, event: HookEvent, session: int) -> Callable[
         return partial(_give_to, options.then, event.session)
     if event.given_name != DOORBELL and options.dialect == GEMINI:
         return _answer
-    file = _input_file(session) if event.given_name != DOORBELL and options.dialect == QWEN else None
-    return partial(_submit, file) if file else None
-
-
-def _input_file(session: int) -> str | None:
-    """Returns the input file with which Qwen was started; None without one."""
-    from mailroom_apps.hooks.session_process import arguments_of, directory_of
-
-    arguments = arguments_of(session)
-    for index, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name == INPUT_FILE:
-            return os.path.join(directory_of(session), value if equals else "".join(arguments[index + 1 : index + 2]))
-    return None
-
-
-def _submit(file: str, text: str) -> None:
-    """Appends a prompt to Qwen's input file."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, json.dumps({"type": "submit", "text": text}).encode() + b"\n")
-    finally:
-        os.close(descriptor)
+    return InputFile.of(session) if event.given_name != DOORBELL and options.dialect == QWEN else None
 
 
 def _answer(text: str) -> None:

@@ -27,13 +27,15 @@ class DoorbellLock:
     Args:
         session: which session.
         timeout_sec: how long to wait for the previous doorbell to exit.
+        takes_over: whether it is asked to; otherwise it exits only if it has just rung.
 
     Raises:
         OSError: on entering: the sessions' directory cannot be used.
     """
 
-    def __init__(self, session: str, timeout_sec: float = EXIT_TIMEOUT_SEC) -> None:
+    def __init__(self, session: str, timeout_sec: float = EXIT_TIMEOUT_SEC, *, takes_over: bool = True) -> None:
         self.held = False
+        self._takes_over = takes_over
         self._path = doorbell_path(session)
         self._timeout_sec = timeout_sec
         self._file = -1
@@ -42,7 +44,7 @@ class DoorbellLock:
         os.makedirs(sessions_directory(), mode=0o700, exist_ok=True)
         while True:
             self._file = open_lock_file(self._path)
-            self.held = try_lock(self._file) or (self._ask_holder_to_exit() and try_lock(self._file))
+            self.held = try_lock(self._file) or (self._holder_exits() and try_lock(self._file))
             if is_at(self._path, self._file):
                 break
             os.close(self._file)  # the file was removed before it was locked
@@ -58,14 +60,15 @@ class DoorbellLock:
             os.ftruncate(self._file, 0)
         os.close(self._file)
 
-    def _ask_holder_to_exit(self) -> bool:
-        """Returns whether the holder has exited, or was gone before it could be asked."""
+    def _holder_exits(self) -> bool:
+        """Asks the holder to exit if this one takes over; returns whether it has, or was gone before."""
         with suppress(OSError, ValueError):
             pid = self._holder_pid()
             holder = os.pidfd_open(pid)
             try:
                 if not try_lock(self._file) and self._holder_pid() == pid:  # so the pidfd is the holder's
-                    signal.pidfd_send_signal(holder, signal.SIGTERM)
+                    if self._takes_over:
+                        signal.pidfd_send_signal(holder, signal.SIGTERM)
                     return bool(select.select([holder], [], [], self._timeout_sec)[0])
             finally:
                 os.close(holder)

@@ -28,6 +28,7 @@ from mailroom_apps.hooks.daemon_calls import TIMEOUT_SEC, needs_alias
 from mailroom_apps.hooks.delivery import show_mail
 from mailroom_apps.hooks.dialect import Dialect
 from mailroom_apps.hooks.event import HookEvent
+from mailroom_apps.hooks.report import Report
 from mailroom_apps.hooks.session_state import SessionState
 from mailroom_apps.hooks.session_update import SessionBusyError
 from mailroom_apps.hooks.unseen import find_unseen
@@ -64,14 +65,14 @@ class MailWatcher:
         self._root = root
         self._dialect = dialect
         self._write = write or _write_to_stderr
-        self._shown: tuple[InboxFile, ...] = ()
+        self._shown: Report | None = None
         self._streamed: dict[str, Message] = {}  # by id: messages whose files may not exist yet
         self._may_have_mail = asyncio.Event()
 
     @property
     def has_shown_mail(self) -> bool:
         """Whether mail was shown."""
-        return bool(self._shown)
+        return self._shown is not None
 
     async def watch(self) -> None:
         """Returns once mail was shown.
@@ -92,12 +93,14 @@ class MailWatcher:
             await asyncio.gather(showing, *listeners, return_exceptions=True)
 
     async def report_shown(self) -> None:
-        """Tells the daemon what was shown, if it is reachable, and renews the session's alias if its own mail was."""
+        """Tells the daemon what was shown whole, if it is reachable, and renews the session's alias if its mail was."""
+        if self._shown is None:
+            return
         with suppress(MailroomError):
             for mailbox in self._event.mailboxes:
-                if ids := [message.id for message in self._shown if message.mailbox == mailbox]:
+                if ids := [message.id for message in self._shown.whole if message.mailbox == mailbox]:
                     await self._client.mark_offered(mailbox, ids, timeout=TIMEOUT_SEC)
-            if needs_alias(self._event, self._shown):
+            if needs_alias(self._event, self._shown.messages):
                 await self._client.set_alias(self._event.agent, self._event.session, timeout=TIMEOUT_SEC)
 
     async def _listen(self, mailbox: str) -> None:
@@ -169,7 +172,7 @@ class MailWatcher:
             except SessionBusyError:
                 await asyncio.sleep(RETRY_SEC)
                 continue
-            self._shown = report.messages if report else ()
+            self._shown = report
             return
 
     def _pop_streamed(self) -> list[Message]:

@@ -37,10 +37,17 @@ MS_SHIFT = 20  # an id is milliseconds since 1970, shifted by its node and count
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A text and the messages in it, the oldest first."""
+    """A text and the messages in it, the oldest first.
+
+    Attributes:
+        text: what the model is shown.
+        messages: all of them.
+        whole: those that are not cut.
+    """
 
     text: str
     messages: tuple[InboxFile, ...]
+    whole: tuple[InboxFile, ...]
 
 
 def compose(
@@ -69,32 +76,34 @@ def compose(
     room = dialect.limit - dialect.size(
         _frame(agent, mark, "", total, total, other_mailboxes=True, commands=names_commands)
     )
-    blocks, messages = _fitting(agent, newest_first, mark, dialect, room)
+    blocks, messages, is_cut = _fitting(agent, newest_first, mark, dialect, room)
     if not messages:
         return None
     rest = max(0, count() - len(messages))
     other_mailboxes = any(message.mailbox != agent for message in messages)
     body = "".join(reversed(blocks))
     text = _frame(agent, mark, body, len(messages), rest, other_mailboxes=other_mailboxes, commands=names_commands)
-    return Report(text, tuple(reversed(messages)))
+    return Report(text, tuple(reversed(messages)), () if is_cut else tuple(reversed(messages)))
 
 
 def _fitting(
     agent: str, newest_first: Iterable[InboxFile], mark: str, dialect: Dialect, room: int
-) -> tuple[list[str], list[InboxFile]]:
-    """Returns the blocks that fit, and their messages; the first one is cut if it does not fit by itself."""
+) -> tuple[list[str], list[InboxFile], bool]:
+    """Returns the blocks that fit, their messages, and whether the only one is cut, as it does not fit by itself."""
     blocks: list[str] = []
     messages: list[InboxFile] = []
+    is_cut = False
     for message in newest_first:
         block = _block(agent, message, mark, dialect)
         if dialect.size(block) > room:
             if messages:
                 break
             block = _block(agent, message, mark, dialect, room)
+            is_cut = True
         room -= dialect.size(block)
         blocks.append(block)
         messages.append(message)
-    return blocks, messages
+    return blocks, messages, is_cut
 
 
 def _frame(agent: str, mark: str, blocks: str, shown: int, rest: int, *, other_mailboxes: bool, commands: bool) -> str:

@@ -6,7 +6,7 @@ Not here: changing the file (`session_update`).
 Bound: only ids that are still unread are kept.
 """
 
-__all__ = ["SessionState", "doorbell_path", "is_watched", "sessions_directory"]
+__all__ = ["SessionState", "doorbell_path", "is_watched", "of_agent", "sessions_directory"]
 
 import json
 import os
@@ -29,6 +29,11 @@ def sessions_directory() -> str:
 def doorbell_path(session: str) -> str:
     """Returns the file of the session's doorbell (`doorbell_lock`); raises like `sessions_directory`."""
     return f"{sessions_directory()}/{session}.bell"
+
+
+def of_agent(agent: str) -> str:
+    """Returns the name of the doorbell that all sessions of an agent share."""
+    return f".agent-{agent}"
 
 
 def is_watched(session: str) -> bool:

@@ -21,7 +21,11 @@ from mailroom_apps.setup.options import SERVER_NAME, SetupOptions
 
 DIALECT = "claude-code"
 HOOK_EVENTS = ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop", "SessionEnd")
-DOORBELL_EVENTS = ("SessionStart", "Stop")  # it waits while the session is idle, and mail may come before any prompt
+DOORBELL_EVENTS = (
+    "SessionStart",
+    "UserPromptSubmit",
+    "Stop",
+)  # it waits while the session is idle, and mail may come before any prompt
 HOOK_TIMEOUT_SEC = 10  # a hook takes 0.05 s, or 0.4 s with mail
 DOORBELL_TIMEOUT_SEC = 604_800  # a week; the default of ten minutes would end it while the session still waits
 

@@ -5,7 +5,7 @@ the layout of Claude Code's, in `~/.codex` (CODEX_HOME moves it) or in a trusted
 required, because Codex starts its first turn without the tools of one that takes a second. Codex clears the environment
 of its servers, so the variables that say where the daemon is are named. Codex counts hook output in tokens of four
 bytes.
-The doorbell wakes an idle session by `codex queue`.
+The doorbell wakes an idle session by `codex queue`. The queued prompt says only that there is mail; the hooks show it.
 """
 
 __all__ = ["new_table", "plan"]

@@ -35,19 +35,18 @@ const mailFor = async (session, name, more = {}) => {
 
 export const Mailroom = async ({ client }) => {
   const subagents = new Set()
-  const doorbells = new Map() // of idle sessions
+  let doorbell // of the session that was used last: all of them are one agent, and each message wakes it once
 
-  const dismiss = (session) => {
-    doorbells.get(session)?.kill()
-    doorbells.delete(session)
+  const dismiss = () => {
+    doorbell?.child.kill()
+    doorbell = undefined
   }
   const arm = async (session) => {
     if (!canBeWoken) return
-    dismiss(session)
+    dismiss()
     const event = { session_id: session, hook_event_name: "Stop" }
-    const { code, stderr } = await run(words("doorbell", "--pid", String(process.pid)), event, (child) => doorbells.set(session, child))
+    const { code, stderr } = await run(words("doorbell", "--pid", String(process.pid)), event, (child) => (doorbell = { session, child }))
     if (code !== 2) return
-    doorbells.delete(session)
     await client.session.promptAsync({ path: { id: session }, body: { parts: [{ type: "text", text: stderr }] } })
   }
 
@@ -64,7 +63,7 @@ export const Mailroom = async ({ client }) => {
     },
     "chat.message": async ({ sessionID }, { message, parts }) => {
       if (subagents.has(sessionID)) return
-      dismiss(sessionID)
+      dismiss()
       const text = await mailFor(sessionID, "UserPromptSubmit", { prompt: "-" })
       if (text) parts.push({ id: `prt_${Date.now().toString(16)}mailroom`, sessionID, messageID: message.id, type: "text", text, synthetic: true })
     },
@@ -79,7 +78,7 @@ export const Mailroom = async ({ client }) => {
     event: async ({ event }) => {
       const { info, sessionID } = event.properties ?? {}
       if (event.type === "session.created" && info?.parentID) subagents.add(info.id)
-      else if (event.type === "session.deleted") dismiss(info?.id ?? sessionID)
+      else if (event.type === "session.deleted" && doorbell?.session === (info?.id ?? sessionID)) dismiss()
       else if (event.type === "session.idle" && !subagents.has(sessionID)) arm(sessionID)
     },
   }
