@@ -1,6 +1,7 @@
 """What the tests with real agent programs share: a daemon, stub models, and a new home for each test."""
 
 import shutil
+import statistics
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.agents.model_server import ModelServer
 from support.agents.programs import PROGRAMS
+from support.agents.sessions import times_to_wake
 from support.agents.workplace import RUN_BOUND_SEC, NewPlace, Workplace
 from support.harness.daemon import Daemon, short_directory
 
@@ -28,6 +30,10 @@ def daemon() -> Generator[Daemon, None, None]:
 def models() -> Generator[ModelServer, None, None]:
     with ModelServer() as server:
         yield server
+    for request in server.requests[-1:]:  # a test that has failed shows it
+        print(
+            f"The model was asked {len(server.requests)} times, at last:\n{request.outline}", *server.errors, sep="\n"
+        )
 
 
 @pytest.fixture
@@ -48,3 +54,11 @@ def new_place(daemon: Daemon, models: ModelServer) -> Generator[NewPlace, None, 
 
     yield make
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how long it took to wake an idle session: from the send to the request that its model got."""
+    for name, times in sorted(times_to_wake.items()):
+        terminalreporter.write_line(
+            f"woken: {name} after {statistics.median(times):.1f} s (median of {len(times)}, at most {max(times):.1f} s)"
+        )

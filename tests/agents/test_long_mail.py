@@ -25,11 +25,11 @@ def test_six_long_messages_reach_the_model_whole_by_its_tools(
 ) -> None:
     place = new_place(name)
     for number in range(MESSAGES):
-        place.send(f"<{number}>{CONTENTS[kind]}</{number}>")
-    place.run(*PROGRAMS[name].ask(reading(MESSAGES, 2)))
+        place.send(f"[{number}]{CONTENTS[kind]}[/{number}]")
+    place.run(*PROGRAMS[name].ask(PROGRAMS[name].reach + reading(MESSAGES, 2)))
     seen = models.requests[-1].text
     for number in range(MESSAGES):
-        assert f"</{number}>" in seen
+        assert f"[/{number}]" in seen, models.requests[-1].outline
     assert seen.count(CONTENTS[kind][0]) >= MESSAGES * len(CONTENTS[kind])
 
 
@@ -39,7 +39,7 @@ def test_a_prompt_counts_as_shown_only_what_its_model_has_seen(
 ) -> None:
     """A program that gets more than it passes on cuts the text in the middle."""
     place = new_place(name)
-    sent = [place.send(f"<{number}>{text}</{number}>") for number, text in enumerate(["a" * 5_000, "界" * 1_300] * 2)]
+    sent = [place.send(f"[{number}]{text}[/{number}]") for number, text in enumerate(["a" * 5_000, "界" * 1_300] * 2)]
     place.run(*PROGRAMS[name].ask("@@ say hello"))
     seen = models.requests[0].text
     states = [place.state_of(each).value for each in sent]

@@ -1,6 +1,6 @@
 """A scene of three vendors: an idle Codex hands work to a waiting Gemini, Gemini to an idle opencode, and that back.
 
-With MAILROOM_SCENE=FILE it writes down what the terminals showed, for docs/agents-scene.md.
+With MAILROOM_SCENE=FILE it writes down what the terminals showed, for docs/agents.md.
 """
 
 import json
@@ -35,7 +35,7 @@ def test_three_programs_write_to_each_other(new_place: NewPlace, models: ModelSe
             "the answer comes back to the first one",
             RUN_BOUND_SEC,
         )
-        codex.wait_for("build 7c1 is green", RUN_BOUND_SEC)
+        codex.wait_for("• done", RUN_BOUND_SEC)
         screens = {"Codex": codex.screen(), "Gemini CLI": gemini.result(RUN_BOUND_SEC), "opencode": opencode.screen()}
     steps = [step for place in (planner, builder, tester) for step in steps_of(place)]
     assert len(steps) == 4

@@ -2,11 +2,14 @@
 
 __all__ = ["encode", "serves", "tool_names_of", "turns_of"]
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any, cast
 
 from support.agents.script import Call, Say, Turn
+
+_numbers = itertools.count(1)  # Claude Code joins answers with one id, and drops a call with the id of another
 
 
 def serves(path: str) -> bool:
@@ -25,7 +28,7 @@ def _turns(message: dict[str, Any]) -> Iterator[Turn]:
     role = "assistant" if message["role"] == "assistant" else "user"
     content = message["content"]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if role == "assistant":  # Claude Code joins the answers of several steps
+    if role == "assistant":
         yield from (Turn(role, json.dumps(block)) for block in blocks)
         return
     for block in blocks:
@@ -39,15 +42,16 @@ def _turns(message: dict[str, Any]) -> Iterator[Turn]:
 
 def encode(step: Say | Call, path: str, body: dict[str, Any]) -> tuple[str, bytes]:
     is_call = isinstance(step, Call)
+    number = next(_numbers)
     block: dict[str, Any] = (
-        {"type": "tool_use", "id": f"toolu_{len(body['messages']):06}", "name": step.name, "input": step.arguments}
+        {"type": "tool_use", "id": f"toolu_{number:06}", "name": step.name, "input": step.arguments}
         if isinstance(step, Call)
         else {"type": "text", "text": step.text}
     )
     stop = "tool_use" if is_call else "end_turn"
     usage = {"input_tokens": 10, "output_tokens": 5}
     message: dict[str, Any] = {
-        "id": "msg_1",
+        "id": f"msg_{number:06}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],

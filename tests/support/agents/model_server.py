@@ -40,16 +40,24 @@ class Request:
         """Everything in the conversation, as text."""
         return "\n".join(turn.text for turn in self.turns)
 
+    @property
+    def outline(self) -> str:
+        """The conversation with the beginning and the end of each turn, for the message of a failed test."""
+        return "\n".join(
+            f"{turn.role:9} {len(turn.text):6}  {turn.text[:120]!r} … {turn.text[-200:]!r}" for turn in self.turns
+        )
+
 
 Answer = tuple[str, bytes]  # content type and body
 PROTOCOLS = (anthropic_protocol, openai_protocol, gemini_protocol)
 
 
 class ModelServer:
-    """The server; use it in a `with`."""
+    """The server; use it in a `with`. `errors` are its own: programs try again after them, and hang."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.errors: list[str] = []
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,8 +70,9 @@ class ModelServer:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 try:
                     content_type, answer = owner.answer(self.path, json.loads(raw or b"{}"))
-                except BrokenPipeError:
-                    return
+                except Exception as error:
+                    owner.errors.append(f"{self.path}: {error!r}")
+                    raise
                 self._send(content_type, answer)
 
             def _send(self, content_type: str, answer: bytes) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from support.agents.workplace import Workplace
 
 KEY = "sk-test-0123456789abcdefghij"
+VERSIONS = json.loads((Path(__file__).parents[2] / "agents" / "package.json").read_text())["dependencies"]
+OPENCODE_VERSION: str = VERSIONS["opencode-ai"]
 Words = tuple[str, ...]
 
 
@@ -28,6 +30,9 @@ class Program:
         has_started: what its terminal shows when it takes a prompt.
         needs_prompt: its doorbell watches only after a first prompt.
         reach: lines of a script that make Mailroom's tools known to the model first.
+        idle_setup: arguments for `mailroom setup`, without which an idle session is not woken.
+        interrupt: the keys that end a turn.
+        is_interrupted: what its terminal shows then.
     """
 
     name: str
@@ -39,6 +44,9 @@ class Program:
     has_started: str
     needs_prompt: bool = True
     reach: str = ""
+    idle_setup: Words = ()
+    interrupt: Words = ("Escape",)
+    is_interrupted: str = "nterrupted"
 
 
 def _write(path: Path, content: object) -> None:
@@ -100,8 +108,16 @@ def _prepare_gemini(place: Workplace) -> None:
 
 def _prepare_opencode(place: Workplace) -> None:
     place.extra |= {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
-    # It fetches the types of its plugins, and would wait for the registry that it cannot reach.
-    _write(place.home / ".npmrc", "fetch-retries=0\nfetch-timeout=1000\noffline=true\n")
+    # It installs this package before it loads a plugin. Without a registry that fails, and a run that ends meanwhile
+    # leaves a lock, for which the next one waits for a minute.
+    config = place.home / ".config" / "opencode"
+    package = "@opencode-ai/plugin"
+    needs = {"dependencies": {package: OPENCODE_VERSION}}
+    packages = {"": needs, f"node_modules/{package}": {"version": OPENCODE_VERSION}}
+    _write(config / "package.json", needs)
+    _write(config / "package-lock.json", {"name": "opencode", "lockfileVersion": 3, "packages": packages})
+    _write(config / "node_modules" / package / "package.json", {"name": package, "version": OPENCODE_VERSION})
+    _write(place.home / ".npmrc", "offline=true\n")
     provider: dict[str, Any] = {
         "npm": "@ai-sdk/openai-compatible",
         "name": "stub",
@@ -109,7 +125,7 @@ def _prepare_opencode(place: Workplace) -> None:
         "models": {"stub": {"name": "stub"}},
     }
     _write(
-        place.home / ".config" / "opencode" / "opencode.json",
+        config / "opencode.json",
         {"provider": {"stub": provider}, "model": "stub/stub", "small_model": "stub/stub", "autoupdate": False},
     )
 
@@ -142,6 +158,7 @@ PROGRAMS = {
             terminal=lambda _: ("claude",),
             has_started="? for shortcuts",
             needs_prompt=False,
+            is_interrupted="Called mailroom",
         ),
         Program(
             "codex",
@@ -160,6 +177,7 @@ PROGRAMS = {
             ask=lambda text: ("gemini", "-y", "-p", text),
             terminal=lambda _: ("gemini", "-y"),
             has_started="Type your message",
+            idle_setup=("--on-call",),
         ),
         Program(
             "opencode",
@@ -169,6 +187,7 @@ PROGRAMS = {
             ask=lambda text: ("opencode", "run", *text.split(" ")),  # it would quote an argument with spaces
             terminal=lambda _: ("opencode",),
             has_started="Ask anything",
+            interrupt=("Escape", "Escape"),
         ),
         Program(
             "qwen",
@@ -178,7 +197,9 @@ PROGRAMS = {
             ask=lambda text: ("qwen", "--yolo", "-p", text),
             terminal=_qwen_input,
             has_started="Type your message",
+            needs_prompt=False,
             reach='@@ tool tool_search {"query": "mailroom"}\n',
+            is_interrupted="Request cancelled",
         ),
     )
 }

@@ -58,7 +58,7 @@ def next_step(turns: Sequence[Turn], tool_names: Sequence[str]) -> Say | Call:
     for turn in turns:
         if turn.role == "assistant":
             done += 1
-        elif turn.role == "user" and (found := _STEP.findall(turn.text)):
+        elif found := _STEP.findall(turn.text):  # some programs put what a hook says into the result of a tool
             steps, done = found, 0
     while done < len(steps) and steps[done][0] == "sleep":
         time.sleep(float(steps[done][1]))

@@ -96,17 +96,23 @@ class Workplace:
 
     def run(self, *words: str, bound_sec: float = RUN_BOUND_SEC) -> str:
         """Runs a program to its end, without a terminal; returns its output."""
-        done = subprocess.run(
-            [str(PROGRAMS / words[0]), *words[1:]],
-            cwd=self.project,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=bound_sec,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [str(PROGRAMS / words[0]), *words[1:]],
+                cwd=self.project,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=bound_sec,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            last = self.models.requests[-1].outline if self.models.requests else "nothing was asked of the model"
+            raise AssertionError(
+                f"{shlex.join(words)} did not end: {error.output!r}\n{self.models.errors}\n{last}"
+            ) from None
         assert done.returncode == 0, f"{shlex.join(words)} ended with {done.returncode}:\n{done.stdout[-4000:]}"
         return done.stdout
 
