@@ -7,6 +7,7 @@ Invariant: what is built goes to BUILD, and nothing is installed into the system
 
 __all__ = ["BUILD", "CLIENTS", "Client", "Missing"]
 
+import hashlib
 import os
 import re
 import shutil
@@ -268,11 +269,13 @@ def _object(source: str) -> Path:
 
 
 def _compile(source: Path, out: Path) -> None:
-    digest = out.with_suffix(".source")
-    if out.exists() and digest.exists() and digest.read_bytes() == source.read_bytes():
+    sources = (source, *sorted((BUILD / "cpp").rglob("*.h")))  # with another header, an old object crashes
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    known = out.with_suffix(".digest")
+    if out.exists() and known.exists() and known.read_text() == digest:
         return
     _run("g++", "-std=c++17", "-O0", "-c", "-I", BUILD / "cpp", source, "-o", out)
-    shutil.copy(source, digest)
+    known.write_text(digest)
 
 
 def _link(source: Path, out: Path) -> None:
