@@ -91,7 +91,7 @@ def interrupt_a_call(place: Workplace, terminal: Terminal, *, by_mail: bool = Fa
     """Interrupts a session while it calls `wait_for_message`, as a prompt or a message has told it."""
     program = PROGRAMS[place.program]
     if program.reach:
-        terminal.submit(program.reach.strip())
+        terminal.submit('@@ tool tool_search {"query": "mailroom wait_for_message"}')  # it loads five tools at once
         place.models.wait_for(
             lambda request: any("wait_for_message" in name for name in request.tool_names),
             "the model knows the tool",
