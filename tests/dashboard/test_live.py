@@ -17,6 +17,7 @@ ALL_PREVIEWS = """async () => {
     scroller.scrollTop = top;
     await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
     for (const row of document.querySelectorAll('.side .item')) {
+      if (row.querySelector('.incident')) continue;  // a worker was restarted: no message
       seen.set(row.dataset.key, row.querySelector('.preview').textContent);
     }
   }
