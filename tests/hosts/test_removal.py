@@ -10,8 +10,12 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.operator.hub.removing import CannotReach, finish_removal, spread
 from mailroomd.operator.hub.setting_up import remove_host, write_server_config
+from mailroomd.relay.link import GIVE_UP_ITEMS
+from support.faults.crash_points import MOMENTS, REMOVAL_POINTS, Shot
+from support.faults.fuses import burnt, lay_fuses
 from support.harness.client import refusal_of
 from support.harness.command_line import command, environment
+from support.harness.daemon import short_directory
 from support.harness.waiting import wait_until
 from support.hosts.bed import Bed, running_bed
 
@@ -113,6 +117,31 @@ def test_each_message_returns_once_although_a_worker_is_killed(bed: Bed, worker:
     assert set(receipts.values()) == {1}
     assert len(receipts) == len(contents)
     assert not a.waiting()
+
+
+@pytest.mark.parametrize("process", ["relay", "command-queue"])
+def test_each_message_returns_once_although_a_crash_hits_each_step(process: str) -> None:
+    shots = [Shot(one.name, moment, 2) for one in REMOVAL_POINTS if one.process == process for moment in MOMENTS]
+    contents = [f"{number}" for number in range(2 * len(shots) * GIVE_UP_ITEMS)]
+    with short_directory() as directory:
+        bed = Bed(directory, ["a", "b"])
+        a = bed.hosts["a"]
+        lay_fuses(a.daemon, {process: shots})
+        try:
+            bed.start()
+            bed.hosts["b"].daemon.stop()
+            bed.send("a", "bob:b", *contents)
+            remove(bed, "b")
+            wait_until(lambda: len(burnt(a.daemon)) == len(shots), "each step was hit", LEARNED_SEC)
+            wait_until(lambda: len(returned(bed, "bob:b")) == len(contents), "all have returned", LEARNED_SEC)
+            assert burnt(a.daemon) == [f"{process}: {shot.moment} {shot.name}" for shot in shots]
+            assert [content for content, _ in returned(bed, "bob:b")] == contents
+            assert a.rows("SELECT count(*), count(DISTINCT message_id) FROM receipts WHERE state = 7") == [
+                (len(contents), len(contents))
+            ]
+            assert not a.waiting()
+        finally:
+            bed.close()
 
 
 def test_a_host_that_is_admitted_again_gets_new_mail_and_no_old(bed: Bed) -> None:

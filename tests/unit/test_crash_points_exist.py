@@ -1,7 +1,7 @@
 """Crash points name functions of the daemon; without this test, one whose function was renamed would never fire."""
 
 import pytest
-from support.faults.crash_points import HUB_POINTS, points_of, resolve
+from support.faults.crash_points import HUB_POINTS, REMOVAL_POINTS, points_of, resolve
 
 
 @pytest.mark.parametrize(
@@ -9,7 +9,7 @@ from support.faults.crash_points import HUB_POINTS, points_of, resolve
     sorted(
         {
             *(point.place for process in ("command-queue", "mailbox", "gateway") for point in points_of(process)),
-            *(point.place for point in HUB_POINTS),
+            *(point.place for point in (*HUB_POINTS, *REMOVAL_POINTS)),
         }
     ),
 )

@@ -68,8 +68,9 @@ class HostLink:
         self._timer: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
-        """Makes the task look at the queue."""
-        self._wake.set()
+        """Makes the task look at the queue; one that waits for the hub to be reached does so after RETRY_SEC anyway."""
+        if self._parts.hub.is_connected or not self.problem:
+            self._wake.set()
 
     def wake_soon(self) -> None:
         """Does so in a moment: receipts wait for others, or for a message."""
@@ -78,7 +79,7 @@ class HostLink:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._wake.set()
+        self.wake()
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -116,16 +117,19 @@ class HostLink:
     async def _give_up(self) -> None:
         """Returns everything that waits for a host that was removed. Nothing of it is at the hub any more."""
         while rows := self._rows(0, GIVE_UP_ITEMS):
-            sent_id = self._parts.reading.sent(self.host).id
-            ids = [row.position.id for row in rows]
-            for reason, chosen in (
-                (_RETURNED_FORWARDED, [item_id for item_id in ids if item_id <= sent_id]),
-                (_RETURNED_QUEUED, [item_id for item_id in ids if item_id > sent_id]),
-            ):
-                if chosen:
-                    result = await self._parts.client.submit(GiveUp(self.host, chosen, reason.format(host=self.host)))
-                    if not isinstance(result, Done):
-                        raise HubUnreachable(f"the database does not take back what waits: {result}")
+            await self._return([row.position.id for row in rows])
+
+    async def _return(self, ids: list[int]) -> None:
+        """Returns messages to their senders, and says of each whether the host may have got it."""
+        sent_id = self._parts.reading.sent(self.host).id
+        for reason, chosen in (
+            (_RETURNED_FORWARDED, [item_id for item_id in ids if item_id <= sent_id]),
+            (_RETURNED_QUEUED, [item_id for item_id in ids if item_id > sent_id]),
+        ):
+            if chosen:
+                result = await self._parts.client.submit(GiveUp(self.host, chosen, reason.format(host=self.host)))
+                if not isinstance(result, Done):
+                    raise HubUnreachable(f"the database does not take back what waits: {result}")
 
     # -- publishing -----------------------------------------------------------------------------------------------
 

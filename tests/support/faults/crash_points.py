@@ -12,6 +12,7 @@ __all__ = [
     "HUB_POINTS",
     "MOMENTS",
     "POINTS",
+    "REMOVAL_POINTS",
     "CrashPoint",
     "Shot",
     "arm",
@@ -237,6 +238,18 @@ HUB_POINTS = (
 )
 """Those of mail between hosts."""
 
+REMOVAL_POINTS = (
+    *_points("relay", (("give back what waits", "relay.link:HostLink._return"),)),
+    *_points(
+        "command-queue",
+        (
+            ("mark returned", "storage.database.message_steps:MessageSteps.mark_returned"),
+            ("take out of the queue", "storage.database.forward_queue:ForwardQueue.give_up"),
+        ),
+    ),
+)
+"""Those of the return of mail for a host that was removed."""
+
 
 def points_of(process: str) -> list[CrashPoint]:
     """Returns the points of one process, in the order of the way of a message, without those of mail between hosts."""
@@ -252,7 +265,7 @@ def arm(process: str, shot: Shot, journal: str) -> None:
     Raises:
         AttributeError, ImportError, StopIteration: there is no such point (any more).
     """
-    point = next(one for one in (*POINTS, *HUB_POINTS) if (one.process, one.name) == (process, shot.name))
+    point = next(one for one in (*POINTS, *HUB_POINTS, *REMOVAL_POINTS) if (one.process, one.name) == (process, shot.name))
     owner, name = resolve(point.place)
     function = getattr(owner, name)
     setattr(owner, name, _with_fuse(function, point, _Fuse(shot, f"{process}: {shot.moment} {shot.name}", journal)))

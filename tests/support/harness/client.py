@@ -6,7 +6,7 @@ Owns all that is untyped in generated code: tests see protobuf messages.
 __all__ = ["SERVICE", "Client", "Refusal", "Stream", "connect", "duration", "refusal_of", "send_request", "struct"]
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -132,14 +132,22 @@ class Client:
     Args:
         token: what each call shows, "" for nothing.
         tls: what the daemon is known by, None for no TLS.
+        more_options: of the channel.
     """
 
-    def __init__(self, target: str, token: str = "", tls: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        token: str = "",
+        tls: grpc.ChannelCredentials | None = None,
+        more_options: Sequence[tuple[str, int]] = (),
+    ) -> None:
         options = (
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", 32 << 20),
+            *more_options,
         )
         self.channel = (
             grpc.secure_channel(target, tls, options=options) if tls else grpc.insecure_channel(target, options=options)
@@ -308,6 +316,11 @@ def duration(seconds: float) -> duration_pb2.Duration:
     return made
 
 
-def connect(target: str, token: str = "", tls: grpc.ChannelCredentials | None = None) -> "closing[Client]":
+def connect(
+    target: str,
+    token: str = "",
+    tls: grpc.ChannelCredentials | None = None,
+    more_options: Sequence[tuple[str, int]] = (),
+) -> "closing[Client]":
     """Opens a channel of its own, for a `with`."""
-    return closing(Client(target, token, tls))
+    return closing(Client(target, token, tls, more_options))
