@@ -567,6 +567,29 @@ def test_the_page_learns_of_restarts_activity_and_of_its_own_version(operator: S
     assert len(operator.get("hello").json["page"]) == 16
 
 
+def test_the_situation_has_every_event_that_the_page_has_seen(operator: Signed, fake: InThread) -> None:
+    assert operator.get("situation").json["mine"] == []
+    with stream(operator) as frames:
+        message_id = fake.do(lambda daemon: daemon.deliver("dashboard", "to the operator"))
+        assert next(frame for frame in frames if frame[0] == "event")[1] == message_id
+        assert [message["id"] for message in operator.get("situation").json["mine"]] == [message_id]
+
+
+def test_pages_share_the_situation_until_something_happens(operator: Signed, fake: InThread) -> None:
+    def looks() -> int:
+        return fake.do(lambda daemon: len(daemon.requests["ListAgents"]))
+
+    fake.do(lambda daemon: daemon.deliver("full", "x"))
+    operator.get("situation")
+    before = looks()
+    for _ in range(3):
+        operator.get("situation")
+    assert looks() == before
+    operator.post("manage/clear", {"agent": "full", "typed": "full"})
+    operator.get("situation")
+    assert looks() == before + 1
+
+
 def test_a_mailbox_is_cleared_in_the_operators_name(operator: Signed, fake: InThread) -> None:
     fake.do(lambda daemon: daemon.deliver("full", "x"))
     assert operator.post("manage/clear", {"agent": "full", "typed": "full"}).json == {"deleted": 1}

@@ -69,7 +69,15 @@ class Api:
         self._audit = audit
         self._page_version = page_version
         incidents, self._activity = Incidents(), Activity()
-        self._situation = Situation(client, config.operator, config.stuck_after_sec, incidents, self._activity)
+        self._actions = 0  # of all pages
+        self._situation = Situation(
+            client,
+            config.operator,
+            config.stuck_after_sec,
+            incidents,
+            self._activity,
+            lambda: (self.feed.position, self.feed.state, self._actions),
+        )
         self._limits = StreamLimits()
         self._is_stopping = False
         self.feed = Feed(client, self._count)
@@ -87,11 +95,11 @@ class Api:
             Entry("GET", "/api/thread", Access.OBSERVER, self._thread),
             Entry("GET", "/api/traffic", Access.OBSERVER, self._traffic),
             Entry("GET", "/api/health", Access.OBSERVER, self._health),
-            Entry("POST", "/api/send", Access.OPERATOR, self._send),
-            Entry("POST", "/api/offered", Access.OPERATOR, self._offered),
-            Entry("POST", "/api/acknowledge", Access.OPERATOR, self._acknowledge),
-            Entry("POST", "/api/manage/acknowledge", Access.MANAGER, self._acknowledge_for),
-            Entry("POST", "/api/manage/clear", Access.MANAGER, self._clear),
+            Entry("POST", "/api/send", Access.OPERATOR, self._acting(self._send)),
+            Entry("POST", "/api/offered", Access.OPERATOR, self._acting(self._offered)),
+            Entry("POST", "/api/acknowledge", Access.OPERATOR, self._acting(self._acknowledge)),
+            Entry("POST", "/api/manage/acknowledge", Access.MANAGER, self._acting(self._acknowledge_for)),
+            Entry("POST", "/api/manage/clear", Access.MANAGER, self._acting(self._clear)),
         ]
 
     def stop(self) -> None:
@@ -197,6 +205,17 @@ class Api:
         return answer(self.series.to_dict())
 
     # -- acting ---------------------------------------------------------------------------------------------------
+
+    def _acting(self, handler: Handler) -> Handler:
+        """Makes the pages look again after an action, whatever came of it."""
+
+        async def act(request: Request) -> Response:
+            try:
+                return await handler(request)
+            finally:
+                self._actions += 1
+
+        return act
 
     async def _send(self, request: Request) -> Response:
         submission = await read_body(request, Submission)

@@ -1,13 +1,14 @@
 """Situation — who needs the operator, who is stuck, which agents there are: what the first screen shows.
 
-All pages share one answer for a second, so ten pages cost the daemon what one costs.
+All pages share one answer, so ten pages cost the daemon what one costs. It is shared until something happens, and for
+no longer than a page waits for its next one.
 """
 
 __all__ = ["Situation"]
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from mailroom.agents import AgentInfo
@@ -23,7 +24,8 @@ from mailroom_apps.dashboard.incidents import Incidents
 from mailroom_apps.dashboard.stuck import MIN_SHARE, Stuck, find_stuck
 from mailroom_apps.dashboard.views import message_view
 
-CACHE_SEC = 1.0
+QUIET_SEC = 4.0  # an answer is shared while nothing happens: alive and stuck agents change without an event
+BUSY_SEC = 1.0  # between two looks
 TIMEOUT_SEC = 5.0
 MAX_OWN = 200  # unread messages to the operator
 MAX_CANDIDATES = 100  # mailboxes that are looked into
@@ -39,6 +41,7 @@ class Situation:
         stuck_after_sec: after which time other unread mail of normal priority does.
         incidents: of the daemon, which the pages show among the mail.
         activity: of each agent.
+        version: differs after each event and action.
     """
 
     def __init__(
@@ -48,26 +51,34 @@ class Situation:
         stuck_after_sec: float,
         incidents: Incidents,
         activity: Activity,
+        version: Callable[[], Hashable],
     ) -> None:
         self._client = client
         self._operator = operator
         self._stuck_after_sec = stuck_after_sec
         self._incidents = incidents
         self._activity = activity
+        self._version = version
         self._lock = asyncio.Lock()
         self._found: dict[str, Any] = {}
-        self._found_at = float("-inf")
+        self._looked_at = float("-inf")
+        self._found_version: Hashable = None
 
     async def current(self) -> dict[str, Any]:
-        """Returns the situation, at most a second old.
+        """Returns the situation, with everything that has happened before this call.
 
         Raises:
             MailroomError: the daemon does not answer.
         """
+        asked_at = time.monotonic()
         async with self._lock:
-            if time.monotonic() - self._found_at >= CACHE_SEC:
-                self._found = await self._look()
-                self._found_at = time.monotonic()
+            age_sec = time.monotonic() - self._looked_at
+            if self._looked_at >= asked_at or (age_sec < QUIET_SEC and self._version() == self._found_version):
+                return self._found
+            await asyncio.sleep(BUSY_SEC - age_sec)
+            looked_at, version = time.monotonic(), self._version()
+            self._found = await self._look()
+            self._looked_at, self._found_version = looked_at, version
             return self._found
 
     async def _look(self) -> dict[str, Any]:
