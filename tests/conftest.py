@@ -8,9 +8,11 @@ their own.
 
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from support.harness.daemon import Daemon, running_daemon
 
 FAST_TESTS = "not slow and not system"  # what `make test` selects
 HOST_TESTS = "hosts"  # what `make test-hosts` selects, or begins with: several daemons and their hub
@@ -20,6 +22,13 @@ QUICK = {"test_uc_0052.py", "test_rpc_send.py"}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as where pytest runs in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", name="daemon")
+def common_daemon() -> Generator[Daemon]:
+    """A daemon with the defaults, for all tests of a module."""
+    with running_daemon() as running:
+        yield running
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

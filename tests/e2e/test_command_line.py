@@ -3,25 +3,12 @@
 import re
 import signal
 import subprocess
-from collections.abc import Generator
 from pathlib import Path
 
-import pytest
 from mailroom import Draft, Mailroom
 from support.harness.command_line import BOUND_SEC, Done, command, environment, run_here
-from support.harness.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon
 from support.harness.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Daemon, None, None]:
-    with short_directory() as directory:
-        daemon = Daemon(directory)
-        daemon.start()
-        try:
-            yield daemon
-        finally:
-            daemon.kill_everything()
 
 
 def connections(daemon: Daemon) -> int:

@@ -3,23 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support.harness.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TIMEOUT_SEC = 60
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Daemon]:
-    with short_directory() as directory:
-        daemon = Daemon(directory)
-        daemon.start()
-        yield daemon
-        daemon.stop()
 
 
 @pytest.fixture(scope="module")

@@ -10,21 +10,10 @@ from pathlib import Path
 
 import pytest
 from mailroom import DeliveryState, Mailroom
-from support.harness.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon
 from support.harness.doorbells import MAIL, NO_MAIL, end_of, is_watching, state_of, wait_until_watching
 from support.harness.hooks import Session
 from support.harness.waiting import BOUND_SEC, pause, wait_until
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Daemon, None, None]:
-    with short_directory() as directory:
-        running = Daemon(directory)
-        try:
-            running.start()
-            yield running
-        finally:
-            running.kill_everything()
 
 
 @pytest.fixture

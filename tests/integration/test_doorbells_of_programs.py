@@ -13,21 +13,10 @@ from pathlib import Path
 import pytest
 from mailroom import DeliveryState, Mailroom
 from mailroom_apps.hooks.ringing_watcher import RING
-from support.harness.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon
 from support.harness.doorbells import NO_MAIL, end_of, state_of, wait_until_watching
 from support.harness.hooks import Session
 from support.harness.waiting import BOUND_SEC, wait_until
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Daemon, None, None]:
-    with short_directory() as directory:
-        running = Daemon(directory)
-        try:
-            running.start()
-            yield running
-        finally:
-            running.kill_everything()
 
 
 @pytest.fixture

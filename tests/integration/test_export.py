@@ -3,24 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from mailroom import Mailroom
-from support.harness.daemon import Daemon, short_directory
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Daemon]:
-    with short_directory() as directory:
-        daemon = Daemon(directory)
-        try:
-            daemon.start()
-            yield daemon
-            assert daemon.stop() == 0
-        finally:
-            daemon.kill_everything()
+from support.harness.daemon import Daemon
 
 
 def run(daemon: Daemon, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:

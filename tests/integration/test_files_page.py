@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mailroom import CommandResponse, Mailroom
 from mailroom.inbox_file import FILE_FIELDS, KIND_KEY, MAILBOX_KEY
-from support.harness.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon
 from support.harness.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "files.md").read_text()
@@ -19,15 +19,6 @@ ROWS = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", INBOX, re.MULTILINE)
 AGENT = "\n".join(
     line.removeprefix("$ ") for line in PAGE.partition("```console\n")[2].partition("```")[0].splitlines()
 )
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Daemon]:
-    with short_directory() as directory:
-        daemon = Daemon(directory)
-        daemon.start()
-        yield daemon
-        daemon.stop()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from mcp.client.session import ClientSession
 from mcp.client.subscriptions import listen
 from mcp.server.subscriptions import ResourceUpdated
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from support.harness.daemon import Daemon
+from support.harness.daemon import Daemon, running_daemon
 from support.harness.mcp_client import (
     MODERN,
     VERSIONS,
@@ -21,7 +21,6 @@ from support.harness.mcp_client import (
     over_stdio,
     play,
     read_answer_acknowledge,
-    running_daemon,
     send,
     session,
     state_of,
@@ -30,12 +29,6 @@ from support.harness.mcp_client import (
 
 OLDEST = VERSIONS[0]
 LAST_OF_OLD = VERSIONS[-2]
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    with running_daemon() as running:
-        yield running
 
 
 @pytest.fixture

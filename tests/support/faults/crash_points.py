@@ -265,7 +265,8 @@ def arm(process: str, shot: Shot, journal: str) -> None:
     Raises:
         AttributeError, ImportError, StopIteration: there is no such point (any more).
     """
-    point = next(one for one in (*POINTS, *HUB_POINTS, *REMOVAL_POINTS) if (one.process, one.name) == (process, shot.name))
+    points = (*POINTS, *HUB_POINTS, *REMOVAL_POINTS)
+    point = next(one for one in points if (one.process, one.name) == (process, shot.name))
     owner, name = resolve(point.place)
     function = getattr(owner, name)
     setattr(owner, name, _with_fuse(function, point, _Fuse(shot, f"{process}: {shot.moment} {shot.name}", journal)))

@@ -5,7 +5,7 @@ belongs to a daemon by a mark in its environment, which every descendant inherit
 directory, so it sees orphans as well.
 """
 
-__all__ = ["IMPATIENT", "MAILROOMD", "Daemon", "is_gone", "short_directory"]
+__all__ = ["IMPATIENT", "MAILROOMD", "Daemon", "is_gone", "running_daemon", "short_directory"]
 
 import os
 import secrets
@@ -247,3 +247,15 @@ def short_directory() -> Generator[Path]:
         print(f"everything is kept in {directory}")
         raise
     shutil.rmtree(directory)
+
+
+@contextmanager
+def running_daemon(*flags: str) -> Generator[Daemon]:
+    """Gives a running daemon, and removes everything of it at the end."""
+    with short_directory() as directory:
+        daemon = Daemon(directory, flags)
+        try:
+            daemon.start()
+            yield daemon
+        finally:
+            daemon.kill_everything()

@@ -13,7 +13,6 @@ __all__ = [
     "over_stdio",
     "play",
     "read_answer_acknowledge",
-    "running_daemon",
     "running_http_server",
     "send",
     "session",
@@ -43,25 +42,13 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import KNOWN_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
-from support.harness.daemon import Daemon, short_directory
+from support.harness.daemon import Daemon, running_daemon
 from support.harness.waiting import BOUND_SEC, wait_until
 
 VERSIONS = KNOWN_PROTOCOL_VERSIONS
 MODERN = MODERN_PROTOCOL_VERSIONS[-1]
 
 Transport = AbstractAsyncContextManager[TransportStreams]
-
-
-@contextmanager
-def running_daemon() -> Generator[Daemon]:
-    """Starts a daemon, and removes everything of it at the end."""
-    with short_directory() as directory:
-        daemon = Daemon(directory)
-        try:
-            daemon.start()
-            yield daemon
-        finally:
-            daemon.kill_everything()
 
 
 @dataclass(frozen=True)
