@@ -107,13 +107,13 @@ def test_a_daemon_that_goes_away_is_told_and_its_return_too(stage: Stage) -> Non
     expect(page.locator(".feed-card")).to_contain_text("after")
 
 
-@pytest.mark.parametrize("view", ["", "feed", "m/bob", "who?h=24"])
+@pytest.mark.parametrize("view", ["", "feed", "m/bob", "who?h=24", "t/old", "id/{id}"])
 def test_a_view_that_was_opened_without_a_daemon_is_filled_when_it_is_there(stage: Stage, view: str) -> None:
-    stage.send("ana", "bob", "it was here all the time")
+    message_id = stage.send("ana", "bob", "it was here all the time", thread_id="old")
     page = stage.open("#/health")
     stage.deployment.kill()
     light(page, "daemon", connected=False)
-    stage.go(page, f"#/{view}")
+    stage.go(page, f"#/{view.format(id=message_id)}")
     expect(page.get_by_role("main")).to_contain_text("daemon")
     stage.deployment.start()
     shown = "1 message" if view.startswith("who") else "it was here all the time"

@@ -47,7 +47,7 @@ def fill(stage: Stage) -> None:
 def visit(stage: Stage, page: Page, view: str) -> None:
     stage.go(page, "#/" if view == "now" else f"#/{view}")
     expect(page.locator("main > *")).to_be_visible()
-    expect(page.locator(".status", has_text="loading")).to_have_count(0)
+    expect(page.locator(".status, .hint", has_text="loading")).to_have_count(0)
     expect(page.locator(".hint", has_text="counting")).to_have_count(0)
     if view in ("mine", "m/reviewer", "feed"):
         expect(page.locator(".side .item, .side .note:not(:empty), .status:not(:empty)").first).to_be_visible()

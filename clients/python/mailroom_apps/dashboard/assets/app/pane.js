@@ -19,7 +19,13 @@ export class Pane {
     this.body = h("div", { class: "pane-body" });
     this.element = h("section", { class: "pane", "aria-label": "Reading pane", tabindex: -1 }, this.body);
     this.raw = false;
-    this.unsubscribe = [on("receipt", (receipts) => this.onReceipts(receipts)), on("times", () => this.redraw()), on("reset", () => cache.clear())];
+    this.again = null; // tries what failed once more
+    this.unsubscribe = [
+      on("receipt", (receipts) => this.onReceipts(receipts)),
+      on("times", () => this.redraw()),
+      on("reset", () => cache.clear()),
+      on("daemon", () => state.daemon.live && this.again?.()),
+    ];
   }
 
   destroy() {
@@ -27,7 +33,7 @@ export class Pane {
   }
 
   clear(hint) {
-    this.shown = null;
+    this.shown = this.again = null;
     this.messages = [];
     replace(this.body, h("p", { class: "hint", text: hint }));
   }
@@ -35,22 +41,23 @@ export class Pane {
   async showMessage(id) {
     if (this.shown === id) return;
     this.shown = id;
-    await this.load(async () => {
+    await this.load(id, async () => {
       const message = cache.get(id) || (await calls.get("message", { id }));
       remember(message);
       if (!message.thread) return { selected: id, messages: [message], more: false };
       const thread = await calls.get("thread", { id: message.thread });
       thread.messages.forEach(remember);
       return thread.messages.some((each) => each.id === id) ? { selected: id, ...thread } : { selected: id, messages: [message], more: true };
-    }, id);
+    });
   }
 
   async showThread(id) {
     this.shown = id;
-    await this.load(async () => ({ selected: null, ...(await calls.get("thread", { id })) }), id);
+    await this.load(id, async () => ({ selected: null, ...(await calls.get("thread", { id })) }));
   }
 
-  async load(fetchAll, id) {
+  async load(id, fetchAll) {
+    this.again = null;
     this.body.setAttribute("aria-busy", "true");
     if (!this.messages?.length) replace(this.body, this.closeButton(), h("p", { class: "hint", text: "loading …" }));
     try {
@@ -60,17 +67,18 @@ export class Pane {
       this.redraw();
       this.body.querySelector(".message.chosen")?.scrollIntoView({ block: "nearest" });
     } catch (error) {
-      if (this.shown === id) this.showError(error, () => (this.shown = null, this.showMessage(id)));
+      if (this.shown === id) this.showError(error, () => this.load(id, fetchAll));
     } finally {
       this.body.removeAttribute("aria-busy");
     }
   }
 
-  showError(error, retry) {
+  showError(error, again) {
     const isGone = error.reason === "MESSAGE_NOT_FOUND";
+    this.again = isGone ? null : again;
     const sentence = isGone ? `There is no such message. ${keptFor()}.` : error.message;
     this.messages = [];
-    replace(this.body, this.closeButton(), h("p", { class: "error", role: "alert", text: sentence }), isGone ? null : button("Try again", retry));
+    replace(this.body, this.closeButton(), h("p", { class: "error", role: "alert", text: sentence }), isGone ? null : button("Try again", again));
   }
 
   closeButton() {
