@@ -263,9 +263,9 @@ func TestAgentsAndStatsCount(t *testing.T) {
 
 func TestAListHasASenderAndStatesAndPreviews(t *testing.T) {
 	room := shared(t).room(t)
-	first := send(t, room, "listed", "from one", mailroom.From("one"), mailroom.Metadata{"a": 1})
-	send(t, room, "listed", "from the other", mailroom.From("other"))
-	if _, _, err := room.AcknowledgeFor(t.Context(), "listed", "operator", first.Message.ID); err != nil {
+	first := send(t, room, "filtered", "from one", mailroom.From("one"), mailroom.Metadata{"a": 1})
+	send(t, room, "filtered", "from the other", mailroom.From("other"))
+	if _, _, err := room.AcknowledgeFor(t.Context(), "filtered", "operator", first.Message.ID); err != nil {
 		t.Fatal(err)
 	}
 	for _, one := range []struct {
@@ -275,12 +275,12 @@ func TestAListHasASenderAndStatesAndPreviews(t *testing.T) {
 		{mailroom.From("one"), "from one"},
 		{mailroom.InStates(mailroom.StateFiled, mailroom.StateOffered), "from the other"},
 	} {
-		found, err := mailroom.Collect(room.List(t.Context(), "listed", one.option))
+		found, err := mailroom.Collect(room.List(t.Context(), "filtered", one.option))
 		if err != nil || len(found) != 1 || found[0].Content != one.want {
 			t.Fatal(found, err)
 		}
 	}
-	short, err := mailroom.Collect(room.List(t.Context(), "listed", mailroom.From("one"), mailroom.Preview(4)))
+	short, err := mailroom.Collect(room.List(t.Context(), "filtered", mailroom.From("one"), mailroom.Preview(4)))
 	if err != nil || len(short) != 1 || short[0].Content != "from" || short[0].ContentSize != 8 || len(short[0].Metadata) != 0 {
 		t.Fatal(short, err)
 	}
