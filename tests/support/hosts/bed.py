@@ -17,10 +17,11 @@ from mailroomd.core.host_directory import HostDirectory
 from mailroomd.operator.hub.joining import join
 from mailroomd.operator.hub.setting_up import Hub, add_host, remove_host, write_server_config
 from support.harness.client import Client
-from support.harness.daemon import IMPATIENT, MAILROOMD, Daemon, short_directory
+from support.harness.daemon import MAILROOMD, Daemon, short_directory
 from support.harness.waiting import wait_until
 from support.hosts.broker import Broker
 
+FLAGS = ("--stuck-after", "3s", "--max-restarts", "1000/10")  # with all its hosts, a busy machine delays a worker for one
 REST_SEC = 90.0  # for everything to arrive, once nothing is broken any more
 
 
@@ -36,7 +37,7 @@ class Host:
     def __init__(self, name: str, directory: Path, where: Sequence[str] = ()) -> None:
         directory.mkdir()
         self.name = name
-        self.daemon = Daemon(directory, program=(*where, MAILROOMD), base_flags=IMPATIENT)
+        self.daemon = Daemon(directory, program=(*where, MAILROOMD), base_flags=FLAGS)
         self.client = Client(self.daemon.address)
 
     def join(self, invitation: Path, servers: Sequence[str] = ()) -> None:
