@@ -21,7 +21,7 @@ from support.harness.daemon import MAILROOMD, Daemon, short_directory
 from support.harness.waiting import wait_until
 from support.hosts.broker import Broker
 
-FLAGS = ("--stuck-after", "3s", "--max-restarts", "1000/10")  # with all its hosts, a busy machine delays a worker for one
+FLAGS = ("--stuck-after", "3s", "--max-restarts", "1000/10")  # a machine busy with all these delays a worker for 1 s
 REST_SEC = 90.0  # for everything to arrive, once nothing is broken any more
 
 
