@@ -6,16 +6,23 @@ journal flushed and with it lost; then it is mounted anew, and the daemon is sta
 
 import json
 import os
+import subprocess
 
 import pytest
+from mailroomd.auth.token_file import TokenFile
+from mailroomd.operator.hub.joining import join
+from mailroomd.operator.hub.setting_up import HUB_NAME, Hub, add_host, write_server_config
+from mailroomd.relay.hub_file import read_hub_file
+from mailroomd.relay.sealing import PINS_NAME, Sealer
 from support.faults.crash_points import BEFORE, Shot
 from support.faults.evidence import Evidence
 from support.faults.fuses import burnt, daemon_with_fuses, without_fuses
 from support.faults.gathering import gather
 from support.faults.small_disk import SmallDisk, place_on, small_disk
 from support.faults.under_load import daemon_under_load
+from support.harness.command_line import command
 from support.harness.daemon import Daemon, short_directory
-from support.harness.waiting import chance, is_campaign, pause, wait_until
+from support.harness.waiting import BOUND_SEC, chance, is_campaign, pause, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -53,6 +60,30 @@ def cut_power(disk: SmallDisk, daemon: Daemon, *, journal_flushed: bool) -> None
     disk.cut_power(journal_flushed=journal_flushed)
     daemon.assert_no_process_left()
     disk.remount()
+
+
+@pytest.mark.parametrize("journal_flushed", [True, False], ids=["journal flushed", "journal lost"])
+def test_keys_and_tokens_of_commands_survive_a_power_cut(journal_flushed: bool) -> None:
+    """The key of a host was lost if the power failed within half a minute after `mailroom hub join`."""
+    with short_directory() as directory, small_disk(directory / "disk", DISK_BYTES) as disk:
+        state = disk.path / "state"
+        hub = Hub(["nats://127.0.0.1:4222"], "127.0.0.1:4222")
+        (disk.path / "hub").mkdir()
+        invitation = add_host(hub, "a", disk.path / "hub")
+        configs = write_server_config(hub, disk.path / "hub")
+        path, joined = join(invitation, state)
+        Sealer(joined.secret, state).see("b", joined.secret)
+        saved = disk.path / "bob.token"
+        create = command("token", "create", "--agent", "bob", "--save", str(saved), "--state-dir", str(state))
+        subprocess.run(create, check=True, timeout=BOUND_SEC, capture_output=True)
+        tokens = TokenFile(state)
+        written = [path, state / PINS_NAME, tokens.path, saved, invitation, disk.path / "hub" / HUB_NAME, *configs]
+        before = [each.read_bytes() for each in written]
+        disk.cut_power(journal_flushed=journal_flushed)
+        disk.remount()
+        assert [each.read_bytes() for each in written] == before
+        assert read_hub_file(path) == joined
+        assert [token.agent for token in tokens.read()] == ["bob"]
 
 
 def test_a_response_whose_file_outlived_a_power_cut_is_announced_once() -> None:

@@ -25,6 +25,7 @@ from mailroomd.observability.log import log
 from mailroomd.relay.hub import Hub, HubUnreachable
 from mailroomd.relay.hub_messages import StoredRecord
 from mailroomd.relay.sealing import Sealer
+from mailroomd.storage.directories.private_file import write_private_file
 
 PRESENCE_SEC = 30.0  # between two records of this host
 REFRESH_SEC = 15.0  # between two looks at all others, at least ...
@@ -235,10 +236,8 @@ class HostRecords:
             self.behind_ms,
             HostPolicy(settings.hub_accept, settings.hub_deny).unmatched(hosts),
         )
-        temporary = self._path.with_suffix(".tmp")
         try:
-            temporary.write_bytes(msgspec.json.encode(content))
-            temporary.replace(self._path)
+            write_private_file(self._path, msgspec.json.encode(content))
         except OSError as error:
             log.warning("directory of hosts not written", path=str(self._path), error=str(error))
 

@@ -1,7 +1,8 @@
 """Sealer — seals for one host what only that host can read, and only this host can have written (X25519, NaCl's box).
 
 Owns the pinned keys: the key under which a host is seen first is kept in a file of the state directory, as SSH keeps
-those of its hosts, and a changed one is refused until `mailroom hub trust HOST` forgets it. Not here: where keys are
+those of its hosts, and a changed one is refused until `mailroom hub trust HOST` forgets it. While the file is damaged,
+no key is pinned. Not here: where keys are
 published (`directory`), the format of what is sealed (`envelope`).
 Invariant: nothing is sealed for, or accepted from, a key that is not pinned.
 """
@@ -16,6 +17,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
 from mailroomd.observability.log import log
+from mailroomd.storage.directories.private_file import write_private_file
 
 PINS_NAME = "hub-keys.json"
 """Below the state directory."""
@@ -44,6 +46,7 @@ class Sealer:
         self._seen: dict[str, str] = {}
         self._pins: dict[str, str] = {}
         self._version = 0
+        self._damage = ""
         self._read()
 
     @property
@@ -55,7 +58,7 @@ class Sealer:
         """Records the key that a host has now, and pins it if it is the first."""
         self._read()
         self._seen[host] = key
-        if host not in self._pins:
+        if host not in self._pins and not self._damage:
             self._pins[host] = key
             self._write()
 
@@ -63,6 +66,11 @@ class Sealer:
         """Returns why nothing can be sealed for a host, "" if it can."""
         self._read()
         pinned = self._pins.get(host)
+        if pinned is None and self._damage:
+            return (
+                f"the pinned keys in {self._path} cannot be read ({self._damage}): restore the file, or remove it to "
+                "accept the key that each host has now"
+            )
         if pinned is None:
             return f"no key of {host} is known yet: its daemon has to reach the hub once"
         if self._seen.get(host, pinned) != pinned:
@@ -106,19 +114,18 @@ class Sealer:
             version = self._path.stat().st_mtime_ns
             if version != self._version:
                 self._pins = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
-                self._version = version
+                self._version, self._damage = version, ""
                 self._boxes.clear()
         except FileNotFoundError:
-            pass
+            self._damage = ""
         except (OSError, msgspec.MsgspecError) as error:
-            log.error("pinned keys not read, those in memory hold", path=str(self._path), error=str(error))
+            if str(error) != self._damage:
+                log.error("pinned keys not read, those in memory hold", path=str(self._path), error=str(error))
+            self._damage = str(error)
 
     def _write(self) -> None:
-        temporary = self._path.with_suffix(".tmp")
         try:
-            temporary.write_bytes(msgspec.json.encode(self._pins))
-            temporary.chmod(0o600)
-            temporary.replace(self._path)
+            write_private_file(self._path, msgspec.json.encode(self._pins))
             self._version = self._path.stat().st_mtime_ns
         except OSError as error:
             log.error("pinned keys not written", path=str(self._path), error=str(error))

@@ -122,6 +122,8 @@ def _save(file: Path, text: str) -> None:
     descriptor = os.open(expand_home(file), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())  # there is no other copy
 
 
 def _to_dict(record: "Token") -> dict[str, Any]:

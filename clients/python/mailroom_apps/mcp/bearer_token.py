@@ -69,6 +69,8 @@ def _create(file: Path) -> str:
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         _give_to_owner_of(file.parent, opened.fileno())
         opened.write(f"{token}\n")
+        opened.flush()
+        os.fsync(opened.fileno())
     try:
         os.link(temporary, file)  # unlike a rename, it never replaces a file that another server has just created
     except FileExistsError:

@@ -26,6 +26,7 @@ from mailroomd.model.names import HOST_RULE, is_host
 from mailroomd.operator.hub.server_config import server_urls
 from mailroomd.operator.hub.setting_up import Invitation
 from mailroomd.relay.hub_file import HubFile, HubFileUnusable, read_hub_file
+from mailroomd.storage.directories.private_file import write_private_file
 
 HUB_FILE_NAME = "hub.json"
 AUTHORITY_NAME = "hub-ca.pem"
@@ -69,10 +70,10 @@ def join(invitation: Path, state_dir: Path, servers: Sequence[str] = ()) -> tupl
     ca = ""
     if invited.ca_pem:
         ca = str(state_dir / AUTHORITY_NAME)
-        _write(Path(ca), invited.ca_pem.encode())
+        write_private_file(Path(ca), invited.ca_pem.encode())
     addresses = server_urls(servers) or invited.servers
     hub_file = HubFile(invited.host, addresses, secret, invited.shard, invited.user, invited.password, ca)
-    _write(path, msgspec.json.format(msgspec.json.encode(hub_file)))
+    write_private_file(path, msgspec.json.format(msgspec.json.encode(hub_file)))
     return path, hub_file
 
 
@@ -94,13 +95,5 @@ def forget_key(state_dir: Path, host: str) -> bool:
         return False
     if pins.pop(host, None) is None:
         return False
-    _write(path, msgspec.json.encode(pins))
+    write_private_file(path, msgspec.json.encode(pins))
     return True
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-    temporary.replace(path)

@@ -6,13 +6,13 @@ servers' configuration says (`server_config`).
 
 __all__ = ["Hub", "Invitation", "add_host", "read_hub", "remove_host", "write_server_config"]
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from mailroomd.operator.hub.hub_description import Hub, new_password
 from mailroomd.operator.hub.server_config import config_names, server_config
+from mailroomd.storage.directories.private_file import write_private_file
 
 HUB_NAME = "hub.json"
 
@@ -51,7 +51,7 @@ def add_host(hub: Hub, host: str, directory: Path) -> Path:
     ca_pem = Path(hub.ca).read_text(encoding="utf-8") if hub.ca else ""
     invitation = Invitation(host, hub.servers, host, password, hub.shard, ca_pem)
     path = directory / f"{host}.invitation"
-    _write(path, msgspec.json.format(msgspec.json.encode(invitation)))
+    write_private_file(path, msgspec.json.format(msgspec.json.encode(invitation)))
     return path
 
 
@@ -71,17 +71,8 @@ def write_server_config(hub: Hub, directory: Path) -> list[Path]:
         OSError: a file cannot be written.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(directory / HUB_NAME, msgspec.json.format(msgspec.json.encode(hub)))
+    write_private_file(directory / HUB_NAME, msgspec.json.format(msgspec.json.encode(hub)))
     paths = [directory / name for name in config_names(hub)]
     for number, path in enumerate(paths):
-        _write(path, server_config(hub, number, directory).encode())
+        write_private_file(path, server_config(hub, number, directory).encode())
     return paths
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a private file; a reader sees the old one or the new one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-    temporary.replace(path)

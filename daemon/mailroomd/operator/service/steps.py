@@ -5,6 +5,7 @@ A step writes a file, removes a file or runs a command.
 
 __all__ = ["RemoveFile", "RunCommand", "Step", "WriteFile", "apply_steps"]
 
+import os
 import shlex
 import subprocess
 from collections.abc import Iterable
@@ -28,7 +29,10 @@ class WriteFile:
         """Writes the file atomically: readers see the old text or the new one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.new")
-        temporary.write_text(self.text, encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(self.text)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(self.path)
 
 
