@@ -2,6 +2,7 @@
 
 import pytest
 from support.agents.model_server import ModelServer
+from support.agents.programs import PROGRAMS
 from support.agents.sessions import (
     begin_anew,
     doorbells,
@@ -12,6 +13,7 @@ from support.agents.sessions import (
     wake,
 )
 from support.agents.workplace import RUN_BOUND_SEC, NewPlace
+from support.harness.waiting import wait_until
 
 WOKEN = ("claude-code", "codex", "opencode", "qwen")  # nobody types into a session of Gemini that is on call
 WOKEN_AFTER_ESC = ("claude-code", "opencode", "qwen")  # Codex holds back what is queued until the next prompt
@@ -63,6 +65,30 @@ def test_an_interrupted_session_of_codex_has_its_mail_with_the_next_prompt(
         sent = place.send("after Esc 9b")
         assert place.state_of(sent).value == "filed"
         terminal.submit("@@ say typed")
+        models.wait_for_text("after Esc 9b", RUN_BOUND_SEC)
+        assert times_shown(models.requests, "after Esc 9b") == 1
+
+
+@pytest.mark.parametrize("comes_before_prompt", [True, False])
+def test_a_session_of_gemini_that_is_interrupted_on_call_sees_mail_from_the_next_prompt_on(
+    new_place: NewPlace, models: ModelServer, comes_before_prompt: bool
+) -> None:
+    """Its hook goes on waiting, and its answer reached no model."""
+    program = PROGRAMS["gemini"]
+    place = new_place("gemini", *program.idle_setup)
+    with idle_session(place) as terminal:
+        for key in program.interrupt:
+            terminal.press(key)
+        terminal.wait_for(program.is_interrupted, RUN_BOUND_SEC)
+        if comes_before_prompt:
+            place.send("after Esc 9b")
+            wait_until(lambda: not doorbells(place), "the hook has answered", RUN_BOUND_SEC)
+            terminal.submit("@@ say typed")
+        else:
+            before = doorbells(place)
+            terminal.submit("@@ say typed")
+            wait_until_watched(place, instead_of=before[0])
+            place.send("after Esc 9b")
         models.wait_for_text("after Esc 9b", RUN_BOUND_SEC)
         assert times_shown(models.requests, "after Esc 9b") == 1
 

@@ -79,6 +79,34 @@ def test_gemini_on_call_is_answered_with_the_mail(client: Mailroom, session: Ses
     assert state_of(client, sent.id) is DeliveryState.OFFERED
 
 
+@pytest.mark.parametrize("next_event", ["AfterTool", "AfterAgent", None])
+def test_mail_that_gemini_was_answered_with_after_esc_is_shown_with_the_next_prompt(
+    client: Mailroom, session: Session, next_event: str | None
+) -> None:
+    """Gemini does not end a hook when a person ends its turn with Esc, and drops its answer."""
+    doorbell = session.doorbell("--dialect", "gemini", stdin=session.event("AfterAgent"))
+    client.send(session.id, "one more task")
+    answer = json.loads(doorbell.communicate(timeout=BOUND_SEC)[0])
+    assert session.hook("BeforeAgent", dialect="gemini", prompt=answer["reason"]) == ""
+    if not next_event:  # as Gemini ends a turn that was ended before
+        assert session.hook("AfterAgent", dialect="gemini", stop_hook_active=True) == ""
+    else:
+        assert session.hook(next_event, dialect="gemini") == ""
+    assert ("one more task" in session.hook("BeforeAgent", dialect="gemini")) is (next_event is None)
+    assert session.hook("BeforeAgent", dialect="gemini") == ""
+
+
+def test_a_prompt_ends_the_doorbell_of_a_turn_of_gemini_that_was_ended_with_esc(
+    client: Mailroom, session: Session
+) -> None:
+    doorbell = session.doorbell("--dialect", "gemini", stdin=session.event("AfterAgent"))
+    wait_until_watching(session)
+    assert session.hook("BeforeAgent", dialect="gemini") == ""
+    assert end_of(doorbell) == (NO_MAIL, "")
+    client.send(session.id, "during the turn")
+    assert "during the turn" in session.hook("AfterTool", dialect="gemini")
+
+
 def prompts_in(file: Path) -> list[str]:
     """Returns the prompts that Qwen finds in its input file."""
     return [json.loads(line)["text"] for line in file.read_text().splitlines()]

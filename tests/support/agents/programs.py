@@ -178,6 +178,7 @@ PROGRAMS = {
             terminal=lambda _: ("gemini", "-y"),
             has_started="Type your message",
             idle_setup=("--on-call",),
+            is_interrupted="Request cancelled",
         ),
         Program(
             "opencode",

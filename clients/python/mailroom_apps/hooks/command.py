@@ -23,10 +23,10 @@ from mailroom_apps.hooks.event import (
     read_event,
 )
 from mailroom_apps.hooks.first_name import use_first_name
-from mailroom_apps.hooks.options import CODEX, Options, UsageError, read_options
+from mailroom_apps.hooks.options import CODEX, GEMINI, Options, UsageError, read_options
 from mailroom_apps.hooks.session_state import SessionState, is_watched, of_agent
 from mailroom_apps.hooks.stderr import print_error
-from mailroom_apps.hooks.unseen import find_unseen
+from mailroom_apps.hooks.unseen import find_unseen, settle_answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,15 +65,18 @@ def _run(options: Options, event: HookEvent) -> None:
         if error := set_alias(event.agent, event.session, options.address):
             _print_error(f"{event.session} is not an alias of {event.agent}; mail for both is shown here: {error}")
     _dismiss_doorbell(options, event)
-    if unread and (event.tool_responses or find_unseen(event, unread, SessionState.read(event.state_key))):
-        _show(options, event, unread)
+    if unread:
+        state = SessionState.read(event.state_key)
+        if settle_answer(event, state) or event.tool_responses or find_unseen(event, unread, state):
+            _show(options, event, unread)
 
 
 def _dismiss_doorbell(options: Options, event: HookEvent) -> None:
-    """Dismisses the doorbell of a session that has ended, and in Codex that of a turn that begins.
+    """Dismisses the doorbell of a session that has ended, and in Codex and Gemini that of a turn that begins.
 
     The process of the session may go on with another one. Codex queues a prompt that comes during a turn, whose hooks
-    show the mail between its steps; and it holds back what is queued for a session whose turn was interrupted.
+    show the mail between its steps; and it holds back what is queued for a session whose turn was interrupted. Gemini
+    does not end a hook when a person ends the turn that waits for it, and listens to it no more.
     """
     if event.in_subagent:
         return
@@ -81,6 +84,8 @@ def _dismiss_doorbell(options: Options, event: HookEvent) -> None:
         doorbell = event.state_key
     elif event.name == USER_PROMPT_SUBMIT and options.dialect == CODEX:
         doorbell = of_agent(event.agent)
+    elif event.name == USER_PROMPT_SUBMIT and options.dialect == GEMINI:
+        doorbell = event.state_key
     else:
         return
     if is_watched(doorbell):

@@ -17,7 +17,7 @@ from mailroom_apps.hooks.event import DOORBELL, STOP, HookEvent
 from mailroom_apps.hooks.report import Report, compose
 from mailroom_apps.hooks.session_state import SessionState
 from mailroom_apps.hooks.session_update import SessionUpdate
-from mailroom_apps.hooks.unseen import find_unseen
+from mailroom_apps.hooks.unseen import find_unseen, settle_answer
 from mailroom_apps.printable import defused
 
 MAX_OPENED = 1000  # files in one run, the newest first: about 20 ms
@@ -55,11 +55,12 @@ def show_mail(
         Exception: what `write` raises; nothing is recorded then.
     """
     with SessionUpdate(event.state_key) as update:
+        is_settled = settle_answer(event, update.state)
         seen = _seen_in_tool(event, root, unread) - update.state.shown
         ids = [message_id for message_id in find_unseen(event, unread, update.state) if message_id not in seen]
         selection = _Selection(ids, event, root, unread, received)
         report = selection.compose_report(dialect)
-        if report or seen:
+        if report or seen or is_settled:
             shown = seen.union(message.id for message in (report.messages if report else ()))
             _record_shown(update.state, event, unread, selection.ids, shown)
             update.prepare()
@@ -152,4 +153,6 @@ def _record_shown(
         state.held.update(counted)
     elif event.name == DOORBELL:  # it has woken the session, so the next stop need not hold it up again
         state.held |= shown
+        if event.answers_turn:
+            state.answered |= shown
     state.keep_only({*unread, *shown})

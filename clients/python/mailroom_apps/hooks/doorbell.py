@@ -31,11 +31,10 @@ from mailroom.errors import MailroomError
 from mailroom_apps.hooks.event import DOORBELL, USER_PROMPT_SUBMIT, EventError, HookEvent, read_event
 from mailroom_apps.hooks.first_name import use_first_name
 from mailroom_apps.hooks.input_file import InputFile
-from mailroom_apps.hooks.options import CLAUDE_CODE, CODEX, Options, UsageError, read_options
+from mailroom_apps.hooks.options import CLAUDE_CODE, CODEX, GEMINI, QWEN, Options, UsageError, read_options
 from mailroom_apps.hooks.session_state import of_agent
 from mailroom_apps.hooks.stderr import print_error
 
-GEMINI, QWEN = "gemini", "qwen"
 CODEX_EXEC = frozenset(("exec", "e"))  # the command of a run without a terminal, and its short form
 COMMAND_TIMEOUT_SEC = 30.0
 MAIL, NO_MAIL, FAILED = 2, 0, 1  # exit codes
@@ -49,6 +48,7 @@ class CommandFailedError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Runs the doorbell with the arguments that follow `mailroom doorbell`, and returns its exit code."""
+    signal.signal(signal.SIGTERM, _end)  # until it waits
     try:
         options = read_options(arguments, positional=True)
         return _run(options, _read_event(options))
@@ -59,6 +59,10 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - a crash would exit with 1 as well, but with a traceback
         print_error("doorbell", f"not watching: {type(error).__name__}: {error}")
     return FAILED
+
+
+def _end(_number: int, _frame: object) -> None:
+    sys.exit(NO_MAIL)
 
 
 def _read_event(options: Options) -> HookEvent:
@@ -99,6 +103,7 @@ def _run(options: Options, event: HookEvent) -> int:
             print_error("doorbell", "another doorbell watches this session and did not exit")
             return NO_MAIL
         has_shown_mail = asyncio.run(_wait_for_mail(options, event, session))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its exit code says what it has shown
         wakes_by_code = options.then is None and (options.dialect not in (GEMINI, QWEN) or not is_hook)
         return MAIL if has_shown_mail and wakes_by_code else NO_MAIL
 

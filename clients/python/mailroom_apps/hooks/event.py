@@ -60,6 +60,8 @@ class HookEvent:
         agent: whose mail is shown.
         starts_afresh: the model has lost what it was shown: its context was compacted or cleared.
         in_subagent: output would reach a subagent instead of the session.
+        prompt: what the model is asked; Gemini also submits what it goes on with at the end of a turn.
+        stop_hook_active: a stop follows another one without an answer of the model in between, as after Esc in Gemini.
         tool_responses: the results of tools that have just shown the session its mail.
     """
 
@@ -68,9 +70,11 @@ class HookEvent:
         "given_name",
         "in_subagent",
         "name",
+        "prompt",
         "session",
         "starts_afresh",
         "state_key",
+        "stop_hook_active",
         "tool_responses",
     )
 
@@ -82,12 +86,19 @@ class HookEvent:
         self.agent = agent
         self.starts_afresh = False
         self.in_subagent = False
+        self.prompt = ""
+        self.stop_hook_active = False
         self.tool_responses: list[object] = []
 
     @property
     def mailboxes(self) -> tuple[str, ...]:
         """The agent's mailbox and the session's, if it can have one: senders may use either name."""
         return (self.agent, self.session) if self.has_own_mailbox else (self.agent,)
+
+    @property
+    def answers_turn(self) -> bool:
+        """Whether the program waits with the end of a turn, for mail to go on with, as Gemini's does on call."""
+        return self.name == DOORBELL and _OTHER_NAMES.get(self.given_name) == STOP
 
     @property
     def has_own_mailbox(self) -> bool:
@@ -118,6 +129,8 @@ def read_event(raw: bytes, agent: str | None) -> HookEvent:
     event = HookEvent(str(fields.get("hook_event_name")), session, agent or session)
     event.starts_afresh = event.name == SESSION_START and fields.get("source") in ("clear", "compact")
     event.in_subagent = bool(fields.get("agent_id"))
+    event.prompt = str(fields.get("prompt", ""))
+    event.stop_hook_active = fields.get("stop_hook_active") is True
     if event.name == USER_PROMPT_SUBMIT and fields.get("prompt") == "":  # of Qwen, between two steps
         event.name = POST_TOOL_USE
     if event.name == POST_TOOL_USE and not event.in_subagent:

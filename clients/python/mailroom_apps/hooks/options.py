@@ -4,14 +4,14 @@ Own parser: getopt and argparse take longer to import than a silent hook takes t
 Invariant: the agent is a valid mailbox name, so it can become part of a path.
 """
 
-__all__ = ["CLAUDE_CODE", "CODEX", "DIALECTS", "Options", "UsageError", "read_options"]
+__all__ = ["CLAUDE_CODE", "CODEX", "DIALECTS", "GEMINI", "QWEN", "Options", "UsageError", "read_options"]
 
 import os
 
 from mailroom.inbox_directory import NoHomeDirectoryError, default_root, expand_home, is_mailbox_name
 
-CLAUDE_CODE, CODEX = "claude-code", "codex"
-DIALECTS = (CLAUDE_CODE, CODEX, "gemini", "opencode", "qwen")  # what each means: `dialect`
+CLAUDE_CODE, CODEX, GEMINI, QWEN = "claude-code", "codex", "gemini", "qwen"
+DIALECTS = (CLAUDE_CODE, CODEX, GEMINI, "opencode", QWEN)  # what each means: `dialect`
 
 
 class UsageError(Exception):

@@ -1,6 +1,6 @@
 """SessionState — the messages that one session has been shown, so that it does not see a message twice.
 
-Owns the place and the content of `{session}.json` in the sessions' directory: three lists of ids. A file that is broken
+Owns the place and the content of `{session}.json` in the sessions' directory: four lists of ids. A file that is broken
 counts as empty: mail shown twice is better than mail never shown.
 Not here: changing the file (`session_update`).
 Bound: only ids that are still unread are kept.
@@ -51,14 +51,22 @@ class SessionState:
         shown: ids of messages whose content was shown.
         counted: ids of messages that were only counted.
         held: ids of urgent messages that have already kept the session from stopping.
+        answered: ids of messages that answered the end of a turn. They are shown if the turn goes on (`unseen`).
     """
 
-    __slots__ = ("counted", "held", "shown")
+    __slots__ = ("answered", "counted", "held", "shown")
 
-    def __init__(self, shown: Iterable[str] = (), counted: Iterable[str] = (), held: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        shown: Iterable[str] = (),
+        counted: Iterable[str] = (),
+        held: Iterable[str] = (),
+        answered: Iterable[str] = (),
+    ) -> None:
         self.shown = set(shown)
         self.counted = set(counted)
         self.held = set(held)
+        self.answered = set(answered)
 
     @classmethod
     def read(cls, session: str) -> "SessionState":
@@ -66,14 +74,13 @@ class SessionState:
         try:
             with open(f"{sessions_directory()}/{session}.json", "rb") as file:
                 stored = json.loads(file.read())
-            return cls(stored["shown"], stored["counted"], stored["held"])
+            return cls(stored["shown"], stored["counted"], stored["held"], stored.get("answered", ()))
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return cls()
 
     def encode(self) -> bytes:
         """Returns the content of the session's file."""
-        lists = {"shown": sorted(self.shown), "counted": sorted(self.counted), "held": sorted(self.held)}
-        return json.dumps(lists).encode()
+        return json.dumps({name: sorted(getattr(self, name)) for name in self.__slots__}).encode()
 
     def keep_only(self, ids: Iterable[str]) -> None:
         """Drops ids of messages that are no longer unread."""
@@ -81,3 +88,4 @@ class SessionState:
         self.shown &= kept
         self.counted &= kept
         self.held &= kept
+        self.answered &= kept
