@@ -116,6 +116,14 @@ class WideBed:
 
     def ask_hub(self, subject: str, body: bytes = b"") -> dict[str, Any]:
         """Returns what the hub answers to an operator who may do everything."""
+        found = wait_until(
+            lambda: self.try_to_ask_hub(subject, body), f"the hub answers to {subject}", START_SEC, step_sec=0.3
+        )
+        assert found is not None
+        return found
+
+    def try_to_ask_hub(self, subject: str, body: bytes = b"") -> dict[str, Any] | None:
+        """Asks the hub once; returns None if it does not answer. It may be choosing a leader."""
 
         async def ask() -> dict[str, Any]:
             client = await nats.connect(  # pyright: ignore[reportUnknownMemberType]
@@ -126,16 +134,11 @@ class WideBed:
             finally:
                 await client.close()
 
-        def answer() -> dict[str, Any] | None:
-            with suppress(NatsError, OSError, TimeoutError):  # it may be choosing a leader
-                found = self.network.machines[SPARE].run(lambda: asyncio.run(ask()))
-                if found.get("error", {}).get("code") != 503:
-                    return found
-            return None
-
-        found = wait_until(answer, f"the hub answers to {subject}", START_SEC, step_sec=0.3)
-        assert found is not None
-        return found
+        with suppress(NatsError, OSError, TimeoutError):
+            found = self.network.machines[SPARE].run(lambda: asyncio.run(ask()))
+            if found.get("error", {}).get("code") != 503:
+                return found
+        return None
 
     def mail_stream(self) -> dict[str, Any]:
         """Returns what the hub says of the stream that holds the mail; {} if there is none."""
