@@ -18,6 +18,7 @@ from support.hosts.network import Machine
 
 NATS_SERVER = str(Path(sys.executable).with_name("nats-server"))
 PORT, MONITORING_PORT = 4222, 8222  # on a machine of its own
+START_SEC = 120.0  # a server that has lost its store catches up under load
 
 
 class Broker:

@@ -26,7 +26,7 @@ from support.faults.small_disk import SmallDisk, place_on, small_disk
 from support.harness.daemon import short_directory
 from support.harness.waiting import wait_until
 from support.hosts.bed import Host
-from support.hosts.broker import Broker
+from support.hosts.broker import START_SEC, Broker
 from support.hosts.evidence import HostsEvidence, Sent, read_host
 from support.hosts.hosts_checker import judge
 from support.hosts.network import Network, running_network
@@ -36,7 +36,6 @@ CLOCK_HOST = "c"  # the one whose clock can be set
 DISK_BYTES = 1 << 30
 EXPIRED, RETURNED = DeliveryState.EXPIRED, DeliveryState.RETURNED
 REST_SEC = 180.0  # for everything to arrive and to be known, once nothing is broken any more
-START_SEC = 60.0
 ADMIN = "admin"  # a user of the hub that may do everything
 ADMIN_SEC = 5.0
 FLAGS = ("--max-unread", "400", "--sweep-every", "1s")  # so that mailboxes get full, and mail expires in time
