@@ -21,7 +21,7 @@ from support.harness.daemon import MAILROOMD, Daemon, short_directory
 from support.harness.waiting import wait_until
 from support.hosts.broker import Broker
 
-FLAGS = ("--stuck-after", "3s", "--max-restarts", "1000/10")  # a machine busy with all these delays a worker for 1 s
+FLAGS = ("--max-restarts", "1000/10")  # workers may be silent as long as by default: six disks are slow together
 REST_SEC = 90.0  # for everything to arrive, once nothing is broken any more
 
 
