@@ -143,6 +143,12 @@ class WideBed:
         """Returns what the hub says of the stream that holds the mail; {} if there is none."""
         return self.ask_hub(f"$JS.API.STREAM.INFO.MAIL_{self.hub.shard}").get("state", {})
 
+    def _batches_at_hub(self) -> int:
+        """Returns how many batches wait at the hub. Nobody can fetch those for hosts that were removed."""
+        filter_of_all = json.dumps({"subjects_filter": ">"}).encode()
+        state = self.ask_hub(f"$JS.API.STREAM.INFO.MAIL_{self.hub.shard}", filter_of_all).get("state", {})
+        return sum(count for subject, count in state.get("subjects", {}).items() if subject.split(".")[2] in self.hosts)
+
     # -- harm -----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -168,7 +174,7 @@ class WideBed:
 
     def evidence(self, *, with_hub: bool = False) -> HostsEvidence:
         """Returns what is there now."""
-        at_hub = self.mail_stream().get("messages", 0) if with_hub else 0
+        at_hub = self._batches_at_hub() if with_hub else 0
         hosts = {name: read_host(host.daemon.database, host.daemon.inbox) for name, host in self.hosts.items()}
         return HostsEvidence(list(self.sent), hosts, list(self.local_failures), at_hub)
 
