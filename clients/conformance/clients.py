@@ -239,7 +239,7 @@ CPP_CODE = (
     "google/rpc/error_details.pb",
 )
 CPP_LIBRARIES = ("grpc++", "protobuf")
-CPP_PACKAGES = "libgrpc++-dev protobuf-compiler-grpc nlohmann-json3-dev"
+CPP_PACKAGES = "libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc nlohmann-json3-dev"
 
 
 def _debian_code(plugin: str, out: Path, *flags: str) -> None:

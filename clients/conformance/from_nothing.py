@@ -7,6 +7,7 @@ is there already. Not here: the programs and their commands (`first_clients`).
 __all__ = ["measure"]
 
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -57,7 +58,7 @@ def _measure_one(language: str, directory: Path, daemons: Daemons) -> None:
         check=False,
     )
     took_sec = time.monotonic() - started
-    words = done.stdout.split()
-    if done.returncode or not any((daemons["main"].daemon.inbox / "abc" / f"{word}.json").exists() for word in words):
+    ids = re.findall("[0-9a-f]{16}", done.stdout)  # Maven puts a color before it
+    if done.returncode or not any((daemons["main"].daemon.inbox / "abc" / f"{one}.json").exists() for one in ids):
         raise RuntimeError(f"{language}: ended with {done.returncode}: {(done.stdout + done.stderr)[-3000:]}")
     print(f"{language}: {took_sec:.0f} s", flush=True)
