@@ -5,6 +5,7 @@ import statistics
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.agents.model_server import ModelServer
@@ -54,6 +55,19 @@ def new_place(daemon: Daemon, models: ModelServer) -> Generator[NewPlace, None, 
 
     yield make
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands on what one of several processes has measured."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["times_to_wake"] = dict(times_to_wake)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes it."""
+    for name, times in getattr(node, "workeroutput", {}).get("times_to_wake", {}).items():
+        times_to_wake[name] += times
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -38,12 +38,12 @@ def test_a_session_without_a_name_keeps_its_first_one_after_a_clear(new_place: N
     place = new_place("claude-code", is_named=False)
     with idle_session(place) as terminal:
         terminal.submit('@@ tool send_message {"to_session_id": "amy", "content": "hello"}')
-        name = place.sender_of_mail("amy")
+        place.agent, place.is_named = place.sender_of_mail("amy"), True
         terminal.wait_for("● done", RUN_BOUND_SEC)
         begin_anew(place, terminal)
-        place.send("an answer 3d", to=name)
+        place.send("an answer 3d")
         request = models.wait_for_text("an answer 3d", RUN_BOUND_SEC)
-        assert f"Mail for {name}" in request.text
+        assert f"Mail for {place.agent}" in request.text
 
 
 @pytest.mark.parametrize("name", WOKEN_AFTER_ESC)

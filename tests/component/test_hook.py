@@ -149,6 +149,15 @@ def test_the_newest_messages_that_fit_are_shown_and_the_rest_counted(session: Se
     assert f"<{numbers[0] - 1:02}>" in session.hook("UserPromptSubmit")
 
 
+def test_mail_that_comes_while_a_session_starts_is_left_to_its_doorbell(session: Session) -> None:
+    """The doorbell, which wakes the session for it, may be there before this hook looks."""
+    session.deliver("from before", age_sec=1.0)
+    session.deliver("meanwhile", age_sec=-60.0)
+    shown = session.run(session.event("SessionStart")).stdout
+    assert (b"from before" in shown, b"meanwhile" in shown) == (True, False)
+    assert "meanwhile" in session.hook("UserPromptSubmit")
+
+
 def test_a_message_too_large_to_fit_is_cut_and_says_so(session: Session) -> None:
     message_id = session.deliver("\x01" * 1_000_000)
     shown = session.hook("SessionStart")

@@ -137,6 +137,7 @@ class Session:
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
             mock.patch.object(sys, "stdin", stdin),
+            mock.patch.object(command, "id_at_start", inbox_id),  # this process is older than the mail
             redirect_stdout(stdout),
         ):
             assert command.main(self.command("hook", *arguments)[4:]) == 0

@@ -6,11 +6,12 @@ therefore exit code 0 and a sentence on stderr, which Claude Code keeps in its d
 Imports: see the package.
 """
 
-__all__ = ["OK", "WRONG_SETTING", "main"]
+__all__ = ["OK", "WRONG_SETTING", "id_at_start", "main"]
 
 import json
 import os
 import sys
+import time
 
 from mailroom.inbox_directory import list_unread
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mailroom_apps.hooks.report import Report
 
 OK, WRONG_SETTING = 0, 1
+ID_MS_SHIFT = 20  # an id begins with milliseconds since 1970
 
 
 def main(arguments: list[str]) -> int:
@@ -57,8 +59,9 @@ def main(arguments: list[str]) -> int:
 
 def _run(options: Options, event: HookEvent) -> None:
     use_first_name(event, options)
-    # Before the calls at a session's start, which take a while: mail that comes meanwhile is left to the doorbell.
     unread = list_unread(options.root, event.mailboxes)
+    if event.name == SESSION_START:  # what has come since is left to the doorbell, which wakes the session for it
+        unread = {message_id: mailbox for message_id, mailbox in unread.items() if message_id < id_at_start()}
     if event.name == SESSION_START and event.has_own_mailbox:
         from mailroom_apps.hooks.daemon_calls import set_alias
 
@@ -69,6 +72,14 @@ def _run(options: Options, event: HookEvent) -> None:
         state = SessionState.read(event.state_key)
         if settle_answer(event, state) or event.tool_responses or find_unseen(event, unread, state):
             _show(options, event, unread)
+
+
+def id_at_start() -> str:
+    """Returns the first id that a message could have got since this process was started."""
+    with open("/proc/self/stat", "rb") as file:
+        started_ticks = int(file.read().rpartition(b")")[2].split()[19])
+    age_sec = time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
+    return f"{int((time.time() - age_sec) * 1000) << ID_MS_SHIFT:016x}"
 
 
 def _dismiss_doorbell(options: Options, event: HookEvent) -> None:
