@@ -70,7 +70,7 @@ def test_an_interrupted_session_of_codex_has_its_mail_with_the_next_prompt(
 
 
 @pytest.mark.parametrize("comes_before_prompt", [True, False])
-def test_a_session_of_gemini_that_is_interrupted_on_call_sees_mail_from_the_next_prompt_on(
+def test_an_interrupted_session_of_gemini_sees_mail_from_the_next_prompt_on(
     new_place: NewPlace, models: ModelServer, comes_before_prompt: bool
 ) -> None:
     """Its hook goes on waiting, and its answer reached no model."""

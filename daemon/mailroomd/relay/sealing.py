@@ -114,7 +114,8 @@ class Sealer:
             version = self._path.stat().st_mtime_ns
             if version != self._version:
                 self._pins = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
-                self._version, self._damage = version, ""
+                self._version = version
+                self._damage = ""
                 self._boxes.clear()
         except FileNotFoundError:
             self._damage = ""

@@ -36,7 +36,7 @@ def show_mail(
     *,
     dialect: Dialect,
 ) -> Report | None:
-    """Shows a session what it has not seen.
+    """Shows a session what it has not seen; returns that, None if it is nothing.
 
     Args:
         event: which session, and on which occasion.
@@ -45,9 +45,6 @@ def show_mail(
         write: writes the text, and returns when it has left this process.
         received: messages that are known without their files, by id.
         dialect: how much may be shown.
-
-    Returns:
-        What was shown; None if nothing was.
 
     Raises:
         SessionBusyError: another process is showing mail to this session.
