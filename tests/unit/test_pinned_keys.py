@@ -32,3 +32,16 @@ def test_no_key_is_pinned_while_the_file_is_damaged(tmp_path: Path) -> None:
     sealer = Sealer(OWN, tmp_path)
     sealer.see("b", ANOTHER)
     assert sealer.problem("b") == ""
+
+
+def test_keys_are_pinned_again_when_the_same_file_is_back(tmp_path: Path) -> None:
+    sealer = Sealer(OWN, tmp_path)
+    sealer.see("b", THEIRS)
+    pins = tmp_path / PINS_NAME
+    away = pins.rename(tmp_path / "away")
+    pins.mkdir()
+    assert "cannot be read" in sealer.problem("c")
+    pins.rmdir()
+    away.rename(pins)
+    sealer.see("c", ANOTHER)
+    assert sealer.problem("c") == ""

@@ -7,6 +7,7 @@ every tool call.
 """
 
 __all__ = [
+    "ID_MS_SHIFT",
     "NoHomeDirectoryError",
     "claude_directory",
     "default_root",
@@ -21,6 +22,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 MAX_NAME_CHARS = 128
+ID_MS_SHIFT = 20  # an id is milliseconds since 1970, shifted by its node and counter
 SUFFIX = ".json"
 
 _ID_CHARS = 16

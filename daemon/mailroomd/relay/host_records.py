@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from mailroom.private_file import write_private_file
 
 from mailroomd.core.host_directory import DIRECTORY_NAME, HostDirectory, HostRecord, HostsFile
 from mailroomd.core.host_policy import HostPolicy
@@ -25,7 +26,6 @@ from mailroomd.observability.log import log
 from mailroomd.relay.hub import Hub, HubUnreachable
 from mailroomd.relay.hub_messages import StoredRecord
 from mailroomd.relay.sealing import Sealer
-from mailroomd.storage.directories.private_file import write_private_file
 
 PRESENCE_SEC = 30.0  # between two records of this host
 REFRESH_SEC = 15.0  # between two looks at all others, at least ...

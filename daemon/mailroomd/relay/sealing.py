@@ -2,8 +2,7 @@
 
 Owns the pinned keys: the key under which a host is seen first is kept in a file of the state directory, as SSH keeps
 those of its hosts, and a changed one is refused until `mailroom hub trust HOST` forgets it. While the file is damaged,
-no key is pinned. Not here: where keys are
-published (`directory`), the format of what is sealed (`envelope`).
+no key is pinned. Not here: where keys are published (`host_records`), the format of what is sealed (`envelope`).
 Invariant: nothing is sealed for, or accepted from, a key that is not pinned.
 """
 
@@ -13,11 +12,11 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 
 import msgspec
+from mailroom.private_file import write_private_file
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
 from mailroomd.observability.log import log
-from mailroomd.storage.directories.private_file import write_private_file
 
 PINS_NAME = "hub-keys.json"
 """Below the state directory."""
@@ -115,8 +114,8 @@ class Sealer:
             if version != self._version:
                 self._pins = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
                 self._version = version
-                self._damage = ""
                 self._boxes.clear()
+            self._damage = ""
         except FileNotFoundError:
             self._damage = ""
         except (OSError, msgspec.MsgspecError) as error:

@@ -9,7 +9,7 @@ import grpc
 
 
 class _Bearer:
-    """Adds the token's header to each call, of whichever kind."""
+    """Adds the token's header to each call, unary or streaming."""
 
     def __init__(self, token: str) -> None:
         self._header = ("authorization", f"Bearer {token}")

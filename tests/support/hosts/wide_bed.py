@@ -145,8 +145,8 @@ class WideBed:
 
     def _batches_at_hub(self) -> int:
         """Returns how many batches wait at the hub. Nobody can fetch those for hosts that were removed."""
-        filter_of_all = json.dumps({"subjects_filter": ">"}).encode()
-        state = self.ask_hub(f"$JS.API.STREAM.INFO.MAIL_{self.hub.shard}", filter_of_all).get("state", {})
+        every_subject = json.dumps({"subjects_filter": ">"}).encode()
+        state = self.ask_hub(f"$JS.API.STREAM.INFO.MAIL_{self.hub.shard}", every_subject).get("state", {})
         return sum(count for subject, count in state.get("subjects", {}).items() if subject.split(".")[2] in self.hosts)
 
     # -- harm -----------------------------------------------------------------------------------------------------

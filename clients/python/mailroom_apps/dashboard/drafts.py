@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from mailroom.private_file import write_private_file
 
-from mailroom_apps.dashboard.private_files import make_private_directory, write_private
+from mailroom_apps.dashboard.private_files import make_private_directory
 from mailroom_apps.dashboard.requests import UUID_PATTERN
 
 MAX_DRAFTS = 100  # the one that was changed longest ago makes room
@@ -60,7 +61,7 @@ class Drafts:
         stored = _read(file)
         if stored is not None and stored.at_ms > draft.at_ms:
             return
-        write_private(make_private_directory(self._directory) / file.name, content)
+        write_private_file(make_private_directory(self._directory) / file.name, content)
         for old in self.all()[MAX_DRAFTS:]:
             self.remove(old.id)
 

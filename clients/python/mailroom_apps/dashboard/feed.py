@@ -17,13 +17,13 @@ import msgspec
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import InvalidArgument, MailroomError
 from mailroom.events import CaughtUp, Event
+from mailroom.inbox_directory import ID_MS_SHIFT
 
 from mailroom_apps.dashboard.views import PREVIEW_BYTES, event_view
 
 RING_EVENTS = 5_000
 RETRY_SEC = 1.0  # while no daemon has ever answered
 MAX_AGE_MS = 20 * 3_600_000  # of a cursor; the daemon keeps receipts for 24 hours
-ID_MS_SHIFT = 20  # an event's id begins with milliseconds since 1970
 _EVENT_ID = re.compile("[0-7][0-9a-f]{15}")
 
 
@@ -184,5 +184,5 @@ class Feed:
 
 
 def _data(event: Event) -> bytes:
-    # Not orjson: since 3.13, each of its results keeps a buffer of 4 KB.
+    # Not with orjson: since 3.13, each of its results keeps a buffer of 4 KB.
     return msgspec.json.encode(event_view(event) or {"kind": "other"})

@@ -12,7 +12,7 @@ import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
 
-from mailroom_apps.dashboard.private_files import write_private
+from mailroom.private_file import write_private_file
 
 NAME = "launch-*.html"
 
@@ -26,7 +26,7 @@ def launch_browser(directory: Path, link: str) -> None:
     """Opens the browser on a link; does nothing if there is no browser."""
     file = directory / NAME.replace("*", secrets.token_hex(8))
     target = html.escape(link, quote=True)
-    write_private(file, f'<!doctype html><meta http-equiv="refresh" content="0;url={target}">\n'.encode())
+    write_private_file(file, f'<!doctype html><meta http-equiv="refresh" content="0;url={target}">\n'.encode())
     webbrowser.open(file.as_uri())
 
 

@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import orjson
+from mailroom.private_file import write_private_file
 
-from mailroom_apps.dashboard.private_files import make_private_directory, write_private
+from mailroom_apps.dashboard.private_files import make_private_directory
 from mailroom_apps.dashboard.sessions import Role
 
 LINK_LIFETIME_SEC = 60
@@ -37,7 +38,7 @@ class Links:
         self._remove_old()
         key = secrets.token_urlsafe(KEY_BYTES)
         content = orjson.dumps({"role": role.value, "expires_at": time.time() + LINK_LIFETIME_SEC})
-        write_private(make_private_directory(self._directory) / _digest(key), content)
+        write_private_file(make_private_directory(self._directory) / _digest(key), content)
         return key
 
     def take(self, key: str) -> Role | None:

@@ -18,6 +18,7 @@ import orjson
 import uvicorn
 from mailroom.aio import AsyncMailroom
 from mailroom.errors import MailroomError
+from mailroom.private_file import write_private_file
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,7 +35,7 @@ from mailroom_apps.dashboard.draft_api import DraftApi
 from mailroom_apps.dashboard.drafts import Drafts
 from mailroom_apps.dashboard.guard import Guard, Rules
 from mailroom_apps.dashboard.links import Links
-from mailroom_apps.dashboard.private_files import make_private_directory, write_private
+from mailroom_apps.dashboard.private_files import make_private_directory
 from mailroom_apps.dashboard.requests import failure, file_failure
 from mailroom_apps.dashboard.running import LOCK_FILE, SITE_FILE, RunningDashboard
 from mailroom_apps.dashboard.session_api import SessionApi
@@ -68,7 +69,7 @@ def serve(
     lock = os.open(own / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        write_private(own / SITE_FILE, orjson.dumps({"url": site.url, "pid": os.getpid()}))
+        write_private_file(own / SITE_FILE, orjson.dumps({"url": site.url, "pid": os.getpid()}))
         asyncio.run(_serve(client, config, site, listener, own, on_ready))
     finally:
         os.close(lock)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 import orjson
+from mailroom.private_file import write_private_file
 
-from mailroom_apps.dashboard.private_files import make_private_directory, write_private
+from mailroom_apps.dashboard.private_files import make_private_directory
 
 LIFETIME_SEC = 30 * 86_400  # since the last use
 SAVE_INTERVAL_SEC = 3_600  # of the time of the last use
@@ -118,7 +119,7 @@ class Sessions:
 
     def _save(self) -> None:
         self._saved_at = time.time()
-        write_private(self._file, orjson.dumps([asdict(session) for session in self.active()]))
+        write_private_file(self._file, orjson.dumps([asdict(session) for session in self.active()]))
 
 
 def _load(file: Path) -> list[Session]:

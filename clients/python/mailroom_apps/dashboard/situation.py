@@ -1,7 +1,7 @@
 """Situation — who needs the operator, who is stuck, which agents there are: what the first screen shows.
 
-All pages share one answer, so ten pages cost the daemon what one costs. It is shared until something happens, and for
-no longer than a page waits for its next one.
+All pages share one answer until an event or an action, and for four seconds at most. So ten pages cost the daemon what
+one costs.
 """
 
 __all__ = ["Situation"]

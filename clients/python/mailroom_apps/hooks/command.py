@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from mailroom.inbox_directory import list_unread
+from mailroom.inbox_directory import ID_MS_SHIFT, list_unread
 
 from mailroom_apps.hooks.event import (
     SESSION_END,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from mailroom_apps.hooks.report import Report
 
 OK, WRONG_SETTING = 0, 1
-ID_MS_SHIFT = 20  # an id begins with milliseconds since 1970
 
 
 def main(arguments: list[str]) -> int:
@@ -60,8 +59,9 @@ def main(arguments: list[str]) -> int:
 def _run(options: Options, event: HookEvent) -> None:
     use_first_name(event, options)
     unread = list_unread(options.root, event.mailboxes)
-    if event.name == SESSION_START:  # what has come since is left to the doorbell, which wakes the session for it
-        unread = {message_id: mailbox for message_id, mailbox in unread.items() if message_id < id_at_start()}
+    if event.name == SESSION_START:  # later mail is left to the doorbell, which wakes the session for it
+        end_id = id_at_start()
+        unread = {message_id: mailbox for message_id, mailbox in unread.items() if message_id < end_id}
     if event.name == SESSION_START and event.has_own_mailbox:
         from mailroom_apps.hooks.daemon_calls import set_alias
 
@@ -87,7 +87,7 @@ def _dismiss_doorbell(options: Options, event: HookEvent) -> None:
 
     The process of the session may go on with another one. Codex queues a prompt that comes during a turn, whose hooks
     show the mail between its steps; and it holds back what is queued for a session whose turn was interrupted. Gemini
-    does not end a hook when a person ends the turn that waits for it, and listens to it no more.
+    does not end a hook when a person ends the turn that waits for it, and drops what the hook answers.
     """
     if event.in_subagent:
         return

@@ -36,7 +36,7 @@ def show_mail(
     *,
     dialect: Dialect,
 ) -> Report | None:
-    """Shows a session what it has not seen; returns that, None if it is nothing.
+    """Shows a session what it has not seen; returns the report, or None if there was nothing to show.
 
     Args:
         event: which session, and on which occasion.

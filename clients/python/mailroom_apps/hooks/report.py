@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mailroom.inbox_directory import is_mailbox_name
+from mailroom.inbox_directory import ID_MS_SHIFT, is_mailbox_name
 from mailroom.inbox_file import InboxFile
 from mailroom.message_fields import SENT_FIELDS
 
@@ -32,7 +32,6 @@ from mailroom_apps.printable import defused, defused_json, printable_line
 MAX_SENDER_CHARS = 200  # of a sender that is not a valid name
 MAX_FIELD_CHARS = 400  # of a field besides the content
 _QUOTED = {field.shown: field.absent_in_file for field in SENT_FIELDS[3:]}  # beside names and content
-MS_SHIFT = 20  # an id is milliseconds since 1970, shifted by its node and counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ def _age(message: InboxFile) -> str:
     try:
         sent = datetime.fromisoformat(message.timestamp)
     except ValueError:  # written by another program
-        sent = datetime.fromtimestamp((int(message.id, 16) >> MS_SHIFT) / 1000, UTC)
+        sent = datetime.fromtimestamp((int(message.id, 16) >> ID_MS_SHIFT) / 1000, UTC)
     if sent.tzinfo is None:
         sent = sent.replace(tzinfo=UTC)
     return format_age(max(0.0, time.time() - sent.timestamp()))

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from mailroom.private_file import write_private_file
 
 from mailroomd.core.host_directory import HostDirectory, HostRecord, HostsFile
 from mailroomd.model.names import HOST_RULE, is_host
 from mailroomd.operator.hub.server_config import server_urls
 from mailroomd.operator.hub.setting_up import Invitation
 from mailroomd.relay.hub_file import HubFile, HubFileUnusable, read_hub_file
-from mailroomd.storage.directories.private_file import write_private_file
 
 HUB_FILE_NAME = "hub.json"
 AUTHORITY_NAME = "hub-ca.pem"

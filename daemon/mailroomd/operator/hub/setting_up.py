@@ -9,10 +9,10 @@ __all__ = ["Hub", "Invitation", "add_host", "read_hub", "remove_host", "write_se
 from pathlib import Path
 
 import msgspec
+from mailroom.private_file import write_private_file
 
 from mailroomd.operator.hub.hub_description import Hub, new_password
 from mailroomd.operator.hub.server_config import config_names, server_config
-from mailroomd.storage.directories.private_file import write_private_file
 
 HUB_NAME = "hub.json"
 

@@ -57,14 +57,13 @@ def _foreign_batch(stage: Stage) -> None:
     assert "seq" in answer, answer
     wait_until(lambda: daemon.log().count(FOREIGN) > before, f"{to} says that it does not know it", NOTICED_SEC)
     stage.traffic.wait_progress()
-    wait_until(lambda: _take_away(stage, answer["seq"]), "the hub has it no more", NOTICED_SEC, step_sec=0.2)
+    wait_until(lambda: _take_away(stage, answer["seq"]), "the hub has deleted it", NOTICED_SEC, step_sec=0.2)
 
 
 def _take_away(stage: Stage, number: int) -> bool:
-    """Returns whether a message is gone, and has it deleted otherwise.
+    """Has the hub delete a message, if it is there; returns whether it was gone.
 
-    Servers do not answer who deletes a message that they do not have (nats-io/nats-server#7308), so they are asked
-    before.
+    A server does not answer a request to delete a message that it does not have (nats-io/nats-server#7308).
     """
     message = {"seq": number}
     if "error" in _ask(stage, f"STREAM.MSG.GET.{_stream(stage)}", message):

@@ -1,6 +1,7 @@
-"""private_file — replaces a small file that only its owner can read, such as one with a key, and survives a power cut.
+"""private_file — replaces a small file that only its owner can read, such as one with a key; survives a power cut.
 
-Not here: files in directories that agents can change (`files`), which are opened relative to their directory.
+Not here: files in directories that agents can change (`mailroomd.storage.directories`).
+Invariant: a file is complete under its name or absent, and nobody else could read it at any moment.
 """
 
 __all__ = ["write_private_file"]
@@ -8,8 +9,6 @@ __all__ = ["write_private_file"]
 import os
 import secrets
 from pathlib import Path
-
-from mailroomd.storage.directories.files import CREATE_FILE, write_whole
 
 
 def write_private_file(path: Path, content: bytes) -> None:
@@ -19,13 +18,12 @@ def write_private_file(path: Path, content: bytes) -> None:
         OSError: it cannot be written; the former file is unchanged.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, CREATE_FILE, mode=0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            write_whole(descriptor, content)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)
