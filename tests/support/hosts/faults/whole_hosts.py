@@ -16,7 +16,8 @@ from support.hosts.faults.stage import Fault, Stage
 from support.hosts.wide_bed import SPARE
 
 NOTICED_SEC = 60.0
-ENDED = (pb.DELIVERY_STATE_FILED, pb.DELIVERY_STATE_RETURNED)
+# `stored`: the host confirmed the message, and was stopped before it could report the file.
+ENDED = (pb.DELIVERY_STATE_STORED, pb.DELIVERY_STATE_FILED, pb.DELIVERY_STATE_RETURNED)
 OPEN, TAKEN = "mail is exchanged with other hosts", "host name is taken"
 
 
