@@ -172,11 +172,17 @@ class HostRecords:
         hub.problem = ""
 
     async def _is_used_elsewhere(self) -> bool:
-        """Returns whether the machine that wrote the record of this name last is another one, and answers."""
+        """Returns whether another machine answers under this name.
+
+        It is asked for if it wrote the record of this name last. A hub whose servers were all restarted has lost the
+        record, so a machine that is about to use the name asks then, too.
+        """
         record = await self._hub.record("alive", self._hub.host)
-        if record is None or self._presence_of(record).machine == self._machine:
-            return False
-        for _ in range(CLAIMS):
+        if record is None:
+            claims = 0 if self._hub.is_open else 1
+        else:
+            claims = 0 if self._presence_of(record).machine == self._machine else CLAIMS
+        for _ in range(claims):
             if await self._hub.ask(self._hub.host, self._machine.encode()) is not None:
                 return True
         return False

@@ -78,6 +78,7 @@ class Hub:
         self._on_change = on_change
         self._on_hello = on_hello
         self._client: Any = Client()  # it has no types
+        self._answering: set[asyncio.Task[None]] = set()
         self._stream = f"MAIL_{hub_file.shard}"
         self.is_open = False
         self.problem = "the hub was not reached yet"
@@ -302,11 +303,16 @@ class Hub:
     async def _listen(self) -> None:
         """Subscribes to what other hosts ask and tell."""
 
-        async def asked(message: Msg) -> None:
+        async def answer(message: Msg) -> None:
             answer = await self._on_ask(message.subject.rsplit(".", 1)[-1], message.data)
             if message.reply and answer is not None:
                 with suppress(NatsError, OSError):
                     await message.respond(answer)
+
+        async def asked(message: Msg) -> None:  # an answer may take seconds, and the next question must not wait for it
+            task = asyncio.create_task(answer(message))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
         async def greeted(message: Msg) -> None:
             host = message.subject.removeprefix("hello.")

@@ -210,7 +210,7 @@ class Relay:
                 await self._link_to(host).take_report(body)
                 return None
             return seal_report(await self._inbound.answer(host, body.runs), parts.sealer)
-        except (KeyMissing, Unreadable) as error:
+        except (KeyMissing, Unreadable, sqlite3.Error) as error:
             log.warning("question of a host not answered", host=host, error=str(error))
             return None
 
