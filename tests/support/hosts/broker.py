@@ -68,7 +68,7 @@ class Broker:
     def start(self) -> None:
         """Starts it and waits until it takes connections."""
         self.launch()
-        wait_until(self.is_ready, "nats-server is ready")
+        wait_until(self.is_ready, "nats-server is ready", START_SEC)
 
     def launch(self) -> None:
         """Starts it."""
