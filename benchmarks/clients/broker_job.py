@@ -4,11 +4,12 @@ One publisher and one consumer, each in its own process. The job is done when ev
 writes the files itself; for a broker its consumer does: temporary name, rename, acknowledgement.
 """
 
-__all__ = ["AT_ONCE", "BrokerJob", "FileWriter", "Mode", "Span", "publish_each", "serve"]
+__all__ = ["AT_ONCE", "BrokerJob", "Contender", "FileWriter", "Mode", "Span", "measure_rate", "publish_each", "serve"]
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,31 @@ class Span(msgspec.Struct, frozen=True):
 
 
 Role = Callable[[BrokerJob], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A system under comparison: the module of its clients, its address, and the directory of its files."""
+
+    module: str
+    address: str
+    inbox: Path
+
+
+def measure_rate(contender: Contender, agent: str, messages: int, mode: Mode) -> float:
+    """Returns the messages per second, from the first send until the last message has its file.
+
+    Raises:
+        RuntimeError: a client failed, or the number of files is not the number of messages.
+    """
+    consume = BrokerJob("consume", contender.address, agent, messages, mode, str(contender.inbox))
+    publish = BrokerJob("publish", contender.address, agent, messages, mode)
+    with process.started(contender.module, consume, Span) as consumer:
+        published = process.run(contender.module, publish, Span)
+        consumed = consumer.result()
+    if (files := sum(1 for _ in (contender.inbox / agent).glob("*.json"))) != messages:
+        raise RuntimeError(f"{contender.module}, {agent}: {messages} messages, {files} files")
+    return messages / (max(published.ended_sec, consumed.ended_sec) - published.started_sec)
 
 
 async def _run_role(job: BrokerJob, publish: Role, consume: Role) -> Span:

@@ -2,12 +2,10 @@
 
 __all__ = ["measure"]
 
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from benchmarks.clients import mailroom_client, nats_client, process, redis_client, threads_client, unary_client
-from benchmarks.clients.broker_job import BrokerJob, Mode, Span
+from benchmarks.clients import mailroom_client, nats_client, redis_client, threads_client, unary_client
+from benchmarks.clients.broker_job import Contender, Mode, measure_rate
 from benchmarks.results import Aim, Figure, Options, Result, at_least, new_result
 from benchmarks.rounds import Rounds
 from benchmarks.servers.brokers import nats_server, redis_server
@@ -44,15 +42,6 @@ AIMS: dict[tuple[str, Mode], Aim] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Contender:
-    """A system under comparison: the module of its clients, its address, and the directory of its files."""
-
-    module: str
-    address: str
-    inbox: Path
-
-
 def measure(options: Options) -> Result:
     """Runs the benchmark.
 
@@ -69,16 +58,16 @@ def measure(options: Options) -> Result:
     with running("daemon", "--max-unread", "10000000") as daemon, nats_server() as nats, redis_server() as redis:
         inbox = daemon.data / "root" / "inbox"
         contenders = {
-            "Mailroom": _Contender(mailroom_client.MODULE, daemon.address, inbox),
-            THREADS: _Contender(threads_client.MODULE, daemon.address, inbox),
-            UNARY: _Contender(unary_client.MODULE, daemon.address, inbox),
-            "JetStream": _Contender(nats_client.MODULE, nats.address, data_directory()),
-            "Redis": _Contender(redis_client.MODULE, redis.address, data_directory()),
+            "Mailroom": Contender(mailroom_client.MODULE, daemon.address, inbox),
+            THREADS: Contender(threads_client.MODULE, daemon.address, inbox),
+            UNARY: Contender(unary_client.MODULE, daemon.address, inbox),
+            "JetStream": Contender(nats_client.MODULE, nats.address, data_directory()),
+            "Redis": Contender(redis_client.MODULE, redis.address, data_directory()),
         }
 
         def run(name: str, mode: Mode, round_number: int) -> dict[str, float]:
             agent = f"{mode}-{round_number}-{list(contenders).index(name)}"
-            return {f"{name} {mode}": _rate(contenders[name], agent, messages[mode], mode)}
+            return {f"{name} {mode}": measure_rate(contenders[name], agent, messages[mode], mode)}
 
         for mode in messages:
             rounds.run(options.rounds, *(partial(run, name, mode) for name in _contenders_of(mode)))
@@ -114,14 +103,3 @@ def _figures(rounds: Rounds) -> list[Figure]:
 
 def _contenders_of(mode: Mode) -> tuple[str, ...]:
     return ("Mailroom", *(() if mode == "bulk" else SINGLES), *PEERS)
-
-
-def _rate(contender: _Contender, agent: str, messages: int, mode: Mode) -> float:
-    consume = BrokerJob("consume", contender.address, agent, messages, mode, str(contender.inbox))
-    publish = BrokerJob("publish", contender.address, agent, messages, mode)
-    with process.started(contender.module, consume, Span) as consumer:
-        published = process.run(contender.module, publish, Span)
-        consumed = consumer.result()
-    if (files := sum(1 for _ in (contender.inbox / agent).glob("*.json"))) != messages:
-        raise RuntimeError(f"{contender.module}, {agent}: {messages} messages, {files} files")
-    return messages / (max(published.ended_sec, consumed.ended_sec) - published.started_sec)

@@ -6,17 +6,21 @@ import time
 from functools import partial
 
 from benchmarks import procfs
+from benchmarks.clients import nats_client
+from benchmarks.clients.broker_job import Contender, measure_rate
 from benchmarks.clients.bulk import BATCH, BulkJob, send_bulk
 from benchmarks.clients.calls import CallsJob, measure_calls
 from benchmarks.clients.control import count_messages, wait_until
 from benchmarks.clients.crossings import CrossingJob, measure_crossings
 from benchmarks.clients.nats_pulls import PullJob, measure_pulls
+from benchmarks.clients.pushes import PushJob, measure_pushes
 from benchmarks.process_names import name_processes
 from benchmarks.results import Figure, Options, Result, at_least, at_most, new_result
 from benchmarks.rounds import Rounds
 from benchmarks.servers.brokers import Broker, nats_server
 from benchmarks.servers.daemon import Server, running
 from benchmarks.servers.hosts import HUB_COMMAND, UNREAD, Host, Hub, running_hub, send_one
+from benchmarks.servers.process import data_directory
 
 QUESTION = "What does mail between two hosts cost, compared with mail on one host, and with JetStream itself?"
 METHOD = (
@@ -25,12 +29,17 @@ METHOD = (
     "and with the hub stopped, beside a send on a daemon without a hub. Push is the time from the start of a send on "
     "a until a subscriber on b has the message; beside it, in the same rounds, a publish to a JetStream of the same "
     "configuration until a pull has the message, plus two local sends. In bulk, the clock runs from the first send on "
-    "a until b has stored the last message. With a backlog it runs from the moment when b serves again; what it has "
-    "stored by then does not count. After an outage it runs from the start of the hub's server."
+    "a until b has stored the last message; beside it, the same number of messages goes through that JetStream, one "
+    "publish for each and 32 at a time, to a consumer that writes their files. With a backlog the clock runs from the "
+    "moment when b serves again; what it has stored by then does not count. Sends and pushes within a are measured "
+    "while such a backlog drains, and again when it has. After an outage the clock runs from the start of the hub's "
+    "server."
 )
 SEND = "python -m benchmarks.clients.calls '{…}'"
 CROSS = "python -m benchmarks.clients.crossings '{…}'"
 PULL = "python -m benchmarks.clients.nats_pulls '{…}'"
+PUSH = "python -m benchmarks.clients.pushes '{…}'"
+STREAM = "python -m benchmarks.clients.nats_client '{…}'"
 BULK = "python -m benchmarks.clients.bulk '{…}'"
 PAUSE_SEC = 0.005
 STORED_SEC = 120.0
@@ -53,11 +62,12 @@ def measure(options: Options) -> Result:
                 b.wait_acquainted("a")
                 _measure_sends(options, rounds, plain, sending, receiving, hub)
                 _measure_pushes(options, rounds, broker, sending, receiving)
-                _measure_bulk(options, rounds, plain, sending, receiving)
+                _measure_bulk(options, rounds, broker, plain, sending, receiving)
                 _measure_outages(options, rounds, hub, sending, receiving)
                 relay = _measure_relay(options, sending)
             _measure_backlogs(options, rounds, plain, sending, b)
-    figures = [*_sends_and_pushes(rounds), *_flows(rounds), *relay]
+            _measure_draining(options, rounds, sending, b)
+    figures = [*_sends_and_pushes(rounds), *_beside_a_backlog(rounds), *_flows(rounds), *relay]
     return new_result("hosts", QUESTION, METHOD, options, figures, rounds.samples)
 
 
@@ -102,8 +112,11 @@ def _measure_pushes(options: Options, rounds: Rounds, broker: Broker, sending: S
     rounds.run(options.rounds, pull, cross)
 
 
-def _measure_bulk(options: Options, rounds: Rounds, plain: Server, sending: Server, receiving: Server) -> None:
+def _measure_bulk(
+    options: Options, rounds: Rounds, broker: Broker, plain: Server, sending: Server, receiving: Server
+) -> None:
     messages = options.pick(20_000, 3_000)
+    contender = Contender(nats_client.MODULE, broker.address, data_directory())
 
     def local(round_number: int) -> dict[str, float]:
         return {"local bulk": send_bulk(BulkJob(plain.address, f"bulk-{round_number}", messages)).rate_per_sec}
@@ -115,7 +128,10 @@ def _measure_bulk(options: Options, rounds: Rounds, plain: Server, sending: Serv
         _wait_for(receiving.address, agent, messages + BATCH)
         return {"bulk": (messages + BATCH) / (time.perf_counter() - started)}
 
-    rounds.run(options.rounds, local, cross)
+    def stream(round_number: int) -> dict[str, float]:
+        return {"JetStream bulk": measure_rate(contender, f"stream-{round_number}", messages, "many")}
+
+    rounds.run(options.rounds, local, cross, stream)
 
 
 def _measure_outages(options: Options, rounds: Rounds, hub: Hub, sending: Server, receiving: Server) -> None:
@@ -149,6 +165,34 @@ def _measure_backlogs(options: Options, rounds: Rounds, plain: Server, sending: 
             return {"backlog": (messages + BATCH - before) / (time.perf_counter() - started)}
 
     rounds.run(options.rounds, local, drain)
+
+
+def _measure_draining(options: Options, rounds: Rounds, sending: Server, receiver: Host) -> None:
+    messages, calls, pushes = options.pick(40_000, 6_000), options.pick(1000, 100), options.pick(500, 100)
+
+    def local(when: str, round_number: int) -> dict[str, float]:
+        sends = measure_calls(CallsJob(sending.address, f"send-{when}-{round_number}", calls))
+        pushed = measure_pushes(PushJob(sending.address, f"push-{when}-{round_number}", pushes))
+        return {
+            f"{when}, send p50": sends.p50_ms,
+            f"{when}, send p99": sends.p99_ms,
+            f"{when}, push p50": pushed.p50_ms,
+            f"{when}, push p99": pushed.p99_ms,
+        }
+
+    def drain(round_number: int) -> dict[str, float]:
+        agent = f"draining-{round_number}"
+        send_bulk(BulkJob(sending.address, f"{agent}:b", messages))
+        time.sleep(SETTLE_SEC)
+        with receiver.running() as receiving:
+            busy = local("draining", round_number)
+            if count_messages(receiving.address, agent) >= messages + BATCH:
+                raise RuntimeError(f"{messages:,} messages arrived before the local sends had ended: send more")
+            _wait_for(receiving.address, agent, messages + BATCH)
+            time.sleep(SETTLE_SEC)  # for the receipts
+            return busy | local("drained", round_number)
+
+    rounds.run(options.rounds, drain)
 
 
 def _measure_relay(options: Options, server: Server) -> list[Figure]:
@@ -206,11 +250,39 @@ def _sends_and_pushes(rounds: Rounds) -> list[Figure]:
     ]
 
 
+def _beside_a_backlog(rounds: Rounds) -> list[Figure]:
+    figures: list[Figure] = []
+    for what, command in (("send", SEND), ("push", PUSH)):
+        for share, aim in (("p50", None), ("p99", at_most(1.5))):
+            name = f"{what} {share}"
+            figures += [
+                Figure(
+                    f"{what} on one host, a backlog drains, {share}", rounds.median(f"draining, {name}"), "ms", command
+                ),
+                Figure(
+                    f"{what} on one host, a backlog drains, {share}, vs. when it has",
+                    rounds.ratio(f"draining, {name}", f"drained, {name}"),
+                    "×",
+                    command,
+                    aim,
+                ),
+            ]
+    return figures
+
+
 def _flows(rounds: Rounds) -> list[Figure]:
     return [
         Figure("bulk, on one host, messages", rounds.median("local bulk"), "/s", BULK),
         Figure("bulk, to another host, messages", rounds.median("bulk"), "/s", BULK),
         Figure("bulk, to another host, vs. on one host", rounds.ratio("bulk", "local bulk"), "×", BULK, at_least(0.4)),
+        Figure("JetStream, 32 at a time, messages", rounds.median("JetStream bulk"), "/s", STREAM),
+        Figure(
+            "bulk, to another host, vs. JetStream, 32 at a time",
+            rounds.ratio("bulk", "JetStream bulk"),
+            "×",
+            BULK,
+            at_least(0.6),
+        ),
         Figure("backlog, messages", rounds.median("backlog"), "/s", HUB_COMMAND),
         Figure("backlog, vs. bulk on one host", rounds.ratio("backlog", "own bulk"), "×", HUB_COMMAND, at_least(0.6)),
         Figure("outage of the hub, until the first message", rounds.median("outage"), "s", HUB_COMMAND, at_most(5)),
