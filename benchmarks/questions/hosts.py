@@ -168,7 +168,7 @@ def _measure_backlogs(options: Options, rounds: Rounds, plain: Server, sending: 
 
 
 def _measure_draining(options: Options, rounds: Rounds, sending: Server, receiver: Host) -> None:
-    messages, calls, pushes = options.pick(40_000, 6_000), options.pick(1000, 100), options.pick(500, 100)
+    messages, calls, pushes = options.pick(40_000, 15_000), options.pick(1000, 100), options.pick(500, 100)
 
     def local(when: str, round_number: int) -> dict[str, float]:
         sends = measure_calls(CallsJob(sending.address, f"send-{when}-{round_number}", calls))
