@@ -168,7 +168,7 @@ def _measure_backlogs(options: Options, rounds: Rounds, plain: Server, sending: 
 
 
 def _measure_draining(options: Options, rounds: Rounds, sending: Server, receiver: Host) -> None:
-    messages, calls, pushes = options.pick(40_000, 15_000), options.pick(1000, 100), options.pick(500, 100)
+    messages, calls, pushes = options.pick(40_000, 15_000), options.pick(400, 100), options.pick(200, 50)
 
     def local(when: str, round_number: int) -> dict[str, float]:
         sends = measure_calls(CallsJob(sending.address, f"send-{when}-{round_number}", calls))
@@ -256,11 +256,9 @@ def _beside_a_backlog(rounds: Rounds) -> list[Figure]:
         for share, aim in (("p50", None), ("p99", at_most(1.5))):
             name = f"{what} {share}"
             figures += [
+                Figure(f"{what} while a backlog drains, {share}", rounds.median(f"draining, {name}"), "ms", command),
                 Figure(
-                    f"{what} on one host, a backlog drains, {share}", rounds.median(f"draining, {name}"), "ms", command
-                ),
-                Figure(
-                    f"{what} on one host, a backlog drains, {share}, vs. when it has",
+                    f"{what} while a backlog drains, {share}, vs. afterwards",
                     rounds.ratio(f"draining, {name}", f"drained, {name}"),
                     "×",
                     command,
