@@ -15,7 +15,7 @@ from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.gateway.structs import encode_varint
 from support.harness.client import SERVICE, Client, connect, refusal_of
 from support.harness.deployment import Deployment
-from support.harness.guarded import Guarded, guarded_deployment
+from support.harness.guarded import CLIENT_STREAMS, Guarded, guarded_deployment
 from support.harness.waiting import BOUND_SEC
 
 MIB = 1 << 20
@@ -171,7 +171,6 @@ def test_a_batch_of_metadata_with_millions_of_values_is_refused_message_by_messa
     assert peak_mib(status) - before_mib < MAX_GROWTH_MIB
 
 
-MAX_STREAMS = 3  # of one client of `guarded_deployment`
 LARGE_STREAMS: dict[str, tuple[str, bytes, str]] = {  # each name with a path, a large request, and its reason
     "SendMessages": (SERVICE + "SendMessages", field(1, field(3, bytes(14 * MIB))), "NOT_YOURS"),
     "reflection": (f"/{REFLECTION}/ServerReflectionInfo", field(3, b"x" * (14 * MIB)), "REQUEST_MALFORMED"),
@@ -206,11 +205,11 @@ def test_streams_of_requests_beyond_the_limit_are_refused_before_they_send(guard
         for call in calls:
             if not call.add_callback(refused.release):
                 refused.release()  # it has ended already
-        for _ in range(60 - MAX_STREAMS):
+        for _ in range(60 - CLIENT_STREAMS):
             assert refused.acquire(timeout=BOUND_SEC)
         may_send.set()
         reasons = [refusal_of(lambda call=call: list(call)).reason for call in calls]
-    assert Counter(reasons) == {"TOO_MANY_STREAMS": 60 - MAX_STREAMS, reason: MAX_STREAMS}
+    assert Counter(reasons) == {"TOO_MANY_STREAMS": 60 - CLIENT_STREAMS, reason: CLIENT_STREAMS}
 
 
 def test_large_requests_without_a_token_cost_no_memory(guarded: Guarded) -> None:

@@ -174,15 +174,15 @@ class HostRecords:
     async def _is_used_elsewhere(self) -> bool:
         """Returns whether another machine answers under this name.
 
-        It is asked for if it wrote the record of this name last. A hub whose servers were all restarted has lost the
-        record, so a machine that is about to use the name asks then, too.
+        Asks if another machine wrote the record of this name last. The hub loses the records when all of its servers
+        restart; without one, a machine asks before it opens.
         """
         record = await self._hub.record("alive", self._hub.host)
         if record is None:
-            claims = 0 if self._hub.is_open else 1
+            questions = 0 if self._hub.is_open else 1
         else:
-            claims = 0 if self._presence_of(record).machine == self._machine else CLAIMS
-        for _ in range(claims):
+            questions = 0 if self._presence_of(record).machine == self._machine else CLAIMS
+        for _ in range(questions):
             if await self._hub.ask(self._hub.host, self._machine.encode()) is not None:
                 return True
         return False

@@ -33,6 +33,7 @@ from mailroomd.relay.hub_objects import (
 
 REQUEST_SEC = 5.0  # for an answer of the hub itself
 ASK_SEC = 2.0  # for one of another host
+MAX_ANSWERS = 256  # under way at a time
 PULL_SEC = 20.0  # how long one pull stays at the hub
 HEARTBEAT_SEC = 2.0  # while nothing arrives, so that a server that is gone is noticed
 MISSED_HEARTBEATS = 3
@@ -303,14 +304,17 @@ class Hub:
     async def _listen(self) -> None:
         """Subscribes to what other hosts ask and tell."""
 
-        async def answer(message: Msg) -> None:
-            answer = await self._on_ask(message.subject.rsplit(".", 1)[-1], message.data)
+        async def respond(sender: str, message: Msg) -> None:
+            answer = await self._on_ask(sender, message.data)
             if message.reply and answer is not None:
                 with suppress(NatsError, OSError):
                     await message.respond(answer)
 
-        async def asked(message: Msg) -> None:  # an answer may take seconds, and the next question must not wait for it
-            task = asyncio.create_task(answer(message))
+        async def asked(message: Msg) -> None:
+            sender = message.subject.rsplit(".", 1)[-1]
+            if sender != self.host and len(self._answering) >= MAX_ANSWERS:
+                return  # it asks again
+            task = asyncio.create_task(respond(sender, message))  # an answer that waits for the hub delays no other one
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
 

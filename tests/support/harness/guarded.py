@@ -1,6 +1,6 @@
 """Guarded — a daemon on TCP with tokens, for tests of access."""
 
-__all__ = ["NOW_MS", "Guarded", "guarded_deployment"]
+__all__ = ["CLIENT_STREAMS", "NOW_MS", "Guarded", "guarded_deployment"]
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from support.harness.client import Client
 from support.harness.deployment import Deployment, new_deployment
 
 NOW_MS = 1_700_000_000_000
+CLIENT_STREAMS = 3  # of one client at a time
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Guarded:
 def guarded_deployment(*flags: str) -> Generator[Guarded]:
     """Runs a daemon with low limits unless the flags raise them, in which bob has one message from alice."""
     with new_deployment(
-        "--listen", "127.0.0.1:0", "--client-streams", "3", "--client-rate", "200", *flags
+        "--listen", "127.0.0.1:0", "--client-streams", str(CLIENT_STREAMS), "--client-rate", "200", *flags
     ) as deployment:
         guarded = Guarded(deployment, TokenFile(deployment.state_dir))
         guarded.texts = {name: guarded.new_token(name) for name in ("", "bob", "carol")}
