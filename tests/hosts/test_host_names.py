@@ -109,5 +109,5 @@ async def ask_in_a_flood(bed: Bed) -> tuple[bytes | None, int]:
     return found, count
 
 
-def test_a_machine_answers_its_copy_while_others_wait_and_keeps_a_bounded_number_of_them(bed: Bed) -> None:
+def test_a_copy_is_answered_while_a_bounded_number_of_other_questions_wait(bed: Bed) -> None:
     assert asyncio.run(asyncio.wait_for(ask_in_a_flood(bed), BOUND_SEC)) == (b"mine", MAX_ANSWERS)
