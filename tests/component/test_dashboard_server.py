@@ -579,13 +579,16 @@ def test_pages_share_the_situation_until_something_happens(operator: Signed, fak
     def looks() -> int:
         return fake.do(lambda daemon: len(daemon.requests["ListAgents"]))
 
-    fake.do(lambda daemon: daemon.deliver("full", "x"))
-    operator.get("situation")
+    def looks_for_three_pages() -> int:
+        before = looks()
+        for _ in range(3):
+            operator.get("situation")
+        return looks() - before
+
+    fake.do(lambda daemon: daemon.deliver("situated", "x"))
+    wait_until(lambda: not looks_for_three_pages(), "the message has been announced, and pages share what was found")
     before = looks()
-    for _ in range(3):
-        operator.get("situation")
-    assert looks() == before
-    operator.post("manage/clear", {"agent": "full", "typed": "full"})
+    operator.post("manage/clear", {"agent": "situated", "typed": "situated"})
     operator.get("situation")
     assert looks() == before + 1
 
