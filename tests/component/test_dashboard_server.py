@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 from mailroom_apps.dashboard.sessions import Role
+from mailroom_apps.dashboard.stream import HEARTBEAT_SEC
 from support.fakes.fake_daemon import FakeDaemon
 from support.fakes.scenes import InThread, in_thread
 from support.fakes.scripted import Refusal
@@ -738,3 +739,17 @@ def test_without_a_daemon_the_page_is_served_and_says_so(tmp_path: Path) -> None
         assert "mailroomd" in hello["sentence"]
         answer = browser.get("situation")
         assert (answer.status, answer.reason) == (503, "DAEMON_NOT_RUNNING")
+
+
+@pytest.mark.slow
+def test_a_daemon_that_is_back_is_shown_as_serving_between_two_heartbeats(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/mailroom.sock"
+    with running_dashboard(address, tmp_path) as running, stream(running.sign_in()) as frames:
+        assert next(frames)[2]["live"] is False
+        with in_thread(tmp_path) as fake:
+            assert fake.address == address
+            told = (data for event, _, data in frames if event in {"hello", "heartbeat"})
+            back = next(data for data in told if data["live"])
+            serving = back if back["health"] == "serving" else next(told)
+            assert serving["health"] == "serving"
+            assert serving["now_ms"] - back["now_ms"] < HEARTBEAT_SEC * 1000

@@ -80,8 +80,8 @@ class Api:
         )
         self._limits = StreamLimits()
         self._is_stopping = False
-        self.feed = Feed(client, self._count)
-        self.series = Series(client, lambda: self._limits.total > 0, incidents)
+        self.feed = Feed(client, self._count, lambda: self.series.sample_soon())
+        self.series = Series(client, lambda: self._limits.total > 0, incidents, self.feed.wake)
 
     def entries(self) -> list[Entry]:
         """Returns every entry."""

@@ -60,11 +60,13 @@ class Feed:
     Args:
         client: the connection to the daemon.
         on_event: called with each event, once.
+        on_live: called when the daemon is back.
     """
 
-    def __init__(self, client: AsyncMailroom, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, client: AsyncMailroom, on_event: Callable[[Event], None], on_live: Callable[[], None]) -> None:
         self._client = client
         self._on_event = on_event
+        self._on_live = on_live
         self._ring: deque[FeedEvent] = deque()
         self._news = asyncio.Event()
         self._floor: str | None = None
@@ -161,6 +163,7 @@ class Feed:
         self.position = max(self.position or position, position)
         if not self.state.live:
             self.state = FeedState(live=True, since=time.time(), sentence="", reason="")
+            self._on_live()
 
     def _append(self, event: FeedEvent) -> None:
         if self._floor is None:  # the first event may come before the end of an empty replay

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from mailroom.aio import AsyncMailroom
@@ -33,33 +34,51 @@ class Series:
         client: the connection to it.
         is_watched: whether a page is open.
         incidents: is told what the samples show of restarts and refusals.
+        on_change: called when `health` has changed.
+
+    Attributes:
+        health: of the daemon, "unreachable" while it does not answer.
     """
 
-    def __init__(self, client: AsyncMailroom, is_watched: Callable[[], bool], incidents: Incidents) -> None:
+    def __init__(
+        self,
+        client: AsyncMailroom,
+        is_watched: Callable[[], bool],
+        incidents: Incidents,
+        on_change: Callable[[], None],
+    ) -> None:
         self._client = client
         self._is_watched = is_watched
         self._incidents = incidents
+        self._on_change = on_change
+        self._is_wanted = asyncio.Event()
         self._fine: deque[dict[str, Any]] = deque(maxlen=FINE_POINTS)
         self._coarse: deque[dict[str, Any]] = deque(maxlen=COARSE_POINTS)
         self._before: Sample | None = None
         self._latest: Overview | None = None
         self.health = "unknown"
 
+    def sample_soon(self) -> None:
+        """Has the next sample taken without the usual pause: the daemon is back."""
+        self._is_wanted.set()
+
     async def run(self) -> None:
         """Samples until the task is cancelled."""
         failures = 0
         while True:
+            self._is_wanted.clear()
             try:
                 self._add(await self._sample())
                 failures = 0
             except MailroomError:
                 failures += 1
                 if failures >= FAILURES:
-                    self.health = "unreachable"
+                    self._set_health("unreachable")
                 self._before = None  # counters start again with a new daemon
             waited = 0.0
-            while waited < (WATCHED_SEC if self._is_watched() else UNWATCHED_SEC):
-                await asyncio.sleep(WATCHED_SEC)
+            while not self._is_wanted.is_set() and waited < (WATCHED_SEC if self._is_watched() else UNWATCHED_SEC):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_wanted.wait(), WATCHED_SEC)
                 waited += WATCHED_SEC
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,8 +99,13 @@ class Series:
         )
         return Sample(time.monotonic(), health.value, status, metrics, stats)
 
+    def _set_health(self, health: str) -> None:
+        if health != self.health:
+            self.health = health
+            self._on_change()
+
     def _add(self, sample: Sample) -> None:
-        self.health = sample.health
+        self._set_health(sample.health)
         self._incidents.record_workers(sample.status.workers)
         before, self._before = self._before, sample
         if before is None:

@@ -1,8 +1,8 @@
 """Stream — one page's live connection: server-sent events from a position on, without gaps and without repeats.
 
 Events that have a position carry it as `id:`, and a page that comes back names the last one. `hello`, `heartbeat` and
-`reset` have none, so they never move a page's position. A heartbeat every five seconds tells a page that the connection
-is alive even if nothing happens; a page that misses two gives up and connects again.
+`reset` have none, so they never move a page's position. A heartbeat tells a page at once what has become of the
+daemon, and every five seconds that the connection is alive; a page that misses two gives up and connects again.
 """
 
 __all__ = ["HEARTBEAT_SEC", "Stream", "StreamLimits"]
@@ -53,7 +53,7 @@ class Stream:
     Args:
         feed: where they come from.
         position: the last event that the page has; None for one that has none.
-        describe: returns what a heartbeat says besides the time.
+        describe: returns what a heartbeat says besides the time; the feed wakes its readers when it changes.
         is_wanted: whether to continue: the server is not stopping, and the session still exists.
     """
 
@@ -69,7 +69,7 @@ class Stream:
         self._describe = describe
         self._is_wanted = is_wanted
         self._heartbeat_at = 0.0
-        self._was_live: bool | None = None
+        self._described: dict[str, Any] = {}
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yields the bytes of the response."""
@@ -106,12 +106,12 @@ class Stream:
         return _frame("event", event.data, event.id)
 
     def _is_due(self) -> bool:
-        return time.monotonic() >= self._heartbeat_at or self._feed.state.live != self._was_live
+        return time.monotonic() >= self._heartbeat_at or self._describe() != self._described
 
     def _status(self, name: str) -> bytes:
         self._heartbeat_at = time.monotonic() + HEARTBEAT_SEC
-        self._was_live = self._feed.state.live
-        return _frame(name, orjson.dumps({"now_ms": int(time.time() * 1000)} | self._describe()))
+        self._described = self._describe()
+        return _frame(name, orjson.dumps({"now_ms": int(time.time() * 1000)} | self._described))
 
 
 def _frame(name: str, data: bytes, event_id: str | None = None) -> bytes:
