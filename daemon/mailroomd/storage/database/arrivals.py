@@ -12,8 +12,9 @@ Invariant: an item is stored once, and in the order of its host.
 __all__ = ["Arrivals"]
 
 import sqlite3
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, groupby
+from operator import attrgetter
 
 from mailroomd.core.forwarding.position import Position, Verdict, judge
 from mailroomd.model.announcement import Receipt
@@ -51,11 +52,7 @@ class Arrivals:
 
     def judge(self, origin: Origin) -> Verdict:
         """Returns what becomes of an item."""
-        rows = self._connection.execute(
-            "SELECT run, id FROM arrivals WHERE host = ? AND run IN (?, ?)", (origin.host, origin.run, origin.after_run)
-        )
-        after, position = Position(origin.after_run, origin.after_id), Position(origin.run, origin.id)
-        return judge(dict(rows), after, position)
+        return _judge(self._stored(origin.host, [origin]), origin)
 
     def advance(self, origin: Origin, now_ms: int) -> None:
         """Records that an item is stored, or returned."""
@@ -76,29 +73,45 @@ class Arrivals:
         """Deletes positions that no host will name any more."""
         self._connection.execute("DELETE FROM arrivals WHERE stored_ms < ?", (now_ms - RUNS_KEPT_MS,))
 
+    def _stored(self, host: str, origins: Iterable[Origin]) -> dict[int, int]:
+        """Returns the highest id stored from a host, for the runs that items of it name."""
+        runs = {run for origin in origins for run in (origin.run, origin.after_run)}
+        rows = self._connection.execute(
+            f"SELECT run, id FROM arrivals WHERE host = ? AND run IN ({','.join('?' * len(runs))})", (host, *runs)
+        )
+        return dict(rows)
+
     # -- receipts -------------------------------------------------------------------------------------------------
 
     def apply_receipts(
         self, first_id: int, items: Sequence[ForwardedReceipt], now_ms: int
     ) -> tuple[list[StatesAdvanced], dict[str, None]]:
-        """Stores receipts from another host, in order, up to the first gap.
+        """Stores receipts from one other host, in order, up to the first gap.
 
         Returns:
             What moved on, and the senders to notify.
         """
-        advanced: list[StatesAdvanced] = []
+        stored = self._stored(items[0].origin.host, (item.origin for item in items))
+        reached: dict[int, Origin] = {}
         receipts: list[Receipt] = []
         for receipt_id, item in zip(count(first_id), items, strict=False):
-            verdict = self.judge(item.origin)
+            origin = item.origin
+            verdict = _judge(stored, origin)
             if verdict is Verdict.GAP:
                 break
             if verdict is Verdict.NEXT:
-                self.advance(item.origin, now_ms)
+                stored[origin.run] = origin.id
+                reached[origin.run] = origin
                 receipt = self._apply(receipt_id, item)
                 if receipt is not None:
                     receipts.append(receipt)
-                    advanced.append(StatesAdvanced(receipt.state, [receipt.message_id]))
+        for origin in reached.values():
+            self.advance(origin, now_ms)
         self._receipts.insert(receipts)
+        advanced = [
+            StatesAdvanced(state, [receipt.message_id for receipt in of_state])
+            for state, of_state in groupby(receipts, attrgetter("state"))
+        ]
         return advanced, dict.fromkeys(receipt.sender for receipt in receipts)
 
     def _apply(self, receipt_id: int, item: ForwardedReceipt) -> Receipt | None:
@@ -124,3 +137,7 @@ class Arrivals:
         self._counters.subtract_unread(recipient, int(is_end))
         assert host_of(recipient) == item.origin.host
         return Receipt(receipt_id, sender, item.message_id, recipient, state, item.timestamp_ms, reason=item.reason)
+
+
+def _judge(stored: Mapping[int, int], origin: Origin) -> Verdict:
+    return judge(stored, Position(origin.after_run, origin.after_id), Position(origin.run, origin.id))
