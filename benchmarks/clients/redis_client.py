@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from benchmarks.clients import process
-from benchmarks.clients.broker_job import BrokerJob, FileWriter, publish_each, serve
+from benchmarks.clients.broker_job import AT_ONCE, BrokerJob, FileWriter, publish_each, serve
 from benchmarks.clients.bulk import BATCH, WINDOW
 from benchmarks.clients.messages import CONTENT
 
@@ -56,7 +56,7 @@ async def _consume(job: BrokerJob) -> None:
 def _connect(job: BrokerJob) -> Any:
     """Returns a client; redis-py's types for streams and pipelines are inexact."""
     host, _, port = job.address.partition(":")
-    return Redis(host=host, port=int(port), protocol=2)
+    return Redis(host=host, port=int(port), protocol=2, max_connections=max(AT_ONCE.values()))
 
 
 if __name__ == "__main__":
