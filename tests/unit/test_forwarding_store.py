@@ -305,6 +305,27 @@ def test_a_receipt_that_comes_again_or_late_changes_nothing(harness: StoreHarnes
     assert position(harness, "b") == [(RUN, 5)]
 
 
+def test_receipts_that_come_together_are_applied_in_order_up_to_a_gap(harness: StoreHarness) -> None:
+    first, second, third = harness.send(draft("bob:b"), draft("bob:b"), draft("bob:b"))
+    run = harness.rows("SELECT run FROM departures LIMIT 1")[0][0]
+    steps = [  # of two runs of host b; the second one ends with a gap
+        (Origin("b", RUN, 3, 0, 0), first, FILED),
+        (Origin("b", RUN, 5, RUN, 3), first, READ),
+        (Origin("b", RUN, 5, RUN, 3), second, READ),
+        (Origin("b", RUN + 1, 2, RUN, 5), second, FILED),
+        (Origin("b", RUN + 1, 9, RUN + 1, 8), third, FILED),
+    ]
+    items = [ForwardedReceipt(origin, run, message_id, state, NOW_MS) for origin, message_id, state in steps]
+    outcomes = harness.commit(recording(harness, *items))
+    assert [one for one in outcomes if isinstance(one, StatesAdvanced)] == [
+        StatesAdvanced(FILED, [first]),
+        StatesAdvanced(READ, [first]),
+        StatesAdvanced(FILED, [second]),
+    ]
+    assert harness.rows("SELECT state FROM messages ORDER BY id") == [(READ,), (FILED,), (STORED,)]
+    assert position(harness, "b") == [(RUN, 5), (RUN + 1, 2)]
+
+
 def test_a_receipt_for_a_message_of_a_lost_history_is_not_applied(harness: StoreHarness) -> None:
     (away,) = harness.send(draft("bob:b"))
     harness.commit(recording(harness, receipt(harness, 4, away, READ, run=123)))

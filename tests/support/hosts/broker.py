@@ -44,6 +44,7 @@ class Broker:
         self._machine = machine
         self.port, self._monitoring = (PORT, MONITORING_PORT) if machine else (_free_port(), _free_port())
         self.process: subprocess.Popen[bytes] | None = None
+        self._log_begin = 0  # of what it says since its start
 
     @property
     def url(self) -> str:
@@ -74,6 +75,7 @@ class Broker:
         """Starts it."""
         where = self._machine.program() if self._machine else ()
         with self.log.open("ab") as log:
+            self._log_begin = log.tell()
             self.process = subprocess.Popen(
                 [*where, self.program, "-c", str(self.config), "-m", str(self._monitoring)],
                 stdout=log,
@@ -141,6 +143,10 @@ class Broker:
             return self._monitor("healthz").get("status") == "ok"
         except OSError:
             return False
+
+    def aborted_catchups(self) -> int:
+        """Returns how often since its start it found no leader to complete a stream from."""
+        return self.log.read_bytes()[self._log_begin :].count(b"catchup aborted, no leader")
 
     def _monitor(self, page: str) -> Any:
         return self._machine.run(lambda: self._read(page)) if self._machine else self._read(page)

@@ -38,6 +38,7 @@ EXPIRED, RETURNED = DeliveryState.EXPIRED, DeliveryState.RETURNED
 REST_SEC = 180.0  # for everything to arrive and to be known, once nothing is broken any more
 ADMIN = "admin"  # a user of the hub that may do everything
 ADMIN_SEC = 5.0
+DEADLOCKED_ATTEMPTS = 10  # of each server, five seconds apart
 FLAGS = ("--max-unread", "400", "--sweep-every", "1s")  # so that mailboxes get full, and mail expires in time
 
 
@@ -101,15 +102,26 @@ class WideBed:
 
     def start_brokers(self) -> None:
         """Starts the servers that do not run, and waits until all are ready."""
+        self.launch_brokers()
+        self.wait_brokers()
+
+    def launch_brokers(self) -> None:
+        """Starts the servers that do not run."""
         for broker in self.brokers.values():
             if broker.process is None:
                 broker.launch()
-        self.wait_brokers()
 
     def wait_brokers(self) -> None:
         """Waits until all servers are ready."""
         for broker in self.brokers.values():
             wait_until(broker.is_ready, f"{broker.url} is ready", START_SEC, step_sec=0.1)
+
+    def hub_state(self) -> str:
+        """Returns "ready", "deadlocked" if each server waits for another one to be complete, or "" before that."""
+        brokers = self.brokers.values()
+        if all(broker.aborted_catchups() >= DEADLOCKED_ATTEMPTS for broker in brokers):
+            return "deadlocked"
+        return "ready" if all(broker.is_ready() for broker in brokers) else ""
 
     # -- the hub --------------------------------------------------------------------------------------------------
 
