@@ -26,7 +26,9 @@ from mailroom import AsyncMailroom, Draft, Mailroom, ResourceExhausted
 from mailroomd.auth.token_file import TokenFile
 from mailroomd.core.host_directory import DIRECTORY_NAME, HostRecord, HostsFile
 from mailroomd.relay.hub_file import HubFile
+from support.harness.client import Client
 from support.harness.daemon import Daemon
+from support.harness.waiting import wait_until
 
 FLAGS: dict[str, tuple[str, ...]] = {
     "main": (),
@@ -150,6 +152,14 @@ class Guarded:
                 yield resume
             finally:
                 resume()
+
+    def wait_for_calls(self) -> None:
+        """Waits until a call waits for the worker that handles every send."""
+        client = Client(self.socket)
+        try:
+            wait_until(lambda: client.metric("mailroom_calls_waiting"), "a call waits for the mailbox")
+        finally:
+            client.close()
 
     @contextmanager
     def without_tokens(self) -> Generator[None]:
