@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	maxSharedMessages  = 128              // in one batch: half of what the daemon stores of one agent at a time, so that two are in flight
 	maxBatchesInFlight = 2                // one is being stored while the next one arrives; more would only split what gathers
 	aloneTime          = time.Second      // for which all sends travel alone after the daemon has refused a stream
 	sharedPart         = 0.75             // of a caller's time; in the rest a call of its own learns the daemon's reason for the delay
@@ -146,7 +147,7 @@ func (p *pipeline) sendGathered() {
 func (p *pipeline) takeBatch() []*attempt {
 	var batch []*attempt
 	size := 0
-	for len(p.gathered) > 0 && len(batch) < batchMessages && size < batchBytes {
+	for len(p.gathered) > 0 && len(batch) < maxSharedMessages && size < batchBytes {
 		next := p.gathered[0]
 		p.gathered[0] = nil
 		p.gathered = p.gathered[1:]

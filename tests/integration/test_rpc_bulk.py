@@ -7,6 +7,7 @@ import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import Refusal, refusal_of, send_request
 from support.harness.deployment import Deployment, running_deployment
+from support.harness.waiting import pause, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,26 @@ def test_a_bulk_stream_accepts_many_batches_of_a_thousand_messages(deployment: D
     assert ids == sorted(ids)
     assert deployment.stats(agent).unread == 1501
     assert deployment.filed(agent) == ids
+
+
+def test_the_next_batch_of_a_stream_is_on_its_way_while_one_is_stored() -> None:
+    with running_deployment("--stuck-after", "60") as deployment:
+        agent = deployment.new_agent()
+        batches = [
+            pb.SendMessagesRequest(messages=[send_request(agent, f"{batch}{place}") for place in range(10)])
+            for batch in range(3)
+        ]
+        with deployment.stopped(deployment.pid_of("command-queue")):
+            answers = deployment.call("SendMessages", iter(batches))
+            wait_until(lambda: deployment.metric("mailroom_calls_waiting") == 20, "two batches wait")
+            pause(0.5)
+            assert deployment.metric("mailroom_calls_waiting") == 20, "and not the third"
+        sent = [result.ok.message.id for answer in answers for result in answer.results]
+        assert sent == sorted(sent)
+        assert [message.content for message in deployment.check(agent).messages] == [
+            request.content for batch in batches for request in batch.messages
+        ]
+        assert deployment.filed(agent) == sent
 
 
 def test_an_oversized_batch_ends_the_stream_but_keeps_answered_batches(deployment: Deployment) -> None:

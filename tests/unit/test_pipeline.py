@@ -4,9 +4,17 @@ import os
 from typing import Any, cast
 
 from mailroom import calls
-from mailroom.bulk import BATCH_BYTES, BATCH_MESSAGES
+from mailroom.bulk import BATCH_BYTES
 from mailroom.errors import PermissionDenied, Unavailable
-from mailroom.pipeline import ALONE_SEC, MAX_BATCHES_IN_FLIGHT, Attempt, BlockingPipeline, Outcome, Pipeline
+from mailroom.pipeline import (
+    ALONE_SEC,
+    BATCH_MESSAGES,
+    MAX_BATCHES_IN_FLIGHT,
+    Attempt,
+    BlockingPipeline,
+    Outcome,
+    Pipeline,
+)
 from mailroom.transport import STREAM_IDLE_SEC
 from mailroom.v1 import mailroom_pb2 as pb
 

@@ -22,7 +22,7 @@ from copy import copy
 from queue import Empty, SimpleQueue
 from typing import TypeAlias, cast
 
-from mailroom.bulk import BATCH_BYTES, BATCH_MESSAGES
+from mailroom.bulk import BATCH_BYTES
 from mailroom.calls import Call
 from mailroom.conversion import whole_outcome_from
 from mailroom.errors import Cancelled, MailroomError, Unavailable
@@ -37,6 +37,7 @@ from mailroom.transport import (
 )
 from mailroom.v1 import mailroom_pb2 as pb
 
+BATCH_MESSAGES = 128  # half of what the daemon stores of one agent at a time, so that two batches are in flight
 MAX_BATCHES_IN_FLIGHT = 2  # one is being stored while the next one arrives; more would only split what gathers
 ALONE_SEC = 1.0  # for which all sends travel alone after the daemon has refused a stream, for example TOO_MANY_STREAMS
 SHARED_PART = 0.75  # of a caller's time; in the rest a call of its own learns the daemon's reason for the delay

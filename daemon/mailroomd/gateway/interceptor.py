@@ -16,6 +16,7 @@ __all__ = ["GuardInterceptor"]
 
 import asyncio
 import errno
+import inspect
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
@@ -28,8 +29,9 @@ from mailroomd import __version__
 from mailroomd.auth.caller import Caller, Context, Role
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.grpc_log import exit_out_of_memory
-from mailroomd.gateway.request_decoding import decode, malformed
+from mailroomd.gateway.request_decoding import malformed
 from mailroomd.gateway.request_guard import RequestGuard
+from mailroomd.gateway.request_stream import RequestStream
 from mailroomd.gateway.rpc import Rpc
 from mailroomd.gateway.status import refuse
 from mailroomd.model.errors import MailroomError, Reason
@@ -47,8 +49,8 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Guards the methods of a server.
 
     A registered method has gRPC's usual form, except that it gets a `Call` for the context. One request, one response:
-    a coroutine that returns the response. A stream of responses: a coroutine that writes them. A stream of requests: an
-    asynchronous generator.
+    a coroutine that returns the response. A stream of responses: a coroutine that writes them. A stream of requests: a
+    coroutine that answers each (`RequestStream`), or an asynchronous generator.
 
     Args:
         rpcs: the rows.
@@ -79,7 +81,8 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             return None
         if handler.response_streaming:
             if handler.request_streaming:
-                handle = _guard_bidirectional(rpc, handler.stream_stream, self._guard)
+                guarded = _guard_generator if inspect.isasyncgenfunction(rpc.method) else _guard_requests
+                handle = guarded(rpc, handler.stream_stream, self._guard)
             else:
                 handle = _guard_stream(rpc, handler.unary_stream, self._guard)
             encode = handler.response_serializer
@@ -101,7 +104,7 @@ def _guard_unary(rpc: Rpc, method: Callable[[Any, Call], Awaitable[Any]], guard:
             if (usage := guard.begin_call(caller)) is not None:
                 context.add_done_callback(usage.release)
             if isinstance(received, bytes):
-                request, size_bytes = await _decode(rpc, received), len(received)
+                request, size_bytes = await rpc.decode(received), len(received)
             else:
                 request, size_bytes = await _receive(rpc, guard, caller, context)
             with guard.admit(rpc, caller, request, size_bytes):
@@ -138,7 +141,21 @@ def _guard_stream(rpc: Rpc, method: Callable[[Any, Call], Awaitable[None]], guar
     return handle
 
 
-def _guard_bidirectional(
+def _guard_requests(rpc: Rpc, method: Callable[..., Awaitable[Any]], guard: RequestGuard) -> Any:
+    """Returns the handler that answers each request of a stream with one response."""
+
+    async def handle(_: AsyncIterator[bytes], context: Context) -> None:
+        try:
+            caller = guard.authenticate(rpc, context)
+            with guard.admit_request_stream(caller):
+                await RequestStream(rpc, method, guard, guard.call(rpc, caller, None, context)).run()
+        except Exception as error:  # noqa: BLE001 - as above
+            await _refuse(context, error)
+
+    return handle
+
+
+def _guard_generator(
     rpc: Rpc, method: Callable[[AsyncIterator[Any], Call], AsyncGenerator[Any]], guard: RequestGuard
 ) -> Any:
     """Returns the handler that passes a stream of requests to a method, and admits each when it is asked for."""
@@ -165,7 +182,7 @@ async def _admitted(rpc: Rpc, call: Call, guard: RequestGuard) -> AsyncGenerator
     """Yields the requests of a stream; each counts as in flight until the next one is asked for."""
     while (encoded := await call.context.read()) is not grpc.aio.EOF:
         guard.check_still_allowed(rpc, call.caller, None)
-        request = await _decode(rpc, encoded)
+        request = await rpc.decode(encoded)
         with guard.admit(rpc, call.caller, request, len(encoded)):
             yield request if rpc.parse is None else await rpc.parse(request, call)
         del encoded, request
@@ -189,19 +206,7 @@ async def _receive(rpc: Rpc, guard: RequestGuard, caller: Caller, context: Conte
             raise MailroomError(Reason.REQUEST_MALFORMED, sentence) from None
         if encoded is grpc.aio.EOF:
             raise malformed(rpc.contract.input_type)
-        return await _decode(rpc, encoded), len(encoded)
-
-
-async def _decode(rpc: Rpc, encoded: bytes) -> Message:
-    """Returns a decoded request.
-
-    Raises:
-        MailroomError: it is too large, or not such a request.
-    """
-    if len(encoded) > rpc.max_request_bytes:
-        sentence = f"a request of {rpc.name} has at most {rpc.max_request_bytes:,} bytes; this one has {len(encoded):,}"
-        raise MailroomError(Reason.REQUEST_MALFORMED, sentence)
-    return await decode(rpc.request_type, encoded)
+        return await rpc.decode(encoded), len(encoded)
 
 
 async def _refuse(context: Context, error: Exception) -> NoReturn:

@@ -173,15 +173,22 @@ class MailboxClient:
         return answer
 
     async def request_all(
-        self, submissions: Iterable[Submission], time_left_sec: float | None
+        self,
+        submissions: Iterable[Submission],
+        time_left_sec: float | None,
+        on_submitted: Callable[[], None] = lambda: None,
     ) -> list[Answer | MailroomError]:
         """Submits operations and returns, for each, its answer or the error that `request` would raise.
 
         Args:
             submissions: the operations.
             time_left_sec: seconds until the client's deadline; None if it has none.
+            on_submitted: called when all of them are submitted.
         """
         calls = [self._submit_or_error(submission) for submission in submissions]
+        if len(self._calls) == self._link.backlog:
+            self._flush()  # nothing is unanswered: there is nothing to wait for
+        on_submitted()
         call_ids = [call[0] for call in calls if not isinstance(call, MailroomError)]
         timer = self._loop.call_later(_wait_sec(time_left_sec), self._time_out, call_ids)
         results: list[Answer | MailroomError] = []

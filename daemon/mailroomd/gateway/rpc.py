@@ -17,7 +17,9 @@ from google.protobuf.message import Message
 from mailroomd.auth.access import Rule
 from mailroomd.gateway.call import Call
 from mailroomd.gateway.client_limits import MAX_REQUEST_BYTES
+from mailroomd.gateway.request_decoding import decode
 from mailroomd.gateway.request_types import received_type
+from mailroomd.model.errors import MailroomError, Reason
 
 RATED_BYTES = 16 << 10  # of one message; a larger one counts for several: a client must not fill the disk with a few
 
@@ -78,3 +80,16 @@ class Rpc:
     def request_type(self) -> type[Message]:
         """The type of its request, as it is received."""
         return received_type(self.contract.input_type)
+
+    async def decode(self, encoded: bytes) -> Message:
+        """Returns a decoded request.
+
+        Raises:
+            MailroomError: it is too large, or not such a request.
+        """
+        if len(encoded) > self.max_request_bytes:
+            sentence = (
+                f"a request of {self.name} has at most {self.max_request_bytes:,} bytes; this one has {len(encoded):,}"
+            )
+            raise MailroomError(Reason.REQUEST_MALFORMED, sentence)
+        return await decode(self.request_type, encoded)

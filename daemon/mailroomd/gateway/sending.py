@@ -9,6 +9,7 @@ __all__ = ["Sending"]
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -104,8 +105,10 @@ class Sending:
             raise
         return tasks
 
-    async def send_batch(self, request: list[SendRequest | MailroomError], call: Call) -> pb.SendMessagesResponse:
-        """Sends the messages of one batch."""
+    async def send_batch(
+        self, request: list[SendRequest | MailroomError], call: Call, on_submitted: Callable[[], None]
+    ) -> pb.SendMessagesResponse:
+        """Sends the messages of one batch; calls `on_submitted` when the next batch may follow."""
         outcomes: list[PreparedSend | MailroomError] = []
         async with call.work.slot() as share:
             for send in request:
@@ -114,7 +117,7 @@ class Sending:
         prepared_sends = [outcome for outcome in outcomes if isinstance(outcome, PreparedSend)]
         try:
             submissions = [prepared.submission for prepared in prepared_sends]
-            answers = iter(await self._client.request_all(submissions, call.time_left_sec()))
+            answers = iter(await self._client.request_all(submissions, call.time_left_sec(), on_submitted))
         finally:
             for prepared in prepared_sends:
                 prepared.end_span()

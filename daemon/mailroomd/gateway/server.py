@@ -2,15 +2,13 @@
 
 __all__ = ["make_server"]
 
-import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, cast
 
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from mailroomd.gateway.call import Call
 from mailroomd.gateway.client_limits import MAX_REQUEST_BYTES
 from mailroomd.gateway.descriptors import connections_per_listener
 from mailroomd.gateway.interceptor import GuardInterceptor
@@ -57,8 +55,7 @@ def _method_handler(rpc: Rpc, servicers: Sequence[object]) -> Any:
     method = next(getattr(one, name) for one in servicers if getattr(type(one), name, None) is rpc.method)
     encode = None if rpc.writes_encoded else cast("Any", _encode)
     if rpc.contract.client_streaming:
-        each = method if inspect.isasyncgenfunction(method) else _answer_each(method)
-        return cast("Any", grpc.stream_stream_rpc_method_handler(each, None, encode))
+        return cast("Any", grpc.stream_stream_rpc_method_handler(method, None, encode))
     if rpc.contract.server_streaming:
         return cast("Any", grpc.unary_stream_rpc_method_handler(method, None, encode))
     return cast("Any", grpc.unary_unary_rpc_method_handler(method))
@@ -66,18 +63,6 @@ def _method_handler(rpc: Rpc, servicers: Sequence[object]) -> Any:
 
 def _encode(response: Any) -> bytes:
     return response.SerializeToString()
-
-
-def _answer_each(method: Callable[[Any, Call], Awaitable[Any]]) -> Any:
-    """Returns a method for a stream of requests that answers each of them, in order, before it takes the next one."""
-
-    async def answer(requests: AsyncIterator[Any], call: Call) -> AsyncGenerator[Any]:
-        async for request in requests:
-            response = await method(request, call)
-            yield response
-            del request, response  # a quiet stream holds neither
-
-    return answer
 
 
 def _options(listeners: int, *, share_ports: bool) -> list[tuple[str, int]]:
