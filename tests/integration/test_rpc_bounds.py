@@ -11,9 +11,10 @@ import psutil
 import pytest
 from mailroom.v1 import mailroom_pb2 as pb
 from mailroomd.command_queue.process import BATCH_BYTES
-from support.harness.client import connect, duration, refusal_of
+from support.harness.client import connect, duration, refusal_of, send_request
 from support.harness.deployment import new_deployment, running_deployment
-from support.harness.waiting import wait_until
+from support.harness.guarded import guarded_deployment
+from support.harness.waiting import pause, wait_until
 
 LARGE = "x" * 1_000_000
 
@@ -71,6 +72,23 @@ def test_a_flood_of_large_messages_is_committed_in_small_transactions() -> None:
         sizes = deployment.query("SELECT sum(length(content)) FROM messages GROUP BY filed_ms")
         assert max(size for (size,) in sizes) <= BATCH_BYTES + len(LARGE)
         assert sum(len(deployment.filed(agent)) for agent in agents) == 150
+
+
+def test_a_client_may_send_full_batches_on_two_streams() -> None:
+    batches = [pb.SendMessagesRequest(messages=[send_request("sink", "x", sender="bob")] * 1000)] * 2
+    with (
+        guarded_deployment("--client-rate", "100000", "--stuck-after", "60") as guarded,
+        connect(guarded.tcp, guarded.texts["bob"]) as bob,
+    ):
+        deployment = guarded.deployment
+        with deployment.stopped(deployment.pid_of("command-queue")):
+            streams = [bob.call("SendMessages", iter(batches)) for _ in range(2)]
+            wait_until(lambda: deployment.metric("mailroom_calls_waiting") == 2000, "a batch of each waits")
+            pause(0.5)
+            assert deployment.metric("mailroom_calls_waiting") == 2000, "as many as may wait of one client"
+        results = [result for answers in streams for answer in answers for result in answer.results]
+        assert len(results) == 4000
+        assert [result.error.reason for result in results if result.HasField("error")] == []
 
 
 def test_sends_pending_at_a_stop_are_refused_with_stopping() -> None:

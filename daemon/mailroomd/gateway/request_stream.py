@@ -19,6 +19,7 @@ from mailroomd.gateway.request_guard import RequestGuard
 from mailroomd.gateway.rpc import Rpc
 
 OVERLAPPING_BYTES = 256 << 10  # a larger request is handled alone: it would gain little, and two of them take memory
+OVERLAPPING_MESSAGES = 250  # likewise: two in each of four streams are what may be pending of one client
 
 
 class RequestStream:
@@ -58,24 +59,27 @@ class RequestStream:
 
     async def _answer(self, encoded: bytes, is_submitted: asyncio.Event, earlier: "asyncio.Task[None] | None") -> None:
         """Answers one request, once the one before it is answered."""
-        overlaps = len(encoded) <= OVERLAPPING_BYTES
-        if not overlaps:
-            await _ended(earlier)
         try:
-            response = await self._respond(encoded, is_submitted.set if overlaps else _do_nothing)
+            response = await self._respond(encoded, is_submitted, earlier)
         finally:
             await _ended(earlier)
         await self._call.context.write(response)
         is_submitted.set()
 
-    async def _respond(self, encoded: bytes, on_submitted: Callable[[], None]) -> Any:
-        rpc, call = self._rpc, self._call
+    async def _respond(self, encoded: bytes, is_submitted: asyncio.Event, earlier: "asyncio.Task[None] | None") -> Any:
+        """Returns the response to one request; a large one waits until the one before it is answered."""
+        rpc, call, size_bytes = self._rpc, self._call, len(encoded)
+        if not (overlaps := size_bytes <= OVERLAPPING_BYTES):
+            await _ended(earlier)
         self._guard.check_still_allowed(rpc, call.caller, None)
         request = await rpc.decode(encoded)
-        with self._guard.admit(rpc, call.caller, request, len(encoded)):
-            del encoded
+        del encoded
+        if overlaps and rpc.cost is not None and rpc.cost(request, 0) > OVERLAPPING_MESSAGES:
+            overlaps = False
+            await _ended(earlier)
+        with self._guard.admit(rpc, call.caller, request, size_bytes):
             parsed = request if rpc.parse is None else await rpc.parse(request, call)
-            return await self._method(parsed, call, on_submitted)
+            return await self._method(parsed, call, is_submitted.set if overlaps else _do_nothing)
 
 
 async def _ended(task: "asyncio.Task[None] | None") -> None:
