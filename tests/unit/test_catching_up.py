@@ -1,4 +1,7 @@
-"""MailReader waits for the high-water mark where senders were told of more: what was answered can be read."""
+"""MailReader waits for the high-water mark where senders were told of more: what was answered can be read.
+
+On the gateway's own loop, uvloop, which takes a pause of half a millisecond for none.
+"""
 
 import asyncio
 import time
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from mailroomd.gateway import mail_reader
 from mailroomd.gateway.mail_reader import MailReader
 from mailroomd.memory.shared_memory import SharedMemory
@@ -43,14 +47,14 @@ def test_a_reader_waits_until_what_was_answered_is_visible(marks: Marks) -> None
     marks.writer.advance_high_water_mark(10)
     marks.answered.advance(20)
     assert marks.reader.newest_id == 20, "a cursor that a sender may have"
-    assert asyncio.run(read()) == 20
+    assert uvloop.run(read()) == 20
 
 
 def test_a_reader_does_not_wait_for_a_mailbox_that_stays_away(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail_reader, "CATCH_UP_SEC", 0.05)
     marks.answered.advance(20)
     started_sec = time.monotonic()
-    asyncio.run(marks.reader.catch_up())
+    uvloop.run(marks.reader.catch_up())
     assert time.monotonic() - started_sec >= 0.05
     assert marks.reader.high_water_mark == 0
 
