@@ -73,7 +73,7 @@ class MailReader:
         """
         answered_id = self._table.answered_id
         deadline = time.monotonic() + CATCH_UP_SEC
-        while self._table.durable_id < answered_id and time.monotonic() < deadline:
+        while self._table.durable_id < answered_id and time.monotonic() < deadline:  # noqa: ASYNC110 - shared memory
             await asyncio.sleep(CATCH_UP_PAUSE_SEC)
 
     def record_offered(self, message_ids: Iterable[int]) -> list[int]:
