@@ -43,9 +43,12 @@ def page(daemon: Daemon) -> MetricsPage:
 
 
 def send(daemon: Daemon, recipient: str, key: str = "") -> str:
+    """Sends a message, and returns its id once the mailbox has counted it, which is after the answer."""
     request = pb.SendMessageRequest(recipient=recipient, sender="ana", content="hello", idempotency_key=key)
     with daemon.calls() as calls:
-        return calls.send(request, timeout=10).message.id
+        message_id = calls.send(request, timeout=10).message.id
+        calls.get_message(pb.GetMessageRequest(id=message_id), timeout=10)  # waits for the mailbox
+        return message_id
 
 
 def dashboard_queries() -> list[str]:

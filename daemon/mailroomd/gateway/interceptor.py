@@ -211,8 +211,8 @@ async def _receive(rpc: Rpc, guard: RequestGuard, caller: Caller, context: Conte
 
 async def _refuse(context: Context, error: Exception) -> NoReturn:
     """Ends a call with the status of an error. Without memory even that fails: the process exits, and clients retry."""
-    if isinstance(error, grpc.aio.AbortError):  # the method has ended the call itself
-        raise error
+    if isinstance(error, grpc.aio.AbortError | grpc.aio.InternalError):
+        raise error  # the method has ended the call itself, or its client has gone: gRPC knows
     if isinstance(error, MailroomError):  # its frames hold the request, perhaps 16 MiB, until the client has the status
         error.__traceback__ = error.__cause__ = error.__context__ = None
     if not isinstance(error, MemoryError):
