@@ -153,7 +153,7 @@ class Guarded:
             finally:
                 resume()
 
-    def wait_for_calls(self) -> None:
+    def wait_until_call_waits(self) -> None:
         """Waits until a call waits for the worker that handles every send."""
         client = Client(self.socket)
         try:

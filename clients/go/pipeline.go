@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxSharedMessages  = 128              // in one batch: half of what the daemon stores of one agent at a time, so that two are in flight
+	maxSharedMessages  = 128              // in a batch: half of what the daemon stores at a time for one agent, so that two overlap
 	maxBatchesInFlight = 2                // one is being stored while the next one arrives; more would only split what gathers
 	aloneTime          = time.Second      // for which all sends travel alone after the daemon has refused a stream
 	sharedPart         = 0.75             // of a caller's time; in the rest a call of its own learns the daemon's reason for the delay

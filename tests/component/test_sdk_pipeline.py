@@ -16,7 +16,7 @@ from mailroom import (
     SentMessage,
     Unavailable,
 )
-from mailroom.pipeline import BATCH_MESSAGES
+from mailroom.pipeline import MAX_SHARED_MESSAGES
 from support.fakes.fake_daemon import FakeDaemon
 from support.fakes.scenes import in_thread, play
 from support.fakes.scripted import Refusal
@@ -71,7 +71,7 @@ def test_sends_of_one_turn_travel_in_batches_and_are_stored_in_their_order(tmp_p
         sent = await asyncio.gather(*(client.send("abc", str(place)) for place in range(1024)))
         assert [one.id for one in sent] == sorted(one.id for one in sent)
         assert [message.content for message in daemon.messages.values()] == [str(place) for place in range(1024)]
-        assert [len(request.messages) for request in daemon.requests["SendMessages"]] == [BATCH_MESSAGES] * 8
+        assert [len(request.messages) for request in daemon.requests["SendMessages"]] == [MAX_SHARED_MESSAGES] * 8
 
     play("asyncio", tmp_path, scene)
 

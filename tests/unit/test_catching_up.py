@@ -1,6 +1,6 @@
 """MailReader waits for the high-water mark where senders were told of more: what was answered can be read.
 
-On the gateway's own loop, uvloop, which takes a pause of half a millisecond for none.
+They run on uvloop, as the gateway does: its timers count milliseconds, so a shorter pause may be no pause at all.
 """
 
 import asyncio

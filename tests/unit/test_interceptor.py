@@ -33,8 +33,8 @@ class GoneClient:
         self.aborted.append(status)
 
 
-async def answer(_: object, __: object, on_submitted: Callable[[], None]) -> pb.SendMessagesResponse:
-    on_submitted()
+async def answer(_: object, __: object, proceed: Callable[[], None]) -> pb.SendMessagesResponse:
+    proceed()
     return pb.SendMessagesResponse()
 
 

@@ -107,6 +107,19 @@ def test_a_cancelled_batch_sends_none_of_its_queued_requests() -> None:
     assert sent == list(range(1, MAX_IN_FLIGHT_ALONE + 1))
 
 
+@pytest.mark.parametrize(("count", "may_follow"), [(MAX_IN_FLIGHT_ALONE, True), (MAX_IN_FLIGHT_ALONE + 1, False)])
+def test_more_may_follow_a_batch_unless_they_would_only_queue(count: int, may_follow: bool) -> None:
+    async def play(client: MailboxClient) -> bool:
+        proceed = asyncio.Event()
+        batch = asyncio.ensure_future(client.request_all([SMALL] * count, None, proceed.set))
+        await asyncio.sleep(0.05)
+        batch.cancel()
+        await asyncio.wait([batch])
+        return proceed.is_set()
+
+    assert asyncio.run(with_a_mailbox_that_does_not_read(play)) is may_follow
+
+
 # -- aliases ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,8 @@ from mailroom.bulk import BATCH_BYTES
 from mailroom.errors import PermissionDenied, Unavailable
 from mailroom.pipeline import (
     ALONE_SEC,
-    BATCH_MESSAGES,
     MAX_BATCHES_IN_FLIGHT,
+    MAX_SHARED_MESSAGES,
     Attempt,
     BlockingPipeline,
     Outcome,
@@ -70,8 +70,8 @@ def test_what_comes_while_the_window_is_full_gathers_until_a_batch_is_answered()
 
 def test_a_batch_is_bounded_in_messages_and_in_bytes() -> None:
     pipeline = Pipeline()
-    added(pipeline, *map(str, range(BATCH_MESSAGES + 1)))
-    assert len(keys(pipeline.take_batch())) == BATCH_MESSAGES
+    added(pipeline, *map(str, range(MAX_SHARED_MESSAGES + 1)))
+    assert len(keys(pipeline.take_batch())) == MAX_SHARED_MESSAGES
     pipeline = Pipeline()
     for place in range(20):
         pipeline.add(attempt(str(place), "x" * (BATCH_BYTES // 4)))

@@ -159,7 +159,7 @@ def stopping(run: Run) -> None:
     owner.call("SendMessage", request)  # connected
     with guarded.stalled() as resume:
         call = owner.begin_call("SendMessage", request, 60)
-        guarded.wait_for_calls()
+        guarded.wait_until_call_waits()
         with guarded.restarting(kill=False):
             error = owner.refused(call, 60)
             resume()

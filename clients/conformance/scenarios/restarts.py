@@ -35,11 +35,11 @@ def _resume(run: Run, *, kill: bool) -> None:
                 found += _until_end(stream, BROKEN if kill else ("OK",))
                 stream = _resubscribe(owner, bob, stream)
         sent.append(_send_again(owner, bob, "10"))  # the others may all have come before the daemon heard of its end
-        if not run.is_sdk:
+        if run.is_sdk:
+            found += [_next_message(stream) for _ in range(len(sent) - len(found))]
+        else:
             more, stream = _resumed(owner, bob, stream, len(sent) - len(found))
             found += more
-        else:
-            found += [_next_message(stream) for _ in range(len(sent) - len(found))]
         assert found == sent, (found, sent)
         stream.assert_silent(0.3)
         stream.cancel()

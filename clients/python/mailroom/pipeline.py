@@ -37,7 +37,7 @@ from mailroom.transport import (
 )
 from mailroom.v1 import mailroom_pb2 as pb
 
-BATCH_MESSAGES = 128  # half of what the daemon stores of one agent at a time, so that two batches are in flight
+MAX_SHARED_MESSAGES = 128  # in a batch: half of what the daemon stores at a time for one agent, so that two overlap
 MAX_BATCHES_IN_FLIGHT = 2  # one is being stored while the next one arrives; more would only split what gathers
 ALONE_SEC = 1.0  # for which all sends travel alone after the daemon has refused a stream, for example TOO_MANY_STREAMS
 SHARED_PART = 0.75  # of a caller's time; in the rest a call of its own learns the daemon's reason for the delay
@@ -112,7 +112,7 @@ class Pipeline:
         for attempt in self._gathered:
             batch.append(attempt)
             size_bytes += attempt.request.ByteSize()
-            if len(batch) >= BATCH_MESSAGES or size_bytes >= BATCH_BYTES:
+            if len(batch) >= MAX_SHARED_MESSAGES or size_bytes >= BATCH_BYTES:
                 break
         for attempt in batch:
             del self._gathered[attempt]

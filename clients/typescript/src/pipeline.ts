@@ -18,7 +18,7 @@ import type { Retries } from './retries.js';
 import type { Exchange } from './streams.js';
 import { type Deferred, defer, onAbort } from './waiting.js';
 
-const BATCH_MESSAGES = 128; // half of what the daemon stores of one agent at a time: the other half is on its way
+const BATCH_MESSAGES = 128; // half of what the daemon stores at a time for one agent, so that two batches overlap
 const BATCH_BYTES = 4 << 20; // the daemon accepts 16 MiB for each request
 const MAX_BATCHES_IN_FLIGHT = 4; // enough that the daemon never waits for the client
 const IDLE_MS = 50; // a stream without sends is closed soon: it counts among the client's streams

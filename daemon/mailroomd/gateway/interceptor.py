@@ -81,7 +81,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             return None
         if handler.response_streaming:
             if handler.request_streaming:
-                guarded = _guard_generator if inspect.isasyncgenfunction(rpc.method) else _guard_requests
+                guarded = _guard_generator if inspect.isasyncgenfunction(rpc.method) else _guard_request_stream
                 handle = guarded(rpc, handler.stream_stream, self._guard)
             else:
                 handle = _guard_stream(rpc, handler.unary_stream, self._guard)
@@ -141,7 +141,7 @@ def _guard_stream(rpc: Rpc, method: Callable[[Any, Call], Awaitable[None]], guar
     return handle
 
 
-def _guard_requests(rpc: Rpc, method: Callable[..., Awaitable[Any]], guard: RequestGuard) -> Any:
+def _guard_request_stream(rpc: Rpc, method: Callable[..., Awaitable[Any]], guard: RequestGuard) -> Any:
     """Returns the handler that answers each request of a stream with one response."""
 
     async def handle(_: AsyncIterator[bytes], context: Context) -> None:

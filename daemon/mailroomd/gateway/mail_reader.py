@@ -33,7 +33,7 @@ from mailroomd.table.layout import MailboxCounts
 from mailroomd.table.reader import NotInTable, Record, TableReader
 
 CATCH_UP_SEC = 2.0  # a restart of the mailbox takes about half a second
-CATCH_UP_PAUSE_SEC = 0.001  # reading a word is cheaper than a notification; uvloop takes less than this for nothing
+CATCH_UP_PAUSE_SEC = 0.001  # reading a word is cheaper than a notification; uvloop's timers count milliseconds
 SHARED_PAGES = 16  # pages kept for streams that read the same
 SHARED_SEC = 0.02  # enough for all streams that one notification wakes, too short to be noticed
 STATES_AT_ONCE = 64  # messages of one lookup: some milliseconds if they are far apart in the table
@@ -73,7 +73,7 @@ class MailReader:
         """
         answered_id = self._table.answered_id
         deadline = time.monotonic() + CATCH_UP_SEC
-        while self._table.durable_id < answered_id and time.monotonic() < deadline:  # noqa: ASYNC110 - shared memory
+        while self._table.durable_id < answered_id and time.monotonic() < deadline:  # noqa: ASYNC110 - no event
             await asyncio.sleep(CATCH_UP_PAUSE_SEC)
 
     def record_offered(self, message_ids: Iterable[int]) -> list[int]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from mailroomd.auth.caller import OWNER, Caller
-from mailroomd.gateway.fair_scheduler import FairScheduler, FlowKey
+from mailroomd.gateway.fair_scheduler import MAX_IN_FLIGHT_ALONE, FairScheduler, FlowKey
 from mailroomd.gateway.pending_calls import RETRY_AFTER_MS, PendingCalls
 from mailroomd.ipc.link import Link
 from mailroomd.ipc.queue import PacketQueue
@@ -176,19 +176,20 @@ class MailboxClient:
         self,
         submissions: Iterable[Submission],
         time_left_sec: float | None,
-        on_submitted: Callable[[], None] = lambda: None,
+        proceed: Callable[[], None] = lambda: None,
     ) -> list[Answer | MailroomError]:
         """Submits operations and returns, for each, its answer or the error that `request` would raise.
 
         Args:
             submissions: the operations.
             time_left_sec: seconds until the client's deadline; None if it has none.
-            on_submitted: called when all of them are submitted.
+            proceed: called once more may follow: all are submitted, and few enough calls wait that more need not queue.
         """
         calls = [self._submit_or_error(submission) for submission in submissions]
         if len(self._calls) == self._link.backlog:
             self._flush()  # nothing is unanswered: there is nothing to wait for
-        on_submitted()
+        if len(self._calls) <= MAX_IN_FLIGHT_ALONE:
+            proceed()
         call_ids = [call[0] for call in calls if not isinstance(call, MailroomError)]
         timer = self._loop.call_later(_wait_sec(time_left_sec), self._time_out, call_ids)
         results: list[Answer | MailroomError] = []

@@ -106,9 +106,9 @@ class Sending:
         return tasks
 
     async def send_batch(
-        self, request: list[SendRequest | MailroomError], call: Call, on_submitted: Callable[[], None]
+        self, request: list[SendRequest | MailroomError], call: Call, proceed: Callable[[], None]
     ) -> pb.SendMessagesResponse:
-        """Sends the messages of one batch; calls `on_submitted` when the next batch may follow."""
+        """Sends the messages of one batch; calls `proceed` once the next batch may follow."""
         outcomes: list[PreparedSend | MailroomError] = []
         async with call.work.slot() as share:
             for send in request:
@@ -117,7 +117,7 @@ class Sending:
         prepared_sends = [outcome for outcome in outcomes if isinstance(outcome, PreparedSend)]
         try:
             submissions = [prepared.submission for prepared in prepared_sends]
-            answers = iter(await self._client.request_all(submissions, call.time_left_sec(), on_submitted))
+            answers = iter(await self._client.request_all(submissions, call.time_left_sec(), proceed))
         finally:
             for prepared in prepared_sends:
                 prepared.end_span()
