@@ -18,7 +18,7 @@ from mailroom import AsyncMailroom
 from mailroom.v1 import mailroom_pb2 as pb
 from support.harness.client import Client, connect, refusal_of
 from support.harness.deployment import Deployment, running_deployment
-from support.harness.waiting import BOUND_SEC, wait_until
+from support.harness.waiting import BOUND_SEC, pause, wait_until
 
 SERVICES = ("mailroom.v1.MailboxService", "mailroom.v1.SupervisorService")
 WORKERS = ("command-queue", "mailbox", "gateway")
@@ -106,6 +106,19 @@ def test_sends_wait_for_a_stopped_worker_and_succeed_when_it_continues(
     assert deployment.filed(agent) == ids
     assert deployment.stats(agent).unread == 3
     stream.cancel()
+
+
+def test_a_new_connection_waits_for_a_gateway_that_is_held_up(patient_deployment: Deployment) -> None:
+    agent = patient_deployment.new_agent()
+    with ThreadPoolExecutor(1) as threads, patient_deployment.daemon.calls() as calls:
+        with patient_deployment.stopped(patient_deployment.pid_of("gateway")):
+            sending = threads.submit(
+                calls.send, pb.SendMessageRequest(recipient=agent, sender="amy", content="x"), timeout=BOUND_SEC
+            )
+            pause(0.5)
+            assert not sending.done()
+        message = sending.result().message
+    assert patient_deployment.filed(agent) == [message.id]
 
 
 @pytest.mark.parametrize("worker", ["mailbox", "command-queue"])
