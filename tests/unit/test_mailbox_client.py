@@ -1,10 +1,11 @@
-"""Abandoned calls leave nothing behind, even while the mailbox does not read."""
+"""The gateway's requests to the mailbox: what abandoned calls leave behind, what a restart repeats, what gathers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from mailroomd.gateway import mailbox_client
 from mailroomd.gateway.fair_scheduler import MAX_IN_FLIGHT_ALONE, FlowKey
 from mailroomd.gateway.mailbox_client import CALL_ID_BITS, MAX_WAIT_SEC, MailboxClient, Submission
 from mailroomd.ipc.queue import PacketQueue
@@ -12,8 +13,17 @@ from mailroomd.mailbox.gateway_port import GatewayPort
 from mailroomd.model.errors import MailroomError, Reason
 from mailroomd.model.limits import MAX_ALIASES
 from mailroomd.model.message import Draft, pack_draft
-from mailroomd.protocol.operations import Send
-from mailroomd.protocol.packets import ANSWERS, EVENTS, REQUESTS, AliasChanged, Answer, Event, Hello
+from mailroomd.protocol.operations import Done, Send
+from mailroomd.protocol.packets import (
+    ANSWERS,
+    EVENTS,
+    REQUESTS,
+    AliasChanged,
+    Answer,
+    Event,
+    Hello,
+    HighWaterMarkAdvanced,
+)
 from support.harness.waiting import BOUND_SEC
 
 Result = TypeVar("Result")
@@ -129,6 +139,7 @@ class Gateway:
     def __init__(self) -> None:
         self.known: set[str] = set()
         self.has_alias = asyncio.Event()
+        self.is_announced = asyncio.Event()
         self.requests: PacketQueue[Any] = PacketQueue("requests", REQUESTS)
         self.events: PacketQueue[Any] = PacketQueue("events", EVENTS)
         self.answers: PacketQueue[Any] = PacketQueue("answers", ANSWERS)
@@ -146,6 +157,14 @@ class Gateway:
             self.port.answer_hello(item)
         self.port.flush()
 
+    async def received(self) -> list[Any]:
+        """What the mailbox receives next."""
+        items: list[Any] = []
+        while not items:
+            await asyncio.sleep(0)
+            items = self.port.receive()
+        return items
+
     async def connect(self) -> None:
         while not self.client.is_connected:
             self.turn()
@@ -160,6 +179,8 @@ class Gateway:
         if isinstance(event, AliasChanged):
             self.known.add(event.session)
             self.has_alias.set()
+        elif isinstance(event, HighWaterMarkAdvanced):
+            self.is_announced.set()
 
 
 def with_a_gateway(play: Callable[[Gateway], Coroutine[Any, Any, None]]) -> None:
@@ -198,5 +219,33 @@ def test_a_gateway_whose_mailbox_dies_between_two_aliases_gets_them_from_the_nex
         gateway.port.send_hello()
         await gateway.connect()
         assert len(gateway.known) == MAX_ALIASES
+
+    with_a_gateway(play)
+
+
+# -- gathering --------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_sends_what_has_gathered_and_an_announcement_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox_client, "BATCH_SEC", BOUND_SEC)
+
+    async def play(gateway: Gateway) -> None:
+        gateway.port.send_hello()
+        gateway.client.send_hello()
+        await gateway.connect()
+        calls = [asyncio.ensure_future(gateway.client.request(SMALL, None))]
+        (first,) = await gateway.received()
+        calls.append(asyncio.ensure_future(gateway.client.request(SMALL, None)))
+        gateway.port.announce_mail("bob")
+        gateway.port.flush()
+        await gateway.is_announced.wait()
+        assert gateway.client.backlog == 1
+        gateway.port.send(Answer(first.call, Done()))
+        gateway.port.flush()
+        (second,) = await gateway.received()
+        assert second.call == first.call + 1
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
 
     with_a_gateway(play)

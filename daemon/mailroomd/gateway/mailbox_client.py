@@ -25,7 +25,16 @@ from mailroomd.model.errors import MailroomError, Reason, stopping
 from mailroomd.model.limits import MAX_WAITING_CALLS, WAIT_WITHOUT_DEADLINE_SEC
 from mailroomd.observability.log import log
 from mailroomd.protocol.operations import Acknowledge, Clear, MarkOffered, Refused, Send, SetAlias
-from mailroomd.protocol.packets import AliasesSent, Answer, CountSubscribers, Event, Hello, NoteSeen, Request
+from mailroomd.protocol.packets import (
+    AliasesSent,
+    Answer,
+    CountSubscribers,
+    Event,
+    Hello,
+    HighWaterMarkAdvanced,
+    NoteSeen,
+    Request,
+)
 
 DEADLINE_MARGIN = 0.1  # part of the client's time that is kept back, so that it gets a reason and not just a timeout
 MAX_DEADLINE_MARGIN_SEC = 0.5
@@ -339,7 +348,7 @@ class MailboxClient:
                 self._resolve(event.call, event)
             else:
                 self._on_event(event)
-        if events:
+        if any(not isinstance(event, HighWaterMarkAdvanced) for event in events):  # an announcement answers nobody
             self._flush_gathered()
 
     def _receive_answers(self) -> None:
