@@ -84,6 +84,7 @@ def test_an_agent_that_is_elsewhere_is_named(bed: Bed) -> None:
 
 
 def test_the_state_of_the_hub_is_part_of_the_daemons(bed: Bed) -> None:
+    bed.wait_at_rest()  # what the test before it has sent would be counted, too
     client = bed.hosts["a"].client
     hub = client.status().hub
     assert (hub.host, hub.connected, hub.problem) == ("a", True, "")
