@@ -119,3 +119,33 @@ def test_a_process_without_descriptors_still_logs() -> None:
     assert plain["timestamp"].endswith("Z")
     assert recovered["event"] == "recovered"
     assert "without_structlog" not in recovered
+
+
+WITHOUT_MEMORY = """
+import os, resource, sys
+from mailroomd.observability.log import configure_log, log
+configure_log("gateway", "info", "json")
+pages = int(open("/proc/self/statm").read().split()[0])
+room = pages * resource.getpagesize() + int(sys.argv[1])
+unlimited = resource.getrlimit(resource.RLIMIT_AS)[1]
+for number in range(200):
+    resource.setrlimit(resource.RLIMIT_AS, (room, unlimited))
+    log.error("no memory left", number=number)
+    resource.setrlimit(resource.RLIMIT_AS, (unlimited, unlimited))
+log.info("recovered")
+"""
+
+
+@pytest.mark.parametrize("room_kib", range(0, 4096, 256))
+def test_a_process_without_memory_may_lose_lines_and_goes_on(room_kib: int) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY, str(room_kib << 10)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    *_, recovered = map(json.loads, done.stderr.splitlines())
+    assert recovered["event"] == "recovered"

@@ -36,8 +36,6 @@ from datetime import UTC, datetime
 from functools import partialmethod
 from typing import Any
 
-import orjson
-
 from mailroomd.observability.escaping import escape, escape_json
 from mailroomd.observability.journal import is_journal, prefixed
 
@@ -114,8 +112,8 @@ class Log:
             if self._logger is None:
                 self._logger = self._open()
             getattr(self._logger, level)(event, **fields)
-        except (OSError, ImportError, MemoryError, SystemError):  # structlog's import needs descriptors and memory
-            with suppress(MemoryError, TypeError):  # TypeError: a field that is not valid text
+        except Exception:  # noqa: BLE001 - without descriptors or memory, structlog's import may raise anything
+            with suppress(MemoryError, SystemError):
                 _write_plain(self._process, level, event, fields)
 
     def _open(self) -> Any:
@@ -161,10 +159,9 @@ def print_error(sentence: str) -> None:
 
 def _write_plain(process: str, level: str, event: str, fields: dict[str, object]) -> None:
     """Writes a line as JSON without structlog; a current exception becomes one field."""
-    error = sys.exc_info()[1]
-    line = {"process": process, **fields, "event": event, "level": level, "timestamp": datetime.now(UTC)}
-    text = orjson.dumps(line | {"without_structlog": repr(error)}, default=str, option=orjson.OPT_UTC_Z).decode()
-    text = escape_json(text)
+    error, timestamp = sys.exc_info()[1], datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = {"process": process, **fields, "event": event, "level": level, "timestamp": timestamp}
+    text = _dump_json(line | {"without_structlog": repr(error)})
     with suppress(OSError):
         os.write(_STDERR, (prefixed(text, level) if is_journal() else text).encode(errors="backslashreplace") + b"\n")
 
@@ -191,6 +188,7 @@ def _indented(traceback: str) -> str:
 
 
 def _dump_json(fields: dict[str, Any], **_: object) -> str:
+    """Encodes a line with the standard module: without memory, orjson ends the process by a segmentation fault."""
     return escape_json(json.dumps(fields, ensure_ascii=False, default=str))
 
 
