@@ -1,12 +1,14 @@
 """.ci/run passes where every check and every tier of tests passes, and fails where one of them fails."""
 
 import os
-import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
+from support.harness.daemon import is_gone
 from support.harness.waiting import wait_until
 
 SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "run"
@@ -41,11 +43,10 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, **told: str) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": f"{project}/bin:{os.environ['PATH']}", "TMPDIR": str(project), **told}
-    bash = shutil.which("bash") or "bash"
+def run(project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": f"{project}/bin:{os.environ['PATH']}", "TMPDIR": str(project), **variables}
     return subprocess.run(
-        [bash, ".ci/run"], cwd=project, env=env, capture_output=True, text=True, timeout=30, check=False
+        ["bash", ".ci/run"], cwd=project, env=env, capture_output=True, text=True, timeout=30, check=False
     )
 
 
@@ -75,8 +76,6 @@ def test_it_ends_the_checks_where_it_ends_before_them(project: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """A child of the script that has ended is a zombie until PID 1 has asked for its status."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    with suppress(psutil.NoSuchProcess):
+        return not is_gone(psutil.Process(pid))
+    return False

@@ -137,7 +137,7 @@ log.info("recovered")
 
 
 @pytest.mark.parametrize("room_kib", range(0, 4096, 256))
-def test_a_process_without_memory_may_lose_lines_and_goes_on(room_kib: int) -> None:
+def test_a_process_without_memory_may_lose_lines_but_goes_on(room_kib: int) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_MEMORY, str(room_kib << 10)],

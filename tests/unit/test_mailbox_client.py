@@ -1,4 +1,4 @@
-"""The gateway's requests to the mailbox: what abandoned calls leave behind, what a restart repeats, what gathers."""
+"""The gateway's requests to the mailbox: what abandoned calls leave behind, aliases, what gathers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

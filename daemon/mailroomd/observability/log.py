@@ -113,7 +113,7 @@ class Log:
                 self._logger = self._open()
             getattr(self._logger, level)(event, **fields)
         except Exception:  # noqa: BLE001 - without descriptors or memory, structlog's import may raise anything
-            with suppress(MemoryError, SystemError):
+            with suppress(Exception):  # a line that cannot be written that way either is lost
                 _write_plain(self._process, level, event, fields)
 
     def _open(self) -> Any:
@@ -188,7 +188,7 @@ def _indented(traceback: str) -> str:
 
 
 def _dump_json(fields: dict[str, Any], **_: object) -> str:
-    """Encodes a line with the standard module: without memory, orjson ends the process by a segmentation fault."""
+    """Encodes a line with the standard module: orjson crashes when memory runs out."""
     return escape_json(json.dumps(fields, ensure_ascii=False, default=str))
 
 
